@@ -1,0 +1,56 @@
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoxide._validation import Table
+
+@final
+class Forest:
+    @staticmethod
+    def grow(
+        x: Table,
+        y: NDArray[np.float64],
+        seeds: NDArray[np.uint32],
+        *,
+        max_samples: int,
+        max_features: int,
+        bootstrap: bool,
+        average_path_lengths: NDArray[np.float64],
+        n_workers: int,
+        existing: Forest | None = None,
+    ) -> Forest: ...
+    @staticmethod
+    def from_parts(
+        n_features: int,
+        features: NDArray[np.uint32],
+        feature_starts: NDArray[np.uint64],
+        starts: NDArray[np.uint64],
+        threshold: NDArray[np.float64],
+        feature: NDArray[np.uint32],
+        right: NDArray[np.uint32],
+        n_node_samples: NDArray[np.uint32],
+        missing_go_to_left: NDArray[np.bool_],
+        average_path_lengths: NDArray[np.float64],
+    ) -> Forest: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    def depth_sums(self, x: Table, n_workers: int) -> NDArray[np.float64]: ...
+    @property
+    def n_trees(self) -> int: ...
+    @property
+    def n_features(self) -> int: ...
+    @property
+    def largest_leaf(self) -> int: ...
+    def tree_features(self, tree: int) -> NDArray[np.int64]: ...
+    def tree(self, tree: int) -> dict[str, NDArray[Any]]: ...
+
+def sample_rows(
+    seeds: NDArray[np.uint32],
+    *,
+    n_samples: int,
+    n_features: int,
+    max_samples: int,
+    max_features: int,
+    bootstrap: bool,
+    n_workers: int,
+) -> list[NDArray[np.int64]]: ...

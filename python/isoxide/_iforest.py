@@ -1,0 +1,316 @@
+"""The isolation forest."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from numbers import Integral
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from isoxide import _core
+from isoxide._path_length import average_path_length
+from isoxide._seeds import RandomState, draw_noise_target, draw_tree_seeds
+from isoxide._threads import resolve_n_jobs
+from isoxide._validation import PARAMETER_CONSTRAINTS, Input, check_input
+
+
+class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases are untyped
+    """Isolation forest: scikit-learn's, bit for bit, on all cores.
+
+    Trees, scores, offset and predictions equal those of ``sklearn.ensemble.IsolationForest`` of scikit-learn 1.9 for
+    the same parameters and the same `random_state`, on any number of threads. Sparse input and sample weights are
+    not supported yet.
+
+    Parameters
+    ----------
+    n_estimators : int, default=100
+        Number of trees, at least 1.
+
+    max_samples : "auto", int or float, default="auto"
+        Rows that each tree draws: ``min(256, n_samples)`` for "auto"; that many for an int (at most ``n_samples``,
+        with a warning when it is larger); that share of ``n_samples`` for a float in (0, 1].
+
+    contamination : "auto" or float, default="auto"
+        Share of the training rows, in (0, 0.5], that `predict` is to call outliers; it only sets ``offset_``. "auto"
+        sets ``offset_`` to -0.5, as in the paper.
+
+    max_features : int or float, default=1.0
+        Columns that each tree draws: that many for an int, that share for a float in (0, 1]; at least one.
+
+    bootstrap : bool, default=False
+        Whether a tree may draw the same row more than once.
+
+    n_jobs : int or None, default=None
+        Threads for fitting and scoring. ``None`` means all cores that the process may use, within the limits of an
+        active joblib context, and one inside a joblib worker. It never changes a result.
+
+    random_state : int, RandomState instance or None, default=None
+        Source of all random draws. An int in [0, 2**32 - 1] gives the same forest at every call.
+
+    verbose : int, default=0
+        Above 0, `fit` prints a line.
+
+    warm_start : bool, default=False
+        Whether `fit` keeps the trees of the last fit and adds ``n_estimators`` minus their number to them.
+
+    Attributes
+    ----------
+    offset_ : float
+        ``decision_function = score_samples - offset_``; in [-1, 0].
+
+    max_samples_ : int
+        Rows that each tree drew.
+
+    n_features_in_ : int
+        Columns seen by `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns seen by `fit`; only if all of them are strings.
+
+    estimators_samples_ : list of ndarray of int64
+        For each tree of the last fit the rows that it drew, in the order drawn.
+
+    estimators_features_ : list of ndarray of int64
+        For each tree the columns that it drew, in the order drawn.
+
+    References
+    ----------
+    Liu, Ting and Zhou, "Isolation forest", ICDM 2008, and "Isolation-based anomaly detection", TKDD 6(1), 2012.
+    The behaviour is that of scikit-learn's ``sklearn.ensemble.IsolationForest``.
+
+    Examples
+    --------
+    >>> from isoxide import IsolationForest
+    >>> X = [[-1.1], [0.3], [0.5], [100]]
+    >>> forest = IsolationForest(random_state=0).fit(X)
+    >>> forest.predict([[0.1], [0], [90]])
+    array([ 1,  1, -1])
+    """
+
+    _parameter_constraints = PARAMETER_CONSTRAINTS
+
+    def __init__(
+        self,
+        *,
+        n_estimators: int = 100,
+        max_samples: Literal["auto"] | int | float = "auto",
+        contamination: Literal["auto"] | float = "auto",
+        max_features: int | float = 1.0,
+        bootstrap: bool = False,
+        n_jobs: int | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+        warm_start: bool = False,
+    ) -> None:
+        self.n_estimators = n_estimators
+        self.max_samples = max_samples
+        self.contamination = contamination
+        self.max_features = max_features
+        self.bootstrap = bootstrap
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+        self.warm_start = warm_start
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> IsolationForest:
+        """Grow the trees and set the offset.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Training rows: NumPy arrays of any dtype that converts to float32, pandas frames, lists. NaN (missing) and
+            infinities are allowed. float64, float32 and int64 data is read in place, and only where a tree drew it.
+        y : Ignored
+            Present for API consistency.
+        sample_weight : None
+            Not supported yet.
+
+        Returns
+        -------
+        self : IsolationForest
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, or `X` is empty, not 2-D or not numeric.
+        TypeError
+            If `X` is sparse.
+        NotImplementedError
+            If `sample_weight` is given.
+        """
+        if sample_weight is not None:
+            raise NotImplementedError("sample_weight is not supported yet; pass sample_weight=None")
+        data = check_input(self, X, reset=True)
+        noise_target = draw_noise_target(self.random_state, data.n_samples)
+        max_samples = self._resolve_max_samples(data.n_samples)
+        max_features = self._resolve_max_features(data.n_features)
+        forest: _core.Forest | None = getattr(self, "_forest", None) if self.warm_start else None
+        n_existing = forest.n_trees if forest is not None else 0
+        n_new = self.n_estimators - n_existing
+        if n_new < 0:
+            raise ValueError(
+                f"n_estimators={self.n_estimators} must be larger or equal to "
+                f"len(estimators_)={n_existing} when warm_start==True"
+            )
+        n_workers = resolve_n_jobs(self.n_jobs)
+        if n_new == 0:
+            warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=2)
+        else:
+            seeds = draw_tree_seeds(self.random_state, n_existing, n_new)
+            largest_leaf = max(max_samples, forest.largest_leaf if forest is not None else 0)
+            started = time.perf_counter()
+            forest = _core.Forest.grow(
+                data.table,
+                noise_target,
+                seeds,
+                max_samples=max_samples,
+                max_features=max_features,
+                bootstrap=bool(self.bootstrap),
+                average_path_lengths=average_path_length(np.arange(largest_leaf + 1)),
+                n_workers=n_workers,
+                existing=forest,
+            )
+            if self.verbose:
+                seconds = time.perf_counter() - started
+                print(f"[IsolationForest] grew {n_new} trees in {seconds:.3f} s on up to {n_workers} threads")
+            self._seeds = seeds
+        assert forest is not None
+        self._forest = forest
+        self._n_samples = data.n_samples
+        self._max_features = max_features
+        self.max_samples_ = max_samples
+        self.offset_ = -0.5
+        if self.contamination != "auto":
+            self.offset_ = np.percentile(self._score(data), 100.0 * self.contamination)
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Whether each row is an inlier.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns seen by `fit`.
+
+        Returns
+        -------
+        ndarray of int64, shape (n_samples,)
+            -1 where `decision_function` is negative (an outlier), 1 elsewhere.
+        """
+        is_inlier = np.ones_like(scores := self.decision_function(X), dtype=int)
+        is_inlier[scores < 0] = -1
+        return is_inlier
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Score of each row relative to the threshold.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns seen by `fit`.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+            ``score_samples(X) - offset_``: the lower, the more abnormal; negative means outlier.
+        """
+        scores: NDArray[np.float64] = self.score_samples(X) - self.offset_
+        return scores
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Opposite of the anomaly score of the paper.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n_samples, n_features)
+            Rows with the columns seen by `fit`. Missing values go where those of the training rows went, or where
+            there were none, to the larger side.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+            In [-1, 0): the lower, the more abnormal.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the forest is not fitted.
+        ValueError
+            If `X` has other columns than the training rows.
+        """
+        check_is_fitted(self)
+        return self._score(check_input(self, X, reset=False))
+
+    @property
+    def estimators_samples_(self) -> list[NDArray[np.int64]]:
+        """For each tree of the last fit the rows that it drew, in the order drawn. Made anew at each call."""
+        check_is_fitted(self)
+        return _core.sample_rows(
+            self._seeds,
+            n_samples=self._n_samples,
+            n_features=self.n_features_in_,
+            max_samples=self.max_samples_,
+            max_features=self._max_features,
+            bootstrap=bool(self.bootstrap),
+            n_workers=resolve_n_jobs(self.n_jobs),
+        )
+
+    @property
+    def estimators_features_(self) -> list[NDArray[np.int64]]:
+        """For each tree the columns that it drew, in the order drawn."""
+        check_is_fitted(self)
+        return [self._forest.tree_features(tree) for tree in range(self._forest.n_trees)]
+
+    def _score(self, data: Input) -> NDArray[np.float64]:
+        depths = self._forest.depth_sums(data.table, resolve_n_jobs(self.n_jobs))
+        denominator = self._forest.n_trees * average_path_length(np.array([self.max_samples_]))
+        # A single training row gives no path length at all; the ratio is 1 by convention, and the score -0.5.
+        # The power is NumPy's, whose last bit is scikit-learn's on every processor.
+        ratio = np.divide(depths, denominator, out=np.ones_like(depths), where=denominator != 0)
+        scores: NDArray[np.float64] = -(2**-ratio)
+        return scores
+
+    def _resolve_max_samples(self, n_samples: int) -> int:
+        max_samples = self.max_samples
+        if isinstance(max_samples, str):
+            return min(256, n_samples)
+        if isinstance(max_samples, Integral):
+            if max_samples > n_samples:
+                warnings.warn(
+                    f"max_samples ({max_samples}) is greater than the total number of samples ({n_samples}). "
+                    "max_samples will be set to n_samples for estimation.",
+                    stacklevel=4,
+                )
+            return min(int(max_samples), n_samples)
+        resolved = int(max_samples * n_samples)
+        if resolved == 0:
+            # The first sentence is scikit-learn's.
+            raise ValueError(
+                "Sample weights must contain at least one non-zero number. "
+                f"(max_samples={max_samples} of {n_samples} rows is less than one row: "
+                f"raise it to at least {1 / n_samples:.3g}, or pass an int.)"
+            )
+        return resolved
+
+    def _resolve_max_features(self, n_features: int) -> int:
+        max_features = self.max_features
+        resolved = int(max_features) if isinstance(max_features, Integral) else int(max_features * n_features)
+        if resolved > n_features:
+            raise ValueError("max_features must be <= n_features")
+        return max(1, resolved)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_forest")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags

@@ -1,0 +1,35 @@
+"""c(n), the expected path length of an unsuccessful search among n rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def average_path_length(n_samples: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Average path length of isolation trees of the given sizes.
+
+    NumPy's logarithm differs between processors in the last bit, and scikit-learn's scores with it, so NumPy is asked
+    here too.
+
+    Parameters
+    ----------
+    n_samples : ndarray of int64
+        Numbers of rows, 0 or more.
+
+    Returns
+    -------
+    ndarray of float64
+        c(n) in the same shape, 0 or more.
+
+    References
+    ----------
+    Liu, Ting and Zhou, "Isolation forest", ICDM 2008, equation 1.
+    """
+    result = np.zeros(n_samples.shape)
+    result[n_samples == 2] = 1.0
+    large = n_samples > 2
+    n = n_samples[large]
+    # The order of operations fixes the last bit.
+    result[large] = 2.0 * (np.log(n - 1.0) + np.euler_gamma) - 2.0 * (n - 1.0) / n
+    return result

@@ -1,0 +1,83 @@
+//! Every way in which the core refuses, one variant each, worded for the user.
+
+use std::fmt;
+
+/// A refusal of the core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// Columns of one matrix have different lengths.
+    RaggedColumns {
+        /// Index of the first column whose length differs.
+        column: usize,
+        /// Its length.
+        found: usize,
+        /// The length of column 0.
+        expected: usize,
+    },
+    /// The matrix has another number of columns than what it is used with.
+    ColumnCount {
+        /// Columns found.
+        found: usize,
+        /// Columns needed.
+        expected: usize,
+    },
+    /// Two inputs that describe the same rows differ in length.
+    RowCount {
+        /// What has the wrong length.
+        what: &'static str,
+        /// Its length.
+        found: usize,
+        /// The length needed.
+        expected: usize,
+    },
+    /// A growth parameter is outside its range.
+    Parameter {
+        /// The parameter's name, as in scikit-learn.
+        name: &'static str,
+        /// What came.
+        found: usize,
+        /// The smallest allowed value.
+        low: usize,
+        /// The largest allowed value.
+        high: usize,
+    },
+    /// A stored forest breaks one of its invariants.
+    Forest(String),
+    /// A column's type differs between reference and queries.
+    ColumnType {
+        /// Index of the column.
+        column: usize,
+    },
+}
+
+/// What the core's fallible functions return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RaggedColumns {
+                column,
+                found,
+                expected,
+            } => write!(
+                f,
+                "all columns must have the same length, but column {column} has {found} rows and column 0 has {expected}"
+            ),
+            Self::ColumnCount { found, expected } => {
+                write!(f, "X has {found} features, but {expected} features are expected")
+            }
+            Self::RowCount { what, found, expected } => {
+                write!(f, "{what} has {found} entries, but {expected} are expected")
+            }
+            Self::Parameter { name, found, low, high } => write!(f, "{name} must be in [{low}, {high}], got {found}"),
+            Self::Forest(reason) => write!(f, "not a valid forest: {reason}"),
+            Self::ColumnType { column } => {
+                write!(f, "column {column} has different types in rows and reference")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,280 @@
+//! The forest as a thing: its trees in one contiguous store. It knows how to be valid, not how to grow or score.
+
+pub mod node;
+pub mod path_length;
+
+pub use node::{LEAF, Node};
+
+use crate::error::{Error, Result};
+
+/// All trees of a forest.
+///
+/// Invariants, checked by [`Forest::new`], on which scoring relies:
+///
+/// 1. Tree `t` has the nodes `starts[t]..starts[t + 1]` and the columns `feature_starts[t]..feature_starts[t + 1]`: both
+///    lists begin with 0, rise strictly and end with the number of all nodes or columns. There is at least one tree.
+/// 2. In a split, the left child is the next node, and the right child comes after it, within the same tree. Every node
+///    but the root is the child of exactly one split. So a walk always moves on and ends in a leaf.
+/// 3. A split's feature is one of its tree's, and a tree's columns are columns of the input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forest {
+    n_features: usize,
+    features: Vec<u32>,
+    feature_starts: Vec<usize>,
+    nodes: Vec<Node>,
+    starts: Vec<usize>,
+}
+
+impl Forest {
+    /// A forest from its parts, laid out as its invariants say.
+    ///
+    /// # Errors
+    /// [`Error::Forest`] when an invariant does not hold.
+    pub fn new(
+        n_features: usize,
+        features: Vec<u32>,
+        feature_starts: Vec<usize>,
+        nodes: Vec<Node>,
+        starts: Vec<usize>,
+    ) -> Result<Self> {
+        check_starts("nodes", &starts, nodes.len())?;
+        check_starts("features", &feature_starts, features.len())?;
+        if starts.len() != feature_starts.len() {
+            return Err(Error::Forest(
+                "the numbers of trees by nodes and by features differ".into(),
+            ));
+        }
+        if let Some(f) = features.iter().find(|&&f| f as usize >= n_features) {
+            return Err(Error::Forest(format!(
+                "a tree uses column {f}, but there are {n_features}"
+            )));
+        }
+        let forest = Self {
+            n_features,
+            features,
+            feature_starts,
+            nodes,
+            starts,
+        };
+        for tree in 0..forest.n_trees() {
+            check_tree(forest.tree(tree), forest.tree_features(tree).len())
+                .map_err(|reason| Error::Forest(format!("tree {tree}: {reason}")))?;
+        }
+        Ok(forest)
+    }
+
+    /// A forest of `trees`, each with its columns of the input, after the trees of `existing`, if any.
+    ///
+    /// # Errors
+    /// [`Error::Forest`] when an invariant does not hold; [`Error::ColumnCount`] when `existing` was grown on another
+    /// number of columns.
+    pub fn from_trees(n_features: usize, existing: Option<&Self>, trees: Vec<(Vec<u32>, Vec<Node>)>) -> Result<Self> {
+        let (mut features, mut feature_starts, mut nodes, mut starts) = match existing {
+            Some(forest) if forest.n_features != n_features => {
+                return Err(Error::ColumnCount {
+                    found: n_features,
+                    expected: forest.n_features,
+                });
+            }
+            Some(forest) => (
+                forest.features.clone(),
+                forest.feature_starts.clone(),
+                forest.nodes.clone(),
+                forest.starts.clone(),
+            ),
+            None => (Vec::new(), vec![0], Vec::new(), vec![0]),
+        };
+        for (tree_features, tree_nodes) in trees {
+            features.extend(tree_features);
+            feature_starts.push(features.len());
+            nodes.extend(tree_nodes);
+            starts.push(nodes.len());
+        }
+        Self::new(n_features, features, feature_starts, nodes, starts)
+    }
+
+    /// Columns of the input that the forest was grown on.
+    #[must_use]
+    pub fn n_features(&self) -> usize {
+        self.n_features
+    }
+
+    /// Number of trees.
+    #[must_use]
+    pub fn n_trees(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// The columns of one tree, in the order drawn.
+    #[must_use]
+    pub fn tree_features(&self, tree: usize) -> &[u32] {
+        &self.features[self.feature_starts[tree]..self.feature_starts[tree + 1]]
+    }
+
+    /// The columns of all trees, one tree after another.
+    #[must_use]
+    pub fn features(&self) -> &[u32] {
+        &self.features
+    }
+
+    /// Where each tree's columns begin, and the number of all columns.
+    #[must_use]
+    pub fn feature_starts(&self) -> &[usize] {
+        &self.feature_starts
+    }
+
+    /// The nodes of one tree, root first.
+    #[must_use]
+    pub fn tree(&self, tree: usize) -> &[Node] {
+        &self.nodes[self.starts[tree]..self.starts[tree + 1]]
+    }
+
+    /// Where each tree's nodes begin, and the number of all nodes.
+    #[must_use]
+    pub fn starts(&self) -> &[usize] {
+        &self.starts
+    }
+
+    /// The nodes of all trees.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Training rows in the largest leaf: how far a table of c(n) must reach.
+    #[must_use]
+    pub fn largest_leaf(&self) -> u32 {
+        let leaves = self.nodes.iter().filter(|node| node.is_leaf());
+        leaves.map(|leaf| leaf.n_node_samples).max().unwrap_or(0)
+    }
+}
+
+/// The depth of every node of a valid tree, root 0.
+#[must_use]
+pub fn depths(tree: &[Node]) -> Vec<u32> {
+    let mut depths = vec![0; tree.len()];
+    for (i, node) in tree.iter().enumerate() {
+        if !node.is_leaf() {
+            depths[i + 1] = depths[i] + 1;
+            depths[node.right as usize] = depths[i] + 1;
+        }
+    }
+    depths
+}
+
+/// Invariant 1.
+fn check_starts(what: &str, starts: &[usize], end: usize) -> Result<()> {
+    let rises = starts.len() > 1 && starts.windows(2).all(|w| w[0] < w[1]);
+    if rises && starts.first() == Some(&0) && starts.last() == Some(&end) {
+        Ok(())
+    } else {
+        Err(Error::Forest(format!(
+            "the starts of the trees do not cover the {end} {what}"
+        )))
+    }
+}
+
+/// Invariants 2 and 3 of one tree.
+fn check_tree(tree: &[Node], n_features: usize) -> std::result::Result<(), String> {
+    if u32::try_from(tree.len()).is_err() {
+        return Err(format!("{} nodes are too many", tree.len()));
+    }
+    let mut is_child = vec![false; tree.len()];
+    for (i, node) in tree.iter().enumerate() {
+        if i > 0 && !is_child[i] {
+            return Err(format!("no earlier split leads to node {i}"));
+        }
+        if node.is_leaf() {
+            continue;
+        }
+        if node.feature as usize >= n_features {
+            return Err(format!("node {i} uses feature {} of {n_features}", node.feature));
+        }
+        let right = node.right as usize;
+        if right <= i + 1 || right >= tree.len() {
+            return Err(format!(
+                "node {i} has its right child at {right}, outside {}..{}",
+                i + 2,
+                tree.len()
+            ));
+        }
+        for child in [i + 1, right] {
+            if std::mem::replace(&mut is_child[child], true) {
+                return Err(format!("node {child} has two parents"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(feature: u32, right: u32) -> Node {
+        Node {
+            threshold: 0.5,
+            feature,
+            right,
+            n_node_samples: 2,
+            missing_go_to_left: false,
+        }
+    }
+
+    fn refusal(nodes: Vec<Node>) -> String {
+        let starts = vec![0, nodes.len()];
+        let forest = Forest::new(2, vec![0, 1], vec![0, 2], nodes, starts);
+        forest.map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn valid_trees_are_taken_and_measured() {
+        let nodes = vec![split(0, 4), split(1, 3), Node::leaf(1), Node::leaf(2), Node::leaf(5)];
+        let forest = Forest::new(2, vec![1, 0], vec![0, 2], nodes, vec![0, 5]).unwrap();
+        assert_eq!(depths(forest.tree(0)), [0, 1, 2, 2, 1]);
+        assert_eq!(forest.largest_leaf(), 5);
+    }
+
+    #[test]
+    fn broken_trees_are_refused() {
+        let cases = [
+            (vec![split(0, 2), Node::leaf(1)], "right child at 2"),
+            (vec![split(0, 1), Node::leaf(1)], "right child at 1"),
+            (vec![split(0, 0), Node::leaf(1), Node::leaf(1)], "right child at 0"),
+            (vec![split(2, 2), Node::leaf(1), Node::leaf(1)], "uses feature 2"),
+            (
+                vec![split(0, 3), Node::leaf(1), Node::leaf(1), Node::leaf(1)],
+                "no earlier split leads to node 2",
+            ),
+            (
+                vec![split(0, 3), split(0, 3), Node::leaf(1), Node::leaf(1), Node::leaf(1)],
+                "node 3 has two parents",
+            ),
+            (vec![], "starts"),
+        ];
+        for (nodes, reason) in cases {
+            let message = refusal(nodes);
+            assert!(message.contains(reason), "{message} does not name {reason}");
+        }
+    }
+
+    #[test]
+    fn broken_shapes_are_refused() {
+        let leaf = vec![Node::leaf(1)];
+        let cases: [(Vec<u32>, Vec<usize>, Vec<usize>); 9] = [
+            (vec![0], vec![0, 1], vec![]),
+            (vec![0], vec![0, 1], vec![0]),
+            (vec![0], vec![0, 1], vec![0, 2]),
+            (vec![0], vec![0, 1], vec![1, 1]),
+            (vec![0, 0], vec![0, 1, 2], vec![0, 1, 1]),
+            (vec![0, 0], vec![0, 1, 2], vec![0, 1]),
+            (vec![], vec![0, 0], vec![0, 1]),
+            (vec![0], vec![0, usize::MAX], vec![0, 1]),
+            (vec![1], vec![0, 1], vec![0, 1]),
+        ];
+        for (features, feature_starts, starts) in cases {
+            assert!(Forest::new(1, features, feature_starts, leaf.clone(), starts).is_err());
+        }
+        assert!(Forest::new(1, vec![0], vec![0, 1], leaf, vec![0, 1]).is_ok());
+    }
+}

@@ -1,0 +1,35 @@
+//! The core of isoxide: scikit-learn's seeded isolation forest and scipy's percentile ranks, bit for bit.
+//!
+//! ```text
+//! level 0   error  matrix  threads
+//! level 1   random  forest              use level 0 only
+//! level 2   grow  score  rank           use levels 0 and 1, never each other
+//! level 3   python                      the binding; nobody uses it
+//! ```
+//!
+//! Without the feature `python` the crate knows nothing of Python. See `ARCHITECTURE.md` for the laws it keeps.
+//!
+//! ```
+//! use isoxide::{forest::path_length, grow::{Params, grow}, matrix::Matrix, random::streams, score::Scorer};
+//!
+//! let x = ndarray::array![[-1.1], [0.3], [0.5], [100.0]];
+//! let x = Matrix::from_f64(x.view());
+//! let params = Params { max_samples: 4, max_features: 1, bootstrap: false };
+//! let y = streams::noise_target(0, 4);
+//! let forest = grow(&x, &y, &streams::tree_seeds(0, 0, 100), params, None, 1)?;
+//! let sums = Scorer::new(&forest, &path_length::table(4))?.depth_sums(&x, 1)?;
+//! assert!(sums[3] < sums[0], "an outlier has short paths");
+//! # Ok::<(), isoxide::error::Error>(())
+//! ```
+
+pub mod error;
+pub mod forest;
+pub mod grow;
+pub mod matrix;
+pub mod random;
+pub mod rank;
+pub mod score;
+pub mod threads;
+
+#[cfg(feature = "python")]
+mod python;

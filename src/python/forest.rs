@@ -1,0 +1,260 @@
+//! `_core.Forest`: a grown forest and its prepared scorer.
+
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::exceptions::PyIndexError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::arrays::Table;
+use super::detached;
+use crate::error::{Error, Result};
+use crate::forest::{self, LEAF, Node};
+use crate::grow::{Params, grow};
+use crate::random::streams::{self, Bagging};
+use crate::score::Scorer;
+use crate::threads;
+
+/// An immutable forest.
+#[pyclass(frozen, module = "isoxide._core")]
+pub(super) struct Forest {
+    trees: forest::Forest,
+    scorer: Scorer,
+    average_path_lengths: Vec<f64>,
+}
+
+impl Forest {
+    fn new(trees: forest::Forest, average_path_lengths: Vec<f64>) -> Result<Self> {
+        let scorer = Scorer::new(&trees, &average_path_lengths)?;
+        Ok(Self {
+            trees,
+            scorer,
+            average_path_lengths,
+        })
+    }
+}
+
+/// What `Forest.from_parts` takes.
+type Parts<'py> = (
+    usize,
+    Bound<'py, PyArray1<u32>>,
+    Bound<'py, PyArray1<u64>>,
+    Bound<'py, PyArray1<u64>>,
+    Bound<'py, PyArray1<f64>>,
+    Bound<'py, PyArray1<u32>>,
+    Bound<'py, PyArray1<u32>>,
+    Bound<'py, PyArray1<u32>>,
+    Bound<'py, PyArray1<bool>>,
+    Bound<'py, PyArray1<f64>>,
+);
+
+#[pymethods]
+impl Forest {
+    /// Grows one tree per seed on `x`, after the trees of `existing`.
+    #[staticmethod]
+    #[pyo3(signature = (x, y, seeds, *, max_samples, max_features, bootstrap, average_path_lengths, n_workers, existing=None))]
+    fn grow(
+        py: Python<'_>,
+        x: Table<'_>,
+        y: PyReadonlyArray1<'_, f64>,
+        seeds: PyReadonlyArray1<'_, u32>,
+        max_samples: usize,
+        max_features: usize,
+        bootstrap: bool,
+        average_path_lengths: PyReadonlyArray1<'_, f64>,
+        n_workers: usize,
+        existing: Option<Bound<'_, Self>>,
+    ) -> PyResult<Self> {
+        let matrix = x.matrix()?;
+        let (y, seeds) = (y.as_slice()?, seeds.as_slice()?);
+        let average_path_lengths = average_path_lengths.as_slice()?.to_vec();
+        let existing = existing.as_ref().map(|forest| &forest.get().trees);
+        let params = Params {
+            max_samples,
+            max_features,
+            bootstrap,
+        };
+        detached(py, || {
+            let forest = grow(&matrix, y, seeds, params, existing, n_workers)?;
+            Self::new(forest, average_path_lengths)
+        })
+    }
+
+    /// A forest from the arrays that `__reduce__` gives; every invariant is checked.
+    #[staticmethod]
+    fn from_parts(
+        n_features: usize,
+        features: PyReadonlyArray1<'_, u32>,
+        feature_starts: PyReadonlyArray1<'_, u64>,
+        starts: PyReadonlyArray1<'_, u64>,
+        threshold: PyReadonlyArray1<'_, f64>,
+        feature: PyReadonlyArray1<'_, u32>,
+        right: PyReadonlyArray1<'_, u32>,
+        n_node_samples: PyReadonlyArray1<'_, u32>,
+        missing_go_to_left: PyReadonlyArray1<'_, bool>,
+        average_path_lengths: PyReadonlyArray1<'_, f64>,
+    ) -> PyResult<Self> {
+        let threshold = threshold.as_slice()?;
+        let (feature, right) = (feature.as_slice()?, right.as_slice()?);
+        let (n_node_samples, missing) = (n_node_samples.as_slice()?, missing_go_to_left.as_slice()?);
+        let lengths = [feature.len(), right.len(), n_node_samples.len(), missing.len()];
+        if let Some(&found) = lengths.iter().find(|&&len| len != threshold.len()) {
+            return Err(Error::RowCount {
+                what: "an array of nodes",
+                found,
+                expected: threshold.len(),
+            }
+            .into());
+        }
+        let nodes = (0..threshold.len()).map(|i| Node {
+            threshold: threshold[i],
+            feature: feature[i],
+            right: right[i],
+            n_node_samples: n_node_samples[i],
+            missing_go_to_left: missing[i],
+        });
+        let indices = |starts: &PyReadonlyArray1<'_, u64>| -> PyResult<Vec<usize>> {
+            Ok(starts.as_slice()?.iter().map(|&start| start as usize).collect())
+        };
+        let forest = forest::Forest::new(
+            n_features,
+            features.as_slice()?.to_vec(),
+            indices(&feature_starts)?,
+            nodes.collect(),
+            indices(&starts)?,
+        )?;
+        Ok(Self::new(forest, average_path_lengths.as_slice()?.to_vec())?)
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Parts<'py>)> {
+        let py = slf.py();
+        let this = slf.get();
+        let nodes = this.trees.nodes();
+        let parts = (
+            this.trees.n_features(),
+            this.trees.features().to_vec().into_pyarray(py),
+            column(py, this.trees.feature_starts(), |&start| start as u64),
+            column(py, this.trees.starts(), |&start| start as u64),
+            column(py, nodes, |node| node.threshold),
+            column(py, nodes, |node| node.feature),
+            column(py, nodes, |node| node.right),
+            column(py, nodes, |node| node.n_node_samples),
+            column(py, nodes, |node| node.missing_go_to_left),
+            this.average_path_lengths.clone().into_pyarray(py),
+        );
+        Ok((py.get_type::<Self>().getattr("from_parts")?, parts))
+    }
+
+    /// Per row the sum of its path lengths over all trees.
+    fn depth_sums<'py>(&self, py: Python<'py>, x: Table<'_>, n_workers: usize) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let matrix = x.matrix()?;
+        let sums = detached(py, || self.scorer.depth_sums(&matrix, n_workers))?;
+        Ok(sums.into_pyarray(py))
+    }
+
+    #[getter]
+    fn n_trees(&self) -> usize {
+        self.trees.n_trees()
+    }
+
+    #[getter]
+    fn n_features(&self) -> usize {
+        self.trees.n_features()
+    }
+
+    /// Training rows in the largest leaf.
+    #[getter]
+    fn largest_leaf(&self) -> u32 {
+        self.trees.largest_leaf()
+    }
+
+    /// The columns of one tree, in the order drawn.
+    fn tree_features<'py>(&self, py: Python<'py>, tree: usize) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        self.check_tree(tree)?;
+        Ok(column(py, self.trees.tree_features(tree), |&feature| {
+            i64::from(feature)
+        }))
+    }
+
+    /// The nodes of one tree, as arrays named and laid out as in `sklearn.tree._tree.Tree`.
+    fn tree<'py>(&self, py: Python<'py>, tree: usize) -> PyResult<Bound<'py, PyDict>> {
+        self.check_tree(tree)?;
+        let nodes = self.trees.tree(tree);
+        let left: Vec<i64> = nodes
+            .iter()
+            .enumerate()
+            .map(|(i, node)| if node.is_leaf() { -1 } else { i as i64 + 1 })
+            .collect();
+        let right = |node: &Node| if node.is_leaf() { -1 } else { i64::from(node.right) };
+        let feature = |node: &Node| {
+            if node.feature == LEAF {
+                -2
+            } else {
+                i64::from(node.feature)
+            }
+        };
+        let arrays = PyDict::new(py);
+        arrays.set_item("children_left", left.into_pyarray(py))?;
+        arrays.set_item("children_right", column(py, nodes, right))?;
+        arrays.set_item("feature", column(py, nodes, feature))?;
+        arrays.set_item("threshold", column(py, nodes, |node| node.threshold))?;
+        arrays.set_item(
+            "n_node_samples",
+            column(py, nodes, |node| i64::from(node.n_node_samples)),
+        )?;
+        arrays.set_item(
+            "missing_go_to_left",
+            column(py, nodes, |node| u8::from(node.missing_go_to_left)),
+        )?;
+        Ok(arrays)
+    }
+}
+
+impl Forest {
+    fn check_tree(&self, tree: usize) -> PyResult<()> {
+        if tree < self.trees.n_trees() {
+            Ok(())
+        } else {
+            Err(PyIndexError::new_err(format!(
+                "tree {tree} of {}",
+                self.trees.n_trees()
+            )))
+        }
+    }
+}
+
+fn column<'py, T, U: numpy::Element>(py: Python<'py>, items: &[T], field: impl Fn(&T) -> U) -> Bound<'py, PyArray1<U>> {
+    items.iter().map(field).collect::<Vec<U>>().into_pyarray(py)
+}
+
+/// For each tree seed the rows that the tree draws, in the order drawn.
+#[pyfunction]
+#[pyo3(signature = (seeds, *, n_samples, n_features, max_samples, max_features, bootstrap, n_workers))]
+pub(super) fn sample_rows<'py>(
+    py: Python<'py>,
+    seeds: PyReadonlyArray1<'_, u32>,
+    n_samples: usize,
+    n_features: usize,
+    max_samples: usize,
+    max_features: usize,
+    bootstrap: bool,
+    n_workers: usize,
+) -> PyResult<Vec<Bound<'py, PyArray1<i64>>>> {
+    let bagging = Bagging {
+        n_samples,
+        n_features,
+        max_samples,
+        max_features,
+        bootstrap,
+    };
+    let seeds = seeds.as_slice()?;
+    let rows = detached(py, || {
+        Ok(threads::map(seeds.len(), n_workers, |i| {
+            streams::bag(seeds[i], &bagging)
+                .rows
+                .into_iter()
+                .map(|row| row as i64)
+                .collect::<Vec<_>>()
+        }))
+    })?;
+    Ok(rows.into_iter().map(|rows| rows.into_pyarray(py)).collect())
+}

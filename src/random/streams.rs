@@ -1,0 +1,75 @@
+//! THE ORDER of random draws, and nothing else (scikit-learn 1.9: `IsolationForest.fit`, `BaseBagging._fit`,
+//! `_generate_bagging_indices`, `BaseDecisionTree._fit`).
+//!
+//! 1. From the outer stream: the noise target `y`, one double per row.
+//! 2. From the outer stream: one seed per tree. **An integer `random_state` starts the stream again here**, so that `y`
+//!    and the seeds are made of the same words; a `RandomState` instance goes on. Trees of an earlier fit (warm start)
+//!    use up one seed each.
+//! 3. Per tree, from a stream of its own, started from its seed: its features, then its rows.
+//! 4. Per tree, from that stream started afresh: a second seed, whose stream gives the state of the tree's xorshift.
+//!
+//! The Python package lets NumPy itself do 1 and 2, since its generator may be a live `RandomState`.
+
+use super::mt19937::{MAX_SEED, below, seeded, unit};
+use super::sampling::{with_replacement, without_replacement};
+use super::xorshift::XorShift;
+
+/// Step 1 for an integer `random_state`: the noise target of `n` rows.
+#[must_use]
+pub fn noise_target(random_state: u32, n: usize) -> Vec<f64> {
+    let mut stream = seeded(random_state);
+    (0..n).map(|_| unit(&mut stream)).collect()
+}
+
+/// Step 2 for an integer `random_state`: the seeds of `new` trees that follow `existing` ones.
+#[must_use]
+pub fn tree_seeds(random_state: u32, existing: usize, new: usize) -> Vec<u32> {
+    let mut stream = seeded(random_state);
+    let mut seeds = with_replacement(&mut stream, MAX_SEED as usize, existing + new).split_off(existing);
+    seeds.drain(..).map(|seed| seed as u32).collect()
+}
+
+/// How many features and rows a tree sees, and how its rows are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bagging {
+    /// Rows to draw from.
+    pub n_samples: usize,
+    /// Columns to draw from.
+    pub n_features: usize,
+    /// Rows to draw.
+    pub max_samples: usize,
+    /// Columns to draw.
+    pub max_features: usize,
+    /// Whether a row may be drawn more than once.
+    pub bootstrap: bool,
+}
+
+/// What one tree was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bag {
+    /// Its columns, in the order drawn.
+    pub features: Vec<usize>,
+    /// Its rows, in the order drawn.
+    pub rows: Vec<usize>,
+}
+
+/// Step 3: the columns and rows of the tree with this seed.
+#[must_use]
+pub fn bag(tree_seed: u32, bagging: &Bagging) -> Bag {
+    let mut stream = seeded(tree_seed);
+    let features = without_replacement(&mut stream, bagging.n_features, bagging.max_features);
+    let rows = if bagging.bootstrap {
+        with_replacement(&mut stream, bagging.n_samples, bagging.max_samples)
+    } else {
+        without_replacement(&mut stream, bagging.n_samples, bagging.max_samples)
+    };
+    Bag { features, rows }
+}
+
+/// Step 4: the stream of splits of the tree with this seed.
+#[must_use]
+pub fn splits(tree_seed: u32) -> XorShift {
+    let second_seed = below(&mut seeded(tree_seed), MAX_SEED as usize) as u32;
+    let state = below(&mut seeded(second_seed), MAX_SEED as usize) as u32;
+    XorShift::new(state)
+}

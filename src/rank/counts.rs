@@ -1,0 +1,304 @@
+//! How many reference values lie below, and at or below, each queried value.
+//!
+//! ```text
+//! u = sort(distinct(queries))                   the reference is never sorted
+//! for x in reference:
+//!     b = number of u below x                   branchless binary search, several x at a time
+//!     histogram[b, x == u[b]] += 1
+//! at_or_below[k] = histogram[0..=k].sum()       x <= u[k] exactly when b <= k
+//! below[k]       = at_or_below[k] - equal[k]
+//! ```
+//!
+//! A NaN compares false with everything, so it lands in bucket 0 without being equal; it is counted apart and taken
+//! out of there at the end. Counts of two parts of a reference add up to the counts of the whole.
+
+use std::cmp::Ordering;
+
+use crate::error::{Error, Result};
+
+/// Values searched for at once: their comparisons do not wait for each other.
+const LANES: usize = 8;
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f64 {}
+    impl Sealed for i64 {}
+}
+
+/// A number that can be counted: f64 or i64.
+pub trait Value: Copy + PartialOrd + Send + Sync + sealed::Sealed {
+    /// No value is above it.
+    const HIGHEST: Self;
+
+    /// Whether it is no number at all.
+    fn is_missing(self) -> bool;
+
+    /// An order to sort by; only values that are no NaN are sorted.
+    fn order(&self, other: &Self) -> Ordering;
+}
+
+impl Value for f64 {
+    const HIGHEST: Self = f64::INFINITY;
+
+    fn is_missing(self) -> bool {
+        self.is_nan()
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        self.total_cmp(other)
+    }
+}
+
+impl Value for i64 {
+    const HIGHEST: Self = i64::MAX;
+
+    fn is_missing(self) -> bool {
+        false
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        self.cmp(other)
+    }
+}
+
+/// The distinct queried values in ascending order, without NaN.
+#[derive(Debug, Clone)]
+pub struct Queries<T> {
+    /// The values, then [`Value::HIGHEST`] up to a power of two that is above their number. No value is above the
+    /// padding, so a search never counts it, and every bucket is an index of the table.
+    table: Vec<T>,
+    len: usize,
+}
+
+impl<T: Value> Queries<T> {
+    /// The queries in any order, repeated or not.
+    #[must_use]
+    pub fn new(values: impl IntoIterator<Item = T>) -> Self {
+        let mut table: Vec<T> = values.into_iter().filter(|value| !value.is_missing()).collect();
+        table.sort_unstable_by(T::order);
+        // By `==`: zeros of both signs are one query.
+        table.dedup();
+        let len = table.len();
+        table.resize((len + 1).next_power_of_two(), T::HIGHEST);
+        Self { table, len }
+    }
+
+    /// Number of distinct values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is nothing to count for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The distinct values, ascending.
+    #[must_use]
+    pub fn values(&self) -> &[T] {
+        &self.table[..self.len]
+    }
+
+    /// Where a queried value is in [`Queries::values`]; `None` for a NaN and for a value that was not queried.
+    #[must_use]
+    pub fn position(&self, value: T) -> Option<usize> {
+        let [bucket] = self.buckets(&[value]);
+        (bucket < self.len && self.table[bucket] == value).then_some(bucket)
+    }
+
+    /// For each value the number of queries below it.
+    #[inline]
+    fn buckets<const N: usize>(&self, values: &[T; N]) -> [usize; N] {
+        let mut buckets = [0; N];
+        let mut half = self.table.len() / 2;
+        while half > 0 {
+            for (bucket, value) in buckets.iter_mut().zip(values) {
+                let next = *bucket + half;
+                *bucket = std::hint::select_unpredictable(self.table[next - 1] < *value, next, *bucket);
+            }
+            half /= 2;
+        }
+        buckets
+    }
+}
+
+/// The counts of one pass over some reference values.
+#[derive(Debug)]
+pub struct Tally<'q, T> {
+    queries: &'q Queries<T>,
+    /// Per bucket the values that do not equal the query at its upper end, then those that do.
+    histogram: Vec<[u64; 2]>,
+    n: u64,
+    n_missing: u64,
+}
+
+impl<'q, T: Value> Tally<'q, T> {
+    /// Nothing counted yet.
+    #[must_use]
+    pub fn new(queries: &'q Queries<T>) -> Self {
+        Self {
+            queries,
+            histogram: vec![[0; 2]; queries.table.len()],
+            n: 0,
+            n_missing: 0,
+        }
+    }
+
+    /// Counts some values.
+    pub fn add(&mut self, values: &[T]) {
+        self.n += values.len() as u64;
+        self.n_missing += values.iter().map(|value| u64::from(value.is_missing())).sum::<u64>();
+        let (groups, rest) = values.as_chunks::<LANES>();
+        for group in groups {
+            self.count(group);
+        }
+        for &value in rest {
+            self.count(&[value]);
+        }
+    }
+
+    #[inline]
+    fn count<const N: usize>(&mut self, values: &[T; N]) {
+        for (bucket, value) in self.queries.buckets(values).into_iter().zip(values) {
+            let equal = self.queries.table[bucket] == *value;
+            self.histogram[bucket][usize::from(equal)] += 1;
+        }
+    }
+
+    /// The counts.
+    #[must_use]
+    pub fn finish(mut self) -> Counts {
+        self.histogram[0][0] -= self.n_missing;
+        let mut counts = Counts::none(self.queries.len);
+        counts.n = self.n;
+        counts.n_missing = self.n_missing;
+        let mut sum = 0;
+        for (k, [other, equal]) in self.histogram.into_iter().take(self.queries.len).enumerate() {
+            counts.below[k] = sum + other;
+            sum += other + equal;
+            counts.at_or_below[k] = sum;
+        }
+        counts
+    }
+}
+
+/// Counts of reference values against the distinct queries, ascending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counts {
+    below: Vec<u64>,
+    at_or_below: Vec<u64>,
+    n: u64,
+    n_missing: u64,
+}
+
+impl Counts {
+    /// The counts of no reference values: merged with others it changes nothing.
+    #[must_use]
+    pub fn none(n_queries: usize) -> Self {
+        Self {
+            below: vec![0; n_queries],
+            at_or_below: vec![0; n_queries],
+            n: 0,
+            n_missing: 0,
+        }
+    }
+
+    /// Adds the counts of another part of the reference, for the same queries.
+    ///
+    /// # Errors
+    /// [`Error::RowCount`] when the numbers of queries differ.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        if other.below.len() != self.below.len() {
+            return Err(Error::RowCount {
+                what: "the part to merge",
+                found: other.below.len(),
+                expected: self.below.len(),
+            });
+        }
+        self.add(other);
+        Ok(())
+    }
+
+    /// [`Counts::merge`] where the queries are the same by construction.
+    pub(super) fn add(&mut self, part: &Self) {
+        let below = self.below.iter_mut().zip(&part.below);
+        let at_or_below = self.at_or_below.iter_mut().zip(&part.at_or_below);
+        below.chain(at_or_below).for_each(|(sum, part)| *sum += part);
+        self.n += part.n;
+        self.n_missing += part.n_missing;
+    }
+
+    /// Per query the values below it.
+    #[must_use]
+    pub fn below(&self) -> &[u64] {
+        &self.below
+    }
+
+    /// Per query the values below it or equal to it.
+    #[must_use]
+    pub fn at_or_below(&self) -> &[u64] {
+        &self.at_or_below
+    }
+
+    /// All reference values, NaN among them.
+    #[must_use]
+    pub fn n(&self) -> u64 {
+        self.n
+    }
+
+    /// The NaN among the reference values.
+    #[must_use]
+    pub fn n_missing(&self) -> u64 {
+        self.n_missing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(reference: &[f64], queries: &[f64]) -> Counts {
+        let queries = Queries::new(queries.iter().copied());
+        let mut tally = Tally::new(&queries);
+        tally.add(reference);
+        tally.finish()
+    }
+
+    #[test]
+    fn queries_are_sorted_and_distinct() {
+        let queries = Queries::new([2.0, f64::NAN, 0.0, f64::INFINITY, -0.0, 2.0]);
+        assert_eq!(queries.values(), [0.0, 2.0, f64::INFINITY]);
+        assert_eq!(queries.position(-0.0), Some(0));
+        assert_eq!(queries.position(f64::INFINITY), Some(2));
+        assert_eq!(queries.position(1.0), None);
+        assert_eq!(queries.position(f64::NAN), None);
+        assert!(Queries::<i64>::new([]).is_empty());
+    }
+
+    #[test]
+    fn the_padding_is_no_query() {
+        // Two queries leave two places of padding, which equal the highest values of the reference.
+        let queries = Queries::new([1_i64, 2]);
+        let mut tally = Tally::new(&queries);
+        tally.add(&[i64::MAX, 2, i64::MIN]);
+        let counts = tally.finish();
+        assert_eq!((counts.below(), counts.at_or_below()), (&[1, 1][..], &[1, 2][..]));
+        assert_eq!(queries.position(i64::MAX), None);
+    }
+
+    #[test]
+    fn missing_values_are_counted_apart() {
+        let nan = f64::NAN;
+        let counts = counts(&[nan, 1.0, -nan, 3.0, f64::NEG_INFINITY], &[1.0, f64::INFINITY, nan]);
+        assert_eq!((counts.n(), counts.n_missing()), (5, 2));
+        assert_eq!((counts.below(), counts.at_or_below()), (&[1, 3][..], &[2, 3][..]));
+    }
+
+    #[test]
+    fn parts_of_other_queries_are_refused() {
+        let error = Counts::none(2).merge(&Counts::none(3)).unwrap_err();
+        assert_eq!(error.to_string(), "the part to merge has 3 entries, but 2 are expected");
+    }
+}

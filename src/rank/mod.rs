@@ -1,0 +1,231 @@
+//! Percentile ranks: a reference and queries become counts, counts become percentiles.
+//!
+//! Columns are counted in groups that share cache lines when the reference is row-major, over tiles of rows that stay
+//! in cache from the first column of the group to the last. Groups are shared out over the workers; where there are
+//! too few of them, the rows of each group are, and the counts are merged. Counts are integers, so neither changes a
+//! result. Besides input and output, memory holds only the queries and counts of the groups in flight.
+
+pub mod counts;
+pub mod percentile;
+
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView1, Zip, s};
+
+use crate::error::{Error, Result};
+use crate::matrix::{Column, Matrix};
+use crate::threads;
+use counts::{Counts, Queries, Tally, Value};
+
+pub use percentile::{Kind, NanPolicy};
+
+/// Columns counted together: 8 f64 of a row are one cache line.
+const GROUP: usize = 8;
+/// Rows counted before the next column's turn: the lines of a tile (64 KiB) wait in the second-level cache.
+const TILE: usize = 1024;
+/// Fewer rows are not worth a hand-over to another worker.
+const MIN_PART: usize = 16 * TILE;
+/// Pieces per worker: one that starts late or runs slowly holds up the others by a fraction of its share.
+const PIECES: usize = 4;
+
+/// The percentile of `rows[i, j]` among the reference's column `j`, for all `i` and `j`.
+///
+/// Two columns of integers are compared as integers, all others as f64 (where a large integer is rounded, as in
+/// NumPy). The result is column-major.
+///
+/// # Errors
+/// [`Error::ColumnCount`] when the numbers of columns differ.
+pub fn percentile_ranks(
+    reference: &Matrix<'_>,
+    rows: &Matrix<'_>,
+    kind: Kind,
+    nan_policy: NanPolicy,
+    n_workers: usize,
+) -> Result<Array2<f64>> {
+    if rows.n_columns() != reference.n_columns() {
+        return Err(Error::ColumnCount {
+            found: rows.n_columns(),
+            expected: reference.n_columns(),
+        });
+    }
+    let n_queries = rows.n_rows();
+    let columns = (reference.columns(), rows.columns());
+    let n_groups = reference.n_columns().div_ceil(GROUP);
+    let split_rows = n_groups < PIECES * n_workers && reference.n_rows() >= 2 * MIN_PART;
+    let (outer, inner) = if split_rows { (1, n_workers) } else { (n_workers, 1) };
+
+    let mut out = Array2::zeros((reference.n_columns(), n_queries));
+    if let Some(cells) = out.as_slice_mut() {
+        threads::for_each_chunk(
+            cells,
+            n_queries * GROUP,
+            outer,
+            || (),
+            |(), group, cells| {
+                let first = group * GROUP;
+                let pairs = threads::map(cells.len() / n_queries, inner, |j| {
+                    Pair::new(columns.0[first + j], columns.1[first + j])
+                });
+                let counts = count(&pairs, reference.n_rows(), inner);
+                threads::for_each_chunk(
+                    cells,
+                    n_queries,
+                    inner,
+                    || (),
+                    |(), j, cells| pairs[j].fill(&percentile::percentiles(&counts[j], kind, nan_policy), cells),
+                );
+            },
+        );
+    }
+    Ok(out.reversed_axes())
+}
+
+/// One column of both tables, in the type in which they are compared.
+enum Pair<'r, 'q> {
+    Integers {
+        reference: ArrayView1<'r, i64>,
+        rows: ArrayView1<'q, i64>,
+        queries: Queries<i64>,
+    },
+    Floats {
+        reference: Column<'r>,
+        rows: Column<'q>,
+        queries: Queries<f64>,
+    },
+}
+
+impl<'r, 'q> Pair<'r, 'q> {
+    fn new(reference: Column<'r>, rows: Column<'q>) -> Self {
+        if let (Column::I64(reference), Column::I64(rows)) = (reference, rows) {
+            let queries = Queries::new(rows.iter().copied());
+            return Self::Integers {
+                reference,
+                rows,
+                queries,
+            };
+        }
+        let queries = Queries::new(floats(rows));
+        Self::Floats {
+            reference,
+            rows,
+            queries,
+        }
+    }
+
+    fn tally(&self) -> PairTally<'r, '_> {
+        match self {
+            Self::Integers { reference, queries, .. } => PairTally::Integers(*reference, Tally::new(queries)),
+            Self::Floats { reference, queries, .. } => PairTally::Floats(*reference, Tally::new(queries)),
+        }
+    }
+
+    /// Gives each row the percentile of its value.
+    fn fill(&self, percentiles: &[f64], out: &mut [f64]) {
+        match self {
+            Self::Integers { rows, queries, .. } => fill(rows.iter().copied(), queries, percentiles, out),
+            Self::Floats { rows, queries, .. } => fill(floats(*rows), queries, percentiles, out),
+        }
+    }
+}
+
+fn fill<T: Value>(values: impl IntoIterator<Item = T>, queries: &Queries<T>, percentiles: &[f64], out: &mut [f64]) {
+    for (cell, value) in out.iter_mut().zip(values) {
+        // Only a NaN has no place among the queries.
+        *cell = queries.position(value).map_or(f64::NAN, |k| percentiles[k]);
+    }
+}
+
+/// The counts of one pair so far, and what they count.
+enum PairTally<'r, 't> {
+    Integers(ArrayView1<'r, i64>, Tally<'t, i64>),
+    Floats(Column<'r>, Tally<'t, f64>),
+}
+
+impl PairTally<'_, '_> {
+    fn add(&mut self, rows: Range<usize>, buffers: &mut Buffers) {
+        match self {
+            Self::Integers(reference, tally) => tally.add(read(*reference, rows, &mut buffers.integers)),
+            Self::Floats(Column::F64(reference), tally) => tally.add(read(*reference, rows, &mut buffers.floats)),
+            Self::Floats(Column::F32(reference), tally) => {
+                tally.add(convert(*reference, rows, &mut buffers.floats, f64::from));
+            }
+            Self::Floats(Column::I64(reference), tally) => {
+                tally.add(convert(*reference, rows, &mut buffers.floats, |x| x as f64));
+            }
+        }
+    }
+
+    fn finish(self) -> Counts {
+        match self {
+            Self::Integers(_, tally) => tally.finish(),
+            Self::Floats(_, tally) => tally.finish(),
+        }
+    }
+}
+
+/// Where a tile of a column is put together when it is not contiguous or of another type.
+struct Buffers {
+    integers: [i64; TILE],
+    floats: [f64; TILE],
+}
+
+fn read<'t, T: Copy>(column: ArrayView1<'t, T>, rows: Range<usize>, buffer: &'t mut [T; TILE]) -> &'t [T] {
+    match column.slice_move(s![rows.clone()]).to_slice() {
+        Some(values) => values,
+        None => convert(column, rows, buffer, |x| x),
+    }
+}
+
+fn convert<'t, S: Copy, T>(
+    column: ArrayView1<'_, S>,
+    rows: Range<usize>,
+    buffer: &'t mut [T; TILE],
+    cast: impl Fn(S) -> T,
+) -> &'t [T] {
+    let buffer = &mut buffer[..rows.len()];
+    // ndarray's own loop knows strides; an iterator over a strided view would ask for its end at every step.
+    Zip::from(&mut *buffer)
+        .and(column.slice(s![rows]))
+        .for_each(|cell, &x| *cell = cast(x));
+    buffer
+}
+
+fn floats(column: Column<'_>) -> Vec<f64> {
+    match column {
+        Column::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        Column::F64(v) => v.to_vec(),
+        Column::I64(v) => v.iter().map(|&x| x as f64).collect(),
+    }
+}
+
+/// The counts of each pair over all rows of the reference.
+fn count(pairs: &[Pair<'_, '_>], n_rows: usize, n_workers: usize) -> Vec<Counts> {
+    let n_parts = (PIECES * n_workers).min(n_rows / MIN_PART).max(1);
+    let part_len = n_rows.div_ceil(n_parts);
+    let parts = threads::map(n_parts, n_workers, |part| {
+        let end = n_rows.min((part + 1) * part_len);
+        count_rows(pairs, (part * part_len).min(end)..end)
+    });
+    parts
+        .into_iter()
+        .reduce(|mut sums, part| {
+            sums.iter_mut().zip(&part).for_each(|(sum, part)| sum.add(part));
+            sums
+        })
+        .unwrap_or_default()
+}
+
+fn count_rows(pairs: &[Pair<'_, '_>], rows: Range<usize>) -> Vec<Counts> {
+    let mut tallies: Vec<PairTally<'_, '_>> = pairs.iter().map(Pair::tally).collect();
+    let mut buffers = Buffers {
+        integers: [0; TILE],
+        floats: [0.0; TILE],
+    };
+    for start in rows.clone().step_by(TILE) {
+        let tile = start..rows.end.min(start + TILE);
+        for tally in &mut tallies {
+            tally.add(tile.clone(), &mut buffers);
+        }
+    }
+    tallies.into_iter().map(PairTally::finish).collect()
+}

@@ -1,0 +1,173 @@
+//! The walk: every row goes down every tree, several rows side by side.
+//!
+//! One row's walk is a chain of dependent loads; a handful of rows taken through the same tree in step hide its latency.
+//! Each takes as many steps as the tree is deep: a leaf sends its rows back to itself, so nothing branches on the data.
+
+use std::hint::select_unpredictable;
+
+use crate::forest::{Forest, Node, depths, path_length::leaf_value};
+
+/// Rows taken through a tree in step.
+const LANES: usize = 8;
+
+/// The bit of [`Step::feature`] that sends missing values left.
+const MISSING_LEFT: u32 = 1 << 31;
+
+/// A node as the walk needs it.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    /// The threshold rounded down to f32. NaN in a leaf, so that nothing goes left.
+    threshold: f32,
+    /// Column of the input; the top bit says where missing values go.
+    feature: u32,
+    /// Right child; in a leaf, itself.
+    right: u32,
+}
+
+const _: () = assert!(size_of::<Step>() == 12);
+
+#[derive(Debug)]
+struct Tree {
+    steps: Vec<Step>,
+    /// For each leaf what it adds to the path length; unused for splits.
+    values: Vec<f64>,
+    height: u32,
+}
+
+/// All trees of a forest, ready to be walked.
+#[derive(Debug)]
+pub(super) struct Walk {
+    trees: Vec<Tree>,
+}
+
+impl Walk {
+    pub(super) fn new(forest: &Forest, average_path_lengths: &[f64]) -> Self {
+        let trees = (0..forest.n_trees())
+            .map(|i| Tree::new(forest.tree(i), forest.tree_features(i), average_path_lengths))
+            .collect();
+        Self { trees }
+    }
+
+    /// Adds to each row's sum its path length in each tree. `block` holds the rows, `d` values each.
+    pub(super) fn add_depths(&self, block: &[f32], d: usize, sums: &mut [f64]) {
+        // Looking for missing values at every step would cost a third of the walk.
+        if block.iter().any(|v| v.is_nan()) {
+            self.add_depths_of::<true>(block, d, sums);
+        } else {
+            self.add_depths_of::<false>(block, d, sums);
+        }
+    }
+
+    fn add_depths_of<const MISSING: bool>(&self, block: &[f32], d: usize, sums: &mut [f64]) {
+        for tree in &self.trees {
+            for (rows, sums) in block.chunks(LANES * d).zip(sums.chunks_mut(LANES)) {
+                if let Ok(sums) = <&mut [f64; LANES]>::try_from(&mut *sums) {
+                    tree.add_lanes::<MISSING, LANES>(rows, d, sums);
+                } else {
+                    for (row, sum) in rows.chunks(d).zip(sums) {
+                        tree.add_lanes::<MISSING, 1>(row, d, std::array::from_mut(sum));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Tree {
+    fn new(nodes: &[Node], features: &[u32], average_path_lengths: &[f64]) -> Self {
+        let depths = depths(nodes);
+        let steps = nodes.iter().enumerate();
+        let steps = steps.map(|(i, node)| Step::new(i, node, features)).collect();
+        let values = nodes.iter().zip(&depths);
+        let values = values
+            .map(|(node, &depth)| leaf_value(depth, average_path_lengths[leaf_size(node)]))
+            .collect();
+        let height = depths.iter().copied().max().unwrap_or(0);
+        Self { steps, values, height }
+    }
+
+    /// Takes `N` rows down the tree at once; without `MISSING` there is no NaN among them.
+    #[inline]
+    #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator would be a branch on the data")]
+    fn add_lanes<const MISSING: bool, const N: usize>(&self, rows: &[f32], d: usize, sums: &mut [f64; N]) {
+        let mut at = [0_u32; N];
+        for _ in 0..self.height {
+            for (lane, at) in at.iter_mut().enumerate() {
+                let step = self.steps[*at as usize];
+                let value = rows[lane * d + (step.feature & !MISSING_LEFT) as usize];
+                let missing_left = MISSING & value.is_nan() & (step.feature & MISSING_LEFT != 0);
+                let left = (value <= step.threshold) | missing_left;
+                // Not a branch: half of them would be guessed wrong.
+                *at = select_unpredictable(left, *at + 1, step.right);
+            }
+        }
+        for (sum, at) in sums.iter_mut().zip(at) {
+            *sum += self.values[at as usize];
+        }
+    }
+}
+
+impl Step {
+    fn new(index: usize, node: &Node, features: &[u32]) -> Self {
+        if node.is_leaf() {
+            return Self {
+                threshold: f32::NAN,
+                feature: 0,
+                right: index as u32,
+            };
+        }
+        let missing = if node.missing_go_to_left { MISSING_LEFT } else { 0 };
+        Self {
+            threshold: round_down(node.threshold),
+            feature: features[node.feature as usize] | missing,
+            right: node.right,
+        }
+    }
+}
+
+/// The table of c(n) reaches the largest leaf only; splits have no use for it.
+fn leaf_size(node: &Node) -> usize {
+    if node.is_leaf() {
+        node.n_node_samples as usize
+    } else {
+        0
+    }
+}
+
+/// The largest f32 at or below `threshold`: an f32 is at or below the one exactly if it is at or below the other.
+fn round_down(threshold: f64) -> f32 {
+    let nearest = threshold as f32;
+    if f64::from(nearest) > threshold {
+        nearest.next_down()
+    } else {
+        nearest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn rounding_down_keeps_every_comparison(threshold in any::<f64>(), value in any::<f32>(), near in -2_i32..=2) {
+            let mut close = threshold as f32;
+            for _ in 0..near.abs() {
+                close = if near < 0 { close.next_down() } else { close.next_up() };
+            }
+            for value in [value, close] {
+                prop_assert_eq!(value <= round_down(threshold), f64::from(value) <= threshold);
+            }
+        }
+    }
+
+    #[test]
+    fn infinite_and_missing_thresholds_keep_their_meaning() {
+        for threshold in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e300, -1e300, -0.0] {
+            for value in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN, 0.0] {
+                assert_eq!(value <= round_down(threshold), f64::from(value) <= threshold);
+            }
+        }
+    }
+}

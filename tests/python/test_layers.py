@@ -1,0 +1,86 @@
+"""The laws of ARCHITECTURE.md, read from the source."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+RUST = sorted((ROOT / "src").rglob("*.rs"))
+PYTHON = sorted((ROOT / "python" / "isoxide").rglob("*.py"))
+
+#: What each room of the Rust core may use of the others.
+RUST_LEVELS = [
+    {"error", "matrix", "threads"},
+    {"random", "forest", "simd"},
+    {"grow", "score", "rank"},
+    {"python"},
+]
+#: What each Python module may import of the others, lowest first.
+PYTHON_LEVELS = [
+    {"_core", "_path_length", "_threads", "_validation", "_seeds"},
+    {"_iforest", "_rank"},
+    {"__init__"},
+]
+
+
+def code(path):
+    """A Rust file without comments, and without its unit tests, which stand at its end."""
+    text = re.sub(r"//.*", "", path.read_text())
+    return text.split("#[cfg(test)]")[0]
+
+
+def room(path):
+    return path.relative_to(ROOT / "src").parts[0].removesuffix(".rs")
+
+
+@pytest.mark.parametrize("path", RUST, ids=lambda p: str(p.relative_to(ROOT)))
+def test_rust_rooms(path):
+    text, here = code(path), room(path)
+    if here == "lib":
+        return
+    if here != "python":
+        assert not re.search(r"\b(pyo3|numpy)\b", text), "only src/python names pyo3 and numpy"
+    if here != "simd":
+        assert not re.search(r"\bunsafe\b", text), "only src/simd is unsafe"
+    level = next(i for i, rooms in enumerate(RUST_LEVELS) if here in rooms)
+    below = set().union(*RUST_LEVELS[:level]) | {here}
+    if level == 0:
+        below |= RUST_LEVELS[0]
+    used = set(re.findall(r"\bcrate::(\w+)", text))
+    assert used <= below, f"{here} may not use {used - below}"
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=lambda p: p.name)
+def test_python_modules(path):
+    level = next(i for i, modules in enumerate(PYTHON_LEVELS) if path.stem in modules)
+    below = set().union(*PYTHON_LEVELS[:level]) | (PYTHON_LEVELS[0] if level == 0 else set())
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            if name.split(".")[0] == "isoxide":
+                parts = set(name.split(".")[1:])
+                assert parts & below, f"{path.stem} may not import {name}"
+
+
+@pytest.mark.parametrize("path", RUST + PYTHON, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_are_short(path):
+    assert len(path.read_text().splitlines()) <= 500
+
+
+def test_importing_the_package_needs_numpy_and_scikit_learn_only():
+    needed = set()
+    for path in PYTHON:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import):
+                needed |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                needed.add(node.module.split(".")[0])
+    standard = {"__future__", "collections", "fnmatch", "numbers", "sys", "time", "typing", "warnings"}
+    # joblib and scipy come with scikit-learn.
+    assert needed - standard <= {"isoxide", "numpy", "sklearn", "joblib", "scipy"}

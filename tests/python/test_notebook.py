@@ -1,0 +1,282 @@
+"""The notebook: same files on isoxide as on scikit-learn and scipy, no warning, and all text of strangers escaped."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import re
+import sys
+import warnings
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import reference_engine
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+NOTEBOOK = NOTEBOOKS / "ueba_anomalies.ipynb"
+IMPORT_LINE = "from isoxide import IsolationForest, rank_features"
+matplotlib.use("Agg")
+SEED = int(os.environ.get("ISOXIDE_TEST_SEED", "20260424"))
+
+
+def code_cells() -> list[Any]:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def run_cells(out: Path, parameters: dict[str, Any], engine: str = "isoxide") -> dict[str, Any]:
+    """Execute the code cells as they are, but for the parameters and the name of the engine; warnings are errors."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    with warnings.catch_warnings(), matplotlib.rc_context():
+        warnings.simplefilter("error")
+        for cell in code_cells():
+            source = cell.source.replace(IMPORT_LINE, IMPORT_LINE.replace("isoxide", engine))
+            exec(compile(source, f"<cell {cell.id}>", "exec"), namespace)  # noqa: S102
+            if "parameters" in cell.metadata.get("tags", []):
+                namespace.update(parameters, output_dir=str(out))
+        plt.close("all")
+    return namespace
+
+
+def generated_table(folder: Path) -> dict[str, Any]:
+    """A table of integer counts, flags and z-scores without a missing cell, its users, and the parameters for it."""
+    print(f"ISOXIDE_TEST_SEED={SEED}")
+    random = np.random.default_rng(SEED)
+    rows = 1_750  # about 1,500 are left once pairs drawn twice are dropped
+    days = pd.date_range("2025-01-20", "2025-04-26").delete([10, 11, 40])  # some calendar days have no row at all
+    table = pd.DataFrame(
+        {
+            "actor": random.integers(100, 160, rows).astype(str),
+            "day": random.choice(days, rows),
+        }
+    )
+    table = table.drop_duplicates().sort_values(["day", "actor"], ignore_index=True)
+    busy = random.gamma(1.0, 1.0, len(table))
+    for i in range(24):
+        table[f"count_{i:02}"] = random.poisson(busy * random.uniform(0.1, 8.0))
+    table["leaver_action"] = (random.random(len(table)) < 0.01).astype(int)
+    table["is_weekend"] = (table["day"].dt.day_of_week >= 5).astype(int)
+    for i in range(14):
+        count = table[f"count_{i:02}"]
+        table[f"zscore_count_{i:02}"] = ((count - count.mean()) / count.std()).round(4)
+    features = table.drop(columns=["actor", "day"])
+    forest = reference_engine.IsolationForest(random_state=7, contamination=0.1).fit(features)
+
+    # A repeated row must vanish; it is added after the threshold so that it cannot move it.
+    pd.concat([table, table.head(3)]).to_csv(folder / "features.csv", index=False)
+    actors = sorted(table["actor"].unique())
+    users = pd.DataFrame(
+        {
+            "actor": actors,
+            "name": "Doe, Jo",
+            "email": [f"u{name}@example.org" for name in actors],
+        }
+    )
+    users.head(-5).to_csv(folder / "users.csv", index=False)
+    return {
+        "input_path": str(folder / "features.csv"),
+        "users_path": str(folder / "users.csv"),
+        "id_columns": ["actor", "day"],
+        "zscore_pattern": "*zscore*",
+        "fixed_flags": ["leaver_action", "is_weekend"],
+        "nan_policy": "propagate",
+        "random_state": 7,
+        "period": "M",
+        "score_threshold": float(np.quantile(forest.decision_function(features), 0.02)),
+    }
+
+
+@pytest.fixture
+def in_notebook_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths in the notebook are relative to its folder; the reference engine lies beside this file."""
+    monkeypatch.chdir(NOTEBOOKS)
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+
+
+@pytest.mark.parametrize("data", ["enron", "generated"])
+def test_same_files_as_scikit_learn_and_scipy(data: str, tmp_path: Path, in_notebook_folder: None) -> None:
+    parameters = {} if data == "enron" else generated_table(tmp_path)
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    run_cells(ours, parameters)
+    run_cells(theirs, parameters, engine="reference_engine")
+
+    names = sorted(path.name for path in theirs.iterdir())
+    assert sorted(path.name for path in ours.iterdir()) == names
+    assert [Path(name).suffix for name in names] == [".csv", ".html", ".md", ".png"]
+    for name in names:
+        if not name.endswith(".png"):
+            assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
+
+    csv, page, report = (next(ours.glob(f"*{suffix}")) for suffix in (".csv", ".html", ".md"))
+    results = pd.read_csv(csv, dtype={"actor": "str", "email": "str"}, keep_default_na=False)
+    assert len(results) >= 20
+    assert (results["anomaly_score"] < 0).all()
+    text = report.read_text(encoding="utf-8")
+    assert not re.search(r"\bnan\b", text, re.IGNORECASE)
+    assert len(re.findall(r"^\| \d{4}-\d\d-\d\d \|", text, re.MULTILINE)) == len(results)
+    assert page.read_text(encoding="utf-8").count("<tbody>") == len(results) + 2  # the other two are overviews
+    if data == "generated":
+        assert "2025-01-20_2025-04-26" in csv.name
+        known = results["actor"] < "155"
+        assert (results.loc[known, "email"] == "u" + results.loc[known, "actor"] + "@example.org").all()
+        assert (results.loc[~known, "email"] == "").all()
+        assert all(f", {email}\n" in text for email in results.loc[known, "email"])
+    else:
+        assert (results["email"] == "").all()
+
+
+def test_hostile_names_stay_text(tmp_path: Path, in_notebook_folder: None) -> None:
+    hostile = [
+        "a|b",
+        "<script>alert(1)</script>",
+        "new\nline",
+        "=1+1",
+        "`*_[x](y)_*`",
+        "back\\|slash",
+        "&lt;b&gt;",
+    ]
+    feature = "x|<b>y"
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.poisson(3.0, (400, 4)), columns=[feature, "b", "c", "zscore_d"])
+    table.insert(
+        0,
+        "day",
+        pd.date_range("2025-03-01", periods=20).repeat(20).strftime("%Y-%m-%d"),
+    )
+    table.insert(0, "actor", [f"user{i % 50}" for i in range(400)])
+    for i, name in enumerate(hostile):
+        table.loc[20 * i, "actor"] = name
+        table.loc[20 * i, [feature, "b", "c", "zscore_d"]] = 40 + i
+    table.to_csv(tmp_path / "features.csv", index=False)
+    users = pd.DataFrame({"actor": hostile, "email": [f'{name}<img src="x">' for name in hostile]})
+    users.to_csv(tmp_path / "users.csv", index=False)
+    namespace = run_cells(
+        tmp_path / "out",
+        {
+            "input_path": str(tmp_path / "features.csv"),
+            "users_path": str(tmp_path / "users.csv"),
+            "id_columns": ["actor", "day"],
+            "zscore_pattern": "zscore*",
+            "fixed_flags": [],
+        },
+    )
+    assert set(hostile) <= {finding.actor for finding in namespace["findings"]}
+
+    report = namespace["markdown_path"].read_text(encoding="utf-8")
+    assert "<" not in report
+    assert "## a\\|b, a\\|b&lt;img" in report
+    assert "## back\\\\\\|slash, " in report
+    assert "## &amp;lt;b&amp;gt;, " in report
+    assert "## new line, " in report
+    assert "x\\|&lt;b&gt;y" in report
+    for line in report.splitlines():
+        if line:
+            # Prose and headings have no pipe that ends a cell, the lines of tables have eight.
+            pipes = len(re.findall(r"(?<!\\)(?:\\\\)*\|", line))
+            assert pipes == (8 if line.startswith("|") else 0), line
+
+    page = Page(namespace["html_path"].read_text(encoding="utf-8"))
+    assert "script" not in page.tags
+    assert page.tags.count("img") == 1  # the chart
+    assert {name.strip() for name in page.headings} >= set(hostile)
+    assert feature in page.cells
+
+    assert pd.read_csv(namespace["csv_path"])["actor"].str.startswith("'=1").any()
+
+
+class Page(HTMLParser):
+    """The tags of a page, and the texts of its section headings and table cells, as a browser would read them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.headings: list[str] = []
+        self.cells: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1] in ("h2", "td"):
+            (self.headings if self.tags[-1] == "h2" else self.cells).append(data)
+
+
+def load_run() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("notebooks_run", NOTEBOOKS / "run.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_run_executes_the_notebook(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    files = load_run().execute(out, {"score_threshold": -0.17})
+    assert {path.suffix for path in files} == {".ipynb", ".csv", ".md", ".html", ".png"}
+    assert all(path.parent == out and path.stat().st_size > 1_000 for path in files)
+    assert len(list(out.iterdir())) == len(files)  # no temporary file is left
+
+    notebook = nbformat.read(out / NOTEBOOK.name, as_version=4)
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert {output.output_type for output in outputs} == {
+        "stream",
+        "display_data",
+        "execute_result",
+    }
+    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+    injected = next(cell for cell in notebook.cells if cell.id == "injected-parameters")
+    assert "score_threshold = -0.17" in injected.source
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "colour=1"], "no such parameter: colour"),
+        (["--set", "period=M"], "must be JSON"),
+        (["--set", 'output_dir="x"'], "--out"),
+        (["--set", 'input_path="data/none.csv"'], "FileNotFoundError"),
+    ],
+)
+def test_run_reports_an_error_in_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["run.py", "--out", str(tmp_path), *arguments])
+    assert load_run().main() == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+
+
+def test_notebook_as_committed() -> None:
+    cells = code_cells()
+    lines = [line for cell in cells for line in cell.source.splitlines()]
+    assert lines.count(IMPORT_LINE) == 1
+    assert sum("isoxide" in line for line in lines) == 1
+    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
+    assert not [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)]
+    assert [cell.id for cell in cells if "parameters" in cell.metadata.get("tags", [])] == ["parameters"]
+
+    # Executed from top to bottom, without the times of that run and without a path of the machine it ran on.
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [cell.id for cell in cells if "execution" in cell.metadata]
+    text = "".join(
+        str(output) for cell in cells for output in cell.outputs if "image/png" not in output.get("data", {})
+    )
+    assert not re.search(r"/(home|root|tmp|work|Users)/", text)

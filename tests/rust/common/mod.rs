@@ -1,0 +1,45 @@
+//! Reading golden vectors.
+
+#![allow(dead_code, reason = "each test uses a part")]
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+/// The folder of golden vectors.
+pub fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// One golden file.
+pub fn load(name: &str) -> Value {
+    let path = folder().join(format!("{name}.json"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// A number, which may be written as "nan", "inf" or "-inf".
+pub fn number(value: &Value) -> f64 {
+    match value {
+        Value::String(word) => word.parse().unwrap(),
+        other => other.as_f64().unwrap(),
+    }
+}
+
+/// A list of numbers.
+pub fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(number).collect()
+}
+
+/// A list of integers.
+pub fn integers<T: TryFrom<i64>>(value: &Value) -> Vec<T> {
+    let entries = value.as_array().unwrap().iter();
+    entries
+        .map(|v| T::try_from(v.as_i64().unwrap()).ok().expect("in range"))
+        .collect()
+}
+
+/// Bit patterns, so that comparisons see the sign of zero and do not trip over NaN.
+pub fn bits(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
