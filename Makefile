@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE $(shell find src python -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test test-rust test-python lint format clean
+.PHONY: demo test test-rust test-python bench lint format clean
 
 # The users' notebook on the real table; prints where the results lie.
 demo: $(VENV)/.demo
@@ -21,6 +21,10 @@ test-rust:
 
 test-python: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# Ratios to scikit-learn and scipy on this machine; takes some minutes, most of them scipy's.
+bench: $(VENV)/.test
+	$(BIN)/python tests/bench/compare.py
 
 lint: $(VENV)/.lint
 	cargo fmt --check

@@ -44,11 +44,6 @@ pub enum Error {
     },
     /// A stored forest breaks one of its invariants.
     Forest(String),
-    /// A column's type differs between reference and queries.
-    ColumnType {
-        /// Index of the column.
-        column: usize,
-    },
 }
 
 /// What the core's fallible functions return.
@@ -73,9 +68,6 @@ impl fmt::Display for Error {
             }
             Self::Parameter { name, found, low, high } => write!(f, "{name} must be in [{low}, {high}], got {found}"),
             Self::Forest(reason) => write!(f, "not a valid forest: {reason}"),
-            Self::ColumnType { column } => {
-                write!(f, "column {column} has different types in rows and reference")
-            }
         }
     }
 }

@@ -1,14 +1,36 @@
-//! The borrowed input: a table as a list of column views.
+//! The borrowed input: a table as a two-dimensional view of any layout, or as a list of column views.
 //!
-//! A row-major array is a list of strided columns, a frame a list of unrelated ones; both are read in place. Two
-//! readers exist: `gather` (some rows of one column, for growing) and `fill_block` (all columns of some rows, for
-//! scoring). Both cast to f32 as scikit-learn does.
+//! Both are read in place. Two readers exist: `gather` (some rows of one column, for growing) and `fill_block` (all
+//! columns of some rows, for scoring). Both cast to f32 as scikit-learn does.
 
 use std::ops::Range;
 
-use ndarray::{ArrayView1, ArrayView2, s};
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Zip, s};
 
 use crate::error::{Error, Result};
+
+/// A number as scikit-learn rounds it to f32.
+trait ToF32: Copy {
+    fn to_f32(self) -> f32;
+}
+
+impl ToF32 for f32 {
+    fn to_f32(self) -> f32 {
+        self
+    }
+}
+
+impl ToF32 for f64 {
+    fn to_f32(self) -> f32 {
+        self as f32
+    }
+}
+
+impl ToF32 for i64 {
+    fn to_f32(self) -> f32 {
+        self as f32
+    }
+}
 
 /// One column, borrowed with whatever stride it has.
 #[derive(Debug, Clone, Copy)]
@@ -39,26 +61,22 @@ impl Column<'_> {
     }
 }
 
-/// Lists the columns of a two-dimensional view.
-macro_rules! columns_of {
-    ($view:expr, $variant:ident) => {
-        (0..$view.ncols())
-            .map(|c| Column::$variant($view.slice_move(s![.., c])))
-            .collect()
-    };
+#[derive(Debug, Clone)]
+enum Cells<'a> {
+    F32(ArrayView2<'a, f32>),
+    F64(ArrayView2<'a, f64>),
+    I64(ArrayView2<'a, i64>),
+    Columns(Vec<Column<'a>>),
 }
 
 /// A table of at least zero rows, all columns of one length.
 #[derive(Debug, Clone)]
 pub struct Matrix<'a> {
-    columns: Vec<Column<'a>>,
+    cells: Cells<'a>,
     n_rows: usize,
+    n_columns: usize,
 }
 
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "views are passed by value, as everywhere in ndarray"
-)]
 impl<'a> Matrix<'a> {
     /// A table from its columns.
     ///
@@ -72,34 +90,37 @@ impl<'a> Matrix<'a> {
                 found: columns[column].len(),
                 expected: n_rows,
             }),
-            None => Ok(Self { columns, n_rows }),
+            None => Ok(Self {
+                n_rows,
+                n_columns: columns.len(),
+                cells: Cells::Columns(columns),
+            }),
         }
     }
 
     /// A table over a two-dimensional f32 array of any layout.
     #[must_use]
     pub fn from_f32(view: ArrayView2<'a, f32>) -> Self {
-        Self {
-            columns: columns_of!(view, F32),
-            n_rows: view.nrows(),
-        }
+        Self::from_cells(view.dim(), Cells::F32(view))
     }
 
     /// A table over a two-dimensional f64 array of any layout.
     #[must_use]
     pub fn from_f64(view: ArrayView2<'a, f64>) -> Self {
-        Self {
-            columns: columns_of!(view, F64),
-            n_rows: view.nrows(),
-        }
+        Self::from_cells(view.dim(), Cells::F64(view))
     }
 
     /// A table over a two-dimensional i64 array of any layout.
     #[must_use]
     pub fn from_i64(view: ArrayView2<'a, i64>) -> Self {
+        Self::from_cells(view.dim(), Cells::I64(view))
+    }
+
+    fn from_cells((n_rows, n_columns): (usize, usize), cells: Cells<'a>) -> Self {
         Self {
-            columns: columns_of!(view, I64),
-            n_rows: view.nrows(),
+            cells,
+            n_rows,
+            n_columns,
         }
     }
 
@@ -112,33 +133,59 @@ impl<'a> Matrix<'a> {
     /// Number of columns.
     #[must_use]
     pub fn n_columns(&self) -> usize {
-        self.columns.len()
+        self.n_columns
     }
 
-    /// The columns in order.
+    /// One column.
     #[must_use]
-    pub fn columns(&self) -> &[Column<'a>] {
-        &self.columns
+    pub fn column(&self, column: usize) -> Column<'a> {
+        match &self.cells {
+            Cells::F32(view) => Column::F32(view.slice_move(s![.., column])),
+            Cells::F64(view) => Column::F64(view.slice_move(s![.., column])),
+            Cells::I64(view) => Column::I64(view.slice_move(s![.., column])),
+            Cells::Columns(columns) => columns[column],
+        }
     }
 
     /// Reads the given rows of one column as f32 into `out`, which is as long as `rows`.
     pub fn gather(&self, column: usize, rows: impl Iterator<Item = usize>, out: &mut [f32]) {
-        match &self.columns[column] {
-            Column::F32(v) => out.iter_mut().zip(rows).for_each(|(o, r)| *o = v[r]),
-            Column::F64(v) => out.iter_mut().zip(rows).for_each(|(o, r)| *o = v[r] as f32),
-            Column::I64(v) => out.iter_mut().zip(rows).for_each(|(o, r)| *o = v[r] as f32),
+        fn read<T: ToF32>(column: ArrayView1<'_, T>, rows: impl Iterator<Item = usize>, out: &mut [f32]) {
+            for (cell, row) in out.iter_mut().zip(rows) {
+                *cell = column[row].to_f32();
+            }
+        }
+        match self.column(column) {
+            Column::F32(v) => read(v, rows, out),
+            Column::F64(v) => read(v, rows, out),
+            Column::I64(v) => read(v, rows, out),
         }
     }
 
-    /// Reads all columns of the given rows as f32 into `out`, row-major.
+    /// Reads all columns of the given rows as f32 into `out`, row-major; `out` holds exactly those cells.
     pub fn fill_block(&self, rows: Range<usize>, out: &mut [f32]) {
-        let d = self.columns.len();
-        for (j, column) in self.columns.iter().enumerate() {
-            let cells = out.iter_mut().skip(j).step_by(d);
-            match column {
-                Column::F32(v) => cells.zip(v.slice(s![rows.clone()])).for_each(|(o, &x)| *o = x),
-                Column::F64(v) => cells.zip(v.slice(s![rows.clone()])).for_each(|(o, &x)| *o = x as f32),
-                Column::I64(v) => cells.zip(v.slice(s![rows.clone()])).for_each(|(o, &x)| *o = x as f32),
+        // ndarray's loops know both layouts and take the better order.
+        fn read<T: ToF32>(view: &ArrayView2<'_, T>, rows: Range<usize>, out: &mut [f32]) {
+            if let Ok(cells) = ArrayViewMut2::from_shape((rows.len(), view.ncols()), out) {
+                let rows = view.slice(s![rows, ..]);
+                Zip::from(cells).and(rows).for_each(|cell, x| *cell = x.to_f32());
+            }
+        }
+        fn read_column<T: ToF32>(cells: ArrayViewMut1<'_, f32>, column: ArrayView1<'_, T>) {
+            Zip::from(cells).and(column).for_each(|cell, x| *cell = x.to_f32());
+        }
+        match &self.cells {
+            Cells::F32(view) => read(view, rows, out),
+            Cells::F64(view) => read(view, rows, out),
+            Cells::I64(view) => read(view, rows, out),
+            Cells::Columns(columns) => {
+                for (j, column) in columns.iter().enumerate() {
+                    let cells = ArrayViewMut1::from(&mut out[j..]).slice_move(s![..;self.n_columns]);
+                    match column {
+                        Column::F32(v) => read_column(cells, v.slice(s![rows.clone()])),
+                        Column::F64(v) => read_column(cells, v.slice(s![rows.clone()])),
+                        Column::I64(v) => read_column(cells, v.slice(s![rows.clone()])),
+                    }
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 """scikit-learn's isolation forest and scipy's percentile ranks, bit for bit, only faster."""
 
 from isoxide._iforest import IsolationForest
+from isoxide._rank import FeatureRanks, percentileofscore, rank_features
 
-__all__ = ["IsolationForest"]
+__all__ = ["FeatureRanks", "IsolationForest", "percentileofscore", "rank_features"]

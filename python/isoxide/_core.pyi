@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 from isoxide._validation import Table
 
+__all__ = ["Forest", "percentile_ranks", "sample_rows"]
+
 @final
 class Forest:
     @staticmethod
@@ -54,3 +56,6 @@ def sample_rows(
     bootstrap: bool,
     n_workers: int,
 ) -> list[NDArray[np.int64]]: ...
+def percentile_ranks(
+    reference: Table, rows: Table, *, kind: str, omit_nan: bool, n_workers: int
+) -> NDArray[np.float64]: ...

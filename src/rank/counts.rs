@@ -9,6 +9,8 @@
 //! below[k]       = at_or_below[k] - equal[k]
 //! ```
 //!
+//! For a handful of queries it is faster to compare every value with each of them, without any search.
+//!
 //! A NaN compares false with everything, so it lands in bucket 0 without being equal; it is counted apart and taken
 //! out of there at the end. Counts of two parts of a reference add up to the counts of the whole.
 
@@ -18,6 +20,8 @@ use crate::error::{Error, Result};
 
 /// Values searched for at once: their comparisons do not wait for each other.
 const LANES: usize = 8;
+/// Up to this many distinct queries are compared one by one: the processor counts several values at once.
+const FEW: usize = 4;
 
 mod sealed {
     pub trait Sealed {}
@@ -128,10 +132,9 @@ impl<T: Value> Queries<T> {
 #[derive(Debug)]
 pub struct Tally<'q, T> {
     queries: &'q Queries<T>,
-    /// Per bucket the values that do not equal the query at its upper end, then those that do.
+    counts: Counts,
+    /// Per bucket the values that do not equal the query at its upper end, then those that do. Unused for few queries.
     histogram: Vec<[u64; 2]>,
-    n: u64,
-    n_missing: u64,
 }
 
 impl<'q, T: Value> Tally<'q, T> {
@@ -140,16 +143,22 @@ impl<'q, T: Value> Tally<'q, T> {
     pub fn new(queries: &'q Queries<T>) -> Self {
         Self {
             queries,
+            counts: Counts::none(queries.len),
             histogram: vec![[0; 2]; queries.table.len()],
-            n: 0,
-            n_missing: 0,
         }
     }
 
     /// Counts some values.
     pub fn add(&mut self, values: &[T]) {
-        self.n += values.len() as u64;
-        self.n_missing += values.iter().map(|value| u64::from(value.is_missing())).sum::<u64>();
+        self.counts.n += values.len() as u64;
+        self.counts.n_missing += count_if(values, T::is_missing);
+        if self.queries.len <= FEW {
+            for (k, &query) in self.queries.values().iter().enumerate() {
+                self.counts.below[k] += count_if(values, |value| value < query);
+                self.counts.at_or_below[k] += count_if(values, |value| value <= query);
+            }
+            return;
+        }
         let (groups, rest) = values.as_chunks::<LANES>();
         for group in groups {
             self.count(group);
@@ -170,18 +179,21 @@ impl<'q, T: Value> Tally<'q, T> {
     /// The counts.
     #[must_use]
     pub fn finish(mut self) -> Counts {
-        self.histogram[0][0] -= self.n_missing;
-        let mut counts = Counts::none(self.queries.len);
-        counts.n = self.n;
-        counts.n_missing = self.n_missing;
-        let mut sum = 0;
-        for (k, [other, equal]) in self.histogram.into_iter().take(self.queries.len).enumerate() {
-            counts.below[k] = sum + other;
-            sum += other + equal;
-            counts.at_or_below[k] = sum;
+        if self.queries.len > FEW {
+            self.histogram[0][0] -= self.counts.n_missing;
+            let mut sum = 0;
+            for (k, [other, equal]) in self.histogram.into_iter().take(self.queries.len).enumerate() {
+                self.counts.below[k] = sum + other;
+                sum += other + equal;
+                self.counts.at_or_below[k] = sum;
+            }
         }
-        counts
+        self.counts
     }
+}
+
+fn count_if<T: Copy>(values: &[T], is: impl Fn(T) -> bool) -> u64 {
+    values.iter().map(|&value| u64::from(is(value))).sum()
 }
 
 /// Counts of reference values against the distinct queries, ascending.

@@ -49,7 +49,6 @@ pub fn percentile_ranks(
         });
     }
     let n_queries = rows.n_rows();
-    let columns = (reference.columns(), rows.columns());
     let n_groups = reference.n_columns().div_ceil(GROUP);
     let split_rows = n_groups < PIECES * n_workers && reference.n_rows() >= 2 * MIN_PART;
     let (outer, inner) = if split_rows { (1, n_workers) } else { (n_workers, 1) };
@@ -64,7 +63,7 @@ pub fn percentile_ranks(
             |(), group, cells| {
                 let first = group * GROUP;
                 let pairs = threads::map(cells.len() / n_queries, inner, |j| {
-                    Pair::new(columns.0[first + j], columns.1[first + j])
+                    Pair::new(reference.column(first + j), rows.column(first + j))
                 });
                 let counts = count(&pairs, reference.n_rows(), inner);
                 threads::for_each_chunk(
@@ -144,13 +143,13 @@ enum PairTally<'r, 't> {
 impl PairTally<'_, '_> {
     fn add(&mut self, rows: Range<usize>, buffers: &mut Buffers) {
         match self {
-            Self::Integers(reference, tally) => tally.add(read(*reference, rows, &mut buffers.integers)),
-            Self::Floats(Column::F64(reference), tally) => tally.add(read(*reference, rows, &mut buffers.floats)),
+            Self::Integers(reference, tally) => tally.add(read(reference, rows, &mut buffers.integers)),
+            Self::Floats(Column::F64(reference), tally) => tally.add(read(reference, rows, &mut buffers.floats)),
             Self::Floats(Column::F32(reference), tally) => {
-                tally.add(convert(*reference, rows, &mut buffers.floats, f64::from));
+                tally.add(convert(reference, rows, &mut buffers.floats, f64::from));
             }
             Self::Floats(Column::I64(reference), tally) => {
-                tally.add(convert(*reference, rows, &mut buffers.floats, |x| x as f64));
+                tally.add(convert(reference, rows, &mut buffers.floats, |x| x as f64));
             }
         }
     }
@@ -169,7 +168,7 @@ struct Buffers {
     floats: [f64; TILE],
 }
 
-fn read<'t, T: Copy>(column: ArrayView1<'t, T>, rows: Range<usize>, buffer: &'t mut [T; TILE]) -> &'t [T] {
+fn read<'t, T: Copy>(column: &ArrayView1<'t, T>, rows: Range<usize>, buffer: &'t mut [T; TILE]) -> &'t [T] {
     match column.slice_move(s![rows.clone()]).to_slice() {
         Some(values) => values,
         None => convert(column, rows, buffer, |x| x),
@@ -177,7 +176,7 @@ fn read<'t, T: Copy>(column: ArrayView1<'t, T>, rows: Range<usize>, buffer: &'t 
 }
 
 fn convert<'t, S: Copy, T>(
-    column: ArrayView1<'_, S>,
+    column: &ArrayView1<'_, S>,
     rows: Range<usize>,
     buffer: &'t mut [T; TILE],
     cast: impl Fn(S) -> T,

@@ -10,15 +10,12 @@ use crate::forest::{Forest, Node, depths, path_length::leaf_value};
 /// Rows taken through a tree in step.
 const LANES: usize = 8;
 
-/// The bit of [`Step::feature`] that sends missing values left.
-const MISSING_LEFT: u32 = 1 << 31;
-
 /// A node as the walk needs it.
 #[derive(Debug, Clone, Copy)]
 struct Step {
     /// The threshold rounded down to f32. NaN in a leaf, so that nothing goes left.
     threshold: f32,
-    /// Column of the input; the top bit says where missing values go.
+    /// Column of the input.
     feature: u32,
     /// Right child; in a leaf, itself.
     right: u32,
@@ -29,6 +26,8 @@ const _: () = assert!(size_of::<Step>() == 12);
 #[derive(Debug)]
 struct Tree {
     steps: Vec<Step>,
+    /// Whether a missing value goes left; apart from the steps, since blocks without missing values have no use for it.
+    missing_left: Vec<bool>,
     /// For each leaf what it adds to the path length; unused for splits.
     values: Vec<f64>,
     height: u32,
@@ -51,7 +50,8 @@ impl Walk {
     /// Adds to each row's sum its path length in each tree. `block` holds the rows, `d` values each.
     pub(super) fn add_depths(&self, block: &[f32], d: usize, sums: &mut [f64]) {
         // Looking for missing values at every step would cost a third of the walk.
-        if block.iter().any(|v| v.is_nan()) {
+        let missing = block.iter().fold(false, |missing, v| missing | v.is_nan());
+        if missing {
             self.add_depths_of::<true>(block, d, sums);
         } else {
             self.add_depths_of::<false>(block, d, sums);
@@ -82,21 +82,32 @@ impl Tree {
         let values = values
             .map(|(node, &depth)| leaf_value(depth, average_path_lengths[leaf_size(node)]))
             .collect();
+        let missing_left = nodes.iter().map(|node| node.missing_go_to_left).collect();
         let height = depths.iter().copied().max().unwrap_or(0);
-        Self { steps, values, height }
+        Self {
+            steps,
+            missing_left,
+            values,
+            height,
+        }
     }
 
     /// Takes `N` rows down the tree at once; without `MISSING` there is no NaN among them.
     #[inline]
-    #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator would be a branch on the data")]
+    #[allow(
+        clippy::needless_bitwise_bool,
+        reason = "a lazy operator would be a branch on the data"
+    )]
     fn add_lanes<const MISSING: bool, const N: usize>(&self, rows: &[f32], d: usize, sums: &mut [f64; N]) {
         let mut at = [0_u32; N];
         for _ in 0..self.height {
             for (lane, at) in at.iter_mut().enumerate() {
                 let step = self.steps[*at as usize];
-                let value = rows[lane * d + (step.feature & !MISSING_LEFT) as usize];
-                let missing_left = MISSING & value.is_nan() & (step.feature & MISSING_LEFT != 0);
-                let left = (value <= step.threshold) | missing_left;
+                let value = rows[lane * d + step.feature as usize];
+                let mut left = value <= step.threshold;
+                if MISSING {
+                    left |= value.is_nan() & self.missing_left[*at as usize];
+                }
                 // Not a branch: half of them would be guessed wrong.
                 *at = select_unpredictable(left, *at + 1, step.right);
             }
@@ -116,10 +127,9 @@ impl Step {
                 right: index as u32,
             };
         }
-        let missing = if node.missing_go_to_left { MISSING_LEFT } else { 0 };
         Self {
             threshold: round_down(node.threshold),
-            feature: features[node.feature as usize] | missing,
+            feature: features[node.feature as usize],
             right: node.right,
         }
     }

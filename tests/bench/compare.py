@@ -104,9 +104,11 @@ def main() -> None:
     expected = [scipy.stats.percentileofscore(x[:, j], rows[:share, j]) for j in columns]
     np.testing.assert_array_equal(rank_features(rows, x).percentiles[:share, columns].T, expected)
 
+    # As a frame holds them: side by side in memory, which is what scipy is fastest on.
+    contiguous = [np.ascontiguousarray(x[:, j]) for j in columns]
+
     def loop() -> None:
-        for j in columns:
-            column = x[:, j]
+        for j, column in zip(columns, contiguous, strict=True):
             for value in rows[:share, j]:
                 scipy.stats.percentileofscore(column, value)
 

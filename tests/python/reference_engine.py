@@ -26,9 +26,11 @@ class FeatureRanks:
         features: list[str],
         percentiles: np.ndarray,
         values: np.ndarray,
+        index: pd.Index,
         is_last: list[bool],
     ) -> None:
         self.features = features
+        self.index = index
         self.percentiles = percentiles
         self.values = values
         self.order = np.empty(percentiles.shape, dtype=np.intp)
@@ -43,24 +45,17 @@ class FeatureRanks:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.percentiles, dtype=dtype, copy=copy)
 
-    def to_records(self) -> list[list[tuple[str, float, float]]]:
+    def to_records(self) -> list[list[tuple[str, float, Any]]]:
         return [
-            [
-                (
-                    self.features[j],
-                    float(self.percentiles[i, j]),
-                    float(self.values[i, j]),
-                )
-                for j in order
-            ]
+            [(self.features[j], self.percentiles[i, j], self.values[i, j]) for j in order]
             for i, order in enumerate(self.order)
         ]
 
     def to_frame(self) -> pd.DataFrame:
         return pd.DataFrame(
             [
-                (i, position, *record)
-                for i, records in enumerate(self.to_records())
+                (label, position, *record)
+                for label, records in zip(self.index, self.to_records(), strict=True)
                 for position, record in enumerate(records)
             ],
             columns=["row", "position", "feature", "percentile", "value"],
@@ -83,10 +78,9 @@ class FeatureRanks:
             if any(hits):
                 counts[feature] = sum(hits)
         # A stable sort keeps ties in column order.
-        return pd.Series(
-            dict(sorted(counts.items(), key=lambda item: item[1], reverse=True)),
-            dtype=np.int64,
-        )
+        ordered = sorted(counts.items(), key=lambda item: item[1], reverse=True)
+        names = pd.Index([feature for feature, _ in ordered], dtype="str", name="feature")
+        return pd.Series([count for _, count in ordered], index=names, name="count", dtype=np.int64)
 
 
 def rank_features(
@@ -103,16 +97,13 @@ def rank_features(
     rows, reference = _frame(rows, reference), _frame(reference, rows)
     if set(rows.columns) != set(reference.columns):
         raise ValueError(f"columns differ: {sorted(set(rows.columns) ^ set(reference.columns))}")
-    names = list(reference.columns) if features is None else list(features)
+    names = list(rows.columns) if features is None else list(features)
 
     percentiles = np.empty((len(rows), len(names)))
     for i in range(len(rows)):
         for j, name in enumerate(names):
             percentiles[i, j] = percentileofscore(
-                reference[name].to_numpy(),
-                rows[name].iloc[i],
-                kind=kind,
-                nan_policy=nan_policy,
+                reference[name].to_numpy(), rows[name].iloc[i], kind=kind, nan_policy=nan_policy
             )
 
     if last is None:
@@ -121,7 +112,7 @@ def rank_features(
         is_last = [bool(last(name)) for name in names]
     else:
         is_last = [fnmatchcase(name, last) for name in names]
-    return FeatureRanks(names, percentiles, rows[names].to_numpy(dtype=np.float64), is_last)
+    return FeatureRanks(names, percentiles, rows[names].to_numpy(), rows.index, is_last)
 
 
 def _frame(data: Any, other: Any) -> pd.DataFrame:

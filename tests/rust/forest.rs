@@ -1,5 +1,12 @@
 //! Properties of grown forests on random tables: they hold for any data, any layout and any number of workers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test, a panic is a failure"
+)]
+
 use isoxide::error::Error;
 use isoxide::forest::{Forest, Node, path_length};
 use isoxide::grow::{Params, grow};
@@ -40,7 +47,7 @@ fn some_forest(x: &Array2<f64>, seed: u32, workers: usize) -> Forest {
 }
 
 /// One row down one tree, by the definition.
-fn path_length_of(row: ArrayView1<'_, f64>, tree: &[Node], features: &[u32]) -> f64 {
+fn path_length_of(row: &ArrayView1<'_, f64>, tree: &[Node], features: &[u32]) -> f64 {
     let (mut at, mut depth) = (0, 0);
     while !tree[at].is_leaf() {
         let node = &tree[at];
@@ -66,7 +73,7 @@ proptest! {
         let scorer = Scorer::new(&forest, &c).unwrap();
         let sums = scorer.depth_sums(&Matrix::from_f64(x.view()), 1).unwrap();
         for (i, &sum) in sums.iter().enumerate() {
-            let paths = (0..forest.n_trees()).map(|t| path_length_of(x.row(i), forest.tree(t), forest.tree_features(t)));
+            let paths = (0..forest.n_trees()).map(|t| path_length_of(&x.row(i), forest.tree(t), forest.tree_features(t)));
             prop_assert_eq!(sum, paths.fold(0.0, |total, path| total + path));
         }
         let reversed = x.t().as_standard_layout().into_owned().reversed_axes();

@@ -1,5 +1,12 @@
 //! The generators and samplers against NumPy's and scikit-learn's own output.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test, a panic is a failure"
+)]
+
 mod common;
 
 use common::{bits, integers, load, numbers};
@@ -8,7 +15,6 @@ use isoxide::random::mt19937::{below, permutation, seeded, unit, up_to};
 use isoxide::random::sampling::{with_replacement, without_replacement};
 use isoxide::random::xorshift::XorShift;
 use proptest::prelude::*;
-use rand::Rng;
 use std::collections::HashSet;
 
 const SEEDS: [u32; 4] = [0, 1, 12345, u32::MAX];

@@ -1,5 +1,12 @@
 //! Whole forests against scikit-learn's: seeds, drawn rows and columns, nodes, scores, offset and predictions.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test, a panic is a failure"
+)]
+
 mod common;
 
 use std::hint::black_box;
@@ -157,10 +164,16 @@ fn fnv1a64(forest: &Forest) -> String {
     for tree in 0..forest.n_trees() {
         let t = arrays(forest, tree);
         for part in [&t.left, &t.right, &t.feature] {
-            part.iter().for_each(|&v| eat(v as u64));
+            for &v in part {
+                eat(v as u64);
+            }
         }
-        t.threshold.iter().for_each(|v| eat(v.to_bits()));
-        t.n_node_samples.iter().for_each(|&v| eat(v as u64));
+        for v in &t.threshold {
+            eat(v.to_bits());
+        }
+        for &v in &t.n_node_samples {
+            eat(v as u64);
+        }
     }
     format!("{hash:016x}")
 }

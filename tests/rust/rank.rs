@@ -1,1 +1,245 @@
+//! Percentile ranks against five-line oracles, for every layout, size and number of workers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test, a panic is a failure"
+)]
+
+use isoxide::error::Error;
+use isoxide::matrix::{Column, Matrix};
+use isoxide::rank::counts::{Counts, Queries, Tally, Value};
+use isoxide::rank::{Kind, NanPolicy, percentile_ranks};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const KINDS: [Kind; 4] = [Kind::Rank, Kind::Weak, Kind::Strict, Kind::Mean];
+const POLICIES: [NanPolicy; 2] = [NanPolicy::Propagate, NanPolicy::Omit];
+
+fn oracle(reference: &[f64], query: f64, kind: Kind, policy: NanPolicy) -> f64 {
+    let missing = reference.iter().filter(|x| x.is_nan()).count();
+    let n = (reference.len() - missing) as f64;
+    if query.is_nan() || n == 0.0 || (missing > 0 && policy == NanPolicy::Propagate) {
+        return f64::NAN;
+    }
+    let below = reference.iter().filter(|&&x| x < query).count() as f64;
+    let equal = reference.iter().filter(|&&x| x == query).count() as f64;
+    match kind {
+        Kind::Rank => (2.0 * below + equal + f64::from(u8::from(equal > 0.0))) * (50.0 / n),
+        Kind::Weak => (below + equal) * (100.0 / n),
+        Kind::Strict => below * (100.0 / n),
+        Kind::Mean => (2.0 * below + equal) * (50.0 / n),
+    }
+}
+
+fn count<T: Value>(reference: &[T], queries: &Queries<T>) -> Counts {
+    let mut tally = Tally::new(queries);
+    tally.add(reference);
+    tally.finish()
+}
+
+/// All NaN are one value here; zeros of both signs are not.
+fn bits(values: impl IntoIterator<Item = f64>) -> Vec<u64> {
+    let nan = f64::NAN.to_bits();
+    values
+        .into_iter()
+        .map(|x| if x.is_nan() { nan } else { x.to_bits() })
+        .collect()
+}
+
+fn column(values: &[f64]) -> ArrayView2<'_, f64> {
+    ArrayView1::from(values).insert_axis(Axis(1))
+}
+
+/// Few distinct values, so that most of them are tied, and all the odd ones.
+fn float() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        6 => (-5_i8..5).prop_map(f64::from),
+        2 => any::<f64>(),
+        1 => prop::sample::select(vec![
+            f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, f64::MIN_POSITIVE, 5e-324, f64::MAX,
+        ]),
+    ]
+}
+
+/// The same without NaN: otherwise hardly any long reference would be free of it.
+fn number() -> impl Strategy<Value = f64> {
+    float().prop_map(|x| if x.is_nan() { 0.0 } else { x })
+}
+
+fn integer() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        4 => -3_i64..3,
+        2 => any::<i64>(),
+        1 => prop::sample::select(vec![i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX, 1 << 53, (1 << 53) + 1]),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn floats_equal_the_oracle(
+        reference in prop_oneof![vec(float(), 0..300), vec(number(), 0..300)],
+        queries in prop_oneof![vec(float(), 0..300), vec(float(), 0..7)],
+        workers in 1_usize..4,
+    ) {
+        for kind in KINDS {
+            for policy in POLICIES {
+                let (a, b) = (Matrix::from_f64(column(&reference)), Matrix::from_f64(column(&queries)));
+                let found = percentile_ranks(&a, &b, kind, policy, workers).unwrap();
+                let expected = queries.iter().map(|&q| oracle(&reference, q, kind, policy));
+                prop_assert_eq!(bits(found), bits(expected));
+            }
+        }
+    }
+
+    #[test]
+    fn integers_are_compared_as_integers(reference in vec(integer(), 0..300), queries in vec(integer(), 1..300)) {
+        let distinct = Queries::new(queries.iter().copied());
+        let counts = count(&reference, &distinct);
+        for query in queries {
+            let k = distinct.position(query).unwrap();
+            prop_assert_eq!(counts.below()[k], reference.iter().filter(|&&x| x < query).count() as u64);
+            prop_assert_eq!(counts.at_or_below()[k], reference.iter().filter(|&&x| x <= query).count() as u64);
+        }
+        prop_assert_eq!((counts.n(), counts.n_missing()), (reference.len() as u64, 0));
+    }
+
+    #[test]
+    fn merging_parts_equals_one_pass(
+        reference in vec(float(), 0..300),
+        queries in vec(float(), 0..50),
+        cuts in (0_usize..300, 0_usize..300),
+    ) {
+        let queries = Queries::new(queries);
+        let second = cuts.0.max(cuts.1).min(reference.len());
+        let first = cuts.0.min(cuts.1).min(second);
+        let [a, b, c] = [&reference[..first], &reference[first..second], &reference[second..]].map(|p| count(p, &queries));
+        let mut left = a.clone();
+        left.merge(&b).unwrap();
+        left.merge(&c).unwrap();
+        let mut right = b;
+        right.merge(&c).unwrap();
+        let mut sum = a;
+        sum.merge(&right).unwrap();
+        prop_assert_eq!(&left, &sum);
+        prop_assert_eq!(left, count(&reference, &queries));
+    }
+}
+
+/// Values with ties, some of them missing, the same on every run.
+fn table(n_rows: usize, n_columns: usize, missing: bool) -> Array2<f64> {
+    Array2::from_shape_fn((n_rows, n_columns), |(i, j)| {
+        let mixed = (i * 7919 + j * 104_729).wrapping_mul(2_654_435_761) >> 7;
+        match mixed % 97 {
+            0 if missing && j % 3 == 1 => f64::NAN,
+            1 => f64::INFINITY,
+            2 => -0.0,
+            _ => (mixed % (10 + 500 * j)) as f64 - 5.0,
+        }
+    })
+}
+
+fn every_oracle(
+    reference: &ArrayView2<'_, f64>,
+    rows: &ArrayView2<'_, f64>,
+    kind: Kind,
+    policy: NanPolicy,
+) -> Vec<u64> {
+    bits(
+        rows.indexed_iter()
+            .map(|((_, j), &query)| oracle(&reference.column(j).to_vec(), query, kind, policy)),
+    )
+}
+
+/// Around the edges of lanes and tiles, of groups of columns, and of the rows that are shared out.
+#[test]
+fn sizes_layouts_and_workers_do_not_change_a_bit() {
+    for (n_rows, n_columns) in [
+        (0, 3),
+        (1, 1),
+        (7, 8),
+        (8, 9),
+        (1023, 2),
+        (1025, 17),
+        (40_000, 3),
+        (70_001, 1),
+    ] {
+        let reference = table(n_rows, n_columns, true);
+        let rows = table(13, n_columns, true);
+        let fortran = reference.t().as_standard_layout().into_owned().reversed_axes();
+        let mut wide = Array2::zeros((n_rows * 2, n_columns * 3));
+        wide.slice_mut(s![..;2, ..;3]).assign(&reference);
+        let mut backwards = Array2::zeros((n_rows, n_columns));
+        backwards.slice_mut(s![..;-1, ..]).assign(&reference);
+        let views = [
+            reference.view(),
+            fortran.view(),
+            wide.slice(s![..;2, ..;3]),
+            backwards.slice(s![..;-1, ..]),
+        ];
+        for (kind, policy) in KINDS.into_iter().zip(POLICIES.into_iter().cycle()) {
+            let expected = every_oracle(&reference.view(), &rows.view(), kind, policy);
+            for view in &views {
+                for workers in [1, 2, 3, 16] {
+                    let (a, b) = (Matrix::from_f64(*view), Matrix::from_f64(rows.view()));
+                    let found = percentile_ranks(&a, &b, kind, policy, workers).unwrap();
+                    assert_eq!(
+                        bits(found),
+                        expected,
+                        "{n_rows} x {n_columns}, {kind:?}, {workers} workers"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn columns_of_several_types_are_compared_as_numpy_does() {
+    let big = 1_i64 << 53;
+    let integers = [big, big + 1, big + 2];
+    let floats = integers.map(|x| x as f64);
+    let singles = [0.1_f32, 0.5, f32::NAN];
+    let reference = Matrix::from_columns(vec![
+        Column::I64(ArrayView1::from(&integers)),
+        Column::I64(ArrayView1::from(&integers)),
+        Column::F64(ArrayView1::from(&floats)),
+        Column::F32(ArrayView1::from(&singles)),
+    ])
+    .unwrap();
+    let (int_row, float_row, tenth) = ([big + 1], [floats[0]], [0.1]);
+    let rows = Matrix::from_columns(vec![
+        Column::I64(ArrayView1::from(&int_row)),
+        Column::F64(ArrayView1::from(&float_row)),
+        Column::I64(ArrayView1::from(&int_row)),
+        Column::F64(ArrayView1::from(&tenth)),
+    ])
+    .unwrap();
+    let found = percentile_ranks(&reference, &rows, Kind::Strict, NanPolicy::Omit, 1).unwrap();
+    // As f64 the second integer is rounded to the first; as f32 a tenth is above the f64 tenth.
+    let third = 100.0 / 3.0;
+    assert_eq!(found.row(0).to_vec(), [third, 0.0, 0.0, 0.0]);
+    let weak = percentile_ranks(&reference, &rows, Kind::Weak, NanPolicy::Omit, 1).unwrap();
+    assert_eq!(weak.row(0).to_vec(), [2.0 * third, 2.0 * third, 2.0 * third, 0.0]);
+}
+
+#[test]
+fn nothing_to_rank_gives_an_empty_table() {
+    let reference = table(5, 3, false);
+    for (n_rows, n_columns) in [(0, 3), (0, 0)] {
+        let rows = table(n_rows, n_columns, false);
+        let a = Matrix::from_f64(reference.slice(s![.., ..n_columns]));
+        let found = percentile_ranks(&a, &Matrix::from_f64(rows.view()), Kind::Rank, NanPolicy::Omit, 2).unwrap();
+        assert_eq!(found.dim(), (n_rows, n_columns));
+    }
+}
+
+#[test]
+fn tables_of_other_widths_are_refused() {
+    let (a, b) = (table(5, 3, false), table(5, 2, false));
+    let (a, b) = (Matrix::from_f64(a.view()), Matrix::from_f64(b.view()));
+    let error = percentile_ranks(&a, &b, Kind::Rank, NanPolicy::Omit, 1).unwrap_err();
+    assert_eq!(error, Error::ColumnCount { found: 2, expected: 3 });
+}

@@ -1,6 +1,10 @@
 //! Reading golden vectors.
 
-#![allow(dead_code, reason = "each test uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test is a crate of its own and uses a part"
+)]
 
 use std::path::PathBuf;
 
