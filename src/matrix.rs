@@ -77,6 +77,10 @@ pub struct Matrix<'a> {
     n_columns: usize,
 }
 
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "views are passed by value, as everywhere in ndarray"
+)]
 impl<'a> Matrix<'a> {
     /// A table from its columns.
     ///
