@@ -42,6 +42,10 @@ pub enum Error {
         /// The largest allowed value.
         high: usize,
     },
+    /// The arrays of a sparse matrix do not describe one.
+    Sparse(String),
+    /// Rows cannot be drawn with these weights.
+    Weights(String),
     /// A stored forest breaks one of its invariants.
     Forest(String),
 }
@@ -67,6 +71,8 @@ impl fmt::Display for Error {
                 write!(f, "{what} has {found} entries, but {expected} are expected")
             }
             Self::Parameter { name, found, low, high } => write!(f, "{name} must be in [{low}, {high}], got {found}"),
+            Self::Sparse(reason) => write!(f, "not a valid sparse matrix: {reason}"),
+            Self::Weights(reason) => f.write_str(reason),
             Self::Forest(reason) => write!(f, "not a valid forest: {reason}"),
         }
     }

@@ -20,6 +20,7 @@ class Forest:
         bootstrap: bool,
         average_path_lengths: NDArray[np.float64],
         n_workers: int,
+        weights: NDArray[np.float64] | None = None,
         existing: Forest | None = None,
     ) -> Forest: ...
     @staticmethod
@@ -28,11 +29,10 @@ class Forest:
         features: NDArray[np.uint32],
         feature_starts: NDArray[np.uint64],
         starts: NDArray[np.uint64],
-        threshold: NDArray[np.float64],
-        feature: NDArray[np.uint32],
-        right: NDArray[np.uint32],
-        n_node_samples: NDArray[np.uint32],
-        missing_go_to_left: NDArray[np.bool_],
+        nodes: tuple[
+            NDArray[np.float64], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.bool_]
+        ],
+        noise: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
         average_path_lengths: NDArray[np.float64],
     ) -> Forest: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
@@ -55,6 +55,7 @@ def sample_rows(
     max_features: int,
     bootstrap: bool,
     n_workers: int,
+    weights: NDArray[np.float64] | None = None,
 ) -> list[NDArray[np.int64]]: ...
 def percentile_ranks(
     reference: Table, rows: Table, *, kind: str, omit_nan: bool, n_workers: int

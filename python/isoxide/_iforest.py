@@ -10,22 +10,31 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
+from sklearn.ensemble import IsolationForest as SklearnForest
+from sklearn.tree import ExtraTreeRegressor
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from isoxide import _core
 from isoxide._path_length import average_path_length
-from isoxide._seeds import RandomState, draw_noise_target, draw_tree_seeds
+from isoxide._seeds import RandomState, draw_noise_target, draw_tree_seeds, row_probabilities
+from isoxide._sklearn import (
+    UNKNOWN_SEED,
+    check_model,
+    fitted_tree,
+    native_forest,
+    path_lengths,
+    tree_template,
+)
 from isoxide._threads import resolve_n_jobs
-from isoxide._validation import PARAMETER_CONSTRAINTS, Input, check_input
+from isoxide._validation import PARAMETER_CONSTRAINTS, Input, check_contamination, check_input, check_sample_weight
 
 
 class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases are untyped
     """Isolation forest: scikit-learn's, bit for bit, on all cores.
 
     Trees, scores, offset and predictions equal those of ``sklearn.ensemble.IsolationForest`` of scikit-learn 1.9 for
-    the same parameters and the same `random_state`, on any number of threads. Sparse input and sample weights are
-    not supported yet.
+    the same parameters and the same `random_state`, on any number of threads.
 
     Parameters
     ----------
@@ -72,6 +81,12 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the columns seen by `fit`; only if all of them are strings.
+
+    estimators_ : list of sklearn.tree.ExtraTreeRegressor
+        The trees as scikit-learn's own, made when asked for.
+
+    estimator_ : sklearn.tree.ExtraTreeRegressor
+        The unfitted tree.
 
     estimators_samples_ : list of ndarray of int64
         For each tree of the last fit the rows that it drew, in the order drawn.
@@ -124,13 +139,14 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
         Parameters
         ----------
-        X : array-like or frame of shape (n_samples, n_features)
-            Training rows: NumPy arrays of any dtype that converts to float32, pandas frames, lists. NaN (missing) and
-            infinities are allowed. float64, float32 and int64 data is read in place, and only where a tree drew it.
+        X : array-like, frame or sparse matrix of shape (n_samples, n_features)
+            Training rows: NumPy arrays of any dtype that converts to float32, frames, lists, scipy's sparse matrices
+            (CSR is read in place). NaN (missing) and infinities are allowed. Dense float64, float32 and int64 data
+            is read in place, and only where a tree drew it.
         y : Ignored
             Present for API consistency.
-        sample_weight : None
-            Not supported yet.
+        sample_weight : array-like of shape (n_samples,), float or None, default=None
+            Chances of the rows to be drawn, relative to one another: 0 or more. They do not enter the trees.
 
         Returns
         -------
@@ -140,15 +156,12 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         Raises
         ------
         ValueError
-            If a parameter is out of range, or `X` is empty, not 2-D or not numeric.
-        TypeError
-            If `X` is sparse.
-        NotImplementedError
-            If `sample_weight` is given.
+            If a parameter is out of range, `X` is empty, not 2-D or not numeric, a weight is negative, or too few
+            weights are above zero.
         """
-        if sample_weight is not None:
-            raise NotImplementedError("sample_weight is not supported yet; pass sample_weight=None")
         data = check_input(self, X, reset=True)
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(sample_weight, data.n_samples)
         noise_target = draw_noise_target(self.random_state, data.n_samples)
         max_samples = self._resolve_max_samples(data.n_samples)
         max_features = self._resolve_max_features(data.n_features)
@@ -166,6 +179,9 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         else:
             seeds = draw_tree_seeds(self.random_state, n_existing, n_new)
             largest_leaf = max(max_samples, forest.largest_leaf if forest is not None else 0)
+            probabilities = None
+            if sample_weight is not None:
+                probabilities = row_probabilities(sample_weight, max_samples, bool(self.bootstrap))
             started = time.perf_counter()
             forest = _core.Forest.grow(
                 data.table,
@@ -176,20 +192,22 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
                 bootstrap=bool(self.bootstrap),
                 average_path_lengths=average_path_length(np.arange(largest_leaf + 1)),
                 n_workers=n_workers,
+                weights=probabilities,
                 existing=forest,
             )
             if self.verbose:
                 seconds = time.perf_counter() - started
                 print(f"[IsolationForest] grew {n_new} trees in {seconds:.3f} s on up to {n_workers} threads")
             self._seeds = seeds
+            self._tree_seeds = np.concatenate([self._tree_seeds[:n_existing] if n_existing else [], seeds]).astype(np.int64)
+            self._trees = self._trees[:n_existing] if n_existing else []
+            self._row_probabilities = probabilities
         assert forest is not None
         self._forest = forest
         self._n_samples = data.n_samples
         self._max_features = max_features
         self.max_samples_ = max_samples
-        self.offset_ = -0.5
-        if self.contamination != "auto":
-            self.offset_ = np.percentile(self._score(data), 100.0 * self.contamination)
+        self.offset_ = self._offset(data, self.contamination)
         return self
 
     def predict(self, X: Any) -> NDArray[np.int64]:
@@ -197,7 +215,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
         Parameters
         ----------
-        X : array-like or frame of shape (n_samples, n_features)
+        X : array-like, frame or sparse matrix of shape (n_samples, n_features)
             Rows with the columns seen by `fit`.
 
         Returns
@@ -214,7 +232,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
         Parameters
         ----------
-        X : array-like or frame of shape (n_samples, n_features)
+        X : array-like, frame or sparse matrix of shape (n_samples, n_features)
             Rows with the columns seen by `fit`.
 
         Returns
@@ -230,9 +248,9 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
         Parameters
         ----------
-        X : array-like or frame of shape (n_samples, n_features)
+        X : array-like, frame or sparse matrix of shape (n_samples, n_features)
             Rows with the columns seen by `fit`. Missing values go where those of the training rows went, or where
-            there were none, to the larger side.
+            there were none, to the larger side; in a sparse matrix they always go right.
 
         Returns
         -------
@@ -249,6 +267,162 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         check_is_fitted(self)
         return self._score(check_input(self, X, reset=False))
 
+    def recalibrate(self, X: Any, *, contamination: Literal["auto"] | float) -> IsolationForest:
+        """Move the offset to another contamination without growing trees.
+
+        Parameters
+        ----------
+        X : array-like, frame or sparse matrix of shape (n_samples, n_features)
+            The rows of which the share is to be outliers. With the training rows, ``offset_`` becomes exactly what
+            ``fit(X)`` with this contamination would make it.
+        contamination : "auto" or float
+            Share of the rows of `X`, in (0, 0.5]; "auto" sets ``offset_`` to -0.5. Becomes the estimator's parameter.
+
+        Returns
+        -------
+        self : IsolationForest
+            The estimator with another ``offset_``.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the forest is not fitted.
+        ValueError
+            If `contamination` is out of range, or `X` cannot be scored.
+
+        Examples
+        --------
+        >>> from isoxide import IsolationForest
+        >>> X = [[-1.1], [0.3], [0.5], [100]]
+        >>> forest = IsolationForest(random_state=0).fit(X)
+        >>> int((forest.recalibrate(X, contamination=0.5).predict(X) == -1).sum())
+        2
+        """
+        check_is_fitted(self)
+        check_contamination(self, contamination)
+        offset = self._offset(check_input(self, X, reset=False), contamination)
+        self.contamination = contamination
+        self.offset_ = offset
+        return self
+
+    def contamination_at(self, X: Any, threshold: float) -> float:
+        """Share of rows whose decision score is at or below a threshold.
+
+        Parameters
+        ----------
+        X : array-like, frame or sparse matrix of shape (n_samples, n_features)
+            The rows to count among.
+        threshold : float
+            On the scale of `decision_function`: the lower, the fewer rows.
+
+        Returns
+        -------
+        float
+            In [0, 1].
+
+        Examples
+        --------
+        >>> from isoxide import IsolationForest
+        >>> X = [[-1.1], [0.3], [0.5], [100]]
+        >>> IsolationForest(random_state=0).fit(X).contamination_at(X, 0.0)
+        0.25
+        """
+        return float(np.mean(self.decision_function(X) <= threshold))
+
+    def to_sklearn(self) -> SklearnForest:
+        """Make a fitted forest of scikit-learn's own class.
+
+        Returns
+        -------
+        sklearn.ensemble.IsolationForest
+            With the same parameters and equal trees, scores and offset; for tools that know that class.
+        """
+        check_is_fitted(self)
+        model = SklearnForest(**self.get_params())
+        model.estimators_ = list(self.estimators_)
+        model.estimators_features_ = self.estimators_features_
+        model.estimator_ = self.estimator_
+        model.n_features_in_ = self.n_features_in_
+        if hasattr(self, "feature_names_in_"):
+            model.feature_names_in_ = self.feature_names_in_
+        model.max_samples_ = model._max_samples = self.max_samples_
+        model._max_features = self._max_features
+        model._n_samples = self._n_samples
+        model._seeds = self._seeds.astype(np.int64)
+        model._sample_weight = self._row_probabilities
+        model._average_path_length_per_tree, model._decision_path_lengths = path_lengths(model.estimators_)
+        model.offset_ = self.offset_
+        return model
+
+    @classmethod
+    def from_sklearn(cls, model: SklearnForest) -> IsolationForest:
+        """Take over a fitted forest of scikit-learn.
+
+        Parameters
+        ----------
+        model : sklearn.ensemble.IsolationForest
+            Fitted by scikit-learn 1.3 or later, possibly unpickled.
+
+        Returns
+        -------
+        IsolationForest
+            With the same parameters and equal trees, scores and offset.
+
+        Raises
+        ------
+        TypeError
+            If `model` is of another class.
+        sklearn.exceptions.NotFittedError
+            If `model` is not fitted.
+        ValueError
+            If its trees are not such as scikit-learn grows.
+        """
+        check_model(model)
+        known = model.get_params()
+        forest = cls(**{name: known[name] for name in cls().get_params()})
+        forest._forest = native_forest(model)
+        forest.n_features_in_ = model.n_features_in_
+        if hasattr(model, "feature_names_in_"):
+            forest.feature_names_in_ = model.feature_names_in_
+        forest.max_samples_ = int(model.max_samples_)
+        forest._max_features = int(model._max_features)
+        forest._n_samples = int(model._n_samples)
+        forest._seeds = np.asarray(model._seeds).astype(np.uint32)
+        n_earlier = len(model.estimators_) - len(forest._seeds)
+        forest._tree_seeds = np.concatenate([np.full(n_earlier, UNKNOWN_SEED), forest._seeds]).astype(np.int64)
+        forest._trees = []
+        # Before 1.8, weights did not change which rows were drawn.
+        weights = getattr(model, "_sample_weight", None)
+        if weights is not None:
+            weights = row_probabilities(weights, forest.max_samples_, bool(model.bootstrap))
+        forest._row_probabilities = weights
+        forest.offset_ = model.offset_
+        return forest
+
+    @property
+    def estimators_(self) -> list[ExtraTreeRegressor]:
+        """The trees as scikit-learn's own, made when asked for and kept."""
+        check_is_fitted(self)
+        for index in range(len(self._trees), self._forest.n_trees):
+            self._trees.append(fitted_tree(self._forest, index, int(self._tree_seeds[index]), self.max_samples_))
+        return self._trees
+
+    @property
+    def estimator_(self) -> ExtraTreeRegressor:
+        """The unfitted tree."""
+        check_is_fitted(self)
+        return tree_template(self.max_samples_, self.random_state)
+
+    @property
+    def _max_samples(self) -> int:
+        # scikit-learn's private twin, which tools read.
+        return self.max_samples_
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        # Made anew when asked for.
+        return {**state, "_trees": []} if "_trees" in state else state
+
     @property
     def estimators_samples_(self) -> list[NDArray[np.int64]]:
         """For each tree of the last fit the rows that it drew, in the order drawn. Made anew at each call."""
@@ -261,6 +435,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             max_features=self._max_features,
             bootstrap=bool(self.bootstrap),
             n_workers=resolve_n_jobs(self.n_jobs),
+            weights=self._row_probabilities,
         )
 
     @property
@@ -277,6 +452,12 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         ratio = np.divide(depths, denominator, out=np.ones_like(depths), where=denominator != 0)
         scores: NDArray[np.float64] = -(2**-ratio)
         return scores
+
+    def _offset(self, data: Input, contamination: Literal["auto"] | float) -> float:
+        if isinstance(contamination, str):
+            return -0.5
+        offset: float = np.percentile(self._score(data), 100.0 * contamination)
+        return offset
 
     def _resolve_max_samples(self, n_samples: int) -> int:
         max_samples = self.max_samples
@@ -313,4 +494,5 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         return tags

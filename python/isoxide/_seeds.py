@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
@@ -26,3 +28,17 @@ def draw_tree_seeds(random_state: RandomState, n_existing: int, n_new: int) -> N
     if n_existing:
         stream.randint(MAX_SEED, size=n_existing)
     return np.asarray(stream.randint(MAX_SEED, size=n_new)).astype(np.uint32)
+
+
+def row_probabilities(sample_weight: NDArray[Any], max_samples: int, bootstrap: bool) -> NDArray[np.float64]:
+    """The chances of the rows to be drawn: weights divided by their sum, in the precision of the weights.
+
+    Raises
+    ------
+    ValueError
+        As ``RandomState.choice`` does: if a weight is negative or missing, or too few are above zero.
+    """
+    probabilities = sample_weight / np.sum(sample_weight)
+    # Draws nothing that counts, but objects to what cannot be drawn with, in NumPy's words.
+    np.random.RandomState(0).choice(len(probabilities), max_samples, replace=bootstrap, p=probabilities)
+    return np.ascontiguousarray(probabilities, dtype=np.float64)

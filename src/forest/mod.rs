@@ -3,9 +3,20 @@
 pub mod node;
 pub mod path_length;
 
-pub use node::{LEAF, Node};
+pub use node::{LEAF, Node, NodeNoise};
 
 use crate::error::{Error, Result};
+
+/// One tree, as it is grown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// Its columns of the input, in the order drawn.
+    pub features: Vec<u32>,
+    /// Its nodes, depth first, left before right.
+    pub nodes: Vec<Node>,
+    /// What its noise target was at each node.
+    pub noise: Vec<NodeNoise>,
+}
 
 /// All trees of a forest.
 ///
@@ -16,12 +27,14 @@ use crate::error::{Error, Result};
 /// 2. In a split, the left child is the next node, and the right child comes after it, within the same tree. Every node
 ///    but the root is the child of exactly one split. So a walk always moves on and ends in a leaf.
 /// 3. A split's feature is one of its tree's, and a tree's columns are columns of the input.
+/// 4. There is one record of the noise target per node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forest {
     n_features: usize,
     features: Vec<u32>,
     feature_starts: Vec<usize>,
     nodes: Vec<Node>,
+    noise: Vec<NodeNoise>,
     starts: Vec<usize>,
 }
 
@@ -35,8 +48,13 @@ impl Forest {
         features: Vec<u32>,
         feature_starts: Vec<usize>,
         nodes: Vec<Node>,
+        noise: Vec<NodeNoise>,
         starts: Vec<usize>,
     ) -> Result<Self> {
+        if noise.len() != nodes.len() {
+            let message = format!("{} nodes, but {} records of noise", nodes.len(), noise.len());
+            return Err(Error::Forest(message));
+        }
         check_starts("nodes", &starts, nodes.len())?;
         check_starts("features", &feature_starts, features.len())?;
         if starts.len() != feature_starts.len() {
@@ -54,6 +72,7 @@ impl Forest {
             features,
             feature_starts,
             nodes,
+            noise,
             starts,
         };
         for tree in 0..forest.n_trees() {
@@ -68,29 +87,39 @@ impl Forest {
     /// # Errors
     /// [`Error::Forest`] when an invariant does not hold; [`Error::ColumnCount`] when `existing` was grown on another
     /// number of columns.
-    pub fn from_trees(n_features: usize, existing: Option<&Self>, trees: Vec<(Vec<u32>, Vec<Node>)>) -> Result<Self> {
-        let (mut features, mut feature_starts, mut nodes, mut starts) = match existing {
+    pub fn from_trees(n_features: usize, existing: Option<&Self>, trees: Vec<Tree>) -> Result<Self> {
+        let mut all = match existing {
             Some(forest) if forest.n_features != n_features => {
                 return Err(Error::ColumnCount {
                     found: n_features,
                     expected: forest.n_features,
                 });
             }
-            Some(forest) => (
-                forest.features.clone(),
-                forest.feature_starts.clone(),
-                forest.nodes.clone(),
-                forest.starts.clone(),
-            ),
-            None => (Vec::new(), vec![0], Vec::new(), vec![0]),
+            Some(forest) => forest.clone(),
+            None => Self {
+                n_features,
+                features: Vec::new(),
+                feature_starts: vec![0],
+                nodes: Vec::new(),
+                noise: Vec::new(),
+                starts: vec![0],
+            },
         };
-        for (tree_features, tree_nodes) in trees {
-            features.extend(tree_features);
-            feature_starts.push(features.len());
-            nodes.extend(tree_nodes);
-            starts.push(nodes.len());
+        for tree in trees {
+            all.features.extend(tree.features);
+            all.feature_starts.push(all.features.len());
+            all.nodes.extend(tree.nodes);
+            all.noise.extend(tree.noise);
+            all.starts.push(all.nodes.len());
         }
-        Self::new(n_features, features, feature_starts, nodes, starts)
+        Self::new(
+            n_features,
+            all.features,
+            all.feature_starts,
+            all.nodes,
+            all.noise,
+            all.starts,
+        )
     }
 
     /// Columns of the input that the forest was grown on.
@@ -127,6 +156,18 @@ impl Forest {
     #[must_use]
     pub fn tree(&self, tree: usize) -> &[Node] {
         &self.nodes[self.starts[tree]..self.starts[tree + 1]]
+    }
+
+    /// The records of the noise target at the nodes of one tree, root first.
+    #[must_use]
+    pub fn tree_noise(&self, tree: usize) -> &[NodeNoise] {
+        &self.noise[self.starts[tree]..self.starts[tree + 1]]
+    }
+
+    /// The records of the noise target at all nodes.
+    #[must_use]
+    pub fn noise(&self) -> &[NodeNoise] {
+        &self.noise
     }
 
     /// Where each tree's nodes begin, and the number of all nodes.
@@ -221,16 +262,26 @@ mod tests {
         }
     }
 
+    fn silence(n: usize) -> Vec<NodeNoise> {
+        let noise = NodeNoise {
+            impurity: 0.0,
+            mean: 0.0,
+            weight: 1.0,
+        };
+        vec![noise; n]
+    }
+
     fn refusal(nodes: Vec<Node>) -> String {
         let starts = vec![0, nodes.len()];
-        let forest = Forest::new(2, vec![0, 1], vec![0, 2], nodes, starts);
+        let noise = silence(nodes.len());
+        let forest = Forest::new(2, vec![0, 1], vec![0, 2], nodes, noise, starts);
         forest.map(|_| ()).unwrap_err().to_string()
     }
 
     #[test]
     fn valid_trees_are_taken_and_measured() {
         let nodes = vec![split(0, 4), split(1, 3), Node::leaf(1), Node::leaf(2), Node::leaf(5)];
-        let forest = Forest::new(2, vec![1, 0], vec![0, 2], nodes, vec![0, 5]).unwrap();
+        let forest = Forest::new(2, vec![1, 0], vec![0, 2], nodes, silence(5), vec![0, 5]).unwrap();
         assert_eq!(depths(forest.tree(0)), [0, 1, 2, 2, 1]);
         assert_eq!(forest.largest_leaf(), 5);
     }
@@ -273,8 +324,9 @@ mod tests {
             (vec![1], vec![0, 1], vec![0, 1]),
         ];
         for (features, feature_starts, starts) in cases {
-            assert!(Forest::new(1, features, feature_starts, leaf.clone(), starts).is_err());
+            assert!(Forest::new(1, features, feature_starts, leaf.clone(), silence(1), starts).is_err());
         }
-        assert!(Forest::new(1, vec![0], vec![0, 1], leaf, vec![0, 1]).is_ok());
+        assert!(Forest::new(1, vec![0], vec![0, 1], leaf.clone(), silence(2), vec![0, 1]).is_err());
+        assert!(Forest::new(1, vec![0], vec![0, 1], leaf, silence(1), vec![0, 1]).is_ok());
     }
 }

@@ -21,6 +21,17 @@ pub struct Node {
 // Trees grown from all rows have millions of nodes: growth of the node must be seen.
 const _: () = assert!(size_of::<Node>() == 24);
 
+/// What scikit-learn's trees record of their noise target at a node. Scoring has no use for it; readers of fitted trees do.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeNoise {
+    /// Variance of the noise target, as far as running sums tell.
+    pub impurity: f64,
+    /// Mean of the noise target.
+    pub mean: f64,
+    /// Training rows that reached the node, repeats counted.
+    pub weight: f64,
+}
+
 impl Node {
     /// A leaf with this many training rows.
     #[must_use]
@@ -59,3 +70,13 @@ impl PartialEq for Node {
 }
 
 impl Eq for Node {}
+
+/// Bit for bit, like [`Node`].
+impl PartialEq for NodeNoise {
+    fn eq(&self, other: &Self) -> bool {
+        let bits = |noise: &Self| [noise.impurity, noise.mean, noise.weight].map(f64::to_bits);
+        bits(self) == bits(other)
+    }
+}
+
+impl Eq for NodeNoise {}

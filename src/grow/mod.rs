@@ -3,44 +3,86 @@
 //! Trees are independent of one another: each draws from streams of its own, so they are grown on as many threads as
 //! there are and kept in the order of their seeds. Only the cells of drawn rows and features are ever read.
 
+mod dense;
 mod noise;
 mod params;
+mod sparse;
 mod splitter;
 
 pub use params::{Params, ValidParams};
 
 use crate::error::{Error, Result};
-use crate::forest::{Forest, Node};
-use crate::matrix::Matrix;
+use crate::forest::{Forest, Node, NodeNoise, Tree};
+use crate::matrix::Input;
+use crate::random::sampling::Weights;
 use crate::random::streams::{self, Bag};
 use crate::threads;
+use dense::DenseSample;
 use noise::{EPSILON, Noise};
-use splitter::{Split, Splitter};
+use sparse::SparseSample;
+use splitter::{Sample, Split, Splitter};
 
 /// Grows one tree per seed and appends them to `existing`, if any.
 ///
-/// `y` is the noise target, one value per row of `x` (see [`streams::noise_target`]).
+/// `y` is the noise target, one value per row of `x` (see [`streams::noise_target`]); `weights`, if any, are the chances of
+/// the rows to be drawn.
 ///
 /// # Errors
-/// [`Error::Parameter`], [`Error::RowCount`] or [`Error::ColumnCount`] when parameters, `y` or `existing` do not fit `x`.
+/// [`Error::Parameter`], [`Error::RowCount`], [`Error::ColumnCount`] or [`Error::Weights`] when parameters, `y`, `existing` or
+/// `weights` do not fit `x`.
 pub fn grow(
-    x: &Matrix<'_>,
+    x: &Input<'_>,
     y: &[f64],
     seeds: &[u32],
     params: Params,
+    weights: Option<&Weights>,
     existing: Option<&Forest>,
     workers: usize,
 ) -> Result<Forest> {
     let params = params.check(x.n_rows(), x.n_columns())?;
-    if y.len() != x.n_rows() {
-        return Err(Error::RowCount {
-            what: "the noise target",
-            found: y.len(),
-            expected: x.n_rows(),
-        });
+    check_rows("the noise target", y.len(), x)?;
+    if let Some(weights) = weights {
+        check_rows("the sample weights", weights.len(), x)?;
+        if !params.bagging.bootstrap {
+            weights.check(params.bagging.max_samples)?;
+        }
     }
-    let trees = threads::map(seeds.len(), workers, |i| grow_tree(x, y, seeds[i], &params));
+    let trees = threads::map(seeds.len(), workers, |i| {
+        let bag = streams::bag(seeds[i], &params.bagging, weights);
+        grow_bag(x, y, bag, seeds[i], params.max_depth)
+    });
     Forest::from_trees(x.n_columns(), existing, trees)
+}
+
+fn check_rows(what: &'static str, found: usize, x: &Input<'_>) -> Result<()> {
+    let expected = x.n_rows();
+    if found == expected {
+        Ok(())
+    } else {
+        Err(Error::RowCount { what, found, expected })
+    }
+}
+
+/// Grows the tree of one bag.
+fn grow_bag(x: &Input<'_>, y: &[f64], bag: Bag, seed: u32, max_depth: u32) -> Tree {
+    let Bag { features, rows } = bag;
+    let (sample, noise) = in_bag(rows, y);
+    let stream = streams::splits(seed);
+    let (nodes, noise) = match x {
+        Input::Dense(x) => {
+            let sample = DenseSample::new(x, &features, &sample);
+            grow_tree(Splitter::new(sample, features.len(), stream), &noise, max_depth)
+        }
+        Input::Sparse(x) => {
+            let sample = SparseSample::new(x, &features, &sample);
+            grow_tree(Splitter::new(sample, features.len(), stream), &noise, max_depth)
+        }
+    };
+    Tree {
+        features: features.into_iter().map(|f| f as u32).collect(),
+        nodes,
+        noise,
+    }
 }
 
 /// A node that waits to be grown.
@@ -54,12 +96,10 @@ struct Pending {
     n_constant: usize,
 }
 
-fn grow_tree(x: &Matrix<'_>, y: &[f64], seed: u32, params: &ValidParams) -> (Vec<u32>, Vec<Node>) {
-    let Bag { features, rows } = streams::bag(seed, &params.bagging);
-    let (sample, noise) = in_bag(rows, y);
-    let mut splitter = Splitter::new(x, &features, &sample, streams::splits(seed));
-    let mut nodes = Vec::with_capacity(2 * sample.len());
-    let root = 0..sample.len();
+fn grow_tree<S: Sample>(mut splitter: Splitter<S>, noise: &Noise, max_depth: u32) -> (Vec<Node>, Vec<NodeNoise>) {
+    let mut nodes = Vec::with_capacity(2 * noise.y.len());
+    let mut records = Vec::with_capacity(2 * noise.y.len());
+    let root = 0..noise.y.len();
     let mut stack = vec![Pending {
         start: root.start,
         end: root.end,
@@ -77,9 +117,9 @@ fn grow_tree(x: &Matrix<'_>, y: &[f64], seed: u32, params: &ValidParams) -> (Vec
         }
         let range = node.start..node.end;
         let mut grown = Node::leaf(range.len() as u32);
-        let is_leaf = node.depth >= params.max_depth || range.len() < 2 || node.impurity <= EPSILON;
+        let sums = noise.sums(splitter.rows(range.clone()));
+        let is_leaf = node.depth >= max_depth || range.len() < 2 || node.impurity <= EPSILON;
         if !is_leaf {
-            let sums = noise.sums(splitter.rows(range.clone()));
             let (split, n_constant) = splitter.split(range.clone(), node.n_constant);
             if let Some(split) = split {
                 let gain = noise.gain(splitter.rows(range.clone()), split.n_left, sums, node.impurity);
@@ -101,9 +141,9 @@ fn grow_tree(x: &Matrix<'_>, y: &[f64], seed: u32, params: &ValidParams) -> (Vec
             }
         }
         nodes.push(grown);
+        records.push(sums.record(node.impurity));
     }
-    let features = features.into_iter().map(|f| f as u32).collect();
-    (features, nodes)
+    (nodes, records)
 }
 
 fn split_node(split: &Split, leaf: Node) -> Node {

@@ -5,6 +5,8 @@
 //! hang on the last bits of running sums, so the order of every addition below is part of the result
 //! (scikit-learn: `_criterion.pyx`, squared error, proxy for one output).
 
+use crate::forest::NodeNoise;
+
 /// Below this a node counts as pure.
 pub(super) const EPSILON: f64 = f64::EPSILON;
 
@@ -34,6 +36,15 @@ impl Sums {
     pub(super) fn impurity(&self) -> f64 {
         let mean = self.total / self.weight;
         self.squares / self.weight - mean * mean
+    }
+
+    /// What is kept of a node of this impurity.
+    pub(super) fn record(&self, impurity: f64) -> NodeNoise {
+        NodeNoise {
+            impurity,
+            mean: self.total / self.weight,
+            weight: self.weight,
+        }
     }
 }
 

@@ -6,11 +6,29 @@
 
 use std::ops::Range;
 
-use crate::matrix::Matrix;
 use crate::random::xorshift::XorShift;
 
 /// A feature whose range is not above this is constant; the sum that tells is made in f32.
 const FEATURE_THRESHOLD: f32 = 1e-7;
+
+/// The in-bag rows of one tree, those of one node side by side.
+pub(super) trait Sample {
+    /// The rows of a node in their current order.
+    fn rows(&self, node: Range<usize>) -> &[u32];
+
+    /// Takes up a feature's values in a node.
+    fn scan(&mut self, feature: usize, node: Range<usize>) -> Scan;
+
+    /// Moves the rows of a node whose value, as taken up last, is at or below the threshold to its front; returns how many.
+    fn part(&mut self, node: Range<usize>, threshold: f64, missing_left: bool) -> usize;
+}
+
+/// What one pass over a node's values tells.
+pub(super) struct Scan {
+    min: f32,
+    max: f32,
+    n_missing: usize,
+}
 
 /// An accepted split.
 pub(super) struct Split {
@@ -22,46 +40,27 @@ pub(super) struct Split {
     pub(super) n_left: usize,
 }
 
-/// The rows of one tree and what is known of its features.
-pub(super) struct Splitter<'a, 'm> {
-    matrix: &'a Matrix<'m>,
-    /// Column of the matrix for each feature of the tree.
-    columns: &'a [usize],
-    /// Row of the matrix for each in-bag row.
-    sample: &'a [usize],
+/// One tree's rows, its stream, and what is known of its features.
+pub(super) struct Splitter<S> {
+    sample: S,
     random: XorShift,
-    /// In-bag rows, those of one node side by side.
-    rows: Vec<u32>,
-    /// Values of the feature at hand, in the order of `rows`.
-    values: Vec<f32>,
     features: Vec<u32>,
     constants: Vec<u32>,
 }
 
-/// What one pass over a node's values tells.
-struct Scan {
-    min: f32,
-    max: f32,
-    n_missing: usize,
-}
-
-impl<'a, 'm> Splitter<'a, 'm> {
-    pub(super) fn new(matrix: &'a Matrix<'m>, columns: &'a [usize], sample: &'a [usize], random: XorShift) -> Self {
+impl<S: Sample> Splitter<S> {
+    pub(super) fn new(sample: S, n_features: usize, random: XorShift) -> Self {
         Self {
-            matrix,
-            columns,
             sample,
             random,
-            rows: (0..sample.len() as u32).collect(),
-            values: vec![0.0; sample.len()],
-            features: (0..columns.len() as u32).collect(),
-            constants: vec![0; columns.len()],
+            features: (0..n_features as u32).collect(),
+            constants: vec![0; n_features],
         }
     }
 
     /// The rows of a node in their current order.
     pub(super) fn rows(&self, node: Range<usize>) -> &[u32] {
-        &self.rows[node]
+        self.sample.rows(node)
     }
 
     /// Looks for the split of a node; `n_known` features are known to be constant in it.
@@ -82,7 +81,7 @@ impl<'a, 'm> Splitter<'a, 'm> {
             }
             place += n_found;
             let feature = self.features[place];
-            let scan = self.scan(feature, node.clone());
+            let scan = self.sample.scan(feature as usize, node.clone());
             if scan.is_constant(node.len()) {
                 self.features.swap(place, n_known + n_found);
                 n_found += 1;
@@ -99,28 +98,6 @@ impl<'a, 'm> Splitter<'a, 'm> {
         (split, found.end)
     }
 
-    fn scan(&mut self, feature: u32, node: Range<usize>) -> Scan {
-        let values = &mut self.values[node.clone()];
-        let rows = self.rows[node].iter().map(|&row| self.sample[row as usize]);
-        self.matrix.gather(self.columns[feature as usize], rows, values);
-        let mut scan = Scan {
-            min: f32::INFINITY,
-            max: f32::NEG_INFINITY,
-            n_missing: 0,
-        };
-        // Comparisons with NaN are false. Of -0.0 and 0.0 the first one met stays.
-        for &v in &*values {
-            if v < scan.min {
-                scan.min = v;
-            }
-            if v > scan.max {
-                scan.max = v;
-            }
-            scan.n_missing += usize::from(v.is_nan());
-        }
-        scan
-    }
-
     /// Draws a threshold and sorts the node's rows by it. `None` if one side stays empty; the draws are spent all the same.
     fn part(&mut self, feature: u32, node: Range<usize>, scan: &Scan) -> Option<Split> {
         let (min, max) = (f64::from(scan.min), f64::from(scan.max));
@@ -130,25 +107,8 @@ impl<'a, 'm> Splitter<'a, 'm> {
         if threshold == max {
             threshold = min;
         }
-        let values = &mut self.values[node.clone()];
-        let rows = &mut self.rows[node];
-        let (mut next, mut end) = (0, rows.len());
-        while next < end {
-            let v = values[next];
-            let left = if v.is_nan() {
-                missing_left
-            } else {
-                f64::from(v) <= threshold
-            };
-            if left {
-                next += 1;
-            } else {
-                end -= 1;
-                values.swap(next, end);
-                rows.swap(next, end);
-            }
-        }
-        let (n_left, n_right) = (end, rows.len() - end);
+        let n_left = self.sample.part(node.clone(), threshold, missing_left);
+        let n_right = node.len() - n_left;
         (n_left > 0 && n_right > 0).then_some(Split {
             feature,
             threshold,
@@ -160,6 +120,36 @@ impl<'a, 'm> Splitter<'a, 'm> {
 }
 
 impl Scan {
+    /// Comparisons with NaN are false. Of -0.0 and 0.0 the first one met stays.
+    pub(super) fn of(values: &[f32]) -> Self {
+        let mut scan = Self {
+            min: f32::INFINITY,
+            max: f32::NEG_INFINITY,
+            n_missing: 0,
+        };
+        for &v in values {
+            if v < scan.min {
+                scan.min = v;
+            }
+            if v > scan.max {
+                scan.max = v;
+            }
+            scan.n_missing += usize::from(v.is_nan());
+        }
+        scan
+    }
+
+    /// As if the other's values had been met as well, after these.
+    pub(super) fn include(&mut self, other: &Self) {
+        if other.min < self.min {
+            self.min = other.min;
+        }
+        if other.max > self.max {
+            self.max = other.max;
+        }
+        self.n_missing += other.n_missing;
+    }
+
     fn is_constant(&self, n: usize) -> bool {
         self.n_missing == n || (self.n_missing == 0 && self.max <= self.min + FEATURE_THRESHOLD)
     }

@@ -1,11 +1,12 @@
-//! NumPy arrays as the core's borrowed input.
+//! NumPy arrays, and scipy's sparse matrices made of them, as the core's borrowed input.
 
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use crate::error::Result;
-use crate::matrix::{Column, Matrix};
+use crate::error::{Error, Result};
+use crate::matrix::csr::{Csr, Indices, Values};
+use crate::matrix::{Column, Input, Matrix};
 
 /// One column of a frame.
 #[derive(FromPyObject)]
@@ -60,5 +61,84 @@ impl Table<'_> {
             Self::I64(a) => Ok(Matrix::from_i64(a.as_array())),
             Self::Columns(columns) => Matrix::from_columns(columns.iter().map(ColumnArray::column).collect()),
         }
+    }
+}
+
+/// Row starts or column indices of a sparse matrix.
+#[derive(FromPyObject)]
+enum IndexArray<'py> {
+    I32(PyReadonlyArray1<'py, i32>),
+    I64(PyReadonlyArray1<'py, i64>),
+}
+
+impl IndexArray<'_> {
+    fn indices(&self) -> PyResult<Indices<'_>> {
+        Ok(match self {
+            Self::I32(a) => Indices::I32(a.as_slice()?),
+            Self::I64(a) => Indices::I64(a.as_slice()?),
+        })
+    }
+}
+
+/// Stored values of a sparse matrix.
+#[derive(FromPyObject)]
+enum ValueArray<'py> {
+    F32(PyReadonlyArray1<'py, f32>),
+    F64(PyReadonlyArray1<'py, f64>),
+}
+
+/// scipy's compressed rows.
+#[derive(FromPyObject)]
+pub(super) struct CsrArray<'py> {
+    indptr: IndexArray<'py>,
+    indices: IndexArray<'py>,
+    data: ValueArray<'py>,
+    shape: (usize, usize),
+}
+
+impl CsrArray<'_> {
+    fn csr(&self) -> PyResult<Csr<'_>> {
+        let values = match &self.data {
+            ValueArray::F32(a) => Values::F32(a.as_slice()?),
+            ValueArray::F64(a) => Values::F64(a.as_slice()?),
+        };
+        let csr = Csr::new(self.indptr.indices()?, self.indices.indices()?, values, self.shape.1)?;
+        if csr.n_rows() == self.shape.0 {
+            Ok(csr)
+        } else {
+            Err(Error::Sparse(format!(
+                "indptr describes {} rows, but the shape says {}",
+                csr.n_rows(),
+                self.shape.0
+            ))
+            .into())
+        }
+    }
+}
+
+/// What a forest can be grown on and can score.
+pub(super) enum Samples<'py> {
+    Dense(Table<'py>),
+    Sparse(CsrArray<'py>),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Samples<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        // An error of the table names what is expected; that of the attributes would be of no use to anybody.
+        match object.extract() {
+            Ok(table) => Ok(Self::Dense(table)),
+            Err(error) => object.extract().map(Self::Sparse).map_err(|_| error),
+        }
+    }
+}
+
+impl Samples<'_> {
+    pub(super) fn input(&self) -> PyResult<Input<'_>> {
+        Ok(match self {
+            Self::Dense(table) => Input::Dense(table.matrix()?),
+            Self::Sparse(csr) => Input::Sparse(csr.csr()?),
+        })
     }
 }

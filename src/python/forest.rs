@@ -5,11 +5,12 @@ use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::arrays::Table;
+use super::arrays::Samples;
 use super::detached;
 use crate::error::{Error, Result};
-use crate::forest::{self, LEAF, Node};
+use crate::forest::{self, LEAF, Node, NodeNoise};
 use crate::grow::{Params, grow};
+use crate::random::sampling::Weights;
 use crate::random::streams::{self, Bagging};
 use crate::score::Scorer;
 use crate::threads;
@@ -33,17 +34,18 @@ impl Forest {
     }
 }
 
+/// The nodes of all trees: threshold, feature, right child, size, whether missing values go left.
+type NodeArrays<A, B, C> = (A, B, B, B, C);
+/// The noise target at all nodes: impurity, value, weighted size.
+type NoiseArrays<A> = (A, A, A);
 /// What `Forest.from_parts` takes.
 type Parts<'py> = (
     usize,
     Bound<'py, PyArray1<u32>>,
     Bound<'py, PyArray1<u64>>,
     Bound<'py, PyArray1<u64>>,
-    Bound<'py, PyArray1<f64>>,
-    Bound<'py, PyArray1<u32>>,
-    Bound<'py, PyArray1<u32>>,
-    Bound<'py, PyArray1<u32>>,
-    Bound<'py, PyArray1<bool>>,
+    NodeArrays<Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<bool>>>,
+    NoiseArrays<Bound<'py, PyArray1<f64>>>,
     Bound<'py, PyArray1<f64>>,
 );
 
@@ -51,10 +53,10 @@ type Parts<'py> = (
 impl Forest {
     /// Grows one tree per seed on `x`, after the trees of `existing`.
     #[staticmethod]
-    #[pyo3(signature = (x, y, seeds, *, max_samples, max_features, bootstrap, average_path_lengths, n_workers, existing=None))]
+    #[pyo3(signature = (x, y, seeds, *, max_samples, max_features, bootstrap, average_path_lengths, n_workers, weights=None, existing=None))]
     fn grow(
         py: Python<'_>,
-        x: Table<'_>,
+        x: Samples<'_>,
         y: PyReadonlyArray1<'_, f64>,
         seeds: PyReadonlyArray1<'_, u32>,
         max_samples: usize,
@@ -62,9 +64,13 @@ impl Forest {
         bootstrap: bool,
         average_path_lengths: PyReadonlyArray1<'_, f64>,
         n_workers: usize,
+        weights: Option<PyReadonlyArray1<'_, f64>>,
         existing: Option<Bound<'_, Self>>,
     ) -> PyResult<Self> {
-        let matrix = x.matrix()?;
+        let x = x.input()?;
+        let weights = weights
+            .map(|w| Weights::new(w.as_slice()?.to_vec()).map_err(PyErr::from))
+            .transpose()?;
         let (y, seeds) = (y.as_slice()?, seeds.as_slice()?);
         let average_path_lengths = average_path_lengths.as_slice()?.to_vec();
         let existing = existing.as_ref().map(|forest| &forest.get().trees);
@@ -74,7 +80,7 @@ impl Forest {
             bootstrap,
         };
         detached(py, || {
-            let forest = grow(&matrix, y, seeds, params, existing, n_workers)?;
+            let forest = grow(&x, y, seeds, params, weights.as_ref(), existing, n_workers)?;
             Self::new(forest, average_path_lengths)
         })
     }
@@ -86,17 +92,22 @@ impl Forest {
         features: PyReadonlyArray1<'_, u32>,
         feature_starts: PyReadonlyArray1<'_, u64>,
         starts: PyReadonlyArray1<'_, u64>,
-        threshold: PyReadonlyArray1<'_, f64>,
-        feature: PyReadonlyArray1<'_, u32>,
-        right: PyReadonlyArray1<'_, u32>,
-        n_node_samples: PyReadonlyArray1<'_, u32>,
-        missing_go_to_left: PyReadonlyArray1<'_, bool>,
+        nodes: NodeArrays<PyReadonlyArray1<'_, f64>, PyReadonlyArray1<'_, u32>, PyReadonlyArray1<'_, bool>>,
+        noise: NoiseArrays<PyReadonlyArray1<'_, f64>>,
         average_path_lengths: PyReadonlyArray1<'_, f64>,
     ) -> PyResult<Self> {
-        let threshold = threshold.as_slice()?;
-        let (feature, right) = (feature.as_slice()?, right.as_slice()?);
-        let (n_node_samples, missing) = (n_node_samples.as_slice()?, missing_go_to_left.as_slice()?);
-        let lengths = [feature.len(), right.len(), n_node_samples.len(), missing.len()];
+        let (threshold, feature, right) = (nodes.0.as_slice()?, nodes.1.as_slice()?, nodes.2.as_slice()?);
+        let (n_node_samples, missing) = (nodes.3.as_slice()?, nodes.4.as_slice()?);
+        let (impurity, value, weight) = (noise.0.as_slice()?, noise.1.as_slice()?, noise.2.as_slice()?);
+        let lengths = [
+            feature.len(),
+            right.len(),
+            n_node_samples.len(),
+            missing.len(),
+            impurity.len(),
+            value.len(),
+            weight.len(),
+        ];
         if let Some(&found) = lengths.iter().find(|&&len| len != threshold.len()) {
             return Err(Error::RowCount {
                 what: "an array of nodes",
@@ -112,6 +123,11 @@ impl Forest {
             n_node_samples: n_node_samples[i],
             missing_go_to_left: missing[i],
         });
+        let noise = (0..threshold.len()).map(|i| NodeNoise {
+            impurity: impurity[i],
+            mean: value[i],
+            weight: weight[i],
+        });
         let indices = |starts: &PyReadonlyArray1<'_, u64>| -> PyResult<Vec<usize>> {
             Ok(starts.as_slice()?.iter().map(|&start| start as usize).collect())
         };
@@ -120,6 +136,7 @@ impl Forest {
             features.as_slice()?.to_vec(),
             indices(&feature_starts)?,
             nodes.collect(),
+            noise.collect(),
             indices(&starts)?,
         )?;
         Ok(Self::new(forest, average_path_lengths.as_slice()?.to_vec())?)
@@ -128,26 +145,38 @@ impl Forest {
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Parts<'py>)> {
         let py = slf.py();
         let this = slf.get();
-        let nodes = this.trees.nodes();
+        let (nodes, noise) = (this.trees.nodes(), this.trees.noise());
         let parts = (
             this.trees.n_features(),
             this.trees.features().to_vec().into_pyarray(py),
             column(py, this.trees.feature_starts(), |&start| start as u64),
             column(py, this.trees.starts(), |&start| start as u64),
-            column(py, nodes, |node| node.threshold),
-            column(py, nodes, |node| node.feature),
-            column(py, nodes, |node| node.right),
-            column(py, nodes, |node| node.n_node_samples),
-            column(py, nodes, |node| node.missing_go_to_left),
+            (
+                column(py, nodes, |node| node.threshold),
+                column(py, nodes, |node| node.feature),
+                column(py, nodes, |node| node.right),
+                column(py, nodes, |node| node.n_node_samples),
+                column(py, nodes, |node| node.missing_go_to_left),
+            ),
+            (
+                column(py, noise, |noise| noise.impurity),
+                column(py, noise, |noise| noise.mean),
+                column(py, noise, |noise| noise.weight),
+            ),
             this.average_path_lengths.clone().into_pyarray(py),
         );
         Ok((py.get_type::<Self>().getattr("from_parts")?, parts))
     }
 
     /// Per row the sum of its path lengths over all trees.
-    fn depth_sums<'py>(&self, py: Python<'py>, x: Table<'_>, n_workers: usize) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let matrix = x.matrix()?;
-        let sums = detached(py, || self.scorer.depth_sums(&matrix, n_workers))?;
+    fn depth_sums<'py>(
+        &self,
+        py: Python<'py>,
+        x: Samples<'_>,
+        n_workers: usize,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let x = x.input()?;
+        let sums = detached(py, || self.scorer.depth_sums(&x, n_workers))?;
         Ok(sums.into_pyarray(py))
     }
 
@@ -205,6 +234,10 @@ impl Forest {
             "missing_go_to_left",
             column(py, nodes, |node| u8::from(node.missing_go_to_left)),
         )?;
+        let noise = self.trees.tree_noise(tree);
+        arrays.set_item("impurity", column(py, noise, |noise| noise.impurity))?;
+        arrays.set_item("value", column(py, noise, |noise| noise.mean))?;
+        arrays.set_item("weighted_n_node_samples", column(py, noise, |noise| noise.weight))?;
         Ok(arrays)
     }
 }
@@ -228,7 +261,7 @@ fn column<'py, T, U: numpy::Element>(py: Python<'py>, items: &[T], field: impl F
 
 /// For each tree seed the rows that the tree draws, in the order drawn.
 #[pyfunction]
-#[pyo3(signature = (seeds, *, n_samples, n_features, max_samples, max_features, bootstrap, n_workers))]
+#[pyo3(signature = (seeds, *, n_samples, n_features, max_samples, max_features, bootstrap, n_workers, weights=None))]
 pub(super) fn sample_rows<'py>(
     py: Python<'py>,
     seeds: PyReadonlyArray1<'_, u32>,
@@ -238,6 +271,7 @@ pub(super) fn sample_rows<'py>(
     max_features: usize,
     bootstrap: bool,
     n_workers: usize,
+    weights: Option<PyReadonlyArray1<'_, f64>>,
 ) -> PyResult<Vec<Bound<'py, PyArray1<i64>>>> {
     let bagging = Bagging {
         n_samples,
@@ -246,10 +280,16 @@ pub(super) fn sample_rows<'py>(
         max_features,
         bootstrap,
     };
+    let weights = weights
+        .map(|w| Weights::new(w.as_slice()?.to_vec()).map_err(PyErr::from))
+        .transpose()?;
+    if let Some(weights) = weights.as_ref().filter(|_| !bootstrap) {
+        weights.check(max_samples)?;
+    }
     let seeds = seeds.as_slice()?;
     let rows = detached(py, || {
         Ok(threads::map(seeds.len(), n_workers, |i| {
-            streams::bag(seeds[i], &bagging)
+            streams::bag(seeds[i], &bagging, weights.as_ref())
                 .rows
                 .into_iter()
                 .map(|row| row as i64)

@@ -11,7 +11,7 @@
 //! The Python package lets NumPy itself do 1 and 2, since its generator may be a live `RandomState`.
 
 use super::mt19937::{MAX_SEED, below, seeded, unit};
-use super::sampling::{with_replacement, without_replacement};
+use super::sampling::{Weights, with_replacement, without_replacement};
 use super::xorshift::XorShift;
 
 /// Step 1 for an integer `random_state`: the noise target of `n` rows.
@@ -53,15 +53,16 @@ pub struct Bag {
     pub rows: Vec<usize>,
 }
 
-/// Step 3: the columns and rows of the tree with this seed.
+/// Step 3: the columns and rows of the tree with this seed; `weights`, if any, are the chances of the rows.
 #[must_use]
-pub fn bag(tree_seed: u32, bagging: &Bagging) -> Bag {
+pub fn bag(tree_seed: u32, bagging: &Bagging, weights: Option<&Weights>) -> Bag {
     let mut stream = seeded(tree_seed);
     let features = without_replacement(&mut stream, bagging.n_features, bagging.max_features);
-    let rows = if bagging.bootstrap {
-        with_replacement(&mut stream, bagging.n_samples, bagging.max_samples)
-    } else {
-        without_replacement(&mut stream, bagging.n_samples, bagging.max_samples)
+    let rows = match (weights, bagging.bootstrap) {
+        (Some(weights), true) => weights.with_replacement(&mut stream, bagging.max_samples),
+        (Some(weights), false) => weights.without_replacement(&mut stream, bagging.max_samples),
+        (None, true) => with_replacement(&mut stream, bagging.n_samples, bagging.max_samples),
+        (None, false) => without_replacement(&mut stream, bagging.n_samples, bagging.max_samples),
     };
     Bag { features, rows }
 }

@@ -4,7 +4,7 @@ mod walk;
 
 use crate::error::{Error, Result};
 use crate::forest::Forest;
-use crate::matrix::Matrix;
+use crate::matrix::Input;
 use crate::threads;
 use walk::Walk;
 
@@ -44,7 +44,7 @@ impl Scorer {
     ///
     /// # Errors
     /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on.
-    pub fn depth_sums(&self, x: &Matrix<'_>, workers: usize) -> Result<Vec<f64>> {
+    pub fn depth_sums(&self, x: &Input<'_>, workers: usize) -> Result<Vec<f64>> {
         if x.n_columns() != self.n_features {
             return Err(Error::ColumnCount {
                 found: x.n_columns(),
@@ -61,10 +61,19 @@ impl Scorer {
             workers,
             || vec![0.0_f32; block_rows * d],
             |block, index, sums| {
-                let start = index * block_rows;
+                let rows = index * block_rows..index * block_rows + sums.len();
                 let block = &mut block[..sums.len() * d];
-                x.fill_block(start..start + sums.len(), block);
-                self.walk.add_depths(block, d, sums);
+                match x {
+                    Input::Dense(x) => {
+                        x.fill_block(rows, block);
+                        self.walk.add_depths(block, d, sums);
+                    }
+                    Input::Sparse(x) => {
+                        x.scatter(rows.clone(), block);
+                        self.walk.add_depths_of_sparse(block, d, sums);
+                        x.unscatter(rows, block);
+                    }
+                }
             },
         );
         Ok(sums)

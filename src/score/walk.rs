@@ -58,6 +58,11 @@ impl Walk {
         }
     }
 
+    /// The same for rows of a sparse matrix, of which missing values go right everywhere, as in scikit-learn.
+    pub(super) fn add_depths_of_sparse(&self, block: &[f32], d: usize, sums: &mut [f64]) {
+        self.add_depths_of::<false>(block, d, sums);
+    }
+
     fn add_depths_of<const MISSING: bool>(&self, block: &[f32], d: usize, sums: &mut [f64]) {
         for tree in &self.trees {
             for (rows, sums) in block.chunks(LANES * d).zip(sums.chunks_mut(LANES)) {
@@ -92,7 +97,7 @@ impl Tree {
         }
     }
 
-    /// Takes `N` rows down the tree at once; without `MISSING` there is no NaN among them.
+    /// Takes `N` rows down the tree at once; without `MISSING` every NaN goes right.
     #[inline]
     #[allow(
         clippy::needless_bitwise_bool,

@@ -10,7 +10,7 @@
 use isoxide::error::Error;
 use isoxide::forest::{Forest, Node, path_length};
 use isoxide::grow::{Params, grow};
-use isoxide::matrix::{Column, Matrix};
+use isoxide::matrix::{Column, Input, Matrix};
 use isoxide::random::streams;
 use isoxide::score::Scorer;
 use ndarray::{Array2, ArrayView1, Axis};
@@ -34,6 +34,10 @@ fn x() -> impl Strategy<Value = Array2<f64>> {
     })
 }
 
+fn dense(x: &Array2<f64>) -> Input<'_> {
+    Input::Dense(Matrix::from_f64(x.view()))
+}
+
 fn some_forest(x: &Array2<f64>, seed: u32, workers: usize) -> Forest {
     let (n, d) = x.dim();
     let params = Params {
@@ -43,7 +47,7 @@ fn some_forest(x: &Array2<f64>, seed: u32, workers: usize) -> Forest {
     };
     let y = streams::noise_target(seed, n);
     let seeds = streams::tree_seeds(seed, 0, 7);
-    grow(&Matrix::from_f64(x.view()), &y, &seeds, params, None, workers).unwrap()
+    grow(&dense(x), &y, &seeds, params, None, None, workers).unwrap()
 }
 
 /// One row down one tree, by the definition.
@@ -71,7 +75,7 @@ proptest! {
         prop_assert_eq!(&some_forest(&x, seed, 4), &forest);
         let c = path_length::table(n as u32);
         let scorer = Scorer::new(&forest, &c).unwrap();
-        let sums = scorer.depth_sums(&Matrix::from_f64(x.view()), 1).unwrap();
+        let sums = scorer.depth_sums(&dense(&x), 1).unwrap();
         for (i, &sum) in sums.iter().enumerate() {
             let paths = (0..forest.n_trees()).map(|t| path_length_of(&x.row(i), forest.tree(t), forest.tree_features(t)));
             prop_assert_eq!(sum, paths.fold(0.0, |total, path| total + path));
@@ -84,9 +88,9 @@ proptest! {
             Matrix::from_f32(floats.view()),
             Matrix::from_columns(columns).unwrap(),
         ];
-        for matrix in &layouts {
+        for matrix in layouts {
             prop_assert_eq!((matrix.n_rows(), matrix.n_columns()), (n, d));
-            prop_assert_eq!(&scorer.depth_sums(matrix, 3).unwrap(), &sums);
+            prop_assert_eq!(&scorer.depth_sums(&Input::Dense(matrix), 3).unwrap(), &sums);
         }
     }
 
@@ -104,29 +108,29 @@ proptest! {
     #[test]
     fn a_forest_grown_in_two_steps_is_the_same(x in x(), seed: u32, first in 1_usize..6) {
         let n = x.nrows();
-        let matrix = Matrix::from_f64(x.view());
+        let matrix = dense(&x);
         let params = Params { max_samples: n, max_features: 1, bootstrap: false };
         let y = streams::noise_target(seed, n);
-        let whole = grow(&matrix, &y, &streams::tree_seeds(seed, 0, 7), params, None, 2).unwrap();
-        let start = grow(&matrix, &y, &streams::tree_seeds(seed, 0, first), params, None, 2).unwrap();
+        let whole = grow(&matrix, &y, &streams::tree_seeds(seed, 0, 7), params, None, None, 2).unwrap();
+        let start = grow(&matrix, &y, &streams::tree_seeds(seed, 0, first), params, None, None, 2).unwrap();
         let more = streams::tree_seeds(seed, first, 7 - first);
-        prop_assert_eq!(grow(&matrix, &y, &more, params, Some(&start), 2).unwrap(), whole);
+        prop_assert_eq!(grow(&matrix, &y, &more, params, None, Some(&start), 2).unwrap(), whole);
     }
 }
 
 #[test]
 fn what_does_not_fit_is_refused() {
     let x = Array2::from_shape_fn((10, 3), |(i, j)| (i * j) as f64);
-    let matrix = Matrix::from_f64(x.view());
+    let matrix = dense(&x);
     let params = Params {
         max_samples: 10,
         max_features: 3,
         bootstrap: false,
     };
     let y = streams::noise_target(0, 10);
-    let forest = grow(&matrix, &y, &[1], params, None, 1).unwrap();
+    let forest = grow(&matrix, &y, &[1], params, None, None, 1).unwrap();
     let narrow = x.select(Axis(1), &[0, 1]);
-    let narrow = Matrix::from_f64(narrow.view());
+    let narrow = dense(&narrow);
     let wrong_width = Error::ColumnCount { found: 2, expected: 3 };
     let scorer = Scorer::new(&forest, &path_length::table(10)).unwrap();
     assert_eq!(scorer.depth_sums(&narrow, 1).unwrap_err(), wrong_width);
@@ -134,9 +138,12 @@ fn what_does_not_fit_is_refused() {
         max_features: 2,
         ..params
     };
-    assert_eq!(grow(&narrow, &y, &[1], two, Some(&forest), 1).unwrap_err(), wrong_width);
+    assert_eq!(
+        grow(&narrow, &y, &[1], two, None, Some(&forest), 1).unwrap_err(),
+        wrong_width
+    );
     assert!(matches!(
-        grow(&matrix, &y[1..], &[1], params, None, 1).unwrap_err(),
+        grow(&matrix, &y[1..], &[1], params, None, None, 1).unwrap_err(),
         Error::RowCount {
             found: 9,
             expected: 10,
@@ -148,10 +155,10 @@ fn what_does_not_fit_is_refused() {
         max_samples: 0,
         ..params
     };
-    let message = grow(&matrix, &y, &[1], none, None, 1).unwrap_err().to_string();
+    let message = grow(&matrix, &y, &[1], none, None, None, 1).unwrap_err().to_string();
     assert_eq!(message, "max_samples must be in [1, 10], got 0");
     assert!(matches!(
-        grow(&matrix, &y, &[], params, None, 1).unwrap_err(),
+        grow(&matrix, &y, &[], params, None, None, 1).unwrap_err(),
         Error::Forest(_)
     ));
 }

@@ -14,17 +14,55 @@ use std::hint::black_box;
 use common::{bits, integers, load, number, numbers};
 use isoxide::forest::{Forest, LEAF, path_length};
 use isoxide::grow::{Params, grow};
-use isoxide::matrix::Matrix;
+use isoxide::matrix::csr::{Csr, Indices, Values};
+use isoxide::matrix::{Input, Matrix};
 use isoxide::random::mt19937::{MAX_SEED, below, seeded, unit};
+use isoxide::random::sampling::Weights;
 use isoxide::random::streams::{self, Bagging};
 use isoxide::score::Scorer;
 use ndarray::Array2;
 use serde_json::Value;
 
+/// The data of a case.
+enum Data {
+    Dense(Array2<f64>),
+    Sparse {
+        starts: Vec<i32>,
+        columns: Vec<i64>,
+        values: Vec<f64>,
+        shape: (usize, usize),
+    },
+}
+
+impl Data {
+    fn shape(&self) -> (usize, usize) {
+        match self {
+            Self::Dense(x) => x.dim(),
+            Self::Sparse { shape, .. } => *shape,
+        }
+    }
+
+    fn input(&self) -> Input<'_> {
+        match self {
+            Self::Dense(x) => Input::Dense(Matrix::from_f64(x.view())),
+            Self::Sparse {
+                starts,
+                columns,
+                values,
+                shape,
+            } => {
+                let (starts, columns) = (Indices::I32(starts), Indices::I64(columns));
+                Input::Sparse(Csr::new(starts, columns, Values::F64(values), shape.1).unwrap())
+            }
+        }
+    }
+}
+
 /// Parameters of a case and what they come to on its data.
 struct Case {
     golden: Value,
-    x: Array2<f64>,
+    x: Data,
+    weights: Option<Weights>,
     bagging: Bagging,
     n_trees: usize,
 }
@@ -34,24 +72,49 @@ fn table(rows: &Value) -> Array2<f64> {
     Array2::from_shape_fn((rows.len(), rows[0].len()), |(i, j)| rows[i][j])
 }
 
-fn data(golden: &Value) -> Array2<f64> {
+fn data(golden: &Value) -> Data {
     let data = &golden["data"];
     match data["kind"].as_str().unwrap() {
-        "dense" => table(&data["rows"]),
+        "dense" => Data::Dense(table(&data["rows"])),
+        "csr" => {
+            let shape = integers::<usize>(&data["shape"]);
+            Data::Sparse {
+                starts: integers(&data["indptr"]),
+                columns: integers(&data["indices"]),
+                values: numbers(&data["data"]),
+                shape: (shape[0], shape[1]),
+            }
+        }
         "mt_unit" => {
             let shape = integers::<usize>(&data["shape"]);
             let mut rng = seeded(u32::try_from(data["seed"].as_u64().unwrap()).unwrap());
-            Array2::from_shape_simple_fn((shape[0], shape[1]), || f64::from(unit(&mut rng) as f32))
+            let cell = || f64::from(unit(&mut rng) as f32);
+            Data::Dense(Array2::from_shape_simple_fn((shape[0], shape[1]), cell))
         }
         other => panic!("data of kind {other}"),
     }
+}
+
+/// Weights as scikit-learn makes probabilities of them: divided by NumPy's sum, which adds eight partial sums of strided
+/// entries (of up to 128 entries).
+fn probabilities(weights: &[f64]) -> Vec<f64> {
+    assert!((8..=128).contains(&weights.len()));
+    let whole = weights.len() / 8 * 8;
+    let mut partial: Vec<f64> = weights[..8].to_vec();
+    for (i, w) in weights[..whole].iter().enumerate().skip(8) {
+        partial[i % 8] += w;
+    }
+    let pairs = |i: usize| partial[i] + partial[i + 1];
+    let total = pairs(0) + pairs(2) + (pairs(4) + pairs(6));
+    let total = weights[whole..].iter().fold(total, |sum, w| sum + w);
+    weights.iter().map(|w| w / total).collect()
 }
 
 impl Case {
     fn load(name: &str) -> Self {
         let golden = load(name);
         let x = data(&golden);
-        let (n_samples, n_features) = x.dim();
+        let (n_samples, n_features) = x.shape();
         let params = &golden["params"];
         let share = |value: &Value, of: usize| match value.as_u64() {
             Some(count) => count as usize,
@@ -73,9 +136,14 @@ impl Case {
             bootstrap: params["bootstrap"].as_bool().unwrap_or(false),
         };
         let n_trees = params["n_estimators"].as_u64().unwrap() as usize;
+        let weights = match &golden["sample_weight"] {
+            Value::Null => None,
+            weights => Some(Weights::new(probabilities(&numbers(weights))).unwrap()),
+        };
         Self {
             golden,
             x,
+            weights,
             bagging,
             n_trees,
         }
@@ -106,19 +174,20 @@ impl Case {
     }
 
     fn forest(&self, workers: usize) -> (Forest, Vec<u32>) {
-        let matrix = Matrix::from_f64(self.x.view());
+        let x = self.x.input();
+        let weights = self.weights.as_ref();
         let params = Params {
             max_samples: self.bagging.max_samples,
             max_features: self.bagging.max_features,
             bootstrap: self.bagging.bootstrap,
         };
         let (y, mut seeds) = self.draws();
-        let mut forest = grow(&matrix, &y, &seeds, params, None, workers).unwrap();
+        let mut forest = grow(&x, &y, &seeds, params, weights, None, workers).unwrap();
         let added = self.golden["warm_start_added"].as_u64().unwrap() as usize;
         if added > 0 {
             let seed = self.golden["params"]["random_state"].as_u64().unwrap();
             let more = streams::tree_seeds(seed as u32, self.n_trees, added);
-            forest = grow(&matrix, &y, &more, params, Some(&forest), workers).unwrap();
+            forest = grow(&x, &y, &more, params, weights, Some(&forest), workers).unwrap();
             seeds.extend(more);
         }
         (forest, seeds)
@@ -193,7 +262,7 @@ fn check_trees(case: &Case, forest: &Forest, seeds: &[u32]) {
         assert_eq!(found.missing_go_to_left, integers::<i64>(&tree["missing_go_to_left"]));
         assert_eq!(forest.tree_features(index), integers::<u32>(&tree["features"]));
         if !tree["samples"].is_null() {
-            let bag = streams::bag(seeds[index], &case.bagging);
+            let bag = streams::bag(seeds[index], &case.bagging, case.weights.as_ref());
             assert_eq!(bag.rows, integers::<usize>(&tree["samples"]));
         }
     }
@@ -204,13 +273,14 @@ fn check_scores(case: &Case, forest: &Forest, workers: usize) {
     if golden["score_samples"].is_null() {
         return;
     }
-    let rows = match &golden["test_rows"] {
-        Value::Null => case.x.clone(),
-        rows => table(rows),
+    let test_rows = match &golden["test_rows"] {
+        Value::Null => None,
+        rows => Some(Data::Dense(table(rows))),
     };
+    let rows = test_rows.as_ref().unwrap_or(&case.x).input();
     let c = path_length::table(case.bagging.max_samples as u32);
     let scorer = Scorer::new(forest, &c).unwrap();
-    let sums = scorer.depth_sums(&Matrix::from_f64(rows.view()), workers).unwrap();
+    let sums = scorer.depth_sums(&rows, workers).unwrap();
     let denominator = forest.n_trees() as f64 * c[case.bagging.max_samples];
     // The opaque base keeps the compiler from using exp2, whose last bit differs from that of the C library's pow.
     let score = |&sum: &f64| {
@@ -248,11 +318,8 @@ macro_rules! golden {
                 .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
                 .collect();
             found.sort();
-            // The generators have a test of their own; weights and sparse input are not supported yet.
-            let elsewhere = [
-                "00_generators", "09_weights_replacement", "10_weights_no_replacement", "13_sparse_csr",
-            ];
-            let mut run: Vec<&str> = elsewhere.into_iter().chain([$($file),*]).collect();
+            // The generators have a test of their own.
+            let mut run: Vec<&str> = ["00_generators"].into_iter().chain([$($file),*]).collect();
             run.sort_unstable();
             assert_eq!(found, run);
         }
@@ -268,8 +335,11 @@ golden! {
     tracking_selection: "06_tracking_selection",
     reservoir: "07_reservoir",
     max_features: "08_max_features",
+    weights_replacement: "09_weights_replacement",
+    weights_no_replacement: "10_weights_no_replacement",
     nan: "11_nan",
     nan_ties: "12_nan_ties",
+    sparse_csr: "13_sparse_csr",
     n1: "14_n1",
     n2: "15_n2",
     float32_loss: "16_float32_loss",

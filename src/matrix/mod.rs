@@ -1,13 +1,17 @@
-//! The borrowed input: a table as a two-dimensional view of any layout, or as a list of column views.
+//! The borrowed input: a table as a two-dimensional view of any layout, as a list of column views, or sparse as
+//! compressed rows.
 //!
-//! Both are read in place. Two readers exist: `gather` (some rows of one column, for growing) and `fill_block` (all
+//! All are read in place. Of a dense one, two readers exist: `gather` (some rows of one column, for growing) and `fill_block` (all
 //! columns of some rows, for scoring). Both cast to f32 as scikit-learn does.
+
+pub mod csr;
 
 use std::ops::Range;
 
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Zip, s};
 
 use crate::error::{Error, Result};
+use csr::Csr;
 
 /// A number as scikit-learn rounds it to f32.
 trait ToF32: Copy {
@@ -191,6 +195,35 @@ impl<'a> Matrix<'a> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// What a forest can be grown on and can score.
+#[derive(Debug, Clone)]
+pub enum Input<'a> {
+    /// Every cell is there.
+    Dense(Matrix<'a>),
+    /// Most cells are zero.
+    Sparse(Csr<'a>),
+}
+
+impl Input<'_> {
+    /// Number of rows.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        match self {
+            Self::Dense(x) => x.n_rows(),
+            Self::Sparse(x) => x.n_rows(),
+        }
+    }
+
+    /// Number of columns.
+    #[must_use]
+    pub fn n_columns(&self) -> usize {
+        match self {
+            Self::Dense(x) => x.n_columns(),
+            Self::Sparse(x) => x.n_columns(),
         }
     }
 }

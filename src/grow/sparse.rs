@@ -1,0 +1,127 @@
+//! The rows of one tree over a sparse table.
+//!
+//! Looking at a feature moves rows: those with a negative value to the front of the node, those with a positive value to
+//! its end, zeros between. It does so even if the feature then turns out to be constant, and the order of rows is the order
+//! of the noise sums, so it is part of the result (scikit-learn: `_partitioner.pyx`, sparse partitioner). Missing values
+//! count as zero here; explicit zeros are zeros.
+//!
+//! Of the table, only the rows of the tree are read, once, into columns of their own.
+
+use std::ops::Range;
+
+use super::splitter::{Sample, Scan};
+use crate::matrix::csr::Csr;
+
+/// In-bag rows, those of one node side by side, and the values of the feature at hand.
+pub(super) struct SparseSample {
+    /// For each feature of the tree its stored cells among the in-bag rows, rows ascending: where they begin, ...
+    starts: Vec<usize>,
+    /// ... row and value.
+    cells: Vec<(u32, f32)>,
+    rows: Vec<u32>,
+    /// Where each row stands in `rows`.
+    places: Vec<u32>,
+    /// In the order of `rows`; of zeros not kept up.
+    values: Vec<f32>,
+    /// Where the zeros of the feature at hand stand.
+    zeros: Range<usize>,
+}
+
+impl SparseSample {
+    pub(super) fn new(matrix: &Csr<'_>, columns: &[usize], sample: &[usize]) -> Self {
+        let mut feature_of = vec![usize::MAX; matrix.n_columns()];
+        for (feature, &column) in columns.iter().enumerate() {
+            feature_of[column] = feature;
+        }
+        let drawn = |row: usize| {
+            matrix
+                .row(row)
+                .map(|(column, value)| (feature_of[column], value))
+                .filter(|&(feature, _)| feature != usize::MAX)
+        };
+        // A counting sort by feature: rows stay in order.
+        let mut starts = vec![0; columns.len() + 1];
+        for &row in sample {
+            drawn(row).for_each(|(feature, _)| starts[feature + 1] += 1);
+        }
+        for feature in 0..columns.len() {
+            starts[feature + 1] += starts[feature];
+        }
+        let mut next = starts.clone();
+        let mut cells = vec![(0, 0.0); starts[columns.len()]];
+        for (in_bag, &row) in sample.iter().enumerate() {
+            for (feature, value) in drawn(row) {
+                cells[next[feature]] = (in_bag as u32, value);
+                next[feature] += 1;
+            }
+        }
+        Self {
+            starts,
+            cells,
+            rows: (0..sample.len() as u32).collect(),
+            places: (0..sample.len() as u32).collect(),
+            values: vec![0.0; sample.len()],
+            zeros: 0..0,
+        }
+    }
+
+    fn swap(&mut self, a: usize, b: usize) {
+        self.rows.swap(a, b);
+        self.places[self.rows[a] as usize] = a as u32;
+        self.places[self.rows[b] as usize] = b as u32;
+    }
+}
+
+impl Sample for SparseSample {
+    fn rows(&self, node: Range<usize>) -> &[u32] {
+        &self.rows[node]
+    }
+
+    fn scan(&mut self, feature: usize, node: Range<usize>) -> Scan {
+        let mut zeros = node.clone();
+        for cell in self.starts[feature]..self.starts[feature + 1] {
+            let (row, value) = self.cells[cell];
+            let place = self.places[row as usize] as usize;
+            if !node.contains(&place) {
+                continue;
+            }
+            if value > 0.0 {
+                zeros.end -= 1;
+                self.values[zeros.end] = value;
+                self.swap(place, zeros.end);
+            } else if value < 0.0 {
+                self.values[zeros.start] = value;
+                self.swap(place, zeros.start);
+                zeros.start += 1;
+            }
+        }
+        let mut scan = Scan::of(&self.values[node.start..zeros.start]);
+        scan.include(&Scan::of(&self.values[zeros.end..node.end]));
+        if !zeros.is_empty() {
+            scan.include(&Scan::of(&[0.0]));
+        }
+        self.zeros = zeros;
+        scan
+    }
+
+    fn part(&mut self, node: Range<usize>, threshold: f64, _missing_left: bool) -> usize {
+        // Zeros lie on one side as a whole. A threshold that is no number parts where zero does.
+        let (mut next, mut end) = if threshold < 0.0 {
+            (node.start, self.zeros.start)
+        } else if threshold > 0.0 {
+            (self.zeros.end, node.end)
+        } else {
+            (self.zeros.end, self.zeros.end)
+        };
+        while next < end {
+            if f64::from(self.values[next]) <= threshold {
+                next += 1;
+            } else {
+                end -= 1;
+                self.values.swap(next, end);
+                self.swap(next, end);
+            }
+        }
+        end - node.start
+    }
+}
