@@ -33,7 +33,9 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy --strict tests/lint/user_code.py
 	$(BIN)/python -m mypy.stubtest isoxide._core --mypy-config-file pyproject.toml
+	$(BIN)/python tests/lint/public_docstrings.py
 
 format: $(VENV)/.lint
 	cargo fmt

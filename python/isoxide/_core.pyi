@@ -1,9 +1,14 @@
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoxide._validation import Table
+
+_Nodes: TypeAlias = tuple[
+    NDArray[np.float64], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.bool_]
+]
+_Noise: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 __all__ = ["Forest", "percentile_ranks", "sample_rows"]
 
@@ -29,13 +34,15 @@ class Forest:
         features: NDArray[np.uint32],
         feature_starts: NDArray[np.uint64],
         starts: NDArray[np.uint64],
-        nodes: tuple[
-            NDArray[np.float64], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.bool_]
-        ],
-        noise: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+        nodes: _Nodes,
+        noise: _Noise,
         average_path_lengths: NDArray[np.float64],
     ) -> Forest: ...
-    def __reduce__(self) -> tuple[Any, ...]: ...
+    def to_parts(
+        self,
+    ) -> tuple[
+        int, NDArray[np.uint32], NDArray[np.uint64], NDArray[np.uint64], _Nodes, _Noise, NDArray[np.float64]
+    ]: ...
     def depth_sums(self, x: Table, n_workers: int) -> NDArray[np.float64]: ...
     @property
     def n_trees(self) -> int: ...

@@ -9,28 +9,19 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
-from sklearn.ensemble import IsolationForest as SklearnForest
-from sklearn.tree import ExtraTreeRegressor
+from sklearn.base import OutlierMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from isoxide import _core
 from isoxide._path_length import average_path_length
 from isoxide._seeds import RandomState, draw_noise_target, draw_tree_seeds, row_probabilities
-from isoxide._sklearn import (
-    UNKNOWN_SEED,
-    check_model,
-    fitted_tree,
-    native_forest,
-    path_lengths,
-    tree_template,
-)
+from isoxide._sklearn import SklearnViews, max_depth
 from isoxide._threads import resolve_n_jobs
 from isoxide._validation import PARAMETER_CONSTRAINTS, Input, check_contamination, check_input, check_sample_weight
 
 
-class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases are untyped
+class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scikit-learn's bases are untyped
     """Isolation forest: scikit-learn's, bit for bit, on all cores.
 
     Trees, scores, offset and predictions equal those of ``sklearn.ensemble.IsolationForest`` of scikit-learn 1.9 for
@@ -150,7 +141,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
         Returns
         -------
-        self : IsolationForest
+        IsolationForest
             The fitted estimator.
 
         Raises
@@ -199,9 +190,10 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
                 seconds = time.perf_counter() - started
                 print(f"[IsolationForest] grew {n_new} trees in {seconds:.3f} s on up to {n_workers} threads")
             self._seeds = seeds
-            self._tree_seeds = np.concatenate([self._tree_seeds[:n_existing] if n_existing else [], seeds]).astype(np.int64)
+            self._tree_seeds = self._append("_tree_seeds", n_existing, seeds)
+            self._tree_depths = self._append("_tree_depths", n_existing, np.full(n_new, max_depth(max_samples)))
             self._trees = self._trees[:n_existing] if n_existing else []
-            self._row_probabilities = probabilities
+            self._sample_weight = sample_weight
         assert forest is not None
         self._forest = forest
         self._n_samples = data.n_samples
@@ -280,7 +272,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
         Returns
         -------
-        self : IsolationForest
+        IsolationForest
             The estimator with another ``offset_``.
 
         Raises
@@ -329,121 +321,6 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         """
         return float(np.mean(self.decision_function(X) <= threshold))
 
-    def to_sklearn(self) -> SklearnForest:
-        """Make a fitted forest of scikit-learn's own class.
-
-        Returns
-        -------
-        sklearn.ensemble.IsolationForest
-            With the same parameters and equal trees, scores and offset; for tools that know that class.
-        """
-        check_is_fitted(self)
-        model = SklearnForest(**self.get_params())
-        model.estimators_ = list(self.estimators_)
-        model.estimators_features_ = self.estimators_features_
-        model.estimator_ = self.estimator_
-        model.n_features_in_ = self.n_features_in_
-        if hasattr(self, "feature_names_in_"):
-            model.feature_names_in_ = self.feature_names_in_
-        model.max_samples_ = model._max_samples = self.max_samples_
-        model._max_features = self._max_features
-        model._n_samples = self._n_samples
-        model._seeds = self._seeds.astype(np.int64)
-        model._sample_weight = self._row_probabilities
-        model._average_path_length_per_tree, model._decision_path_lengths = path_lengths(model.estimators_)
-        model.offset_ = self.offset_
-        return model
-
-    @classmethod
-    def from_sklearn(cls, model: SklearnForest) -> IsolationForest:
-        """Take over a fitted forest of scikit-learn.
-
-        Parameters
-        ----------
-        model : sklearn.ensemble.IsolationForest
-            Fitted by scikit-learn 1.3 or later, possibly unpickled.
-
-        Returns
-        -------
-        IsolationForest
-            With the same parameters and equal trees, scores and offset.
-
-        Raises
-        ------
-        TypeError
-            If `model` is of another class.
-        sklearn.exceptions.NotFittedError
-            If `model` is not fitted.
-        ValueError
-            If its trees are not such as scikit-learn grows.
-        """
-        check_model(model)
-        known = model.get_params()
-        forest = cls(**{name: known[name] for name in cls().get_params()})
-        forest._forest = native_forest(model)
-        forest.n_features_in_ = model.n_features_in_
-        if hasattr(model, "feature_names_in_"):
-            forest.feature_names_in_ = model.feature_names_in_
-        forest.max_samples_ = int(model.max_samples_)
-        forest._max_features = int(model._max_features)
-        forest._n_samples = int(model._n_samples)
-        forest._seeds = np.asarray(model._seeds).astype(np.uint32)
-        n_earlier = len(model.estimators_) - len(forest._seeds)
-        forest._tree_seeds = np.concatenate([np.full(n_earlier, UNKNOWN_SEED), forest._seeds]).astype(np.int64)
-        forest._trees = []
-        # Before 1.8, weights did not change which rows were drawn.
-        weights = getattr(model, "_sample_weight", None)
-        if weights is not None:
-            weights = row_probabilities(weights, forest.max_samples_, bool(model.bootstrap))
-        forest._row_probabilities = weights
-        forest.offset_ = model.offset_
-        return forest
-
-    @property
-    def estimators_(self) -> list[ExtraTreeRegressor]:
-        """The trees as scikit-learn's own, made when asked for and kept."""
-        check_is_fitted(self)
-        for index in range(len(self._trees), self._forest.n_trees):
-            self._trees.append(fitted_tree(self._forest, index, int(self._tree_seeds[index]), self.max_samples_))
-        return self._trees
-
-    @property
-    def estimator_(self) -> ExtraTreeRegressor:
-        """The unfitted tree."""
-        check_is_fitted(self)
-        return tree_template(self.max_samples_, self.random_state)
-
-    @property
-    def _max_samples(self) -> int:
-        # scikit-learn's private twin, which tools read.
-        return self.max_samples_
-
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = super().__getstate__()
-        # Made anew when asked for.
-        return {**state, "_trees": []} if "_trees" in state else state
-
-    @property
-    def estimators_samples_(self) -> list[NDArray[np.int64]]:
-        """For each tree of the last fit the rows that it drew, in the order drawn. Made anew at each call."""
-        check_is_fitted(self)
-        return _core.sample_rows(
-            self._seeds,
-            n_samples=self._n_samples,
-            n_features=self.n_features_in_,
-            max_samples=self.max_samples_,
-            max_features=self._max_features,
-            bootstrap=bool(self.bootstrap),
-            n_workers=resolve_n_jobs(self.n_jobs),
-            weights=self._row_probabilities,
-        )
-
-    @property
-    def estimators_features_(self) -> list[NDArray[np.int64]]:
-        """For each tree the columns that it drew, in the order drawn."""
-        check_is_fitted(self)
-        return [self._forest.tree_features(tree) for tree in range(self._forest.n_trees)]
-
     def _score(self, data: Input) -> NDArray[np.float64]:
         depths = self._forest.depth_sums(data.table, resolve_n_jobs(self.n_jobs))
         denominator = self._forest.n_trees * average_path_length(np.array([self.max_samples_]))
@@ -458,6 +335,11 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             return -0.5
         offset: float = np.percentile(self._score(data), 100.0 * contamination)
         return offset
+
+    def _append(self, name: str, n_existing: int, new: NDArray[Any]) -> NDArray[np.int64]:
+        """What is known of each tree, after a warm start."""
+        existing = getattr(self, name)[:n_existing] if n_existing else []
+        return np.concatenate([existing, new]).astype(np.int64)
 
     def _resolve_max_samples(self, n_samples: int) -> int:
         max_samples = self.max_samples

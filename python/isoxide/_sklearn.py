@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.ensemble import IsolationForest as SklearnForest
 from sklearn.tree import ExtraTreeRegressor
 from sklearn.tree._tree import Tree
@@ -13,23 +14,213 @@ from sklearn.utils.validation import check_is_fitted
 
 from isoxide import _core
 from isoxide._path_length import average_path_length
-from isoxide._seeds import MAX_SEED
+from isoxide._seeds import MAX_SEED, RandomState, row_probabilities
+from isoxide._threads import resolve_n_jobs
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: A seed that is not known: of trees that a scikit-learn forest had before its last warm start.
 UNKNOWN_SEED = -1
 
 
-def tree_template(max_samples: int, random_state: Any) -> ExtraTreeRegressor:
+class SklearnViews(BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases are untyped
+    """What a fitted forest shows to readers of scikit-learn's own class, and how it is taken over from one.
+
+    A base of ``IsolationForest``, which sets the attributes below when it is fitted.
+    """
+
+    bootstrap: bool
+    n_jobs: int | None
+    random_state: RandomState
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+    max_samples_: int
+    offset_: float
+    _forest: _core.Forest
+    _max_features: int
+    _n_samples: int
+    _sample_weight: NDArray[Any] | None
+    #: Seeds of the trees of the last fit.
+    _seeds: NDArray[np.uint32]
+    #: Seed and depth limit of every tree.
+    _tree_seeds: NDArray[np.int64]
+    _tree_depths: NDArray[np.int64]
+    #: The trees made by `estimators_` so far.
+    _trees: list[ExtraTreeRegressor]
+
+    def to_sklearn(self) -> SklearnForest:
+        """Make a fitted forest of scikit-learn's own class.
+
+        Returns
+        -------
+        sklearn.ensemble.IsolationForest
+            With the same parameters and equal trees, scores and offset; for tools that know that class.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the forest is not fitted.
+
+        Examples
+        --------
+        >>> from isoxide import IsolationForest
+        >>> X = [[-1.1], [0.3], [0.5], [100]]
+        >>> IsolationForest(random_state=0).fit(X).to_sklearn().predict([[0.1], [0], [90]])
+        array([ 1,  1, -1])
+        """
+        check_is_fitted(self)
+        model = SklearnForest(**self.get_params())
+        model.estimators_ = list(self.estimators_)
+        model.estimators_features_ = self.estimators_features_
+        model.estimator_ = self.estimator_
+        model.n_features_in_ = self.n_features_in_
+        if hasattr(self, "feature_names_in_"):
+            model.feature_names_in_ = self.feature_names_in_
+        model.max_samples_ = model._max_samples = self.max_samples_
+        model._max_features = self._max_features
+        model._n_samples = self._n_samples
+        model._seeds = self._seeds.astype(np.int64)
+        model._sample_weight = self._sample_weight
+        model._average_path_length_per_tree, model._decision_path_lengths = zip(
+            *(
+                (average_path_length(tree.tree_.n_node_samples), tree.tree_.compute_node_depths())
+                for tree in model.estimators_
+            ),
+            strict=True,
+        )
+        model.offset_ = self.offset_
+        return model
+
+    @classmethod
+    def from_sklearn(cls, model: SklearnForest) -> Self:
+        """Take over a fitted forest of scikit-learn.
+
+        Parameters
+        ----------
+        model : sklearn.ensemble.IsolationForest
+            Fitted by scikit-learn 1.3 or later, possibly unpickled.
+
+        Returns
+        -------
+        IsolationForest
+            With the same parameters and equal trees, scores and offset.
+
+        Raises
+        ------
+        TypeError
+            If `model` is of another class.
+        sklearn.exceptions.NotFittedError
+            If `model` is not fitted.
+        ValueError
+            If its trees are not such as scikit-learn grows for an isolation forest.
+
+        Examples
+        --------
+        >>> import sklearn.ensemble
+        >>> from isoxide import IsolationForest
+        >>> X = [[-1.1], [0.3], [0.5], [100]]
+        >>> model = sklearn.ensemble.IsolationForest(random_state=0).fit(X)
+        >>> IsolationForest.from_sklearn(model).predict([[0.1], [0], [90]])
+        array([ 1,  1, -1])
+        """
+        if not isinstance(model, SklearnForest):
+            raise TypeError(f"model must be a fitted sklearn.ensemble.IsolationForest, got {type(model).__name__}")
+        check_is_fitted(model, "estimators_")
+        known = model.get_params()
+        forest = cls(**{name: known[name] for name in cls().get_params()})
+        forest._forest = native_forest(model)
+        forest.n_features_in_ = model.n_features_in_
+        if hasattr(model, "feature_names_in_"):
+            forest.feature_names_in_ = model.feature_names_in_
+        forest.max_samples_ = int(model.max_samples_)
+        forest._max_features = int(model._max_features)
+        forest._n_samples = int(model._n_samples)
+        # Before 1.8, weights did not change which rows were drawn, and were not kept.
+        forest._sample_weight = getattr(model, "_sample_weight", None)
+        forest._seeds = np.asarray(model._seeds).astype(np.uint32)
+        earlier = np.full(len(model.estimators_) - len(forest._seeds), UNKNOWN_SEED)
+        forest._tree_seeds = np.concatenate([earlier, forest._seeds]).astype(np.int64)
+        forest._tree_depths = np.array([tree.max_depth for tree in model.estimators_], dtype=np.int64)
+        forest._trees = []
+        forest.offset_ = model.offset_
+        return forest
+
+    @property
+    def estimators_(self) -> list[ExtraTreeRegressor]:
+        """The trees as scikit-learn's own, made when asked for and kept."""
+        check_is_fitted(self)
+        for index in range(len(self._trees), self._forest.n_trees):
+            seed, depth = int(self._tree_seeds[index]), int(self._tree_depths[index])
+            self._trees.append(fitted_tree(self._forest, index, seed, depth))
+        return self._trees
+
+    @property
+    def estimator_(self) -> ExtraTreeRegressor:
+        """The unfitted tree."""
+        check_is_fitted(self)
+        return tree_template(max_depth(self.max_samples_), self.random_state)
+
+    @property
+    def estimators_samples_(self) -> list[NDArray[np.int64]]:
+        """For each tree of the last fit the rows that it drew, in the order drawn. Made anew at each call."""
+        check_is_fitted(self)
+        weights = self._sample_weight
+        if weights is not None:
+            weights = row_probabilities(weights, self.max_samples_, bool(self.bootstrap))
+        return _core.sample_rows(
+            self._seeds,
+            n_samples=self._n_samples,
+            n_features=self.n_features_in_,
+            max_samples=self.max_samples_,
+            max_features=self._max_features,
+            bootstrap=bool(self.bootstrap),
+            n_workers=resolve_n_jobs(self.n_jobs),
+            weights=weights,
+        )
+
+    @property
+    def estimators_features_(self) -> list[NDArray[np.int64]]:
+        """For each tree the columns that it drew, in the order drawn."""
+        check_is_fitted(self)
+        return [self._forest.tree_features(tree) for tree in range(self._forest.n_trees)]
+
+    @property
+    def _max_samples(self) -> int:
+        # scikit-learn's private twin of max_samples_, which tools read.
+        return self.max_samples_
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state as plain arrays and scalars: what every kind of pickle and skops can store."""
+        state: dict[str, Any] = dict(super().__getstate__())
+        if "_forest" in state:
+            state["_forest"] = state["_forest"].to_parts()
+            state["_trees"] = []
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes the state back; every invariant of the trees is checked."""
+        super().__setstate__(state)
+        parts = state.get("_forest")
+        if parts is not None:
+            self._forest = _core.Forest.from_parts(*parts)
+
+
+def max_depth(max_samples: int) -> int:
+    """The depth at which a tree over that many rows ends."""
+    return int(np.ceil(np.log2(max(max_samples, 2))))
+
+
+def tree_template(max_depth: int, random_state: Any) -> ExtraTreeRegressor:
     """The unfitted tree that scikit-learn's forest clones."""
-    max_depth = int(np.ceil(np.log2(max(max_samples, 2))))
     return ExtraTreeRegressor(max_depth=max_depth, max_features=1, splitter="random", random_state=random_state)
 
 
-def fitted_tree(forest: _core.Forest, index: int, seed: int, max_samples: int) -> ExtraTreeRegressor:
+def fitted_tree(forest: _core.Forest, index: int, seed: int, max_depth: int) -> ExtraTreeRegressor:
     """One tree as the fitted ``ExtraTreeRegressor`` that scikit-learn has at its place."""
     # scikit-learn draws the state of a tree from a stream of its own, started from the tree's seed.
     state = None if seed == UNKNOWN_SEED else int(np.random.RandomState(seed).randint(MAX_SEED))
-    estimator = tree_template(max_samples, state)
+    estimator = tree_template(max_depth, state)
     estimator.n_features_in_ = len(forest.tree_features(index))
     estimator.n_outputs_ = 1
     estimator.max_features_ = 1
@@ -52,7 +243,9 @@ def _tree(arrays: dict[str, NDArray[Any]], n_features: int) -> Tree:
     # The layout of a node is scikit-learn's own matter; a field that is not known here would be a new rule.
     layout = tree.__getstate__()["nodes"].dtype
     if set(layout.names) != set(fields):
-        raise NotImplementedError(f"the trees of this scikit-learn have fields {layout.names}, which isoxide does not know")
+        raise NotImplementedError(
+            f"the trees of this scikit-learn have the fields {layout.names}, which isoxide does not know"
+        )
     nodes = np.zeros(len(arrays["feature"]), dtype=layout)
     for field, name in fields.items():
         nodes[field] = arrays[name]
@@ -70,21 +263,6 @@ def _tree(arrays: dict[str, NDArray[Any]], n_features: int) -> Tree:
     return tree
 
 
-def path_lengths(trees: list[ExtraTreeRegressor]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """What scikit-learn's forest keeps of each tree for scoring: c(n) and depth of every node."""
-    return (
-        tuple(average_path_length(tree.tree_.n_node_samples) for tree in trees),
-        tuple(tree.tree_.compute_node_depths() for tree in trees),
-    )
-
-
-def check_model(model: Any) -> None:
-    """Refuses what is not a fitted isolation forest of scikit-learn."""
-    if not isinstance(model, SklearnForest):
-        raise TypeError(f"model must be a fitted sklearn.ensemble.IsolationForest, got {type(model).__name__}")
-    check_is_fitted(model, "estimators_")
-
-
 def native_forest(model: SklearnForest) -> _core.Forest:
     """The trees of a fitted scikit-learn forest.
 
@@ -98,7 +276,9 @@ def native_forest(model: SklearnForest) -> _core.Forest:
     for index, tree in enumerate(trees):
         split = tree.children_left >= 0
         if not np.array_equal(tree.children_left[split], np.flatnonzero(split) + 1):
-            raise ValueError(f"tree {index} is not numbered depth first, left child first; only such trees can be taken")
+            raise ValueError(
+                f"tree {index} is not numbered depth first, left child first; only such trees can be taken"
+            )
 
     def joined(name: str, dtype: Any) -> NDArray[Any]:
         return np.concatenate([np.asarray(getattr(tree, name)).ravel() for tree in trees]).astype(dtype)

@@ -70,9 +70,7 @@ def check_input(estimator: BaseEstimator, X: Any, *, reset: bool) -> Input:
         if scipy.sparse.issparse(X) and X.format in ("csr", "csc", "bsr"):
             # Indices out of range would be read out of bounds by scipy's conversions.
             X.check_format(full_check=True)
-        table = validate_data(
-            estimator, X, accept_sparse="csr", dtype=np.float32, ensure_all_finite=False, reset=reset
-        )
+        table = validate_data(estimator, X, accept_sparse="csr", dtype=np.float32, ensure_all_finite=False, reset=reset)
     else:
         # Only the names and the number of features are left to check.
         validate_data(estimator, X, skip_check_array=True, reset=reset)

@@ -85,7 +85,7 @@ impl Forest {
         })
     }
 
-    /// A forest from the arrays that `__reduce__` gives; every invariant is checked.
+    /// A forest from the arrays that `to_parts` gives; every invariant is checked.
     #[staticmethod]
     fn from_parts(
         n_features: usize,
@@ -142,15 +142,14 @@ impl Forest {
         Ok(Self::new(forest, average_path_lengths.as_slice()?.to_vec())?)
     }
 
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Parts<'py>)> {
-        let py = slf.py();
-        let this = slf.get();
-        let (nodes, noise) = (this.trees.nodes(), this.trees.noise());
-        let parts = (
-            this.trees.n_features(),
-            this.trees.features().to_vec().into_pyarray(py),
-            column(py, this.trees.feature_starts(), |&start| start as u64),
-            column(py, this.trees.starts(), |&start| start as u64),
+    /// The forest as plain arrays, for `from_parts`.
+    fn to_parts<'py>(&self, py: Python<'py>) -> Parts<'py> {
+        let (nodes, noise) = (self.trees.nodes(), self.trees.noise());
+        (
+            self.trees.n_features(),
+            self.trees.features().to_vec().into_pyarray(py),
+            column(py, self.trees.feature_starts(), |&start| start as u64),
+            column(py, self.trees.starts(), |&start| start as u64),
             (
                 column(py, nodes, |node| node.threshold),
                 column(py, nodes, |node| node.feature),
@@ -163,9 +162,8 @@ impl Forest {
                 column(py, noise, |noise| noise.mean),
                 column(py, noise, |noise| noise.weight),
             ),
-            this.average_path_lengths.clone().into_pyarray(py),
-        );
-        Ok((py.get_type::<Self>().getattr("from_parts")?, parts))
+            self.average_path_lengths.clone().into_pyarray(py),
+        )
     }
 
     /// Per row the sum of its path lengths over all trees.

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
+import scipy.sparse
 from sklearn.ensemble import IsolationForest as SklearnForest
 
 from isoxide import IsolationForest
@@ -119,7 +122,7 @@ def random_container(r: np.random.Generator, x: np.ndarray) -> Any:
         with np.errstate(all="ignore"):
             kinds = [np.float32, np.float64] + ([np.int64, np.int32, np.uint8] if np.isfinite(x).all() else [])
             x = x.astype(kinds[r.integers(len(kinds))])
-    match int(r.integers(9)):
+    match int(r.integers(15)):
         case 0:
             return np.asfortranarray(x)
         case 1:
@@ -136,6 +139,16 @@ def random_container(r: np.random.Generator, x: np.ndarray) -> Any:
             return pd.DataFrame(x, columns=[f"feature {j}" for j in range(x.shape[1])])
         case 6:
             return mixed_frame(r, x)
+        case 7:
+            return pl.DataFrame({f"feature {j}": column for j, column in enumerate(x.T)})
+        case 8:
+            return pa.Table.from_pandas(mixed_frame(r, x))
+        case 9:
+            return scipy.sparse.csr_array(x)
+        case 10:
+            return scipy.sparse.csc_matrix(x)
+        case 11:
+            return scipy.sparse.coo_array(x)
         case _:
             return x
 
@@ -149,6 +162,16 @@ def mixed_frame(r: np.random.Generator, x: np.ndarray) -> pd.DataFrame:
         with np.errstate(all="ignore"):
             columns[f"c{j}"] = column.astype(np.int64 if small else np.float64).astype(kinds[r.integers(len(kinds))])
     return pd.DataFrame(columns)
+
+
+def random_weights(r: np.random.Generator, n_samples: int) -> Any:
+    """Sample weights, most often none."""
+    if r.random() < 0.6:
+        return None
+    weights = r.random(n_samples).astype([np.float32, np.float64][r.integers(2)])
+    weights[r.random(n_samples) < r.choice([0.0, 0.3])] = 0
+    weights[r.integers(n_samples)] = 1
+    return weights
 
 
 def random_params(r: np.random.Generator, n_samples: int, n_features: int) -> dict[str, Any]:

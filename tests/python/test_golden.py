@@ -6,19 +6,22 @@ import pathlib
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from isoxide import IsolationForest
 from isoxide._path_length import average_path_length
 
 FOLDER = pathlib.Path(__file__).parents[1] / "golden"
-#: Weights and sparse input are not supported yet; the generators are tested in Rust.
-ELSEWHERE = {"00_generators", "09_weights_replacement", "10_weights_no_replacement", "13_sparse_csr"}
-CASES = sorted(path.stem for path in FOLDER.glob("*.json") if path.stem not in ELSEWHERE)
+#: The generators are tested in Rust.
+CASES = sorted(path.stem for path in FOLDER.glob("*.json") if path.stem != "00_generators")
 
 
 def table(data):
     if data["kind"] == "mt_unit":
         return np.random.RandomState(data["seed"]).random_sample(data["shape"]).astype(np.float32)
+    if data["kind"] == "csr":
+        stored = np.array(data["data"], dtype=np.float64), data["indices"], data["indptr"]
+        return scipy.sparse.csr_array(stored, shape=data["shape"])
     return np.array(data["rows"], dtype=np.float64)
 
 
@@ -41,7 +44,7 @@ def fnv1a64(forest):
 
 
 def test_there_are_cases():
-    assert len(CASES) == 19
+    assert len(CASES) == 22
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -50,9 +53,10 @@ def test_golden(name):
     X = table(golden["data"])
     params = {**golden["params"], "random_state": state(golden["params"]["random_state"])}
     forest = IsolationForest(**params)
-    clipped = params.get("max_samples") not in (None, "auto") and params["max_samples"] > len(X)
+    clipped = params.get("max_samples") not in (None, "auto") and params["max_samples"] > X.shape[0]
     assert not clipped
-    forest.fit(X)
+    weights = golden["sample_weight"]
+    forest.fit(X, sample_weight=None if weights is None else np.array(weights))
     samples, seeds = forest.estimators_samples_, list(forest._seeds)
     if golden["warm_start_added"]:
         forest.set_params(n_estimators=forest.n_estimators + golden["warm_start_added"]).fit(X)

@@ -23,6 +23,7 @@ from parity import (
     random_container,
     random_params,
     random_table,
+    random_weights,
 )
 
 #: Configurations at each run; a longer search is a matter of the environment.
@@ -50,9 +51,14 @@ def test_grid(index):
             return None
         return seed
 
-    theirs, their_warnings = outcome(lambda: SklearnForest(random_state=state(), **params).fit(X))
+    weights = random_weights(r, len(x))
+    possible = weights is None or params["bootstrap"] or (weights > 0).all()
+    if not possible:
+        # Too few rows with a weight above zero; test_validation.py compares the refusals.
+        params["max_samples"] = max(1, int((weights > 0).sum()) // 2)
+    theirs, their_warnings = outcome(lambda: SklearnForest(random_state=state(), **params).fit(X, None, weights))
     global_state = np.random.get_state()
-    ours, our_warnings = outcome(lambda: IsolationForest(random_state=state(), **params).fit(X))
+    ours, our_warnings = outcome(lambda: IsolationForest(random_state=state(), **params).fit(X, None, weights))
     assert our_warnings == their_warnings
     assert_same_forest(ours, theirs)
     assert_same_scores(ours, theirs, X)
@@ -61,7 +67,7 @@ def test_grid(index):
     if kind == 1:
         np.testing.assert_array_equal(np.random.get_state()[1], global_state[1])
         assert np.random.get_state()[2] == global_state[2]
-    if not isinstance(X, pd.DataFrame):
+    if not hasattr(ours, "feature_names_in_"):
         unseen = r.choice([0.0, 1.0, -5.0, np.nan, np.inf, 0.3], (50, x.shape[1]))
         assert_same_scores(ours, theirs, unseen)
 

@@ -152,13 +152,86 @@ def test_max_samples_below_one_row():
     assert "max_samples=0.01 of 20 rows" in str(caught.value)
 
 
-def test_what_is_not_there_yet_is_refused():
-    with pytest.raises(NotImplementedError, match="sample_weight"):
-        IsolationForest().fit(X, sample_weight=np.ones(20))
-    with pytest.raises(TypeError, match="Sparse data was passed"):
-        IsolationForest().fit(scipy.sparse.csr_array(X))
-    with pytest.raises(TypeError, match="Sparse data was passed"):
-        IsolationForest().fit(X).predict(scipy.sparse.csr_array(X))
+BAD_WEIGHTS = {
+    "too short": np.ones(19),
+    "two dimensions": np.ones((20, 1)),
+    "negative": np.r_[-1.0, np.ones(19)],
+    "all zero": np.zeros(20),
+    "too few": np.r_[1.0, np.zeros(19)],
+    "missing": np.r_[np.nan, np.ones(19)],
+    "infinite": np.r_[np.inf, np.ones(19)],
+    "words": ["a"] * 20,
+    "complex": np.ones(20) * 1j,
+}
+
+
+@pytest.mark.parametrize("bootstrap", [False, True])
+@pytest.mark.parametrize("weights", BAD_WEIGHTS.values(), ids=BAD_WEIGHTS.keys())
+def test_weights_that_cannot_be_drawn_with(weights, bootstrap):
+    try:
+        SklearnForest(bootstrap=bootstrap).fit(X, sample_weight=weights)
+    except Exception as error:
+        expected = type(error), str(error)
+    else:
+        IsolationForest(bootstrap=bootstrap).fit(X, sample_weight=weights)
+        return
+    assert refusal(lambda: IsolationForest(bootstrap=bootstrap).fit(X, sample_weight=weights)) == expected
+
+
+@pytest.mark.parametrize("weights", [1.0, 3, [1] * 20, np.arange(20), pd.Series(np.arange(20.0)), np.float32(2)])
+def test_weights_in_other_shapes(weights):
+    ours, theirs = (c(random_state=0, bootstrap=True).fit(X, None, weights) for c in (IsolationForest, SklearnForest))
+    np.testing.assert_array_equal(ours.score_samples(X), theirs.score_samples(X))
+    np.testing.assert_array_equal(ours.estimators_samples_, theirs.estimators_samples_)
+
+
+def malformed(name, *, indptr=None, indices=None):
+    """A sparse matrix whose parts do not fit together; scipy does not look at parts that are put in their place."""
+    matrix = scipy.sparse.csr_array(X) if "csr" in name else scipy.sparse.csc_array(X)
+    if indptr is not None:
+        matrix.indptr = np.array(indptr, dtype=matrix.indptr.dtype)
+    if indices is not None:
+        matrix.indices[0] = indices
+    return matrix
+
+
+@pytest.mark.parametrize("name", ["csr", "csc"])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"indices": 1_000_000},
+        {"indices": -1},
+        {"indices": 20},
+        {"indptr": [0, 1_000_000, 2]},
+        {"indptr": [0, *[60] * 30]},
+        {"indptr": [5] * 21},
+        {"indptr": [0, 30, 10, *[60] * 18]},
+        {"indptr": []},
+    ],
+    ids=str,
+)
+def test_malformed_sparse_matrices(name, parts):
+    # scikit-learn itself reads out of bounds with some of these.
+    forest = IsolationForest(n_estimators=2).fit(X)
+    for call in (IsolationForest().fit, forest.score_samples):
+        with pytest.raises(ValueError, match=r"ind(ex|ices|ptr)"):
+            call(malformed(name, **parts))
+
+
+def test_the_native_border_checks_sparse_parts_itself():
+    forest = IsolationForest(n_estimators=2).fit(X)._forest
+    for parts in ({"indices": 1_000_000}, {"indptr": [0, 30, 10, *[60] * 18]}, {"indptr": [0, 60]}):
+        with pytest.raises(ValueError, match="not a valid sparse matrix"):
+            forest.depth_sums(malformed("csr", **parts), 1)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_sparse_indices_of_both_widths(dtype):
+    matrix = scipy.sparse.random(50, 7, density=0.3, format="csr", random_state=0)
+    matrix.indices, matrix.indptr = matrix.indices.astype(dtype), matrix.indptr.astype(dtype)
+    expected = SklearnForest(random_state=0).fit(scipy.sparse.csr_matrix(matrix.toarray()))
+    forest = IsolationForest(random_state=0).fit(matrix)
+    np.testing.assert_array_equal(forest.score_samples(matrix), expected.score_samples(matrix.toarray()))
 
 
 def test_a_failed_fit_keeps_the_old_forest():
@@ -242,9 +315,9 @@ def test_the_native_forest_refuses_what_does_not_fit():
         forest.depth_sums(X[:, :2], 1)
     with pytest.raises(IndexError):
         forest.tree(1)
-    rebuild, parts = forest.__reduce__()
+    rebuild, parts = _core.Forest.from_parts, forest.to_parts()
     np.testing.assert_array_equal(rebuild(*parts).depth_sums(X, 1), forest.depth_sums(X, 1))
-    for index in range(1, len(parts)):
-        broken = [*parts[:index], parts[index][:0], *parts[index + 1 :]]
+    for index, part in enumerate(parts[1:], start=1):
+        shorter = (part[0][:0], *part[1:]) if isinstance(part, tuple) else part[:0]
         with pytest.raises(ValueError, match=r"forest|array of nodes|table"):
-            rebuild(*broken)
+            rebuild(*parts[:index], shorter, *parts[index + 1 :])

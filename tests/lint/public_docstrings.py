@@ -1,0 +1,51 @@
+"""numpydoc's validation of every public name; `make lint` runs it. (Its own command looks at private names as well.)"""
+
+import inspect
+import sys
+from collections.abc import Iterator
+
+from numpydoc.validate import validate
+
+import isoxide
+
+#: Checks that are not ours, with the reason.
+EXCLUDED = {
+    "ES01": "an extended summary only where there is more to say",
+    "SA01": "a See Also section likewise",
+    "EX01": "examples of simple methods stand in their class; functions must have one (test_docstrings.py)",
+    "GL08": "attributes set by scikit-learn's base classes",
+}
+#: Of a property, and of a class whose instances a function makes.
+NOT_FOR_PROPERTIES = {"RT01"}
+MADE_BY_FUNCTIONS = {"FeatureRanks": {"PR01"}}
+
+
+def public_names() -> Iterator[tuple[str, set[str]]]:
+    """Dotted names, and which further checks do not apply."""
+    for name in isoxide.__all__:
+        item = getattr(isoxide, name)
+        yield f"isoxide.{name}", MADE_BY_FUNCTIONS.get(name, set())
+        for member, value in vars(item).items() if inspect.isclass(item) else ():
+            if not member.startswith("_") and (callable(value) or isinstance(value, property | classmethod)):
+                yield f"isoxide.{name}.{member}", NOT_FOR_PROPERTIES if isinstance(value, property) else set()
+        for base in inspect.getmro(item)[1:] if inspect.isclass(item) else ():
+            if base.__module__.startswith("isoxide."):
+                for member, value in vars(base).items():
+                    if not member.startswith("_"):
+                        exempt = NOT_FOR_PROPERTIES if isinstance(value, property) else set()
+                        yield f"isoxide.{name}.{member}", exempt
+
+
+def main() -> int:
+    """Print what numpydoc objects to; the exit code is 1 if there is anything."""
+    found = 0
+    for name, exempt in public_names():
+        for code, message in validate(name)["errors"]:
+            if code not in EXCLUDED and code not in exempt:
+                print(f"{name}: {code} {message}")
+                found += 1
+    return min(found, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""Typical code of a user, which the public annotations must carry: `make lint` type-checks it, nothing runs it."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from isoxide import FeatureRanks, IsolationForest, percentileofscore, rank_features
+
+table: pd.DataFrame = pd.read_csv("features.csv")
+features: pd.DataFrame = table.drop(columns=["actor", "day"])
+
+forest: IsolationForest = IsolationForest(n_estimators=200, contamination=0.01, random_state=0, n_jobs=2).fit(features)
+scores: NDArray[np.float64] = forest.decision_function(features)
+labels: NDArray[np.int64] = forest.predict(features)
+raw: NDArray[np.float64] = forest.score_samples(features.to_numpy())
+share: float = forest.contamination_at(features, -0.1)
+offset: float = forest.recalibrate(features, contamination=share).offset_
+drawn: list[NDArray[np.int64]] = forest.estimators_samples_
+
+ranks: FeatureRanks = rank_features(features[labels == -1], features, last="zscore*", nan_policy="omit")
+percentiles: NDArray[np.float64] = ranks.percentiles
+names: list[str] = ranks.features
+for record in ranks.to_records():
+    feature, percentile, value = record[0]
+    print(feature.upper(), round(float(percentile), 2), value)
+one = percentileofscore([1, 2, 3], 2)
