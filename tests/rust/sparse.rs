@@ -1,0 +1,135 @@
+//! Sparse input and weights: properties that hold for any numbers that come in.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test, a panic is a failure"
+)]
+
+use std::collections::HashSet;
+
+use isoxide::forest::path_length;
+use isoxide::grow::{Params, grow};
+use isoxide::matrix::csr::{Csr, Indices, Values};
+use isoxide::matrix::{Input, Matrix};
+use isoxide::random::mt19937::seeded;
+use isoxide::random::sampling::Weights;
+use isoxide::random::streams;
+use isoxide::score::Scorer;
+use ndarray::Array2;
+use proptest::prelude::*;
+
+/// A table that is mostly zero, and its compressed rows.
+#[derive(Debug)]
+struct Table {
+    dense: Array2<f64>,
+    starts: Vec<i32>,
+    columns: Vec<i32>,
+    values: Vec<f64>,
+}
+
+impl Table {
+    fn new(dense: Array2<f64>) -> Self {
+        let (mut starts, mut columns, mut values) = (vec![0], Vec::new(), Vec::new());
+        for row in dense.rows() {
+            for (j, &v) in row.iter().enumerate() {
+                if v != 0.0 {
+                    columns.push(j as i32);
+                    values.push(v);
+                }
+            }
+            starts.push(values.len() as i32);
+        }
+        Self {
+            dense,
+            starts,
+            columns,
+            values,
+        }
+    }
+
+    fn csr(&self) -> Csr<'_> {
+        Csr::new(
+            Indices::I32(&self.starts),
+            Indices::I32(&self.columns),
+            Values::F64(&self.values),
+            self.dense.ncols(),
+        )
+        .unwrap()
+    }
+}
+
+fn table() -> impl Strategy<Value = Table> {
+    let value = prop_oneof![5 => Just(0.0), 2 => (-3_i32..4).prop_map(f64::from), 1 => -1e3..1e3_f64];
+    (1_usize..70, 1_usize..9).prop_flat_map(move |(n, d)| {
+        prop::collection::vec(value.clone(), n * d)
+            .prop_map(move |values| Table::new(Array2::from_shape_vec((n, d), values).unwrap()))
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_forest_scores_sparse_rows_as_it_scores_dense_ones(table in table(), seed: u32) {
+        let n = table.dense.nrows();
+        let params = Params { max_samples: n, max_features: table.dense.ncols(), bootstrap: seed.is_multiple_of(2) };
+        let y = streams::noise_target(seed, n);
+        let (sparse, dense) = (Input::Sparse(table.csr()), Input::Dense(Matrix::from_f64(table.dense.view())));
+        let seeds = streams::tree_seeds(seed, 0, 5);
+        let forest = grow(&sparse, &y, &seeds, params, None, None, 1).unwrap();
+        prop_assert_eq!(&grow(&sparse, &y, &seeds, params, None, None, 3).unwrap(), &forest);
+        let scorer = Scorer::new(&forest, &path_length::table(n as u32)).unwrap();
+        let sums = scorer.depth_sums(&sparse, 1).unwrap();
+        prop_assert_eq!(&scorer.depth_sums(&dense, 2).unwrap(), &sums);
+        prop_assert_eq!(&scorer.depth_sums(&sparse, 3).unwrap(), &sums);
+    }
+
+    #[test]
+    fn whatever_comes_as_a_sparse_matrix_is_refused_or_read(
+        starts in prop::collection::vec(-2_i64..12, 0..6),
+        columns in prop::collection::vec(-2_i64..6, 0..12),
+        values in prop::collection::vec(any::<f32>(), 0..12),
+        n_columns in 0_usize..6,
+    ) {
+        let matrix = Csr::new(Indices::I64(&starts), Indices::I64(&columns), Values::F32(&values), n_columns);
+        if let Ok(matrix) = matrix {
+            for row in 0..matrix.n_rows() {
+                prop_assert!(matrix.row(row).all(|(column, _)| column < n_columns));
+            }
+        }
+    }
+
+    #[test]
+    fn weighted_draws_are_possible_ones(
+        weights in prop::collection::vec(prop_oneof![Just(0.0), 0.0..1.0_f64], 1..60),
+        seed: u32,
+        k in 1_usize..60,
+    ) {
+        let total: f64 = weights.iter().sum();
+        prop_assume!(total > 0.0);
+        let drawn_with = Weights::new(weights.iter().map(|w| w / total).collect()).unwrap();
+        let repeated = drawn_with.with_replacement(&mut seeded(seed), k);
+        prop_assert_eq!(repeated.len(), k);
+        prop_assert!(repeated.iter().all(|&i| weights[i] > 0.0));
+        let possible = weights.iter().filter(|&&w| w > 0.0).count();
+        prop_assert_eq!(drawn_with.check(k).is_ok(), k <= possible);
+        if k <= possible {
+            let different = drawn_with.without_replacement(&mut seeded(seed), k);
+            prop_assert!(different.iter().all(|&i| weights[i] > 0.0));
+            prop_assert_eq!(different.iter().collect::<HashSet<_>>().len(), k);
+        }
+    }
+}
+
+#[test]
+fn impossible_weights_are_refused() {
+    for weights in [
+        vec![],
+        vec![0.0, 0.0],
+        vec![-1.0, 2.0],
+        vec![f64::NAN, 1.0],
+        vec![f64::INFINITY],
+    ] {
+        assert!(Weights::new(weights).is_err());
+    }
+}
