@@ -4,3 +4,7 @@ from isoxide._iforest import IsolationForest
 from isoxide._rank import FeatureRanks, percentileofscore, rank_features
 
 __all__ = ["FeatureRanks", "IsolationForest", "percentileofscore", "rank_features"]
+
+# Pickles, skops and error messages name the public place, so that modules can move.
+for _public in (FeatureRanks, IsolationForest, percentileofscore, rank_features):
+    _public.__module__ = __name__

@@ -1,7 +1,5 @@
 """Percentile ranks against scipy itself, bit for bit."""
-# ruff: noqa: PD011 (`values` belongs to FeatureRanks here, not to pandas)
 
-import pickle
 import subprocess
 import sys
 
@@ -12,9 +10,9 @@ import pytest
 import scipy.stats
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from rank_tables import by_scipy, reference_frame
 
 from conftest import SEED
-from isoxide import _rank
 from isoxide._rank import percentileofscore, rank_features
 
 KINDS = ["rank", "weak", "strict", "mean"]
@@ -197,28 +195,6 @@ def test_scipys_own_tests_pass(tmp_path):
     assert (run.returncode, " passed" in run.stdout) == (0, True), run.stdout + run.stderr
 
 
-def reference_frame(rng, n=400):
-    """Columns as an analyst has them, and a text column that is none."""
-    return pd.DataFrame(
-        {
-            "actor": rng.choice(["ann", "bob"], n),
-            "logins": rng.poisson(0.5, n),
-            "bytes": rng.lognormal(size=n),
-            "share": rng.random(n).astype(np.float32),
-            "flag": rng.random(n) < 0.1,
-            "small": rng.integers(-5, 5, n).astype(np.int8),
-            "seen": rng.integers(0, 2**63, n, dtype=np.uint64) + np.uint64(2**62),
-            "logins_zscore": rng.standard_normal(n).round(1),
-        },
-        index=[f"day {i}" for i in range(n)],
-    )
-
-
-def by_scipy(rows, reference, **kwargs):
-    columns = [scipy.stats.percentileofscore(reference[name], rows[name], **kwargs) for name in rows.columns]
-    return np.column_stack(columns)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_jobs", [1, 2, None])
 def test_frames_of_several_types(kind, n_jobs, seed):
@@ -282,218 +258,3 @@ def test_integers_meet_integers_as_integers():
     np.testing.assert_array_equal(strict, scipy.stats.percentileofscore(big[:, 0], big[:, 0], kind="strict"))
     mixed = rank_features(big, big.astype(float), kind="strict").percentiles[:, 0]
     np.testing.assert_array_equal(mixed, scipy.stats.percentileofscore(big[:, 0] * 1.0, big[:, 0], kind="strict"))
-
-
-def test_nullable_and_sparse_columns():
-    plain = pd.DataFrame({"n": [1, 2, np.nan, 2], "x": [0.5, np.nan, 1, 2]})
-    reference = plain.astype({"n": "Int64", "x": "Float64"})
-    ranks = rank_features(reference, reference, nan_policy="omit")
-    np.testing.assert_array_equal(ranks.percentiles, by_scipy(plain, plain, nan_policy="omit"), strict=True)
-    full = reference.fillna(2)
-    np.testing.assert_array_equal(rank_features(full, full).percentiles, by_scipy(plain.fillna(2), plain.fillna(2)))
-    assert rank_features(full[["n"]], full[["n"]]).values.dtype == np.int64
-    flags = pd.DataFrame(
-        {"f": pd.array([True, None, False], dtype="boolean"), "s": pd.array([0.0, 0.0, 1.0], "Sparse")}
-    )
-    found = rank_features(flags, flags, nan_policy="omit").percentiles
-    np.testing.assert_array_equal(found, [[100, 50], [np.nan, 50], [50, 100]])
-    lossy = pd.DataFrame({"n": pd.array([2**53 + 1, None], dtype="Int64")})
-    with pytest.raises(ValueError, match=r"column 'n' of rows has missing values and integers beyond 2\*\*53"):
-        rank_features(lossy, lossy)
-
-
-def test_columns_are_matched_by_name_or_by_position(seed):
-    rng = np.random.default_rng(seed)
-    reference = pd.DataFrame(rng.standard_normal((50, 3)), columns=list("abc"))
-    rows = reference.loc[:4, ["c", "a", "b"]]
-    ranks = rank_features(rows, reference)
-    assert ranks.features == ["c", "a", "b"]
-    np.testing.assert_array_equal(ranks.percentiles, by_scipy(rows, reference))
-    bare = rank_features(rows.to_numpy(), reference)
-    assert bare.features == ["a", "b", "c"]
-    np.testing.assert_array_equal(bare.percentiles, by_scipy(rows.set_axis(list("abc"), axis=1), reference))
-    assert rank_features(rows, reference.to_numpy()).features == ["c", "a", "b"]
-    numbered = pd.DataFrame(rows.to_numpy())
-    assert rank_features(numbered, numbered, features=["x2", "x0"]).features == ["x2", "x0"]
-    np.testing.assert_array_equal(
-        rank_features(rows, reference, features=["b", "c"]).percentiles, by_scipy(rows[["b", "c"]], reference)
-    )
-
-
-def test_refusals_of_tables():
-    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [1, 2]})
-    with pytest.raises(ValueError, match=r"rows must be a 2-D array or a frame, got 1 dimension"):
-        rank_features(frame["a"], frame)
-    with pytest.raises(ValueError, match=r"reference must be a 2-D array or a frame, got 3 dimension"):
-        rank_features(frame, np.zeros((1, 1, 1)))
-    with pytest.raises(ValueError, match=r"not in rows: \['a'\], not in reference: \['c'\]"):
-        rank_features(frame.rename(columns={"a": "c"}), frame)
-    with pytest.raises(ValueError, match="rows has 1 columns and reference has 2; "):
-        rank_features([[1.0]], frame)
-    with pytest.raises(ValueError, match=r"features not in rows: \['c'\]"):
-        rank_features(frame, frame.assign(c=1), features=["a", "c"])
-    with pytest.raises(ValueError, match=r"features not in reference: \['c'\]"):
-        rank_features(frame.assign(c=1), frame, features=["a", "c"])
-    with pytest.raises(ValueError, match=r"features must differ, but these occur more than once: \['a'\]"):
-        rank_features(frame, frame, features=["a", "a"])
-    with pytest.raises(ValueError, match="features must be a list of names, got the string 'ab'"):
-        rank_features(frame, frame, features="ab")
-    twice = pd.DataFrame([[1, 2]], columns=["a", "a"])
-    with pytest.raises(ValueError, match=r"the column names of rows must differ, .*: \['a'\]"):
-        rank_features(twice, frame)
-    with pytest.raises(TypeError, match="the column names of reference must be all strings or none of them"):
-        rank_features(frame, pd.DataFrame([[1, 2]], columns=["a", 1]))
-    with pytest.raises(ValueError, match="kind can only be"):
-        rank_features(frame[:0], frame, kind="median")
-    with pytest.raises(ValueError, match="nan_policy must be one of"):
-        rank_features(frame[:0], frame, nan_policy="skip")
-
-
-@pytest.mark.parametrize(
-    "column",
-    [
-        ["x", "y"], pd.to_datetime(["2020", "2021"]), pd.Categorical([1, 2]), np.array([1, 2], dtype=object),
-        pd.to_timedelta([1, 2]), np.array([1j, 2]), pd.to_datetime(["2020", "2021"], utc=True),
-    ],
-)  # fmt: skip
-def test_columns_that_are_no_numbers_are_refused_by_name(column):
-    frame = pd.DataFrame({"a": [1.0, 2.0], "odd": column})
-    with pytest.raises(TypeError, match=r"column 'odd' of rows has dtype .*list the numeric columns .* features="):
-        rank_features(frame, frame)
-    assert rank_features(frame, frame, features=["a"]).features == ["a"]
-    with pytest.raises(TypeError, match="column 'x0' of rows has dtype <U1"):
-        rank_features([["a"]], [["b"]])
-
-
-def test_empty_tables():
-    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [1, 2]})
-    none = rank_features(frame[:0], frame)
-    assert none.percentiles.shape == none.values.shape == none.order.shape == (0, 2)
-    assert (len(none), none.to_records(), len(none.to_frame())) == (0, [], 0)
-    assert np.isnan(rank_features(frame, frame[:0]).percentiles).all()
-    assert rank_features(frame, frame, features=[]).percentiles.shape == (2, 0)
-    assert rank_features(np.empty((3, 0)), np.empty((5, 0))).order.shape == (3, 0)
-    np.testing.assert_array_equal(none.cutoff_table([50])[["mean", "min"]], [[np.nan, 0]])
-    assert none.feature_counts(50).empty
-
-
-def notebook_records(rows, reference, features, last):
-    records = []
-    for _, row in rows.iterrows():
-        ranks = [(name, scipy.stats.percentileofscore(reference[name], row[name]), row[name]) for name in features]
-        ranks = sorted(ranks, key=lambda item: item[1], reverse=True)
-        records.append(sorted(ranks, key=lambda item: last in item[0]))
-    return records
-
-
-@pytest.mark.parametrize(
-    "columns", ["all", ["logins", "flag"], ["bytes", "logins_zscore"], ["logins", "bytes"], ["share"]], ids=str
-)
-def test_records_equal_the_loop_of_the_notebook(columns, seed):
-    rng = np.random.default_rng(seed)
-    reference = reference_frame(rng).drop(columns="seen")
-    rows = reference.sample(15, random_state=seed)
-    if columns != "all":
-        rows = rows[columns]
-    features = [name for name in rows.columns if name != "actor"]
-    found = rank_features(rows, reference, features=features, last="*zscore*").to_records()
-    expected = notebook_records(rows, reference, features, "zscore")
-    assert found == expected
-    types = [[tuple(type(item) for item in record) for record in row] for row in found]
-    assert types == [[tuple(type(item) for item in record) for record in row] for row in expected]
-
-
-@pytest.fixture
-def ranks():
-    reference = pd.DataFrame({"z": [1.0, 2, 3, 4], "a": [1, 2, 3, 4], "b": [4, 3, 2, 1], "n": [1, 2, np.nan, 4]})
-    rows = pd.DataFrame({"z": [4.0, 1], "a": [4, 2], "b": [4, 0], "n": [1.0, 1]}, index=["mon", "tue"])
-    return rank_features(rows, reference, last="z")
-
-
-def test_order(ranks):
-    np.testing.assert_array_equal(ranks.percentiles, [[100, 100, 100, np.nan], [25, 50, 0, np.nan]])
-    # Ties in the order of the columns, then what comes last, then NaN.
-    np.testing.assert_array_equal(ranks.order, [[1, 2, 0, 3], [1, 2, 0, 3]])
-    assert ranks.order.dtype == np.intp
-    chosen = rank_features([[1.0, 5.0]], [[1.0, 0.0]], last=lambda name: name == "x0")
-    np.testing.assert_array_equal(chosen.order, [[1, 0]])
-    np.testing.assert_array_equal(rank_features([[np.nan, 1.0]], [[1.0, 0.0]], last="x1").order, [[1, 0]])
-
-
-def test_array_protocol(ranks):
-    assert np.asarray(ranks) is ranks.percentiles
-    copy = np.array(ranks)
-    assert copy is not ranks.percentiles
-    assert copy.flags.writeable
-    assert np.asarray(ranks, dtype=np.float32).dtype == np.float32
-    with pytest.raises(ValueError, match="copy"):
-        np.array(ranks, dtype=np.float32, copy=False)
-    assert len(ranks) == 2
-
-
-def test_ranks_do_not_change(ranks):
-    for array in (ranks.percentiles, ranks.values, ranks.order):
-        with pytest.raises(ValueError, match="read-only"):
-            array[0, 0] = 1
-    with pytest.raises(AttributeError):
-        ranks.percentiles = None
-    again = pickle.loads(pickle.dumps(ranks))
-    np.testing.assert_array_equal(again.order, ranks.order)
-
-
-def test_values_are_copied_to_their_common_type():
-    rows = np.array([[1.0, 2.0]])
-    ranks = rank_features(rows, rows)
-    rows[:] = 0
-    assert ranks.to_records() == [[("x0", 100.0, 1.0), ("x1", 100.0, 2.0)]]
-    frame = pd.DataFrame({"i": [1, 2], "b": [True, False], "f": [0.5, 1]})
-    assert rank_features(frame[["i", "b"]], frame[["i", "b"]]).values.dtype == np.int64
-    assert rank_features(frame, frame).values.dtype == np.float64
-
-
-def test_tidy_frame(ranks):
-    expected = pd.DataFrame(
-        {
-            "row": ["mon"] * 4 + ["tue"] * 4,
-            "position": [0, 1, 2, 3] * 2,
-            "feature": ["a", "b", "z", "n"] * 2,
-            "percentile": [100, 100, 100, np.nan, 50, 0, 25, np.nan],
-            "value": [4.0, 4, 4, 1, 2, 0, 1, 1],
-        }
-    )
-    pd.testing.assert_frame_equal(ranks.to_frame(), expected, check_exact=True)
-    assert rank_features([[1.0]], [[1.0]]).to_frame()["row"].tolist() == [0]
-    levels = pd.DataFrame({"a": [1.0]}, index=pd.MultiIndex.from_tuples([("ann", 1)]))
-    assert rank_features(levels, levels).to_frame()["row"].tolist() == [("ann", 1)]
-
-
-def test_cutoff_table(ranks):
-    expected = pd.DataFrame({"cutoff": [25.0, 50.0, 100.0], "mean": [2.5, 2.0, 1.5], "min": [2, 1, 0]})
-    pd.testing.assert_frame_equal(ranks.cutoff_table([25, 50, 100]), expected, check_exact=True)
-    assert ranks.cutoff_table([]).shape == (0, 3)
-
-
-def test_feature_counts(ranks):
-    index = pd.Index(["a", "z", "b"], name="feature", dtype=str)
-    pd.testing.assert_series_equal(ranks.feature_counts(50), pd.Series([2, 1, 1], index=index, name="count"))
-    index = pd.Index(["a", "n", "z", "b"], name="feature", dtype=str)
-    pd.testing.assert_series_equal(
-        ranks.feature_counts(50, always=["n", "b"]), pd.Series([2, 2, 1, 1], index=index, name="count")
-    )
-    with pytest.raises(ValueError, match=r"always names unknown features: \['q'\]"):
-        ranks.feature_counts(50, always=["q"])
-    with pytest.raises(ValueError, match="always must be a list of names, got the string 'n'"):
-        ranks.feature_counts(50, always="n")
-
-
-def test_tables_without_pandas_say_what_to_install(ranks, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    for call in (ranks.to_frame, lambda: ranks.cutoff_table([99]), lambda: ranks.feature_counts(99)):
-        with pytest.raises(ImportError, match=r'pip install "isoxide\[notebook\]"'):
-            call()
-
-
-def test_columns_of_frames_are_borrowed(seed):
-    frame = pd.DataFrame(np.random.default_rng(seed).standard_normal((10, 3)), columns=list("abc"))
-    column = _rank._native(_rank._read_table(frame, "rows").column(1, "b"))
-    assert np.shares_memory(column, frame["b"].to_numpy(copy=False))
