@@ -4,10 +4,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
+PIP := $(BIN)/python $(PIP_INSTALL)
+OLDEST := .venv-oldest
 SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE $(shell find src python -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test test-rust test-python bench lint format clean
+.PHONY: demo test test-rust test-python test-oldest bench lint format clean
 
 # The users' notebook on the real table; prints where the results lie.
 demo: $(VENV)/.demo
@@ -21,6 +23,25 @@ test-rust:
 
 test-python: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# The Python tests on the oldest scikit-learn that is supported, with frames of its time; wants Python 3.11 to 3.13. Left out is what
+# compares with the installed scikit-learn where ours does as 1.9 does and 1.6 does not: 1.6 splits missing values otherwise, rounds
+# the gap below which a column is constant otherwise, puts weights into the trees instead of into the draw, takes frames
+# with duplicate names, and has other words for a max_samples below one row. Nor are the source and the notebook looked at twice.
+NOT_ON_OLDEST := \
+	--ignore=tests/python/test_sklearn.py \
+	--ignore=tests/python/test_layers.py \
+	--ignore=tests/python/test_notebook.py \
+	--deselect=tests/python/test_iforest.py::test_grid \
+	--deselect=tests/python/test_frames.py::test_mixed_frames \
+	--deselect='tests/python/test_validation.py::test_tables_that_cannot_be_fitted[duplicate names]' \
+	--deselect='tests/python/test_validation.py::test_other_tables_are_converted_as_scikit_learn_does[nullable with missing]' \
+	--deselect=tests/python/test_validation.py::test_max_samples_below_one_row \
+	--deselect=tests/python/test_validation.py::test_weights_that_cannot_be_drawn_with \
+	--deselect=tests/python/test_validation.py::test_weights_in_other_shapes
+
+test-oldest: $(OLDEST)/.test
+	$(OLDEST)/bin/python -m pytest $(NOT_ON_OLDEST)
 
 # Ratios to scikit-learn and scipy on this machine; takes some minutes, most of them scipy's.
 bench: $(VENV)/.test
@@ -43,10 +64,10 @@ format: $(VENV)/.lint
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) target demo-output
+	rm -rf $(VENV) $(OLDEST) target demo-output
 
-$(BIN)/python:
-	$(PYTHON) -m venv $(VENV) || ($(PYTHON) -m pip install --quiet virtualenv && $(PYTHON) -m virtualenv --quiet $(VENV))
+$(BIN)/python $(OLDEST)/bin/python: %/bin/python:
+	$(PYTHON) -m venv $* || ($(PYTHON) -m pip install --quiet virtualenv && $(PYTHON) -m virtualenv --quiet $*)
 
 # The package is installed as a user installs it, not in place: what the wheel lacks is missed by the tests.
 $(VENV)/.demo: $(BIN)/python $(SOURCES)
@@ -56,6 +77,10 @@ $(VENV)/.demo: $(BIN)/python $(SOURCES)
 $(VENV)/.test: $(BIN)/python $(SOURCES)
 	$(PIP) '.[test]'
 	touch $@ $(VENV)/.demo
+
+$(OLDEST)/.test: $(OLDEST)/bin/python $(SOURCES)
+	$(OLDEST)/bin/python $(PIP_INSTALL) '.[test-oldest]'
+	touch $@
 
 $(VENV)/.lint: $(BIN)/python $(SOURCES)
 	$(PIP) '.[test,lint]'

@@ -169,7 +169,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
             warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=2)
         else:
             seeds = draw_tree_seeds(self.random_state, n_existing, n_new)
-            largest_leaf = max(max_samples, forest.largest_leaf if forest is not None else 0)
+            largest_node = max(max_samples, forest.largest_node if forest is not None else 0)
             probabilities = None
             if sample_weight is not None:
                 probabilities = row_probabilities(sample_weight, max_samples, bool(self.bootstrap))
@@ -181,7 +181,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
                 max_samples=max_samples,
                 max_features=max_features,
                 bootstrap=bool(self.bootstrap),
-                average_path_lengths=average_path_length(np.arange(largest_leaf + 1)),
+                average_path_lengths=average_path_length(np.arange(largest_node + 1)),
                 n_workers=n_workers,
                 weights=probabilities,
                 existing=forest,

@@ -82,13 +82,11 @@ class SklearnViews(BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases
         model._n_samples = self._n_samples
         model._seeds = self._seeds.astype(np.int64)
         model._sample_weight = self._sample_weight
-        model._average_path_length_per_tree, model._decision_path_lengths = zip(
-            *(
-                (average_path_length(tree.tree_.n_node_samples), tree.tree_.compute_node_depths())
-                for tree in model.estimators_
-            ),
-            strict=True,
-        )
+        # Those that the scores are made of, which another NumPy may have given.
+        c = self._forest.average_path_lengths
+        trees = [tree.tree_ for tree in model.estimators_]
+        model._average_path_length_per_tree = tuple(c[tree.n_node_samples] for tree in trees)
+        model._decision_path_lengths = tuple(tree.compute_node_depths() for tree in trees)
         model.offset_ = self.offset_
         return model
 

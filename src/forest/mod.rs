@@ -182,11 +182,10 @@ impl Forest {
         &self.nodes
     }
 
-    /// Training rows in the largest leaf: how far a table of c(n) must reach.
+    /// Training rows in the largest node: how far a table of c(n) must reach.
     #[must_use]
-    pub fn largest_leaf(&self) -> u32 {
-        let leaves = self.nodes.iter().filter(|node| node.is_leaf());
-        leaves.map(|leaf| leaf.n_node_samples).max().unwrap_or(0)
+    pub fn largest_node(&self) -> u32 {
+        self.nodes.iter().map(|node| node.n_node_samples).max().unwrap_or(0)
     }
 }
 
@@ -283,7 +282,7 @@ mod tests {
         let nodes = vec![split(0, 4), split(1, 3), Node::leaf(1), Node::leaf(2), Node::leaf(5)];
         let forest = Forest::new(2, vec![1, 0], vec![0, 2], nodes, silence(5), vec![0, 5]).unwrap();
         assert_eq!(depths(forest.tree(0)), [0, 1, 2, 2, 1]);
-        assert_eq!(forest.largest_leaf(), 5);
+        assert_eq!(forest.largest_node(), 5);
     }
 
     #[test]

@@ -188,10 +188,16 @@ impl Forest {
         self.trees.n_features()
     }
 
-    /// Training rows in the largest leaf.
+    /// Training rows in the largest node.
     #[getter]
-    fn largest_leaf(&self) -> u32 {
-        self.trees.largest_leaf()
+    fn largest_node(&self) -> u32 {
+        self.trees.largest_node()
+    }
+
+    /// c(n) for every n up to the largest node, as the forest was given it.
+    #[getter]
+    fn average_path_lengths<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        self.average_path_lengths.clone().into_pyarray(py)
     }
 
     /// The columns of one tree, in the order drawn.

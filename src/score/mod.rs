@@ -24,9 +24,9 @@ impl Scorer {
     /// Prepares a forest; `average_path_lengths[n]` is c(n) (see [`crate::forest::path_length`]).
     ///
     /// # Errors
-    /// [`Error::RowCount`] when the table does not reach the largest leaf.
+    /// [`Error::RowCount`] when the table does not reach the largest node.
     pub fn new(forest: &Forest, average_path_lengths: &[f64]) -> Result<Self> {
-        let expected = forest.largest_leaf() as usize + 1;
+        let expected = forest.largest_node() as usize + 1;
         if average_path_lengths.len() < expected {
             return Err(Error::RowCount {
                 what: "the table of average path lengths",

@@ -28,7 +28,7 @@ struct Tree {
     steps: Vec<Step>,
     /// Whether a missing value goes left; apart from the steps, since blocks without missing values have no use for it.
     missing_left: Vec<bool>,
-    /// For each leaf what it adds to the path length; unused for splits.
+    /// What each leaf adds to the path length; of no use for splits.
     values: Vec<f64>,
     height: u32,
 }
@@ -85,7 +85,7 @@ impl Tree {
         let steps = steps.map(|(i, node)| Step::new(i, node, features)).collect();
         let values = nodes.iter().zip(&depths);
         let values = values
-            .map(|(node, &depth)| leaf_value(depth, average_path_lengths[leaf_size(node)]))
+            .map(|(node, &depth)| leaf_value(depth, average_path_lengths[node.n_node_samples as usize]))
             .collect();
         let missing_left = nodes.iter().map(|node| node.missing_go_to_left).collect();
         let height = depths.iter().copied().max().unwrap_or(0);
@@ -137,15 +137,6 @@ impl Step {
             feature: features[node.feature as usize],
             right: node.right,
         }
-    }
-}
-
-/// The table of c(n) reaches the largest leaf only; splits have no use for it.
-fn leaf_size(node: &Node) -> usize {
-    if node.is_leaf() {
-        node.n_node_samples as usize
-    } else {
-        0
     }
 }
 
