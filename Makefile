@@ -38,7 +38,9 @@ NOT_ON_OLDEST := \
 	--deselect='tests/python/test_validation.py::test_other_tables_are_converted_as_scikit_learn_does[nullable with missing]' \
 	--deselect=tests/python/test_validation.py::test_max_samples_below_one_row \
 	--deselect=tests/python/test_validation.py::test_weights_that_cannot_be_drawn_with \
-	--deselect=tests/python/test_validation.py::test_weights_in_other_shapes
+	--deselect=tests/python/test_validation.py::test_weights_in_other_shapes \
+	--deselect=tests/python/test_tables.py::test_encoded_numbers_are_categories_in_arrow_and_numbers_in_polars \
+	--deselect=tests/python/test_tables.py::test_integers_of_128_bits_are_refused
 
 test-oldest: $(OLDEST)/.test
 	$(OLDEST)/bin/python -m pytest $(NOT_ON_OLDEST)

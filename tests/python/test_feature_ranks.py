@@ -10,10 +10,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import scipy.stats
-from rank_tables import CONTAINERS, mixed_table, reference_frame
 
 from isoxide import FeatureRanks, rank_features
 from isoxide import _rank as module_of_rank_features
+from rank_tables import CONTAINERS, mixed_table, reference_frame
 
 POLARS, PYARROW = pl.DataFrame, pa.Table
 #: Which class of frame is made for rows in each container.

@@ -10,10 +10,10 @@ import pytest
 import scipy.stats
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from rank_tables import by_scipy, reference_frame
 
 from conftest import SEED
 from isoxide._rank import percentileofscore, rank_features
+from rank_tables import by_scipy, reference_frame
 
 KINDS = ["rank", "weak", "strict", "mean"]
 POLICIES = ["propagate", "omit", "raise"]

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 import scipy.sparse
 from hypothesis import strategies as st
-from rank_tables import CONTAINERS, Interchange, Stream, by_scipy, in_pieces, mixed_table, plain
 
 from conftest import SEED
 from isoxide import _rank, rank_features
 from isoxide._tables import read_table
+from rank_tables import CONTAINERS, Interchange, Stream, by_scipy, in_pieces, mixed_table, plain
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
