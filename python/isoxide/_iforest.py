@@ -165,6 +165,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
                 f"len(estimators_)={n_existing} when warm_start==True"
             )
         n_workers = resolve_n_jobs(self.n_jobs)
+        seeds = None
         if n_new == 0:
             warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=2)
         else:
@@ -189,17 +190,20 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
             if self.verbose:
                 seconds = time.perf_counter() - started
                 print(f"[IsolationForest] grew {n_new} trees in {seconds:.3f} s on up to {n_workers} threads")
+        assert forest is not None
+        offset = self._offset(forest, data, max_samples, self.contamination)
+        # Set together and last: a fit that fails before this leaves the old trees and their offset.
+        if seeds is not None:
             self._seeds = seeds
             self._tree_seeds = self._append("_tree_seeds", n_existing, seeds)
             self._tree_depths = self._append("_tree_depths", n_existing, np.full(n_new, max_depth(max_samples)))
             self._trees = self._trees[:n_existing] if n_existing else []
             self._sample_weight = sample_weight
-        assert forest is not None
         self._forest = forest
         self._n_samples = data.n_samples
         self._max_features = max_features
         self.max_samples_ = max_samples
-        self.offset_ = self._offset(data, self.contamination)
+        self.offset_ = offset
         return self
 
     def predict(self, X: Any) -> NDArray[np.int64]:
@@ -257,7 +261,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
             If `X` has other columns than the training rows.
         """
         check_is_fitted(self)
-        return self._score(check_input(self, X, reset=False))
+        return self._score(self._forest, check_input(self, X, reset=False), self.max_samples_)
 
     def recalibrate(self, X: Any, *, contamination: Literal["auto"] | float) -> IsolationForest:
         """Move the offset to another contamination without growing trees.
@@ -292,7 +296,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         """
         check_is_fitted(self)
         check_contamination(self, contamination)
-        offset = self._offset(check_input(self, X, reset=False), contamination)
+        offset = self._offset(self._forest, check_input(self, X, reset=False), self.max_samples_, contamination)
         self.contamination = contamination
         self.offset_ = offset
         return self
@@ -321,19 +325,21 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         """
         return float(np.mean(self.decision_function(X) <= threshold))
 
-    def _score(self, data: Input) -> NDArray[np.float64]:
-        depths = self._forest.depth_sums(data.table, resolve_n_jobs(self.n_jobs))
-        denominator = self._forest.n_trees * average_path_length(np.array([self.max_samples_]))
+    def _score(self, forest: _core.Forest, data: Input, max_samples: int) -> NDArray[np.float64]:
+        depths = forest.depth_sums(data.table, resolve_n_jobs(self.n_jobs))
+        denominator = forest.n_trees * average_path_length(np.array([max_samples]))
         # A single training row gives no path length at all; the ratio is 1 by convention, and the score -0.5.
         # The power is NumPy's, whose last bit is scikit-learn's on every processor.
         ratio = np.divide(depths, denominator, out=np.ones_like(depths), where=denominator != 0)
         scores: NDArray[np.float64] = -(2**-ratio)
         return scores
 
-    def _offset(self, data: Input, contamination: Literal["auto"] | float) -> float:
+    def _offset(
+        self, forest: _core.Forest, data: Input, max_samples: int, contamination: Literal["auto"] | float
+    ) -> float:
         if isinstance(contamination, str):
             return -0.5
-        offset: float = np.percentile(self._score(data), 100.0 * contamination)
+        offset: float = np.percentile(self._score(forest, data, max_samples), 100.0 * contamination)
         return offset
 
     def _append(self, name: str, n_existing: int, new: NDArray[Any]) -> NDArray[np.int64]:
