@@ -68,9 +68,7 @@ impl Forest {
         existing: Option<Bound<'_, Self>>,
     ) -> PyResult<Self> {
         let x = x.input()?;
-        let weights = weights
-            .map(|w| Weights::new(w.as_slice()?.to_vec()).map_err(PyErr::from))
-            .transpose()?;
+        let weights = drawing_weights(weights)?;
         let (y, seeds) = (y.as_slice()?, seeds.as_slice()?);
         let average_path_lengths = average_path_lengths.as_slice()?.to_vec();
         let existing = existing.as_ref().map(|forest| &forest.get().trees);
@@ -263,6 +261,13 @@ fn column<'py, T, U: numpy::Element>(py: Python<'py>, items: &[T], field: impl F
     items.iter().map(field).collect::<Vec<U>>().into_pyarray(py)
 }
 
+/// The chances of the rows to be drawn, checked.
+fn drawing_weights(probabilities: Option<PyReadonlyArray1<'_, f64>>) -> PyResult<Option<Weights>> {
+    probabilities
+        .map(|p| Ok(Weights::new(p.as_slice()?.to_vec())?))
+        .transpose()
+}
+
 /// For each tree seed the rows that the tree draws, in the order drawn.
 #[pyfunction]
 #[pyo3(signature = (seeds, *, n_samples, n_features, max_samples, max_features, bootstrap, n_workers, weights=None))]
@@ -284,9 +289,7 @@ pub(super) fn sample_rows<'py>(
         max_features,
         bootstrap,
     };
-    let weights = weights
-        .map(|w| Weights::new(w.as_slice()?.to_vec()).map_err(PyErr::from))
-        .transpose()?;
+    let weights = drawing_weights(weights)?;
     if let Some(weights) = weights.as_ref().filter(|_| !bootstrap) {
         weights.check(max_samples)?;
     }
