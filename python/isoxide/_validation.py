@@ -17,8 +17,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions, validate_parameter_constraints
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-#: What the core takes: a 2-D array, one 1-D array per column (of float64, float32 or int64), or compressed sparse rows.
-Table: TypeAlias = "NDArray[Any] | list[NDArray[Any]] | scipy.sparse.csr_array | scipy.sparse.csr_matrix"
+#: What the core takes: a 2-D array, one 1-D array per column (of float64, float32 or int64; in a tuple, integers are
+#: rounded to float64 before they are rounded to float32), or compressed sparse rows.
+Table: TypeAlias = (
+    "NDArray[Any] | list[NDArray[Any]] | tuple[NDArray[Any], ...] | scipy.sparse.csr_array | scipy.sparse.csr_matrix"
+)
 
 #: Constraints on the parameters of ``IsolationForest``: those of scikit-learn 1.9.
 PARAMETER_CONSTRAINTS: dict[str, list[Any]] = {
@@ -74,7 +77,7 @@ def check_input(estimator: BaseEstimator, X: Any, *, reset: bool) -> Input:
     else:
         # Only the names and the number of features are left to check.
         validate_data(estimator, X, skip_check_array=True, reset=reset)
-    if isinstance(table, list):
+    if isinstance(table, (list, tuple)):
         return Input(table, len(table[0]), len(table))
     return Input(table, *table.shape)
 
@@ -141,7 +144,7 @@ def _is_instance(X: Any, module: str, name: str) -> bool:
     return kind is not None and isinstance(X, kind)
 
 
-def _common(columns: list[NDArray[Any]], *, direct: bool) -> list[NDArray[Any]] | None:
+def _common(columns: list[NDArray[Any]], *, direct: bool) -> list[NDArray[Any]] | tuple[NDArray[Any], ...] | None:
     """Columns in types of the core that round to the same float32 as scikit-learn's conversion of the frame.
 
     Frames bring integers among floats to the common type float64 before they are rounded to float32, unless they hold
@@ -155,8 +158,8 @@ def _common(columns: list[NDArray[Any]], *, direct: bool) -> list[NDArray[Any]] 
         if dtype.kind in "biu":
             if dtype.kind == "u" and dtype.itemsize == 8:
                 return None
-            column = column.astype(np.float64 if by_way_of_float64 else np.int64, copy=False)
+            column = column.astype(np.int64, copy=False)
         if column.dtype not in _BORROWED or not column.flags.aligned:
             return None
         converted.append(column)
-    return converted
+    return tuple(converted) if by_way_of_float64 else converted

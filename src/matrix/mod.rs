@@ -13,29 +13,6 @@ use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Zip, s};
 use crate::error::{Error, Result};
 use csr::Csr;
 
-/// A number as scikit-learn rounds it to f32.
-trait ToF32: Copy {
-    fn to_f32(self) -> f32;
-}
-
-impl ToF32 for f32 {
-    fn to_f32(self) -> f32 {
-        self
-    }
-}
-
-impl ToF32 for f64 {
-    fn to_f32(self) -> f32 {
-        self as f32
-    }
-}
-
-impl ToF32 for i64 {
-    fn to_f32(self) -> f32 {
-        self as f32
-    }
-}
-
 /// One column, borrowed with whatever stride it has.
 #[derive(Debug, Clone, Copy)]
 pub enum Column<'a> {
@@ -45,6 +22,8 @@ pub enum Column<'a> {
     F64(ArrayView1<'a, f64>),
     /// 64-bit integers, rounded straight to f32, not by way of f64.
     I64(ArrayView1<'a, i64>),
+    /// 64-bit integers, rounded to f64, and then to f32: what becomes of integers among the floats of a frame.
+    I64AsF64(ArrayView1<'a, i64>),
 }
 
 impl Column<'_> {
@@ -54,7 +33,7 @@ impl Column<'_> {
         match self {
             Self::F32(v) => v.len(),
             Self::F64(v) => v.len(),
-            Self::I64(v) => v.len(),
+            Self::I64(v) | Self::I64AsF64(v) => v.len(),
         }
     }
 
@@ -157,41 +136,55 @@ impl<'a> Matrix<'a> {
 
     /// Reads the given rows of one column as f32 into `out`, which is as long as `rows`.
     pub fn gather(&self, column: usize, rows: impl Iterator<Item = usize>, out: &mut [f32]) {
-        fn read<T: ToF32>(column: ArrayView1<'_, T>, rows: impl Iterator<Item = usize>, out: &mut [f32]) {
+        fn read<T: Copy>(
+            column: ArrayView1<'_, T>,
+            rows: impl Iterator<Item = usize>,
+            out: &mut [f32],
+            cast: impl Fn(T) -> f32,
+        ) {
             for (cell, row) in out.iter_mut().zip(rows) {
-                *cell = column[row].to_f32();
+                *cell = cast(column[row]);
             }
         }
         match self.column(column) {
-            Column::F32(v) => read(v, rows, out),
-            Column::F64(v) => read(v, rows, out),
-            Column::I64(v) => read(v, rows, out),
+            Column::F32(v) => read(v, rows, out, |x| x),
+            Column::F64(v) => read(v, rows, out, |x| x as f32),
+            Column::I64(v) => read(v, rows, out, |x| x as f32),
+            Column::I64AsF64(v) => read(v, rows, out, |x| x as f64 as f32),
         }
     }
 
     /// Reads all columns of the given rows as f32 into `out`, row-major; `out` holds exactly those cells.
     pub fn fill_block(&self, rows: Range<usize>, out: &mut [f32]) {
         // ndarray's loops know both layouts and take the better order.
-        fn read<T: ToF32>(view: &ArrayView2<'_, T>, rows: Range<usize>, out: &mut [f32]) {
+        fn read<T: Copy>(view: &ArrayView2<'_, T>, rows: Range<usize>, out: &mut [f32], cast: impl Fn(T) -> f32) {
             if let Ok(cells) = ArrayViewMut2::from_shape((rows.len(), view.ncols()), out) {
                 let rows = view.slice(s![rows, ..]);
-                Zip::from(cells).and(rows).for_each(|cell, x| *cell = x.to_f32());
+                Zip::from(cells).and(rows).for_each(|cell, &x| *cell = cast(x));
             }
         }
-        fn read_column<T: ToF32>(cells: ArrayViewMut1<'_, f32>, column: ArrayView1<'_, T>) {
-            Zip::from(cells).and(column).for_each(|cell, x| *cell = x.to_f32());
+        fn read_column<T: Copy>(
+            cells: ArrayViewMut1<'_, f32>,
+            column: ArrayView1<'_, T>,
+            rows: Range<usize>,
+            cast: impl Fn(T) -> f32,
+        ) {
+            let column = column.slice(s![rows]);
+            Zip::from(cells).and(column).for_each(|cell, &x| *cell = cast(x));
         }
         match &self.cells {
-            Cells::F32(view) => read(view, rows, out),
-            Cells::F64(view) => read(view, rows, out),
-            Cells::I64(view) => read(view, rows, out),
+            Cells::F32(view) => read(view, rows, out, |x| x),
+            Cells::F64(view) => read(view, rows, out, |x| x as f32),
+            Cells::I64(view) => read(view, rows, out, |x| x as f32),
             Cells::Columns(columns) => {
                 for (j, column) in columns.iter().enumerate() {
                     let cells = ArrayViewMut1::from(&mut out[j..]).slice_move(s![..;self.n_columns]);
-                    match column {
-                        Column::F32(v) => read_column(cells, v.slice(s![rows.clone()])),
-                        Column::F64(v) => read_column(cells, v.slice(s![rows.clone()])),
-                        Column::I64(v) => read_column(cells, v.slice(s![rows.clone()])),
+                    let rows = rows.clone();
+                    match *column {
+                        Column::F32(v) => read_column(cells, v, rows, |x| x),
+                        Column::F64(v) => read_column(cells, v, rows, |x| x as f32),
+                        Column::I64(v) => read_column(cells, v, rows, |x| x as f32),
+                        Column::I64AsF64(v) => read_column(cells, v, rows, |x| x as f64 as f32),
                     }
                 }
             }

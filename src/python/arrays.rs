@@ -3,6 +3,7 @@
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use crate::error::{Error, Result};
 use crate::matrix::csr::{Csr, Indices, Values};
@@ -24,14 +25,23 @@ impl ColumnArray<'_> {
             Self::I64(a) => Column::I64(a.as_array()),
         }
     }
+
+    /// The same, but integers go by way of f64.
+    fn column_of_floats(&self) -> Column<'_> {
+        match self {
+            Self::I64(a) => Column::I64AsF64(a.as_array()),
+            other => other.column(),
+        }
+    }
 }
 
-/// A table: a two-dimensional array, or a list of columns.
+/// A table: a two-dimensional array, a list of columns, or a tuple of columns whose integers stand among floats.
 pub(super) enum Table<'py> {
     F64(PyReadonlyArray2<'py, f64>),
     F32(PyReadonlyArray2<'py, f32>),
     I64(PyReadonlyArray2<'py, i64>),
     Columns(Vec<ColumnArray<'py>>),
+    ColumnsOfFloats(Vec<ColumnArray<'py>>),
 }
 
 impl<'a, 'py> FromPyObject<'a, 'py> for Table<'py> {
@@ -47,7 +57,12 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Table<'py> {
         if let Ok(array) = object.extract() {
             return Ok(Self::I64(array));
         }
-        object.extract().map(Self::Columns).map_err(|_| {
+        let columns = if object.is_instance_of::<PyTuple>() {
+            object.extract().map(Self::ColumnsOfFloats)
+        } else {
+            object.extract().map(Self::Columns)
+        };
+        columns.map_err(|_| {
             PyTypeError::new_err("X must be a 2-D array or a list of 1-D arrays of float64, float32 or int64")
         })
     }
@@ -60,6 +75,9 @@ impl Table<'_> {
             Self::F32(a) => Ok(Matrix::from_f32(a.as_array())),
             Self::I64(a) => Ok(Matrix::from_i64(a.as_array())),
             Self::Columns(columns) => Matrix::from_columns(columns.iter().map(ColumnArray::column).collect()),
+            Self::ColumnsOfFloats(columns) => {
+                Matrix::from_columns(columns.iter().map(ColumnArray::column_of_floats).collect())
+            }
         }
     }
 }

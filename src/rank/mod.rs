@@ -148,7 +148,7 @@ impl PairTally<'_, '_> {
             Self::Floats(Column::F32(reference), tally) => {
                 tally.add(convert(reference, rows, &mut buffers.floats, f64::from));
             }
-            Self::Floats(Column::I64(reference), tally) => {
+            Self::Floats(Column::I64(reference) | Column::I64AsF64(reference), tally) => {
                 tally.add(convert(reference, rows, &mut buffers.floats, |x| x as f64));
             }
         }
@@ -193,7 +193,7 @@ fn floats(column: Column<'_>) -> Vec<f64> {
     match column {
         Column::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
         Column::F64(v) => v.to_vec(),
-        Column::I64(v) => v.iter().map(|&x| x as f64).collect(),
+        Column::I64(v) | Column::I64AsF64(v) => v.iter().map(|&x| x as f64).collect(),
     }
 }
 
