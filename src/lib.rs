@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! level 0   error  matrix  threads
-//! level 1   random  forest              use level 0 only
+//! level 1   random  forest  simd        use level 0 only
 //! level 2   grow  score  rank           use levels 0 and 1, never each other
 //! level 3   python                      the binding; nobody uses it
 //! ```
@@ -17,7 +17,7 @@
 //! let params = Params { max_samples: 4, max_features: 1, bootstrap: false };
 //! let y = streams::noise_target(0, 4);
 //! let forest = grow(&x, &y, &streams::tree_seeds(0, 0, 100), params, None, None, 1)?;
-//! let sums = Scorer::new(&forest, &path_length::table(4))?.depth_sums(&x, 1)?;
+//! let sums = Scorer::new(forest, path_length::table(4))?.depth_sums(&x, 1)?;
 //! assert!(sums[3] < sums[0], "an outlier has short paths");
 //! # Ok::<(), isoxide::error::Error>(())
 //! ```
@@ -29,6 +29,7 @@ pub mod matrix;
 pub mod random;
 pub mod rank;
 pub mod score;
+pub mod simd;
 pub mod threads;
 
 #[cfg(feature = "python")]

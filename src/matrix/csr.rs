@@ -121,6 +121,13 @@ impl<'a> Csr<'a> {
         (this.starts.get(row)..this.starts.get(row + 1)).map(move |i| (this.columns.get(i), this.values.get(i)))
     }
 
+    /// The value of a cell.
+    #[must_use]
+    pub fn cell(&self, row: usize, column: usize) -> f32 {
+        let stored = self.row(row).filter(|&(stored, _)| stored == column);
+        stored.last().map_or(0.0, |(_, value)| value)
+    }
+
     /// Writes rows into `out`, row-major and dense; `out` must be zero where nothing is stored.
     pub fn scatter(&self, rows: Range<usize>, out: &mut [f32]) {
         for (row, out) in rows.zip(out.chunks_mut(self.n_columns)) {

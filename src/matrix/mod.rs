@@ -44,8 +44,9 @@ impl Column<'_> {
     }
 }
 
+/// The cells of a table, as they lie in memory.
 #[derive(Debug, Clone)]
-enum Cells<'a> {
+pub(crate) enum Cells<'a> {
     F32(ArrayView2<'a, f32>),
     F64(ArrayView2<'a, f64>),
     I64(ArrayView2<'a, i64>),
@@ -121,6 +122,48 @@ impl<'a> Matrix<'a> {
     #[must_use]
     pub fn n_columns(&self) -> usize {
         self.n_columns
+    }
+
+    /// The cells as they lie in memory.
+    pub(crate) fn cells(&self) -> &Cells<'a> {
+        &self.cells
+    }
+
+    /// Whether it is an array of which each row lies in one piece, one behind the other.
+    pub(crate) fn is_row_major(&self) -> bool {
+        match &self.cells {
+            Cells::F32(view) => view.is_standard_layout(),
+            Cells::F64(view) => view.is_standard_layout(),
+            Cells::I64(view) => view.is_standard_layout(),
+            Cells::Columns(_) => false,
+        }
+    }
+
+    /// In how many pieces of memory neighbouring rows lie: in one in a row-major array, otherwise in one per column.
+    pub(crate) fn n_pieces(&self) -> usize {
+        if self.is_row_major() { 1 } else { self.n_columns }
+    }
+
+    /// The addresses of one piece of some rows; `None` if their cells are scattered.
+    pub(crate) fn piece(&self, rows: Range<usize>, piece: usize) -> Option<Range<*const u8>> {
+        fn of<T>(cells: Option<&[T]>, range: Range<usize>) -> Option<Range<*const u8>> {
+            let Range { start, end } = cells?.get(range)?.as_ptr_range();
+            Some(start.cast()..end.cast())
+        }
+        if self.n_pieces() == 1 {
+            let range = rows.start * self.n_columns..rows.end * self.n_columns;
+            match &self.cells {
+                Cells::F32(view) => return of(view.to_slice(), range),
+                Cells::F64(view) => return of(view.to_slice(), range),
+                Cells::I64(view) => return of(view.to_slice(), range),
+                Cells::Columns(_) => {}
+            }
+        }
+        match self.column(piece) {
+            Column::F32(v) => of(v.to_slice(), rows),
+            Column::F64(v) => of(v.to_slice(), rows),
+            Column::I64(v) | Column::I64AsF64(v) => of(v.to_slice(), rows),
+        }
     }
 
     /// One column.

@@ -18,19 +18,18 @@ use crate::threads;
 /// An immutable forest.
 #[pyclass(frozen, module = "isoxide._core")]
 pub(super) struct Forest {
-    trees: forest::Forest,
     scorer: Scorer,
-    average_path_lengths: Vec<f64>,
 }
 
 impl Forest {
     fn new(trees: forest::Forest, average_path_lengths: Vec<f64>) -> Result<Self> {
-        let scorer = Scorer::new(&trees, &average_path_lengths)?;
         Ok(Self {
-            trees,
-            scorer,
-            average_path_lengths,
+            scorer: Scorer::new(trees, average_path_lengths)?,
         })
+    }
+
+    fn trees(&self) -> &forest::Forest {
+        self.scorer.forest()
     }
 }
 
@@ -71,7 +70,7 @@ impl Forest {
         let weights = drawing_weights(weights)?;
         let (y, seeds) = (y.as_slice()?, seeds.as_slice()?);
         let average_path_lengths = average_path_lengths.as_slice()?.to_vec();
-        let existing = existing.as_ref().map(|forest| &forest.get().trees);
+        let existing = existing.as_ref().map(|forest| forest.get().trees());
         let params = Params {
             max_samples,
             max_features,
@@ -142,12 +141,12 @@ impl Forest {
 
     /// The forest as plain arrays, for `from_parts`.
     fn to_parts<'py>(&self, py: Python<'py>) -> Parts<'py> {
-        let (nodes, noise) = (self.trees.nodes(), self.trees.noise());
+        let (nodes, noise) = (self.trees().nodes(), self.trees().noise());
         (
-            self.trees.n_features(),
-            self.trees.features().to_vec().into_pyarray(py),
-            column(py, self.trees.feature_starts(), |&start| start as u64),
-            column(py, self.trees.starts(), |&start| start as u64),
+            self.trees().n_features(),
+            self.trees().features().to_vec().into_pyarray(py),
+            column(py, self.trees().feature_starts(), |&start| start as u64),
+            column(py, self.trees().starts(), |&start| start as u64),
             (
                 column(py, nodes, |node| node.threshold),
                 column(py, nodes, |node| node.feature),
@@ -160,7 +159,7 @@ impl Forest {
                 column(py, noise, |noise| noise.mean),
                 column(py, noise, |noise| noise.weight),
             ),
-            self.average_path_lengths.clone().into_pyarray(py),
+            self.scorer.average_path_lengths().to_vec().into_pyarray(py),
         )
     }
 
@@ -178,30 +177,30 @@ impl Forest {
 
     #[getter]
     fn n_trees(&self) -> usize {
-        self.trees.n_trees()
+        self.trees().n_trees()
     }
 
     #[getter]
     fn n_features(&self) -> usize {
-        self.trees.n_features()
+        self.trees().n_features()
     }
 
     /// Training rows in the largest node.
     #[getter]
     fn largest_node(&self) -> u32 {
-        self.trees.largest_node()
+        self.trees().largest_node()
     }
 
     /// c(n) for every n up to the largest node, as the forest was given it.
     #[getter]
     fn average_path_lengths<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
-        self.average_path_lengths.clone().into_pyarray(py)
+        self.scorer.average_path_lengths().to_vec().into_pyarray(py)
     }
 
     /// The columns of one tree, in the order drawn.
     fn tree_features<'py>(&self, py: Python<'py>, tree: usize) -> PyResult<Bound<'py, PyArray1<i64>>> {
         self.check_tree(tree)?;
-        Ok(column(py, self.trees.tree_features(tree), |&feature| {
+        Ok(column(py, self.trees().tree_features(tree), |&feature| {
             i64::from(feature)
         }))
     }
@@ -209,7 +208,7 @@ impl Forest {
     /// The nodes of one tree, as arrays named and laid out as in `sklearn.tree._tree.Tree`.
     fn tree<'py>(&self, py: Python<'py>, tree: usize) -> PyResult<Bound<'py, PyDict>> {
         self.check_tree(tree)?;
-        let nodes = self.trees.tree(tree);
+        let nodes = self.trees().tree(tree);
         let left: Vec<i64> = nodes
             .iter()
             .enumerate()
@@ -236,7 +235,7 @@ impl Forest {
             "missing_go_to_left",
             column(py, nodes, |node| u8::from(node.missing_go_to_left)),
         )?;
-        let noise = self.trees.tree_noise(tree);
+        let noise = self.trees().tree_noise(tree);
         arrays.set_item("impurity", column(py, noise, |noise| noise.impurity))?;
         arrays.set_item("value", column(py, noise, |noise| noise.mean))?;
         arrays.set_item("weighted_n_node_samples", column(py, noise, |noise| noise.weight))?;
@@ -246,12 +245,12 @@ impl Forest {
 
 impl Forest {
     fn check_tree(&self, tree: usize) -> PyResult<()> {
-        if tree < self.trees.n_trees() {
+        if tree < self.trees().n_trees() {
             Ok(())
         } else {
             Err(PyIndexError::new_err(format!(
                 "tree {tree} of {}",
-                self.trees.n_trees()
+                self.trees().n_trees()
             )))
         }
     }

@@ -1,23 +1,58 @@
 //! Scoring: a forest and a table become one sum of path lengths per row.
+//!
+//! Two ways give the same sums. The walk takes rows down the trees node by node; it needs no preparation and suits a handful of
+//! rows. The plan compares whole blocks of rows with all thresholds and evaluates trees as logic on bits; it is compiled when
+//! enough rows have come. [`Scorer::path`] says which is taken.
 
+mod block;
+mod plan;
 mod walk;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::forest::Forest;
 use crate::matrix::Input;
+use crate::simd::{BLOCK, Choice, Kernel};
 use crate::threads;
+use block::{Runner, Scratch};
+use plan::Plan;
 use walk::Walk;
 
-/// A block of rows and its f32 copy should stay in the first-level cache together with a tree.
-const BLOCK_BYTES: usize = 24 * 1024;
+/// So few rows are walked in less time than a plan takes for a block.
+const FEW_ROWS: usize = 8;
+/// Rows that must have come before it pays to compile a plan.
+const PLAN_ROWS: usize = 256;
+/// Paths (rows times trees) that keep a thread busy for longer than it takes to wake it.
+const PATHS_PER_WORKER: usize = 100_000;
+/// Blocks handed to a worker at once, at most.
+const MAX_BLOCKS: usize = 8;
+/// A walked block of rows and its f32 copy should stay in the first-level cache together with a tree.
+const WALK_BYTES: usize = 24 * 1024;
 /// Fewer rows would not fill the lanes of the walk; more than this gain nothing.
-const BLOCK_ROWS: std::ops::RangeInclusive<usize> = 16..=256;
+const WALK_ROWS: std::ops::RangeInclusive<usize> = 16..=256;
+
+/// A way to score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// Node by node.
+    Walk,
+    /// By a plan, compiled for it if there is none yet.
+    Plan,
+}
 
 /// A forest made ready for scoring.
 #[derive(Debug)]
 pub struct Scorer {
     walk: Walk,
-    n_features: usize,
+    plan: OnceLock<Plan>,
+    forest: Forest,
+    average_path_lengths: Vec<f64>,
+    /// Rows scored so far without a plan.
+    walked: AtomicUsize,
+    /// Scratch memory that no call uses at the moment.
+    scratch: Mutex<Vec<Scratch>>,
 }
 
 impl Scorer {
@@ -25,7 +60,7 @@ impl Scorer {
     ///
     /// # Errors
     /// [`Error::RowCount`] when the table does not reach the largest node.
-    pub fn new(forest: &Forest, average_path_lengths: &[f64]) -> Result<Self> {
+    pub fn new(forest: Forest, average_path_lengths: Vec<f64>) -> Result<Self> {
         let expected = forest.largest_node() as usize + 1;
         if average_path_lengths.len() < expected {
             return Err(Error::RowCount {
@@ -35,9 +70,36 @@ impl Scorer {
             });
         }
         Ok(Self {
-            walk: Walk::new(forest, average_path_lengths),
-            n_features: forest.n_features(),
+            walk: Walk::new(&forest, &average_path_lengths),
+            plan: OnceLock::new(),
+            forest,
+            average_path_lengths,
+            walked: AtomicUsize::new(0),
+            scratch: Mutex::default(),
         })
+    }
+
+    /// The forest.
+    #[must_use]
+    pub fn forest(&self) -> &Forest {
+        &self.forest
+    }
+
+    /// c(n) for every n up to the largest node at least.
+    #[must_use]
+    pub fn average_path_lengths(&self) -> &[f64] {
+        &self.average_path_lengths
+    }
+
+    /// How so many rows would be scored now.
+    #[must_use]
+    pub fn path(&self, n_rows: usize) -> Path {
+        let planned = self.plan.get().is_some() || self.walked.load(Ordering::Relaxed) + n_rows >= PLAN_ROWS;
+        if planned && n_rows > FEW_ROWS {
+            Path::Plan
+        } else {
+            Path::Walk
+        }
     }
 
     /// For each row of `x` the sum of its path lengths over all trees, added in the order of the trees.
@@ -45,18 +107,46 @@ impl Scorer {
     /// # Errors
     /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on.
     pub fn depth_sums(&self, x: &Input<'_>, workers: usize) -> Result<Vec<f64>> {
-        if x.n_columns() != self.n_features {
+        let path = self.path(x.n_rows());
+        self.depth_sums_by(x, workers, path, Choice::get())
+    }
+
+    /// The same by a certain way and kernel: for tests and benchmarks, since it never changes a result.
+    ///
+    /// # Errors
+    /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on.
+    pub fn depth_sums_by(&self, x: &Input<'_>, workers: usize, path: Path, kernel: Choice) -> Result<Vec<f64>> {
+        if x.n_columns() != self.forest.n_features() {
             return Err(Error::ColumnCount {
                 found: x.n_columns(),
-                expected: self.n_features,
+                expected: self.forest.n_features(),
             });
         }
-        let d = self.n_features;
-        let fitting = BLOCK_BYTES / (size_of::<f32>() * d);
-        let block_rows = fitting.clamp(*BLOCK_ROWS.start(), *BLOCK_ROWS.end());
         let mut sums = vec![0.0; x.n_rows()];
+        let busy = x.n_rows().saturating_mul(self.forest.n_trees()) / PATHS_PER_WORKER;
+        let workers = workers.min(busy.max(1));
+        match (path, kernel) {
+            (Path::Walk, _) => {
+                self.walked.fetch_add(x.n_rows(), Ordering::Relaxed);
+                self.by_walk(x, workers, &mut sums);
+            }
+            #[cfg(target_arch = "x86_64")]
+            (Path::Plan, Choice::Avx512(kernel)) => self.by_plan(kernel, x, workers, &mut sums),
+            #[cfg(target_arch = "x86_64")]
+            (Path::Plan, Choice::Avx2(kernel)) => self.by_plan(kernel, x, workers, &mut sums),
+            #[cfg(target_arch = "aarch64")]
+            (Path::Plan, Choice::Neon(kernel)) => self.by_plan(kernel, x, workers, &mut sums),
+            (Path::Plan, Choice::Portable(kernel)) => self.by_plan(kernel, x, workers, &mut sums),
+        }
+        Ok(sums)
+    }
+
+    fn by_walk(&self, x: &Input<'_>, workers: usize, sums: &mut [f64]) {
+        let d = self.forest.n_features();
+        let fitting = WALK_BYTES / (size_of::<f32>() * d);
+        let block_rows = fitting.clamp(*WALK_ROWS.start(), *WALK_ROWS.end()).min(sums.len());
         threads::for_each_chunk(
-            &mut sums,
+            sums,
             block_rows,
             workers,
             || vec![0.0_f32; block_rows * d],
@@ -76,6 +166,59 @@ impl Scorer {
                 }
             },
         );
-        Ok(sums)
+    }
+
+    fn by_plan(&self, kernel: impl Kernel, x: &Input<'_>, workers: usize, sums: &mut [f64]) {
+        let plan = self
+            .plan
+            .get_or_init(|| Plan::new(&self.forest, &self.average_path_lengths));
+        let runner = Runner {
+            plan,
+            walk: &self.walk,
+            kernel,
+        };
+        let n_rows = sums.len();
+        // Some chunks per worker, so that one who starts late holds up the others by a part of its share only.
+        let blocks = (n_rows.div_ceil(BLOCK) / (4 * workers)).clamp(1, MAX_BLOCKS);
+        threads::for_each_chunk(
+            sums,
+            blocks * BLOCK,
+            workers,
+            || Borrowed::new(&self.scratch, plan),
+            |scratch, index, sums| {
+                for (block, sums) in sums.chunks_mut(BLOCK).enumerate() {
+                    let start = (index * blocks + block) * BLOCK;
+                    let end = start + sums.len();
+                    match x {
+                        Input::Dense(x) => {
+                            let next = end..n_rows.min(end + BLOCK);
+                            runner.dense(x, start..end, next, &mut scratch.scratch, sums);
+                        }
+                        Input::Sparse(x) => runner.sparse(x, start..end, &mut scratch.scratch, sums),
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// Scratch memory of one worker, given back at the end: getting it anew costs more than scoring a small batch.
+struct Borrowed<'a> {
+    pool: &'a Mutex<Vec<Scratch>>,
+    scratch: Scratch,
+}
+
+impl<'a> Borrowed<'a> {
+    fn new(pool: &'a Mutex<Vec<Scratch>>, plan: &Plan) -> Self {
+        let scratch = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let scratch = scratch.unwrap_or_else(|| Scratch::new(plan));
+        Self { pool, scratch }
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.push(std::mem::take(&mut self.scratch));
     }
 }

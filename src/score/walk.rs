@@ -1,13 +1,13 @@
-//! The walk: every row goes down every tree, several rows side by side.
+//! The walk: every row goes down every tree, several rows side by side, or one row down several trees.
 //!
-//! One row's walk is a chain of dependent loads; a handful of rows taken through the same tree in step hide its latency.
-//! Each takes as many steps as the tree is deep: a leaf sends its rows back to itself, so nothing branches on the data.
+//! One walk is a chain of dependent loads; a handful of them in step hide its latency. Each takes as many steps as the
+//! tree is deep: a leaf sends its rows back to itself, so nothing branches on the data.
 
 use std::hint::select_unpredictable;
 
 use crate::forest::{Forest, Node, depths, path_length::leaf_value};
 
-/// Rows taken through a tree in step.
+/// Walks in step.
 const LANES: usize = 8;
 
 /// A node as the walk needs it.
@@ -64,18 +64,66 @@ impl Walk {
     }
 
     fn add_depths_of<const MISSING: bool>(&self, block: &[f32], d: usize, sums: &mut [f64]) {
+        let (eights, rest) = sums.as_chunks_mut::<LANES>();
+        let (rows, last_rows) = block.split_at(eights.len() * LANES * d);
         for tree in &self.trees {
-            for (rows, sums) in block.chunks(LANES * d).zip(sums.chunks_mut(LANES)) {
-                if let Ok(sums) = <&mut [f64; LANES]>::try_from(&mut *sums) {
-                    tree.add_lanes::<MISSING, LANES>(rows, d, sums);
-                } else {
-                    for (row, sum) in rows.chunks(d).zip(sums) {
-                        tree.add_lanes::<MISSING, 1>(row, d, std::array::from_mut(sum));
-                    }
+            for (rows, sums) in rows.chunks_exact(LANES * d).zip(&mut *eights) {
+                let at = walk::<MISSING, LANES>(tree.height, |lane| (tree, &rows[lane * d..]));
+                for (sum, at) in sums.iter_mut().zip(at) {
+                    *sum += tree.values[at as usize];
                 }
             }
         }
+        for (row, sum) in last_rows.chunks_exact(d).zip(rest) {
+            let (eights, rest) = self.trees.as_chunks::<LANES>();
+            for trees in eights {
+                let height = trees.iter().map(|tree| tree.height).max().unwrap_or(0);
+                let at = walk::<MISSING, LANES>(height, |lane| (&trees[lane], row));
+                for (tree, at) in trees.iter().zip(at) {
+                    *sum += tree.values[at as usize];
+                }
+            }
+            for tree in rest {
+                let [at] = walk::<MISSING, 1>(tree.height, |_| (tree, row));
+                *sum += tree.values[at as usize];
+            }
+        }
     }
+
+    /// What one row, whose values `value` gives by column, adds in a tree when it is walked on from `node`.
+    pub(super) fn value_from<const MISSING: bool>(&self, tree: usize, node: u32, value: impl Fn(u32) -> f32) -> f64 {
+        let tree = &self.trees[tree];
+        let mut at = node;
+        loop {
+            let step = tree.steps[at as usize];
+            if step.right == at {
+                return tree.values[at as usize];
+            }
+            at = step.next(at, value(step.feature), MISSING && tree.missing_left[at as usize]);
+        }
+    }
+
+    pub(super) fn n_trees(&self) -> usize {
+        self.trees.len()
+    }
+}
+
+/// Takes `N` rows down a tree each, in `height` steps; `lane` gives tree and row. Without `MISSING` every NaN goes right.
+#[inline]
+fn walk<'a, const MISSING: bool, const N: usize>(
+    height: u32,
+    lane: impl Fn(usize) -> (&'a Tree, &'a [f32]),
+) -> [u32; N] {
+    let mut at = [0; N];
+    for _ in 0..height {
+        for (i, at) in at.iter_mut().enumerate() {
+            let (tree, row) = lane(i);
+            let step = tree.steps[*at as usize];
+            let value = row[step.feature as usize];
+            *at = step.next(*at, value, MISSING && tree.missing_left[*at as usize]);
+        }
+    }
+    at
 }
 
 impl Tree {
@@ -96,34 +144,21 @@ impl Tree {
             height,
         }
     }
+}
 
-    /// Takes `N` rows down the tree at once; without `MISSING` every NaN goes right.
+impl Step {
+    /// Where a value goes from node `at`.
     #[inline]
     #[allow(
         clippy::needless_bitwise_bool,
         reason = "a lazy operator would be a branch on the data"
     )]
-    fn add_lanes<const MISSING: bool, const N: usize>(&self, rows: &[f32], d: usize, sums: &mut [f64; N]) {
-        let mut at = [0_u32; N];
-        for _ in 0..self.height {
-            for (lane, at) in at.iter_mut().enumerate() {
-                let step = self.steps[*at as usize];
-                let value = rows[lane * d + step.feature as usize];
-                let mut left = value <= step.threshold;
-                if MISSING {
-                    left |= value.is_nan() & self.missing_left[*at as usize];
-                }
-                // Not a branch: half of them would be guessed wrong.
-                *at = select_unpredictable(left, *at + 1, step.right);
-            }
-        }
-        for (sum, at) in sums.iter_mut().zip(at) {
-            *sum += self.values[at as usize];
-        }
+    fn next(self, at: u32, value: f32, missing_left: bool) -> u32 {
+        let left = (value <= self.threshold) | (value.is_nan() & missing_left);
+        // Not a branch: half of them would be guessed wrong.
+        select_unpredictable(left, at + 1, self.right)
     }
-}
 
-impl Step {
     fn new(index: usize, node: &Node, features: &[u32]) -> Self {
         if node.is_leaf() {
             return Self {
@@ -141,7 +176,7 @@ impl Step {
 }
 
 /// The largest f32 at or below `threshold`: an f32 is at or below the one exactly if it is at or below the other.
-fn round_down(threshold: f64) -> f32 {
+pub(super) fn round_down(threshold: f64) -> f32 {
     let nearest = threshold as f32;
     if f64::from(nearest) > threshold {
         nearest.next_down()

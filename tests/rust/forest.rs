@@ -12,7 +12,8 @@ use isoxide::forest::{Forest, Node, path_length};
 use isoxide::grow::{Params, grow};
 use isoxide::matrix::{Column, Input, Matrix};
 use isoxide::random::streams;
-use isoxide::score::Scorer;
+use isoxide::score::{Path, Scorer};
+use isoxide::simd::Choice;
 use ndarray::{Array2, ArrayView1, Axis};
 use proptest::prelude::*;
 
@@ -74,7 +75,7 @@ proptest! {
         let forest = some_forest(&x, seed, 1);
         prop_assert_eq!(&some_forest(&x, seed, 4), &forest);
         let c = path_length::table(n as u32);
-        let scorer = Scorer::new(&forest, &c).unwrap();
+        let scorer = Scorer::new(forest.clone(), c.clone()).unwrap();
         let sums = scorer.depth_sums(&dense(&x), 1).unwrap();
         for (i, &sum) in sums.iter().enumerate() {
             let paths = (0..forest.n_trees()).map(|t| path_length_of(&x.row(i), forest.tree(t), forest.tree_features(t)));
@@ -90,7 +91,11 @@ proptest! {
         ];
         for matrix in layouts {
             prop_assert_eq!((matrix.n_rows(), matrix.n_columns()), (n, d));
-            prop_assert_eq!(&scorer.depth_sums(&Input::Dense(matrix), 3).unwrap(), &sums);
+            let input = Input::Dense(matrix);
+            prop_assert_eq!(&scorer.depth_sums(&input, 3).unwrap(), &sums);
+            for kernel in Choice::all() {
+                prop_assert_eq!(&scorer.depth_sums_by(&input, 2, Path::Plan, kernel).unwrap(), &sums);
+            }
         }
     }
 
@@ -132,7 +137,7 @@ fn what_does_not_fit_is_refused() {
     let narrow = x.select(Axis(1), &[0, 1]);
     let narrow = dense(&narrow);
     let wrong_width = Error::ColumnCount { found: 2, expected: 3 };
-    let scorer = Scorer::new(&forest, &path_length::table(10)).unwrap();
+    let scorer = Scorer::new(forest.clone(), path_length::table(10)).unwrap();
     assert_eq!(scorer.depth_sums(&narrow, 1).unwrap_err(), wrong_width);
     let two = Params {
         max_features: 2,
@@ -150,7 +155,7 @@ fn what_does_not_fit_is_refused() {
             ..
         }
     ));
-    assert!(Scorer::new(&forest, &[0.0]).is_err());
+    assert!(Scorer::new(forest.clone(), vec![0.0]).is_err());
     let none = Params {
         max_samples: 0,
         ..params

@@ -279,7 +279,7 @@ fn check_scores(case: &Case, forest: &Forest, workers: usize) {
     };
     let rows = test_rows.as_ref().unwrap_or(&case.x).input();
     let c = path_length::table(case.bagging.max_samples as u32);
-    let scorer = Scorer::new(forest, &c).unwrap();
+    let scorer = Scorer::new(forest.clone(), c.clone()).unwrap();
     let sums = scorer.depth_sums(&rows, workers).unwrap();
     let denominator = forest.n_trees() as f64 * c[case.bagging.max_samples];
     // The opaque base keeps the compiler from using exp2, whose last bit differs from that of the C library's pow.

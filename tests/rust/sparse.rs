@@ -78,7 +78,7 @@ proptest! {
         let seeds = streams::tree_seeds(seed, 0, 5);
         let forest = grow(&sparse, &y, &seeds, params, None, None, 1).unwrap();
         prop_assert_eq!(&grow(&sparse, &y, &seeds, params, None, None, 3).unwrap(), &forest);
-        let scorer = Scorer::new(&forest, &path_length::table(n as u32)).unwrap();
+        let scorer = Scorer::new(forest.clone(), path_length::table(n as u32)).unwrap();
         let sums = scorer.depth_sums(&sparse, 1).unwrap();
         prop_assert_eq!(&scorer.depth_sums(&dense, 2).unwrap(), &sums);
         prop_assert_eq!(&scorer.depth_sums(&sparse, 3).unwrap(), &sums);

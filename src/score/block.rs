@@ -1,0 +1,194 @@
+//! A plan run on blocks of rows.
+
+use std::ops::Range;
+
+use super::plan::{Group, Plan};
+use super::walk::Walk;
+use crate::matrix::Matrix;
+use crate::matrix::csr::Csr;
+use crate::simd::{BLOCK, Kernel, MAX_PLANES, Mask, Planes, TILE, Tile};
+
+/// Trees whose values are added in one go: the sums stay in registers meanwhile.
+const BATCH: usize = 4;
+
+/// What a worker needs besides the plan; under a megabyte for a plan of usual size.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// Columns of a tile, or of a whole block if rows may have to be walked on.
+    cells: Vec<f32>,
+    planes: Vec<Planes>,
+    masks: Vec<Mask>,
+    slots: Vec<Mask>,
+    /// Per tree of a batch.
+    classes: Vec<[u8; BLOCK]>,
+    /// One array.
+    sums: Vec<[f64; BLOCK]>,
+}
+
+impl Scratch {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let has_exits = plan.groups.iter().any(|group| group.has_exits);
+        let stride = if has_exits { BLOCK } else { TILE };
+        Self {
+            cells: vec![0.0; (plan.max_columns * stride).max(BLOCK)],
+            planes: vec![Planes::NONE; plan.max_columns],
+            masks: vec![Mask::NONE; plan.max_masks],
+            slots: vec![Mask::NONE; plan.max_slots],
+            classes: vec![[0; BLOCK]; BATCH],
+            sums: vec![[0.0; BLOCK]],
+        }
+    }
+}
+
+/// A plan, the walk it leaves rows to, and the kernel that runs it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Runner<'a, K> {
+    pub(super) plan: &'a Plan,
+    pub(super) walk: &'a Walk,
+    pub(super) kernel: K,
+}
+
+impl<K: Kernel> Runner<'_, K> {
+    /// Writes the sums of path lengths of up to [`BLOCK`] rows; asks for the rows `next` in the meantime.
+    pub(super) fn dense(
+        &self,
+        x: &Matrix<'_>,
+        rows: Range<usize>,
+        next: Range<usize>,
+        scratch: &mut Scratch,
+        out: &mut [f64],
+    ) {
+        let n_trees = self.walk.n_trees();
+        scratch.sums.fill([0.0; BLOCK]);
+        for group in &self.plan.groups {
+            self.compare(group, x, rows.clone(), scratch);
+            let prefetch = |tree| {
+                if !next.is_empty() {
+                    self.kernel.prefetch(x, next.clone(), tree, n_trees);
+                }
+            };
+            let cell = |cells: &[f32], row, column| cells[group.place(column) * BLOCK + row];
+            self.pass::<true>(group, rows.len(), scratch, prefetch, cell);
+        }
+        out.copy_from_slice(&scratch.sums[0][..rows.len()]);
+    }
+
+    /// The same for rows of a sparse matrix, of which missing values go right everywhere, as in scikit-learn.
+    pub(super) fn sparse(&self, x: &Csr<'_>, rows: Range<usize>, scratch: &mut Scratch, out: &mut [f64]) {
+        scratch.sums.fill([0.0; BLOCK]);
+        for group in &self.plan.groups {
+            compare_sparse(group, x, rows.clone(), &mut scratch.masks);
+            let cell = |_: &[f32], row: usize, column: u32| x.cell(rows.start + row, column as usize);
+            self.pass::<false>(group, rows.len(), scratch, |_| (), cell);
+        }
+        out.copy_from_slice(&scratch.sums[0][..rows.len()]);
+    }
+
+    /// Compares the rows with all thresholds of a group.
+    fn compare(&self, group: &Group, x: &Matrix<'_>, rows: Range<usize>, scratch: &mut Scratch) {
+        let Scratch {
+            cells, planes, masks, ..
+        } = scratch;
+        if x.is_row_major() {
+            let stride = if group.has_exits { BLOCK } else { TILE };
+            let values = &mut cells[..group.columns.len() * stride];
+            for (word, top) in rows.clone().step_by(TILE).enumerate() {
+                let first = if group.has_exits { word * TILE } else { 0 };
+                let mut tile = Tile { values, stride, first };
+                let rows = top..rows.end.min(top + TILE);
+                self.kernel.transpose(x, rows, &group.columns, &mut tile);
+                self.kernel.quantise(&group.searches, &tile, planes, word..word + 1);
+            }
+        } else {
+            // Column by column, in the place of the first one unless the cells will be looked at again.
+            let columns = group.columns.chunks(1).zip(group.searches.chunks(1));
+            for (place, (column, search)) in columns.enumerate() {
+                let first = if group.has_exits { place * BLOCK } else { 0 };
+                let mut tile = Tile {
+                    values: &mut cells[first..first + BLOCK],
+                    stride: BLOCK,
+                    first: 0,
+                };
+                self.kernel.transpose(x, rows.clone(), column, &mut tile);
+                let words = 0..rows.len().div_ceil(TILE);
+                self.kernel.quantise(search, &tile, &mut planes[place..=place], words);
+            }
+        }
+        for ((search, planes), &first) in group.searches.iter().zip(planes).zip(&group.first_masks) {
+            let masks = &mut masks[first..first + search.n_masks()];
+            self.kernel.thermometer(search, planes, rows.len(), masks);
+        }
+    }
+
+    /// Takes the rows through the trees of a group, given the masks. `prefetch` is told the tree at hand; `cell` gives
+    /// the value of a row that has to be walked on.
+    fn pass<const MISSING: bool>(
+        &self,
+        group: &Group,
+        n_rows: usize,
+        scratch: &mut Scratch,
+        prefetch: impl Fn(usize),
+        cell: impl Fn(&[f32], usize, u32) -> f32,
+    ) {
+        let Scratch {
+            cells,
+            masks,
+            slots,
+            classes,
+            sums,
+            ..
+        } = scratch;
+        let sums = &mut sums[0];
+        let mut planes = [Mask::NONE; MAX_PLANES];
+        let rows = Mask::first(n_rows);
+        let batches = group.trees.chunks(BATCH).zip(group.values.chunks(BATCH));
+        for (batch, (trees, values)) in batches.enumerate() {
+            // Of the trees before this one, values have been added.
+            let mut added = 0;
+            for (i, tree) in trees.iter().enumerate() {
+                let index = group.first_tree + batch * BATCH + i;
+                prefetch(index);
+                slots[0] = rows;
+                self.kernel.evaluate(&tree.logic, masks, slots, n_rows, &mut planes);
+                self.kernel.classes(&planes[..tree.logic.n_planes()], &mut classes[i]);
+                if tree.exits.is_empty() {
+                    continue;
+                }
+                // Path lengths are added in the order of the trees: those of the trees so far come first.
+                self.kernel.add(&values[added..=i], &classes[added..=i], sums);
+                added = i + 1;
+                for exit in &tree.exits {
+                    for row in slots[exit.slot].rows() {
+                        let value = |column| cell(cells, row, column);
+                        sums[row] += self.walk.value_from::<MISSING>(index, exit.node, value);
+                    }
+                }
+            }
+            self.kernel.add(&values[added..], &classes[added..trees.len()], sums);
+        }
+    }
+}
+
+/// The masks of sparse rows: those of zeros, except where something is stored.
+fn compare_sparse(group: &Group, x: &Csr<'_>, rows: Range<usize>, masks: &mut [Mask]) {
+    for (search, &first) in group.searches.iter().zip(&group.first_masks) {
+        for (threshold, mask) in search.thresholds().iter().zip(&mut masks[first..]) {
+            let leaving = (0.0 > threshold.value) != threshold.inverted;
+            *mask = if leaving { Mask::ALL } else { Mask::NONE };
+        }
+    }
+    for (i, row) in rows.enumerate() {
+        let (word, bit) = (i / 64, 1 << (i % 64));
+        for (column, value) in x.row(row) {
+            let Some(place) = group.find(column) else {
+                continue;
+            };
+            let masks = &mut masks[group.first_masks[place]..];
+            for (threshold, mask) in group.searches[place].thresholds().iter().zip(masks) {
+                // Missing values go right.
+                let leaving = (value > threshold.value || value.is_nan()) != threshold.inverted;
+                mask.0[word] = mask.0[word] & !bit | if leaving { bit } else { 0 };
+            }
+        }
+    }
+}

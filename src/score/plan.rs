@@ -1,0 +1,494 @@
+//! A forest compiled for blocks of rows: thresholds per column, trees as logic on masks.
+//!
+//! Consecutive trees share a group as long as no column has more thresholds than a search can hold and the masks stay in
+//! the second-level cache. Within a group each threshold of a column is compared once, for all trees.
+//!
+//! Two leaves that add the same to a path length are one class; siblings of one class are merged. What a plan is not good
+//! at leaves it by an exit: thresholds that are no number, rare branches of large trees, classes beyond 255. Rows
+//! that take an exit are walked on one by one.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::walk::round_down;
+use crate::forest::{Forest, Node, depths, path_length::leaf_value};
+use crate::simd::{self, Path, Search, Split, Tree, Values};
+
+/// Most thresholds of a column in a group: ranks of 8 bits.
+const MAX_THRESHOLDS: usize = 255;
+/// Most masks of a group: 384 KiB.
+const MAX_MASKS: usize = 6 * 1024;
+/// Most splits of a tree.
+const MAX_SPLITS: usize = 4 * 1024;
+/// Trees of more splits lose those that fewer than one in this many training rows reached: to evaluate a split for a
+/// whole block costs as much as to walk some rows.
+const LARGE: usize = 160;
+const RARE: u32 = 400;
+
+/// The place of a column that no tree of the group looks at.
+const UNUSED: u32 = u32::MAX;
+
+/// A threshold and what its mask holds, in an order that sorts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Threshold {
+    /// Orders as the f32 does; both zeros are one.
+    key: i32,
+    missing_above: bool,
+    inverted: bool,
+}
+
+impl Threshold {
+    /// The threshold of a split where the path goes on to the right, or to the left.
+    fn new(node: &Node, onward_right: bool) -> Self {
+        let bits = (round_down(node.threshold) + 0.0).to_bits() as i32;
+        Self {
+            key: bits ^ (((bits >> 31) as u32) >> 1) as i32,
+            missing_above: !node.missing_go_to_left,
+            inverted: onward_right,
+        }
+    }
+
+    fn value(self) -> f32 {
+        f32::from_bits((self.key ^ (((self.key >> 31) as u32) >> 1) as i32) as u32)
+    }
+}
+
+/// A branch that is not part of the plan.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Exit {
+    /// Slot of the rows that take it.
+    pub(super) slot: usize,
+    /// Node where they are to be walked on.
+    pub(super) node: u32,
+}
+
+/// One tree of a plan.
+#[derive(Debug)]
+pub(super) struct PlannedTree {
+    pub(super) logic: Tree,
+    pub(super) exits: Vec<Exit>,
+}
+
+/// Consecutive trees whose thresholds are compared together.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// Columns that any of the trees looks at, ascending.
+    pub(super) columns: Vec<u32>,
+    /// Per column of the input its place among `columns`, or [`UNUSED`].
+    places: Vec<u32>,
+    /// Per column.
+    pub(super) searches: Vec<Search>,
+    /// Per column its first mask.
+    pub(super) first_masks: Vec<usize>,
+    pub(super) trees: Vec<PlannedTree>,
+    /// Per tree.
+    pub(super) values: Vec<Values>,
+    /// Index of the first tree.
+    pub(super) first_tree: usize,
+    /// Whether any tree has exits.
+    pub(super) has_exits: bool,
+}
+
+/// All groups.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) groups: Vec<Group>,
+    pub(super) max_columns: usize,
+    pub(super) max_masks: usize,
+    pub(super) max_slots: usize,
+}
+
+impl Plan {
+    pub(super) fn new(forest: &Forest, average_path_lengths: &[f64]) -> Self {
+        let mut groups = Vec::new();
+        let mut draft = Draft::default();
+        for tree in 0..forest.n_trees() {
+            let sketch = Sketch::new(forest.tree(tree), forest.tree_features(tree), average_path_lengths);
+            if !draft.takes(&sketch) {
+                groups.push(std::mem::take(&mut draft).finish(forest.n_features()));
+                draft.first_tree = tree;
+            }
+            draft.push(sketch);
+        }
+        groups.push(draft.finish(forest.n_features()));
+        let slots = groups.iter().flat_map(|group| &group.trees);
+        Self {
+            max_columns: groups.iter().map(|group| group.columns.len()).max().unwrap_or(0),
+            max_masks: groups.iter().map(Group::n_masks).max().unwrap_or(0),
+            max_slots: slots.map(|tree| tree.logic.n_slots()).max().unwrap_or(1),
+            groups,
+        }
+    }
+}
+
+impl Group {
+    fn n_masks(&self) -> usize {
+        self.searches.iter().map(Search::n_masks).sum()
+    }
+
+    /// The place of a column of the input among those looked at.
+    pub(super) fn find(&self, column: usize) -> Option<usize> {
+        let place = self.places[column];
+        (place != UNUSED).then_some(place as usize)
+    }
+
+    /// The place of a column that is looked at.
+    pub(super) fn place(&self, column: u32) -> usize {
+        self.places[column as usize] as usize
+    }
+}
+
+/// What becomes of a node in a plan.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Role {
+    Split,
+    /// A leaf, or splits that make no difference, with what it adds to the path length.
+    Leaf(f64),
+    Exit,
+}
+
+/// A tree before its group is known.
+struct Sketch<'a> {
+    nodes: &'a [Node],
+    features: &'a [u32],
+    roles: Vec<Role>,
+    /// Whether the path through a split goes on to the right.
+    onward_right: Vec<bool>,
+    /// Distinct thresholds per column.
+    thresholds: BTreeMap<u32, Vec<Threshold>>,
+}
+
+impl<'a> Sketch<'a> {
+    fn new(nodes: &'a [Node], features: &'a [u32], average_path_lengths: &[f64]) -> Self {
+        let mut roles = merged(nodes, average_path_lengths);
+        cut(nodes, &mut roles);
+        let mut sketch = Self {
+            nodes,
+            features,
+            roles,
+            onward_right: vec![false; nodes.len()],
+            thresholds: BTreeMap::new(),
+        };
+        sketch.lay_out();
+        while sketch.thresholds.values().any(|column| column.len() > MAX_THRESHOLDS) {
+            // The rarer half of the splits leaves, until the rest fits.
+            let mut sizes: Vec<u32> = sketch.splits().iter().map(|&i| nodes[i].n_node_samples).collect();
+            sizes.sort_unstable();
+            let bound = sizes[sizes.len() / 2];
+            for (role, node) in sketch.roles.iter_mut().zip(nodes) {
+                if *role == Role::Split && node.n_node_samples <= bound {
+                    *role = Role::Exit;
+                }
+            }
+            sketch.lay_out();
+        }
+        sketch
+    }
+
+    /// The splits that can be reached without an exit.
+    fn splits(&self) -> Vec<usize> {
+        let mut splits = Vec::new();
+        let mut waiting = vec![0];
+        while let Some(node) = waiting.pop() {
+            if self.roles[node] == Role::Split {
+                splits.push(node);
+                waiting.extend([node + 1, self.nodes[node].right as usize]);
+            }
+        }
+        splits
+    }
+
+    fn column(&self, node: usize) -> u32 {
+        self.features[self.nodes[node].feature as usize]
+    }
+
+    fn threshold(&self, node: usize) -> Threshold {
+        Threshold::new(&self.nodes[node], self.onward_right[node])
+    }
+
+    /// Where a path goes on after a split, and where rows that leave it arrive.
+    fn onward(&self, node: usize) -> (usize, usize) {
+        let (left, right) = (node + 1, self.nodes[node].right as usize);
+        if self.onward_right[node] {
+            (right, left)
+        } else {
+            (left, right)
+        }
+    }
+
+    /// Chooses the paths, and collects the thresholds.
+    fn lay_out(&mut self) {
+        // Splits below each node; children lie behind their parents.
+        let mut n_splits = vec![0_usize; self.nodes.len()];
+        for node in (0..self.nodes.len()).rev() {
+            if self.roles[node] != Role::Split {
+                continue;
+            }
+            let (left, right) = (node + 1, self.nodes[node].right as usize);
+            if self.roles[left] == Role::Exit && self.roles[right] == Role::Exit {
+                self.roles[node] = Role::Exit;
+                continue;
+            }
+            n_splits[node] = 1 + n_splits[left] + n_splits[right];
+            // Among ends, a path must not take an exit: nobody would know which rows did.
+            let weight = |child: usize| (n_splits[child], self.roles[child] != Role::Exit);
+            self.onward_right[node] = weight(right) > weight(left);
+        }
+        let mut thresholds: BTreeMap<u32, Vec<Threshold>> = BTreeMap::new();
+        for node in self.splits() {
+            thresholds
+                .entry(self.column(node))
+                .or_default()
+                .push(self.threshold(node));
+        }
+        for column in thresholds.values_mut() {
+            column.sort_unstable();
+            column.dedup();
+        }
+        self.thresholds = thresholds;
+    }
+
+    /// Columns that are looked at after an exit.
+    fn columns_beyond(&self) -> Vec<u32> {
+        let mut beyond = vec![false; self.nodes.len()];
+        let mut columns = Vec::new();
+        for (i, node) in self.nodes.iter().enumerate() {
+            beyond[i] |= self.roles[i] == Role::Exit;
+            if beyond[i] && !node.is_leaf() {
+                columns.push(self.column(i));
+                beyond[i + 1] = true;
+                beyond[node.right as usize] = true;
+            }
+        }
+        columns
+    }
+}
+
+/// Leaves, and splits that lead to equal leaves only, by what they add.
+fn merged(nodes: &[Node], average_path_lengths: &[f64]) -> Vec<Role> {
+    let mut roles = vec![Role::Split; nodes.len()];
+    let depths = depths(nodes);
+    // Children lie behind their parents.
+    for (i, node) in nodes.iter().enumerate().rev() {
+        if node.is_leaf() {
+            roles[i] = Role::Leaf(leaf_value(
+                depths[i],
+                average_path_lengths[node.n_node_samples as usize],
+            ));
+        } else if let (Role::Leaf(left), Role::Leaf(right)) = (roles[i + 1], roles[node.right as usize])
+            && left.to_bits() == right.to_bits()
+        {
+            roles[i] = Role::Leaf(left);
+        }
+    }
+    roles
+}
+
+/// Turns what the plan is not good at into exits.
+fn cut(nodes: &[Node], roles: &mut [Role]) {
+    let mut sizes: Vec<u32> = (0..nodes.len())
+        .filter(|&i| roles[i] == Role::Split)
+        .map(|i| nodes[i].n_node_samples)
+        .collect();
+    let mut bound = 0;
+    if sizes.len() > LARGE {
+        bound = nodes[0].n_node_samples / RARE;
+    }
+    if sizes.len() > MAX_SPLITS {
+        sizes.sort_unstable();
+        bound = bound.max(sizes[sizes.len() - MAX_SPLITS] + 1);
+    }
+    for (role, node) in roles.iter_mut().zip(nodes) {
+        if *role == Role::Split && (node.threshold.is_nan() || node.n_node_samples < bound) {
+            *role = Role::Exit;
+        }
+    }
+    // The commonest 255 classes stay; one is for the exits.
+    let mut classes: BTreeMap<u64, u64> = BTreeMap::new();
+    for (role, node) in roles.iter().zip(nodes) {
+        if let Role::Leaf(value) = role {
+            *classes.entry(value.to_bits()).or_default() += u64::from(node.n_node_samples);
+        }
+    }
+    if classes.len() > 255 {
+        let mut counts: Vec<(u64, u64)> = classes.into_iter().map(|(value, n)| (n, value)).collect();
+        counts.sort_unstable();
+        let n_rare = counts.len() - 255;
+        let mut rare: Vec<u64> = counts[..n_rare].iter().map(|&(_, value)| value).collect();
+        rare.sort_unstable();
+        for role in roles {
+            if let Role::Leaf(value) = *role
+                && rare.binary_search(&value.to_bits()).is_ok()
+            {
+                *role = Role::Exit;
+            }
+        }
+    }
+}
+
+/// A group to which trees are still added.
+#[derive(Default)]
+struct Draft<'a> {
+    first_tree: usize,
+    sketches: Vec<Sketch<'a>>,
+    thresholds: BTreeMap<u32, Vec<Threshold>>,
+}
+
+impl<'a> Draft<'a> {
+    /// Whether there is room for another tree; for the first one there always is.
+    fn takes(&self, sketch: &Sketch<'_>) -> bool {
+        if self.sketches.is_empty() {
+            return true;
+        }
+        let len = |column: &u32| self.thresholds.get(column).map_or(0, Vec::len);
+        let masks = |column: &Vec<Threshold>| column.len().next_multiple_of(8);
+        let total: usize = self.thresholds.values().map(masks).sum();
+        let added: usize = sketch.thresholds.values().map(Vec::len).sum();
+        let fits = |(column, new): (&u32, &Vec<Threshold>)| len(column) + new.len() <= MAX_THRESHOLDS;
+        total + added <= MAX_MASKS && sketch.thresholds.iter().all(fits)
+    }
+
+    fn push(&mut self, sketch: Sketch<'a>) {
+        for (&column, new) in &sketch.thresholds {
+            let all = self.thresholds.entry(column).or_default();
+            all.extend(new);
+            all.sort_unstable();
+            all.dedup();
+        }
+        self.sketches.push(sketch);
+    }
+
+    fn finish(mut self, n_features: usize) -> Group {
+        let has_exits = self.sketches.iter().any(|sketch| sketch.roles.contains(&Role::Exit));
+        for column in self.sketches.iter().flat_map(Sketch::columns_beyond) {
+            self.thresholds.entry(column).or_default();
+        }
+        let mut searches = Vec::with_capacity(self.thresholds.len());
+        let mut first_masks = Vec::with_capacity(self.thresholds.len());
+        let mut n_masks = 0;
+        for thresholds in self.thresholds.values() {
+            let entries: Vec<simd::Threshold> = thresholds
+                .iter()
+                .map(|t| simd::Threshold {
+                    value: t.value(),
+                    missing_above: t.missing_above,
+                    inverted: t.inverted,
+                })
+                .collect();
+            let search = Search::new(&entries);
+            first_masks.push(n_masks);
+            n_masks += search.n_masks();
+            searches.push(search);
+        }
+        let columns: Vec<u32> = self.thresholds.keys().copied().collect();
+        let mut places = vec![UNUSED; n_features];
+        for (place, &column) in columns.iter().enumerate() {
+            places[column as usize] = place as u32;
+        }
+        let mask = |column: u32, threshold: Threshold| {
+            first_masks[places[column as usize] as usize]
+                + self.thresholds[&column].binary_search(&threshold).unwrap_or_default()
+        };
+        let (trees, values) = self
+            .sketches
+            .iter()
+            .map(|sketch| plan_tree(sketch, &mask, n_masks))
+            .unzip();
+        Group {
+            searches,
+            trees,
+            values,
+            first_tree: self.first_tree,
+            has_exits,
+            first_masks,
+            places,
+            columns,
+        }
+    }
+}
+
+fn plan_tree(sketch: &Sketch<'_>, mask: &impl Fn(u32, Threshold) -> usize, n_masks: usize) -> (PlannedTree, Values) {
+    let roles = &sketch.roles;
+    let mut sources = Vec::new();
+    let mut exits = Vec::new();
+    let mut n_splits = 0;
+    let mut waiting = VecDeque::from([(0, 0)]);
+    if roles[0] == Role::Exit {
+        exits.push(Exit { slot: 0, node: 0 });
+    }
+    while let Some((start, mut node)) = waiting.pop_front() {
+        let mut path = Vec::new();
+        while roles[node] == Role::Split {
+            let (onward, off) = sketch.onward(node);
+            n_splits += 1;
+            match roles[off] {
+                Role::Split => waiting.push_back((n_splits, off)),
+                Role::Exit => exits.push(Exit {
+                    slot: n_splits,
+                    node: off as u32,
+                }),
+                Role::Leaf(_) => {}
+            }
+            path.push((node, off));
+            node = onward;
+        }
+        sources.push((start, path, node));
+    }
+    // The end of the path that begins at a node.
+    let mut ends: Vec<usize> = (0..roles.len()).collect();
+    for node in (0..roles.len()).rev() {
+        if roles[node] == Role::Split {
+            ends[node] = ends[sketch.onward(node).0];
+        }
+    }
+    let arrivals = sources
+        .iter()
+        .flat_map(|(_, path, end)| path.iter().map(|&(_, off)| off).chain([*end]));
+    let mut values: Vec<f64> = arrivals.map(|node| added(roles[ends[node]])).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.dedup_by_key(|value| value.to_bits());
+    let class = |node: usize| {
+        let value = added(roles[ends[node]]);
+        values.binary_search_by(|v| v.total_cmp(&value)).unwrap_or_default() as u8
+    };
+    let paths = sources
+        .into_iter()
+        .filter(|(_, path, _)| !path.is_empty())
+        .map(|(start, path, end)| {
+            let split = |(node, off): (usize, usize)| Split {
+                mask: mask(sketch.column(node), sketch.threshold(node)),
+                delta: class(off) ^ class(end),
+            };
+            Path {
+                start,
+                splits: path.into_iter().map(split).collect(),
+            }
+        });
+    let paths: Vec<Path> = paths.collect();
+    let logic = Tree::new(&paths, class(0), values.len(), n_masks);
+    (PlannedTree { logic, exits }, Values::new(&values))
+}
+
+/// What a row adds on arriving; after an exit, the walk adds the rest.
+fn added(role: Role) -> f64 {
+    match role {
+        Role::Leaf(value) => value,
+        Role::Split | Role::Exit => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn thresholds_order_as_numbers_do(a: f64, b: f64, left: bool) {
+            prop_assume!(!a.is_nan() && !b.is_nan());
+            let threshold = |threshold| Threshold::new(&Node { threshold, missing_go_to_left: left, ..Node::leaf(1) }, left);
+            let (x, y) = (threshold(a), threshold(b));
+            prop_assert_eq!(x.value().partial_cmp(&y.value()), Some(x.cmp(&y)));
+            prop_assert_eq!(x.value(), round_down(a));
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! AVX2: a block is two registers of bits; values are compared eight at a time with thresholds held in registers.
+
+#[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use super::bits::{BLOCK, Bits, Mask, WORDS};
+use super::convert::{self, Rows};
+use super::search::{SLACK, Search};
+use super::tree::Tree;
+use super::{Kernel, MAX_PLANES, Planes, TILE, Tile, Values, logic, portable};
+use crate::matrix::Matrix;
+
+/// Rows and columns that are transposed together.
+const SQUARE: usize = 4;
+/// Registers that are searched at once; more would not stay in registers together with the thresholds.
+const VECTORS: usize = 2;
+
+/// Proof that the processor has AVX2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// Asks the processor.
+    #[must_use]
+    pub fn detect() -> Option<Self> {
+        is_x86_feature_detected!("avx2").then_some(Self(()))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Ymm(__m256i);
+
+impl Bits for Ymm {
+    const WORDS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn load(words: *const u64) -> Self {
+        // SAFETY: the caller vouches for processor and words.
+        Self(unsafe { _mm256_load_si256(words.cast()) })
+    }
+
+    #[inline(always)]
+    unsafe fn splat(word: u64) -> Self {
+        // SAFETY: the caller vouches for the processor.
+        Self(unsafe { _mm256_set1_epi64x(word as i64) })
+    }
+
+    #[inline(always)]
+    unsafe fn splat_i32(half: *const i32) -> Self {
+        // SAFETY: the caller vouches for processor and half word.
+        Self(unsafe { _mm256_set1_epi32(*half) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, words: *mut u64) {
+        // SAFETY: the caller vouches for the words, `self` for the processor.
+        unsafe { _mm256_store_si256(words.cast(), self.0) }
+    }
+
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        // SAFETY: `self` vouches for the processor, here and below.
+        Self(unsafe { _mm256_and_si256(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn or(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm256_or_si256(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm256_xor_si256(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn and_not(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm256_andnot_si256(other.0, self.0) })
+    }
+}
+
+impl Kernel for Avx2 {
+    fn name(self) -> &'static str {
+        "avx2"
+    }
+
+    fn transpose(self, matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mut Tile<'_>) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { transpose(matrix, rows, columns, tile) }
+    }
+
+    fn quantise(self, searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { quantise(searches, tile, planes, words) }
+    }
+
+    fn thermometer(self, search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { thermometer(search, planes, rows, masks) }
+    }
+
+    fn evaluate(self, tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { evaluate(tree, masks, slots, rows, planes) }
+    }
+
+    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK]) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { spread(planes, classes) }
+    }
+
+    fn add(self, values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { add(values, classes, sums) }
+    }
+
+    fn prefetch(self, matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
+        prefetch(matrix, rows, part, parts);
+    }
+}
+
+/// Asks for share `part` of `parts` of the cells of some rows, into the second-level cache.
+pub(super) fn prefetch(matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
+    const LINE: usize = 64;
+    let pieces = matrix.n_pieces();
+    // Whole columns at a time, or a share of the one piece.
+    let share = |n: usize| part * n / parts..(part + 1) * n / parts;
+    let wanted = if pieces == 1 { 0..1 } else { share(pieces) };
+    for piece in wanted {
+        let Some(bytes) = matrix.piece(rows.clone(), piece) else {
+            continue;
+        };
+        let lines = (bytes.end.addr() - bytes.start.addr()).div_ceil(LINE);
+        for line in if pieces == 1 { share(lines) } else { 0..lines } {
+            // SAFETY: a prefetch never faults, and every x86-64 processor has it.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(bytes.start.wrapping_add(line * LINE).cast()) };
+        }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn transpose(matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mut Tile<'_>) {
+    let d = matrix.n_columns();
+    match convert::row_major(matrix) {
+        Some(Rows::F64(cells)) => {
+            let cells = &cells[rows.start * d..rows.end * d];
+            // SAFETY: four cells.
+            let load = |cells: &[f64; SQUARE]| _mm256_cvtpd_ps(unsafe { _mm256_loadu_pd(cells.as_ptr()) });
+            transpose_rows(cells, d, columns, tile, load, |x| x as f32);
+        }
+        Some(Rows::F32(cells)) => {
+            let cells = &cells[rows.start * d..rows.end * d];
+            // SAFETY: four cells.
+            let load = |cells: &[f32; SQUARE]| unsafe { _mm_loadu_ps(cells.as_ptr()) };
+            transpose_rows(cells, d, columns, tile, load, |x| x);
+        }
+        None => portable::transpose_columns(matrix, rows, columns, tile),
+    }
+}
+
+/// Four rows by four columns at a time, turned round in registers; cell by cell at the edges.
+#[target_feature(enable = "avx2")]
+fn transpose_rows<T: Copy>(
+    cells: &[T],
+    d: usize,
+    columns: &[u32],
+    tile: &mut Tile<'_>,
+    load: impl Fn(&[T; SQUARE]) -> __m128,
+    cast: impl Fn(T) -> f32,
+) {
+    let n_rows = cells.len() / d;
+    let Tile { values, stride, first } = tile;
+    let (stride, first) = (*stride, *first);
+    assert!(n_rows <= TILE && first + TILE <= stride && columns.len() * stride <= values.len());
+    for (place, run) in convert::runs::<SQUARE>(columns) {
+        let out = &mut values[place * stride + first..];
+        let (fours, rest) = cells.as_chunks::<1>().0.split_at(n_rows / SQUARE * SQUARE * d);
+        let rest = if run.len() == SQUARE {
+            rest
+        } else {
+            cells.as_chunks::<1>().0
+        };
+        let whole = if run.len() == SQUARE { fours.as_flattened() } else { &[] };
+        for (four, rows) in whole.chunks_exact(SQUARE * d).enumerate() {
+            let row = |i: usize| {
+                let (cells, _) = rows[i * d + run.start..].as_chunks::<SQUARE>();
+                load(&cells[0])
+            };
+            let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+            let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
+            let (ab2, cd2) = (_mm_unpackhi_ps(a, b), _mm_unpackhi_ps(c, d));
+            let turned = [
+                _mm_movelh_ps(ab, cd),
+                _mm_movehl_ps(cd, ab),
+                _mm_movelh_ps(ab2, cd2),
+                _mm_movehl_ps(cd2, ab2),
+            ];
+            for (j, column) in turned.into_iter().enumerate() {
+                let cells = &mut out[j * stride + four * SQUARE..][..SQUARE];
+                // SAFETY: four values.
+                unsafe { _mm_storeu_ps(cells.as_mut_ptr(), column) };
+            }
+        }
+        let top = whole.len() / d;
+        for (i, row) in rest.as_flattened().chunks_exact(d).enumerate() {
+            for (j, &x) in row[run.clone()].iter().enumerate() {
+                out[j * stride + top + i] = cast(x);
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
+    for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
+        for (values, word) in values[tile.first..].chunks_exact(TILE).zip(words.clone()) {
+            quantise_column(search, values, planes, word);
+        }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn quantise_column(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
+    match search.depth() {
+        0 | 1 => quantise_values::<1>(search, values, planes, word),
+        2 => quantise_values::<2>(search, values, planes, word),
+        3 => quantise_values::<3>(search, values, planes, word),
+        4 => quantise_values::<4>(search, values, planes, word),
+        5 => quantise_values::<5>(search, values, planes, word),
+        6 => quantise_values::<6>(search, values, planes, word),
+        7 => quantise_values::<7>(search, values, planes, word),
+        8 => quantise_values::<8>(search, values, planes, word),
+        _ => quantise_values::<9>(search, values, planes, word),
+    }
+}
+
+/// Binary search, all values in step, with the thresholds of a step in registers.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
+    let heap = search.heap();
+    assert!(heap.len() >= (1 << DEPTH) + SLACK);
+    let mut bits = [0_u64; DEPTH];
+    let mut missing = 0;
+    let (groups, _) = values.as_chunks::<{ 8 * VECTORS }>();
+    for group in groups.iter().rev() {
+        let (eights, _) = group.as_chunks::<8>();
+        // SAFETY: eight values.
+        let x: [__m256; VECTORS] = std::array::from_fn(|v| unsafe { _mm256_loadu_ps(eights[v].as_ptr()) });
+        let mut found = [_mm256_setzero_si256(); VECTORS];
+        let mut above = [[_mm256_setzero_ps(); VECTORS]; DEPTH];
+        for (level, bits) in bits.iter_mut().enumerate() {
+            let mut word = 0;
+            for v in (0..VECTORS).rev() {
+                // Bits 0 to 2 of what was found choose an entry of a register; the others choose the register.
+                // SAFETY: `first` is at most 2^DEPTH, and 16 entries more are there, as asserted.
+                let one = |first: usize| {
+                    _mm256_permutevar8x32_ps(unsafe { _mm256_loadu_ps(heap.as_ptr().add(first)) }, found[v])
+                };
+                let two = |first| _mm256_blendv_ps(one(first), one(first + 8), above[3][v]);
+                let four = |first| _mm256_blendv_ps(two(first), two(first + 16), above[4][v]);
+                let threshold = match level {
+                    0 => _mm256_set1_ps(heap[1]),
+                    1..=3 => one(1 << level),
+                    4 => two(16),
+                    5 => four(32),
+                    6 => _mm256_blendv_ps(four(64), four(96), above[5][v]),
+                    // SAFETY: what was found is below 2^level, and 2^(level + 1) at most 2^DEPTH.
+                    _ => unsafe { _mm256_i32gather_ps::<4>(heap.as_ptr().add(1 << level), found[v]) },
+                };
+                let is_above = _mm256_cmp_ps::<_CMP_GT_OQ>(x[v], threshold);
+                let bit = _mm256_and_si256(_mm256_castps_si256(is_above), _mm256_set1_epi32(1 << level));
+                found[v] = _mm256_or_si256(found[v], bit);
+                above[level][v] = is_above;
+                word = word << 8 | mask(is_above);
+            }
+            *bits = *bits << (8 * VECTORS) | word;
+        }
+        for v in (0..VECTORS).rev() {
+            missing = missing << 8 | mask(_mm256_cmp_ps::<_CMP_UNORD_Q>(x[v], x[v]));
+        }
+    }
+    for (level, bits) in bits.into_iter().enumerate() {
+        planes.bits[DEPTH - 1 - level].0[word] = bits;
+    }
+    planes.missing.0[word] = missing;
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn mask(lanes: __m256) -> u64 {
+    u64::from(_mm256_movemask_ps(lanes) as u32)
+}
+
+#[target_feature(enable = "avx2")]
+fn thermometer(search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]) {
+    // SAFETY: the caller's instructions are those of `Ymm`.
+    unsafe {
+        if planes.missing.any() {
+            logic::thermometer::<Ymm, true>(search, planes, rows, masks);
+        } else {
+            logic::thermometer::<Ymm, false>(search, planes, rows, masks);
+        }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn evaluate(tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+    // SAFETY: the caller's instructions are those of `Ymm`.
+    unsafe { logic::evaluate::<Ymm>(tree, masks, slots, rows, planes) }
+}
+
+/// Each byte of a register takes the bit of its row out of a copy of the 32 bits of its rows.
+#[target_feature(enable = "avx2")]
+fn spread(planes: &[Mask], classes: &mut [u8; BLOCK]) {
+    let source = _mm256_setr_epi8(
+        0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3,
+    );
+    let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+    let (chunks, _) = classes.as_chunks_mut::<32>();
+    for (chunk, bytes) in chunks.iter_mut().enumerate() {
+        let mut class = _mm256_setzero_si256();
+        for (b, plane) in planes.iter().enumerate() {
+            let bits = _mm256_set1_epi32((plane.0[chunk / 2] >> (chunk % 2 * 32)) as u32 as i32);
+            let bits = _mm256_and_si256(_mm256_shuffle_epi8(bits, source), bit);
+            let set = _mm256_and_si256(_mm256_cmpeq_epi8(bits, bit), _mm256_set1_epi8((1_u8 << b) as i8));
+            class = _mm256_or_si256(class, set);
+        }
+        // SAFETY: 32 bytes.
+        unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), class) };
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn add(values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+    portable::add(values, classes, sums);
+}
+
+const _: () = assert!(WORDS == 2 * 4);

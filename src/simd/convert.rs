@@ -1,0 +1,59 @@
+//! Cells of a table as f32, column by column: the loops that compilers make the best of by themselves.
+
+use std::ops::Range;
+
+use ndarray::{ArrayView1, s};
+
+use crate::matrix::{Cells, Column, Matrix};
+
+/// One column's share of a tile.
+#[inline(always)]
+pub(super) fn column(matrix: &Matrix<'_>, rows: Range<usize>, column: usize, out: &mut [f32]) {
+    match matrix.column(column) {
+        Column::F32(v) => cast(v, rows, out, |x| x),
+        Column::F64(v) => cast(v, rows, out, |x| x as f32),
+        Column::I64(v) => cast(v, rows, out, |x| x as f32),
+        Column::I64AsF64(v) => cast(v, rows, out, |x| x as f64 as f32),
+    }
+}
+
+#[inline(always)]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "views are passed by value, as everywhere in ndarray"
+)]
+fn cast<T: Copy>(column: ArrayView1<'_, T>, rows: Range<usize>, out: &mut [f32], cast: impl Fn(T) -> f32) {
+    let column = column.slice_move(s![rows]);
+    match column.to_slice() {
+        Some(values) => out.iter_mut().zip(values).for_each(|(cell, &x)| *cell = cast(x)),
+        None => ndarray::Zip::from(out).and(column).for_each(|cell, &x| *cell = cast(x)),
+    }
+}
+
+/// A table of which each row lies in one piece.
+pub(super) enum Rows<'a> {
+    F32(&'a [f32]),
+    F64(&'a [f64]),
+}
+
+/// All cells of a row-major table.
+pub(super) fn row_major<'a>(matrix: &Matrix<'a>) -> Option<Rows<'a>> {
+    match matrix.cells() {
+        Cells::F32(view) => view.to_slice().map(Rows::F32),
+        Cells::F64(view) => view.to_slice().map(Rows::F64),
+        _ => None,
+    }
+}
+
+/// Runs of neighbouring columns, at most `N` each, and the place of the first one among the given ones.
+pub(super) fn runs<const N: usize>(columns: &[u32]) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let mut place = 0;
+    std::iter::from_fn(move || {
+        let first = *columns.get(place)? as usize;
+        let rest = columns[place..].iter().take(N).enumerate();
+        let len = rest.take_while(|&(i, &column)| column as usize == first + i).count();
+        let run = (place, first..first + len);
+        place += len;
+        Some(run)
+    })
+}

@@ -1,0 +1,197 @@
+//! The room for hardware: what is done to 512 rows at once, for each kind of processor.
+//!
+//! ```text
+//! transpose     rows of a table      -> f32, column by column
+//! quantise      f32 of a column      -> rank among the thresholds of the column, as bit planes
+//! thermometer   bit planes           -> per threshold one mask: the rows above it
+//! evaluate      masks                -> per tree the class of each row, as bit planes
+//! classes       bit planes           -> a byte per row
+//! add           bytes, value tables  -> sums
+//! ```
+//!
+//! A [`Kernel`] has all of these; [`Portable`] is the form in plain Rust that every other must equal bit for bit. Nothing
+//! here branches on data. This is the only folder with `unsafe` in it: for instructions that not every processor has
+//! (a kernel is proof that its processor has them: it is made by `detect` alone), and for unchecked accesses whose
+//! bounds the constructors of [`Tree`] and [`Search`] have checked.
+
+#![allow(unsafe_code, reason = "the one folder where it is allowed")]
+#![allow(
+    clippy::inline_always,
+    reason = "only what is inlined gets the instructions of the kernel it is inlined into"
+)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod bits;
+mod convert;
+mod logic;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+mod search;
+mod tree;
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use crate::matrix::Matrix;
+
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
+pub use bits::{BLOCK, Mask, WORDS};
+#[cfg(target_arch = "aarch64")]
+pub use neon::Neon;
+pub use portable::Portable;
+pub use search::{MAX_THRESHOLDS, Search, Threshold};
+pub use tree::{Path, Split, Tree};
+
+/// Rows that are transposed and quantised at once.
+pub const TILE: usize = 64;
+/// Most bits of a class.
+pub const MAX_PLANES: usize = 8;
+
+/// The ranks of a block of values as bit planes, and which values are missing.
+#[derive(Debug, Clone)]
+pub struct Planes {
+    /// Bit `b` of every rank.
+    pub bits: [Mask; search::MAX_DEPTH],
+    /// The rows whose value is NaN; their rank is 0.
+    pub missing: Mask,
+}
+
+impl Planes {
+    /// Nothing in any plane.
+    pub const NONE: Self = Self {
+        bits: [Mask::NONE; search::MAX_DEPTH],
+        missing: Mask::NONE,
+    };
+}
+
+/// What each class of a tree adds to a sum.
+#[derive(Debug, Clone)]
+#[repr(C, align(64))]
+pub struct Values {
+    table: [f64; 256],
+    len: usize,
+}
+
+impl Values {
+    /// The values of classes 0, 1, 2, ...; at most 256.
+    ///
+    /// # Panics
+    /// When there are more.
+    #[must_use]
+    pub fn new(values: &[f64]) -> Self {
+        let mut table = [0.0; 256];
+        table[..values.len()].copy_from_slice(values);
+        Self {
+            table,
+            len: values.len(),
+        }
+    }
+}
+
+/// Where tiles of a block are put together: for each column `stride` values, of which those from `first` on are meant.
+#[derive(Debug)]
+pub struct Tile<'a> {
+    /// All columns, one after the other.
+    pub values: &'a mut [f32],
+    /// Values per column.
+    pub stride: usize,
+    /// First row of the tile in its column.
+    pub first: usize,
+}
+
+/// The steps of scoring for one kind of processor. See the module for what they do.
+pub trait Kernel: Copy + Send + Sync {
+    /// As `ISOXIDE_KERNEL` names it.
+    fn name(self) -> &'static str;
+
+    /// Copies some rows of the given columns (ascending) into a tile, as f32: up to [`TILE`] of a row-major array, up to
+    /// [`BLOCK`] of anything else.
+    fn transpose(self, matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mut Tile<'_>);
+
+    /// Ranks the values of a tile, of which column `j` belongs to `searches[j]`, into some words of the planes.
+    fn quantise(self, searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>);
+
+    /// Writes one mask per threshold (and up to a multiple of 8) for the first `rows` rows.
+    fn thermometer(self, search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]);
+
+    /// Passes the rows of slot 0, which are among the first `rows`, through a tree.
+    fn evaluate(self, tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]);
+
+    /// Puts the bits of each row's class together.
+    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK]);
+
+    /// Adds to each sum the value of its class in the first tree, then in the second, and so on.
+    fn add(self, values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]);
+
+    /// Asks for share `part` of `parts` of the cells of some rows, which will be read soon. May do nothing.
+    fn prefetch(self, _matrix: &Matrix<'_>, _rows: Range<usize>, _part: usize, _parts: usize) {}
+}
+
+/// The kernel in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// AVX-512 F, BW, DQ and VL.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+    /// AVX2.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    /// NEON.
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
+    /// Plain Rust.
+    Portable(Portable),
+}
+
+impl Choice {
+    /// The kernels that this processor can run, the fastest first.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        [
+            #[cfg(target_arch = "x86_64")]
+            Avx512::detect().map(Self::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            Avx2::detect().map(Self::Avx2),
+            #[cfg(target_arch = "aarch64")]
+            Neon::detect().map(Self::Neon),
+            Some(Self::Portable(Portable)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// The kernel of this process, chosen once: the fastest, or what the environment variable `ISOXIDE_KERNEL` names
+    /// (`avx512`, `avx2`, `neon`, `portable`) if the processor can run it.
+    #[must_use]
+    pub fn get() -> Self {
+        static CHOICE: OnceLock<Choice> = OnceLock::new();
+        *CHOICE.get_or_init(|| {
+            let name = std::env::var("ISOXIDE_KERNEL").unwrap_or_default();
+            let all = Self::all();
+            let named = all.iter().find(|choice| choice.name() == name);
+            *named.unwrap_or(&all[0])
+        })
+    }
+
+    /// As `ISOXIDE_KERNEL` names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(kernel) => kernel.name(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(kernel) => kernel.name(),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(kernel) => kernel.name(),
+            Self::Portable(kernel) => kernel.name(),
+        }
+    }
+}

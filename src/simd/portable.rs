@@ -1,0 +1,184 @@
+//! The kernel in plain Rust: the one that every other must equal.
+
+use std::ops::Range;
+
+use super::bits::{BLOCK, Mask, Words};
+use super::search::{self, Search};
+use super::tree::Tree;
+use super::{Kernel, MAX_PLANES, Planes, TILE, Tile, Values, convert, logic};
+use crate::matrix::Matrix;
+
+/// Values searched for at once.
+const LANES: usize = 8;
+/// Columns of a row-major table read together: their cells share cache lines.
+const RUN: usize = 8;
+
+/// Runs everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Portable;
+
+impl Kernel for Portable {
+    fn name(self) -> &'static str {
+        "portable"
+    }
+
+    fn transpose(self, matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mut Tile<'_>) {
+        let d = matrix.n_columns();
+        match convert::row_major(matrix) {
+            Some(convert::Rows::F32(cells)) => {
+                transpose_rows(&cells[rows.start * d..rows.end * d], d, columns, tile, |x| x);
+            }
+            Some(convert::Rows::F64(cells)) => {
+                transpose_rows(&cells[rows.start * d..rows.end * d], d, columns, tile, |x| x as f32);
+            }
+            None => transpose_columns(matrix, rows, columns, tile),
+        }
+    }
+
+    fn quantise(self, searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
+        for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
+            for (values, word) in values[tile.first..].chunks_exact(TILE).zip(words.clone()) {
+                quantise(search, values, planes, word);
+            }
+        }
+    }
+
+    fn thermometer(self, search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]) {
+        // SAFETY: `Words` needs no special instructions.
+        unsafe {
+            if planes.missing.any() {
+                logic::thermometer::<Words<8>, true>(search, planes, rows, masks);
+            } else {
+                logic::thermometer::<Words<8>, false>(search, planes, rows, masks);
+            }
+        }
+    }
+
+    fn evaluate(self, tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+        // SAFETY: `Words` needs no special instructions. More words at a time would not stay in registers.
+        unsafe { logic::evaluate::<Words<4>>(tree, masks, slots, rows, planes) }
+    }
+
+    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK]) {
+        let (eights, _) = classes.as_chunks_mut::<8>();
+        for (eight, bytes) in eights.iter_mut().enumerate() {
+            let rows: [u8; 8] = std::array::from_fn(|b| planes.get(b).map_or(0, |plane| byte(plane, eight)));
+            *bytes = transpose_bits(u64::from_le_bytes(rows)).to_le_bytes();
+        }
+    }
+
+    fn add(self, values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+        add(values, classes, sums);
+    }
+}
+
+/// Whole columns, one after the other.
+#[inline(always)]
+pub(super) fn transpose_columns(matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mut Tile<'_>) {
+    for (&column, out) in columns.iter().zip(tile.values.chunks_mut(tile.stride)) {
+        let out = &mut out[tile.first..tile.first + rows.len()];
+        convert::column(matrix, rows.clone(), column as usize, out);
+    }
+}
+
+/// Rows of a row-major table, some columns at a time.
+fn transpose_rows<T: Copy>(cells: &[T], d: usize, columns: &[u32], tile: &mut Tile<'_>, cast: impl Fn(T) -> f32) {
+    for (place, run) in convert::runs::<RUN>(columns) {
+        let out = &mut tile.values[place * tile.stride + tile.first..];
+        for (i, row) in cells.chunks_exact(d).enumerate() {
+            for (j, &x) in row[run.clone()].iter().enumerate() {
+                out[j * tile.stride + i] = cast(x);
+            }
+        }
+    }
+}
+
+fn quantise(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
+    match search.depth() {
+        0 | 1 => quantise_values::<1>(search, values, planes, word),
+        2 => quantise_values::<2>(search, values, planes, word),
+        3 => quantise_values::<3>(search, values, planes, word),
+        4 => quantise_values::<4>(search, values, planes, word),
+        5 => quantise_values::<5>(search, values, planes, word),
+        6 => quantise_values::<6>(search, values, planes, word),
+        7 => quantise_values::<7>(search, values, planes, word),
+        8 => quantise_values::<8>(search, values, planes, word),
+        _ => quantise_values::<9>(search, values, planes, word),
+    }
+}
+
+/// Binary search, some values in step.
+fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
+    let heap = &search.keys()[..1 << DEPTH];
+    let mut keys = [0; TILE];
+    ordered(values, &mut keys);
+    let mut found = [0_u16; TILE];
+    let (keys, _) = keys.as_chunks::<LANES>();
+    for (keys, found) in keys.iter().zip(found.as_chunks_mut::<LANES>().0) {
+        let mut at = [0_usize; LANES];
+        for level in 0..DEPTH {
+            for (at, key) in at.iter_mut().zip(keys) {
+                // The remainder is never taken: it tells the compiler that there is nothing to check.
+                *at |= usize::from(*key > heap[((1 << level) + *at) % (1 << DEPTH)]) << level;
+            }
+        }
+        *found = at.map(|at| at as u16);
+    }
+    for level in 0..DEPTH {
+        planes.bits[DEPTH - 1 - level].0[word] = gather_bits(&found.map(|found| (found >> level) as u8 & 1));
+    }
+    let missing: [u8; TILE] = std::array::from_fn(|i| u8::from(values[i].is_nan()));
+    planes.missing.0[word] = gather_bits(&missing);
+}
+
+/// Keys of values. Apart, because a compiler that sees what they are for decides for worse code.
+#[inline(never)]
+fn ordered(values: &[f32], keys: &mut [i32; TILE]) {
+    for (key, &value) in keys.iter_mut().zip(values) {
+        *key = search::key(value);
+    }
+}
+
+/// The low bits of 64 bytes as a word.
+#[inline(always)]
+fn gather_bits(bytes: &[u8; TILE]) -> u64 {
+    let mut word = [0; 8];
+    for (byte, eight) in word.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        // Each byte's bit moves to a place of its own in the highest byte of the product.
+        *byte = (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8;
+    }
+    u64::from_le_bytes(word)
+}
+
+/// Table by table, so that each sum is added to in the order of the trees.
+#[inline(always)]
+pub(super) fn add(values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+    let (eights, _) = sums.as_chunks_mut::<8>();
+    for (eight, sums) in eights.iter_mut().enumerate() {
+        let mut total = *sums;
+        for (values, classes) in values.iter().zip(classes) {
+            for (i, total) in total.iter_mut().enumerate() {
+                *total += values.table[classes[eight * 8 + i] as usize];
+            }
+        }
+        *sums = total;
+    }
+}
+
+/// Byte `i` of a mask.
+fn byte(mask: &Mask, i: usize) -> u8 {
+    (mask.0[i / 8] >> (i % 8 * 8)) as u8
+}
+
+/// Bit `i` of byte `j` becomes bit `j` of byte `i` (Warren, "Hacker's Delight", 7-3).
+fn transpose_bits(mut x: u64) -> u64 {
+    for (shift, mask) in [
+        (7, 0x00aa_00aa_00aa_00aa),
+        (14, 0x0000_cccc_0000_cccc),
+        (28, 0x0000_0000_f0f0_f0f0),
+    ] {
+        let swapped = (x ^ (x >> shift)) & mask;
+        x ^= swapped ^ (swapped << shift);
+    }
+    x
+}
