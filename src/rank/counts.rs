@@ -16,6 +16,7 @@
 
 use std::cmp::Ordering;
 
+use super::images::Images;
 use crate::error::{Error, Result};
 
 /// Values searched for at once: their comparisons do not wait for each other.
@@ -23,10 +24,36 @@ const LANES: usize = 8;
 /// Up to this many distinct queries are compared one by one: the processor counts several values at once.
 const FEW: usize = 4;
 
+/// Histograms taken in turn: counting into one place waits for the count before, and in many tables most values are zero.
+const HISTOGRAMS: usize = 4;
+/// Buckets of a histogram of which so many stay in the first-level cache.
+const SMALL: usize = 512;
+
 mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f64 {}
+    use super::Images;
+
+    pub trait Sealed: Sized {
+        /// Images of the queries, where they help.
+        fn images(_queries: &[Self]) -> Option<Images> {
+            None
+        }
+
+        /// Calls `visit` for each value with a number of queries that are below it; if not with all of them, the next one is
+        /// below it too.
+        fn for_each_rank(_images: &Images, _values: &[Self], _visit: impl FnMut(Self, usize)) {}
+    }
+
     impl Sealed for i64 {}
+
+    impl Sealed for f64 {
+        fn images(queries: &[Self]) -> Option<Images> {
+            Images::new(queries)
+        }
+
+        fn for_each_rank(images: &Images, values: &[Self], visit: impl FnMut(Self, usize)) {
+            images.for_each_rank(values, visit);
+        }
+    }
 }
 
 /// A number that can be counted: f64 or i64.
@@ -72,6 +99,7 @@ pub struct Queries<T> {
     /// padding, so a search never counts it, and every bucket is an index of the table.
     table: Vec<T>,
     len: usize,
+    images: Option<Images>,
 }
 
 impl<T: Value> Queries<T> {
@@ -83,8 +111,9 @@ impl<T: Value> Queries<T> {
         // By `==`: zeros of both signs are one query.
         table.dedup();
         let len = table.len();
+        let images = if len > FEW { T::images(&table) } else { None };
         table.resize((len + 1).next_power_of_two(), T::HIGHEST);
-        Self { table, len }
+        Self { table, len, images }
     }
 
     /// Number of distinct values.
@@ -134,6 +163,7 @@ pub struct Tally<'q, T> {
     queries: &'q Queries<T>,
     counts: Counts,
     /// Per bucket the values that do not equal the query at its upper end, then those that do. Unused for few queries.
+    /// There may be several histograms, one behind the other, which add up.
     histogram: Vec<[u64; 2]>,
 }
 
@@ -141,10 +171,12 @@ impl<'q, T: Value> Tally<'q, T> {
     /// Nothing counted yet.
     #[must_use]
     pub fn new(queries: &'q Queries<T>) -> Self {
+        let n_buckets = queries.table.len();
+        let n_histograms = if n_buckets <= SMALL { HISTOGRAMS } else { 1 };
         Self {
             queries,
             counts: Counts::none(queries.len),
-            histogram: vec![[0; 2]; queries.table.len()],
+            histogram: vec![[0; 2]; n_histograms * n_buckets],
         }
     }
 
@@ -157,6 +189,22 @@ impl<'q, T: Value> Tally<'q, T> {
                 self.counts.below[k] += count_if(values, |value| value < query);
                 self.counts.at_or_below[k] += count_if(values, |value| value <= query);
             }
+            return;
+        }
+        if let Some(images) = &self.queries.images {
+            let table = &self.queries.table;
+            let n_buckets = table.len();
+            let last = self.histogram.len() - n_buckets;
+            let mut first = 0;
+            T::for_each_rank(images, values, |value, rank| {
+                let mut bucket = rank;
+                if table[bucket] < value {
+                    [bucket] = self.queries.buckets(&[value]);
+                }
+                let equal = table[bucket] == value;
+                self.histogram[first + bucket][usize::from(equal)] += 1;
+                first = if first == last { 0 } else { first + n_buckets };
+            });
             return;
         }
         let (groups, rest) = values.as_chunks::<LANES>();
@@ -180,9 +228,17 @@ impl<'q, T: Value> Tally<'q, T> {
     #[must_use]
     pub fn finish(mut self) -> Counts {
         if self.queries.len > FEW {
-            self.histogram[0][0] -= self.counts.n_missing;
+            let n_buckets = self.queries.table.len();
+            let (histogram, more) = self.histogram.split_at_mut(n_buckets);
+            for more in more.chunks(n_buckets) {
+                for (sum, more) in histogram.iter_mut().zip(more) {
+                    sum[0] += more[0];
+                    sum[1] += more[1];
+                }
+            }
+            histogram[0][0] -= self.counts.n_missing;
             let mut sum = 0;
-            for (k, [other, equal]) in self.histogram.into_iter().take(self.queries.len).enumerate() {
+            for (k, &mut [other, equal]) in histogram.iter_mut().take(self.queries.len).enumerate() {
                 self.counts.below[k] = sum + other;
                 sum += other + equal;
                 self.counts.at_or_below[k] = sum;

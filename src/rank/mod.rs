@@ -6,6 +6,7 @@
 //! result. Besides input and output, memory holds only the queries and counts of the groups in flight.
 
 pub mod counts;
+mod images;
 pub mod percentile;
 
 use std::ops::Range;

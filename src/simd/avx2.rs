@@ -118,6 +118,11 @@ impl Kernel for Avx2 {
         unsafe { add(values, classes, sums) }
     }
 
+    fn find(self, search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { find(search, origin, values, found) }
+    }
+
     fn prefetch(self, matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
         prefetch(matrix, rows, part, parts);
     }
@@ -239,12 +244,10 @@ fn quantise_column(search: &Search, values: &[f32], planes: &mut Planes, word: u
     }
 }
 
-/// Binary search, all values in step, with the thresholds of a step in registers.
+/// Binary search, all values in step. What a step finds is a bit of the rank.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
-    let heap = search.heap();
-    assert!(heap.len() >= (1 << DEPTH) + SLACK);
     let mut bits = [0_u64; DEPTH];
     let mut missing = 0;
     let (groups, _) = values.as_chunks::<{ 8 * VECTORS }>();
@@ -252,38 +255,11 @@ fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: 
         let (eights, _) = group.as_chunks::<8>();
         // SAFETY: eight values.
         let x: [__m256; VECTORS] = std::array::from_fn(|v| unsafe { _mm256_loadu_ps(eights[v].as_ptr()) });
-        let mut found = [_mm256_setzero_si256(); VECTORS];
-        let mut above = [[_mm256_setzero_ps(); VECTORS]; DEPTH];
-        for (level, bits) in bits.iter_mut().enumerate() {
-            let mut word = 0;
-            for v in (0..VECTORS).rev() {
-                // Bits 0 to 2 of what was found choose an entry of a register; the others choose the register.
-                // SAFETY: `first` is at most 2^DEPTH, and 16 entries more are there, as asserted.
-                let one = |first: usize| {
-                    _mm256_permutevar8x32_ps(unsafe { _mm256_loadu_ps(heap.as_ptr().add(first)) }, found[v])
-                };
-                let two = |first| _mm256_blendv_ps(one(first), one(first + 8), above[3][v]);
-                let four = |first| _mm256_blendv_ps(two(first), two(first + 16), above[4][v]);
-                let threshold = match level {
-                    0 => _mm256_set1_ps(heap[1]),
-                    1..=3 => one(1 << level),
-                    4 => two(16),
-                    5 => four(32),
-                    6 => _mm256_blendv_ps(four(64), four(96), above[5][v]),
-                    // SAFETY: what was found is below 2^level, and 2^(level + 1) at most 2^DEPTH.
-                    _ => unsafe { _mm256_i32gather_ps::<4>(heap.as_ptr().add(1 << level), found[v]) },
-                };
-                let is_above = _mm256_cmp_ps::<_CMP_GT_OQ>(x[v], threshold);
-                let bit = _mm256_and_si256(_mm256_castps_si256(is_above), _mm256_set1_epi32(1 << level));
-                found[v] = _mm256_or_si256(found[v], bit);
-                above[level][v] = is_above;
-                word = word << 8 | mask(is_above);
-            }
-            *bits = *bits << (8 * VECTORS) | word;
+        let (_, above) = descend::<DEPTH>(search, &x);
+        for (bits, above) in bits.iter_mut().zip(above) {
+            *bits = *bits << (8 * VECTORS) | mask(above);
         }
-        for v in (0..VECTORS).rev() {
-            missing = missing << 8 | mask(_mm256_cmp_ps::<_CMP_UNORD_Q>(x[v], x[v]));
-        }
+        missing = missing << (8 * VECTORS) | mask(x.map(|x| _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x)));
     }
     for (level, bits) in bits.into_iter().enumerate() {
         planes.bits[DEPTH - 1 - level].0[word] = bits;
@@ -291,10 +267,111 @@ fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: 
     planes.missing.0[word] = missing;
 }
 
+/// The first `DEPTH` steps of a search, with the thresholds of a step in registers as far as seven steps go: what was
+/// found, and in which lanes each step found something.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn mask(lanes: __m256) -> u64 {
-    u64::from(_mm256_movemask_ps(lanes) as u32)
+fn descend<const DEPTH: usize>(
+    search: &Search,
+    x: &[__m256; VECTORS],
+) -> ([__m256i; VECTORS], [[__m256; VECTORS]; DEPTH]) {
+    let heap = search.heap();
+    assert!(heap.len() >= (1 << DEPTH) + SLACK);
+    let mut found = [_mm256_setzero_si256(); VECTORS];
+    let mut above = [[_mm256_setzero_ps(); VECTORS]; DEPTH];
+    for level in 0..DEPTH {
+        for v in 0..VECTORS {
+            // Bits 0 to 2 of what was found choose an entry of a register; the others choose the register.
+            // SAFETY: `first` is at most 2^DEPTH, and 16 entries more are there, as asserted.
+            let one =
+                |first: usize| _mm256_permutevar8x32_ps(unsafe { _mm256_loadu_ps(heap.as_ptr().add(first)) }, found[v]);
+            let two = |first| _mm256_blendv_ps(one(first), one(first + 8), above[3][v]);
+            let four = |first| _mm256_blendv_ps(two(first), two(first + 16), above[4][v]);
+            let threshold = match level {
+                0 => _mm256_set1_ps(heap[1]),
+                1..=3 => one(1 << level),
+                4 => two(16),
+                5 => four(32),
+                6 => _mm256_blendv_ps(four(64), four(96), above[5][v]),
+                _ => gather(heap, level, found[v]),
+            };
+            above[level][v] = _mm256_cmp_ps::<_CMP_GT_OQ>(x[v], threshold);
+            found[v] = with_bit(found[v], above[level][v], level);
+        }
+    }
+    (found, above)
+}
+
+/// The thresholds that a step compares with.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn gather(heap: &[f32], level: usize, found: __m256i) -> __m256 {
+    assert!(heap.len() >= 2 << level);
+    // SAFETY: what was found before step `level` is below 2^level.
+    unsafe { _mm256_i32gather_ps::<4>(heap.as_ptr().add(1 << level), found) }
+}
+
+/// Sets bit `level` in the lanes that are above.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn with_bit(found: __m256i, above: __m256, level: usize) -> __m256i {
+    let bit = _mm256_and_si256(_mm256_castps_si256(above), _mm256_set1_epi32(1 << level));
+    _mm256_or_si256(found, bit)
+}
+
+#[target_feature(enable = "avx2")]
+fn find(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+    match search.depth() {
+        0 | 1 => find_from::<1>(search, origin, values, found),
+        2 => find_from::<2>(search, origin, values, found),
+        3 => find_from::<3>(search, origin, values, found),
+        4 => find_from::<4>(search, origin, values, found),
+        5 => find_from::<5>(search, origin, values, found),
+        6 => find_from::<6>(search, origin, values, found),
+        _ => find_from::<7>(search, origin, values, found),
+    }
+}
+
+/// The upper steps with the thresholds in registers, the lower ones, if any, with thresholds gathered.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn find_from<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+    const STEP: usize = 8 * VECTORS;
+    let (whole, rest) = values.as_chunks::<STEP>();
+    let (whole_found, rest_found) = found.split_at_mut(whole.len() * STEP);
+    for (values, found) in whole.iter().zip(whole_found.as_chunks_mut::<STEP>().0) {
+        let (fours, _) = values.as_chunks::<4>();
+        let half = |i: usize| {
+            // SAFETY: four values.
+            let x = unsafe { _mm256_loadu_pd(fours[i].as_ptr()) };
+            _mm256_cvtpd_ps(_mm256_sub_pd(x, _mm256_set1_pd(origin)))
+        };
+        let x: [__m256; VECTORS] = std::array::from_fn(|v| _mm256_set_m128(half(2 * v + 1), half(2 * v)));
+        let (mut at, _) = descend::<DEPTH>(search, &x);
+        for level in DEPTH..search.depth() {
+            for v in 0..VECTORS {
+                let above = _mm256_cmp_ps::<_CMP_GT_OQ>(x[v], gather(search.heap(), level, at[v]));
+                at[v] = with_bit(at[v], above, level);
+            }
+        }
+        for (eight, at) in found.as_chunks_mut::<8>().0.iter_mut().zip(at) {
+            // Packing works within halves of 128 bits; the permutation brings theirs together.
+            let packed = _mm256_permute4x64_epi64::<0b10_00>(_mm256_packus_epi32(at, at));
+            // SAFETY: eight places.
+            unsafe { _mm_storeu_si128(eight.as_mut_ptr().cast(), _mm256_castsi256_si128(packed)) };
+        }
+    }
+    portable::find(search, origin, rest, rest_found);
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn mask(lanes: [__m256; VECTORS]) -> u64 {
+    let mut mask = 0;
+    for lanes in lanes.into_iter().rev() {
+        mask = mask << 8 | u64::from(_mm256_movemask_ps(lanes) as u32);
+    }
+    mask
 }
 
 #[target_feature(enable = "avx2")]

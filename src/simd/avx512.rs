@@ -182,6 +182,11 @@ impl Kernel for Avx512 {
         unsafe { add(values, classes, sums) }
     }
 
+    fn find(self, search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { find(search, origin, values, found) }
+    }
+
     fn prefetch(self, matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
         prefetch(matrix, rows, part, parts);
     }
@@ -304,6 +309,20 @@ fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
 fn quantise_values<const DEPTH: usize>(search: &Search, x: &[__m512; VECTORS], planes: &mut Planes, word: usize) {
+    let (_, bits) = descend::<DEPTH>(search, x);
+    for (level, bits) in bits.into_iter().enumerate() {
+        planes.bits[DEPTH - 1 - level].0[word] = word_of(bits);
+    }
+    planes.missing.0[word] = word_of(x.map(|x| _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x)));
+}
+
+/// The first `DEPTH` steps of a search: what was found, and in which lanes each step found something.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn descend<const DEPTH: usize>(
+    search: &Search,
+    x: &[__m512; VECTORS],
+) -> ([__m512i; VECTORS], [[u16; VECTORS]; DEPTH]) {
     let heap = search.heap();
     assert!(heap.len() >= (1 << DEPTH) + SLACK);
     // SAFETY: `first` is at most 2^DEPTH, and 16 entries more are there, as asserted.
@@ -329,10 +348,56 @@ fn quantise_values<const DEPTH: usize>(search: &Search, x: &[__m512; VECTORS], p
             bits[level][v] = above;
         }
     }
-    for (level, bits) in bits.into_iter().enumerate() {
-        planes.bits[DEPTH - 1 - level].0[word] = word_of(bits);
+    (found, bits)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn find(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+    match search.depth() {
+        0 | 1 => find_from::<1>(search, origin, values, found),
+        2 => find_from::<2>(search, origin, values, found),
+        3 => find_from::<3>(search, origin, values, found),
+        4 => find_from::<4>(search, origin, values, found),
+        5 => find_from::<5>(search, origin, values, found),
+        6 => find_from::<6>(search, origin, values, found),
+        7 => find_from::<7>(search, origin, values, found),
+        8 => find_from::<8>(search, origin, values, found),
+        _ => find_from::<9>(search, origin, values, found),
     }
-    planes.missing.0[word] = word_of(x.map(|x| _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x)));
+}
+
+/// The upper steps with the thresholds in registers, the lower ones, if any, with thresholds gathered.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn find_from<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+    let heap = search.heap();
+    let (whole, rest) = values.as_chunks::<TILE>();
+    let (whole_found, rest_found) = found.split_at_mut(whole.len() * TILE);
+    for (values, found) in whole.iter().zip(whole_found.as_chunks_mut::<TILE>().0) {
+        let (eights, _) = values.as_chunks::<8>();
+        let half = |i: usize| {
+            // SAFETY: eight values.
+            let x = unsafe { _mm512_loadu_pd(eights[i].as_ptr()) };
+            _mm512_cvtpd_ps(_mm512_sub_pd(x, _mm512_set1_pd(origin)))
+        };
+        let x: [__m512; VECTORS] =
+            std::array::from_fn(|v| _mm512_insertf32x8::<1>(_mm512_castps256_ps512(half(2 * v)), half(2 * v + 1)));
+        let (mut at, _) = descend::<DEPTH>(search, &x);
+        for level in DEPTH..search.depth() {
+            for v in 0..VECTORS {
+                // SAFETY: what was found is below 2^level, and the heap has 2^(level + 1) entries at least.
+                let threshold = unsafe { _mm512_i32gather_ps::<4>(at[v], heap.as_ptr().add(1 << level)) };
+                let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x[v], threshold);
+                at[v] = _mm512_mask_or_epi32(at[v], above, at[v], _mm512_set1_epi32(1 << level));
+            }
+        }
+        let (sixteens, _) = found.as_chunks_mut::<16>();
+        for (sixteen, at) in sixteens.iter_mut().zip(at) {
+            // SAFETY: sixteen places.
+            unsafe { _mm256_storeu_si256(sixteen.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(at)) };
+        }
+    }
+    portable::find(search, origin, rest, rest_found);
 }
 
 fn word_of(bits: [u16; VECTORS]) -> u64 {

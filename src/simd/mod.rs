@@ -130,6 +130,11 @@ pub trait Kernel: Copy + Send + Sync {
     /// Adds to each sum the value of its class in the first tree, then in the second, and so on.
     fn add(self, values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]);
 
+    /// For each value what a search finds for `(value - origin) as f32`; see [`Search::ranks`].
+    fn find(self, search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+        portable::find(search, origin, values, found);
+    }
+
     /// Asks for share `part` of `parts` of the cells of some rows, which will be read soon. May do nothing.
     fn prefetch(self, _matrix: &Matrix<'_>, _rows: Range<usize>, _part: usize, _parts: usize) {}
 }
@@ -179,6 +184,18 @@ impl Choice {
             let named = all.iter().find(|choice| choice.name() == name);
             *named.unwrap_or(&all[0])
         })
+    }
+
+    /// Whether [`Kernel::find`] is faster than a plain binary search.
+    #[must_use]
+    pub fn finds(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) | Self::Avx2(_) => true,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(_) => false,
+            Self::Portable(_) => false,
+        }
     }
 
     /// As `ISOXIDE_KERNEL` names it.

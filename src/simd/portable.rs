@@ -139,6 +139,17 @@ fn ordered(values: &[f32], keys: &mut [i32; TILE]) {
     }
 }
 
+/// Value by value.
+pub(super) fn find(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+    for (found, value) in found.iter_mut().zip(values) {
+        let image = (value - origin) as f32;
+        let at = (0..search.depth()).fold(0, |at, level| {
+            at | usize::from(image > search.heap()[(1 << level) + at]) << level
+        });
+        *found = at as u16;
+    }
+}
+
 /// The low bits of 64 bytes as a word.
 #[inline(always)]
 fn gather_bits(bytes: &[u8; TILE]) -> u64 {

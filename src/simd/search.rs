@@ -1,8 +1,8 @@
 //! What a value is compared with: the sorted thresholds of one feature.
 
-/// Most thresholds of one [`Search`]: their ranks fit in [`MAX_DEPTH`] bits.
-pub const MAX_THRESHOLDS: usize = (1 << MAX_DEPTH) - 1;
-/// Most steps of a search.
+/// Most thresholds of one [`Search`]: places among them fit in 16 bits.
+pub const MAX_THRESHOLDS: usize = u16::MAX as usize;
+/// Most steps of a search whose ranks are wanted as bit planes.
 pub(super) const MAX_DEPTH: usize = 9;
 /// Entries behind a heap: a register that is read at any step's first entry ends within them.
 pub(super) const SLACK: usize = 16;
@@ -78,6 +78,16 @@ impl Search {
             sorted: thresholds.to_vec(),
             depth,
         }
+    }
+
+    /// For everything that a search may have found, the rank that it stands for.
+    #[must_use]
+    pub fn ranks(&self) -> Vec<u16> {
+        let depth = self.depth as u32;
+        let found = 0..1_u32 << depth;
+        found
+            .map(|found| found.reverse_bits().checked_shr(u32::BITS - depth).unwrap_or(0) as u16)
+            .collect()
     }
 
     /// The heap: at least `2^depth` entries and [`SLACK`]; entry 0 is of no use.
