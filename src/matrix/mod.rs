@@ -37,6 +37,16 @@ impl Column<'_> {
         }
     }
 
+    /// Whether the values lie side by side.
+    #[must_use]
+    pub fn is_contiguous(&self) -> bool {
+        match self {
+            Self::F32(v) => v.to_slice().is_some(),
+            Self::F64(v) => v.to_slice().is_some(),
+            Self::I64(v) | Self::I64AsF64(v) => v.to_slice().is_some(),
+        }
+    }
+
     /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {

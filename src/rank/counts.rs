@@ -18,6 +18,7 @@ use std::cmp::Ordering;
 
 use super::images::Images;
 use crate::error::{Error, Result};
+use crate::simd;
 
 /// Values searched for at once: their comparisons do not wait for each other.
 const LANES: usize = 8;
@@ -31,6 +32,7 @@ const SMALL: usize = 512;
 
 mod sealed {
     use super::Images;
+    use crate::simd;
 
     pub trait Sealed: Sized {
         /// Images of the queries, where they help.
@@ -41,6 +43,17 @@ mod sealed {
         /// Calls `visit` for each value with a number of queries that are below it; if not with all of them, the next one is
         /// below it too.
         fn for_each_rank(_images: &Images, _values: &[Self], _visit: impl FnMut(Self, usize)) {}
+
+        /// Counts whole blocks; calls `left_out` with the values of which it can't tell enough, returns the values that
+        /// are not counted.
+        fn count_blocks<'v>(
+            _images: &Images,
+            _tally: &mut simd::Tally,
+            values: &'v [Self],
+            _left_out: impl FnMut(Self),
+        ) -> &'v [Self] {
+            values
+        }
     }
 
     impl Sealed for i64 {}
@@ -52,6 +65,15 @@ mod sealed {
 
         fn for_each_rank(images: &Images, values: &[Self], visit: impl FnMut(Self, usize)) {
             images.for_each_rank(values, visit);
+        }
+
+        fn count_blocks<'v>(
+            images: &Images,
+            tally: &mut simd::Tally,
+            values: &'v [Self],
+            left_out: impl FnMut(Self),
+        ) -> &'v [Self] {
+            images.count_blocks(tally, values, left_out)
         }
     }
 }
@@ -165,6 +187,8 @@ pub struct Tally<'q, T> {
     /// Per bucket the values that do not equal the query at its upper end, then those that do. Unused for few queries.
     /// There may be several histograms, one behind the other, which add up.
     histogram: Vec<[u64; 2]>,
+    /// What was counted by the block.
+    blocks: Option<simd::Tally>,
 }
 
 impl<'q, T: Value> Tally<'q, T> {
@@ -177,32 +201,45 @@ impl<'q, T: Value> Tally<'q, T> {
             queries,
             counts: Counts::none(queries.len),
             histogram: vec![[0; 2]; n_histograms * n_buckets],
+            blocks: queries.images.as_ref().and_then(Images::tally),
         }
     }
 
     /// Counts some values.
-    pub fn add(&mut self, values: &[T]) {
-        self.counts.n += values.len() as u64;
-        self.counts.n_missing += count_if(values, T::is_missing);
-        if self.queries.len <= FEW {
-            for (k, &query) in self.queries.values().iter().enumerate() {
-                self.counts.below[k] += count_if(values, |value| value < query);
-                self.counts.at_or_below[k] += count_if(values, |value| value <= query);
+    pub fn add(&mut self, mut values: &[T]) {
+        let Self {
+            queries,
+            counts,
+            histogram,
+            blocks,
+        } = self;
+        counts.n += values.len() as u64;
+        if queries.len <= FEW {
+            counts.n_missing += count_if(values, T::is_missing);
+            for (k, &query) in queries.values().iter().enumerate() {
+                counts.below[k] += count_if(values, |value| value < query);
+                counts.at_or_below[k] += count_if(values, |value| value <= query);
             }
             return;
         }
-        if let Some(images) = &self.queries.images {
-            let table = &self.queries.table;
-            let n_buckets = table.len();
-            let last = self.histogram.len() - n_buckets;
+        let n_buckets = queries.table.len();
+        if let (Some(images), Some(blocks)) = (&queries.images, blocks) {
+            values = T::count_blocks(images, blocks, values, |value| {
+                let [bucket] = queries.buckets(&[value]);
+                histogram[bucket][usize::from(queries.table[bucket] == value)] += 1;
+            });
+        }
+        counts.n_missing += count_if(values, T::is_missing);
+        if let Some(images) = &queries.images {
+            let last = histogram.len() - n_buckets;
             let mut first = 0;
             T::for_each_rank(images, values, |value, rank| {
                 let mut bucket = rank;
-                if table[bucket] < value {
-                    [bucket] = self.queries.buckets(&[value]);
+                if queries.table[bucket] < value {
+                    [bucket] = queries.buckets(&[value]);
                 }
-                let equal = table[bucket] == value;
-                self.histogram[first + bucket][usize::from(equal)] += 1;
+                let equal = queries.table[bucket] == value;
+                histogram[first + bucket][usize::from(equal)] += 1;
                 first = if first == last { 0 } else { first + n_buckets };
             });
             return;
@@ -243,6 +280,15 @@ impl<'q, T: Value> Tally<'q, T> {
                 sum += other + equal;
                 self.counts.at_or_below[k] = sum;
             }
+        }
+        if let Some(blocks) = self.blocks {
+            let total = |mask: &simd::Mask| mask.0.iter().sum::<u64>();
+            for k in 0..self.queries.len {
+                let at_or_below = blocks.n - total(&blocks.above[k]);
+                self.counts.at_or_below[k] += at_or_below;
+                self.counts.below[k] += at_or_below - total(&blocks.equal[k]);
+            }
+            self.counts.n_missing += blocks.n_missing;
         }
         self.counts
     }

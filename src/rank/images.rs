@@ -1,9 +1,13 @@
 //! The queries as the kernels of [`crate::simd`] search them: by 32-bit images.
 //!
-//! An image is the distance from a middle query, rounded to f32. Rounding keeps the order but may make neighbours equal,
-//! so that an image tells at or above which query a value lies; whether it lies above the next one too, its own 64 bits tell.
+//! An image is the distance from a middle query, rounded to f32, or the value itself where every query is one. Rounding
+//! keeps the order but may make neighbours equal, so that an image tells at or above which query a value lies; whether it
+//! lies above the next one too, its own 64 bits tell.
 
-use crate::simd::{Choice, Kernel, MAX_THRESHOLDS, Search, Threshold};
+use crate::simd::{BLOCK, Choice, Kernel, MAX_COUNTED, MAX_THRESHOLDS, Search, Tally, Threshold};
+
+/// Values searched for in one go.
+const TILE: usize = 1024;
 
 /// Images of queries.
 #[derive(Debug, Clone)]
@@ -13,52 +17,86 @@ pub struct Images {
     /// Queries below everything that a search may have found.
     ranks: Vec<u16>,
     origin: f64,
+    /// Whether every query is its image.
+    exact: bool,
+    countable: bool,
+}
+
+/// Calls a method of the kernel in use.
+macro_rules! with_kernel {
+    ($kernel:ident => $call:expr) => {
+        match Choice::get() {
+            #[cfg(target_arch = "x86_64")]
+            Choice::Avx512($kernel) => $call,
+            #[cfg(target_arch = "x86_64")]
+            Choice::Avx2($kernel) => $call,
+            #[cfg(target_arch = "aarch64")]
+            Choice::Neon($kernel) => $call,
+            Choice::Portable($kernel) => $call,
+        }
+    };
 }
 
 impl Images {
-    /// Images of distinct queries in ascending order, NaN not among them; none if too many look alike, or if there are
-    /// more than a search can take.
+    /// Images of distinct queries in ascending order, NaN not among them; none if too many look alike, if there are more
+    /// than a search can take, or if the kernel in use has no way with them.
     pub(super) fn new(queries: &[f64]) -> Option<Self> {
-        let origin = *queries.get(queries.len() / 2)?;
-        if queries.len() > MAX_THRESHOLDS || !origin.is_finite() || !Choice::get().finds() {
+        let middle = *queries.get(queries.len() / 2)?;
+        if queries.len() > MAX_THRESHOLDS || !middle.is_finite() || !Choice::get().finds() {
             return None;
         }
+        let exact = queries.iter().all(|&query| f64::from(query as f32) == query);
+        let origin = if exact { 0.0 } else { middle };
         let images: Vec<f32> = queries.iter().map(|query| (query - origin) as f32).collect();
         let n_alike = images.windows(2).filter(|pair| pair[0] == pair[1]).count();
         if n_alike > queries.len() / 64 {
             return None;
         }
-        let thresholds: Vec<Threshold> = images
-            .into_iter()
-            .map(|value| Threshold {
-                value,
-                missing_above: false,
-                inverted: false,
-            })
-            .collect();
+        let thresholds: Vec<Threshold> = images.into_iter().map(Threshold::plain).collect();
         let search = Search::new(&thresholds);
+        let counts = with_kernel!(kernel => kernel.counts());
         Some(Self {
             ranks: search.ranks(),
+            countable: counts && n_alike == 0 && queries.len() <= MAX_COUNTED,
             search,
             origin,
+            exact,
         })
+    }
+
+    /// For counting block by block, if that is faster.
+    pub(super) fn tally(&self) -> Option<Tally> {
+        self.countable.then(|| Tally::new(&self.search, self.exact))
+    }
+
+    /// Counts whole blocks of values, calls `left_out` with those that must be counted otherwise, and returns the rest. It stops
+    /// where too many are left out.
+    pub(super) fn count_blocks<'v>(
+        &self,
+        tally: &mut Tally,
+        values: &'v [f64],
+        mut left_out: impl FnMut(f64),
+    ) -> &'v [f64] {
+        if tally.n_left_out > tally.n / 16 + 256 {
+            return values;
+        }
+        let (blocks, rest) = values.as_chunks::<BLOCK>();
+        for block in blocks {
+            let mask = with_kernel!(kernel => kernel.count(&self.search, self.origin, block, tally));
+            for row in mask.rows() {
+                left_out(block[row]);
+                tally.n_left_out += 1;
+            }
+        }
+        rest
     }
 
     /// For each value a number of queries below it: all of them, unless images are alike. A NaN has none.
     pub(super) fn for_each_rank(&self, values: &[f64], mut visit: impl FnMut(f64, usize)) {
-        const TILE: usize = 1024;
         let mut found = [0; TILE];
         for values in values.chunks(TILE) {
             let found = &mut found[..values.len()];
-            match Choice::get() {
-                #[cfg(target_arch = "x86_64")]
-                Choice::Avx512(kernel) => kernel.find(&self.search, self.origin, values, found),
-                #[cfg(target_arch = "x86_64")]
-                Choice::Avx2(kernel) => kernel.find(&self.search, self.origin, values, found),
-                #[cfg(target_arch = "aarch64")]
-                Choice::Neon(kernel) => kernel.find(&self.search, self.origin, values, found),
-                Choice::Portable(kernel) => kernel.find(&self.search, self.origin, values, found),
-            }
+            with_kernel!(kernel => kernel.find(&self.search, self.origin, values, found));
             for (&value, &found) in values.iter().zip(&*found) {
                 visit(value, self.ranks[found as usize] as usize);
             }

@@ -1,9 +1,9 @@
 //! Percentile ranks: a reference and queries become counts, counts become percentiles.
 //!
-//! Columns are counted in groups that share cache lines when the reference is row-major, over tiles of rows that stay
-//! in cache from the first column of the group to the last. Groups are shared out over the workers; where there are
-//! too few of them, the rows of each group are, and the counts are merged. Counts are integers, so neither changes a
-//! result. Besides input and output, memory holds only the queries and counts of the groups in flight.
+//! Columns are counted in groups. Those of a row-major reference are first copied out of it, a slab of rows at a time, so that
+//! memory is read as it lies. Groups are shared out over the workers; where there are too few of them, the rows of each group are, and
+//! the counts are merged. Counts are integers, so neither changes a result. Besides input and output, memory holds
+//! only the queries, counts and slabs of the groups in flight.
 
 pub mod counts;
 mod images;
@@ -20,12 +20,21 @@ use counts::{Counts, Queries, Tally, Value};
 
 pub use percentile::{Kind, NanPolicy};
 
-/// Columns counted together: 8 f64 of a row are one cache line.
-const GROUP: usize = 8;
-/// Rows counted before the next column's turn: the lines of a tile (64 KiB) wait in the second-level cache.
+/// Columns counted together.
+const GROUP: usize = 64;
+/// Rows counted in one go.
 const TILE: usize = 1024;
+/// Rows of a slab. The counts of a column come into the first-level cache for each slab anew, which takes as long as to count
+/// some hundred values, or some thousand if there are many queries: then a slab has more rows, and fewer columns.
+const SLAB: usize = 4 * TILE;
+/// Rows that are taken into a slab in one go: their cells stay in the first-level cache from column to column.
+const STRIP: usize = 256;
+/// Cells between the columns of a slab: at distances of a power of two all would compete for the same places in cache.
+const PADDING: usize = 24;
+/// More queries than this have counts that fill the first-level cache.
+const MANY: usize = 1024;
 /// Fewer rows are not worth a hand-over to another worker.
-const MIN_PART: usize = 16 * TILE;
+const MIN_PART: usize = 4 * SLAB;
 /// Pieces per worker: one that starts late or runs slowly holds up the others by a fraction of its share.
 const PIECES: usize = 4;
 
@@ -119,6 +128,13 @@ impl<'r, 'q> Pair<'r, 'q> {
         }
     }
 
+    fn has_many_queries(&self) -> bool {
+        match self {
+            Self::Integers { queries, .. } => queries.len() > MANY,
+            Self::Floats { queries, .. } => queries.len() > MANY,
+        }
+    }
+
     /// Gives each row the percentile of its value.
     fn fill(&self, percentiles: &[f64], out: &mut [f64]) {
         match self {
@@ -141,7 +157,7 @@ enum PairTally<'r, 't> {
     Floats(Column<'r>, Tally<'t, f64>),
 }
 
-impl PairTally<'_, '_> {
+impl<'r> PairTally<'r, '_> {
     fn add(&mut self, rows: Range<usize>, buffers: &mut Buffers) {
         match self {
             Self::Integers(reference, tally) => tally.add(read(reference, rows, &mut buffers.integers)),
@@ -152,6 +168,21 @@ impl PairTally<'_, '_> {
             Self::Floats(Column::I64(reference) | Column::I64AsF64(reference), tally) => {
                 tally.add(convert(reference, rows, &mut buffers.floats, |x| x as f64));
             }
+        }
+    }
+
+    /// The column, if its values do not lie side by side and are compared as f64.
+    fn scattered(&self) -> Option<Column<'r>> {
+        match self {
+            Self::Floats(column, _) if !column.is_contiguous() => Some(*column),
+            _ => None,
+        }
+    }
+
+    /// Counts some values of the column as f64.
+    fn add_floats(&mut self, values: &[f64]) {
+        if let Self::Floats(_, tally) = self {
+            tally.add(values);
         }
     }
 
@@ -183,11 +214,19 @@ fn convert<'t, S: Copy, T>(
     cast: impl Fn(S) -> T,
 ) -> &'t [T] {
     let buffer = &mut buffer[..rows.len()];
+    copy(*column, rows, buffer, cast);
+    buffer
+}
+
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "views are passed by value, as everywhere in ndarray"
+)]
+fn copy<S: Copy, T>(column: ArrayView1<'_, S>, rows: Range<usize>, out: &mut [T], cast: impl Fn(S) -> T) {
     // ndarray's own loop knows strides; an iterator over a strided view would ask for its end at every step.
-    Zip::from(&mut *buffer)
+    Zip::from(out)
         .and(column.slice(s![rows]))
         .for_each(|cell, &x| *cell = cast(x));
-    buffer
 }
 
 fn floats(column: Column<'_>) -> Vec<f64> {
@@ -201,7 +240,8 @@ fn floats(column: Column<'_>) -> Vec<f64> {
 /// The counts of each pair over all rows of the reference.
 fn count(pairs: &[Pair<'_, '_>], n_rows: usize, n_workers: usize) -> Vec<Counts> {
     let n_parts = (PIECES * n_workers).min(n_rows / MIN_PART).max(1);
-    let part_len = n_rows.div_ceil(n_parts);
+    // Whole slabs, except at the end.
+    let part_len = n_rows.div_ceil(n_parts).next_multiple_of(SLAB);
     let parts = threads::map(n_parts, n_workers, |part| {
         let end = n_rows.min((part + 1) * part_len);
         count_rows(pairs, (part * part_len).min(end)..end)
@@ -221,11 +261,44 @@ fn count_rows(pairs: &[Pair<'_, '_>], rows: Range<usize>) -> Vec<Counts> {
         integers: [0; TILE],
         floats: [0.0; TILE],
     };
-    for start in rows.clone().step_by(TILE) {
-        let tile = start..rows.end.min(start + TILE);
-        for tally in &mut tallies {
-            tally.add(tile.clone(), &mut buffers);
+    let is_scattered = |tally: &&mut PairTally<'_, '_>| tally.scattered().is_some();
+    for tally in tallies.iter_mut().filter(|tally| !is_scattered(tally)) {
+        for start in rows.clone().step_by(TILE) {
+            tally.add(start..rows.end.min(start + TILE), &mut buffers);
         }
     }
+    let mut scattered: Vec<_> = tallies.iter_mut().filter(is_scattered).collect();
+    let many = pairs.iter().any(Pair::has_many_queries);
+    let (width, height) = if many { (GROUP / 8, 8 * SLAB) } else { (GROUP, SLAB) };
+    for tallies in scattered.chunks_mut(width) {
+        count_scattered(tallies, rows.clone(), height);
+    }
     tallies.into_iter().map(PairTally::finish).collect()
+}
+
+/// Counts columns whose values do not lie side by side, but perhaps with those of other columns in between: slab by slab, so
+/// that what lies together is read together.
+fn count_scattered(tallies: &mut [&mut PairTally<'_, '_>], rows: Range<usize>, height: usize) {
+    let stride = height + PADDING;
+    let mut slab = vec![0.0; tallies.len() * stride];
+    for start in rows.clone().step_by(height) {
+        let end = rows.end.min(start + height);
+        for strip in (start..end).step_by(STRIP) {
+            let rows = strip..end.min(strip + STRIP);
+            for (tally, column) in tallies.iter().zip(slab.chunks_mut(stride)) {
+                let out = &mut column[strip - start..][..rows.len()];
+                match tally.scattered() {
+                    Some(Column::F64(v)) => copy(v, rows.clone(), out, |x| x),
+                    Some(Column::F32(v)) => copy(v, rows.clone(), out, f64::from),
+                    Some(Column::I64(v) | Column::I64AsF64(v)) => copy(v, rows.clone(), out, |x| x as f64),
+                    None => {}
+                }
+            }
+        }
+        for (tally, column) in tallies.iter_mut().zip(slab.chunks(stride)) {
+            for values in column[..end - start].chunks(TILE) {
+                tally.add_floats(values);
+            }
+        }
+    }
 }

@@ -53,6 +53,8 @@ pub use tree::{Path, Split, Tree};
 pub const TILE: usize = 64;
 /// Most bits of a class.
 pub const MAX_PLANES: usize = 8;
+/// Most thresholds that values can be counted against.
+pub const MAX_COUNTED: usize = (1 << search::MAX_DEPTH) - 1;
 
 /// The ranks of a block of values as bit planes, and which values are missing.
 #[derive(Debug, Clone)]
@@ -95,6 +97,38 @@ impl Values {
     }
 }
 
+/// Counts of values against the thresholds of a search.
+#[derive(Debug, Clone)]
+pub struct Tally {
+    /// Per threshold the values above it, in parts to be added up; some more than there are thresholds.
+    pub above: Vec<Mask>,
+    /// Per threshold the values that equal it.
+    pub equal: Vec<Mask>,
+    /// Values counted.
+    pub n: u64,
+    /// NaN met; they are not counted.
+    pub n_missing: u64,
+    /// Values left out, for whoever counts them otherwise.
+    pub n_left_out: u64,
+    /// Whether the thresholds are values as they are: with origin 0, and no more than their f32.
+    pub exact: bool,
+}
+
+impl Tally {
+    /// Nothing counted yet.
+    #[must_use]
+    pub fn new(search: &Search, exact: bool) -> Self {
+        Self {
+            above: vec![Mask::NONE; search.n_masks()],
+            equal: vec![Mask::NONE; search.n_masks()],
+            n: 0,
+            n_missing: 0,
+            n_left_out: 0,
+            exact,
+        }
+    }
+}
+
 /// Where tiles of a block are put together: for each column `stride` values, of which those from `first` on are meant.
 #[derive(Debug)]
 pub struct Tile<'a> {
@@ -133,6 +167,17 @@ pub trait Kernel: Copy + Send + Sync {
     /// For each value what a search finds for `(value - origin) as f32`; see [`Search::ranks`].
     fn find(self, search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
         portable::find(search, origin, values, found);
+    }
+
+    /// Whether the kernel can [`count`](Self::count).
+    fn counts(self) -> bool {
+        false
+    }
+
+    /// Counts values by their images `(value - origin) as f32`, all of whose thresholds differ. Returns those that it left
+    /// out because their image is that of a threshold and does not tell enough.
+    fn count(self, _search: &Search, _origin: f64, _values: &[f64; BLOCK], _tally: &mut Tally) -> Mask {
+        Mask::ALL
     }
 
     /// Asks for share `part` of `parts` of the cells of some rows, which will be read soon. May do nothing.

@@ -20,6 +20,18 @@ pub struct Threshold {
     pub inverted: bool,
 }
 
+impl Threshold {
+    /// A threshold of which only the value is of interest.
+    #[must_use]
+    pub fn plain(value: f32) -> Self {
+        Self {
+            value,
+            missing_above: false,
+            inverted: false,
+        }
+    }
+}
+
 /// Sorted thresholds, ready to be searched by many values at once.
 ///
 /// The rank of a value is the number of thresholds below it. It is found bit by bit, the highest first, by a binary search that

@@ -4,12 +4,14 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+mod count;
+
 use super::avx2::prefetch;
 use super::bits::{BLOCK, Bits, Mask};
 use super::convert::{self, Rows};
 use super::search::{SLACK, Search};
 use super::tree::Tree;
-use super::{Kernel, MAX_PLANES, Planes, TILE, Tile, Values, logic, portable};
+use super::{Kernel, MAX_PLANES, Planes, TILE, Tally, Tile, Values, logic, portable};
 use crate::matrix::Matrix;
 
 /// Columns that are transposed together: a register of f64.
@@ -19,7 +21,10 @@ const VECTORS: usize = TILE / 16;
 
 /// Proof that the processor has AVX-512 F, BW, DQ and VL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Avx512(());
+pub struct Avx512 {
+    /// Whether it has VPOPCNTDQ too.
+    counts: bool,
+}
 
 impl Avx512 {
     /// Asks the processor.
@@ -29,7 +34,9 @@ impl Avx512 {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl");
-        has.then_some(Self(()))
+        has.then(|| Self {
+            counts: is_x86_feature_detected!("avx512vpopcntdq"),
+        })
     }
 }
 
@@ -187,6 +194,16 @@ impl Kernel for Avx512 {
         unsafe { find(search, origin, values, found) }
     }
 
+    fn counts(self) -> bool {
+        self.counts
+    }
+
+    fn count(self, search: &Search, origin: f64, values: &[f64; BLOCK], tally: &mut Tally) -> Mask {
+        assert!(self.counts);
+        // SAFETY: `self` is proof of the instructions, VPOPCNTDQ among them as asserted.
+        unsafe { count::count(search, origin, values, tally) }
+    }
+
     fn prefetch(self, matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
         prefetch(matrix, rows, part, parts);
     }
@@ -309,26 +326,28 @@ fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
 fn quantise_values<const DEPTH: usize>(search: &Search, x: &[__m512; VECTORS], planes: &mut Planes, word: usize) {
-    let (_, bits) = descend::<DEPTH>(search, x);
+    let (_, bits, _) = descend::<DEPTH, false>(search, x);
     for (level, bits) in bits.into_iter().enumerate() {
         planes.bits[DEPTH - 1 - level].0[word] = word_of(bits);
     }
     planes.missing.0[word] = word_of(x.map(|x| _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x)));
 }
 
-/// The first `DEPTH` steps of a search: what was found, and in which lanes each step found something.
+/// The first `DEPTH` steps of a search: what was found, in which lanes each step found something, and with `EQUAL` the lanes
+/// that met their equal.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
-fn descend<const DEPTH: usize>(
+fn descend<const DEPTH: usize, const EQUAL: bool>(
     search: &Search,
     x: &[__m512; VECTORS],
-) -> ([__m512i; VECTORS], [[u16; VECTORS]; DEPTH]) {
+) -> ([__m512i; VECTORS], [[u16; VECTORS]; DEPTH], [u16; VECTORS]) {
     let heap = search.heap();
     assert!(heap.len() >= (1 << DEPTH) + SLACK);
     // SAFETY: `first` is at most 2^DEPTH, and 16 entries more are there, as asserted.
     let table = |first: usize| unsafe { _mm512_loadu_ps(heap.as_ptr().add(first)) };
     let mut found = [_mm512_setzero_si512(); VECTORS];
     let mut bits = [[0_u16; VECTORS]; DEPTH];
+    let mut equal = [0_u16; VECTORS];
     for level in 0..DEPTH {
         for v in 0..VECTORS {
             // Bits 0 to 4 of what was found choose an entry in a pair of registers; the others choose the pair.
@@ -344,11 +363,14 @@ fn descend<const DEPTH: usize>(
                 _ => _mm512_mask_blend_ps(bits[7][v], four(256), four(384)),
             };
             let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x[v], threshold);
+            if EQUAL {
+                equal[v] |= _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(x[v], threshold);
+            }
             found[v] = _mm512_mask_or_epi32(found[v], above, found[v], _mm512_set1_epi32(1 << level));
             bits[level][v] = above;
         }
     }
-    (found, bits)
+    (found, bits, equal)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
@@ -366,6 +388,23 @@ fn find(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
     }
 }
 
+/// Values as f32 distances from an origin, and which of them lost nothing on the way.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn images(origin: f64, values: &[f64; TILE]) -> ([__m512; VECTORS], u64) {
+    let mut exact = 0;
+    let (eights, _) = values.as_chunks::<8>();
+    let halves: [__m256; 2 * VECTORS] = std::array::from_fn(|i| {
+        // SAFETY: eight values.
+        let x = unsafe { _mm512_loadu_pd(eights[i].as_ptr()) };
+        let image = _mm512_cvtpd_ps(_mm512_sub_pd(x, _mm512_set1_pd(origin)));
+        exact |= u64::from(_mm512_cmp_pd_mask::<_CMP_EQ_OQ>(_mm512_cvtps_pd(image), x)) << (8 * i);
+        image
+    });
+    let x = std::array::from_fn(|v| _mm512_insertf32x8::<1>(_mm512_castps256_ps512(halves[2 * v]), halves[2 * v + 1]));
+    (x, exact)
+}
+
 /// The upper steps with the thresholds in registers, the lower ones, if any, with thresholds gathered.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
@@ -374,15 +413,8 @@ fn find_from<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64], f
     let (whole, rest) = values.as_chunks::<TILE>();
     let (whole_found, rest_found) = found.split_at_mut(whole.len() * TILE);
     for (values, found) in whole.iter().zip(whole_found.as_chunks_mut::<TILE>().0) {
-        let (eights, _) = values.as_chunks::<8>();
-        let half = |i: usize| {
-            // SAFETY: eight values.
-            let x = unsafe { _mm512_loadu_pd(eights[i].as_ptr()) };
-            _mm512_cvtpd_ps(_mm512_sub_pd(x, _mm512_set1_pd(origin)))
-        };
-        let x: [__m512; VECTORS] =
-            std::array::from_fn(|v| _mm512_insertf32x8::<1>(_mm512_castps256_ps512(half(2 * v)), half(2 * v + 1)));
-        let (mut at, _) = descend::<DEPTH>(search, &x);
+        let (x, _) = images(origin, values);
+        let (mut at, _, _) = descend::<DEPTH, false>(search, &x);
         for level in DEPTH..search.depth() {
             for v in 0..VECTORS {
                 // SAFETY: what was found is below 2^level, and the heap has 2^(level + 1) entries at least.

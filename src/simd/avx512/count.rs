@@ -1,0 +1,154 @@
+//! Counting values above and at thresholds: ranks as bit planes, planes as masks, masks as population counts.
+
+#[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
+use std::arch::x86_64::*;
+
+use super::{descend, images, word_of};
+use crate::simd::bits::{BLOCK, Mask, WORDS};
+use crate::simd::search::{GROUP, Search};
+use crate::simd::{TILE, Tally};
+
+/// What the values of a block are to one another: bits of ranks, and the special ones.
+struct Block<const DEPTH: usize> {
+    bits: [Mask; DEPTH],
+    /// Values whose image is that of a threshold.
+    alike: Mask,
+    /// Values that are no more than their image.
+    exact: Mask,
+    missing: Mask,
+}
+
+/// See [`crate::simd::Kernel::count`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
+pub(super) fn count(search: &Search, origin: f64, values: &[f64; BLOCK], tally: &mut Tally) -> Mask {
+    match search.depth() {
+        0 | 1 => count_at::<1>(search, origin, values, tally),
+        2 => count_at::<2>(search, origin, values, tally),
+        3 => count_at::<3>(search, origin, values, tally),
+        4 => count_at::<4>(search, origin, values, tally),
+        5 => count_at::<5>(search, origin, values, tally),
+        6 => count_at::<6>(search, origin, values, tally),
+        7 => count_at::<7>(search, origin, values, tally),
+        8 => count_at::<8>(search, origin, values, tally),
+        _ => count_at::<9>(search, origin, values, tally),
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
+#[inline]
+fn count_at<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64; BLOCK], tally: &mut Tally) -> Mask {
+    let block = rank::<DEPTH>(search, origin, values);
+    let mut valid = Mask::NONE;
+    let mut equal = Mask::NONE;
+    let mut left_out = Mask::NONE;
+    for word in 0..WORDS {
+        let alike = block.alike.0[word];
+        // Of an image that is a threshold's, the value itself must tell more, unless neither image has lost anything.
+        left_out.0[word] = if tally.exact {
+            alike & !block.exact.0[word]
+        } else {
+            alike
+        };
+        equal.0[word] = alike & !left_out.0[word];
+        valid.0[word] = !(left_out.0[word] | block.missing.0[word]);
+        tally.n_missing += u64::from(block.missing.0[word].count_ones());
+        tally.n += u64::from(valid.0[word].count_ones());
+    }
+    if equal.any() {
+        add::<DEPTH, true>(search, &block.bits, valid, equal, tally);
+    } else {
+        add::<DEPTH, false>(search, &block.bits, valid, equal, tally);
+    }
+    left_out
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
+#[inline]
+fn rank<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64; BLOCK]) -> Block<DEPTH> {
+    let mut block = Block {
+        bits: [Mask::NONE; DEPTH],
+        alike: Mask::NONE,
+        exact: Mask::NONE,
+        missing: Mask::NONE,
+    };
+    for (word, values) in values.as_chunks::<TILE>().0.iter().enumerate() {
+        let (x, exact) = images(origin, values);
+        let (_, bits, alike) = descend::<DEPTH, true>(search, &x);
+        for (plane, bits) in block.bits.iter_mut().rev().zip(bits) {
+            plane.0[word] = word_of(bits);
+        }
+        block.alike.0[word] = word_of(alike);
+        block.exact.0[word] = exact;
+        block.missing.0[word] = word_of(x.map(|x| _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x)));
+    }
+    block
+}
+
+/// Adds up, per threshold, the values above it, and with `EQUAL` those that equal it. As in [`crate::simd::logic`], but the
+/// masks are counted instead of kept.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
+#[inline]
+fn add<const DEPTH: usize, const EQUAL: bool>(
+    search: &Search,
+    bits: &[Mask; DEPTH],
+    valid: Mask,
+    equal: Mask,
+    tally: &mut Tally,
+) {
+    // SAFETY: a mask is a register, and aligned.
+    let load = |mask: &Mask| unsafe { _mm512_load_si512(mask.0.as_ptr().cast()) };
+    let zero = _mm512_setzero_si512();
+    let bit = |b: usize| if b < DEPTH { load(&bits[b]) } else { zero };
+    let (b0, b1, b2) = (bit(0), bit(1), bit(2));
+    let (b1_or_b0, b1_and_b0) = (_mm512_or_si512(b1, b0), _mm512_and_si512(b1, b0));
+    let low = [
+        _mm512_or_si512(b2, b1_or_b0),
+        _mm512_or_si512(b2, b1),
+        _mm512_or_si512(b2, b1_and_b0),
+        b2,
+        _mm512_and_si512(b2, b1_or_b0),
+        _mm512_and_si512(b2, b1),
+        _mm512_and_si512(b2, b1_and_b0),
+        zero,
+    ];
+    let (valid, equal) = (load(&valid), load(&equal));
+    // Values above the threshold before.
+    let mut before = valid;
+    let groups = tally
+        .above
+        .chunks_exact_mut(GROUP)
+        .zip(tally.equal.chunks_exact_mut(GROUP));
+    for (group, (above_counts, equal_counts)) in groups.enumerate().take(search.n_masks() / GROUP) {
+        let (mut within, mut beyond) = (valid, zero);
+        for b in (3..DEPTH).rev() {
+            let bit = load(&bits[b]);
+            if group >> (b - 3) & 1 == 1 {
+                within = _mm512_and_si512(within, bit);
+            } else {
+                // beyond | (within & bit)
+                beyond = _mm512_ternarylogic_epi32::<0xf8>(beyond, within, bit);
+                within = _mm512_andnot_si512(bit, within);
+            }
+        }
+        for s in 0..GROUP {
+            let above = _mm512_ternarylogic_epi32::<0xf8>(beyond, within, low[s]);
+            add_ones(&mut above_counts[s], above);
+            if EQUAL {
+                // equal & before & !above
+                add_ones(
+                    &mut equal_counts[s],
+                    _mm512_ternarylogic_epi32::<0x40>(equal, before, above),
+                );
+                before = above;
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
+#[inline]
+fn add_ones(counts: &mut Mask, mask: __m512i) {
+    let at = counts.0.as_mut_ptr().cast();
+    // SAFETY: a mask is a register, and aligned.
+    unsafe { _mm512_store_si512(at, _mm512_add_epi64(_mm512_load_si512(at), _mm512_popcnt_epi64(mask))) };
+}
