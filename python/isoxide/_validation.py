@@ -113,7 +113,7 @@ def _is_as_fitted(estimator: BaseEstimator, X: Any) -> bool:
         return False
     labels = X.columns.tolist()
     # Labels that are not quite strings, or there twice, are scikit-learn's to judge, even if they equal the names.
-    plain = len(labels) == n_features and {*map(type, labels)} == {str} and len({*labels}) == n_features
+    plain = {*map(type, labels)} == {str} and len({*labels}) == len(labels) == n_features
     return plain and labels == names.tolist()
 
 
