@@ -14,10 +14,10 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from isoxide import _core
-from isoxide._path_length import average_path_length
+from isoxide._path_length import average_path_length, total_average_path_length
 from isoxide._seeds import RandomState, draw_noise_target, draw_tree_seeds, row_probabilities
 from isoxide._sklearn import SklearnViews, max_depth
-from isoxide._threads import resolve_n_jobs
+from isoxide._threads import resolve_n_jobs, resolve_n_jobs_for
 from isoxide._validation import PARAMETER_CONSTRAINTS, Input, check_contamination, check_input, check_sample_weight
 
 
@@ -260,7 +260,8 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         ValueError
             If `X` has other columns than the training rows.
         """
-        check_is_fitted(self)
+        if not self.__sklearn_is_fitted__():
+            check_is_fitted(self)
         return self._score(self._forest, check_input(self, X, reset=False), self.max_samples_)
 
     def recalibrate(self, X: Any, *, contamination: Literal["auto"] | float) -> IsolationForest:
@@ -326,13 +327,17 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         return float(np.mean(self.decision_function(X) <= threshold))
 
     def _score(self, forest: _core.Forest, data: Input, max_samples: int) -> NDArray[np.float64]:
-        depths = forest.depth_sums(data.table, resolve_n_jobs(self.n_jobs))
-        denominator = forest.n_trees * average_path_length(np.array([max_samples]))
-        # A single training row gives no path length at all; the ratio is 1 by convention, and the score -0.5.
-        # The power is NumPy's, whose last bit is scikit-learn's on every processor.
-        ratio = np.divide(depths, denominator, out=np.ones_like(depths), where=denominator != 0)
-        scores: NDArray[np.float64] = -(2**-ratio)
-        return scores
+        n_trees = forest.n_trees
+        depths = forest.depth_sums(data.table, resolve_n_jobs_for(self.n_jobs, data.n_samples * n_trees))
+        denominator = total_average_path_length(n_trees, max_samples)
+        if denominator == 0:
+            # A single training row gives no path length at all; the ratio is 1 by convention.
+            return np.full_like(depths, -0.5)
+        # -(2 ** -(depths / denominator)), in place but for the last step, whose result owns its memory. The power is
+        # NumPy's, whose last bit is scikit-learn's on every processor.
+        np.divide(depths, -denominator, out=depths)
+        np.power(2.0, depths, out=depths)
+        return np.negative(depths)
 
     def _offset(
         self, forest: _core.Forest, data: Input, max_samples: int, contamination: Literal["auto"] | float

@@ -9,6 +9,9 @@ import os
 import joblib
 from joblib.parallel import get_active_backend
 
+#: Rows times trees up to which one thread scores: with two it would take as long, as 163 rows and 100 trees show.
+_FEW_STEPS = 2**14
+
 
 @functools.lru_cache(maxsize=16)
 def _cores(process: int, affinity: int, limit: str | None) -> int:
@@ -53,3 +56,13 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
         raise ValueError("n_jobs == 0 in Parallel has no meaning")
     cores = _available_cores()
     return max(1, cores + 1 + int(n_jobs)) if n_jobs < 0 else min(int(n_jobs), cores)
+
+
+def resolve_n_jobs_for(n_jobs: int | None, n_steps: int) -> int:
+    """The same for scoring that takes so many steps (rows times trees): one thread for few of them.
+
+    Asking how many there may be takes longer than scoring a row.
+    """
+    if n_steps <= _FEW_STEPS and (n_jobs is None or (type(n_jobs) is int and n_jobs != 0)):
+        return 1
+    return resolve_n_jobs(n_jobs)

@@ -1,20 +1,58 @@
 //! NumPy arrays, and scipy's sparse matrices made of them, as the core's borrowed input.
 
-use numpy::{PyReadonlyArray1, PyReadonlyArray2};
+use ndarray::Dimension;
+use numpy::{
+    Element, PyArray, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArray, PyReadonlyArray1, PyReadonlyArray2,
+    PyUntypedArray, PyUntypedArrayMethods,
+};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyList, PyTuple};
 
 use crate::error::{Error, Result};
 use crate::matrix::csr::{Csr, Indices, Values};
 use crate::matrix::{Column, Input, Matrix};
 
+/// An array, not yet of any type, with the kind and the size of its cells; None of another object.
+///
+/// The type is looked at once: trying one after the other makes a Python exception for each that does not fit, which
+/// takes several times as long as scoring a row.
+fn untyped<'a, 'py>(object: Borrowed<'a, 'py, PyAny>) -> Option<(Borrowed<'a, 'py, PyUntypedArray>, (u8, usize))> {
+    let array = object.cast::<PyUntypedArray>().ok()?;
+    let dtype = array.dtype();
+    Some((array, (dtype.kind(), dtype.itemsize())))
+}
+
+/// The array as one of this type and number of dimensions, if it is (another order of bytes is another type).
+fn typed<'py, T: Element, D: Dimension>(
+    array: Borrowed<'_, 'py, PyUntypedArray>,
+) -> Option<PyReadonlyArray<'py, T, D>> {
+    array.cast::<PyArray<T, D>>().ok()?.try_readonly().ok()
+}
+
+fn not_a_table() -> PyErr {
+    PyTypeError::new_err("X must be a 2-D array or a list of 1-D arrays of float64, float32 or int64")
+}
+
 /// One column of a frame.
-#[derive(FromPyObject)]
 pub(super) enum ColumnArray<'py> {
     F64(PyReadonlyArray1<'py, f64>),
     F32(PyReadonlyArray1<'py, f32>),
     I64(PyReadonlyArray1<'py, i64>),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for ColumnArray<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let column = untyped(object).and_then(|(array, cell)| match cell {
+            (b'f', 8) => typed(array).map(Self::F64),
+            (b'f', 4) => typed(array).map(Self::F32),
+            (b'i', 8) => typed(array).map(Self::I64),
+            _ => None,
+        });
+        column.ok_or_else(not_a_table)
+    }
 }
 
 impl ColumnArray<'_> {
@@ -48,23 +86,21 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Table<'py> {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(array) = object.extract() {
-            return Ok(Self::F64(array));
-        }
-        if let Ok(array) = object.extract() {
-            return Ok(Self::F32(array));
-        }
-        if let Ok(array) = object.extract() {
-            return Ok(Self::I64(array));
+        let array = untyped(object).and_then(|(array, cell)| match cell {
+            (b'f', 8) => typed(array).map(Self::F64),
+            (b'f', 4) => typed(array).map(Self::F32),
+            (b'i', 8) => typed(array).map(Self::I64),
+            _ => None,
+        });
+        if let Some(table) = array {
+            return Ok(table);
         }
         let columns = if object.is_instance_of::<PyTuple>() {
             object.extract().map(Self::ColumnsOfFloats)
         } else {
             object.extract().map(Self::Columns)
         };
-        columns.map_err(|_| {
-            PyTypeError::new_err("X must be a 2-D array or a list of 1-D arrays of float64, float32 or int64")
-        })
+        columns.map_err(|_| not_a_table())
     }
 }
 
@@ -83,10 +119,22 @@ impl Table<'_> {
 }
 
 /// Row starts or column indices of a sparse matrix.
-#[derive(FromPyObject)]
 enum IndexArray<'py> {
     I32(PyReadonlyArray1<'py, i32>),
     I64(PyReadonlyArray1<'py, i64>),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for IndexArray<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let indices = untyped(object).and_then(|(array, cell)| match cell {
+            (b'i', 4) => typed(array).map(Self::I32),
+            (b'i', 8) => typed(array).map(Self::I64),
+            _ => None,
+        });
+        indices.ok_or_else(not_a_table)
+    }
 }
 
 impl IndexArray<'_> {
@@ -99,10 +147,22 @@ impl IndexArray<'_> {
 }
 
 /// Stored values of a sparse matrix.
-#[derive(FromPyObject)]
 enum ValueArray<'py> {
     F32(PyReadonlyArray1<'py, f32>),
     F64(PyReadonlyArray1<'py, f64>),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for ValueArray<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let values = untyped(object).and_then(|(array, cell)| match cell {
+            (b'f', 4) => typed(array).map(Self::F32),
+            (b'f', 8) => typed(array).map(Self::F64),
+            _ => None,
+        });
+        values.ok_or_else(not_a_table)
+    }
 }
 
 /// scipy's compressed rows.
@@ -144,11 +204,15 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Samples<'py> {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        // An error of the table names what is expected; that of the attributes would be of no use to anybody.
-        match object.extract() {
-            Ok(table) => Ok(Self::Dense(table)),
-            Err(error) => object.extract().map(Self::Sparse).map_err(|_| error),
+        // A sparse matrix is looked for first where the type leaves it open, for as a list it would be taken apart; but
+        // an error of its attributes would be of no use to anybody, while that of the table names what is expected.
+        let dense = object.is_instance_of::<PyUntypedArray>()
+            || object.is_instance_of::<PyList>()
+            || object.is_instance_of::<PyTuple>();
+        if !dense && let Ok(csr) = object.extract() {
+            return Ok(Self::Sparse(csr));
         }
+        object.extract().map(Self::Dense)
     }
 }
 

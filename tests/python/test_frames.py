@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from sklearn.ensemble import IsolationForest as SklearnForest
 
-from isoxide import IsolationForest
+from isoxide import IsolationForest, _validation
 from isoxide._validation import check_input
 from parity import assert_same_scores, fit_both
 
@@ -72,9 +72,10 @@ def test_mixed_frames(index, seed):
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
-def test_columns_are_borrowed(make):
+def test_columns_are_borrowed(make, monkeypatch):
+    monkeypatch.setattr(_validation, "_FEW_ROWS", 0)
     r = np.random.default_rng(0)
-    columns = {kind: column(r, kind) for kind in ("float64", "float32", "missing")}
+    columns = {kind: column(r, kind) for kind in ("float64", "float32", "missing", "int64")}
     frame = make(columns)
     borrowed = check_input(IsolationForest(), frame, reset=True).table
     for name, array in zip(columns, borrowed, strict=True):
@@ -85,6 +86,70 @@ def test_columns_are_borrowed(make):
         }[make]()
         assert np.shares_memory(array, source)
         assert array.dtype == columns[name].dtype
+
+
+PIECES = {
+    "row-major": lambda x: pd.DataFrame(x, copy=False),
+    "column-major": lambda x: pd.DataFrame(np.asfortranarray(x), copy=False),
+    "some rows": lambda x: pd.DataFrame(x, copy=False).iloc[5:50],
+    "every second": lambda x: pd.DataFrame(x, copy=False).iloc[::2],
+    "a mask": lambda x: pd.DataFrame(x)[np.arange(N) % 3 > 0],
+    "one column": lambda x: pd.DataFrame(x, copy=False).iloc[:, [1]],
+    "one row": lambda x: pd.DataFrame(x, copy=False).iloc[3:4],
+    "joined": lambda x: pd.concat([pd.DataFrame(x[:20]), pd.DataFrame(x[20:])], ignore_index=True),
+}
+
+
+@pytest.mark.parametrize("few_rows", [0, 2**14])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+@pytest.mark.parametrize("make", PIECES.values(), ids=PIECES.keys())
+def test_a_large_frame_of_one_piece_is_one_array(make, dtype, few_rows, monkeypatch):
+    monkeypatch.setattr(_validation, "_FEW_ROWS", few_rows)
+    frame = make((np.random.default_rng(0).normal(size=(N, 4)) * 100).astype(dtype))
+    frame.columns = [f"c{j}" for j in range(frame.shape[1])]
+    table = check_input(IsolationForest(), frame, reset=True).table
+    assert isinstance(table, np.ndarray)
+    assert table.dtype == dtype
+    assert np.shares_memory(table, frame.to_numpy())
+    np.testing.assert_array_equal(table, frame.to_numpy())
+
+
+def test_a_large_frame_of_several_pieces_is_not_copied(monkeypatch):
+    r = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": column(r, "float64"), "b": column(r, "float64")})
+    frame["c"] = column(r, "float64")
+    small = check_input(IsolationForest(), frame, reset=True).table
+    assert isinstance(small, np.ndarray)
+    for limit in ("_FEW_ROWS", "_FEW_CELLS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(_validation, limit, 20)
+            columns = check_input(IsolationForest(), frame, reset=True).table
+        assert all(np.shares_memory(c, frame[n].to_numpy()) for c, n in zip(columns, frame, strict=True))
+        np.testing.assert_array_equal(np.column_stack(columns), small)
+
+
+@pytest.mark.parametrize("index", range(25))
+def test_one_array_is_read_as_the_columns_are(index, seed, monkeypatch):
+    r = np.random.default_rng([seed, index, 1])
+    kinds = r.choice([kind for kind in KINDS if kind not in ("bool", "uint64", "float16")], r.integers(1, 6))
+    frame = pd.DataFrame({f"c{j}": column(r, kind) for j, kind in enumerate(kinds)})
+    forest = IsolationForest(n_estimators=30, random_state=index).fit(frame)
+    assert isinstance(check_input(forest, frame, reset=False).table, np.ndarray)
+    scores = forest.score_samples(frame)
+    monkeypatch.setattr(_validation, "_one_array", lambda X: None)
+    assert not isinstance(check_input(forest, frame, reset=False).table, np.ndarray)
+    np.testing.assert_array_equal(forest.score_samples(frame), scores)
+    again = IsolationForest(n_estimators=30, random_state=index).fit(frame)
+    np.testing.assert_array_equal(again.score_samples(frame), scores)
+
+
+@pytest.mark.parametrize("kind", ["bool", "uint64", "float16"])
+@pytest.mark.parametrize("other", ["float64", "int64", "uint8"])
+def test_some_columns_are_never_brought_to_one_array(kind, other):
+    """Booleans, whose neighbours are each rounded for themselves, and types that are scikit-learn's to convert."""
+    r = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": column(r, other), "b": column(r, kind)})
+    assert _validation._one_array(frame) is None
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])

@@ -22,7 +22,7 @@ RUST_LEVELS = [
 PYTHON_LEVELS = [
     {"_core", "_path_length", "_threads", "_validation", "_seeds", "_tables"},
     {"_sklearn", "_feature_ranks"},
-    {"_iforest", "_rank"},
+    {"_iforest", "_rank", "_show_versions"},
     {"__init__"},
 ]
 

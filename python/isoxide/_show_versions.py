@@ -1,0 +1,52 @@
+"""What a report of a defect should say of the machine."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from isoxide import _core
+from isoxide._threads import resolve_n_jobs
+
+#: What results are compared with or made of, and what frames come from.
+_PACKAGES = ("isoxide", "numpy", "scikit-learn", "scipy", "joblib", "pandas", "polars", "pyarrow")
+
+
+def show_versions() -> None:
+    """Print what results and times may depend on: versions, processor, threads.
+
+    Put it into reports of defects. Packages that are not installed are left out.
+
+    Examples
+    --------
+    >>> from isoxide import show_versions
+    >>> show_versions()  # doctest: +ELLIPSIS
+          python: 3...
+        platform: ...
+         isoxide: ...
+    """
+    facts = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    kernel = getattr(_core, "kernel", None)
+    if kernel is not None:
+        facts["kernel"] = kernel()
+    facts["threads"] = str(resolve_n_jobs(None))
+    facts["numpy uses"] = _numpy_features()
+    for name, fact in facts.items():
+        print(f"{name:>12}: {fact}")
+
+
+def _numpy_features() -> str:
+    """The processor's features beyond the common ones that NumPy uses; the last bits of scores follow them."""
+    try:
+        config = np.show_config(mode="dicts")
+    except TypeError:  # before NumPy 1.25
+        return "not known"
+    features = (config or {}).get("SIMD Extensions", {}).get("found", [])
+    return " ".join(features) or "the common features only"
