@@ -7,9 +7,10 @@ BIN := $(VENV)/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 PIP := $(BIN)/python $(PIP_INSTALL)
 OLDEST := .venv-oldest
+BENCH := .venv-bench
 SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE $(shell find src python -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test test-rust test-python test-oldest bench lint format clean
+.PHONY: demo test test-rust test-python test-oldest bench bench-quick bench-docs lint format clean
 
 # The users' notebook on the real table; prints where the results lie.
 demo: $(VENV)/.demo
@@ -45,9 +46,17 @@ NOT_ON_OLDEST := \
 test-oldest: $(OLDEST)/.test
 	$(OLDEST)/bin/python -m pytest $(NOT_ON_OLDEST)
 
-# Ratios to scikit-learn and scipy on this machine; takes some minutes, most of them scipy's.
-bench: $(VENV)/.test
-	$(BIN)/python tests/bench/compare.py
+# Ratios to rivals on this machine. The whole of it takes half an hour on two cores, keeps a record in tests/bench/records and writes
+# docs/benchmarks.md and the README's table. The quick one takes three minutes and prints only. `ARGS='--rows 7 --rounds 3'` chooses.
+bench: $(BENCH)/.bench
+	PYTHONPATH=tests $(BENCH)/bin/python -m bench run $(ARGS)
+
+bench-quick: $(BENCH)/.bench
+	PYTHONPATH=tests $(BENCH)/bin/python -m bench run --quick $(ARGS)
+
+# The documents anew from the latest record, without timing anything.
+bench-docs: $(BENCH)/.bench
+	PYTHONPATH=tests $(BENCH)/bin/python -m bench render $(ARGS)
 
 lint: $(VENV)/.lint
 	cargo fmt --check
@@ -66,9 +75,9 @@ format: $(VENV)/.lint
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(OLDEST) target demo-output
+	rm -rf $(VENV) $(OLDEST) $(BENCH) target demo-output
 
-$(BIN)/python $(OLDEST)/bin/python: %/bin/python:
+$(BIN)/python $(OLDEST)/bin/python $(BENCH)/bin/python: %/bin/python:
 	$(PYTHON) -m venv $* || ($(PYTHON) -m pip install --quiet virtualenv && $(PYTHON) -m virtualenv --quiet $*)
 
 # The package is installed as a user installs it, not in place: what the wheel lacks is missed by the tests.
@@ -82,6 +91,10 @@ $(VENV)/.test: $(BIN)/python $(SOURCES)
 
 $(OLDEST)/.test: $(OLDEST)/bin/python $(SOURCES)
 	$(OLDEST)/bin/python $(PIP_INSTALL) '.[test-oldest]'
+	touch $@
+
+$(BENCH)/.bench: $(BENCH)/bin/python $(SOURCES)
+	$(BENCH)/bin/python tests/bench/install.py
 	touch $@
 
 $(VENV)/.lint: $(BIN)/python $(SOURCES)

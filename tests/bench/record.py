@@ -1,0 +1,120 @@
+"""The record of a run: every timing, what follows from them, and where it is kept."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import statistics
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import machine
+from .works import Work
+
+RECORDS = Path(__file__).parent / "records"
+Record = dict[str, Any]
+
+
+@dataclass
+class Outcome:
+    """What became of one contender of a work."""
+
+    name: str
+    library: str
+    variant: str
+    threads: int
+    #: How much more the work is than what was timed.
+    scale: float = 1.0
+    #: Calls per timing.
+    repeats: int = 1
+    #: Wall and processor seconds per call, one pair per round, not scaled.
+    timings: list[tuple[float, float]] = field(default_factory=list)
+    memory: int | None = None
+    #: Whether the result is ours, bit for bit (to 12 digits for ranks by other libraries than scipy).
+    equal: bool | None = None
+    #: Spearman's correlation with our scores, for other forests than scikit-learn's.
+    agreement: float | None = None
+    error: str | None = None
+    note: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def medians(self) -> dict[str, float] | None:
+        """Seconds of the whole work."""
+        if not self.timings:
+            return None
+        wall, cpu = (statistics.median(times) * self.scale for times in zip(*self.timings, strict=True))
+        return {"wall": wall, "cpu": cpu}
+
+
+def _ratio(theirs: Outcome, ours: Outcome) -> dict[str, float] | None:
+    """How many times as long they take as we do: the median over the rounds."""
+    if theirs.memory is not None and ours.memory is not None:
+        # Of less than this the pages of the process tell nothing.
+        return {"memory": theirs.memory / ours.memory} if ours.memory > 2**20 else None
+    rounds = list(zip(theirs.timings, ours.timings, strict=False))
+    if not rounds or theirs.error or ours.error:
+        return None
+    factor = theirs.scale / ours.scale
+    # The clock of the processor may not have moved during a very short timing.
+    tiny = 1e-9
+    wall, cpu = (statistics.median(factor * a[k] / max(tiny, b[k]) for a, b in rounds) for k in (0, 1))
+    return {"wall": wall, "cpu": cpu}
+
+
+def summary(work: Work, outcomes: list[Outcome]) -> Record:
+    """One entry of the record."""
+    entry = {k: v for k, v in asdict(work).items() if k != "contenders"}
+    entry["title"] = work.title
+    entry["contenders"] = []
+    for outcome in outcomes:
+        ratio = _ratio(outcome, outcomes[0]) if outcome is not outcomes[0] else None
+        entry["contenders"].append(asdict(outcome) | {"medians": outcome.medians, "ratio": ratio})
+    return entry
+
+
+def new_record(settings: dict[str, Any]) -> Record:
+    return {
+        "schema": 1,
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "complete": False,
+        "machine": machine.machine(),
+        "versions": machine.versions(),
+        "commit": machine.commit(),
+        "settings": settings,
+        "works": [],
+        "growth": [],
+    }
+
+
+def path_of(record: Record) -> Path:
+    return RECORDS / f"{machine.slug(record['machine'])}-{record['started'][:10]}.json"
+
+
+def write(record: Record, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def read(path: Path) -> Record:
+    record: Record = json.loads(path.read_text())
+    return record
+
+
+def latest() -> Path:
+    """The record of the latest complete run."""
+    found = [(r["started"], p) for p in RECORDS.glob("*.json") if (r := read(p))["complete"]]
+    if not found:
+        raise SystemExit("no record of a complete run in tests/bench/records; `make bench` makes one")
+    return max(found)[1]
+
+
+def failures(record: Record) -> list[str]:
+    """Everything that went wrong, a line each."""
+    return [
+        f"row {work['row']}, {work['title']}, {work['threads']} thread(s), {outcome['name']}: {outcome['error']}"
+        for work in record["works"] + record["growth"]
+        for outcome in work["contenders"]
+        if outcome["error"]
+    ]
