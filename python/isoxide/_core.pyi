@@ -10,7 +10,7 @@ _Nodes: TypeAlias = tuple[
 ]
 _Noise: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
-__all__ = ["Forest", "percentile_ranks", "sample_rows"]
+__all__ = ["Forest", "kernel", "percentile_ranks", "sample_rows"]
 
 @final
 class Forest:
@@ -55,6 +55,7 @@ class Forest:
     def tree_features(self, tree: int) -> NDArray[np.int64]: ...
     def tree(self, tree: int) -> dict[str, NDArray[Any]]: ...
 
+def kernel() -> str: ...
 def sample_rows(
     seeds: NDArray[np.uint32],
     *,

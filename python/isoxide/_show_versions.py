@@ -33,9 +33,7 @@ def show_versions() -> None:
             facts[package] = version(package)
         except PackageNotFoundError:
             continue
-    kernel = getattr(_core, "kernel", None)
-    if kernel is not None:
-        facts["kernel"] = kernel()
+    facts["kernel"] = _core.kernel()
     facts["threads"] = str(resolve_n_jobs(None))
     facts["numpy uses"] = _numpy_features()
     for name, fact in facts.items():

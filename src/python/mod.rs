@@ -20,6 +20,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::error::Result;
+use crate::simd::Choice;
 
 /// Runs `work` without the interpreter's lock.
 ///
@@ -34,11 +35,19 @@ fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) ->
     }
 }
 
+/// The kernel in use, as the environment variable `ISOXIDE_KERNEL` names it.
+#[pyfunction]
+fn kernel() -> &'static str {
+    Choice::get().name()
+}
+
 /// The Rust core of isoxide; use the public names of the package `isoxide` instead.
 #[pymodule]
 mod _core {
     #[pymodule_export]
     use super::forest::{Forest, sample_rows};
+    #[pymodule_export]
+    use super::kernel;
     #[pymodule_export]
     use super::rank::percentile_ranks;
 }

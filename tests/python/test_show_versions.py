@@ -1,9 +1,13 @@
 """What a report of a defect says of the machine."""
 
 import importlib.metadata
+import os
 import platform
+import subprocess
+import sys
 
 import numpy as np
+import pytest
 import sklearn
 
 import isoxide
@@ -23,7 +27,7 @@ def test_what_is_printed(capsys):
     assert facts["isoxide"] == importlib.metadata.version("isoxide")
     assert facts["numpy"] == np.__version__
     assert facts["scikit-learn"] == sklearn.__version__
-    assert {"scipy", "joblib", "pandas", "polars", "pyarrow", "numpy uses"} <= facts.keys()
+    assert {"scipy", "joblib", "pandas", "polars", "pyarrow", "numpy uses", "kernel"} <= facts.keys()
     assert facts["threads"] == str(resolve_n_jobs(None))
 
 
@@ -34,9 +38,21 @@ def test_packages_that_are_not_installed_are_left_out(capsys, monkeypatch):
     assert "no-such-package" not in facts
 
 
-def test_the_kernel_is_named_where_the_core_has_several(capsys, monkeypatch):
-    monkeypatch.setattr(_show_versions._core, "kernel", lambda: "plain", raising=False)
-    assert printed(capsys)["kernel"] == "plain"
+@pytest.mark.parametrize("kernel", ["portable", "avx2", "no such kernel"])
+def test_the_environment_chooses_the_kernel(kernel):
+    code = "from isoxide import _core; print(_core.kernel())"
+    environment = os.environ | {"ISOXIDE_KERNEL": kernel}
+    asked = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    fallback = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"ISOXIDE_KERNEL": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # A kernel that the processor lacks, or that there is not, is not insisted on.
+    assert asked.stdout in (f"{kernel}\n", fallback.stdout)
+    assert kernel != "portable" or asked.stdout == "portable\n"
 
 
 def test_an_older_numpy_does_not_tell_its_features(capsys, monkeypatch):

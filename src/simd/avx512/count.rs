@@ -3,7 +3,7 @@
 #[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
 use std::arch::x86_64::*;
 
-use super::{descend, images, word_of};
+use super::descend::{descend, images, word_of};
 use crate::simd::bits::{BLOCK, Mask, WORDS};
 use crate::simd::search::{GROUP, Search};
 use crate::simd::{TILE, Tally};

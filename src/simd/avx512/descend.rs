@@ -1,0 +1,156 @@
+//! Searches: sixteen values at a time go down the same steps, with the thresholds of a step in registers.
+
+#[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use crate::simd::search::{SLACK, Search};
+use crate::simd::{Planes, TILE, Tile, portable};
+
+/// Registers that hold a tile's share of a column.
+pub(super) const VECTORS: usize = TILE / 16;
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
+    for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
+        for (values, word) in values[tile.first..].chunks_exact(TILE).zip(words.clone()) {
+            let (sixteens, _) = values.as_chunks::<16>();
+            // SAFETY: a chunk holds sixteen values.
+            let x = std::array::from_fn(|v| unsafe { _mm512_loadu_ps(sixteens[v].as_ptr()) });
+            match search.depth() {
+                0 | 1 => quantise_values::<1>(search, &x, planes, word),
+                2 => quantise_values::<2>(search, &x, planes, word),
+                3 => quantise_values::<3>(search, &x, planes, word),
+                4 => quantise_values::<4>(search, &x, planes, word),
+                5 => quantise_values::<5>(search, &x, planes, word),
+                6 => quantise_values::<6>(search, &x, planes, word),
+                7 => quantise_values::<7>(search, &x, planes, word),
+                8 => quantise_values::<8>(search, &x, planes, word),
+                _ => quantise_values::<9>(search, &x, planes, word),
+            }
+        }
+    }
+}
+
+/// Binary search, all values in step, with the thresholds of a step in registers.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn quantise_values<const DEPTH: usize>(search: &Search, x: &[__m512; VECTORS], planes: &mut Planes, word: usize) {
+    let (_, bits, _) = descend::<DEPTH, false>(search, x);
+    for (level, bits) in bits.into_iter().enumerate() {
+        planes.bits[DEPTH - 1 - level].0[word] = word_of(bits);
+    }
+    planes.missing.0[word] = word_of(x.map(|x| _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x)));
+}
+
+/// The first `DEPTH` steps of a search: what was found, in which lanes each step found something, and with `EQUAL` the lanes
+/// that met their equal.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+pub(super) fn descend<const DEPTH: usize, const EQUAL: bool>(
+    search: &Search,
+    x: &[__m512; VECTORS],
+) -> ([__m512i; VECTORS], [[u16; VECTORS]; DEPTH], [u16; VECTORS]) {
+    let heap = search.heap();
+    assert!(heap.len() >= (1 << DEPTH) + SLACK);
+    // SAFETY: `first` is at most 2^DEPTH, and 16 entries more are there, as asserted.
+    let table = |first: usize| unsafe { _mm512_loadu_ps(heap.as_ptr().add(first)) };
+    let mut found = [_mm512_setzero_si512(); VECTORS];
+    let mut bits = [[0_u16; VECTORS]; DEPTH];
+    let mut equal = [0_u16; VECTORS];
+    for level in 0..DEPTH {
+        for v in 0..VECTORS {
+            // Bits 0 to 4 of what was found choose an entry in a pair of registers; the others choose the pair.
+            let pair = |first: usize| _mm512_permutex2var_ps(table(first), found[v], table(first + 16));
+            let two = |first| _mm512_mask_blend_ps(bits[5][v], pair(first), pair(first + 32));
+            let four = |first| _mm512_mask_blend_ps(bits[6][v], two(first), two(first + 64));
+            let threshold = match level {
+                0 => _mm512_set1_ps(heap[1]),
+                1..=4 => _mm512_permutexvar_ps(found[v], table(1 << level)),
+                5 => pair(32),
+                6 => two(64),
+                7 => four(128),
+                _ => _mm512_mask_blend_ps(bits[7][v], four(256), four(384)),
+            };
+            let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x[v], threshold);
+            if EQUAL {
+                equal[v] |= _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(x[v], threshold);
+            }
+            found[v] = _mm512_mask_or_epi32(found[v], above, found[v], _mm512_set1_epi32(1 << level));
+            bits[level][v] = above;
+        }
+    }
+    (found, bits, equal)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) fn find(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+    match search.depth() {
+        0 | 1 => find_from::<1>(search, origin, values, found),
+        2 => find_from::<2>(search, origin, values, found),
+        3 => find_from::<3>(search, origin, values, found),
+        4 => find_from::<4>(search, origin, values, found),
+        5 => find_from::<5>(search, origin, values, found),
+        6 => find_from::<6>(search, origin, values, found),
+        7 => find_from::<7>(search, origin, values, found),
+        8 => find_from::<8>(search, origin, values, found),
+        _ => find_from::<9>(search, origin, values, found),
+    }
+}
+
+/// Values as f32 distances from an origin, and which of them lost nothing on the way.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+pub(super) fn images(origin: f64, values: &[f64; TILE]) -> ([__m512; VECTORS], u64) {
+    let mut exact = 0;
+    let (eights, _) = values.as_chunks::<8>();
+    let halves: [__m256; 2 * VECTORS] = std::array::from_fn(|i| {
+        // SAFETY: eight values.
+        let x = unsafe { _mm512_loadu_pd(eights[i].as_ptr()) };
+        let image = _mm512_cvtpd_ps(_mm512_sub_pd(x, _mm512_set1_pd(origin)));
+        exact |= u64::from(_mm512_cmp_pd_mask::<_CMP_EQ_OQ>(_mm512_cvtps_pd(image), x)) << (8 * i);
+        image
+    });
+    let x = std::array::from_fn(|v| _mm512_insertf32x8::<1>(_mm512_castps256_ps512(halves[2 * v]), halves[2 * v + 1]));
+    (x, exact)
+}
+
+/// The upper steps with the thresholds in registers, the lower ones, if any, with thresholds gathered.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn find_from<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+    let heap = search.heap();
+    let (whole, rest) = values.as_chunks::<TILE>();
+    let (whole_found, rest_found) = found.split_at_mut(whole.len() * TILE);
+    for (values, found) in whole.iter().zip(whole_found.as_chunks_mut::<TILE>().0) {
+        let (x, _) = images(origin, values);
+        let (mut at, _, _) = descend::<DEPTH, false>(search, &x);
+        for level in DEPTH..search.depth() {
+            for v in 0..VECTORS {
+                // SAFETY: what was found is below 2^level, and the heap has 2^(level + 1) entries at least.
+                let threshold = unsafe { _mm512_i32gather_ps::<4>(at[v], heap.as_ptr().add(1 << level)) };
+                let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x[v], threshold);
+                at[v] = _mm512_mask_or_epi32(at[v], above, at[v], _mm512_set1_epi32(1 << level));
+            }
+        }
+        let (sixteens, _) = found.as_chunks_mut::<16>();
+        for (sixteen, at) in sixteens.iter_mut().zip(at) {
+            // SAFETY: sixteen places.
+            unsafe { _mm256_storeu_si256(sixteen.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(at)) };
+        }
+    }
+    portable::find(search, origin, rest, rest_found);
+}
+
+pub(super) fn word_of(bits: [u16; VECTORS]) -> u64 {
+    u64::from_le_bytes([
+        bits[0] as u8,
+        (bits[0] >> 8) as u8,
+        bits[1] as u8,
+        (bits[1] >> 8) as u8,
+        bits[2] as u8,
+        (bits[2] >> 8) as u8,
+        bits[3] as u8,
+        (bits[3] >> 8) as u8,
+    ])
+}
