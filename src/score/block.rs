@@ -158,7 +158,8 @@ impl<K: Kernel> Runner<'_, K> {
                 self.kernel.add(&values[added..=i], &classes[added..=i], sums);
                 added = i + 1;
                 for exit in &tree.exits {
-                    for row in slots[exit.slot].rows() {
+                    // Behind the rows of a short block there may be those of the one before.
+                    for row in slots[exit.slot].rows().take_while(|&row| row < n_rows) {
                         let value = |column| cell(cells, row, column);
                         sums[row] += self.walk.value_from::<MISSING>(index, exit.node, value);
                     }

@@ -477,18 +477,4 @@ fn added(role: Role) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn thresholds_order_as_numbers_do(a: f64, b: f64, left: bool) {
-            prop_assume!(!a.is_nan() && !b.is_nan());
-            let threshold = |threshold| Threshold::new(&Node { threshold, missing_go_to_left: left, ..Node::leaf(1) }, left);
-            let (x, y) = (threshold(a), threshold(b));
-            prop_assert_eq!(x.value().partial_cmp(&y.value()), Some(x.cmp(&y)));
-            prop_assert_eq!(x.value(), round_down(a));
-        }
-    }
-}
+mod tests;

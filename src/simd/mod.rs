@@ -27,10 +27,13 @@ mod avx512;
 mod bits;
 mod convert;
 mod logic;
-#[cfg(target_arch = "aarch64")]
+// Elsewhere its source is tested over emulated instructions.
+#[cfg(any(target_arch = "aarch64", test))]
 mod neon;
 mod portable;
 mod search;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::ops::Range;

@@ -1,1 +1,362 @@
+//! Every step of every kernel against its meaning, spelt out row by row.
 
+use std::ops::Range;
+
+use proptest::prelude::*;
+use rand_mt::Mt64;
+
+use super::neon::Neon;
+use super::search::MAX_DEPTH;
+use super::*;
+
+/// Calls a generic function with every kernel that this processor has, and with the emulated one.
+macro_rules! for_every_kernel {
+    ($check:ident($($argument:expr),*)) => {
+        for choice in Choice::all() {
+            match choice {
+                #[cfg(target_arch = "x86_64")]
+                Choice::Avx512(kernel) => $check(kernel, $($argument),*),
+                #[cfg(target_arch = "x86_64")]
+                Choice::Avx2(kernel) => $check(kernel, $($argument),*),
+                #[cfg(target_arch = "aarch64")]
+                Choice::Neon(kernel) => $check(kernel, $($argument),*),
+                Choice::Portable(kernel) => $check(kernel, $($argument),*),
+            }
+        }
+        if let Some(kernel) = Neon::detect() {
+            $check(kernel, $($argument),*);
+        }
+    };
+}
+
+mod transpose;
+
+/// Random numbers for all that is too large to be drawn one by one by proptest.
+struct Random(Mt64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(Mt64::new(seed))
+    }
+
+    fn word(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.word() % n as u64) as usize
+    }
+
+    /// True one time in `n`.
+    fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
+    /// Values that break things: ties, zeros of both signs, infinities, numbers beyond f32, subnormal and missing ones.
+    fn cell(&mut self) -> f64 {
+        const SPECIAL: [f64; 12] = [
+            0.0,
+            -0.0,
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            1e300,
+            -1e300,
+            1e-300,
+            1e-40,
+            -1e-45,
+            f32::MAX as f64,
+            f32::MIN_POSITIVE as f64,
+        ];
+        match self.below(4) {
+            0 => self.of(&SPECIAL),
+            1 => self.below(7) as f64 - 3.0,
+            2 => f64::from(f32::from_bits(self.word() as u32)),
+            _ => (self.word() as f64 / u64::MAX as f64 - 0.5) * 1e3,
+        }
+    }
+
+    fn mask(&mut self) -> Mask {
+        Mask(std::array::from_fn(|_| self.word()))
+    }
+}
+
+fn has(mask: &Mask, row: usize) -> bool {
+    mask.0[row / 64] >> (row % 64) & 1 == 1
+}
+
+/// Numbers of rows at which something begins or ends.
+fn rows(most: usize) -> impl Strategy<Value = usize> {
+    const EDGES: [usize; 17] = [1, 2, 4, 8, 15, 16, 17, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511];
+    let edges: Vec<usize> = EDGES.into_iter().chain([512]).filter(|&n| n <= most).collect();
+    prop_oneof![1..=most, prop::sample::select(edges)]
+}
+
+/// Sorted thresholds, some of them equal, with random flags.
+fn thresholds(random: &mut Random, n: usize) -> Vec<Threshold> {
+    let mut values: Vec<f32> = Vec::new();
+    while values.len() < n {
+        let value = random.cell() as f32;
+        if random.one_in(4) && !values.is_empty() {
+            values.push(random.of(&values));
+        } else if !value.is_nan() {
+            values.push(value);
+        }
+    }
+    // By numbers only: zeros of both signs stay as they have come.
+    values.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    let mut flag = || random.one_in(2);
+    let thresholds = values.into_iter().map(|value| Threshold {
+        value,
+        missing_above: flag(),
+        inverted: flag(),
+    });
+    thresholds.collect()
+}
+
+/// Lengths at which a search becomes a step longer.
+fn n_thresholds() -> impl Strategy<Value = usize> {
+    let edges = (1..=MAX_DEPTH).flat_map(|depth| [(1 << depth) - 2, (1 << depth) - 1, 1 << depth]);
+    let most = (1 << MAX_DEPTH) - 1;
+    let edges: Vec<usize> = edges.filter(|&n| n <= most).chain([0]).collect();
+    prop_oneof![0..=most, prop::sample::select(edges)]
+}
+
+fn check_quantise(kernel: impl Kernel, searches: &[Search], values: &mut [f32], words: Range<usize>, tiles: bool) {
+    let mut untouched = Planes::NONE;
+    untouched.bits.fill(Mask([0x0123_4567_89ab_cdef; WORDS]));
+    untouched.missing = untouched.bits[0];
+    let mut planes = vec![untouched.clone(); searches.len()];
+    if tiles {
+        for word in words.clone() {
+            let tile = Tile {
+                values: &mut *values,
+                stride: BLOCK,
+                first: word * TILE,
+            };
+            kernel.quantise(searches, &tile, &mut planes, word..word + 1);
+        }
+    } else {
+        let tile = Tile {
+            values: &mut *values,
+            stride: BLOCK,
+            first: words.start * TILE,
+        };
+        kernel.quantise(searches, &tile, &mut planes, words.clone());
+    }
+    for ((search, planes), values) in searches.iter().zip(&planes).zip(values.chunks(BLOCK)) {
+        let bits = &planes.bits[..search.depth()];
+        for (row, value) in values.iter().enumerate() {
+            let all = || bits.iter().chain([&planes.missing]);
+            if !words.contains(&(row / 64)) {
+                assert!(all().all(|mask| has(mask, row) == has(&untouched.missing, row)));
+                continue;
+            }
+            let rank = bits
+                .iter()
+                .enumerate()
+                .map(|(b, mask)| usize::from(has(mask, row)) << b);
+            let expected = search.thresholds().iter().filter(|t| *value > t.value).count();
+            assert_eq!(rank.sum::<usize>(), expected, "{}: the rank of {value}", kernel.name());
+            assert_eq!(has(&planes.missing, row), value.is_nan(), "{}: {value}", kernel.name());
+        }
+    }
+}
+
+fn check_find(kernel: impl Kernel, search: &Search, origin: f64, values: &[f64]) {
+    let mut found = vec![0; values.len()];
+    kernel.find(search, origin, values, &mut found);
+    let ranks = search.ranks();
+    for (value, found) in values.iter().zip(found) {
+        let image = (value - origin) as f32;
+        let expected = search.thresholds().iter().filter(|t| image > t.value).count();
+        assert_eq!(
+            usize::from(ranks[usize::from(found)]),
+            expected,
+            "{}: {value}",
+            kernel.name()
+        );
+    }
+}
+
+fn check_thermometer(kernel: impl Kernel, search: &Search, planes: &Planes, ranks: &[Option<usize>]) {
+    let mut masks = vec![Mask([0x0123_4567_89ab_cdef; WORDS]); search.n_masks()];
+    kernel.thermometer(search, planes, ranks.len(), &mut masks);
+    for (i, (threshold, mask)) in search.thresholds().iter().zip(&masks).enumerate() {
+        for (row, rank) in ranks.iter().enumerate() {
+            let above = rank.map_or(threshold.missing_above, |rank| rank > i);
+            let name = kernel.name();
+            assert_eq!(has(mask, row), above != threshold.inverted, "{name}: {rank:?} at {i}");
+        }
+    }
+}
+
+fn check_evaluate(
+    kernel: impl Kernel,
+    tree: &Tree,
+    paths: &[Path],
+    base: u8,
+    masks: &[Mask],
+    start: Mask,
+    rows: usize,
+) {
+    let mut slots = vec![Mask::NONE; tree.n_slots()];
+    slots[0] = start;
+    let mut planes = [Mask::NONE; MAX_PLANES];
+    kernel.evaluate(tree, masks, &mut slots, rows, &mut planes);
+    for row in 0..rows {
+        let mut reached = vec![has(&start, row)];
+        let mut class = base;
+        for path in paths {
+            let mut here = reached[path.start];
+            for split in &path.splits {
+                let leaves = here && has(&masks[split.mask], row);
+                here &= !leaves;
+                class ^= if leaves { split.delta } else { 0 };
+                reached.push(leaves);
+            }
+        }
+        let planes = planes[..tree.n_planes()].iter().enumerate();
+        let found = planes.map(|(b, plane)| u8::from(has(plane, row)) << b).sum::<u8>();
+        assert_eq!(found, class, "{}: class of {row}", kernel.name());
+        assert!(
+            slots
+                .iter()
+                .zip(reached)
+                .all(|(slot, reached)| has(slot, row) == reached)
+        );
+    }
+}
+
+fn check_classes(kernel: impl Kernel, planes: &[Mask]) {
+    let mut classes = [0xa5; BLOCK];
+    kernel.classes(planes, &mut classes);
+    for (row, &class) in classes.iter().enumerate() {
+        let bits = planes.iter().enumerate();
+        let expected = bits.map(|(b, plane)| u8::from(has(plane, row)) << b).sum::<u8>();
+        assert_eq!(class, expected, "{}: class of {row}", kernel.name());
+    }
+}
+
+fn check_add(kernel: impl Kernel, tables: &[Vec<f64>], classes: &[[u8; BLOCK]], sums: &[f64; BLOCK]) {
+    let values: Vec<Values> = tables.iter().map(|table| Values::new(table)).collect();
+    let mut found = *sums;
+    kernel.add(&values, classes, &mut found);
+    for (row, sum) in found.into_iter().enumerate() {
+        let trees = tables.iter().zip(classes);
+        let expected = trees.fold(sums[row], |sum, (table, classes)| {
+            sum + table[usize::from(classes[row])]
+        });
+        assert_eq!(sum.to_bits(), expected.to_bits(), "{}: sum of {row}", kernel.name());
+    }
+}
+
+proptest! {
+    #[test]
+    fn quantise_counts_the_thresholds_below(n in n_thresholds(), others in 0..3_usize, start in 0..8_usize, tiles: bool, seed: u64) {
+        let mut random = Random::new(seed);
+        let lens = std::iter::once(n).chain((0..others).map(|_| random.below(40)).collect::<Vec<_>>());
+        let searches: Vec<Search> = lens.map(|n| Search::new(&thresholds(&mut random, n))).collect();
+        let mut values = Vec::new();
+        for search in &searches {
+            values.extend((0..BLOCK).map(|_| {
+                let near = match search.thresholds() {
+                    [] => 0.0,
+                    thresholds => random.of(thresholds).value,
+                };
+                match random.below(5) {
+                    0 => near,
+                    1 => near.next_up(),
+                    2 => near.next_down(),
+                    3 => -near,
+                    _ => random.cell() as f32,
+                }
+            }));
+        }
+        let words = start..start + 1 + random.below(WORDS - start);
+        for_every_kernel!(check_quantise(&searches, &mut values, words.clone(), tiles));
+    }
+
+    #[test]
+    fn find_tells_the_rank(n in prop_oneof![n_thresholds(), 0..3_000_usize], n_values in 0..100_usize, seed: u64) {
+        let mut random = Random::new(seed);
+        let thresholds = thresholds(&mut random, n);
+        let search = Search::new(&thresholds);
+        let origin = random.of(&[0.0, 0.1, -3.0, 1e300]);
+        let values: Vec<f64> = (0..n_values).map(|_| match random.below(3) {
+            0 if n > 0 => f64::from(random.of(&thresholds).value) + origin,
+            _ => random.cell(),
+        }).collect();
+        for_every_kernel!(check_find(&search, origin, &values));
+    }
+
+    #[test]
+    fn thermometer_holds_the_rows_above(n in n_thresholds(), rows in rows(512), missing in 0..3_usize, seed: u64) {
+        let mut random = Random::new(seed);
+        let search = Search::new(&thresholds(&mut random, n));
+        let mut planes = Planes::NONE;
+        let ranks: Vec<Option<usize>> = (0..rows).map(|row| {
+            let rank = if missing == 1 && random.one_in(8) { None } else { Some(random.below(n + 1)) };
+            // One missing value among the last rows only is easily overlooked.
+            let rank = if missing == 2 && row == rows - 1 { None } else { rank };
+            let (word, bit) = (row / 64, 1 << (row % 64));
+            for (b, plane) in planes.bits.iter_mut().enumerate() {
+                plane.0[word] |= if rank.unwrap_or(0) >> b & 1 == 1 { bit } else { 0 };
+            }
+            planes.missing.0[word] |= if rank.is_none() { bit } else { 0 };
+            rank
+        }).collect();
+        for_every_kernel!(check_thermometer(&search, &planes, &ranks));
+    }
+
+    #[test]
+    fn evaluate_takes_rows_down_paths(
+        lens in prop::collection::vec(0..12_usize, 0..12), n_classes in prop_oneof![1..=256_usize, (0..9_u32).prop_map(|b| 1 << b)],
+        rows in rows(512), seed: u64,
+    ) {
+        let mut random = Random::new(seed);
+        let n_masks = 1 + random.below(40);
+        let masks: Vec<Mask> = (0..n_masks).map(|_| random.mask()).collect();
+        let mut n_splits = 0;
+        let paths: Vec<Path> = lens.into_iter().map(|len| {
+            let start = random.below(n_splits + 1);
+            n_splits += len;
+            let mut split = || Split { mask: random.below(n_masks), delta: random.below(n_classes) as u8 };
+            Path { start, splits: (0..len).map(|_| split()).collect() }
+        }).collect();
+        let base = random.below(n_classes) as u8;
+        let tree = Tree::new(&paths, base, n_classes, n_masks);
+        prop_assert_eq!(1_usize << tree.n_planes(), n_classes.next_power_of_two());
+        let all = Mask::first(rows);
+        prop_assert_eq!(all.rows().collect::<Vec<_>>(), (0..rows).collect::<Vec<_>>());
+        let some = Mask(std::array::from_fn(|word| all.0[word] & random.word()));
+        for start in [all, some] {
+            for_every_kernel!(check_evaluate(&tree, &paths, base, &masks, start, rows));
+        }
+    }
+
+    #[test]
+    fn classes_puts_bits_together(n_planes in 0..=8_usize, seed: u64) {
+        let mut random = Random::new(seed);
+        let planes: Vec<Mask> = (0..n_planes).map(|_| random.mask()).collect();
+        for_every_kernel!(check_classes(&planes));
+    }
+
+    #[test]
+    fn add_takes_the_trees_in_order(
+        lens in prop::collection::vec(prop_oneof![1..=256_usize, prop::sample::select(vec![1, 15, 16, 17, 31, 32, 33, 64, 255, 256])], 1..=4),
+        seed: u64,
+    ) {
+        let mut random = Random::new(seed);
+        // Of such different sizes that every other order gives other sums.
+        let mut number = || (random.word() as f64 / u64::MAX as f64 - 0.3) * [1.0, 1e3, 1e8, 1e15][random.below(4)];
+        let tables: Vec<Vec<f64>> = lens.iter().map(|&len| (0..len).map(|_| number()).collect()).collect();
+        let sums: [f64; BLOCK] = std::array::from_fn(|_| number());
+        let classes: Vec<[u8; BLOCK]> = lens.iter().map(|&len| std::array::from_fn(|_| random.below(len) as u8)).collect();
+        for_every_kernel!(check_add(&tables, &classes, &sums));
+    }
+}

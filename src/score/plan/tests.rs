@@ -1,0 +1,169 @@
+//! That plans have groups and exits where they should: from outside only the sums are seen, which must not tell.
+
+use super::*;
+use crate::forest::{self, NodeNoise, path_length};
+use proptest::prelude::*;
+
+proptest! {
+    #[test]
+    fn thresholds_order_as_numbers_do(a: f64, b: f64, left: bool) {
+        prop_assume!(!a.is_nan() && !b.is_nan());
+        let threshold = |threshold| Threshold::new(&Node { threshold, missing_go_to_left: left, ..Node::leaf(1) }, left);
+        let (x, y) = (threshold(a), threshold(b));
+        prop_assert_eq!(x.value().partial_cmp(&y.value()), Some(x.cmp(&y)));
+        prop_assert_eq!(x.value(), round_down(a));
+    }
+}
+
+/// A balanced tree; `node` makes the `i`-th node as a split, of which only the threshold, the feature and the number of
+/// training rows matter, or as a leaf, of which only the last.
+fn tree(n_splits: usize, d: usize, node: impl Fn(usize) -> (f64, u32, u32)) -> forest::Tree {
+    let mut nodes: Vec<Node> = Vec::new();
+    let mut waiting = vec![(n_splits, None)];
+    while let Some((n_splits, parent)) = waiting.pop() {
+        let at = nodes.len();
+        if let Some(parent) = parent {
+            let parent: &mut Node = &mut nodes[parent];
+            parent.right = at as u32;
+        }
+        let (threshold, feature, n_node_samples) = node(at);
+        let mut node = Node::leaf(n_node_samples);
+        if n_splits > 0 {
+            (node.threshold, node.feature) = (threshold, feature);
+            let left = (n_splits - 1) / 2;
+            waiting.push((n_splits - 1 - left, Some(at)));
+            waiting.push((left, None));
+        }
+        nodes.push(node);
+    }
+    let noise = NodeNoise {
+        impurity: 0.0,
+        mean: 0.0,
+        weight: 1.0,
+    };
+    forest::Tree {
+        features: (0..d as u32).collect(),
+        noise: vec![noise; nodes.len()],
+        nodes,
+    }
+}
+
+/// The plan of a forest, and what holds for every plan.
+fn plan(d: usize, trees: Vec<forest::Tree>) -> Plan {
+    let n_trees = trees.len();
+    let forest = Forest::from_trees(d, None, trees).unwrap();
+    let plan = Plan::new(&forest, &path_length::table(forest.largest_node()));
+    let mut first_tree = 0;
+    for group in &plan.groups {
+        assert_eq!(group.first_tree, first_tree);
+        assert_eq!(group.trees.len(), group.values.len());
+        first_tree += group.trees.len();
+        assert!(group.searches.iter().all(|search| search.len() <= MAX_THRESHOLDS));
+        assert!(group.trees.iter().all(|tree| tree.logic.n_slots() <= MAX_SPLITS + 1));
+        assert!(group.has_exits || group.trees.iter().all(|tree| tree.exits.is_empty()));
+        assert!(group.columns.is_sorted_by(|a, b| a < b));
+    }
+    assert_eq!(first_tree, n_trees);
+    plan
+}
+
+fn n_exits(plan: &Plan) -> usize {
+    let trees = plan.groups.iter().flat_map(|group| &group.trees);
+    trees.map(|tree| tree.exits.len()).sum()
+}
+
+#[test]
+fn trees_share_a_group_as_long_as_a_search_holds_their_thresholds() {
+    let far = |tree_index: usize| tree(100, 1, move |i| ((tree_index * 1_000 + i) as f64, 0, i as u32));
+    let groups = plan(1, (0..6).map(far).collect()).groups;
+    assert_eq!(
+        groups.iter().map(|group| group.trees.len()).collect::<Vec<_>>(),
+        [2, 2, 2]
+    );
+    assert!(
+        groups
+            .iter()
+            .all(|group| group.searches[0].len() == 200 && !group.has_exits)
+    );
+    // Thresholds that trees have in common are there once.
+    let same = || tree(100, 1, |i| (i as f64, 0, i as u32));
+    let groups = plan(1, (0..6).map(|_| same()).collect()).groups;
+    assert_eq!((groups.len(), groups[0].searches[0].len()), (1, 100));
+}
+
+#[test]
+fn trees_share_a_group_as_long_as_there_is_room_for_the_masks() {
+    let wide = |tree_index: usize| {
+        tree(150, 100, move |i| {
+            ((tree_index * 1_000 + i) as f64, (i % 100) as u32, i as u32)
+        })
+    };
+    let groups = plan(100, (0..60).map(wide).collect()).groups;
+    assert!(groups.len() > 1);
+    assert!(groups.iter().all(|group| group.n_masks() <= MAX_MASKS + 8 * 100));
+}
+
+#[test]
+fn rare_branches_of_large_trees_leave_by_exits() {
+    // The fewer rows, the later the node comes.
+    let sizes = |root: u32| move |i: usize| (i as f64, 0, if i == 0 { root } else { 1 + root / (1 + i as u32) });
+    let plans = |n_splits, root| plan(1, vec![tree(n_splits, 1, sizes(root))]);
+    assert_eq!(n_exits(&plans(LARGE, 100_000)), 0);
+    assert!(n_exits(&plans(250, 100_000)) > 0);
+}
+
+#[test]
+fn more_values_than_classes_leave_by_exits() {
+    // So few rows that no branch is rare; leaves of different sizes, so that 300 of them add different values.
+    let leaves = |n_splits: usize| {
+        let size = |i: usize| if i == 0 { 10 } else { 2 + i as u32 };
+        tree(n_splits, 20, move |i| (i as f64, (i % 20) as u32, size(i)))
+    };
+    let few = plan(20, vec![leaves(150)]);
+    assert!(!few.groups[0].has_exits);
+    let many = plan(20, vec![leaves(299)]);
+    let planned = &many.groups[0].trees[0];
+    assert!(many.groups[0].has_exits && !planned.exits.is_empty());
+    assert_eq!(planned.logic.n_planes(), 8);
+}
+
+#[test]
+fn thresholds_that_are_no_number_leave_by_exits() {
+    let missing = |at: usize| {
+        tree(7, 2, move |i| {
+            (if i == at { f64::NAN } else { i as f64 }, (i % 2) as u32, i as u32)
+        })
+    };
+    let plans = |at| plan(2, vec![missing(at)]);
+    assert_eq!(n_exits(&plans(99)), 0);
+    for at in [1, 2] {
+        let plan = plans(at);
+        assert!(plan.groups[0].has_exits && plan.groups[0].trees[0].exits[0].node as usize == at);
+    }
+    // From the root on nothing is left for the plan; the walk looks at both columns.
+    let plan = plans(0);
+    let exits: Vec<_> = plan.groups[0].trees[0]
+        .exits
+        .iter()
+        .map(|exit| (exit.slot, exit.node))
+        .collect();
+    assert_eq!((exits, plan.groups[0].columns.len()), (vec![(0, 0)], 2));
+}
+
+#[test]
+fn what_a_search_or_a_tree_cannot_hold_leaves_by_exits() {
+    // The sizes of the root and the others are such that no branch is rare.
+    let one_column = plan(1, vec![tree(400, 1, |i| (i as f64, 0, 100 + (i % 50) as u32))]);
+    assert!(n_exits(&one_column) > 0);
+    let sizes = |i: usize| if i == 0 { 100 } else { 1_000_000 / (1 + i as u32) };
+    let large = plan(400, vec![tree(5_000, 400, |i| (i as f64, (i % 400) as u32, sizes(i)))]);
+    assert!(n_exits(&large) > 0);
+}
+
+#[test]
+fn siblings_that_add_the_same_are_one_leaf() {
+    let even = plan(1, vec![tree(1, 1, |_| (0.0, 0, 5))]);
+    assert_eq!((even.groups[0].columns.len(), even.max_slots), (0, 1));
+    let uneven = plan(1, vec![tree(1, 1, |i| (0.0, 0, 5 + i as u32))]);
+    assert_eq!((uneven.groups[0].columns.len(), uneven.max_slots), (1, 2));
+}

@@ -1,0 +1,258 @@
+//! What the tests of the NEON kernel run on where there is no NEON: the instructions it uses under the names, with the
+//! signatures and of the meaning that they have in `std::arch::aarch64`, on a processor with the low byte first.
+
+#![allow(non_camel_case_types, reason = "the names of std::arch::aarch64")]
+
+/// A register of lanes.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(16))]
+pub(super) struct Register<T, const N: usize>([T; N]);
+
+/// Half a register of two f32; it is half as aligned, too.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(8))]
+pub(super) struct float32x2_t([f32; 2]);
+
+pub(super) type float32x4_t = Register<f32, 4>;
+pub(super) type float64x2_t = Register<f64, 2>;
+pub(super) type int32x4_t = Register<i32, 4>;
+pub(super) type uint32x4_t = Register<u32, 4>;
+pub(super) type uint64x2_t = Register<u64, 2>;
+pub(super) type uint8x16_t = Register<u8, 16>;
+
+/// A table of two registers.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(super) struct uint8x16x2_t(pub(super) uint8x16_t, pub(super) uint8x16_t);
+
+/// A table of four registers.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(super) struct uint8x16x4_t(
+    pub(super) uint8x16_t,
+    pub(super) uint8x16_t,
+    pub(super) uint8x16_t,
+    pub(super) uint8x16_t,
+);
+
+impl<T: Copy, const N: usize> Register<T, N> {
+    /// Lane by lane.
+    fn with(self, other: Self, f: impl Fn(T, T) -> T) -> Self {
+        Self(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+    }
+}
+
+/// Loads: from memory that need not be aligned.
+macro_rules! loads {
+    ($($name:ident($from:ty) -> $to:ty;)*) => {$(
+        /// Reads as many values as there are lanes.
+        ///
+        /// # Safety
+        /// They are readable.
+        pub(super) unsafe fn $name(from: *const $from) -> $to {
+            // SAFETY: the caller vouches for the values, of which every pattern of bits is one.
+            unsafe { from.cast::<$to>().read_unaligned() }
+        }
+    )*};
+}
+
+loads! {
+    vld1q_f32(f32) -> float32x4_t;
+    vld1q_f64(f64) -> float64x2_t;
+    vld1q_u64(u64) -> uint64x2_t;
+    vld1q_u8(u8) -> uint8x16_t;
+    vld1q_u8_x2(u8) -> uint8x16x2_t;
+    vld1q_u8_x4(u8) -> uint8x16x4_t;
+}
+
+/// Reads one value into all lanes.
+///
+/// # Safety
+/// It is readable.
+pub(super) unsafe fn vld1q_dup_s32(from: *const i32) -> int32x4_t {
+    // SAFETY: the caller vouches for the value.
+    Register([unsafe { from.read_unaligned() }; 4])
+}
+
+/// Stores: to memory that need not be aligned.
+macro_rules! stores {
+    ($($name:ident($to:ty, $from:ty);)*) => {$(
+        /// Writes all lanes.
+        ///
+        /// # Safety
+        /// There is room for them.
+        pub(super) unsafe fn $name(to: *mut $to, from: $from) {
+            // SAFETY: the caller vouches for the room.
+            unsafe { to.cast::<$from>().write_unaligned(from) }
+        }
+    )*};
+}
+
+stores! {
+    vst1q_f32(f32, float32x4_t);
+    vst1q_u64(u64, uint64x2_t);
+    vst1q_u8(u8, uint8x16_t);
+}
+
+/// The same bits as other lanes.
+macro_rules! reinterpretations {
+    ($($name:ident($from:ty) -> $to:ty;)*) => {$(
+        /// The same 128 bits.
+        pub(super) fn $name(from: $from) -> $to {
+            // SAFETY: both are 128 bits, of which every pattern is a value.
+            unsafe { std::mem::transmute::<$from, $to>(from) }
+        }
+    )*};
+}
+
+reinterpretations! {
+    vreinterpretq_f32_f64(float64x2_t) -> float32x4_t;
+    vreinterpretq_f32_u8(uint8x16_t) -> float32x4_t;
+    vreinterpretq_f64_f32(float32x4_t) -> float64x2_t;
+    vreinterpretq_u64_s32(int32x4_t) -> uint64x2_t;
+    vreinterpretq_u64_u8(uint8x16_t) -> uint64x2_t;
+    vreinterpretq_u8_u32(uint32x4_t) -> uint8x16_t;
+    vreinterpretq_u8_u64(uint64x2_t) -> uint8x16_t;
+}
+
+/// One value in all lanes.
+macro_rules! copies {
+    ($($name:ident($from:ty) -> $to:ty;)*) => {$(
+        /// The same value in all lanes.
+        pub(super) fn $name(from: $from) -> $to {
+            Register([from; _])
+        }
+    )*};
+}
+
+copies! {
+    vdupq_n_f32(f32) -> float32x4_t;
+    vdupq_n_u64(u64) -> uint64x2_t;
+    vdupq_n_u8(u8) -> uint8x16_t;
+}
+
+/// One lane.
+pub(super) fn vgetq_lane_u64<const LANE: i32>(a: uint64x2_t) -> u64 {
+    a.0[LANE as usize]
+}
+
+/// `a & b`
+pub(super) fn vandq_u64(a: uint64x2_t, b: uint64x2_t) -> uint64x2_t {
+    a.with(b, |a, b| a & b)
+}
+
+/// `a | b`
+pub(super) fn vorrq_u64(a: uint64x2_t, b: uint64x2_t) -> uint64x2_t {
+    a.with(b, |a, b| a | b)
+}
+
+/// `a ^ b`
+pub(super) fn veorq_u64(a: uint64x2_t, b: uint64x2_t) -> uint64x2_t {
+    a.with(b, |a, b| a ^ b)
+}
+
+/// `a & !b`
+pub(super) fn vbicq_u64(a: uint64x2_t, b: uint64x2_t) -> uint64x2_t {
+    a.with(b, |a, b| a & !b)
+}
+
+/// `a & b`
+pub(super) fn vandq_u8(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+    a.with(b, |a, b| a & b)
+}
+
+/// `a | b`
+pub(super) fn vorrq_u8(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+    a.with(b, |a, b| a | b)
+}
+
+/// `a - b`, wrapping round.
+pub(super) fn vsubq_u8(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+    a.with(b, u8::wrapping_sub)
+}
+
+/// All ones where `a` and `b` have a bit in common, else zero.
+pub(super) fn vtstq_u8(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+    a.with(b, |a, b| if a & b == 0 { 0 } else { u8::MAX })
+}
+
+/// The sums of neighbours, wrapping round: those of `a`, then those of `b`.
+pub(super) fn vpaddq_u8(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+    let both = [a.0, b.0];
+    let both = both.as_flattened();
+    Register(std::array::from_fn(|i| both[2 * i].wrapping_add(both[2 * i + 1])))
+}
+
+/// The even lanes: those of `a`, then those of `b`.
+pub(super) fn vuzp1q_u8(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+    let both = [a.0, b.0];
+    Register(std::array::from_fn(|i| both.as_flattened()[2 * i]))
+}
+
+/// All ones where `a > b`, else zero.
+pub(super) fn vcgtq_f32(a: float32x4_t, b: float32x4_t) -> uint32x4_t {
+    Register(std::array::from_fn(|i| if a.0[i] > b.0[i] { u32::MAX } else { 0 }))
+}
+
+/// All ones where `a == b`, else zero.
+pub(super) fn vceqq_f32(a: float32x4_t, b: float32x4_t) -> uint32x4_t {
+    Register(std::array::from_fn(|i| if a.0[i] == b.0[i] { u32::MAX } else { 0 }))
+}
+
+/// Both lanes rounded to the nearest f32.
+pub(super) fn vcvt_f32_f64(a: float64x2_t) -> float32x2_t {
+    float32x2_t(a.0.map(|a| a as f32))
+}
+
+/// `low`, and both lanes of `high` rounded to the nearest f32.
+pub(super) fn vcvt_high_f32_f64(low: float32x2_t, high: float64x2_t) -> float32x4_t {
+    Register([low.0[0], low.0[1], high.0[0] as f32, high.0[1] as f32])
+}
+
+/// The even lanes of both, in turn.
+pub(super) fn vtrn1q_f32(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    Register([a.0[0], b.0[0], a.0[2], b.0[2]])
+}
+
+/// The odd lanes of both, in turn.
+pub(super) fn vtrn2q_f32(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    Register([a.0[1], b.0[1], a.0[3], b.0[3]])
+}
+
+/// The first lanes of both.
+pub(super) fn vtrn1q_f64(a: float64x2_t, b: float64x2_t) -> float64x2_t {
+    Register([a.0[0], b.0[0]])
+}
+
+/// The second lanes of both.
+pub(super) fn vtrn2q_f64(a: float64x2_t, b: float64x2_t) -> float64x2_t {
+    Register([a.0[1], b.0[1]])
+}
+
+/// Byte `places` of the table, of some bytes; `beyond` where there is none.
+fn look_up(table: &[u8], places: uint8x16_t, beyond: uint8x16_t) -> uint8x16_t {
+    places.with(beyond, |place, beyond| {
+        *table.get(usize::from(place)).unwrap_or(&beyond)
+    })
+}
+
+/// The bytes of `table` that `places` names, zero beyond it.
+pub(super) fn vqtbl1q_u8(table: uint8x16_t, places: uint8x16_t) -> uint8x16_t {
+    look_up(&table.0, places, vdupq_n_u8(0))
+}
+
+/// The same with two registers.
+pub(super) fn vqtbl2q_u8(table: uint8x16x2_t, places: uint8x16_t) -> uint8x16_t {
+    look_up([table.0.0, table.1.0].as_flattened(), places, vdupq_n_u8(0))
+}
+
+/// The same with four registers.
+pub(super) fn vqtbl4q_u8(table: uint8x16x4_t, places: uint8x16_t) -> uint8x16_t {
+    vqtbx4q_u8(vdupq_n_u8(0), table, places)
+}
+
+/// The bytes of `table` that `places` names, those of `a` beyond it.
+pub(super) fn vqtbx4q_u8(a: uint8x16_t, table: uint8x16x4_t, places: uint8x16_t) -> uint8x16_t {
+    let table = [table.0.0, table.1.0, table.2.0, table.3.0];
+    look_up(table.as_flattened(), places, a)
+}
