@@ -21,6 +21,8 @@ pub(super) struct Scratch {
     slots: Vec<Mask>,
     /// Per tree of a batch.
     classes: Vec<[u8; BLOCK]>,
+    /// Rows that have taken an exit of the tree at hand, and the node where they are.
+    waiting: Vec<(u32, u32)>,
     /// One array.
     sums: Vec<[f64; BLOCK]>,
 }
@@ -35,6 +37,7 @@ impl Scratch {
             masks: vec![Mask::NONE; plan.max_masks],
             slots: vec![Mask::NONE; plan.max_slots],
             classes: vec![[0; BLOCK]; BATCH],
+            waiting: Vec::with_capacity(if has_exits { BLOCK } else { 0 }),
             sums: vec![[0.0; BLOCK]],
         }
     }
@@ -67,7 +70,7 @@ impl<K: Kernel> Runner<'_, K> {
                     self.kernel.prefetch(x, next.clone(), tree, n_trees);
                 }
             };
-            let cell = |cells: &[f32], row, column| cells[group.place(column) * BLOCK + row];
+            let cell = |cells: &[f32], row, column| cells[group.place(column) * BLOCK + row as usize];
             self.pass::<true>(group, rows.len(), scratch, prefetch, cell);
         }
         out.copy_from_slice(&scratch.sums[0][..rows.len()]);
@@ -78,7 +81,7 @@ impl<K: Kernel> Runner<'_, K> {
         scratch.sums.fill([0.0; BLOCK]);
         for group in &self.plan.groups {
             compare_sparse(group, x, rows.clone(), &mut scratch.masks);
-            let cell = |_: &[f32], row: usize, column: u32| x.cell(rows.start + row, column as usize);
+            let cell = |_: &[f32], row: u32, column: u32| x.cell(rows.start + row as usize, column as usize);
             self.pass::<false>(group, rows.len(), scratch, |_| (), cell);
         }
         out.copy_from_slice(&scratch.sums[0][..rows.len()]);
@@ -128,7 +131,7 @@ impl<K: Kernel> Runner<'_, K> {
         n_rows: usize,
         scratch: &mut Scratch,
         prefetch: impl Fn(usize),
-        cell: impl Fn(&[f32], usize, u32) -> f32,
+        cell: impl Fn(&[f32], u32, u32) -> f32,
     ) {
         let Scratch {
             cells,
@@ -136,6 +139,7 @@ impl<K: Kernel> Runner<'_, K> {
             slots,
             classes,
             sums,
+            waiting,
             ..
         } = scratch;
         let sums = &mut sums[0];
@@ -157,13 +161,15 @@ impl<K: Kernel> Runner<'_, K> {
                 // Path lengths are added in the order of the trees: those of the trees so far come first.
                 self.kernel.add(&values[added..=i], &classes[added..=i], sums);
                 added = i + 1;
+                waiting.clear();
                 for exit in &tree.exits {
-                    // Behind the rows of a short block there may be those of the one before.
-                    for row in slots[exit.slot].rows().take_while(|&row| row < n_rows) {
-                        let value = |column| cell(cells, row, column);
-                        sums[row] += self.walk.value_from::<MISSING>(index, exit.node, value);
-                    }
+                    // Beyond the rows of this block stands what earlier blocks left.
+                    let taken = slots[exit.slot].rows().take_while(|&row| row < n_rows);
+                    waiting.extend(taken.map(|row| (row as u32, exit.node)));
                 }
+                let value = |row, column| cell(cells, row, column);
+                let add = |row, value| sums[row as usize] += value;
+                self.walk.walk_on::<MISSING>(index, waiting, value, add);
             }
             self.kernel.add(&values[added..], &classes[added..trees.len()], sums);
         }

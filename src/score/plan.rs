@@ -22,7 +22,7 @@ const MAX_SPLITS: usize = 4 * 1024;
 /// Trees of more splits lose those that fewer than one in this many training rows reached: to evaluate a split for a
 /// whole block costs as much as to walk some rows.
 const LARGE: usize = 160;
-const RARE: u32 = 400;
+const RARE: u32 = 700;
 
 /// The place of a column that no tree of the group looks at.
 const UNUSED: u32 = u32::MAX;
@@ -131,9 +131,9 @@ impl Group {
         (place != UNUSED).then_some(place as usize)
     }
 
-    /// The place of a column that is looked at.
+    /// The place of a column that is looked at; the first one for any other.
     pub(super) fn place(&self, column: u32) -> usize {
-        self.places[column as usize] as usize
+        self.find(column as usize).unwrap_or(0)
     }
 }
 
@@ -303,14 +303,20 @@ fn cut(nodes: &[Node], roles: &mut [Role]) {
         }
     }
     // The commonest 255 classes stay; one is for the exits.
-    let mut classes: BTreeMap<u64, u64> = BTreeMap::new();
-    for (role, node) in roles.iter().zip(nodes) {
-        if let Role::Leaf(value) = role {
-            *classes.entry(value.to_bits()).or_default() += u64::from(node.n_node_samples);
+    let leaves = roles.iter().zip(nodes).filter_map(|(role, node)| match role {
+        Role::Leaf(value) => Some((value.to_bits(), u64::from(node.n_node_samples))),
+        Role::Split | Role::Exit => None,
+    });
+    let mut leaves: Vec<(u64, u64)> = leaves.collect();
+    if leaves.len() > 255 {
+        leaves.sort_unstable();
+        let classes = leaves.chunk_by(|a, b| a.0 == b.0);
+        let mut counts: Vec<(u64, u64)> = classes
+            .map(|leaves| (leaves.iter().map(|leaf| leaf.1).sum(), leaves[0].0))
+            .collect();
+        if counts.len() <= 255 {
+            return;
         }
-    }
-    if classes.len() > 255 {
-        let mut counts: Vec<(u64, u64)> = classes.into_iter().map(|(value, n)| (n, value)).collect();
         counts.sort_unstable();
         let n_rare = counts.len() - 255;
         let mut rare: Vec<u64> = counts[..n_rare].iter().map(|&(_, value)| value).collect();
@@ -351,7 +357,8 @@ impl<'a> Draft<'a> {
         for (&column, new) in &sketch.thresholds {
             let all = self.thresholds.entry(column).or_default();
             all.extend(new);
-            all.sort_unstable();
+            // The stable sort merges the two runs, which is all there is to do.
+            all.sort();
             all.dedup();
         }
         self.sketches.push(sketch);

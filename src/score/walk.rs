@@ -90,16 +90,35 @@ impl Walk {
         }
     }
 
-    /// What one row, whose values `value` gives by column, adds in a tree when it is walked on from `node`.
-    pub(super) fn value_from<const MISSING: bool>(&self, tree: usize, node: u32, value: impl Fn(u32) -> f32) -> f64 {
+    /// Takes rows on from nodes of a tree, where each is, to leaves; `visit` gets each row and what it adds. `value` gives the
+    /// value of a row in a column, or anything if it is asked for a column that no split beyond looks at.
+    pub(super) fn walk_on<const MISSING: bool>(
+        &self,
+        tree: usize,
+        waiting: &[(u32, u32)],
+        value: impl Fn(u32, u32) -> f32,
+        mut visit: impl FnMut(u32, f64),
+    ) {
         let tree = &self.trees[tree];
-        let mut at = node;
-        loop {
-            let step = tree.steps[at as usize];
-            if step.right == at {
-                return tree.values[at as usize];
+        for group in waiting.chunks(LANES) {
+            let mut at = [0; LANES];
+            for (at, &(_, node)) in at.iter_mut().zip(group) {
+                *at = node;
             }
-            at = step.next(at, value(step.feature), MISSING && tree.missing_left[at as usize]);
+            let mut moved = true;
+            while moved {
+                moved = false;
+                for (at, &(row, _)) in at.iter_mut().zip(group) {
+                    let step = tree.steps[*at as usize];
+                    let missing_left = MISSING && tree.missing_left[*at as usize];
+                    let next = step.next(*at, value(row, step.feature), missing_left);
+                    moved |= next != *at;
+                    *at = next;
+                }
+            }
+            for (&(row, _), at) in group.iter().zip(at) {
+                visit(row, tree.values[at as usize]);
+            }
         }
     }
 
