@@ -106,7 +106,7 @@ fn trees_share_a_group_as_long_as_there_is_room_for_the_masks() {
 #[test]
 fn rare_branches_of_large_trees_leave_by_exits() {
     // The fewer rows, the later the node comes.
-    let sizes = |root: u32| move |i: usize| (i as f64, 0, if i == 0 { root } else { 1 + root / (1 + (i * i) as u32) });
+    let sizes = |root: u32| move |i: usize| (i as f64, 0, if i == 0 { root } else { 1 + root / (1 + 3 * i as u32) });
     let plans = |n_splits, root| plan(1, vec![tree(n_splits, 1, sizes(root))]);
     assert_eq!(n_exits(&plans(LARGE, 100_000)), 0);
     assert!(n_exits(&plans(250, 100_000)) > 0);
