@@ -31,6 +31,7 @@ mod logic;
 #[cfg(any(target_arch = "aarch64", test))]
 mod neon;
 mod portable;
+mod prefetch;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -184,7 +185,9 @@ pub trait Kernel: Copy + Send + Sync {
     }
 
     /// Asks for share `part` of `parts` of the cells of some rows, which will be read soon. May do nothing.
-    fn prefetch(self, _matrix: &Matrix<'_>, _rows: Range<usize>, _part: usize, _parts: usize) {}
+    fn prefetch(self, matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
+        prefetch::prefetch(matrix, rows, part, parts);
+    }
 }
 
 /// The kernel in use.

@@ -9,7 +9,6 @@ mod count;
 mod descend;
 
 use self::bits::{Xmm, Ymm, Zmm};
-use super::avx2::prefetch;
 use super::bits::{BLOCK, Mask};
 use super::convert::{self, Rows};
 use super::search::Search;
@@ -89,10 +88,6 @@ impl Kernel for Avx512 {
         assert!(self.counts);
         // SAFETY: `self` is proof of the instructions, VPOPCNTDQ among them as asserted.
         unsafe { count::count(search, origin, values, tally) }
-    }
-
-    fn prefetch(self, matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
-        prefetch(matrix, rows, part, parts);
     }
 }
 

@@ -1,0 +1,38 @@
+//! Asking for rows before they are read. Processors see by themselves what is read in a row, but not what lies in many places.
+
+use std::ops::Range;
+
+use crate::matrix::Matrix;
+
+/// Asks for share `part` of `parts` of the cells of some rows, into the second-level cache.
+pub(super) fn prefetch(matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
+    const LINE: usize = 64;
+    let pieces = matrix.n_pieces();
+    // As if all pieces were of f64; of a shorter one there is nothing to ask for in the end.
+    let cells = rows.len() * matrix.n_columns() / pieces.max(1);
+    let lines = (cells * size_of::<f64>()).div_ceil(LINE);
+    let mut wanted = part * lines * pieces / parts..(part + 1) * lines * pieces / parts;
+    while !wanted.is_empty() {
+        let (piece, line) = (wanted.start / lines, wanted.start % lines);
+        let end = wanted.end.min((piece + 1) * lines);
+        if let Some(bytes) = matrix.piece(rows.clone(), piece) {
+            let first = bytes.start.wrapping_add(line * LINE);
+            let there = (bytes.end.addr().saturating_sub(first.addr())).div_ceil(LINE);
+            for line in 0..there.min(end - wanted.start) {
+                ask(first.wrapping_add(line * LINE));
+            }
+        }
+        wanted.start = end;
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn ask(address: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+    // SAFETY: a prefetch never faults, and every x86-64 processor has it.
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) };
+}
+
+/// Other processors' instructions for it are not to be had yet.
+#[cfg(not(target_arch = "x86_64"))]
+fn ask(_address: *const u8) {}
