@@ -8,17 +8,22 @@
 //! 3. Per tree, from a stream of its own, started from its seed: its features, then its rows.
 //! 4. Per tree, from that stream started afresh: a second seed, whose stream gives the state of the tree's xorshift.
 //!
-//! The Python package lets NumPy itself do 1 and 2, since its generator may be a live `RandomState`.
+//! For a `RandomState` instance or the global generator, the Python package lets NumPy itself do 1 and 2.
 
-use super::mt19937::{MAX_SEED, below, seeded, unit};
+use super::mt19937::{MAX_SEED, below, seeded, units, units_at};
 use super::sampling::{Weights, with_replacement, without_replacement};
 use super::xorshift::XorShift;
 
 /// Step 1 for an integer `random_state`: the noise target of `n` rows.
 #[must_use]
 pub fn noise_target(random_state: u32, n: usize) -> Vec<f64> {
-    let mut stream = seeded(random_state);
-    (0..n).map(|_| unit(&mut stream)).collect()
+    units(random_state, n)
+}
+
+/// Step 1 for an integer `random_state`, of `n` rows those given, in their order.
+#[must_use]
+pub fn noise_target_at(random_state: u32, n: usize, rows: &[usize]) -> Vec<f64> {
+    units_at(random_state, n, rows)
 }
 
 /// Step 2 for an integer `random_state`: the seeds of `new` trees that follow `existing` ones.
