@@ -38,7 +38,7 @@ fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) ->
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use super::forest::{Forest, sample_rows};
+    use super::forest::{Forest, sample_rows, tree_seeds};
     #[pymodule_export]
     use super::rank::percentile_ranks;
 }

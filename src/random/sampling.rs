@@ -13,7 +13,7 @@ pub fn with_replacement(rng: &mut Mt, n: usize, k: usize) -> Vec<usize> {
 fn draw(rng: &mut Mt, n: usize, k: usize, mut keep: impl FnMut(usize) -> bool) -> Vec<usize> {
     let mut kept = Vec::with_capacity(k);
     // One choice only is drawn without a word of the stream, and of too many choices one takes two words.
-    let at_once = n >= 2 && n as u64 - 1 <= u64::from(u32::MAX);
+    let at_once = n >= 2 && u32::try_from(n - 1).is_ok();
     let mut buffer = Vec::new();
     while kept.len() < k {
         if at_once {

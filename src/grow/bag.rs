@@ -1,0 +1,84 @@
+//! What a tree drew, in the order in which it grows on it.
+
+use crate::random::sampling::Weights;
+use crate::random::streams::{self, Bagging};
+
+/// The columns of a tree in the order drawn, and its rows in ascending order, each once.
+#[derive(Debug, Clone)]
+pub(super) struct InBag {
+    pub(super) features: Vec<usize>,
+    pub(super) rows: Vec<usize>,
+    /// How often each row was drawn; empty if no row was drawn twice.
+    pub(super) weights: Vec<f64>,
+}
+
+impl InBag {
+    /// Draws columns and rows of the tree with this seed.
+    pub(super) fn draw(seed: u32, bagging: &Bagging, weights: Option<&Weights>) -> Self {
+        let streams::Bag { features, rows } = streams::bag(seed, bagging, weights);
+        let rows = ascending(rows, bagging.n_samples);
+        if !bagging.bootstrap {
+            return Self {
+                features,
+                rows,
+                weights: Vec::new(),
+            };
+        }
+        let (rows, weights) = rows
+            .chunk_by(|a, b| a == b)
+            .map(|same| (same[0], same.len() as f64))
+            .unzip();
+        Self {
+            features,
+            rows,
+            weights,
+        }
+    }
+}
+
+/// Rows below `n` in ascending order.
+fn ascending(rows: Vec<usize>, n: usize) -> Vec<usize> {
+    if rows.is_sorted() {
+        return rows;
+    }
+    // A counting sort by the leading part, one bucket per row: most are of about one row, whatever the order was.
+    let scale = rows.len() as f64 / n as f64;
+    let bucket = |row: usize| (row as f64 * scale) as usize;
+    let mut starts = vec![0_u32; rows.len() + 2];
+    for &row in &rows {
+        starts[bucket(row) + 2] += 1;
+    }
+    for i in 2..starts.len() {
+        starts[i] += starts[i - 1];
+    }
+    let mut sorted = vec![0; rows.len()];
+    for &row in &rows {
+        let place = &mut starts[bucket(row) + 1];
+        sorted[*place as usize] = row;
+        *place += 1;
+    }
+    for ends in starts.windows(2) {
+        let bucket = &mut sorted[ends[0] as usize..ends[1] as usize];
+        if bucket.len() > 1 {
+            bucket.sort_unstable();
+        }
+    }
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn rows_are_sorted(n in 1_usize..1_000_000, shares in prop::collection::vec(0.0..1.0_f64, 1..300), narrow: bool) {
+            let spread = if narrow { 0.001 } else { 1.0 };
+            let rows: Vec<usize> = shares.iter().map(|share| (n as f64 * share * spread) as usize).collect();
+            let mut expected = rows.clone();
+            expected.sort_unstable();
+            prop_assert_eq!(ascending(rows, n), expected);
+        }
+    }
+}
