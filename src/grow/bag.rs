@@ -1,7 +1,7 @@
 //! What a tree drew, in the order in which it grows on it.
 
 use crate::random::sampling::Weights;
-use crate::random::streams::{self, Bagging};
+use crate::random::streams::{self, Bag, Bagging};
 
 /// The columns of a tree in the order drawn, and its rows in ascending order, each once.
 #[derive(Debug, Clone)]
@@ -13,9 +13,14 @@ pub(super) struct InBag {
 }
 
 impl InBag {
-    /// Draws columns and rows of the tree with this seed.
-    pub(super) fn draw(seed: u32, bagging: &Bagging, weights: Option<&Weights>) -> Self {
-        let streams::Bag { features, rows } = streams::bag(seed, bagging, weights);
+    /// Draws columns and rows of the trees with these seeds.
+    pub(super) fn draw(seeds: &[u32], bagging: &Bagging, weights: Option<&Weights>) -> Vec<Self> {
+        let bags = streams::bags(seeds, bagging, weights).into_iter();
+        bags.map(|bag| Self::new(bag, bagging)).collect()
+    }
+
+    fn new(bag: Bag, bagging: &Bagging) -> Self {
+        let Bag { features, rows } = bag;
         let rows = ascending(rows, bagging.n_samples);
         if !bagging.bootstrap {
             return Self {
@@ -42,8 +47,9 @@ fn ascending(rows: Vec<usize>, n: usize) -> Vec<usize> {
         return rows;
     }
     // A counting sort by the leading part, one bucket per row: most are of about one row, whatever the order was.
-    let scale = rows.len() as f64 / n as f64;
-    let bucket = |row: usize| (row as f64 * scale) as usize;
+    let scale = ((rows.len() as u64) << 32) / n as u64;
+    // As `row` is below `n`, the product is below 2^32 times the number of rows, which is below 2^32 itself.
+    let bucket = |row: usize| (row as u64 * scale >> 32) as usize;
     let mut starts = vec![0_u32; rows.len() + 2];
     for &row in &rows {
         starts[bucket(row) + 2] += 1;

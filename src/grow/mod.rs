@@ -16,6 +16,8 @@ mod tree;
 
 pub use params::{Params, ValidParams};
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 use crate::forest::{Forest, Tree};
 use crate::matrix::csr::Csr;
@@ -30,7 +32,7 @@ use sparse::SparseSample;
 use tree::Growing;
 
 /// In-bag rows of the trees that a worker grows side by side: enough to keep the memory busy, few enough for the second cache.
-const ROWS_SIDE_BY_SIDE: usize = 2048;
+const ROWS_SIDE_BY_SIDE: usize = 1024;
 
 /// The random target that scikit-learn fits its trees to.
 #[derive(Debug, Clone, Copy)]
@@ -67,31 +69,35 @@ pub fn grow(
             weights.check(params.bagging.max_samples)?;
         }
     }
-    let draw = |tree: usize| InBag::draw(seeds[tree], &params.bagging, weights);
+    let draw = |seeds: &[u32]| InBag::draw(seeds, &params.bagging, weights);
     let forester = Forester {
         table: Table::new(x, &params, seeds.len(), workers),
         seeds,
-        max_samples: params.bagging.max_samples,
         max_depth: params.max_depth,
         workers,
+        // As many as every worker gets some of.
+        side_by_side: (ROWS_SIDE_BY_SIDE / params.bagging.max_samples)
+            .min(seeds.len().div_ceil(2 * workers.max(1)))
+            .max(1),
     };
     let n_drawn = params.bagging.max_samples.saturating_mul(seeds.len());
     let trees = match noise {
         // Few of the values are read: they are picked out of the stream, once it is known which ones.
-        NoiseTarget::Seed(seed) if n_drawn < x.n_rows() / 4 => {
-            let bags = threads::map(seeds.len(), workers, draw);
+        NoiseTarget::Seed(seed) if n_drawn < x.n_rows() => {
+            let groups: Vec<&[u32]> = seeds.chunks(forester.side_by_side).collect();
+            let bags = threads::map(groups.len(), workers, |group| draw(groups[group])).concat();
             let rows: Vec<usize> = bags.iter().flat_map(|bag| &bag.rows).copied().collect();
             let y = streams::noise_target_at(seed, x.n_rows(), &rows);
-            let mut end = 0;
-            let ranges: Vec<_> = bags
-                .iter()
+            let mut rest = y.as_slice();
+            let bags: Vec<(InBag, &[f64])> = bags
+                .into_iter()
                 .map(|bag| {
-                    let start = end;
-                    end += bag.rows.len();
-                    start..end
+                    let (y, others) = rest.split_at(bag.rows.len());
+                    rest = others;
+                    (bag, y)
                 })
                 .collect();
-            forester.grow(|tree| (bags[tree].clone(), y[ranges[tree].clone()].to_vec()))
+            forester.grow(|trees| bags[trees].iter().map(|(bag, y)| (bag.clone(), y.to_vec())).collect())
         }
         _ => {
             let drawn;
@@ -102,11 +108,11 @@ pub fn grow(
                     &drawn
                 }
             };
-            forester.grow(|tree| {
-                let bag = draw(tree);
+            let with_noise = |bag: InBag| {
                 let y = bag.rows.iter().map(|&row| y[row]).collect();
                 (bag, y)
-            })
+            };
+            forester.grow(|trees| draw(&seeds[trees]).into_iter().map(with_noise).collect())
         }
     };
     Forest::from_trees(x.n_columns(), existing, trees)
@@ -150,55 +156,49 @@ impl<'a, 'm> Table<'a, 'm> {
 struct Forester<'a, 'm> {
     table: Table<'a, 'm>,
     seeds: &'a [u32],
-    max_samples: usize,
     max_depth: u32,
     workers: usize,
+    /// Trees that a worker grows at once.
+    side_by_side: usize,
 }
 
 impl Forester<'_, '_> {
-    /// Grows all trees; `bag` gives what each tree drew, and the noise target of its rows.
-    fn grow(&self, bag: impl Fn(usize) -> (InBag, Vec<f64>) + Sync) -> Vec<Tree> {
+    /// Grows all trees; `bags` gives what some of them drew, and the noise target of their rows.
+    fn grow(&self, bags: impl Fn(Range<usize>) -> Vec<(InBag, Vec<f64>)> + Sync) -> Vec<Tree> {
         match &self.table {
-            Table::InPlace(x) => self.grow_on(bag, |bag, y| DenseSample::in_place(x, bag, y)),
-            Table::Copied(x) => self.grow_on(bag, |bag, y| DenseSample::copied(x, bag, y)),
-            Table::Sparse(x) => self.grow_on(bag, |bag, y| SparseSample::new(x, bag, y)),
+            Table::InPlace(x) => self.grow_on(bags, |bag, y| DenseSample::in_place(x, bag, y)),
+            Table::Copied(x) => self.grow_on(bags, |bag, y| DenseSample::copied(x, bag, y)),
+            Table::Sparse(x) => self.grow_on(bags, |bag, y| SparseSample::new(x, bag, y)),
         }
     }
 
     fn grow_on<S: Sample>(
         &self,
-        bag: impl Fn(usize) -> (InBag, Vec<f64>) + Sync,
+        bags: impl Fn(Range<usize>) -> Vec<(InBag, Vec<f64>)> + Sync,
         sample: impl Fn(InBag, Vec<f64>) -> S + Sync,
     ) -> Vec<Tree> {
-        let n_trees = self.seeds.len();
-        // Small enough that every worker gets some.
-        let side_by_side = (ROWS_SIDE_BY_SIDE / self.max_samples).min(n_trees.div_ceil(2 * self.workers.max(1)));
         let mut trees: Vec<Option<Tree>> = Vec::new();
-        trees.resize_with(n_trees, || None);
-        threads::for_each_chunk(
-            &mut trees,
-            side_by_side.max(1),
-            self.workers,
-            || (),
-            |(), group, trees| {
-                let first = group * side_by_side.max(1);
-                let (mut growing, mut features) = (Vec::new(), Vec::new());
-                for tree in first..first + trees.len() {
-                    let (bag, y) = bag(tree);
-                    let columns: Vec<u32> = bag.features.iter().map(|&column| column as u32).collect();
-                    let stream = streams::splits(self.seeds[tree]);
-                    growing.push(Growing::new(sample(bag, y), columns.len(), stream, self.max_depth));
-                    features.push(columns);
-                }
-                while growing.iter().any(|tree| !tree.is_grown()) {
-                    growing.iter_mut().for_each(Growing::look);
-                    growing.iter_mut().for_each(Growing::go_on);
-                }
-                for ((place, tree), features) in trees.iter_mut().zip(growing).zip(features) {
-                    *place = Some(tree.into_tree(features));
-                }
-            },
-        );
+        trees.resize_with(self.seeds.len(), || None);
+        let work = |(): &mut (), group: usize, trees: &mut [Option<Tree>]| {
+            let first = group * self.side_by_side;
+            let group = first..first + trees.len();
+            let streams = streams::splits(&self.seeds[group.clone()]);
+            let mut features = Vec::with_capacity(trees.len());
+            let mut growing = Vec::with_capacity(trees.len());
+            for ((bag, y), stream) in bags(group).into_iter().zip(streams) {
+                let columns: Vec<u32> = bag.features.iter().map(|&column| column as u32).collect();
+                growing.push(Growing::new(sample(bag, y), columns.len(), stream, self.max_depth));
+                features.push(columns);
+            }
+            while growing.iter().any(|tree| !tree.is_grown()) {
+                growing.iter_mut().for_each(Growing::look);
+                growing.iter_mut().for_each(Growing::go_on);
+            }
+            for ((place, tree), features) in trees.iter_mut().zip(growing).zip(features) {
+                *place = Some(tree.into_tree(features));
+            }
+        };
+        threads::for_each_chunk(&mut trees, self.side_by_side, self.workers, || (), work);
         trees.into_iter().flatten().collect()
     }
 }

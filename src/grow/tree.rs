@@ -55,15 +55,19 @@ impl<S: Sample> Growing<S> {
             impurity: sums.impurity(),
             n_constant: 0,
         };
+        // No more nodes than a tree of this depth or of so many rows has; large trees seldom come near.
+        let capacity = (2 * root.end).min(2 << max_depth.min(10)).min(1024);
+        let mut stack = Vec::with_capacity(max_depth as usize + 1);
+        stack.push(root);
         let mut tree = Self {
             sample,
             splitter: Splitter::new(n_features, stream),
             max_depth,
             weight: sums.weight,
             at: None,
-            stack: vec![root],
-            nodes: Vec::new(),
-            noise: Vec::new(),
+            stack,
+            nodes: Vec::with_capacity(capacity),
+            noise: Vec::with_capacity(capacity),
         };
         tree.next_node();
         tree

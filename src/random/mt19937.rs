@@ -19,16 +19,22 @@ pub const MAX_SEED: u32 = i32::MAX as u32;
 struct Block([u32; N]);
 
 impl Block {
-    /// What comes before the first block of this seed.
-    fn new(seed: u32) -> Self {
-        let mut words = [0; N];
-        let mut word = seed;
-        words[0] = word;
-        for (i, place) in words.iter_mut().enumerate().skip(1) {
-            word = 1_812_433_253_u32.wrapping_mul(word ^ word >> 30).wrapping_add(i as u32);
-            *place = word;
+    /// What comes before the first block of each of these seeds.
+    ///
+    /// Each word waits for the one before it, so several seeds together take little longer than one.
+    fn new<const K: usize>(seeds: [u32; K]) -> [Self; K] {
+        let mut blocks = [const { Self([0; N]) }; K];
+        let mut words = seeds;
+        for (block, word) in blocks.iter_mut().zip(words) {
+            block.0[0] = word;
         }
-        Self(words)
+        for i in 1..N {
+            for (block, word) in blocks.iter_mut().zip(&mut words) {
+                *word = following(*word, i);
+                block.0[i] = *word;
+            }
+        }
+        blocks
     }
 
     /// Goes on to the next block.
@@ -43,6 +49,11 @@ impl Block {
         }
         words[N - 1] = twisted(words[N - 1], words[0], words[M - 1]);
     }
+}
+
+/// The word at `i` of what comes before the first block, from the word before it.
+fn following(word: u32, i: usize) -> u32 {
+    1_812_433_253_u32.wrapping_mul(word ^ word >> 30).wrapping_add(i as u32)
 }
 
 fn twisted(word: u32, next: u32, ahead: u32) -> u32 {
@@ -77,8 +88,13 @@ impl Mt {
     /// The stream of `RandomState(seed)`.
     #[must_use]
     pub fn new(seed: u32) -> Self {
+        let [block] = Block::new([seed]);
+        Self::after(block)
+    }
+
+    fn after(block: Block) -> Self {
         Self {
-            block: Block::new(seed),
+            block,
             words: [0; N],
             next: N,
         }
@@ -115,6 +131,30 @@ pub fn seeded(seed: u32) -> Mt {
     Mt::new(seed)
 }
 
+/// The streams of several seeds.
+pub(super) fn seeded_together<const K: usize>(seeds: [u32; K]) -> [Mt; K] {
+    Block::new(seeds).map(Mt::after)
+}
+
+/// What [`below`] draws first from the stream of each of these seeds, without making the rest of their first blocks.
+pub(super) fn first_below<const K: usize>(seeds: [u32; K], n: u32) -> [u32; K] {
+    let second = seeds.map(|seed| following(seed, 1));
+    let mut words = second;
+    for i in 2..=M {
+        words = words.map(|word| following(word, i));
+    }
+    let top = n - 1;
+    std::array::from_fn(|k| {
+        let word = tempered(twisted(seeds[k], second[k], words[k]));
+        let value = word & mask(u64::from(top)) as u32;
+        if value <= top {
+            value
+        } else {
+            below(&mut seeded(seeds[k]), n as usize) as u32
+        }
+    })
+}
+
 /// A double in `[0, 1)`, as NumPy's `random_sample` and `uniform` draw it.
 pub fn unit(rng: &mut Mt) -> f64 {
     let first = rng.next_u32();
@@ -124,7 +164,7 @@ pub fn unit(rng: &mut Mt) -> f64 {
 /// The first `n` doubles of `RandomState(seed)`.
 #[must_use]
 pub fn units(seed: u32, n: usize) -> Vec<f64> {
-    let mut block = Block::new(seed);
+    let [mut block] = Block::new([seed]);
     let mut out = vec![0.0; n];
     for out in out.chunks_mut(UNITS) {
         block.twist();
@@ -156,7 +196,7 @@ pub fn units_at(seed: u32, n: usize, places: &[usize]) -> Vec<f64> {
         sorted[*at] = (place % UNITS, i);
         *at += 1;
     }
-    let mut block = Block::new(seed);
+    let [mut block] = Block::new([seed]);
     let mut out = vec![0.0; places.len()];
     for ends in starts.windows(2) {
         block.twist();
@@ -327,6 +367,16 @@ mod tests {
             let expected: Vec<usize> = (0..k).map(|_| below(&mut plain, n)).collect();
             prop_assert_eq!(drawn, expected);
             prop_assert_eq!(rng.next_u32(), plain.next_u32());
+        }
+
+        #[test]
+        fn streams_started_together_are_those_started_alone(seeds: [u32; 4], n in 2_u32..=MAX_SEED) {
+            let first = seeds.map(|seed| below(&mut seeded(seed), n as usize) as u32);
+            prop_assert_eq!(first_below(seeds, n), first);
+            for (mut stream, seed) in seeded_together(seeds).into_iter().zip(seeds) {
+                let mut alone = seeded(seed);
+                (0..700).for_each(|_| assert_eq!(stream.next_u32(), alone.next_u32()));
+            }
         }
 
         #[test]
