@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::bag::InBag;
+use super::noise::{Sums, add, one, weighted};
 use super::partition::Partition;
 use super::sample::{Rows, Sample, Scan};
 use crate::matrix::Matrix;
@@ -12,6 +13,18 @@ use crate::threads;
 pub(super) trait Cells {
     /// Reads a feature of the tree of some rows.
     fn read(&self, feature: u32, rows: &[u32], out: &mut [f32]);
+
+    /// The same, and the running sums of the terms of those rows.
+    fn read_and_sum(
+        &self,
+        feature: u32,
+        rows: &[u32],
+        out: &mut [f32],
+        terms: impl Iterator<Item = [f64; 2]>,
+    ) -> [f64; 2] {
+        self.read(feature, rows, out);
+        terms.fold([0.0; 2], add)
+    }
 }
 
 /// Cells where they are, of the in-bag rows; rows are counted among those.
@@ -80,6 +93,32 @@ impl Cells for Columns<'_> {
             *cell = column[row as usize];
         }
     }
+
+    fn read_and_sum(
+        &self,
+        feature: u32,
+        rows: &[u32],
+        out: &mut [f32],
+        mut terms: impl Iterator<Item = [f64; 2]>,
+    ) -> [f64; 2] {
+        /// Cells that are asked for at once, while the sums go on.
+        const TOGETHER: usize = 8;
+        let column = self.table.column(self.columns[feature as usize]);
+        let mut sums = [0.0; 2];
+        let (groups, rest) = rows.as_chunks::<TOGETHER>();
+        let (out_groups, out_rest) = out.as_chunks_mut::<TOGETHER>();
+        for (cells, rows) in out_groups.iter_mut().zip(groups) {
+            *cells = rows.map(|row| column[row as usize]);
+            for terms in terms.by_ref().take(TOGETHER) {
+                sums = add(sums, terms);
+            }
+        }
+        for ((cell, &row), terms) in out_rest.iter_mut().zip(rest).zip(terms) {
+            *cell = column[row as usize];
+            sums = add(sums, terms);
+        }
+        sums
+    }
 }
 
 /// In-bag rows, those of one node side by side, and the values of the feature at hand.
@@ -133,6 +172,19 @@ impl<C: Cells> Sample for DenseSample<C> {
     fn look(&mut self, feature: u32, node: Range<usize>) {
         self.cells
             .read(feature, &self.rows.ids[node.clone()], &mut self.values[node]);
+    }
+
+    fn sum_and_look(&mut self, feature: u32, node: Range<usize>) -> Sums {
+        let out = &mut self.values[node.clone()];
+        let rows = &self.rows.ids[node.clone()];
+        let (y, weights) = self.rows.noise(node);
+        let sums = if weights.is_empty() {
+            self.cells.read_and_sum(feature, rows, out, y.iter().map(one))
+        } else {
+            let terms = y.iter().zip(weights).map(weighted);
+            self.cells.read_and_sum(feature, rows, out, terms)
+        };
+        Sums::new(sums, y, weights)
     }
 
     fn scan(&self, node: Range<usize>) -> Scan {

@@ -5,9 +5,10 @@
 //! hang on the last bits of running sums, so the order of every addition below is part of the result
 //! (scikit-learn: `_criterion.pyx`, squared error, proxy for one output).
 //!
-//! A running sum waits for one addition after another, while several of them wait no longer than one does. So the sums of both
-//! children are made side by side, and as the sums of the left one are among those that the split is judged by, none is made
-//! twice. Only sums of `y` are made this way: weights are whole numbers, and their sums are exact in any order.
+//! A running sum waits for one addition after another, and the processor has time for other work meanwhile. So the sums over a
+//! node's rows are made while its values are taken up. A split is judged by sums over its smaller side, and by the squares of
+//! its left side: where the left side is the larger one, judgement waits until the left child has been looked at. Only sums of `y`
+//! need an order: weights are whole numbers, whose sums are exact in any order.
 
 use crate::forest::NodeNoise;
 
@@ -22,17 +23,22 @@ pub(super) struct Sums {
     /// Sum of weight times y squared.
     squares: f64,
     /// Sum of weights.
-    pub(super) weight: f64,
+    weight: f64,
 }
 
 impl Sums {
     /// Sums over the rows of these targets and weights; no weights mean weights of one.
     pub(super) fn of(y: &[f64], weights: &[f64]) -> Self {
-        let [total, squares] = if weights.is_empty() {
+        let sums = if weights.is_empty() {
             y.iter().map(one).fold([0.0; 2], add)
         } else {
             y.iter().zip(weights).map(weighted).fold([0.0; 2], add)
         };
+        Self::new(sums, y, weights)
+    }
+
+    /// From the running sums of the terms of these rows.
+    pub(super) fn new([total, squares]: [f64; 2], y: &[f64], weights: &[f64]) -> Self {
         Self {
             total,
             squares,
@@ -40,7 +46,7 @@ impl Sums {
         }
     }
 
-    /// The impurity of the root; deeper nodes get theirs from their parent's [`Split`].
+    /// The impurity of the root; deeper nodes get theirs from the [`Judgement`] on their parent's split.
     pub(super) fn impurity(&self) -> f64 {
         let mean = self.total / self.weight;
         self.squares / self.weight - mean * mean
@@ -56,67 +62,104 @@ impl Sums {
     }
 }
 
-/// What a split makes of a node.
+/// What the smaller side of a split tells.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Split {
-    /// Sums and impurity of the left child.
-    pub(super) left: (Sums, f64),
-    /// Sums and impurity of the right child.
-    pub(super) right: (Sums, f64),
-    /// Weighted decrease of the impurity.
-    pub(super) improvement: f64,
+pub(super) struct SmallerSide {
+    /// Sums over its rows.
+    pub(super) sums: Sums,
+    /// The left total that the split is judged by.
+    left_total: f64,
+    left_weight: f64,
 }
 
-impl Split {
-    /// The effect of splitting a node's rows (in their new order) after the first `n_left`.
+impl SmallerSide {
+    /// Of a split of rows (in their new order) after the first `n_left`; `node` are the sums over all of them.
     ///
-    /// `node` and `impurity` are those of the node, `whole_weight` is the weight of the root.
-    pub(super) fn of(y: &[f64], weights: &[f64], n_left: usize, node: Sums, impurity: f64, whole_weight: f64) -> Self {
-        let (left_y, right_y) = y.split_at(n_left);
+    /// The left side is the smaller one if it does not have more rows.
+    pub(super) fn of(y: &[f64], weights: &[f64], n_left: usize, node: &Sums) -> Self {
+        let (left, right) = y.split_at(n_left);
         let (left_weights, right_weights) = weights.split_at(n_left.min(weights.len()));
-        let (left, right, left_total) = if weights.is_empty() {
-            side_by_side(left_y.iter().map(one), right_y.iter().map(one), node.total)
+        if left.len() <= right.len() {
+            let sums = Sums::of(left, left_weights);
+            return Self {
+                sums,
+                left_total: sums.total,
+                left_weight: sums.weight,
+            };
+        }
+        // The left total is then what remains of the node's when the right rows are taken off, one by one from the far end.
+        let (sums, left_total) = if weights.is_empty() {
+            both_ways(right.iter().map(one), node.total)
         } else {
-            side_by_side(
-                left_y.iter().zip(left_weights).map(weighted),
-                right_y.iter().zip(right_weights).map(weighted),
-                node.total,
-            )
+            both_ways(right.iter().zip(right_weights).map(weighted), node.total)
         };
-        let left_weight = weight(left_y, left_weights);
-        let right_weight = node.weight - left_weight;
-        let right_total = node.total - left_total;
-        let left_squares = left[1];
-        let right_squares = node.squares - left_squares;
-        let (left_mean, right_mean) = (left_total / left_weight, right_total / right_weight);
-        let left_impurity = left_squares / left_weight - left_mean * left_mean;
-        let right_impurity = right_squares / right_weight - right_mean * right_mean;
-        let improvement = (node.weight / whole_weight)
-            * (impurity - (right_weight / node.weight * right_impurity) - (left_weight / node.weight * left_impurity));
-        let sums = |[total, squares]: [f64; 2], weight| Sums { total, squares, weight };
+        let weight = weight(right, right_weights);
         Self {
-            left: (sums(left, left_weight), left_impurity),
-            right: (sums(right, right_weight), right_impurity),
-            improvement,
+            sums: Sums {
+                total: sums[0],
+                squares: sums[1],
+                weight,
+            },
+            left_total,
+            left_weight: node.weight - weight,
         }
     }
 }
 
+/// What a split makes of the impurity of a node.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Judgement {
+    /// Impurity of the left child.
+    pub(super) left: f64,
+    /// Impurity of the right child.
+    pub(super) right: f64,
+    /// Weighted decrease.
+    improvement: f64,
+}
+
+impl Judgement {
+    /// On the split of a node of these sums and this impurity; `left` are the sums over its left side, `whole` is the weight of the root.
+    pub(super) fn new(node: &Sums, impurity: f64, side: &SmallerSide, left: &Sums, whole: f64) -> Self {
+        let (left_weight, left_total) = (side.left_weight, side.left_total);
+        let right_weight = node.weight - left_weight;
+        let right_total = node.total - left_total;
+        let right_squares = node.squares - left.squares;
+        let (left_mean, right_mean) = (left_total / left_weight, right_total / right_weight);
+        let left = left.squares / left_weight - left_mean * left_mean;
+        let right = right_squares / right_weight - right_mean * right_mean;
+        let improvement = (node.weight / whole)
+            * (impurity - (right_weight / node.weight * right) - (left_weight / node.weight * left));
+        Self {
+            left,
+            right,
+            improvement,
+        }
+    }
+
+    /// Whether the node is to be a leaf after all.
+    pub(super) fn worsens(&self) -> bool {
+        self.improvement + EPSILON < 0.0
+    }
+}
+
 /// A row's terms in the total and in the squares, if its weight is one.
-fn one(&y: &f64) -> [f64; 2] {
+pub(super) fn one(&y: &f64) -> [f64; 2] {
     [y, y * y]
 }
 
-fn weighted((y, weight): (&f64, &f64)) -> [f64; 2] {
+/// A row's terms in the total and in the squares.
+pub(super) fn weighted((y, weight): (&f64, &f64)) -> [f64; 2] {
     let wy = weight * y;
     [wy, wy * y]
 }
 
-fn add(sums: [f64; 2], terms: [f64; 2]) -> [f64; 2] {
+/// The next step of running sums.
+pub(super) fn add(sums: [f64; 2], terms: [f64; 2]) -> [f64; 2] {
     [sums[0] + terms[0], sums[1] + terms[1]]
 }
 
-fn weight(y: &[f64], weights: &[f64]) -> f64 {
+/// The sum of weights.
+pub(super) fn weight(y: &[f64], weights: &[f64]) -> f64 {
     if weights.is_empty() {
         y.len() as f64
     } else {
@@ -124,34 +167,13 @@ fn weight(y: &[f64], weights: &[f64]) -> f64 {
     }
 }
 
-/// Sums over the left rows, over the right rows, and the left total that the split is judged by.
-///
-/// That total is the sum over the left rows if they are not the more numerous, else what remains of the node's when the right
-/// rows are taken off one by one from the far end.
-fn side_by_side<I>(mut left: I, mut right: I, node_total: f64) -> ([f64; 2], [f64; 2], f64)
-where
-    I: DoubleEndedIterator<Item = [f64; 2]> + ExactSizeIterator + Clone,
-{
-    let (mut sums, mut right_sums) = ([0.0; 2], [0.0; 2]);
-    if left.len() <= right.len() {
-        for terms in left {
-            sums = add(sums, terms);
-            if let Some(terms) = right.next() {
-                right_sums = add(right_sums, terms);
-            }
-        }
-        (sums, right.fold(right_sums, add), sums[0])
-    } else {
-        let mut remains = node_total;
-        for (terms, last) in right.clone().zip(right.rev()) {
-            right_sums = add(right_sums, terms);
-            remains -= last[0];
-            if let Some(terms) = left.next() {
-                sums = add(sums, terms);
-            }
-        }
-        (left.fold(sums, add), right_sums, remains)
-    }
+/// Running sums from the first row to the last, and what remains of `total` when rows are taken off from the last to the first.
+fn both_ways(rows: impl DoubleEndedIterator<Item = [f64; 2]> + Clone, total: f64) -> ([f64; 2], f64) {
+    rows.clone()
+        .zip(rows.rev())
+        .fold(([0.0; 2], total), |(sums, remains), (terms, last)| {
+            (add(sums, terms), remains - last[0])
+        })
 }
 
 #[cfg(test)]
@@ -159,8 +181,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// As scikit-learn's criterion goes over the rows.
-    fn plain(y: &[f64], w: &[f64], n_left: usize, node: Sums, impurity: f64, whole_weight: f64) -> Split {
+    /// As scikit-learn's criterion goes over the rows: sums over the left and the right side, and the judgement.
+    fn plain(y: &[f64], w: &[f64], n_left: usize, node: Sums, impurity: f64, whole: f64) -> ([Sums; 2], Judgement) {
         let sums = |range: std::ops::Range<usize>| {
             let (mut total, mut squares, mut weight) = (0.0, 0.0, 0.0);
             for i in range {
@@ -190,30 +212,34 @@ mod tests {
         let variance = |total: f64, squares: f64, weight: f64| squares / weight - total / weight * (total / weight);
         let left_impurity = variance(left_total, left.squares, left_weight);
         let right_impurity = variance(right_total, node.squares - left.squares, right_weight);
-        let improvement = (node.weight / whole_weight)
+        let improvement = (node.weight / whole)
             * (impurity - (right_weight / node.weight * right_impurity) - (left_weight / node.weight * left_impurity));
-        Split {
-            left: (left, left_impurity),
-            right: (right, right_impurity),
+        let judgement = Judgement {
+            left: left_impurity,
+            right: right_impurity,
             improvement,
-        }
+        };
+        ([left, right], judgement)
     }
 
     proptest! {
         #[test]
-        fn sums_side_by_side_are_those_of_scikit_learn(
+        fn sums_are_those_of_scikit_learn(
             rows in prop::collection::vec((0.0..1.0_f64, 1_u8..4), 2..200), place in 0.0..1.0_f64, bootstrap: bool,
         ) {
             let y: Vec<f64> = rows.iter().map(|&(y, _)| y).collect();
             let weights: Vec<f64> = rows.iter().map(|&(_, w)| if bootstrap { f64::from(w) } else { 1.0 }).collect();
             let kept = if bootstrap { &weights[..] } else { &[] };
             let n_left = ((rows.len() - 1) as f64 * place) as usize + 1;
+            prop_assume!(n_left < rows.len());
             let node = Sums::of(&y, kept);
-            prop_assert_eq!(node, plain(&y, &weights, y.len(), node, 0.0, 1.0).left.0);
-            let split = Split::of(&y, kept, n_left, node, node.impurity(), 1000.0);
-            if n_left < rows.len() {
-                prop_assert_eq!(split, plain(&y, &weights, n_left, node, node.impurity(), 1000.0));
-            }
+            let impurity = node.impurity();
+            let ([left, right], judgement) = plain(&y, &weights, n_left, node, impurity, 1000.0);
+            let left_weights = if bootstrap { &weights[..n_left] } else { &[] };
+            prop_assert_eq!(Sums::of(&y[..n_left], left_weights), left);
+            let side = SmallerSide::of(&y, kept, n_left, &node);
+            prop_assert_eq!(side.sums, if n_left <= rows.len() - n_left { left } else { right });
+            prop_assert_eq!(Judgement::new(&node, impurity, &side, &left, 1000.0), judgement);
         }
     }
 }

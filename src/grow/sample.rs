@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::noise::{Split, Sums};
+use super::noise::{SmallerSide, Sums, weight};
 use super::partition::Partition;
 
 /// A feature whose range is not above this is constant; the sum that tells is made in f32.
@@ -15,6 +15,13 @@ pub(super) trait Sample {
 
     /// Takes up a feature's values in a node.
     fn look(&mut self, feature: u32, node: Range<usize>);
+
+    /// The sums over a node's rows, and then [`look`](Self::look).
+    fn sum_and_look(&mut self, feature: u32, node: Range<usize>) -> Sums {
+        let sums = self.rows().sums(node.clone());
+        self.look(feature, node);
+        sums
+    }
 
     /// What the values taken up last are like.
     fn scan(&self, node: Range<usize>) -> Scan;
@@ -57,19 +64,32 @@ impl Rows {
         }
     }
 
-    /// The sums over all rows.
-    pub(super) fn sums(&self) -> Sums {
-        Sums::of(&self.y, &self.weights)
-    }
-
-    /// What a split of a node after its first `n_left` rows makes of it.
-    pub(super) fn split(&self, node: Range<usize>, n_left: usize, sums: Sums, impurity: f64, whole: f64) -> Split {
+    /// Targets and weights of a node's rows; no weights mean weights of one.
+    pub(super) fn noise(&self, node: Range<usize>) -> (&[f64], &[f64]) {
         let weights = if self.weights.is_empty() {
             &[]
         } else {
             &self.weights[node.clone()]
         };
-        Split::of(&self.y[node], weights, n_left, sums, impurity, whole)
+        (&self.y[node], weights)
+    }
+
+    /// The sums over a node's rows.
+    pub(super) fn sums(&self, node: Range<usize>) -> Sums {
+        let (y, weights) = self.noise(node);
+        Sums::of(y, weights)
+    }
+
+    /// What the smaller side tells of a split of a node after its first `n_left` rows.
+    pub(super) fn smaller_side(&self, node: Range<usize>, n_left: usize, sums: &Sums) -> SmallerSide {
+        let (y, weights) = self.noise(node);
+        SmallerSide::of(y, weights, n_left, sums)
+    }
+
+    /// The weight of all rows.
+    pub(super) fn weight(&self) -> f64 {
+        let (y, weights) = self.noise(0..self.len());
+        weight(y, weights)
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Splitter {
     end: usize,
     /// Where the feature drawn last stands.
     place: usize,
+    /// The stream as it was when the search began.
+    random_before: XorShift,
 }
 
 /// Where to part the rows.
@@ -40,6 +42,7 @@ pub(super) struct Cut {
 impl Splitter {
     pub(super) fn new(n_features: usize, random: XorShift) -> Self {
         Self {
+            random_before: random.clone(),
             random,
             features: (0..n_features as u32).collect(),
             constants: vec![0; n_features],
@@ -57,6 +60,13 @@ impl Splitter {
         self.n_known = n_known;
         (self.n_found, self.n_drawn, self.n_visited) = (0, 0, 0);
         self.end = self.features.len();
+        self.random_before = self.random.clone();
+    }
+
+    /// Takes back a search in which nothing has been cut yet: as if it had never begun.
+    pub(super) fn take_back(&mut self) {
+        self.random = self.random_before.clone();
+        self.end();
     }
 
     /// Draws the next feature to look at; `None` if the search is over.
