@@ -179,7 +179,7 @@ impl<C: Cells> Sample for DenseSample<C> {
         let rows = &self.rows.ids[node.clone()];
         let (y, weights) = self.rows.noise(node);
         let sums = if weights.is_empty() {
-            self.cells.read_and_sum(feature, rows, out, y.iter().map(one))
+            self.cells.read_and_sum(feature, rows, out, y.iter().copied().map(one))
         } else {
             let terms = y.iter().zip(weights).map(weighted);
             self.cells.read_and_sum(feature, rows, out, terms)
@@ -200,7 +200,7 @@ impl<C: Cells> Sample for DenseSample<C> {
         } else if threshold.is_nan() {
             partition.plan(values, f32::is_nan);
         } else {
-            partition.plan(values, |v| !(v > below));
+            partition.plan(values, |v| v <= below || v.is_nan());
         }
         self.rows.part(node, partition);
         partition.n_left()

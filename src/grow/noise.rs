@@ -30,7 +30,7 @@ impl Sums {
     /// Sums over the rows of these targets and weights; no weights mean weights of one.
     pub(super) fn of(y: &[f64], weights: &[f64]) -> Self {
         let sums = if weights.is_empty() {
-            y.iter().map(one).fold([0.0; 2], add)
+            y.iter().copied().map(one).fold([0.0; 2], add)
         } else {
             y.iter().zip(weights).map(weighted).fold([0.0; 2], add)
         };
@@ -89,7 +89,7 @@ impl SmallerSide {
         }
         // The left total is then what remains of the node's when the right rows are taken off, one by one from the far end.
         let (sums, left_total) = if weights.is_empty() {
-            both_ways(right.iter().map(one), node.total)
+            both_ways(right.iter().copied().map(one), node.total)
         } else {
             both_ways(right.iter().zip(right_weights).map(weighted), node.total)
         };
@@ -143,7 +143,7 @@ impl Judgement {
 }
 
 /// A row's terms in the total and in the squares, if its weight is one.
-pub(super) fn one(&y: &f64) -> [f64; 2] {
+pub(super) fn one(y: f64) -> [f64; 2] {
     [y, y * y]
 }
 
@@ -163,7 +163,15 @@ pub(super) fn weight(y: &[f64], weights: &[f64]) -> f64 {
     if weights.is_empty() {
         y.len() as f64
     } else {
-        weights.iter().sum()
+        // Several sums side by side, which need not wait for one another.
+        let (groups, rest) = weights.as_chunks::<8>();
+        let mut sums = [0.0; 8];
+        for group in groups {
+            for (sum, weight) in sums.iter_mut().zip(group) {
+                *sum += weight;
+            }
+        }
+        sums.iter().chain(rest).sum()
     }
 }
 

@@ -111,7 +111,7 @@ fn push_ones_reversed(words: &[u64], start: usize, places: &mut Vec<u32>) {
     for (i, &word) in words.iter().enumerate().rev() {
         let mut word = word;
         while word != 0 {
-            let bit = 63 - word.leading_zeros();
+            let bit = word.ilog2();
             places.push((start + 64 * i) as u32 + bit);
             word ^= 1 << bit;
         }

@@ -143,7 +143,7 @@ impl<S: Sample> Growing<S> {
     /// Goes on after a look, until the next feature is drawn or the tree is grown.
     pub(super) fn go_on(&mut self) {
         let node = match self.at.take() {
-            Some((Searched::First(node), _)) => match self.settle(node) {
+            Some((Searched::First(node), _)) => match self.settle(&node) {
                 Some(node) if node.impurity > EPSILON || node.impurity.is_nan() => node,
                 _ => {
                     self.splitter.take_back();
@@ -154,15 +154,13 @@ impl<S: Sample> Growing<S> {
             None => return,
         };
         let scan = self.sample.scan(node.rows());
-        match self.splitter.cut(&scan, node.end - node.start) {
-            Some(cut) => self.split(node, cut),
-            None => {
-                if let Some(feature) = self.splitter.draw() {
-                    self.at = Some((Searched::Again(node), feature));
-                    return;
-                }
-                self.splitter.end();
-            }
+        if let Some(cut) = self.splitter.cut(&scan, node.end - node.start) {
+            self.split(node, cut);
+        } else if let Some(feature) = self.splitter.draw() {
+            self.at = Some((Searched::Again(node), feature));
+            return;
+        } else {
+            self.splitter.end();
         }
         self.next_node();
     }
@@ -241,7 +239,7 @@ impl<S: Sample> Growing<S> {
         while let Some(node) = self.stack.pop() {
             let is_pure = matches!(node.impurity, Impurity::Known(impurity) if impurity <= EPSILON);
             if node.depth >= self.max_depth || node.end - node.start < 2 || is_pure {
-                self.settle(node);
+                self.settle(&node);
                 continue;
             }
             self.splitter.begin(node.n_constant);
@@ -251,12 +249,12 @@ impl<S: Sample> Growing<S> {
             }
             // Every feature is constant: nothing was drawn.
             self.splitter.end();
-            self.settle(node);
+            self.settle(&node);
         }
     }
 
     /// Gives a node its place in the tree, as a leaf for now; `None` if there is no such node, as the split above it does not stand.
-    fn settle(&mut self, node: Pending) -> Option<Grown> {
+    fn settle(&mut self, node: &Pending) -> Option<Grown> {
         let sums = match node.sums {
             Some(sums) => sums,
             None => self.sample.rows().sums(node.rows()),
