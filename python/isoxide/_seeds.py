@@ -21,7 +21,7 @@ RandomState = int | np.random.RandomState | None
 
 
 def noise_target(random_state: RandomState, n_samples: int) -> int | NDArray[np.float64]:
-    """The random target that scikit-learn fits its trees to: one value per row, or the integer the core draws them from."""
+    """The random target that scikit-learn fits its trees to: one value per row, or the integer it is drawn from."""
     seed = _seed(random_state)
     if seed is not None:
         return seed
