@@ -54,7 +54,7 @@ impl Copied {
         /// Columns that share the cache lines of a table of rows.
         const TOGETHER: usize = 8;
         /// Rows whose cells stay in the nearest cache until all those columns are read.
-        const BLOCK: usize = 256;
+        const BLOCK: usize = 64;
         let n_rows = matrix.n_rows();
         let mut cells = vec![0.0; n_rows * matrix.n_columns()];
         threads::for_each_chunk(

@@ -40,10 +40,13 @@ impl Partition {
         let in_front = (1 << bit) - 1;
         self.front.clear();
         for (i, &mark) in self.marks[..word].iter().enumerate() {
-            push_ones(!mark, 64 * i, &mut self.front);
+            if mark != u64::MAX {
+                push_ones(!mark, 64 * i, &mut self.front);
+            }
         }
         push_ones(!self.marks[word] & in_front, 64 * word, &mut self.front);
         self.back.clear();
+        self.back.reserve(self.front.len());
         push_ones_reversed(&self.marks[word + 1..], 64 * (word + 1), &mut self.back);
         push_ones_reversed(&[self.marks[word] & !in_front], 64 * word, &mut self.back);
     }
