@@ -10,13 +10,12 @@
 //! Without the feature `python` the crate knows nothing of Python. See `ARCHITECTURE.md` for the laws it keeps.
 //!
 //! ```
-//! use isoxide::{forest::path_length, grow::{Params, grow}, matrix::{Input, Matrix}, random::streams, score::Scorer};
+//! use isoxide::{forest::path_length, grow::{NoiseTarget, Params, grow}, matrix::{Input, Matrix}, random::streams, score::Scorer};
 //!
 //! let x = ndarray::array![[-1.1], [0.3], [0.5], [100.0]];
 //! let x = Input::Dense(Matrix::from_f64(x.view()));
 //! let params = Params { max_samples: 4, max_features: 1, bootstrap: false };
-//! let y = streams::noise_target(0, 4);
-//! let forest = grow(&x, &y, &streams::tree_seeds(0, 0, 100), params, None, None, 1)?;
+//! let forest = grow(&x, NoiseTarget::Seed(0), &streams::tree_seeds(0, 0, 100), params, None, None, 1)?;
 //! let sums = Scorer::new(forest, path_length::table(4))?.depth_sums(&x, 1)?;
 //! assert!(sums[3] < sums[0], "an outlier has short paths");
 //! # Ok::<(), isoxide::error::Error>(())

@@ -10,14 +10,14 @@ _Nodes: TypeAlias = tuple[
 ]
 _Noise: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
-__all__ = ["Forest", "kernel", "percentile_ranks", "sample_rows"]
+__all__ = ["Forest", "kernel", "percentile_ranks", "sample_rows", "tree_seeds"]
 
 @final
 class Forest:
     @staticmethod
     def grow(
         x: Table,
-        y: NDArray[np.float64],
+        noise: int | NDArray[np.float64],
         seeds: NDArray[np.uint32],
         *,
         max_samples: int,
@@ -56,6 +56,7 @@ class Forest:
     def tree(self, tree: int) -> dict[str, NDArray[Any]]: ...
 
 def kernel() -> str: ...
+def tree_seeds(random_state: int, n_existing: int, n_new: int) -> NDArray[np.uint32]: ...
 def sample_rows(
     seeds: NDArray[np.uint32],
     *,

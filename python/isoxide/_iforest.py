@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isoxide import _core
 from isoxide._path_length import average_path_length, total_average_path_length
-from isoxide._seeds import RandomState, draw_noise_target, draw_tree_seeds, row_probabilities
+from isoxide._seeds import RandomState, draw_tree_seeds, noise_target, row_probabilities
 from isoxide._sklearn import SklearnViews, max_depth
 from isoxide._threads import resolve_n_jobs, resolve_n_jobs_for
 from isoxide._validation import PARAMETER_CONSTRAINTS, Input, check_contamination, check_input, check_sample_weight
@@ -153,7 +153,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         data = check_input(self, X, reset=True)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, data.n_samples)
-        noise_target = draw_noise_target(self.random_state, data.n_samples)
+        noise = noise_target(self.random_state, data.n_samples)
         max_samples = self._resolve_max_samples(data.n_samples)
         max_features = self._resolve_max_features(data.n_features)
         forest: _core.Forest | None = getattr(self, "_forest", None) if self.warm_start else None
@@ -177,7 +177,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
             started = time.perf_counter()
             forest = _core.Forest.grow(
                 data.table,
-                noise_target,
+                noise,
                 seeds,
                 max_samples=max_samples,
                 max_features=max_features,

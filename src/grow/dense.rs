@@ -2,64 +2,217 @@
 
 use std::ops::Range;
 
-use super::splitter::{Sample, Scan};
+use super::bag::InBag;
+use super::noise::{Sums, add, one, weighted};
+use super::partition::Partition;
+use super::sample::{Rows, Sample, Scan};
 use crate::matrix::Matrix;
+use crate::threads;
 
-/// In-bag rows, those of one node side by side, and the values of the feature at hand.
-pub(super) struct DenseSample<'a, 'm> {
-    matrix: &'a Matrix<'m>,
-    /// Column of the matrix for each feature of the tree.
-    columns: &'a [usize],
-    /// Row of the matrix for each in-bag row.
-    sample: &'a [usize],
-    rows: Vec<u32>,
-    /// In the order of `rows`.
-    values: Vec<f32>,
+/// Cells of a dense table.
+pub(super) trait Cells {
+    /// Reads a feature of the tree of some rows.
+    fn read(&self, feature: u32, rows: &[u32], out: &mut [f32]);
+
+    /// The same, and the running sums of the terms of those rows.
+    fn read_and_sum(
+        &self,
+        feature: u32,
+        rows: &[u32],
+        out: &mut [f32],
+        terms: impl Iterator<Item = [f64; 2]>,
+    ) -> [f64; 2] {
+        self.read(feature, rows, out);
+        terms.fold([0.0; 2], add)
+    }
 }
 
-impl<'a, 'm> DenseSample<'a, 'm> {
-    pub(super) fn new(matrix: &'a Matrix<'m>, columns: &'a [usize], sample: &'a [usize]) -> Self {
+/// Cells where they are, of the in-bag rows; rows are counted among those.
+pub(super) struct InPlace<'a, 'm> {
+    matrix: &'a Matrix<'m>,
+    /// Column of the matrix for each feature of the tree.
+    columns: Vec<usize>,
+    /// Row of the matrix for each in-bag row.
+    sample: Vec<usize>,
+}
+
+impl Cells for InPlace<'_, '_> {
+    fn read(&self, feature: u32, rows: &[u32], out: &mut [f32]) {
+        let rows = rows.iter().map(|&row| self.sample[row as usize]);
+        self.matrix.gather(self.columns[feature as usize], rows, out);
+    }
+}
+
+/// All cells of a table as f32, column by column: trees that read most cells many times find them closer together.
+pub(super) struct Copied {
+    cells: Vec<f32>,
+    n_rows: usize,
+}
+
+impl Copied {
+    pub(super) fn new(matrix: &Matrix<'_>, workers: usize) -> Self {
+        /// Columns that share the cache lines of a table of rows.
+        const TOGETHER: usize = 8;
+        /// Rows whose cells stay in the nearest cache until all those columns are read.
+        const BLOCK: usize = 64;
+        let n_rows = matrix.n_rows();
+        let mut cells = vec![0.0; n_rows * matrix.n_columns()];
+        threads::for_each_chunk(
+            &mut cells,
+            TOGETHER * n_rows,
+            workers,
+            || (),
+            |(), group, cells| {
+                for start in (0..n_rows).step_by(BLOCK) {
+                    let rows = start..n_rows.min(start + BLOCK);
+                    for (i, column) in cells.chunks_mut(n_rows).enumerate() {
+                        matrix.gather(TOGETHER * group + i, rows.clone(), &mut column[rows.clone()]);
+                    }
+                }
+            },
+        );
+        Self { cells, n_rows }
+    }
+
+    fn column(&self, column: usize) -> &[f32] {
+        &self.cells[column * self.n_rows..][..self.n_rows]
+    }
+}
+
+/// The columns of a tree among copied cells; rows are those of the table.
+pub(super) struct Columns<'a> {
+    table: &'a Copied,
+    /// Column of the table for each feature of the tree.
+    columns: Vec<usize>,
+}
+
+impl Cells for Columns<'_> {
+    fn read(&self, feature: u32, rows: &[u32], out: &mut [f32]) {
+        let column = self.table.column(self.columns[feature as usize]);
+        for (cell, &row) in out.iter_mut().zip(rows) {
+            *cell = column[row as usize];
+        }
+    }
+
+    fn read_and_sum(
+        &self,
+        feature: u32,
+        rows: &[u32],
+        out: &mut [f32],
+        mut terms: impl Iterator<Item = [f64; 2]>,
+    ) -> [f64; 2] {
+        /// Cells that are asked for at once, while the sums go on.
+        const TOGETHER: usize = 8;
+        let column = self.table.column(self.columns[feature as usize]);
+        let mut sums = [0.0; 2];
+        let (groups, rest) = rows.as_chunks::<TOGETHER>();
+        let (out_groups, out_rest) = out.as_chunks_mut::<TOGETHER>();
+        for (cells, rows) in out_groups.iter_mut().zip(groups) {
+            *cells = rows.map(|row| column[row as usize]);
+            for terms in terms.by_ref().take(TOGETHER) {
+                sums = add(sums, terms);
+            }
+        }
+        for ((cell, &row), terms) in out_rest.iter_mut().zip(rest).zip(terms) {
+            *cell = column[row as usize];
+            sums = add(sums, terms);
+        }
+        sums
+    }
+}
+
+/// In-bag rows, those of one node side by side, and the values of the feature at hand.
+pub(super) struct DenseSample<C> {
+    cells: C,
+    rows: Rows,
+    /// In the order of `rows`, until they move.
+    values: Vec<f32>,
+    partition: Partition,
+}
+
+impl<C> DenseSample<C> {
+    fn over(cells: C, ids: Vec<u32>, y: Vec<f64>, weights: Vec<f64>) -> Self {
         Self {
-            matrix,
-            columns,
-            sample,
-            rows: (0..sample.len() as u32).collect(),
-            values: vec![0.0; sample.len()],
+            cells,
+            values: vec![0.0; ids.len()],
+            rows: Rows::new(ids, y, weights),
+            partition: Partition::default(),
         }
     }
 }
 
-impl Sample for DenseSample<'_, '_> {
-    fn rows(&self, node: Range<usize>) -> &[u32] {
-        &self.rows[node]
+impl<'a, 'm> DenseSample<InPlace<'a, 'm>> {
+    pub(super) fn in_place(matrix: &'a Matrix<'m>, bag: InBag, y: Vec<f64>) -> Self {
+        let ids = (0..bag.rows.len() as u32).collect();
+        let cells = InPlace {
+            matrix,
+            columns: bag.features,
+            sample: bag.rows,
+        };
+        Self::over(cells, ids, y, bag.weights)
+    }
+}
+
+impl<'a> DenseSample<Columns<'a>> {
+    pub(super) fn copied(table: &'a Copied, bag: InBag, y: Vec<f64>) -> Self {
+        let ids = bag.rows.into_iter().map(|row| row as u32).collect();
+        let cells = Columns {
+            table,
+            columns: bag.features,
+        };
+        Self::over(cells, ids, y, bag.weights)
+    }
+}
+
+impl<C: Cells> Sample for DenseSample<C> {
+    fn rows(&self) -> &Rows {
+        &self.rows
     }
 
-    fn scan(&mut self, feature: usize, node: Range<usize>) -> Scan {
-        let values = &mut self.values[node.clone()];
-        let rows = self.rows[node].iter().map(|&row| self.sample[row as usize]);
-        self.matrix.gather(self.columns[feature], rows, values);
-        Scan::of(values)
+    fn look(&mut self, feature: u32, node: Range<usize>) {
+        self.cells
+            .read(feature, &self.rows.ids[node.clone()], &mut self.values[node]);
+    }
+
+    fn sum_and_look(&mut self, feature: u32, node: Range<usize>) -> Sums {
+        let out = &mut self.values[node.clone()];
+        let rows = &self.rows.ids[node.clone()];
+        let (y, weights) = self.rows.noise(node);
+        let sums = if weights.is_empty() {
+            self.cells.read_and_sum(feature, rows, out, y.iter().copied().map(one))
+        } else {
+            let terms = y.iter().zip(weights).map(weighted);
+            self.cells.read_and_sum(feature, rows, out, terms)
+        };
+        Sums::new(sums, y, weights)
+    }
+
+    fn scan(&self, node: Range<usize>) -> Scan {
+        Scan::of(&self.values[node])
     }
 
     fn part(&mut self, node: Range<usize>, threshold: f64, missing_left: bool) -> usize {
-        let values = &mut self.values[node.clone()];
-        let rows = &mut self.rows[node];
-        let (mut next, mut end) = (0, rows.len());
-        while next < end {
-            let v = values[next];
-            let left = if v.is_nan() {
-                missing_left
-            } else {
-                f64::from(v) <= threshold
-            };
-            if left {
-                next += 1;
-            } else {
-                end -= 1;
-                values.swap(next, end);
-                rows.swap(next, end);
-            }
+        let values = &self.values[node.clone()];
+        let partition = &mut self.partition;
+        let below = rounded_down(threshold);
+        if !missing_left {
+            partition.plan(values, |v| v <= below);
+        } else if threshold.is_nan() {
+            partition.plan(values, f32::is_nan);
+        } else {
+            partition.plan(values, |v| v <= below || v.is_nan());
         }
-        end
+        self.rows.part(node, partition);
+        partition.n_left()
+    }
+}
+
+/// The largest f32 at or below a threshold: the same f32 values are at or below both.
+fn rounded_down(threshold: f64) -> f32 {
+    let nearest = threshold as f32;
+    if f64::from(nearest) > threshold {
+        nearest.next_down()
+    } else {
+        nearest
     }
 }

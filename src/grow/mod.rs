@@ -1,38 +1,58 @@
 //! Growing: a table, a noise target, seeds and parameters become a forest.
 //!
 //! Trees are independent of one another: each draws from streams of its own, so they are grown on as many threads as
-//! there are and kept in the order of their seeds. Only the cells of drawn rows and features are ever read.
+//! there are and kept in the order of their seeds. Only the cells of drawn rows and features are ever read, unless trees read
+//! most cells so often that a copy pays.
 
+mod bag;
 mod dense;
 mod noise;
 mod params;
+mod partition;
+mod sample;
 mod sparse;
 mod splitter;
+mod tree;
 
 pub use params::{Params, ValidParams};
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
-use crate::forest::{Forest, Node, NodeNoise, Tree};
-use crate::matrix::Input;
+use crate::forest::{Forest, Tree};
+use crate::matrix::csr::Csr;
+use crate::matrix::{Input, Matrix};
 use crate::random::sampling::Weights;
-use crate::random::streams::{self, Bag};
+use crate::random::streams;
 use crate::threads;
-use dense::DenseSample;
-use noise::{EPSILON, Noise};
+use bag::InBag;
+use dense::{Copied, DenseSample};
+use sample::Sample;
 use sparse::SparseSample;
-use splitter::{Sample, Split, Splitter};
+use tree::Growing;
+
+/// In-bag rows of the trees that a worker grows side by side: enough to keep the memory busy, few enough for the second cache.
+const ROWS_SIDE_BY_SIDE: usize = 1024;
+
+/// The random target that scikit-learn fits its trees to.
+#[derive(Debug, Clone, Copy)]
+pub enum NoiseTarget<'a> {
+    /// One value per row.
+    Drawn(&'a [f64]),
+    /// What [`streams::noise_target`] draws for this integer `random_state`.
+    Seed(u32),
+}
 
 /// Grows one tree per seed and appends them to `existing`, if any.
 ///
-/// `y` is the noise target, one value per row of `x` (see [`streams::noise_target`]); `weights`, if any, are the chances of
-/// the rows to be drawn.
+/// `weights`, if any, are the chances of the rows to be drawn.
 ///
 /// # Errors
-/// [`Error::Parameter`], [`Error::RowCount`], [`Error::ColumnCount`] or [`Error::Weights`] when parameters, `y`, `existing` or
-/// `weights` do not fit `x`.
+/// [`Error::Parameter`], [`Error::RowCount`], [`Error::ColumnCount`] or [`Error::Weights`] when parameters, `noise`, `existing`
+/// or `weights` do not fit `x`.
 pub fn grow(
     x: &Input<'_>,
-    y: &[f64],
+    noise: NoiseTarget<'_>,
     seeds: &[u32],
     params: Params,
     weights: Option<&Weights>,
@@ -40,17 +60,61 @@ pub fn grow(
     workers: usize,
 ) -> Result<Forest> {
     let params = params.check(x.n_rows(), x.n_columns())?;
-    check_rows("the noise target", y.len(), x)?;
+    if let NoiseTarget::Drawn(y) = noise {
+        check_rows("the noise target", y.len(), x)?;
+    }
     if let Some(weights) = weights {
         check_rows("the sample weights", weights.len(), x)?;
         if !params.bagging.bootstrap {
             weights.check(params.bagging.max_samples)?;
         }
     }
-    let trees = threads::map(seeds.len(), workers, |i| {
-        let bag = streams::bag(seeds[i], &params.bagging, weights);
-        grow_bag(x, y, bag, seeds[i], params.max_depth)
-    });
+    let draw = |seeds: &[u32]| InBag::draw(seeds, &params.bagging, weights);
+    let forester = Forester {
+        table: Table::new(x, &params, seeds.len(), workers),
+        seeds,
+        max_depth: params.max_depth,
+        workers,
+        // As many as every worker gets some of.
+        side_by_side: (ROWS_SIDE_BY_SIDE / params.bagging.max_samples)
+            .min(seeds.len().div_ceil(2 * workers.max(1)))
+            .max(1),
+    };
+    let n_drawn = params.bagging.max_samples.saturating_mul(seeds.len());
+    let trees = match noise {
+        // Few of the values are read: they are picked out of the stream, once it is known which ones.
+        NoiseTarget::Seed(seed) if n_drawn < x.n_rows() => {
+            let groups: Vec<&[u32]> = seeds.chunks(forester.side_by_side).collect();
+            let bags = threads::map(groups.len(), workers, |group| draw(groups[group])).concat();
+            let rows: Vec<usize> = bags.iter().flat_map(|bag| &bag.rows).copied().collect();
+            let y = streams::noise_target_at(seed, x.n_rows(), &rows);
+            let mut rest = y.as_slice();
+            let bags: Vec<(InBag, &[f64])> = bags
+                .into_iter()
+                .map(|bag| {
+                    let (y, others) = rest.split_at(bag.rows.len());
+                    rest = others;
+                    (bag, y)
+                })
+                .collect();
+            forester.grow(|trees| bags[trees].iter().map(|(bag, y)| (bag.clone(), y.to_vec())).collect())
+        }
+        _ => {
+            let drawn;
+            let y = match noise {
+                NoiseTarget::Drawn(y) => y,
+                NoiseTarget::Seed(seed) => {
+                    drawn = streams::noise_target(seed, x.n_rows());
+                    &drawn
+                }
+            };
+            let with_noise = |bag: InBag| {
+                let y = bag.rows.iter().map(|&row| y[row]).collect();
+                (bag, y)
+            };
+            forester.grow(|trees| draw(&seeds[trees]).into_iter().map(with_noise).collect())
+        }
+    };
     Forest::from_trees(x.n_columns(), existing, trees)
 }
 
@@ -63,106 +127,78 @@ fn check_rows(what: &'static str, found: usize, x: &Input<'_>) -> Result<()> {
     }
 }
 
-/// Grows the tree of one bag.
-fn grow_bag(x: &Input<'_>, y: &[f64], bag: Bag, seed: u32, max_depth: u32) -> Tree {
-    let Bag { features, rows } = bag;
-    let (sample, noise) = in_bag(rows, y);
-    let stream = streams::splits(seed);
-    let (nodes, noise) = match x {
-        Input::Dense(x) => {
-            let sample = DenseSample::new(x, &features, &sample);
-            grow_tree(Splitter::new(sample, features.len(), stream), &noise, max_depth)
-        }
-        Input::Sparse(x) => {
-            let sample = SparseSample::new(x, &features, &sample);
-            grow_tree(Splitter::new(sample, features.len(), stream), &noise, max_depth)
-        }
-    };
-    Tree {
-        features: features.into_iter().map(|f| f as u32).collect(),
-        nodes,
-        noise,
-    }
+/// Where trees read their cells.
+enum Table<'a, 'm> {
+    InPlace(&'a Matrix<'m>),
+    Copied(Copied),
+    Sparse(&'a Csr<'m>),
 }
 
-/// A node that waits to be grown.
-struct Pending {
-    start: usize,
-    end: usize,
-    depth: u32,
-    /// The split whose right child this is.
-    right_child_of: Option<usize>,
-    impurity: f64,
-    n_constant: usize,
-}
-
-fn grow_tree<S: Sample>(mut splitter: Splitter<S>, noise: &Noise, max_depth: u32) -> (Vec<Node>, Vec<NodeNoise>) {
-    let mut nodes = Vec::with_capacity(2 * noise.y.len());
-    let mut records = Vec::with_capacity(2 * noise.y.len());
-    let root = 0..noise.y.len();
-    let mut stack = vec![Pending {
-        start: root.start,
-        end: root.end,
-        depth: 0,
-        right_child_of: None,
-        impurity: noise.sums(splitter.rows(root)).impurity(),
-        n_constant: 0,
-    }];
-    // Left children are grown first: the order of nodes is the order of all draws of the tree.
-    while let Some(node) = stack.pop() {
-        let index = nodes.len();
-        if let Some(parent) = node.right_child_of {
-            let parent: &mut Node = &mut nodes[parent];
-            parent.right = index as u32;
-        }
-        let range = node.start..node.end;
-        let mut grown = Node::leaf(range.len() as u32);
-        let sums = noise.sums(splitter.rows(range.clone()));
-        let is_leaf = node.depth >= max_depth || range.len() < 2 || node.impurity <= EPSILON;
-        if !is_leaf {
-            let (split, n_constant) = splitter.split(range.clone(), node.n_constant);
-            if let Some(split) = split {
-                let gain = noise.gain(splitter.rows(range.clone()), split.n_left, sums, node.impurity);
-                let worsens = gain.improvement + EPSILON < 0.0;
-                if !worsens {
-                    grown = split_node(&split, grown);
-                    let middle = node.start + split.n_left;
-                    let child = |start, end, right_child_of, impurity| Pending {
-                        start,
-                        end,
-                        depth: node.depth + 1,
-                        right_child_of,
-                        impurity,
-                        n_constant,
-                    };
-                    stack.push(child(middle, node.end, Some(index), gain.right));
-                    stack.push(child(node.start, middle, None, gain.left));
+impl<'a, 'm> Table<'a, 'm> {
+    fn new(x: &'a Input<'m>, params: &ValidParams, n_trees: usize, workers: usize) -> Self {
+        match x {
+            Input::Dense(x) => {
+                // Each row of a bag is read about once per level.
+                let reads = params.bagging.max_samples as f64 * f64::from(params.max_depth) * n_trees as f64;
+                let n_cells = x.n_rows() as f64 * x.n_columns() as f64;
+                if reads > 2.0 * n_cells && u32::try_from(x.n_rows()).is_ok() {
+                    Self::Copied(Copied::new(x, workers))
+                } else {
+                    Self::InPlace(x)
                 }
             }
+            Input::Sparse(x) => Self::Sparse(x),
         }
-        nodes.push(grown);
-        records.push(sums.record(node.impurity));
-    }
-    (nodes, records)
-}
-
-fn split_node(split: &Split, leaf: Node) -> Node {
-    Node {
-        threshold: split.threshold,
-        feature: split.feature,
-        missing_go_to_left: split.missing_go_to_left,
-        ..leaf
     }
 }
 
-/// The drawn rows in ascending order, each once, with their noise and how often they were drawn.
-fn in_bag(mut rows: Vec<usize>, y: &[f64]) -> (Vec<usize>, Noise) {
-    rows.sort_unstable();
-    let (mut sample, mut target, mut weight) = (Vec::new(), Vec::new(), Vec::new());
-    for same in rows.chunk_by(|a, b| a == b) {
-        sample.push(same[0]);
-        target.push(y[same[0]]);
-        weight.push(same.len() as f64);
+/// What all trees of a forest have in common.
+struct Forester<'a, 'm> {
+    table: Table<'a, 'm>,
+    seeds: &'a [u32],
+    max_depth: u32,
+    workers: usize,
+    /// Trees that a worker grows at once.
+    side_by_side: usize,
+}
+
+impl Forester<'_, '_> {
+    /// Grows all trees; `bags` gives what some of them drew, and the noise target of their rows.
+    fn grow(&self, bags: impl Fn(Range<usize>) -> Vec<(InBag, Vec<f64>)> + Sync) -> Vec<Tree> {
+        match &self.table {
+            Table::InPlace(x) => self.grow_on(bags, |bag, y| DenseSample::in_place(x, bag, y)),
+            Table::Copied(x) => self.grow_on(bags, |bag, y| DenseSample::copied(x, bag, y)),
+            Table::Sparse(x) => self.grow_on(bags, |bag, y| SparseSample::new(x, bag, y)),
+        }
     }
-    (sample, Noise::new(target, weight))
+
+    fn grow_on<S: Sample>(
+        &self,
+        bags: impl Fn(Range<usize>) -> Vec<(InBag, Vec<f64>)> + Sync,
+        sample: impl Fn(InBag, Vec<f64>) -> S + Sync,
+    ) -> Vec<Tree> {
+        let mut trees: Vec<Option<Tree>> = Vec::new();
+        trees.resize_with(self.seeds.len(), || None);
+        let work = |(): &mut (), group: usize, trees: &mut [Option<Tree>]| {
+            let first = group * self.side_by_side;
+            let group = first..first + trees.len();
+            let streams = streams::splits(&self.seeds[group.clone()]);
+            let mut features = Vec::with_capacity(trees.len());
+            let mut growing = Vec::with_capacity(trees.len());
+            for ((bag, y), stream) in bags(group).into_iter().zip(streams) {
+                let columns: Vec<u32> = bag.features.iter().map(|&column| column as u32).collect();
+                growing.push(Growing::new(sample(bag, y), columns.len(), stream, self.max_depth));
+                features.push(columns);
+            }
+            while growing.iter().any(|tree| !tree.is_grown()) {
+                growing.iter_mut().for_each(Growing::look);
+                growing.iter_mut().for_each(Growing::go_on);
+            }
+            for ((place, tree), features) in trees.iter_mut().zip(growing).zip(features) {
+                *place = Some(tree.into_tree(features));
+            }
+        };
+        threads::for_each_chunk(&mut trees, self.side_by_side, self.workers, || (), work);
+        trees.into_iter().flatten().collect()
+    }
 }

@@ -4,24 +4,19 @@
 //! node a leaf in two rare cases: the node's impurity vanishes, or the split makes it worse by more than rounding. Both
 //! hang on the last bits of running sums, so the order of every addition below is part of the result
 //! (scikit-learn: `_criterion.pyx`, squared error, proxy for one output).
+//!
+//! A running sum waits for one addition after another, and the processor has time for other work meanwhile. So the sums over a
+//! node's rows are made while its values are taken up. A split is judged by sums over its smaller side, and by the squares of
+//! its left side: where the left side is the larger one, judgement waits until the left child has been looked at. Only sums of `y`
+//! need an order: weights are whole numbers, whose sums are exact in any order.
 
 use crate::forest::NodeNoise;
 
 /// Below this a node counts as pure.
 pub(super) const EPSILON: f64 = f64::EPSILON;
 
-/// The target and weight of each in-bag row.
-pub(super) struct Noise {
-    /// Random target.
-    pub(super) y: Vec<f64>,
-    /// How often the row was drawn.
-    pub(super) weight: Vec<f64>,
-    /// Sum of all weights.
-    pub(super) total_weight: f64,
-}
-
 /// Sums over the rows of one node.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Sums {
     /// Sum of weight times y.
     total: f64,
@@ -32,7 +27,26 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// The impurity of the root; deeper nodes get theirs from their parent's [`Gain`].
+    /// Sums over the rows of these targets and weights; no weights mean weights of one.
+    pub(super) fn of(y: &[f64], weights: &[f64]) -> Self {
+        let sums = if weights.is_empty() {
+            y.iter().copied().map(one).fold([0.0; 2], add)
+        } else {
+            y.iter().zip(weights).map(weighted).fold([0.0; 2], add)
+        };
+        Self::new(sums, y, weights)
+    }
+
+    /// From the running sums of the terms of these rows.
+    pub(super) fn new([total, squares]: [f64; 2], y: &[f64], weights: &[f64]) -> Self {
+        Self {
+            total,
+            squares,
+            weight: weight(y, weights),
+        }
+    }
+
+    /// The impurity of the root; deeper nodes get theirs from the [`Judgement`] on their parent's split.
     pub(super) fn impurity(&self) -> f64 {
         let mean = self.total / self.weight;
         self.squares / self.weight - mean * mean
@@ -48,75 +62,192 @@ impl Sums {
     }
 }
 
-/// What a split does to the impurity.
-pub(super) struct Gain {
+/// What the smaller side of a split tells.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct SmallerSide {
+    /// Sums over its rows.
+    pub(super) sums: Sums,
+    /// The left total that the split is judged by.
+    left_total: f64,
+    left_weight: f64,
+}
+
+impl SmallerSide {
+    /// Of a split of rows (in their new order) after the first `n_left`; `node` are the sums over all of them.
+    ///
+    /// The left side is the smaller one if it does not have more rows.
+    pub(super) fn of(y: &[f64], weights: &[f64], n_left: usize, node: &Sums) -> Self {
+        let (left, right) = y.split_at(n_left);
+        let (left_weights, right_weights) = weights.split_at(n_left.min(weights.len()));
+        if left.len() <= right.len() {
+            let sums = Sums::of(left, left_weights);
+            return Self {
+                sums,
+                left_total: sums.total,
+                left_weight: sums.weight,
+            };
+        }
+        // The left total is then what remains of the node's when the right rows are taken off, one by one from the far end.
+        let (sums, left_total) = if weights.is_empty() {
+            both_ways(right.iter().copied().map(one), node.total)
+        } else {
+            both_ways(right.iter().zip(right_weights).map(weighted), node.total)
+        };
+        let weight = weight(right, right_weights);
+        Self {
+            sums: Sums {
+                total: sums[0],
+                squares: sums[1],
+                weight,
+            },
+            left_total,
+            left_weight: node.weight - weight,
+        }
+    }
+}
+
+/// What a split makes of the impurity of a node.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Judgement {
     /// Impurity of the left child.
     pub(super) left: f64,
     /// Impurity of the right child.
     pub(super) right: f64,
     /// Weighted decrease.
-    pub(super) improvement: f64,
+    improvement: f64,
 }
 
-impl Noise {
-    pub(super) fn new(y: Vec<f64>, weight: Vec<f64>) -> Self {
-        let total_weight = sum(weight.iter().copied());
-        Self {
-            y,
-            weight,
-            total_weight,
-        }
-    }
-
-    /// Sums over a node's rows, in their current order.
-    pub(super) fn sums(&self, rows: &[u32]) -> Sums {
-        let (mut total, mut squares, mut weight) = (0.0, 0.0, 0.0);
-        for &row in rows {
-            let (y, w) = (self.y[row as usize], self.weight[row as usize]);
-            let wy = w * y;
-            total += wy;
-            squares += wy * y;
-            weight += w;
-        }
-        Sums { total, squares, weight }
-    }
-
-    /// The effect of splitting `rows` (in their new order) after the first `n_left`.
-    pub(super) fn gain(&self, rows: &[u32], n_left: usize, node: Sums, impurity: f64) -> Gain {
-        let (left, right) = rows.split_at(n_left);
-        let weighted = |&row: &u32| self.weight[row as usize] * self.y[row as usize];
-        // The smaller side is summed; the larger one is what remains, taken off row by row from the far end.
-        let (left_total, left_weight) = if left.len() <= right.len() {
-            (
-                sum(left.iter().map(weighted)),
-                sum(left.iter().map(|&row| self.weight[row as usize])),
-            )
-        } else {
-            right
-                .iter()
-                .rev()
-                .fold((node.total, node.weight), |(total, weight), row| {
-                    (total - weighted(row), weight - self.weight[*row as usize])
-                })
-        };
+impl Judgement {
+    /// On the split of a node of these sums and this impurity; `left` are the sums over its left side, `whole` is the weight of the root.
+    pub(super) fn new(node: &Sums, impurity: f64, side: &SmallerSide, left: &Sums, whole: f64) -> Self {
+        let (left_weight, left_total) = (side.left_weight, side.left_total);
         let right_weight = node.weight - left_weight;
         let right_total = node.total - left_total;
-        let left_squares = sum(left.iter().map(|row| weighted(row) * self.y[*row as usize]));
-        let right_squares = node.squares - left_squares;
+        let right_squares = node.squares - left.squares;
         let (left_mean, right_mean) = (left_total / left_weight, right_total / right_weight);
-        let left_impurity = left_squares / left_weight - left_mean * left_mean;
-        let right_impurity = right_squares / right_weight - right_mean * right_mean;
-        let improvement = (node.weight / self.total_weight)
-            * (impurity - (right_weight / node.weight * right_impurity) - (left_weight / node.weight * left_impurity));
-        Gain {
-            left: left_impurity,
-            right: right_impurity,
+        let left = left.squares / left_weight - left_mean * left_mean;
+        let right = right_squares / right_weight - right_mean * right_mean;
+        let improvement = (node.weight / whole)
+            * (impurity - (right_weight / node.weight * right) - (left_weight / node.weight * left));
+        Self {
+            left,
+            right,
             improvement,
         }
     }
+
+    /// Whether the node is to be a leaf after all.
+    pub(super) fn worsens(&self) -> bool {
+        self.improvement + EPSILON < 0.0
+    }
 }
 
-/// A running sum from positive zero, one addition at a time.
-fn sum(terms: impl Iterator<Item = f64>) -> f64 {
-    terms.fold(0.0, |total, term| total + term)
+/// A row's terms in the total and in the squares, if its weight is one.
+pub(super) fn one(y: f64) -> [f64; 2] {
+    [y, y * y]
+}
+
+/// A row's terms in the total and in the squares.
+pub(super) fn weighted((y, weight): (&f64, &f64)) -> [f64; 2] {
+    let wy = weight * y;
+    [wy, wy * y]
+}
+
+/// The next step of running sums.
+pub(super) fn add(sums: [f64; 2], terms: [f64; 2]) -> [f64; 2] {
+    [sums[0] + terms[0], sums[1] + terms[1]]
+}
+
+/// The sum of weights.
+pub(super) fn weight(y: &[f64], weights: &[f64]) -> f64 {
+    if weights.is_empty() {
+        y.len() as f64
+    } else {
+        // Several sums side by side, which need not wait for one another.
+        let (groups, rest) = weights.as_chunks::<8>();
+        let mut sums = [0.0; 8];
+        for group in groups {
+            for (sum, weight) in sums.iter_mut().zip(group) {
+                *sum += weight;
+            }
+        }
+        sums.iter().chain(rest).sum()
+    }
+}
+
+/// Running sums from the first row to the last, and what remains of `total` when rows are taken off from the last to the first.
+fn both_ways(rows: impl DoubleEndedIterator<Item = [f64; 2]> + Clone, total: f64) -> ([f64; 2], f64) {
+    rows.clone()
+        .zip(rows.rev())
+        .fold(([0.0; 2], total), |(sums, remains), (terms, last)| {
+            (add(sums, terms), remains - last[0])
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// As scikit-learn's criterion goes over the rows: sums over the left and the right side, and the judgement.
+    fn plain(y: &[f64], w: &[f64], n_left: usize, node: Sums, impurity: f64, whole: f64) -> ([Sums; 2], Judgement) {
+        let sums = |range: std::ops::Range<usize>| {
+            let (mut total, mut squares, mut weight) = (0.0, 0.0, 0.0);
+            for i in range {
+                let wy = w[i] * y[i];
+                total += wy;
+                squares += wy * y[i];
+                weight += w[i];
+            }
+            Sums { total, squares, weight }
+        };
+        let n = y.len();
+        let (left, right) = (sums(0..n_left), sums(n_left..n));
+        let (mut left_total, mut left_weight) = (0.0, 0.0);
+        if n_left <= n - n_left {
+            for i in 0..n_left {
+                left_total += w[i] * y[i];
+                left_weight += w[i];
+            }
+        } else {
+            (left_total, left_weight) = (node.total, node.weight);
+            for i in (n_left..n).rev() {
+                left_total -= w[i] * y[i];
+                left_weight -= w[i];
+            }
+        }
+        let (right_total, right_weight) = (node.total - left_total, node.weight - left_weight);
+        let variance = |total: f64, squares: f64, weight: f64| squares / weight - total / weight * (total / weight);
+        let left_impurity = variance(left_total, left.squares, left_weight);
+        let right_impurity = variance(right_total, node.squares - left.squares, right_weight);
+        let improvement = (node.weight / whole)
+            * (impurity - (right_weight / node.weight * right_impurity) - (left_weight / node.weight * left_impurity));
+        let judgement = Judgement {
+            left: left_impurity,
+            right: right_impurity,
+            improvement,
+        };
+        ([left, right], judgement)
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_those_of_scikit_learn(
+            rows in prop::collection::vec((0.0..1.0_f64, 1_u8..4), 2..200), place in 0.0..1.0_f64, bootstrap: bool,
+        ) {
+            let y: Vec<f64> = rows.iter().map(|&(y, _)| y).collect();
+            let weights: Vec<f64> = rows.iter().map(|&(_, w)| if bootstrap { f64::from(w) } else { 1.0 }).collect();
+            let kept = if bootstrap { &weights[..] } else { &[] };
+            let n_left = ((rows.len() - 1) as f64 * place) as usize + 1;
+            prop_assume!(n_left < rows.len());
+            let node = Sums::of(&y, kept);
+            let impurity = node.impurity();
+            let ([left, right], judgement) = plain(&y, &weights, n_left, node, impurity, 1000.0);
+            let left_weights = if bootstrap { &weights[..n_left] } else { &[] };
+            prop_assert_eq!(Sums::of(&y[..n_left], left_weights), left);
+            let side = SmallerSide::of(&y, kept, n_left, &node);
+            prop_assert_eq!(side.sums, if n_left <= rows.len() - n_left { left } else { right });
+            prop_assert_eq!(Judgement::new(&node, impurity, &side, &left, 1000.0), judgement);
+        }
+    }
 }

@@ -9,7 +9,8 @@
 
 use std::ops::Range;
 
-use super::splitter::{Sample, Scan};
+use super::bag::InBag;
+use super::sample::{Rows, Sample, Scan};
 use crate::matrix::csr::Csr;
 
 /// In-bag rows, those of one node side by side, and the values of the feature at hand.
@@ -18,7 +19,7 @@ pub(super) struct SparseSample {
     starts: Vec<usize>,
     /// ... row and value.
     cells: Vec<(u32, f32)>,
-    rows: Vec<u32>,
+    rows: Rows,
     /// Where each row stands in `rows`.
     places: Vec<u32>,
     /// In the order of `rows`; of zeros not kept up.
@@ -28,7 +29,8 @@ pub(super) struct SparseSample {
 }
 
 impl SparseSample {
-    pub(super) fn new(matrix: &Csr<'_>, columns: &[usize], sample: &[usize]) -> Self {
+    pub(super) fn new(matrix: &Csr<'_>, bag: InBag, y: Vec<f64>) -> Self {
+        let (columns, sample) = (&bag.features, &bag.rows);
         let mut feature_of = vec![usize::MAX; matrix.n_columns()];
         for (feature, &column) in columns.iter().enumerate() {
             feature_of[column] = feature;
@@ -58,26 +60,27 @@ impl SparseSample {
         Self {
             starts,
             cells,
-            rows: (0..sample.len() as u32).collect(),
             places: (0..sample.len() as u32).collect(),
             values: vec![0.0; sample.len()],
+            rows: Rows::new((0..sample.len() as u32).collect(), y, bag.weights),
             zeros: 0..0,
         }
     }
 
     fn swap(&mut self, a: usize, b: usize) {
         self.rows.swap(a, b);
-        self.places[self.rows[a] as usize] = a as u32;
-        self.places[self.rows[b] as usize] = b as u32;
+        self.places[self.rows.ids[a] as usize] = a as u32;
+        self.places[self.rows.ids[b] as usize] = b as u32;
     }
 }
 
 impl Sample for SparseSample {
-    fn rows(&self, node: Range<usize>) -> &[u32] {
-        &self.rows[node]
+    fn rows(&self) -> &Rows {
+        &self.rows
     }
 
-    fn scan(&mut self, feature: usize, node: Range<usize>) -> Scan {
+    fn look(&mut self, feature: u32, node: Range<usize>) {
+        let feature = feature as usize;
         let mut zeros = node.clone();
         for cell in self.starts[feature]..self.starts[feature + 1] {
             let (row, value) = self.cells[cell];
@@ -95,12 +98,15 @@ impl Sample for SparseSample {
                 zeros.start += 1;
             }
         }
-        let mut scan = Scan::of(&self.values[node.start..zeros.start]);
-        scan.include(&Scan::of(&self.values[zeros.end..node.end]));
-        if !zeros.is_empty() {
+        self.zeros = zeros;
+    }
+
+    fn scan(&self, node: Range<usize>) -> Scan {
+        let mut scan = Scan::of(&self.values[node.start..self.zeros.start]);
+        scan.include(&Scan::of(&self.values[self.zeros.end..node.end]));
+        if !self.zeros.is_empty() {
             scan.include(&Scan::of(&[0.0]));
         }
-        self.zeros = zeros;
         scan
     }
 

@@ -9,7 +9,7 @@ use super::arrays::Samples;
 use super::detached;
 use crate::error::{Error, Result};
 use crate::forest::{self, LEAF, Node, NodeNoise};
-use crate::grow::{Params, grow};
+use crate::grow::{NoiseTarget, Params, grow};
 use crate::random::sampling::Weights;
 use crate::random::streams::{self, Bagging};
 use crate::score::Scorer;
@@ -33,6 +33,13 @@ impl Forest {
     }
 }
 
+/// The noise target: an integer `random_state` that it is drawn from, or one value per row.
+#[derive(FromPyObject)]
+enum Noise<'py> {
+    Seed(u32),
+    Drawn(PyReadonlyArray1<'py, f64>),
+}
+
 /// The nodes of all trees: threshold, feature, right child, size, whether missing values go left.
 type NodeArrays<A, B, C> = (A, B, B, B, C);
 /// The noise target at all nodes: impurity, value, weighted size.
@@ -50,13 +57,13 @@ type Parts<'py> = (
 
 #[pymethods]
 impl Forest {
-    /// Grows one tree per seed on `x`, after the trees of `existing`.
+    /// Grows one tree per seed on `x`, after the trees of `existing`; `noise` is an integer `random_state`, or one value per row.
     #[staticmethod]
-    #[pyo3(signature = (x, y, seeds, *, max_samples, max_features, bootstrap, average_path_lengths, n_workers, weights=None, existing=None))]
+    #[pyo3(signature = (x, noise, seeds, *, max_samples, max_features, bootstrap, average_path_lengths, n_workers, weights=None, existing=None))]
     fn grow(
         py: Python<'_>,
         x: Samples<'_>,
-        y: PyReadonlyArray1<'_, f64>,
+        noise: Noise<'_>,
         seeds: PyReadonlyArray1<'_, u32>,
         max_samples: usize,
         max_features: usize,
@@ -68,7 +75,11 @@ impl Forest {
     ) -> PyResult<Self> {
         let x = x.input()?;
         let weights = drawing_weights(weights)?;
-        let (y, seeds) = (y.as_slice()?, seeds.as_slice()?);
+        let noise = match &noise {
+            Noise::Seed(seed) => NoiseTarget::Seed(*seed),
+            Noise::Drawn(y) => NoiseTarget::Drawn(y.as_slice()?),
+        };
+        let seeds = seeds.as_slice()?;
         let average_path_lengths = average_path_lengths.as_slice()?.to_vec();
         let existing = existing.as_ref().map(|forest| forest.get().trees());
         let params = Params {
@@ -77,7 +88,7 @@ impl Forest {
             bootstrap,
         };
         detached(py, || {
-            let forest = grow(&x, y, seeds, params, weights.as_ref(), existing, n_workers)?;
+            let forest = grow(&x, noise, seeds, params, weights.as_ref(), existing, n_workers)?;
             Self::new(forest, average_path_lengths)
         })
     }
@@ -265,6 +276,17 @@ fn drawing_weights(probabilities: Option<PyReadonlyArray1<'_, f64>>) -> PyResult
     probabilities
         .map(|p| Ok(Weights::new(p.as_slice()?.to_vec())?))
         .transpose()
+}
+
+/// The seeds of `n_new` trees that follow `n_existing` ones, for an integer `random_state`.
+#[pyfunction]
+pub(super) fn tree_seeds(
+    py: Python<'_>,
+    random_state: u32,
+    n_existing: usize,
+    n_new: usize,
+) -> Bound<'_, PyArray1<u32>> {
+    streams::tree_seeds(random_state, n_existing, n_new).into_pyarray(py)
 }
 
 /// For each tree seed the rows that the tree draws, in the order drawn.

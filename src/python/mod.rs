@@ -45,7 +45,7 @@ fn kernel() -> &'static str {
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use super::forest::{Forest, sample_rows};
+    use super::forest::{Forest, sample_rows, tree_seeds};
     #[pymodule_export]
     use super::kernel;
     #[pymodule_export]

@@ -1,22 +1,72 @@
 //! Sampling of indices: uniform with and without replacement (scikit-learn: `sample_without_replacement`, method "auto"),
 //! and weighted (NumPy: `RandomState.choice` with `p`).
 
-use std::collections::HashSet;
-
-use rand::Rng;
-
-use super::mt19937::{below, permutation, unit, up_to};
+use super::mt19937::{Mt, below, permutation, some_below, unit, up_to};
 use crate::error::{Error, Result};
 
 /// `k` indices below `n`, repeats allowed.
-pub fn with_replacement(rng: &mut impl Rng, n: usize, k: usize) -> Vec<usize> {
-    (0..k).map(|_| below(rng, n)).collect()
+pub fn with_replacement(rng: &mut Mt, n: usize, k: usize) -> Vec<usize> {
+    draw(rng, n, k, |_| true)
+}
+
+/// Draws indices below `n` until `keep` has said yes to `k` of them.
+fn draw(rng: &mut Mt, n: usize, k: usize, mut keep: impl FnMut(usize) -> bool) -> Vec<usize> {
+    let mut kept = Vec::with_capacity(k);
+    // One choice only is drawn without a word of the stream, and of too many choices one takes two words.
+    let at_once = n >= 2 && u32::try_from(n - 1).is_ok();
+    let mut buffer = Vec::new();
+    while kept.len() < k {
+        if at_once {
+            // Every word gives one index at most, so none is taken from the stream that is not needed.
+            let indices = some_below(rng, n, k - kept.len(), &mut buffer).iter();
+            kept.extend(indices.map(|&index| index as usize).filter(|&index| keep(index)));
+        } else {
+            kept.extend(Some(below(rng, n)).filter(|&index| keep(index)));
+        }
+    }
+    kept
+}
+
+/// A set of indices: a table of twice to four times the number expected, in which an index stands at its place or soon after.
+struct Seen {
+    /// Index plus one; zero where nothing is.
+    table: Vec<usize>,
+    shift: u32,
+}
+
+impl Seen {
+    /// An empty set that will hold up to `n` indices.
+    fn new(n: usize) -> Self {
+        let bits = (2 * n + 1).ilog2() + 1;
+        Self {
+            table: vec![0; 1 << bits],
+            shift: u64::BITS - bits,
+        }
+    }
+
+    /// Puts an index in; whether it was not there before.
+    fn insert(&mut self, index: usize) -> bool {
+        // Fibonacci hashing: the high bits of a product with 2^64 over the golden ratio.
+        let mut place = ((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize;
+        let last = self.table.len() - 1;
+        loop {
+            let entry = &mut self.table[place & last];
+            if *entry == 0 {
+                *entry = index + 1;
+                return true;
+            }
+            if *entry == index + 1 {
+                return false;
+            }
+            place += 1;
+        }
+    }
 }
 
 /// `k` different indices below `n`, in the order drawn; `k <= n`.
 ///
 /// The share `k / n` chooses between three algorithms, each with its own use of the stream.
-pub fn without_replacement(rng: &mut impl Rng, n: usize, k: usize) -> Vec<usize> {
+pub fn without_replacement(rng: &mut Mt, n: usize, k: usize) -> Vec<usize> {
     let ratio = if n == 0 { 1.0 } else { k as f64 / n as f64 };
     if 0.01 < ratio && ratio < 0.99 {
         permutation(rng, n, k)
@@ -28,20 +78,13 @@ pub fn without_replacement(rng: &mut impl Rng, n: usize, k: usize) -> Vec<usize>
 }
 
 /// Draws again whatever was drawn before.
-fn tracking_selection(rng: &mut impl Rng, n: usize, k: usize) -> Vec<usize> {
-    let mut seen = HashSet::with_capacity(k);
-    let mut chosen = Vec::with_capacity(k);
-    while chosen.len() < k {
-        let candidate = below(rng, n);
-        if seen.insert(candidate) {
-            chosen.push(candidate);
-        }
-    }
-    chosen
+fn tracking_selection(rng: &mut Mt, n: usize, k: usize) -> Vec<usize> {
+    let mut seen = Seen::new(k);
+    draw(rng, n, k, |index| seen.insert(index))
 }
 
 /// Keeps the first `k`, then lets each later index replace one of them by chance. Draws nothing for `k == n`.
-fn reservoir(rng: &mut impl Rng, n: usize, k: usize) -> Vec<usize> {
+fn reservoir(rng: &mut Mt, n: usize, k: usize) -> Vec<usize> {
     let mut kept: Vec<usize> = (0..k).collect();
     for i in k..n {
         let place = up_to(rng, i as u64) as usize;
@@ -108,16 +151,16 @@ impl Weights {
     }
 
     /// `k` indices, repeats allowed.
-    pub fn with_replacement(&self, rng: &mut impl Rng, k: usize) -> Vec<usize> {
+    pub fn with_replacement(&self, rng: &mut Mt, k: usize) -> Vec<usize> {
         (0..k).map(|_| place(&self.cumulated, unit(rng))).collect()
     }
 
     /// `k` different indices, in the order found; [`check`](Self::check) must have passed.
     ///
     /// Draws as many as are missing, drops the repeats, takes away the chances of those found, and begins again.
-    pub fn without_replacement(&self, rng: &mut impl Rng, k: usize) -> Vec<usize> {
+    pub fn without_replacement(&self, rng: &mut Mt, k: usize) -> Vec<usize> {
         let mut found: Vec<usize> = Vec::with_capacity(k);
-        let mut seen = HashSet::with_capacity(k);
+        let mut seen = Seen::new(k);
         let mut left: Option<Vec<f64>> = None;
         while found.len() < k {
             let draws: Vec<f64> = (found.len()..k).map(|_| unit(rng)).collect();

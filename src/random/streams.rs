@@ -8,17 +8,22 @@
 //! 3. Per tree, from a stream of its own, started from its seed: its features, then its rows.
 //! 4. Per tree, from that stream started afresh: a second seed, whose stream gives the state of the tree's xorshift.
 //!
-//! The Python package lets NumPy itself do 1 and 2, since its generator may be a live `RandomState`.
+//! For a `RandomState` instance or the global generator, the Python package lets NumPy itself do 1 and 2.
 
-use super::mt19937::{MAX_SEED, below, seeded, unit};
+use super::mt19937::{MAX_SEED, Mt, first_below, seeded, seeded_together, units, units_at};
 use super::sampling::{Weights, with_replacement, without_replacement};
 use super::xorshift::XorShift;
 
 /// Step 1 for an integer `random_state`: the noise target of `n` rows.
 #[must_use]
 pub fn noise_target(random_state: u32, n: usize) -> Vec<f64> {
-    let mut stream = seeded(random_state);
-    (0..n).map(|_| unit(&mut stream)).collect()
+    units(random_state, n)
+}
+
+/// Step 1 for an integer `random_state`, of `n` rows those given, in their order.
+#[must_use]
+pub fn noise_target_at(random_state: u32, n: usize, rows: &[usize]) -> Vec<f64> {
+    units_at(random_state, n, rows)
 }
 
 /// Step 2 for an integer `random_state`: the seeds of `new` trees that follow `existing` ones.
@@ -53,24 +58,44 @@ pub struct Bag {
     pub rows: Vec<usize>,
 }
 
+/// As many trees as start their streams together: each word of a start waits for the one before it.
+const TOGETHER: usize = 4;
+
 /// Step 3: the columns and rows of the tree with this seed; `weights`, if any, are the chances of the rows.
 #[must_use]
 pub fn bag(tree_seed: u32, bagging: &Bagging, weights: Option<&Weights>) -> Bag {
-    let mut stream = seeded(tree_seed);
-    let features = without_replacement(&mut stream, bagging.n_features, bagging.max_features);
+    bag_from(&mut seeded(tree_seed), bagging, weights)
+}
+
+/// Step 3 for several trees.
+#[must_use]
+pub fn bags(tree_seeds: &[u32], bagging: &Bagging, weights: Option<&Weights>) -> Vec<Bag> {
+    let (groups, rest) = tree_seeds.as_chunks::<TOGETHER>();
+    let together = groups.iter().flat_map(|&seeds| seeded_together(seeds));
+    together
+        .chain(rest.iter().map(|&seed| seeded(seed)))
+        .map(|mut stream| bag_from(&mut stream, bagging, weights))
+        .collect()
+}
+
+fn bag_from(stream: &mut Mt, bagging: &Bagging, weights: Option<&Weights>) -> Bag {
+    let features = without_replacement(stream, bagging.n_features, bagging.max_features);
     let rows = match (weights, bagging.bootstrap) {
-        (Some(weights), true) => weights.with_replacement(&mut stream, bagging.max_samples),
-        (Some(weights), false) => weights.without_replacement(&mut stream, bagging.max_samples),
-        (None, true) => with_replacement(&mut stream, bagging.n_samples, bagging.max_samples),
-        (None, false) => without_replacement(&mut stream, bagging.n_samples, bagging.max_samples),
+        (Some(weights), true) => weights.with_replacement(stream, bagging.max_samples),
+        (Some(weights), false) => weights.without_replacement(stream, bagging.max_samples),
+        (None, true) => with_replacement(stream, bagging.n_samples, bagging.max_samples),
+        (None, false) => without_replacement(stream, bagging.n_samples, bagging.max_samples),
     };
     Bag { features, rows }
 }
 
-/// Step 4: the stream of splits of the tree with this seed.
+/// Step 4: the streams of splits of the trees with these seeds.
 #[must_use]
-pub fn splits(tree_seed: u32) -> XorShift {
-    let second_seed = below(&mut seeded(tree_seed), MAX_SEED as usize) as u32;
-    let state = below(&mut seeded(second_seed), MAX_SEED as usize) as u32;
-    XorShift::new(state)
+pub fn splits(tree_seeds: &[u32]) -> Vec<XorShift> {
+    fn states<const K: usize>(seeds: [u32; K]) -> [XorShift; K] {
+        first_below(first_below(seeds, MAX_SEED), MAX_SEED).map(XorShift::new)
+    }
+    let (groups, rest) = tree_seeds.as_chunks::<TOGETHER>();
+    let together = groups.iter().flat_map(|&seeds| states(seeds));
+    together.chain(rest.iter().flat_map(|&seed| states([seed]))).collect()
 }

@@ -9,7 +9,7 @@
 
 use isoxide::error::Error;
 use isoxide::forest::{Forest, Node, path_length};
-use isoxide::grow::{Params, grow};
+use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::{Column, Input, Matrix};
 use isoxide::random::streams;
 use isoxide::score::{Path, Scorer};
@@ -48,7 +48,7 @@ fn some_forest(x: &Array2<f64>, seed: u32, workers: usize) -> Forest {
     };
     let y = streams::noise_target(seed, n);
     let seeds = streams::tree_seeds(seed, 0, 7);
-    grow(&dense(x), &y, &seeds, params, None, None, workers).unwrap()
+    grow(&dense(x), NoiseTarget::Drawn(&y), &seeds, params, None, None, workers).unwrap()
 }
 
 /// One row down one tree, by the definition.
@@ -116,10 +116,10 @@ proptest! {
         let matrix = dense(&x);
         let params = Params { max_samples: n, max_features: 1, bootstrap: false };
         let y = streams::noise_target(seed, n);
-        let whole = grow(&matrix, &y, &streams::tree_seeds(seed, 0, 7), params, None, None, 2).unwrap();
-        let start = grow(&matrix, &y, &streams::tree_seeds(seed, 0, first), params, None, None, 2).unwrap();
+        let whole = grow(&matrix, NoiseTarget::Drawn(&y), &streams::tree_seeds(seed, 0, 7), params, None, None, 2).unwrap();
+        let start = grow(&matrix, NoiseTarget::Drawn(&y), &streams::tree_seeds(seed, 0, first), params, None, None, 2).unwrap();
         let more = streams::tree_seeds(seed, first, 7 - first);
-        prop_assert_eq!(grow(&matrix, &y, &more, params, None, Some(&start), 2).unwrap(), whole);
+        prop_assert_eq!(grow(&matrix, NoiseTarget::Drawn(&y), &more, params, None, Some(&start), 2).unwrap(), whole);
     }
 }
 
@@ -133,7 +133,7 @@ fn what_does_not_fit_is_refused() {
         bootstrap: false,
     };
     let y = streams::noise_target(0, 10);
-    let forest = grow(&matrix, &y, &[1], params, None, None, 1).unwrap();
+    let forest = grow(&matrix, NoiseTarget::Drawn(&y), &[1], params, None, None, 1).unwrap();
     let narrow = x.select(Axis(1), &[0, 1]);
     let narrow = dense(&narrow);
     let wrong_width = Error::ColumnCount { found: 2, expected: 3 };
@@ -144,11 +144,11 @@ fn what_does_not_fit_is_refused() {
         ..params
     };
     assert_eq!(
-        grow(&narrow, &y, &[1], two, None, Some(&forest), 1).unwrap_err(),
+        grow(&narrow, NoiseTarget::Drawn(&y), &[1], two, None, Some(&forest), 1).unwrap_err(),
         wrong_width
     );
     assert!(matches!(
-        grow(&matrix, &y[1..], &[1], params, None, None, 1).unwrap_err(),
+        grow(&matrix, NoiseTarget::Drawn(&y[1..]), &[1], params, None, None, 1).unwrap_err(),
         Error::RowCount {
             found: 9,
             expected: 10,
@@ -160,10 +160,12 @@ fn what_does_not_fit_is_refused() {
         max_samples: 0,
         ..params
     };
-    let message = grow(&matrix, &y, &[1], none, None, None, 1).unwrap_err().to_string();
+    let message = grow(&matrix, NoiseTarget::Drawn(&y), &[1], none, None, None, 1)
+        .unwrap_err()
+        .to_string();
     assert_eq!(message, "max_samples must be in [1, 10], got 0");
     assert!(matches!(
-        grow(&matrix, &y, &[], params, None, None, 1).unwrap_err(),
+        grow(&matrix, NoiseTarget::Drawn(&y), &[], params, None, None, 1).unwrap_err(),
         Error::Forest(_)
     ));
 }

@@ -13,7 +13,7 @@ use std::hint::black_box;
 
 use common::{bits, integers, load, number, numbers};
 use isoxide::forest::{Forest, LEAF, path_length};
-use isoxide::grow::{Params, grow};
+use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::csr::{Csr, Indices, Values};
 use isoxide::matrix::{Input, Matrix};
 use isoxide::random::mt19937::{MAX_SEED, below, seeded, unit};
@@ -182,12 +182,21 @@ impl Case {
             bootstrap: self.bagging.bootstrap,
         };
         let (y, mut seeds) = self.draws();
-        let mut forest = grow(&x, &y, &seeds, params, weights, None, workers).unwrap();
+        let mut forest = grow(&x, NoiseTarget::Drawn(&y), &seeds, params, weights, None, workers).unwrap();
         let added = self.golden["warm_start_added"].as_u64().unwrap() as usize;
         if added > 0 {
             let seed = self.golden["params"]["random_state"].as_u64().unwrap();
             let more = streams::tree_seeds(seed as u32, self.n_trees, added);
-            forest = grow(&x, &y, &more, params, weights, Some(&forest), workers).unwrap();
+            forest = grow(
+                &x,
+                NoiseTarget::Drawn(&y),
+                &more,
+                params,
+                weights,
+                Some(&forest),
+                workers,
+            )
+            .unwrap();
             seeds.extend(more);
         }
         (forest, seeds)

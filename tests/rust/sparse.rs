@@ -10,7 +10,7 @@
 use std::collections::HashSet;
 
 use isoxide::forest::path_length;
-use isoxide::grow::{Params, grow};
+use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::csr::{Csr, Indices, Values};
 use isoxide::matrix::{Input, Matrix};
 use isoxide::random::mt19937::seeded;
@@ -76,8 +76,8 @@ proptest! {
         let y = streams::noise_target(seed, n);
         let (sparse, dense) = (Input::Sparse(table.csr()), Input::Dense(Matrix::from_f64(table.dense.view())));
         let seeds = streams::tree_seeds(seed, 0, 5);
-        let forest = grow(&sparse, &y, &seeds, params, None, None, 1).unwrap();
-        prop_assert_eq!(&grow(&sparse, &y, &seeds, params, None, None, 3).unwrap(), &forest);
+        let forest = grow(&sparse, NoiseTarget::Drawn(&y), &seeds, params, None, None, 1).unwrap();
+        prop_assert_eq!(&grow(&sparse, NoiseTarget::Drawn(&y), &seeds, params, None, None, 3).unwrap(), &forest);
         let scorer = Scorer::new(forest.clone(), path_length::table(n as u32)).unwrap();
         let sums = scorer.depth_sums(&sparse, 1).unwrap();
         prop_assert_eq!(&scorer.depth_sums(&dense, 2).unwrap(), &sums);

@@ -1,0 +1,112 @@
+//! What a tree drew, in the order in which it grows on it.
+
+use crate::random::sampling::Weights;
+use crate::random::streams::{self, Bag, Bagging};
+
+/// The columns of a tree in the order drawn, and its rows in ascending order, each once.
+#[derive(Debug, Clone)]
+pub(super) struct InBag {
+    pub(super) features: Vec<usize>,
+    pub(super) rows: Vec<usize>,
+    /// How often each row was drawn; empty if no row was drawn twice.
+    pub(super) weights: Vec<f64>,
+}
+
+impl InBag {
+    /// Draws columns and rows of the trees with these seeds.
+    pub(super) fn draw(seeds: &[u32], bagging: &Bagging, weights: Option<&Weights>) -> Vec<Self> {
+        let bags = streams::bags(seeds, bagging, weights).into_iter();
+        bags.map(|bag| Self::new(bag, bagging)).collect()
+    }
+
+    fn new(bag: Bag, bagging: &Bagging) -> Self {
+        let Bag { features, rows } = bag;
+        let (rows, weights) = if rows.len() >= bagging.n_samples / 8 && !rows.is_sorted() {
+            counted(&rows, bagging.n_samples)
+        } else {
+            let rows = ascending(rows, bagging.n_samples);
+            if bagging.bootstrap {
+                let each = rows.chunk_by(|a, b| a == b);
+                each.map(|same| (same[0], same.len() as f64)).unzip()
+            } else {
+                (rows, Vec::new())
+            }
+        };
+        Self {
+            features,
+            rows,
+            weights: if bagging.bootstrap { weights } else { Vec::new() },
+        }
+    }
+}
+
+/// The rows in ascending order, each once, and how often each comes: for lists of a good part of all `n` rows.
+fn counted(rows: &[usize], n: usize) -> (Vec<usize>, Vec<f64>) {
+    let mut times = vec![0_u32; n];
+    for &row in rows {
+        times[row] += 1;
+    }
+    let (mut each, mut weights) = (vec![0; rows.len() + 1], vec![0.0; rows.len() + 1]);
+    let mut found = 0;
+    // Every row is written and those that were drawn stay: a branch would be guessed wrong all the time.
+    for (row, times) in times.into_iter().enumerate() {
+        each[found] = row;
+        weights[found] = f64::from(times);
+        found += usize::from(times > 0);
+    }
+    each.truncate(found);
+    weights.truncate(found);
+    (each, weights)
+}
+
+/// Rows below `n` in ascending order.
+fn ascending(rows: Vec<usize>, n: usize) -> Vec<usize> {
+    if rows.is_sorted() {
+        return rows;
+    }
+    // A counting sort by the leading part, one bucket per row: most are of about one row, whatever the order was.
+    let scale = ((rows.len() as u64) << 32) / n as u64;
+    // As `row` is below `n`, the product is below 2^32 times the number of rows, which is below 2^32 itself.
+    let bucket = |row: usize| ((row as u64 * scale) >> 32) as usize;
+    let mut starts = vec![0_u32; rows.len() + 2];
+    for &row in &rows {
+        starts[bucket(row) + 2] += 1;
+    }
+    for i in 2..starts.len() {
+        starts[i] += starts[i - 1];
+    }
+    let mut sorted = vec![0; rows.len()];
+    for &row in &rows {
+        let place = &mut starts[bucket(row) + 1];
+        sorted[*place as usize] = row;
+        *place += 1;
+    }
+    for ends in starts.windows(2) {
+        let bucket = &mut sorted[ends[0] as usize..ends[1] as usize];
+        if bucket.len() > 1 {
+            bucket.sort_unstable();
+        }
+    }
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn rows_are_sorted(n in 1_usize..100_000, shares in prop::collection::vec(0.0..1.0_f64, 1..300), narrow: bool) {
+            let spread = if narrow { 0.001 } else { 1.0 };
+            let rows: Vec<usize> = shares.iter().map(|share| (n as f64 * share * spread) as usize).collect();
+            let mut expected = rows.clone();
+            expected.sort_unstable();
+            prop_assert_eq!(&ascending(rows.clone(), n), &expected);
+            let (each, weights) = counted(&rows, n);
+            let again = each.iter().zip(weights).flat_map(|(&row, times)| vec![row; times as usize]);
+            prop_assert_eq!(again.collect::<Vec<_>>(), expected);
+            prop_assert!(each.is_sorted_by(|a, b| a < b));
+        }
+    }
+}

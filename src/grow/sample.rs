@@ -1,0 +1,206 @@
+//! The rows of one tree: what the splitter looks at, and what moves when a node is parted.
+
+use std::ops::Range;
+
+use super::noise::{SmallerSide, Sums, weight};
+use super::partition::Partition;
+
+/// A feature whose range is not above this is constant; the sum that tells is made in f32.
+const FEATURE_THRESHOLD: f32 = 1e-7;
+
+/// The in-bag rows of one tree, those of one node side by side, over some kind of table.
+pub(super) trait Sample {
+    /// The rows in their current order.
+    fn rows(&self) -> &Rows;
+
+    /// Takes up a feature's values in a node.
+    fn look(&mut self, feature: u32, node: Range<usize>);
+
+    /// The sums over a node's rows, and then [`look`](Self::look).
+    fn sum_and_look(&mut self, feature: u32, node: Range<usize>) -> Sums {
+        let sums = self.rows().sums(node.clone());
+        self.look(feature, node);
+        sums
+    }
+
+    /// What the values taken up last are like.
+    fn scan(&self, node: Range<usize>) -> Scan;
+
+    /// Moves the rows of a node whose value, as taken up last, is at or below the threshold to its front; returns how many.
+    fn part(&mut self, node: Range<usize>, threshold: f64, missing_left: bool) -> usize;
+}
+
+/// What belongs to each in-bag row, in the current order of rows.
+pub(super) struct Rows {
+    /// What the table of the sample calls the row.
+    pub(super) ids: Vec<u32>,
+    y: Vec<f64>,
+    /// How often the row was drawn; empty if no row was drawn twice.
+    weights: Vec<f64>,
+}
+
+impl Rows {
+    pub(super) fn new(ids: Vec<u32>, y: Vec<f64>, weights: Vec<f64>) -> Self {
+        Self { ids, y, weights }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(super) fn swap(&mut self, a: usize, b: usize) {
+        self.ids.swap(a, b);
+        self.y.swap(a, b);
+        if !self.weights.is_empty() {
+            self.weights.swap(a, b);
+        }
+    }
+
+    pub(super) fn part(&mut self, node: Range<usize>, partition: &Partition) {
+        partition.apply(&mut self.ids[node.clone()]);
+        partition.apply(&mut self.y[node.clone()]);
+        if !self.weights.is_empty() {
+            partition.apply(&mut self.weights[node]);
+        }
+    }
+
+    /// Targets and weights of a node's rows; no weights mean weights of one.
+    pub(super) fn noise(&self, node: Range<usize>) -> (&[f64], &[f64]) {
+        let weights = if self.weights.is_empty() {
+            &[]
+        } else {
+            &self.weights[node.clone()]
+        };
+        (&self.y[node], weights)
+    }
+
+    /// The sums over a node's rows.
+    pub(super) fn sums(&self, node: Range<usize>) -> Sums {
+        let (y, weights) = self.noise(node);
+        Sums::of(y, weights)
+    }
+
+    /// What the smaller side tells of a split of a node after its first `n_left` rows.
+    pub(super) fn smaller_side(&self, node: Range<usize>, n_left: usize, sums: &Sums) -> SmallerSide {
+        let (y, weights) = self.noise(node);
+        SmallerSide::of(y, weights, n_left, sums)
+    }
+
+    /// The weight of all rows.
+    pub(super) fn weight(&self) -> f64 {
+        let (y, weights) = self.noise(0..self.len());
+        weight(y, weights)
+    }
+}
+
+/// What one pass over a node's values tells.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Scan {
+    pub(super) min: f32,
+    pub(super) max: f32,
+    pub(super) n_missing: usize,
+}
+
+impl Scan {
+    /// Comparisons with NaN are false. Of -0.0 and 0.0 the first one met stays.
+    pub(super) fn of(values: &[f32]) -> Self {
+        /// As many values side by side as make good use of small registers.
+        const LANES: usize = 16;
+        fn meet(v: f32, min: &mut f32, max: &mut f32, n_missing: &mut u32) {
+            *min = if v < *min { v } else { *min };
+            *max = if v > *max { v } else { *max };
+            *n_missing += u32::from(v.is_nan());
+        }
+        let (mut min, mut max, mut n_missing) = (f32::INFINITY, f32::NEG_INFINITY, 0);
+        let (groups, rest) = values.as_chunks::<LANES>();
+        if !groups.is_empty() {
+            let (mut mins, mut maxs, mut missing) = ([min; LANES], [max; LANES], [0; LANES]);
+            for group in groups {
+                for i in 0..LANES {
+                    meet(group[i], &mut mins[i], &mut maxs[i], &mut missing[i]);
+                }
+            }
+            for i in 0..LANES {
+                min = if mins[i] < min { mins[i] } else { min };
+                max = if maxs[i] > max { maxs[i] } else { max };
+                n_missing += missing[i];
+            }
+        }
+        for &v in rest {
+            meet(v, &mut min, &mut max, &mut n_missing);
+        }
+        // Zeros of both signs are equal, so which one was met first was lost.
+        if (min == 0.0 || max == 0.0)
+            && let Some(&zero) = values.iter().find(|&&v| v == 0.0)
+        {
+            min = if min == 0.0 { zero } else { min };
+            max = if max == 0.0 { zero } else { max };
+        }
+        Self {
+            min,
+            max,
+            n_missing: n_missing as usize,
+        }
+    }
+
+    /// As if the other's values had been met as well, after these.
+    pub(super) fn include(&mut self, other: &Self) {
+        if other.min < self.min {
+            self.min = other.min;
+        }
+        if other.max > self.max {
+            self.max = other.max;
+        }
+        self.n_missing += other.n_missing;
+    }
+
+    pub(super) fn is_constant(&self, n: usize) -> bool {
+        self.n_missing == n || (self.n_missing == 0 && self.max <= self.min + FEATURE_THRESHOLD)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn plain(values: &[f32]) -> Scan {
+        let mut scan = Scan {
+            min: f32::INFINITY,
+            max: f32::NEG_INFINITY,
+            n_missing: 0,
+        };
+        for &v in values {
+            if v < scan.min {
+                scan.min = v;
+            }
+            if v > scan.max {
+                scan.max = v;
+            }
+            scan.n_missing += usize::from(v.is_nan());
+        }
+        scan
+    }
+
+    fn value() -> impl Strategy<Value = f32> {
+        prop_oneof![
+            Just(0.0_f32),
+            Just(-0.0),
+            Just(f32::NAN),
+            Just(f32::INFINITY),
+            Just(f32::NEG_INFINITY),
+            -1.0..1.0_f32
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_scan_meets_values_in_order(mixed in prop::collection::vec(value(), 0..100), only in 0_usize..6) {
+            // Mixed values, and those that leave a zero as the smallest or the largest one.
+            let kept = |v: &f32| match only { 0 => *v >= 0.0, 1 => *v <= 0.0, 2 => *v == 0.0 || v.is_nan(), _ => true };
+            let values: Vec<f32> = mixed.into_iter().filter(kept).collect();
+            let bits = |scan: Scan| (scan.min.to_bits(), scan.max.to_bits(), scan.n_missing);
+            prop_assert_eq!(bits(Scan::of(&values)), bits(plain(&values)));
+        }
+    }
+}
