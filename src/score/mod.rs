@@ -9,7 +9,7 @@ mod plan;
 mod walk;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use crate::error::{Error, Result};
 use crate::forest::Forest;
@@ -168,10 +168,18 @@ impl Scorer {
         );
     }
 
+    /// The plan, compiled if there is none yet: outside the lock, so that a process forked in the meantime does not wait for a
+    /// thread that it does not have. Of threads that compile at once, one wins.
+    fn plan(&self) -> &Plan {
+        if self.plan.get().is_none() {
+            let _ = self.plan.set(Plan::new(&self.forest, &self.average_path_lengths));
+        }
+        self.plan
+            .get_or_init(|| Plan::new(&self.forest, &self.average_path_lengths))
+    }
+
     fn by_plan(&self, kernel: impl Kernel, x: &Input<'_>, workers: usize, sums: &mut [f64]) {
-        let plan = self
-            .plan
-            .get_or_init(|| Plan::new(&self.forest, &self.average_path_lengths));
+        let plan = self.plan();
         let runner = Runner {
             plan,
             walk: &self.walk,
@@ -210,7 +218,8 @@ struct Borrowed<'a> {
 
 impl<'a> Borrowed<'a> {
     fn new(pool: &'a Mutex<Vec<Scratch>>, plan: &Plan) -> Self {
-        let scratch = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // Nobody waits for the pool: whoever held it may not have survived a fork.
+        let scratch = pool.try_lock().ok().and_then(|mut pool| pool.pop());
         let scratch = scratch.unwrap_or_else(|| Scratch::new(plan));
         Self { pool, scratch }
     }
@@ -218,7 +227,8 @@ impl<'a> Borrowed<'a> {
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.push(std::mem::take(&mut self.scratch));
+        if let Ok(mut pool) = self.pool.try_lock() {
+            pool.push(std::mem::take(&mut self.scratch));
+        }
     }
 }
