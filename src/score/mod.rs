@@ -45,7 +45,7 @@ pub enum Path {
 /// A forest made ready for scoring.
 #[derive(Debug)]
 pub struct Scorer {
-    walk: Walk,
+    walk: OnceLock<Walk>,
     plan: OnceLock<Plan>,
     forest: Forest,
     average_path_lengths: Vec<f64>,
@@ -70,7 +70,7 @@ impl Scorer {
             });
         }
         Ok(Self {
-            walk: Walk::new(&forest, &average_path_lengths),
+            walk: OnceLock::new(),
             plan: OnceLock::new(),
             forest,
             average_path_lengths,
@@ -142,6 +142,7 @@ impl Scorer {
     }
 
     fn by_walk(&self, x: &Input<'_>, workers: usize, sums: &mut [f64]) {
+        let walk = self.walk();
         let d = self.forest.n_features();
         let fitting = WALK_BYTES / (size_of::<f32>() * d);
         let block_rows = fitting.clamp(*WALK_ROWS.start(), *WALK_ROWS.end()).min(sums.len());
@@ -156,11 +157,11 @@ impl Scorer {
                 match x {
                     Input::Dense(x) => {
                         x.fill_block(rows, block);
-                        self.walk.add_depths(block, d, sums);
+                        walk.add_depths(block, d, sums);
                     }
                     Input::Sparse(x) => {
                         x.scatter(rows.clone(), block);
-                        self.walk.add_depths_of_sparse(block, d, sums);
+                        walk.add_depths_of_sparse(block, d, sums);
                         x.unscatter(rows, block);
                     }
                 }
@@ -168,21 +169,21 @@ impl Scorer {
         );
     }
 
-    /// The plan, compiled if there is none yet: outside the lock, so that a process forked in the meantime does not wait for a
-    /// thread that it does not have. Of threads that compile at once, one wins.
+    /// The trees for walking.
+    fn walk(&self) -> &Walk {
+        prepared(&self.walk, || Walk::new(&self.forest, &self.average_path_lengths))
+    }
+
+    /// The trees for blocks.
     fn plan(&self) -> &Plan {
-        if self.plan.get().is_none() {
-            let _ = self.plan.set(Plan::new(&self.forest, &self.average_path_lengths));
-        }
-        self.plan
-            .get_or_init(|| Plan::new(&self.forest, &self.average_path_lengths))
+        prepared(&self.plan, || Plan::new(&self.forest, &self.average_path_lengths))
     }
 
     fn by_plan(&self, kernel: impl Kernel, x: &Input<'_>, workers: usize, sums: &mut [f64]) {
         let plan = self.plan();
         let runner = Runner {
             plan,
-            walk: &self.walk,
+            walk: self.walk(),
             kernel,
         };
         let n_rows = sums.len();
@@ -208,6 +209,15 @@ impl Scorer {
             },
         );
     }
+}
+
+/// What is in the cell, prepared if nothing is: outside the cell's lock, so that a process forked in the meantime does not wait for
+/// a thread that it does not have. Of threads that prepare at once, one wins.
+fn prepared<T>(cell: &OnceLock<T>, prepare: impl Fn() -> T) -> &T {
+    if cell.get().is_none() {
+        let _ = cell.set(prepare());
+    }
+    cell.get_or_init(prepare)
 }
 
 /// Scratch memory of one worker, given back at the end: getting it anew costs more than scoring a small batch.
