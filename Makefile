@@ -9,7 +9,7 @@ PIP := $(BIN)/python $(PIP_INSTALL)
 OLDEST := .venv-oldest
 SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE $(shell find src python -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test test-rust test-python test-oldest bench lint format clean
+.PHONY: demo test test-rust test-python test-oldest bench bench-kernels lint format clean
 
 # The users' notebook on the real table; prints where the results lie.
 demo: $(VENV)/.demo
@@ -44,6 +44,11 @@ NOT_ON_OLDEST := \
 
 test-oldest: $(OLDEST)/.test
 	$(OLDEST)/bin/python -m pytest $(NOT_ON_OLDEST)
+
+# Each step of scoring on each kernel that this processor has, ranks and growing, without Python. Takes some two minutes
+# with compiling; `cargo bench --bench kernels -- evaluate` runs one step.
+bench-kernels:
+	cargo bench --quiet --bench kernels
 
 # Ratios to scikit-learn and scipy on this machine; takes some minutes, most of them scipy's.
 bench: $(VENV)/.test
