@@ -9,7 +9,7 @@ PIP := $(BIN)/python $(PIP_INSTALL)
 OLDEST := .venv-oldest
 SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE $(shell find src python -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test test-rust test-python test-oldest bench bench-kernels lint format clean
+.PHONY: demo test test-rust test-python test-oldest counts accept-counts valgrind bench bench-kernels lint format clean
 
 # The users' notebook on the real table; prints where the results lie.
 demo: $(VENV)/.demo
@@ -44,6 +44,20 @@ NOT_ON_OLDEST := \
 
 test-oldest: $(OLDEST)/.test
 	$(OLDEST)/bin/python -m pytest $(NOT_ON_OLDEST)
+
+# The core's instructions per workload, and what they were; fails where there are over 5 % more.
+counts: valgrind
+	$(PYTHON) tests/counts/check.py
+
+# Records them as they are now.
+accept-counts: valgrind
+	$(PYTHON) tests/counts/check.py --accept
+
+# Debian's and Ubuntu's package, where this may install it.
+valgrind:
+	@command -v valgrind > /dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -qq -y valgrind; } \
+		|| { echo 'Instructions are counted with valgrind, which is not here and could not be installed (on Debian and Ubuntu: apt-get install valgrind, as root).' >&2; exit 1; }
 
 # Each step of scoring on each kernel that this processor has, ranks and growing, without Python. Takes some two minutes
 # with compiling; `cargo bench --bench kernels -- evaluate` runs one step.
