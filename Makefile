@@ -10,7 +10,8 @@ OLDEST := .venv-oldest
 BENCH := .venv-bench
 SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE $(shell find src python -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test test-rust test-python test-oldest bench bench-quick bench-docs lint format clean
+.PHONY: demo test test-rust test-python test-oldest counts accept-counts valgrind bench bench-quick bench-docs bench-kernels lint \
+	format clean
 
 # The users' notebook on the real table; prints where the results lie.
 demo: $(VENV)/.demo
@@ -52,6 +53,25 @@ NOT_ON_OLDEST := \
 
 test-oldest: $(OLDEST)/.test
 	$(OLDEST)/bin/python -m pytest $(NOT_ON_OLDEST)
+
+# The core's instructions per workload, and what they were; fails where there are over 5 % more.
+counts: valgrind
+	$(PYTHON) tests/counts/check.py
+
+# Records them as they are now.
+accept-counts: valgrind
+	$(PYTHON) tests/counts/check.py --accept
+
+# Debian's and Ubuntu's package, where this may install it.
+valgrind:
+	@command -v valgrind > /dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -qq -y valgrind; } \
+		|| { echo 'Instructions are counted with valgrind, which is not here and could not be installed (on Debian and Ubuntu: apt-get install valgrind, as root).' >&2; exit 1; }
+
+# Each step of scoring on each kernel that this processor has, ranks and growing, without Python. Takes some two minutes
+# with compiling; `cargo bench --bench kernels -- evaluate` runs one step.
+bench-kernels:
+	cargo bench --quiet --bench kernels
 
 # Ratios to rivals on this machine. The whole of it takes half an hour on two cores, keeps a record in tests/bench/records and writes
 # docs/benchmarks.md and the README's table. The quick one takes three minutes and prints only. `ARGS='--rows 7 --rounds 3'` chooses.

@@ -71,6 +71,10 @@ impl Kernel for Avx512 {
     }
 
     fn add(self, values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+        if values.iter().any(|values| values.len > 32) {
+            // Not from where the compiler would make gathers of it, which take twice as long.
+            return portable::add(values, classes, sums);
+        }
         // SAFETY: `self` is proof of the instructions.
         unsafe { add(values, classes, sums) }
     }
@@ -224,9 +228,6 @@ fn spread(planes: &[Mask], classes: &mut [u8; BLOCK]) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn add(values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
-    if values.iter().any(|values| values.len > 32) {
-        return portable::add(values, classes, sums);
-    }
     let (chunks, _) = sums.as_chunks_mut::<64>();
     for (chunk, sums) in chunks.iter_mut().enumerate() {
         let (eights, _) = sums.as_chunks_mut::<8>();

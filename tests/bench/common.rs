@@ -1,0 +1,101 @@
+//! What benchmarks and instruction counts share: the same tables on every machine, and calls into the core.
+
+use isoxide::error::Result;
+use isoxide::forest::{Forest, path_length};
+use isoxide::grow::{NoiseTarget, Params, grow};
+use isoxide::matrix::{Input, Matrix};
+use isoxide::random::streams;
+use isoxide::score::Scorer;
+use ndarray::Array2;
+
+/// Splitmix64 (Steele, Lea and Flood 2014): written out, so that no release of another crate changes a table.
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    /// Any 64 bits.
+    pub(crate) fn word(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 to below 1.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.word() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// A number near 0, about as the normal distribution has it. Only sums: a logarithm may differ by machine.
+    pub(crate) fn continuous(&mut self) -> f64 {
+        (0..4).map(|_| self.unit()).sum::<f64>() - 2.0
+    }
+
+    /// A small count; most are 0.
+    pub(crate) fn count(&mut self) -> f64 {
+        let (occurs, size) = (self.unit() >= 0.7, self.unit());
+        if occurs {
+            (1.0 + 3.0 * size / (1.01 - size)).floor()
+        } else {
+            0.0
+        }
+    }
+}
+
+/// Columns of continuous values and of counts in turn, rows one after the other.
+pub(crate) fn table(n: usize, d: usize) -> Array2<f64> {
+    let mut numbers = Numbers(0);
+    Array2::from_shape_fn((n, d), |(_, j)| {
+        if j % 2 == 0 {
+            numbers.continuous()
+        } else {
+            numbers.count()
+        }
+    })
+}
+
+/// What growing needs besides the table.
+pub(crate) struct Plot {
+    noise: Vec<f64>,
+    seeds: Vec<u32>,
+    params: Params,
+}
+
+impl Plot {
+    /// Trees of `max_samples` among `n` rows and of all `d` columns.
+    pub(crate) fn new(n: usize, d: usize, max_samples: usize, n_trees: usize) -> Self {
+        Self {
+            noise: streams::noise_target(0, n),
+            seeds: streams::tree_seeds(0, 0, n_trees),
+            params: Params {
+                max_samples,
+                max_features: d,
+                bootstrap: false,
+            },
+        }
+    }
+
+    /// Grows on one thread.
+    pub(crate) fn grow(&self, x: &Input<'_>) -> Result<Forest> {
+        grow(
+            x,
+            NoiseTarget::Drawn(&self.noise),
+            &self.seeds,
+            self.params,
+            None,
+            None,
+            1,
+        )
+    }
+}
+
+/// 100 trees of 256 rows, ready for scoring.
+pub(crate) fn scorer(x: &Input<'_>) -> Result<Scorer> {
+    let plot = Plot::new(x.n_rows(), x.n_columns(), 256, 100);
+    Scorer::new(plot.grow(x)?, path_length::table(256))
+}
+
+/// A table of f64 as input.
+pub(crate) fn dense(x: &Array2<f64>) -> Input<'_> {
+    Input::Dense(Matrix::from_f64(x.view()))
+}

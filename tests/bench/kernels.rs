@@ -1,0 +1,292 @@
+//! The steps of scoring, kernel by kernel, then what is made of them; `make bench-kernels` runs it.
+//!
+//! All on one thread. Criterion keeps the last results in `target/criterion` and says what has changed since.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a benchmark, a panic is a failure"
+)]
+
+mod common;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use common::{Numbers, Plot, dense, scorer, table};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
+use isoxide::matrix::{Column, Matrix};
+use isoxide::rank::{Kind, NanPolicy, percentile_ranks};
+use isoxide::score;
+use isoxide::simd::{
+    BLOCK, Choice, Kernel, MAX_PLANES, Mask, Path, Planes, Search, Split, TILE, Threshold, Tile, Tree, Values,
+};
+use ndarray::{Array2, s};
+
+/// Columns of every table that is scored.
+const COLUMNS: usize = 50;
+/// Trees whose values are added at once, as the scorer does.
+const BATCH: usize = 4;
+/// Splits of a tree of 256 rows: about as many are left of it in a plan.
+const SPLITS: usize = 35;
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_secs(1))
+        .configure_from_args();
+    transpose(&mut criterion);
+    quantise(&mut criterion);
+    thermometer(&mut criterion);
+    evaluate(&mut criterion);
+    classes(&mut criterion);
+    add(&mut criterion);
+    scoring(&mut criterion);
+    ranking(&mut criterion);
+    growing(&mut criterion);
+    criterion.final_summary();
+}
+
+/// A group of benchmarks; a time is also given per one of so many elements.
+fn group<'c>(criterion: &'c mut Criterion, name: &str, elements: usize) -> BenchmarkGroup<'c, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Elements(elements as u64));
+    group
+}
+
+/// Benches an expression once for each kernel of this processor, with the kernel itself in place of the variable. What it
+/// writes has to pass through `black_box`, or a compiler that sees nobody read it may leave the work undone.
+macro_rules! each_kernel {
+    ($group:expr, |$kernel:ident| $work:expr) => {{
+        let mut group = $group;
+        for choice in Choice::all() {
+            match choice {
+                #[cfg(target_arch = "x86_64")]
+                Choice::Avx512($kernel) => group.bench_function(choice.name(), |b| b.iter(|| $work)),
+                #[cfg(target_arch = "x86_64")]
+                Choice::Avx2($kernel) => group.bench_function(choice.name(), |b| b.iter(|| $work)),
+                #[cfg(target_arch = "aarch64")]
+                Choice::Neon($kernel) => group.bench_function(choice.name(), |b| b.iter(|| $work)),
+                Choice::Portable($kernel) => group.bench_function(choice.name(), |b| b.iter(|| $work)),
+            };
+        }
+    }};
+}
+
+/// Per cell: 64 rows of a row-major array of either type, and 512 rows of columns.
+fn transpose(criterion: &mut Criterion) {
+    let all: Vec<u32> = (0..COLUMNS as u32).collect();
+    let doubles = table(BLOCK, COLUMNS);
+    let singles = doubles.mapv(|x| x as f32);
+    let mut values = vec![0.0; COLUMNS * BLOCK];
+    for (name, matrix) in [
+        ("transpose/rows of f64", Matrix::from_f64(doubles.view())),
+        ("transpose/rows of f32", Matrix::from_f32(singles.view())),
+    ] {
+        let mut tile = Tile {
+            values: &mut values[..COLUMNS * TILE],
+            stride: TILE,
+            first: 0,
+        };
+        each_kernel!(group(criterion, name, COLUMNS * TILE), |kernel| {
+            kernel.transpose(black_box(&matrix), 0..TILE, &all, &mut tile);
+            black_box(&mut tile.values);
+        });
+    }
+    let columns = doubles
+        .reversed_axes()
+        .as_standard_layout()
+        .reversed_axes()
+        .into_owned();
+    let columns = columns.columns().into_iter().map(Column::F64).collect();
+    let matrix = Matrix::from_columns(columns).unwrap();
+    let mut tile = Tile {
+        values: &mut values,
+        stride: BLOCK,
+        first: 0,
+    };
+    each_kernel!(
+        group(criterion, "transpose/columns of f64", COLUMNS * BLOCK),
+        |kernel| {
+            kernel.transpose(black_box(&matrix), 0..BLOCK, &all, &mut tile);
+            black_box(&mut tile.values);
+        }
+    );
+}
+
+/// 100 thresholds: searches of depth 7.
+fn search(numbers: &mut Numbers) -> Search {
+    let mut values: Vec<f32> = (0..100).map(|_| numbers.continuous() as f32).collect();
+    values.sort_unstable_by(f32::total_cmp);
+    let thresholds = values.into_iter().map(|value| Threshold {
+        value,
+        missing_above: numbers.word() & 1 == 1,
+        inverted: numbers.word() & 1 == 1,
+    });
+    Search::new(&thresholds.collect::<Vec<_>>())
+}
+
+/// Per value.
+fn quantise(criterion: &mut Criterion) {
+    let mut numbers = Numbers(1);
+    let searches: Vec<Search> = (0..COLUMNS).map(|_| search(&mut numbers)).collect();
+    let mut values: Vec<f32> = (0..COLUMNS * TILE).map(|_| numbers.continuous() as f32).collect();
+    let tile = Tile {
+        values: &mut values,
+        stride: TILE,
+        first: 0,
+    };
+    let mut planes = vec![Planes::NONE; COLUMNS];
+    each_kernel!(group(criterion, "quantise", COLUMNS * TILE), |kernel| {
+        kernel.quantise(black_box(&searches), &tile, &mut planes, 0..1);
+        black_box(&mut planes);
+    });
+}
+
+/// Per threshold and row, with missing values and without.
+fn thermometer(criterion: &mut Criterion) {
+    let mut numbers = Numbers(2);
+    let search = search(&mut numbers);
+    let mut planes = Planes::NONE;
+    for plane in &mut planes.bits[..search.depth()] {
+        *plane = mask(&mut numbers);
+    }
+    let mut masks = vec![Mask::NONE; search.n_masks()];
+    for (name, missing) in [
+        ("thermometer/complete", Mask::NONE),
+        ("thermometer/missing values", Mask::first(1)),
+    ] {
+        planes.missing = missing;
+        each_kernel!(group(criterion, name, search.len() * BLOCK), |kernel| {
+            kernel.thermometer(black_box(&search), &planes, BLOCK, &mut masks);
+            black_box(&mut masks);
+        });
+    }
+}
+
+fn mask(numbers: &mut Numbers) -> Mask {
+    Mask(std::array::from_fn(|_| numbers.word()))
+}
+
+/// A tree of random shape, over random masks, whose leaves fall into 32 classes.
+fn tree(numbers: &mut Numbers, n_masks: usize) -> Tree {
+    let mut paths = Vec::new();
+    // Where a path may still begin, as each slot's rows go one way only.
+    let mut open = vec![0];
+    let mut n_splits = 0;
+    while n_splits < SPLITS {
+        let start = open.swap_remove(numbers.word() as usize % open.len());
+        let longest = if paths.is_empty() { 8 } else { 4 };
+        let len = (1 + numbers.word() as usize % longest).min(SPLITS - n_splits);
+        let splits = (0..len).map(|_| Split {
+            mask: numbers.word() as usize % n_masks,
+            delta: (numbers.word() % 32) as u8,
+        });
+        paths.push(Path {
+            start,
+            splits: splits.collect(),
+        });
+        open.extend((n_splits..n_splits + len).map(|split| split + 1));
+        n_splits += len;
+    }
+    Tree::new(&paths, 0, 32, n_masks)
+}
+
+/// Per tree and row; 100 trees over as many masks as they have splits.
+fn evaluate(criterion: &mut Criterion) {
+    let mut numbers = Numbers(3);
+    let n_trees = 100;
+    let masks: Vec<Mask> = (0..n_trees * SPLITS).map(|_| mask(&mut numbers)).collect();
+    let trees: Vec<Tree> = (0..n_trees).map(|_| tree(&mut numbers, masks.len())).collect();
+    let mut slots = vec![Mask::NONE; SPLITS + 1];
+    slots[0] = Mask::ALL;
+    let mut planes = [Mask::NONE; MAX_PLANES];
+    each_kernel!(group(criterion, "evaluate", n_trees * BLOCK), |kernel| {
+        for tree in black_box(&trees) {
+            kernel.evaluate(tree, &masks, &mut slots, BLOCK, &mut planes);
+            black_box(&mut planes);
+        }
+    });
+}
+
+/// Per row; 32 classes.
+fn classes(criterion: &mut Criterion) {
+    let mut numbers = Numbers(4);
+    let planes: [Mask; 5] = std::array::from_fn(|_| mask(&mut numbers));
+    let mut classes = [0; BLOCK];
+    each_kernel!(group(criterion, "classes", BLOCK), |kernel| {
+        kernel.classes(black_box(&planes), &mut classes);
+        black_box(&mut classes);
+    });
+}
+
+/// Per tree and row, for tables that fill one and two registers of AVX-512, and for the largest one.
+fn add(criterion: &mut Criterion) {
+    let mut numbers = Numbers(5);
+    for n_classes in [16, 32, 255] {
+        let mut table = || Values::new(&(0..n_classes).map(|_| numbers.unit()).collect::<Vec<_>>());
+        let values: [Values; BATCH] = std::array::from_fn(|_| table());
+        let mut class = || (numbers.word() % n_classes) as u8;
+        let classes: [[u8; BLOCK]; BATCH] = std::array::from_fn(|_| std::array::from_fn(|_| class()));
+        let mut sums = [0.0; BLOCK];
+        let name = format!("add/{n_classes} classes");
+        each_kernel!(group(criterion, &name, BATCH * BLOCK), |kernel| {
+            kernel.add(black_box(&values), &classes, &mut sums);
+            black_box(&mut sums);
+        });
+    }
+}
+
+/// Per row; 100 trees, by the plan on each kernel and by the walk.
+fn scoring(criterion: &mut Criterion) {
+    let x = table(32 * 1024, COLUMNS);
+    let x = dense(&x);
+    let scorer = scorer(&x).unwrap();
+    let mut score = |by: &str, path, choices: &[Choice]| {
+        let mut group = group(criterion, &format!("score/{by}"), x.n_rows());
+        group.sampling_mode(SamplingMode::Flat);
+        for &choice in choices {
+            let sums = || scorer.depth_sums_by(black_box(&x), 1, path, choice);
+            group.bench_function(choice.name(), |b| b.iter(sums));
+        }
+    };
+    score("plan", score::Path::Plan, &Choice::all());
+    // No kernel has a part in it.
+    score("walk", score::Path::Walk, &Choice::all()[..1]);
+}
+
+/// Per value of the reference: 200,000, which 260 of them are ranked among.
+fn ranking(criterion: &mut Criterion) {
+    let mut numbers = Numbers(6);
+    let n = 200_000;
+    let mut rank = |name: &str, column: Array2<f64>| {
+        let rows = Matrix::from_f64(column.slice(s![..260, ..]));
+        let reference = Matrix::from_f64(column.view());
+        let ranks = || percentile_ranks(black_box(&reference), &rows, Kind::Rank, NanPolicy::Propagate, 1);
+        // One kernel at a time, of the process: ISOXIDE_KERNEL names another.
+        group(criterion, &format!("rank/{name}"), n).bench_function(Choice::get().name(), |b| b.iter(ranks));
+    };
+    rank(
+        "continuous",
+        Array2::from_shape_simple_fn((n, 1), || numbers.continuous()),
+    );
+    rank("counts", Array2::from_shape_simple_fn((n, 1), || numbers.count()));
+}
+
+/// Per tree; 256 of 100,000 rows each, and all of 10,000.
+fn growing(criterion: &mut Criterion) {
+    let x = table(100_000, COLUMNS);
+    let some = x.slice(s![..10_000, ..]).to_owned();
+    for (name, x, max_samples, n_trees) in [
+        ("grow/256 of 100,000 rows", &x, 256, 100),
+        ("grow/10,000 rows", &some, 10_000, 4),
+    ] {
+        let x = dense(x);
+        let plot = Plot::new(x.n_rows(), COLUMNS, max_samples, n_trees);
+        let grown = || plot.grow(black_box(&x));
+        group(criterion, name, n_trees).bench_function(Choice::get().name(), |b| b.iter(grown));
+    }
+}

@@ -1,0 +1,117 @@
+//! The workloads whose instructions `check.py` has counted; one is run per process.
+//!
+//! The kernel is what `ISOXIDE_KERNEL` names, so that it also holds where the core chooses for itself.
+
+#[path = "../bench/common.rs"]
+mod common;
+
+use std::hint::black_box;
+use std::process::ExitCode;
+
+use common::{Numbers, Plot, dense, scorer, table};
+use isoxide::error::Result;
+use isoxide::matrix::csr::{Csr, Indices, Values};
+use isoxide::matrix::{Input, Matrix};
+use isoxide::rank::{Kind, NanPolicy, percentile_ranks};
+use isoxide::score::{Path, Scorer};
+use isoxide::simd::Choice;
+use ndarray::s;
+
+type Workload = fn() -> Result<()>;
+
+/// Every workload by name.
+const WORKLOADS: [(&str, Workload); 7] = [
+    ("grow-auto", || growing(30_000, 20, 256, 100)),
+    ("grow-all", || growing(3_000, 10, 3_000, 10)),
+    ("plan-compile", compiling),
+    ("plan-score", || scoring(4_096, Path::Plan)),
+    ("plan-sparse", sparse),
+    ("walk", || scoring(64, Path::Walk)),
+    ("rank", ranking),
+];
+
+/// The exit code by which `check.py` knows that this processor lacks the kernel.
+const NO_SUCH_KERNEL: u8 = 3;
+
+fn main() -> ExitCode {
+    let name = std::env::args().nth(1).unwrap_or_default();
+    let Some((_, workload)) = WORKLOADS.iter().find(|(known, _)| *known == name) else {
+        let names = WORKLOADS.map(|(name, _)| name).join(", ");
+        eprintln!("`make counts` runs this; workloads: {names}");
+        // Not a failure: `cargo bench` calls every benchmark there is, with options of its own.
+        return ExitCode::from(u8::from(!name.starts_with("--")));
+    };
+    if std::env::var("ISOXIDE_KERNEL").is_ok_and(|kernel| kernel != Choice::get().name()) {
+        return ExitCode::from(NO_SUCH_KERNEL);
+    }
+    match workload() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Instructions are counted while this function runs, which callgrind finds by its name: it must be one function that is
+/// called once, so no generic one and not inlined.
+#[inline(never)]
+fn collected(work: &mut dyn FnMut()) {
+    work();
+}
+
+/// Has the instructions of `work` counted.
+fn counted<T>(work: impl Fn() -> Result<T>) -> Result<()> {
+    let mut result = None;
+    collected(&mut || result = Some(black_box(work())));
+    result.transpose().map(|_| ())
+}
+
+/// 256 of 30,000 rows are drawn with look-ups, all of them without: so both are seen.
+fn growing(n: usize, d: usize, max_samples: usize, n_trees: usize) -> Result<()> {
+    let x = table(n, d);
+    let x = dense(&x);
+    let plot = Plot::new(n, d, max_samples, n_trees);
+    counted(|| plot.grow(&x))
+}
+
+/// The first row makes the plan; to score it is little beside that.
+fn compiling() -> Result<()> {
+    let x = table(4_096, 20);
+    let scorer = scorer(&dense(&x))?;
+    let row = x.slice(s![..1, ..]);
+    let row = Input::Dense(Matrix::from_f64(row));
+    counted(|| scorer.depth_sums_by(&row, 1, Path::Plan, Choice::get()))
+}
+
+/// Scores once before, for the plan and scratch memory.
+fn warm(scorer: &Scorer, x: &Input<'_>, path: Path) -> Result<()> {
+    let score = || scorer.depth_sums_by(x, 1, path, Choice::get());
+    score()?;
+    counted(score)
+}
+
+fn scoring(n: usize, path: Path) -> Result<()> {
+    let x = table(4_096, 20);
+    let scorer = scorer(&dense(&x))?;
+    let rows = Matrix::from_f64(x.slice(s![..n, ..]));
+    warm(&scorer, &Input::Dense(rows), path)
+}
+
+fn sparse() -> Result<()> {
+    let (n, d, stored) = (1_000, 200, 10);
+    let mut numbers = Numbers(0);
+    let starts: Vec<i32> = (0..=n).map(|row| row * stored).collect();
+    let columns: Vec<i32> = (0..n * stored).map(|_| (numbers.unit() * d as f64) as i32).collect();
+    let values: Vec<f64> = columns.iter().map(|_| numbers.continuous()).collect();
+    let x = Csr::new(Indices::I32(&starts), Indices::I32(&columns), Values::F64(&values), d)?;
+    let x = Input::Sparse(x);
+    warm(&scorer(&x)?, &x, Path::Plan)
+}
+
+fn ranking() -> Result<()> {
+    let reference = table(50_000, 4);
+    let rows = Matrix::from_f64(reference.slice(s![..260, ..]));
+    let reference = Matrix::from_f64(reference.view());
+    counted(|| percentile_ranks(&reference, &rows, Kind::Rank, NanPolicy::Propagate, 1))
+}
