@@ -1,6 +1,6 @@
 //! `_core.Forest`: a grown forest and its prepared scorer.
 
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -182,8 +182,13 @@ impl Forest {
         n_workers: usize,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let x = x.input()?;
-        let sums = detached(py, || self.scorer.depth_sums(&x, n_workers))?;
-        Ok(sums.into_pyarray(py))
+        // NumPy's memory: it asks for large pages, which are there at once, where a Vec's come one by one.
+        let sums = PyArray1::zeros(py, x.n_rows(), false);
+        let mut view = sums.readwrite();
+        let out = view.as_slice_mut()?;
+        detached(py, || self.scorer.write_depth_sums(&x, n_workers, out))?;
+        drop(view);
+        Ok(sums)
     }
 
     #[getter]

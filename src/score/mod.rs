@@ -107,8 +107,18 @@ impl Scorer {
     /// # Errors
     /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on.
     pub fn depth_sums(&self, x: &Input<'_>, workers: usize) -> Result<Vec<f64>> {
-        let path = self.path(x.n_rows());
-        self.depth_sums_by(x, workers, path, Choice::get())
+        let mut sums = vec![0.0; x.n_rows()];
+        self.write_depth_sums(x, workers, &mut sums)?;
+        Ok(sums)
+    }
+
+    /// The same, written to `sums`, which must be zero.
+    ///
+    /// # Errors
+    /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on; [`Error::RowCount`] when
+    /// `sums` has another number of rows than `x`.
+    pub fn write_depth_sums(&self, x: &Input<'_>, workers: usize, sums: &mut [f64]) -> Result<()> {
+        self.write(x, workers, self.path(x.n_rows()), Choice::get(), sums)
     }
 
     /// The same by a certain way and kernel: for tests and benchmarks, since it never changes a result.
@@ -116,29 +126,41 @@ impl Scorer {
     /// # Errors
     /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on.
     pub fn depth_sums_by(&self, x: &Input<'_>, workers: usize, path: Path, kernel: Choice) -> Result<Vec<f64>> {
+        let mut sums = vec![0.0; x.n_rows()];
+        self.write(x, workers, path, kernel, &mut sums)?;
+        Ok(sums)
+    }
+
+    fn write(&self, x: &Input<'_>, workers: usize, path: Path, kernel: Choice, sums: &mut [f64]) -> Result<()> {
         if x.n_columns() != self.forest.n_features() {
             return Err(Error::ColumnCount {
                 found: x.n_columns(),
                 expected: self.forest.n_features(),
             });
         }
-        let mut sums = vec![0.0; x.n_rows()];
+        if sums.len() != x.n_rows() {
+            return Err(Error::RowCount {
+                what: "the sums to write",
+                found: sums.len(),
+                expected: x.n_rows(),
+            });
+        }
         let busy = x.n_rows().saturating_mul(self.forest.n_trees()) / PATHS_PER_WORKER;
         let workers = workers.min(busy.max(1));
         match (path, kernel) {
             (Path::Walk, _) => {
                 self.walked.fetch_add(x.n_rows(), Ordering::Relaxed);
-                self.by_walk(x, workers, &mut sums);
+                self.by_walk(x, workers, sums);
             }
             #[cfg(target_arch = "x86_64")]
-            (Path::Plan, Choice::Avx512(kernel)) => self.by_plan(kernel, x, workers, &mut sums),
+            (Path::Plan, Choice::Avx512(kernel)) => self.by_plan(kernel, x, workers, sums),
             #[cfg(target_arch = "x86_64")]
-            (Path::Plan, Choice::Avx2(kernel)) => self.by_plan(kernel, x, workers, &mut sums),
+            (Path::Plan, Choice::Avx2(kernel)) => self.by_plan(kernel, x, workers, sums),
             #[cfg(target_arch = "aarch64")]
-            (Path::Plan, Choice::Neon(kernel)) => self.by_plan(kernel, x, workers, &mut sums),
-            (Path::Plan, Choice::Portable(kernel)) => self.by_plan(kernel, x, workers, &mut sums),
+            (Path::Plan, Choice::Neon(kernel)) => self.by_plan(kernel, x, workers, sums),
+            (Path::Plan, Choice::Portable(kernel)) => self.by_plan(kernel, x, workers, sums),
         }
-        Ok(sums)
+        Ok(())
     }
 
     fn by_walk(&self, x: &Input<'_>, workers: usize, sums: &mut [f64]) {
