@@ -27,8 +27,8 @@ const TILE: usize = 1024;
 /// Rows of a slab. The counts of a column come into the first-level cache for each slab anew, which takes as long as to count
 /// some hundred values, or some thousand if there are many queries: then a slab has more rows, and fewer columns.
 const SLAB: usize = 4 * TILE;
-/// Rows that are taken into a slab in one go: their cells stay in the first-level cache from column to column.
-const STRIP: usize = 256;
+/// Rows that are taken into a slab in one go: their cells stay in the first-level cache from column to column (8 and 32 were slower).
+const STRIP: usize = 16;
 /// Cells between the columns of a slab: at distances of a power of two all would compete for the same places in cache.
 const PADDING: usize = 24;
 /// More queries than this have counts that fill the first-level cache.
@@ -288,9 +288,9 @@ fn count_scattered(tallies: &mut [&mut PairTally<'_, '_>], rows: Range<usize>, h
             for (tally, column) in tallies.iter().zip(slab.chunks_mut(stride)) {
                 let out = &mut column[strip - start..][..rows.len()];
                 match tally.scattered() {
-                    Some(Column::F64(v)) => copy(v, rows.clone(), out, |x| x),
-                    Some(Column::F32(v)) => copy(v, rows.clone(), out, f64::from),
-                    Some(Column::I64(v) | Column::I64AsF64(v)) => copy(v, rows.clone(), out, |x| x as f64),
+                    Some(Column::F64(v)) => copy_few(v, rows.clone(), out, |x| x),
+                    Some(Column::F32(v)) => copy_few(v, rows.clone(), out, f64::from),
+                    Some(Column::I64(v) | Column::I64AsF64(v)) => copy_few(v, rows.clone(), out, |x| x as f64),
                     None => {}
                 }
             }
@@ -300,5 +300,16 @@ fn count_scattered(tallies: &mut [&mut PairTally<'_, '_>], rows: Range<usize>, h
                 tally.add_floats(values);
             }
         }
+    }
+}
+
+/// The same for so few values that ndarray's loop would take longer to begin than to run.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "views are passed by value, as everywhere in ndarray"
+)]
+fn copy_few<S: Copy, T>(column: ArrayView1<'_, S>, rows: Range<usize>, out: &mut [T], cast: impl Fn(S) -> T) {
+    for (cell, row) in out.iter_mut().zip(rows) {
+        *cell = cast(column[row]);
     }
 }
