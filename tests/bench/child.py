@@ -105,8 +105,8 @@ class Child:
     def time(self) -> dict[str, Any]:
         time.sleep(REST)
         if self.repeats > 1:
-            # Memory that nobody touched while others had their turn may have to be fetched back by the system, which takes
-            # as long as a short call.
+            # Memory that nobody touched while others had their turn may have to be fetched back by the system,
+            # which takes as long as a short call.
             self.job.call()
         return {"timing": timed(self.job.call, self.repeats)}
 
