@@ -208,17 +208,7 @@ fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: 
 #[target_feature(enable = "avx2")]
 #[inline]
 fn quantise_column(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
-    match search.depth() {
-        0 | 1 => quantise_values::<1>(search, values, planes, word),
-        2 => quantise_values::<2>(search, values, planes, word),
-        3 => quantise_values::<3>(search, values, planes, word),
-        4 => quantise_values::<4>(search, values, planes, word),
-        5 => quantise_values::<5>(search, values, planes, word),
-        6 => quantise_values::<6>(search, values, planes, word),
-        7 => quantise_values::<7>(search, values, planes, word),
-        8 => quantise_values::<8>(search, values, planes, word),
-        _ => quantise_values::<9>(search, values, planes, word),
-    }
+    at_depth!(search.depth(), quantise_values(search, values, planes, word));
 }
 
 /// Binary search, all values in step. What a step finds is a bit of the rank.
@@ -298,15 +288,7 @@ fn with_bit(found: __m256i, above: __m256, level: usize) -> __m256i {
 
 #[target_feature(enable = "avx2")]
 fn find(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
-    match search.depth() {
-        0 | 1 => find_from::<1>(search, origin, values, found),
-        2 => find_from::<2>(search, origin, values, found),
-        3 => find_from::<3>(search, origin, values, found),
-        4 => find_from::<4>(search, origin, values, found),
-        5 => find_from::<5>(search, origin, values, found),
-        6 => find_from::<6>(search, origin, values, found),
-        _ => find_from::<7>(search, origin, values, found),
-    }
+    at_depth!(search.depth().min(7), find_from(search, origin, values, found));
 }
 
 /// The upper steps with the thresholds in registers, the lower ones, if any, with thresholds gathered.

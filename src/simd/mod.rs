@@ -20,6 +20,27 @@
     reason = "only what is inlined gets the instructions of the kernel it is inlined into"
 )]
 
+/// Calls a function with the depth of a search as its constant parameter, so that its steps are known when it is compiled. What
+/// is deeper than [`search::MAX_DEPTH`] has no ranks as bit planes, and is refused.
+macro_rules! at_depth {
+    ($depth:expr, $function:ident($($argument:expr),*)) => {
+        match $depth {
+            0 | 1 => $function::<1>($($argument),*),
+            2 => $function::<2>($($argument),*),
+            3 => $function::<3>($($argument),*),
+            4 => $function::<4>($($argument),*),
+            5 => $function::<5>($($argument),*),
+            6 => $function::<6>($($argument),*),
+            7 => $function::<7>($($argument),*),
+            8 => $function::<8>($($argument),*),
+            depth => {
+                assert!(depth == 9, "a search of {depth} steps");
+                $function::<9>($($argument),*)
+            }
+        }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]

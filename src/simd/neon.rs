@@ -225,17 +225,7 @@ fn turn([a, b, c, d]: [float32x4_t; SQUARE]) -> [float32x4_t; SQUARE] {
 fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
     for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
         for (values, word) in values[tile.first..].as_chunks::<TILE>().0.iter().zip(words.clone()) {
-            match search.depth() {
-                0 | 1 => quantise_values::<1>(search, values, planes, word),
-                2 => quantise_values::<2>(search, values, planes, word),
-                3 => quantise_values::<3>(search, values, planes, word),
-                4 => quantise_values::<4>(search, values, planes, word),
-                5 => quantise_values::<5>(search, values, planes, word),
-                6 => quantise_values::<6>(search, values, planes, word),
-                7 => quantise_values::<7>(search, values, planes, word),
-                8 => quantise_values::<8>(search, values, planes, word),
-                _ => quantise_values::<9>(search, values, planes, word),
-            }
+            at_depth!(search.depth(), quantise_values(search, values, planes, word));
         }
     }
 }

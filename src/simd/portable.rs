@@ -94,17 +94,7 @@ fn transpose_rows<T: Copy>(cells: &[T], d: usize, columns: &[u32], tile: &mut Ti
 }
 
 fn quantise(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
-    match search.depth() {
-        0 | 1 => quantise_values::<1>(search, values, planes, word),
-        2 => quantise_values::<2>(search, values, planes, word),
-        3 => quantise_values::<3>(search, values, planes, word),
-        4 => quantise_values::<4>(search, values, planes, word),
-        5 => quantise_values::<5>(search, values, planes, word),
-        6 => quantise_values::<6>(search, values, planes, word),
-        7 => quantise_values::<7>(search, values, planes, word),
-        8 => quantise_values::<8>(search, values, planes, word),
-        _ => quantise_values::<9>(search, values, planes, word),
-    }
+    at_depth!(search.depth(), quantise_values(search, values, planes, word));
 }
 
 /// Binary search, some values in step.

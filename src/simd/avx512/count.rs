@@ -21,17 +21,7 @@ struct Block<const DEPTH: usize> {
 /// See [`crate::simd::Kernel::count`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
 pub(super) fn count(search: &Search, origin: f64, values: &[f64; BLOCK], tally: &mut Tally) -> Mask {
-    match search.depth() {
-        0 | 1 => count_at::<1>(search, origin, values, tally),
-        2 => count_at::<2>(search, origin, values, tally),
-        3 => count_at::<3>(search, origin, values, tally),
-        4 => count_at::<4>(search, origin, values, tally),
-        5 => count_at::<5>(search, origin, values, tally),
-        6 => count_at::<6>(search, origin, values, tally),
-        7 => count_at::<7>(search, origin, values, tally),
-        8 => count_at::<8>(search, origin, values, tally),
-        _ => count_at::<9>(search, origin, values, tally),
-    }
+    at_depth!(search.depth(), count_at(search, origin, values, tally))
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]

@@ -17,17 +17,7 @@ pub(super) fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Plane
             let (sixteens, _) = values.as_chunks::<16>();
             // SAFETY: a chunk holds sixteen values.
             let x = std::array::from_fn(|v| unsafe { _mm512_loadu_ps(sixteens[v].as_ptr()) });
-            match search.depth() {
-                0 | 1 => quantise_values::<1>(search, &x, planes, word),
-                2 => quantise_values::<2>(search, &x, planes, word),
-                3 => quantise_values::<3>(search, &x, planes, word),
-                4 => quantise_values::<4>(search, &x, planes, word),
-                5 => quantise_values::<5>(search, &x, planes, word),
-                6 => quantise_values::<6>(search, &x, planes, word),
-                7 => quantise_values::<7>(search, &x, planes, word),
-                8 => quantise_values::<8>(search, &x, planes, word),
-                _ => quantise_values::<9>(search, &x, planes, word),
-            }
+            at_depth!(search.depth(), quantise_values(search, &x, planes, word));
         }
     }
 }
@@ -85,17 +75,7 @@ pub(super) fn descend<const DEPTH: usize, const EQUAL: bool>(
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) fn find(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
-    match search.depth() {
-        0 | 1 => find_from::<1>(search, origin, values, found),
-        2 => find_from::<2>(search, origin, values, found),
-        3 => find_from::<3>(search, origin, values, found),
-        4 => find_from::<4>(search, origin, values, found),
-        5 => find_from::<5>(search, origin, values, found),
-        6 => find_from::<6>(search, origin, values, found),
-        7 => find_from::<7>(search, origin, values, found),
-        8 => find_from::<8>(search, origin, values, found),
-        _ => find_from::<9>(search, origin, values, found),
-    }
+    at_depth!(search.depth().min(9), find_from(search, origin, values, found));
 }
 
 /// Values as f32 distances from an origin, and which of them lost nothing on the way.
