@@ -4,7 +4,7 @@
 //! keeps the order but may make neighbours equal, so that an image tells at or above which query a value lies; whether it
 //! lies above the next one too, its own 64 bits tell.
 
-use crate::simd::{BLOCK, Choice, Kernel, MAX_COUNTED, MAX_THRESHOLDS, Search, Tally, Threshold};
+use crate::simd::{BLOCK, Choice, Kernel, MAX_COUNTED, MAX_THRESHOLDS, Search, Tally, Threshold, with_kernel};
 
 /// Values searched for in one go.
 const TILE: usize = 1024;
@@ -20,21 +20,6 @@ pub struct Images {
     /// Whether every query is its image.
     exact: bool,
     countable: bool,
-}
-
-/// Calls a method of the kernel in use.
-macro_rules! with_kernel {
-    ($kernel:ident => $call:expr) => {
-        match Choice::get() {
-            #[cfg(target_arch = "x86_64")]
-            Choice::Avx512($kernel) => $call,
-            #[cfg(target_arch = "x86_64")]
-            Choice::Avx2($kernel) => $call,
-            #[cfg(target_arch = "aarch64")]
-            Choice::Neon($kernel) => $call,
-            Choice::Portable($kernel) => $call,
-        }
-    };
 }
 
 impl Images {

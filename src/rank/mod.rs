@@ -1,13 +1,13 @@
 //! Percentile ranks: a reference and queries become counts, counts become percentiles.
 //!
-//! Columns are counted in groups. Those of a row-major reference are first copied out of it, a slab of rows at a time, so that
-//! memory is read as it lies. Groups are shared out over the workers; where there are too few of them, the rows of each group are, and
+//! Columns are counted in groups. Those of a row-major reference are first copied out of it ([`slabs`]). Groups are shared out over the workers; where there are too few of them, the rows of each group are, and
 //! the counts are merged. Counts are integers, so neither changes a result. Besides input and output, memory holds
 //! only the queries, counts and slabs of the groups in flight.
 
 pub mod counts;
 mod images;
 pub mod percentile;
+mod slabs;
 
 use std::ops::Range;
 
@@ -24,17 +24,8 @@ pub use percentile::{Kind, NanPolicy};
 const GROUP: usize = 64;
 /// Rows counted in one go.
 const TILE: usize = 1024;
-/// Rows of a slab. The counts of a column come into the first-level cache for each slab anew, which takes as long as to count
-/// some hundred values, or some thousand if there are many queries: then a slab has more rows, and fewer columns.
-const SLAB: usize = 4 * TILE;
-/// Rows that are taken into a slab in one go: their cells stay in the first-level cache from column to column (8 and 32 were slower).
-const STRIP: usize = 16;
-/// Cells between the columns of a slab: at distances of a power of two all would compete for the same places in cache.
-const PADDING: usize = 24;
-/// More queries than this have counts that fill the first-level cache.
-const MANY: usize = 1024;
 /// Fewer rows are not worth a hand-over to another worker.
-const MIN_PART: usize = 4 * SLAB;
+const MIN_PART: usize = 16 * TILE;
 /// Pieces per worker: one that starts late or runs slowly holds up the others by a fraction of its share.
 const PIECES: usize = 4;
 
@@ -125,13 +116,6 @@ impl<'r, 'q> Pair<'r, 'q> {
         match self {
             Self::Integers { reference, queries, .. } => PairTally::Integers(*reference, Tally::new(queries)),
             Self::Floats { reference, queries, .. } => PairTally::Floats(*reference, Tally::new(queries)),
-        }
-    }
-
-    fn has_many_queries(&self) -> bool {
-        match self {
-            Self::Integers { queries, .. } => queries.len() > MANY,
-            Self::Floats { queries, .. } => queries.len() > MANY,
         }
     }
 
@@ -239,9 +223,13 @@ fn floats(column: Column<'_>) -> Vec<f64> {
 
 /// The counts of each pair over all rows of the reference.
 fn count(pairs: &[Pair<'_, '_>], n_rows: usize, n_workers: usize) -> Vec<Counts> {
-    let n_parts = (PIECES * n_workers).min(n_rows / MIN_PART).max(1);
-    // Whole slabs, except at the end.
-    let part_len = n_rows.div_ceil(n_parts).next_multiple_of(SLAB);
+    let n_parts = if n_workers == 1 {
+        1
+    } else {
+        (PIECES * n_workers).min(n_rows / MIN_PART).max(1)
+    };
+    // Whole tiles, except at the end.
+    let part_len = n_rows.div_ceil(n_parts).next_multiple_of(TILE);
     let parts = threads::map(n_parts, n_workers, |part| {
         let end = n_rows.min((part + 1) * part_len);
         count_rows(pairs, (part * part_len).min(end)..end)
@@ -261,55 +249,16 @@ fn count_rows(pairs: &[Pair<'_, '_>], rows: Range<usize>) -> Vec<Counts> {
         integers: [0; TILE],
         floats: [0.0; TILE],
     };
-    let is_scattered = |tally: &&mut PairTally<'_, '_>| tally.scattered().is_some();
-    for tally in tallies.iter_mut().filter(|tally| !is_scattered(tally)) {
+    let mut scattered = Vec::new();
+    for (k, tally) in tallies.iter_mut().enumerate() {
+        if let Some(column) = tally.scattered() {
+            scattered.push((k, column));
+            continue;
+        }
         for start in rows.clone().step_by(TILE) {
             tally.add(start..rows.end.min(start + TILE), &mut buffers);
         }
     }
-    let mut scattered: Vec<_> = tallies.iter_mut().filter(is_scattered).collect();
-    let many = pairs.iter().any(Pair::has_many_queries);
-    let (width, height) = if many { (GROUP / 8, 8 * SLAB) } else { (GROUP, SLAB) };
-    for tallies in scattered.chunks_mut(width) {
-        count_scattered(tallies, rows.clone(), height);
-    }
+    slabs::for_each_piece(&scattered, &rows, |k, values| tallies[k].add_floats(values));
     tallies.into_iter().map(PairTally::finish).collect()
-}
-
-/// Counts columns whose values do not lie side by side, but perhaps with those of other columns in between: slab by slab, so
-/// that what lies together is read together.
-fn count_scattered(tallies: &mut [&mut PairTally<'_, '_>], rows: Range<usize>, height: usize) {
-    let stride = height + PADDING;
-    let mut slab = vec![0.0; tallies.len() * stride];
-    for start in rows.clone().step_by(height) {
-        let end = rows.end.min(start + height);
-        for strip in (start..end).step_by(STRIP) {
-            let rows = strip..end.min(strip + STRIP);
-            for (tally, column) in tallies.iter().zip(slab.chunks_mut(stride)) {
-                let out = &mut column[strip - start..][..rows.len()];
-                match tally.scattered() {
-                    Some(Column::F64(v)) => copy_few(v, rows.clone(), out, |x| x),
-                    Some(Column::F32(v)) => copy_few(v, rows.clone(), out, f64::from),
-                    Some(Column::I64(v) | Column::I64AsF64(v)) => copy_few(v, rows.clone(), out, |x| x as f64),
-                    None => {}
-                }
-            }
-        }
-        for (tally, column) in tallies.iter_mut().zip(slab.chunks(stride)) {
-            for values in column[..end - start].chunks(TILE) {
-                tally.add_floats(values);
-            }
-        }
-    }
-}
-
-/// The same for so few values that ndarray's loop would take longer to begin than to run.
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "views are passed by value, as everywhere in ndarray"
-)]
-fn copy_few<S: Copy, T>(column: ArrayView1<'_, S>, rows: Range<usize>, out: &mut [T], cast: impl Fn(S) -> T) {
-    for (cell, row) in out.iter_mut().zip(rows) {
-        *cell = cast(column[row]);
-    }
 }

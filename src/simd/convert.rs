@@ -57,3 +57,30 @@ pub(super) fn runs<const N: usize>(columns: &[u32]) -> impl Iterator<Item = (usi
         Some(run)
     })
 }
+
+/// Columns whose cells lie next to each other in every row.
+pub(super) struct Neighbours {
+    /// Where the first cell of the first column is.
+    pub(super) first: *const f64,
+    /// How far it is from row to row.
+    pub(super) step: isize,
+    /// How many columns there are.
+    pub(super) len: usize,
+}
+
+/// Columns by the neighbours they have.
+pub(super) fn neighbours(columns: &[ArrayView1<'_, f64>]) -> Vec<Neighbours> {
+    let mut all: Vec<Neighbours> = Vec::new();
+    for column in columns {
+        let (cell, step) = (column.as_ptr(), column.strides()[0]);
+        match all.last_mut() {
+            Some(run) if run.step == step && run.first.wrapping_add(run.len) == cell => run.len += 1,
+            _ => all.push(Neighbours {
+                first: cell,
+                step,
+                len: 1,
+            }),
+        }
+    }
+    all
+}

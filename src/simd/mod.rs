@@ -41,6 +41,22 @@ macro_rules! at_depth {
     };
 }
 
+/// Evaluates an expression with the kernel in use.
+macro_rules! with_kernel {
+    ($kernel:ident => $call:expr) => {
+        match $crate::simd::Choice::get() {
+            #[cfg(target_arch = "x86_64")]
+            $crate::simd::Choice::Avx512($kernel) => $call,
+            #[cfg(target_arch = "x86_64")]
+            $crate::simd::Choice::Avx2($kernel) => $call,
+            #[cfg(target_arch = "aarch64")]
+            $crate::simd::Choice::Neon($kernel) => $call,
+            $crate::simd::Choice::Portable($kernel) => $call,
+        }
+    };
+}
+pub(crate) use with_kernel;
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -60,6 +76,8 @@ mod tree;
 
 use std::ops::Range;
 use std::sync::OnceLock;
+
+use ndarray::ArrayView1;
 
 use crate::matrix::Matrix;
 
@@ -192,6 +210,15 @@ pub trait Kernel: Copy + Send + Sync {
     /// For each value what a search finds for `(value - origin) as f32`; see [`Search::ranks`].
     fn find(self, search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
         portable::find(search, origin, values, found);
+    }
+
+    /// Copies some rows of columns to `out`, column after column, each `stride` places behind the one before. Made for columns
+    /// that are neighbours in a table of rows.
+    ///
+    /// # Panics
+    /// When there are no such rows, or no room for them.
+    fn collect(self, columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: &mut [f64], stride: usize) {
+        portable::collect(columns, rows, out, stride);
     }
 
     /// Whether the kernel can [`count`](Self::count).

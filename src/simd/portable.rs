@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use ndarray::ArrayView1;
+
 use super::bits::{BLOCK, Mask, Words};
 use super::search::{self, Search};
 use super::tree::Tree;
@@ -130,6 +132,20 @@ fn ordered(values: &[f32], keys: &mut [i32; TILE]) {
 }
 
 /// Value by value.
+/// Columns are copied in strips of rows, whose cells stay in the first-level cache from column to column (8 and 32 rows were slower).
+pub(super) fn collect(columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: &mut [f64], stride: usize) {
+    const STRIP: usize = 16;
+    for start in rows.clone().step_by(STRIP) {
+        let strip = start..rows.end.min(start + STRIP);
+        for (column, out) in columns.iter().zip(out.chunks_mut(stride)) {
+            // Too few values for ndarray's loop, which would take longer to begin than to run.
+            for (cell, row) in out[start - rows.start..].iter_mut().zip(strip.clone()) {
+                *cell = column[row];
+            }
+        }
+    }
+}
+
 pub(super) fn find(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
     for (found, value) in found.iter_mut().zip(values) {
         let image = (value - origin) as f32;

@@ -4,9 +4,11 @@ use std::ops::Range;
 
 use crate::matrix::Matrix;
 
+/// Bytes that come together.
+const LINE: usize = 64;
+
 /// Asks for share `part` of `parts` of the cells of some rows, into the second-level cache.
 pub(super) fn prefetch(matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
-    const LINE: usize = 64;
     let pieces = matrix.n_pieces();
     // As if all pieces were of f64; of a shorter one there is nothing to ask for in the end.
     let cells = rows.len() * matrix.n_columns() / pieces.max(1);
@@ -23,6 +25,14 @@ pub(super) fn prefetch(matrix: &Matrix<'_>, rows: Range<usize>, part: usize, par
             }
         }
         wanted.start = end;
+    }
+}
+
+/// Asks for some cells that lie side by side, of which none need to exist.
+pub(super) fn prefetch_cells(first: *const f64, n: usize) {
+    let bytes = first.cast::<u8>();
+    for line in 0..(n * size_of::<f64>()).div_ceil(LINE) {
+        ask(bytes.wrapping_add(line * LINE));
     }
 }
 

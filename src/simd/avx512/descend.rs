@@ -41,36 +41,68 @@ pub(super) fn descend<const DEPTH: usize, const EQUAL: bool>(
     search: &Search,
     x: &[__m512; VECTORS],
 ) -> ([__m512i; VECTORS], [[u16; VECTORS]; DEPTH], [u16; VECTORS]) {
-    let heap = search.heap();
-    assert!(heap.len() >= (1 << DEPTH) + SLACK);
-    // SAFETY: `first` is at most 2^DEPTH, and 16 entries more are there, as asserted.
-    let table = |first: usize| unsafe { _mm512_loadu_ps(heap.as_ptr().add(first)) };
-    let mut found = [_mm512_setzero_si512(); VECTORS];
-    let mut bits = [[0_u16; VECTORS]; DEPTH];
-    let mut equal = [0_u16; VECTORS];
-    for level in 0..DEPTH {
-        for v in 0..VECTORS {
-            // Bits 0 to 4 of what was found choose an entry in a pair of registers; the others choose the pair.
-            let pair = |first: usize| _mm512_permutex2var_ps(table(first), found[v], table(first + 16));
-            let two = |first| _mm512_mask_blend_ps(bits[5][v], pair(first), pair(first + 32));
-            let four = |first| _mm512_mask_blend_ps(bits[6][v], two(first), two(first + 64));
-            let threshold = match level {
-                0 => _mm512_set1_ps(heap[1]),
-                1..=4 => _mm512_permutexvar_ps(found[v], table(1 << level)),
-                5 => pair(32),
-                6 => two(64),
-                7 => four(128),
-                _ => _mm512_mask_blend_ps(bits[7][v], four(256), four(384)),
-            };
-            let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x[v], threshold);
-            if EQUAL {
-                equal[v] |= _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(x[v], threshold);
-            }
-            found[v] = _mm512_mask_or_epi32(found[v], above, found[v], _mm512_set1_epi32(1 << level));
-            bits[level][v] = above;
-        }
+    assert!(search.heap().len() >= (1 << DEPTH) + SLACK);
+    let mut descent = Descent {
+        found: [_mm512_setzero_si512(); VECTORS],
+        bits: [[0; VECTORS]; DEPTH],
+        not_above: [_mm512_set1_ps(f32::NAN); VECTORS],
+    };
+    // A loop over the levels would not be unrolled if there are many of them.
+    macro_rules! steps {
+        ($($level:literal)*) => {
+            $(if $level < DEPTH {
+                step::<$level, DEPTH, EQUAL>(search.heap(), x, &mut descent);
+            })*
+        };
     }
-    (found, bits, equal)
+    steps!(0 1 2 3 4 5 6 7 8);
+    let equal = if EQUAL {
+        std::array::from_fn(|v| _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(x[v], descent.not_above[v]))
+    } else {
+        [0; VECTORS]
+    };
+    (descent.found, descent.bits, equal)
+}
+
+/// How far values have come in a search.
+struct Descent<const DEPTH: usize> {
+    found: [__m512i; VECTORS],
+    bits: [[u16; VECTORS]; DEPTH],
+    /// The lowest threshold met that is not below the value: if any is its equal, it is this one.
+    not_above: [__m512; VECTORS],
+}
+
+/// One step; `heap` has 2^DEPTH entries at least, and [`SLACK`] more.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+#[inline]
+fn step<const LEVEL: usize, const DEPTH: usize, const EQUAL: bool>(
+    heap: &[f32],
+    x: &[__m512; VECTORS],
+    descent: &mut Descent<DEPTH>,
+) {
+    let Descent { found, bits, not_above } = descent;
+    // SAFETY: `first` is at most 2^DEPTH, and 16 entries more are there, as the caller vouches.
+    let table = |first: usize| unsafe { _mm512_loadu_ps(heap.as_ptr().add(first)) };
+    for v in 0..VECTORS {
+        // Bits 0 to 4 of what was found choose an entry in a pair of registers; the others choose the pair.
+        let pair = |first: usize| _mm512_permutex2var_ps(table(first), found[v], table(first + 16));
+        let two = |first| _mm512_mask_blend_ps(bits[5][v], pair(first), pair(first + 32));
+        let four = |first| _mm512_mask_blend_ps(bits[6][v], two(first), two(first + 64));
+        let threshold = match LEVEL {
+            0 => _mm512_set1_ps(heap[1]),
+            1..=4 => _mm512_permutexvar_ps(found[v], table(1 << LEVEL)),
+            5 => pair(32),
+            6 => two(64),
+            7 => four(128),
+            _ => _mm512_mask_blend_ps(bits[7][v], four(256), four(384)),
+        };
+        let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x[v], threshold);
+        if EQUAL {
+            not_above[v] = _mm512_mask_blend_ps(above, threshold, not_above[v]);
+        }
+        found[v] = _mm512_mask_or_epi32(found[v], above, found[v], _mm512_set1_epi32(1 << LEVEL));
+        bits[LEVEL][v] = above;
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]

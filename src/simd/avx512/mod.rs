@@ -4,7 +4,10 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+use ndarray::ArrayView1;
+
 mod bits;
+mod collect;
 mod count;
 mod descend;
 
@@ -82,6 +85,11 @@ impl Kernel for Avx512 {
     fn find(self, search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { descend::find(search, origin, values, found) }
+    }
+
+    fn collect(self, columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: &mut [f64], stride: usize) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { collect::collect(columns, rows, out, stride) }
     }
 
     fn counts(self) -> bool {

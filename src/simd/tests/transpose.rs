@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, s};
 
 use super::*;
 use crate::matrix::Column;
@@ -93,7 +93,49 @@ fn check_layouts<T: Copy + Default + Debug>(
     }
 }
 
+/// Copies some rows of columns, and looks at every place.
+fn check_collect(kernel: impl Kernel, columns: &[ArrayView1<'_, f64>], rows: &Range<usize>, stride: usize) {
+    const UNTOUCHED: f64 = 1.234;
+    let room = columns.len().checked_sub(1).map_or(0, |n| n * stride + rows.len());
+    let mut out = vec![UNTOUCHED; room];
+    kernel.collect(columns, rows.clone(), &mut out, stride);
+    for (place, value) in out.iter().enumerate() {
+        let (column, row) = (place / stride, place % stride);
+        let expected = if row < rows.len() {
+            columns[column][rows.start + row]
+        } else {
+            UNTOUCHED
+        };
+        assert_eq!(
+            value.to_bits(),
+            expected.to_bits(),
+            "{}: column {column}, row {row}",
+            kernel.name()
+        );
+    }
+}
+
 proptest! {
+    #[test]
+    fn collect_copies_columns(n in rows(100), d in 1..40_usize, step in prop_oneof![-2..0_isize, 1..3_isize], gaps in 0..4_usize, seed: u64) {
+        let mut random = Random::new(seed);
+        let cells = Array2::from_shape_simple_fn((2 * n, d), || random.cell());
+        let other = Array2::from_shape_simple_fn((n, 3), || random.cell());
+        let (cells, other) = (cells.slice(s![..;step, ..]), other.t());
+        let n = n.min(cells.nrows());
+        let mut columns: Vec<_> = cells.columns().into_iter().map(|column| column.slice_move(s![..n])).collect();
+        columns.retain(|_| gaps == 0 || !random.one_in(gaps + 1));
+        if gaps == 1 {
+            // Neighbours in memory, but not in the table.
+            columns.extend(other.rows().into_iter().map(|column| column.slice_move(s![..n])));
+            columns.reverse();
+        }
+        let start = random.below(n);
+        let rows = start..start + random.below(n - start + 1);
+        let stride = rows.len() + random.below(20) + 1;
+        for_every_kernel!(check_collect(&columns, &rows, stride));
+    }
+
     #[test]
     fn transpose_copies_cells_as_f32(
         n in rows(600), d in prop_oneof![1..20_usize, 1..=500_usize], most in rows(64), tile in 0..9_usize, gaps in 0..4_usize, seed: u64,
