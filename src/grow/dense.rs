@@ -207,14 +207,7 @@ impl<C: Cells> Sample for DenseSample<C> {
     fn part(&mut self, node: Range<usize>, threshold: f64, missing_left: bool) -> usize {
         let values = &self.values[node.clone()];
         let partition = &mut self.partition;
-        let below = rounded_down(threshold);
-        if !missing_left {
-            partition.plan(values, |v| v <= below);
-        } else if threshold.is_nan() {
-            partition.plan(values, f32::is_nan);
-        } else {
-            partition.plan(values, |v| v <= below || v.is_nan());
-        }
+        partition.plan(values, rounded_down(threshold), missing_left);
         self.rows.part(node, partition);
         partition.n_left()
     }
