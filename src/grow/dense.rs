@@ -1,30 +1,27 @@
 //! The rows of one tree over a dense table.
 
+use std::iter;
 use std::ops::Range;
 
 use super::bag::InBag;
 use super::noise::{Sums, add, one, weighted};
 use super::partition::Partition;
-use super::sample::{Rows, Sample, Scan};
+use super::sample::{Rows, Sample, Scan, Scanning};
 use crate::matrix::Matrix;
+use crate::simd;
 use crate::threads;
 
 /// Cells of a dense table.
 pub(super) trait Cells {
-    /// Reads a feature of the tree of some rows.
-    fn read(&self, feature: u32, rows: &[u32], out: &mut [f32]);
-
-    /// The same, and the running sums of the terms of those rows.
-    fn read_and_sum(
+    /// Reads a feature of the tree of some rows. Returns what its values are like, and the running sums of these terms, which are made
+    /// meanwhile.
+    fn read(
         &self,
         feature: u32,
         rows: &[u32],
         out: &mut [f32],
         terms: impl Iterator<Item = [f64; 2]>,
-    ) -> [f64; 2] {
-        self.read(feature, rows, out);
-        terms.fold([0.0; 2], add)
-    }
+    ) -> (Scan, [f64; 2]);
 }
 
 /// Cells where they are, of the in-bag rows; rows are counted among those.
@@ -37,9 +34,17 @@ pub(super) struct InPlace<'a, 'm> {
 }
 
 impl Cells for InPlace<'_, '_> {
-    fn read(&self, feature: u32, rows: &[u32], out: &mut [f32]) {
+    fn read(
+        &self,
+        feature: u32,
+        rows: &[u32],
+        out: &mut [f32],
+        terms: impl Iterator<Item = [f64; 2]>,
+    ) -> (Scan, [f64; 2]) {
         let rows = rows.iter().map(|&row| self.sample[row as usize]);
         self.matrix.gather(self.columns[feature as usize], rows, out);
+        let sums = terms.fold([0.0; 2], add);
+        (Scan::of(out), sums)
     }
 }
 
@@ -87,37 +92,42 @@ pub(super) struct Columns<'a> {
 }
 
 impl Cells for Columns<'_> {
-    fn read(&self, feature: u32, rows: &[u32], out: &mut [f32]) {
-        let column = self.table.column(self.columns[feature as usize]);
-        for (cell, &row) in out.iter_mut().zip(rows) {
-            *cell = column[row as usize];
-        }
-    }
-
-    fn read_and_sum(
+    fn read(
         &self,
         feature: u32,
         rows: &[u32],
         out: &mut [f32],
         mut terms: impl Iterator<Item = [f64; 2]>,
-    ) -> [f64; 2] {
-        /// Cells that are asked for at once, while the sums go on.
+    ) -> (Scan, [f64; 2]) {
+        /// Cells that are read at once, while the sums go on.
         const TOGETHER: usize = 8;
+        /// Rows between a cell that is asked for and the one that is read: the processor looks ahead some 30 rows by itself, which is
+        /// less than a cell takes to come from the third cache or from memory.
+        const AHEAD: usize = 128;
         let column = self.table.column(self.columns[feature as usize]);
+        let ask = |rows: &[u32]| rows.iter().for_each(|&row| simd::ask_for(column, row as usize));
+        let (first, later) = rows.split_at(rows.len().min(AHEAD));
+        ask(first);
+        let mut later = later.as_chunks::<TOGETHER>().0.iter();
         let mut sums = [0.0; 2];
+        let mut scanning = Scanning::<TOGETHER>::new();
         let (groups, rest) = rows.as_chunks::<TOGETHER>();
         let (out_groups, out_rest) = out.as_chunks_mut::<TOGETHER>();
         for (cells, rows) in out_groups.iter_mut().zip(groups) {
+            if let Some(later) = later.next() {
+                ask(later);
+            }
             *cells = rows.map(|row| column[row as usize]);
+            scanning.meet(cells);
             for terms in terms.by_ref().take(TOGETHER) {
                 sums = add(sums, terms);
             }
         }
-        for ((cell, &row), terms) in out_rest.iter_mut().zip(rest).zip(terms) {
+        for (cell, &row) in out_rest.iter_mut().zip(rest) {
             *cell = column[row as usize];
-            sums = add(sums, terms);
         }
-        sums
+        let sums = terms.fold(sums, add);
+        (scanning.finish(out), sums)
     }
 }
 
@@ -127,6 +137,8 @@ pub(super) struct DenseSample<C> {
     rows: Rows,
     /// In the order of `rows`, until they move.
     values: Vec<f32>,
+    /// What they are like.
+    scan: Scan,
     partition: Partition,
 }
 
@@ -135,6 +147,7 @@ impl<C> DenseSample<C> {
         Self {
             cells,
             values: vec![0.0; ids.len()],
+            scan: Scan::of(&[]),
             rows: Rows::new(ids, y, weights),
             partition: Partition::default(),
         }
@@ -170,38 +183,31 @@ impl<C: Cells> Sample for DenseSample<C> {
     }
 
     fn look(&mut self, feature: u32, node: Range<usize>) {
-        self.cells
-            .read(feature, &self.rows.ids[node.clone()], &mut self.values[node]);
+        let (rows, out) = (&self.rows.ids[node.clone()], &mut self.values[node]);
+        (self.scan, _) = self.cells.read(feature, rows, out, iter::empty());
     }
 
     fn sum_and_look(&mut self, feature: u32, node: Range<usize>) -> Sums {
-        let out = &mut self.values[node.clone()];
-        let rows = &self.rows.ids[node.clone()];
+        let (rows, out) = (&self.rows.ids[node.clone()], &mut self.values[node.clone()]);
         let (y, weights) = self.rows.noise(node);
-        let sums = if weights.is_empty() {
-            self.cells.read_and_sum(feature, rows, out, y.iter().copied().map(one))
+        let sums;
+        (self.scan, sums) = if weights.is_empty() {
+            self.cells.read(feature, rows, out, y.iter().copied().map(one))
         } else {
             let terms = y.iter().zip(weights).map(weighted);
-            self.cells.read_and_sum(feature, rows, out, terms)
+            self.cells.read(feature, rows, out, terms)
         };
         Sums::new(sums, y, weights)
     }
 
-    fn scan(&self, node: Range<usize>) -> Scan {
-        Scan::of(&self.values[node])
+    fn scan(&self, _node: Range<usize>) -> Scan {
+        self.scan
     }
 
     fn part(&mut self, node: Range<usize>, threshold: f64, missing_left: bool) -> usize {
         let values = &self.values[node.clone()];
         let partition = &mut self.partition;
-        let below = rounded_down(threshold);
-        if !missing_left {
-            partition.plan(values, |v| v <= below);
-        } else if threshold.is_nan() {
-            partition.plan(values, f32::is_nan);
-        } else {
-            partition.plan(values, |v| v <= below || v.is_nan());
-        }
+        partition.plan(values, rounded_down(threshold), missing_left);
         self.rows.part(node, partition);
         partition.n_left()
     }

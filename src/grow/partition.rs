@@ -10,6 +10,8 @@
 //! - The rows of the back move one place towards the front, `R_0` comes to the end, and `R_k+1` comes to where `L_k` has moved.
 //!   If there is no such row, the one that moved out of the back takes that place.
 
+use crate::simd::Choice;
+
 /// Which rows of a node change places.
 #[derive(Debug, Default)]
 pub(super) struct Partition {
@@ -24,16 +26,12 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    /// How to part rows with these values; `goes_left` says which of them go to the front.
-    pub(super) fn plan(&mut self, values: &[f32], goes_left: impl Fn(f32) -> bool) {
-        let (blocks, rest) = values.as_chunks::<64>();
+    /// How to part rows with these values: those at or below the threshold go to the front, and missing ones if `missing_left`.
+    pub(super) fn plan(&mut self, values: &[f32], threshold: f32, missing_left: bool) {
+        // One word more than there may be, so that the front ends in one in any case.
         self.marks.clear();
-        self.marks.extend(blocks.iter().map(|block| marks(block, &goes_left)));
-        let mut last = 0;
-        for (i, &value) in rest.iter().enumerate() {
-            last |= u64::from(goes_left(value)) << i;
-        }
-        self.marks.push(last);
+        self.marks.resize(values.len() / 64 + 1, 0);
+        Choice::get().at_or_below(values, threshold, missing_left, &mut self.marks);
         self.n = values.len();
         self.n_left = self.marks.iter().map(|word| word.count_ones() as usize).sum();
         let (word, bit) = (self.n_left / 64, self.n_left % 64);
@@ -88,19 +86,6 @@ impl Partition {
     }
 }
 
-/// One bit per value of a block.
-fn marks(block: &[f32; 64], goes_left: impl Fn(f32) -> bool) -> u64 {
-    let bytes: [u8; 64] = std::array::from_fn(|i| u8::from(goes_left(block[i])));
-    let (groups, _) = bytes.as_chunks::<8>();
-    let mut word = 0;
-    for (i, group) in groups.iter().enumerate() {
-        // The product brings the low bits of eight bytes together in the highest byte.
-        let bits = u64::from_le_bytes(*group).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        word |= bits << (8 * i);
-    }
-    word
-}
-
 /// Adds the places of the ones of a word, ascending.
 fn push_ones(mut word: u64, start: usize, places: &mut Vec<u32>) {
     while word != 0 {
@@ -144,7 +129,7 @@ mod tests {
     fn check(mut values: Vec<f32>, threshold: f32) {
         let (mut items, mut expected): (Vec<usize>, Vec<usize>) = (0..values.len()).map(|i| (i, i)).unzip();
         let mut partition = Partition::default();
-        partition.plan(&values, |v| v <= threshold);
+        partition.plan(&values, threshold, false);
         partition.apply(&mut items);
         assert_eq!(partition.n_left(), plain(&mut values, &mut expected, threshold));
         assert_eq!(items, expected);

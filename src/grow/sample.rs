@@ -106,41 +106,12 @@ impl Scan {
     pub(super) fn of(values: &[f32]) -> Self {
         /// As many values side by side as make good use of small registers.
         const LANES: usize = 16;
-        fn meet(v: f32, min: &mut f32, max: &mut f32, n_missing: &mut u32) {
-            *min = if v < *min { v } else { *min };
-            *max = if v > *max { v } else { *max };
-            *n_missing += u32::from(v.is_nan());
+        let mut scanning = Scanning::<LANES>::new();
+        let (groups, _) = values.as_chunks();
+        for group in groups {
+            scanning.meet(group);
         }
-        let (mut min, mut max, mut n_missing) = (f32::INFINITY, f32::NEG_INFINITY, 0);
-        let (groups, rest) = values.as_chunks::<LANES>();
-        if !groups.is_empty() {
-            let (mut mins, mut maxs, mut missing) = ([min; LANES], [max; LANES], [0; LANES]);
-            for group in groups {
-                for i in 0..LANES {
-                    meet(group[i], &mut mins[i], &mut maxs[i], &mut missing[i]);
-                }
-            }
-            for i in 0..LANES {
-                min = if mins[i] < min { mins[i] } else { min };
-                max = if maxs[i] > max { maxs[i] } else { max };
-                n_missing += missing[i];
-            }
-        }
-        for &v in rest {
-            meet(v, &mut min, &mut max, &mut n_missing);
-        }
-        // Zeros of both signs are equal, so which one was met first was lost.
-        if (min == 0.0 || max == 0.0)
-            && let Some(&zero) = values.iter().find(|&&v| v == 0.0)
-        {
-            min = if min == 0.0 { zero } else { min };
-            max = if max == 0.0 { zero } else { max };
-        }
-        Self {
-            min,
-            max,
-            n_missing: n_missing as usize,
-        }
+        scanning.finish(values)
     }
 
     /// As if the other's values had been met as well, after these.
@@ -157,6 +128,67 @@ impl Scan {
     pub(super) fn is_constant(&self, n: usize) -> bool {
         self.n_missing == n || (self.n_missing == 0 && self.max <= self.min + FEATURE_THRESHOLD)
     }
+}
+
+/// A scan that goes on, some values side by side.
+pub(super) struct Scanning<const LANES: usize> {
+    min: [f32; LANES],
+    max: [f32; LANES],
+    n_missing: [u32; LANES],
+}
+
+impl<const LANES: usize> Scanning<LANES> {
+    pub(super) fn new() -> Self {
+        Self {
+            min: [f32::INFINITY; LANES],
+            max: [f32::NEG_INFINITY; LANES],
+            n_missing: [0; LANES],
+        }
+    }
+
+    #[inline]
+    pub(super) fn meet(&mut self, values: &[f32; LANES]) {
+        for (i, &value) in values.iter().enumerate() {
+            meet(value, &mut self.min[i], &mut self.max[i], &mut self.n_missing[i]);
+        }
+    }
+
+    /// The scan of all values, of which whole groups have been met.
+    #[inline]
+    pub(super) fn finish(self, values: &[f32]) -> Scan {
+        let (mut min, mut max, mut n_missing) = (f32::INFINITY, f32::NEG_INFINITY, 0);
+        let (groups, rest) = values.as_chunks::<LANES>();
+        if !groups.is_empty() {
+            for i in 0..LANES {
+                min = if self.min[i] < min { self.min[i] } else { min };
+                max = if self.max[i] > max { self.max[i] } else { max };
+                n_missing += self.n_missing[i];
+            }
+        }
+        for &value in rest {
+            meet(value, &mut min, &mut max, &mut n_missing);
+        }
+        // Zeros of both signs are equal, so which one was met first was lost.
+        if (min == 0.0 || max == 0.0)
+            && let Some(&zero) = values.iter().find(|&&v| v == 0.0)
+        {
+            min = if min == 0.0 { zero } else { min };
+            max = if max == 0.0 { zero } else { max };
+        }
+        Scan {
+            min,
+            max,
+            n_missing: n_missing as usize,
+        }
+    }
+}
+
+/// A comparison with NaN is false.
+#[inline]
+fn meet(value: f32, min: &mut f32, max: &mut f32, n_missing: &mut u32) {
+    *min = if value < *min { value } else { *min };
+    *max = if value > *max { value } else { *max };
+    *n_missing += u32::from(value.is_nan());
 }
 
 #[cfg(test)]

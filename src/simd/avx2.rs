@@ -122,6 +122,11 @@ impl Kernel for Avx2 {
         // SAFETY: `self` is proof of the instructions.
         unsafe { find(search, origin, values, found) }
     }
+
+    fn at_or_below(self, values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { at_or_below(values, threshold, or_missing, marks) }
+    }
 }
 
 #[target_feature(enable = "avx2")]
@@ -432,3 +437,21 @@ fn split(values: &Values) -> [__m256; 4] {
 }
 
 const _: () = assert!(WORDS == 2 * 4);
+
+#[target_feature(enable = "avx2")]
+fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
+    let threshold_of_all = _mm256_set1_ps(threshold);
+    let missing_meant = _mm256_castsi256_ps(_mm256_set1_epi32(-i32::from(or_missing)));
+    let (words, rest) = values.as_chunks::<64>();
+    for (values, word) in words.iter().zip(marks.iter_mut()) {
+        *word = 0;
+        for (i, eight) in values.as_chunks::<8>().0.iter().enumerate() {
+            // SAFETY: eight values.
+            let x = unsafe { _mm256_loadu_ps(eight.as_ptr()) };
+            let missing = _mm256_and_ps(missing_meant, _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
+            let meant = _mm256_or_ps(missing, _mm256_cmp_ps::<_CMP_LE_OQ>(x, threshold_of_all));
+            *word |= u64::from(_mm256_movemask_ps(meant) as u8) << (8 * i);
+        }
+    }
+    portable::at_or_below(rest, threshold, or_missing, &mut marks[words.len()..]);
+}

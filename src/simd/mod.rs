@@ -9,10 +9,10 @@
 //! add           bytes, value tables  -> sums
 //! ```
 //!
-//! A [`Kernel`] has all of these; [`Portable`] is the form in plain Rust that every other must equal bit for bit. Nothing
-//! here branches on data. This is the only folder with `unsafe` in it: for instructions that not every processor has
-//! (a kernel is proof that its processor has them: it is made by `detect` alone), and for unchecked accesses whose
-//! bounds the constructors of [`Tree`] and [`Search`] have checked.
+//! Ranking uses `find` and `count`, growing `at_or_below`. A [`Kernel`] has all of these; [`Portable`] is the form in plain Rust
+//! that every other must equal bit for bit. Nothing here branches on data. This is the only folder with `unsafe` in it: for
+//! instructions that not every processor has (a kernel is proof that its processor has them: it is made by `detect` alone), and
+//! for unchecked accesses whose bounds the constructors of [`Tree`] and [`Search`] have checked.
 
 #![allow(unsafe_code, reason = "the one folder where it is allowed")]
 #![allow(
@@ -89,6 +89,7 @@ pub use bits::{BLOCK, Mask, WORDS};
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
 pub use portable::Portable;
+pub use prefetch::ask_for;
 pub use search::{MAX_THRESHOLDS, Search, Threshold};
 pub use tree::{Path, Split, Tree};
 
@@ -183,7 +184,7 @@ pub struct Tile<'a> {
     pub first: usize,
 }
 
-/// The steps of scoring for one kind of processor. See the module for what they do.
+/// The steps of scoring for one kind of processor, and of other work on many values. See the module for what they do.
 pub trait Kernel: Copy + Send + Sync {
     /// As `ISOXIDE_KERNEL` names it.
     fn name(self) -> &'static str;
@@ -230,6 +231,11 @@ pub trait Kernel: Copy + Send + Sync {
     /// out because their image is that of a threshold and does not tell enough.
     fn count(self, _search: &Search, _origin: f64, _values: &[f64; BLOCK], _tally: &mut Tally) -> Mask {
         Mask::ALL
+    }
+
+    /// One bit for each value: whether it is at or below a threshold, or NaN if those are meant too. Writes one word per 64 values.
+    fn at_or_below(self, values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
+        portable::at_or_below(values, threshold, or_missing, marks);
     }
 
     /// Asks for share `part` of `parts` of the cells of some rows, which will be read soon. May do nothing.
@@ -294,6 +300,19 @@ impl Choice {
             #[cfg(target_arch = "aarch64")]
             Self::Neon(_) => false,
             Self::Portable(_) => false,
+        }
+    }
+
+    /// [`Kernel::at_or_below`] of the kernel.
+    pub fn at_or_below(self, values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(kernel) => kernel.at_or_below(values, threshold, or_missing, marks),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(kernel) => kernel.at_or_below(values, threshold, or_missing, marks),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(kernel) => kernel.at_or_below(values, threshold, or_missing, marks),
+            Self::Portable(kernel) => kernel.at_or_below(values, threshold, or_missing, marks),
         }
     }
 

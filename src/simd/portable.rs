@@ -156,6 +156,23 @@ pub(super) fn find(search: &Search, origin: f64, values: &[f64], found: &mut [u1
     }
 }
 
+/// Sixty-four values at a time, and the rest one by one.
+pub(super) fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
+    fn mark(values: &[f32], marks: &mut [u64], is_meant: impl Fn(f32) -> bool) {
+        for (values, word) in values.chunks(TILE).zip(marks) {
+            *word = match values.as_array::<TILE>() {
+                Some(values) => gather_bits(&std::array::from_fn(|i| u8::from(is_meant(values[i])))),
+                None => (values.iter().enumerate()).fold(0, |word, (i, &value)| word | u64::from(is_meant(value)) << i),
+            };
+        }
+    }
+    if or_missing {
+        mark(values, marks, |value| value <= threshold || value.is_nan());
+    } else {
+        mark(values, marks, |value| value <= threshold);
+    }
+}
+
 /// The low bits of 64 bytes as a word.
 #[inline(always)]
 fn gather_bits(bytes: &[u8; TILE]) -> u64 {

@@ -1,5 +1,7 @@
 //! Asking for rows before they are read. Processors see by themselves what is read in a row, but not what lies in many places.
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{_MM_HINT_T0 as NEAREST, _MM_HINT_T1 as SECOND};
 use std::ops::Range;
 
 use crate::matrix::Matrix;
@@ -21,7 +23,7 @@ pub(super) fn prefetch(matrix: &Matrix<'_>, rows: Range<usize>, part: usize, par
             let first = bytes.start.wrapping_add(line * LINE);
             let there = (bytes.end.addr().saturating_sub(first.addr())).div_ceil(LINE);
             for line in 0..there.min(end - wanted.start) {
-                ask(first.wrapping_add(line * LINE));
+                ask::<SECOND>(first.wrapping_add(line * LINE));
             }
         }
         wanted.start = end;
@@ -32,17 +34,27 @@ pub(super) fn prefetch(matrix: &Matrix<'_>, rows: Range<usize>, part: usize, par
 pub(super) fn prefetch_cells(first: *const f64, n: usize) {
     let bytes = first.cast::<u8>();
     for line in 0..(n * size_of::<f64>()).div_ceil(LINE) {
-        ask(bytes.wrapping_add(line * LINE));
+        ask::<SECOND>(bytes.wrapping_add(line * LINE));
     }
 }
 
+/// Asks for a value that will be read soon, into the nearest cache.
+#[inline]
+pub fn ask_for(values: &[f32], place: usize) {
+    ask::<NEAREST>(values.as_ptr().wrapping_add(place).cast());
+}
+
 #[cfg(target_arch = "x86_64")]
-fn ask(address: *const u8) {
-    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+#[inline]
+fn ask<const CACHE: i32>(address: *const u8) {
     // SAFETY: a prefetch never faults, and every x86-64 processor has it.
-    unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) };
+    unsafe { std::arch::x86_64::_mm_prefetch::<CACHE>(address.cast()) };
 }
 
 /// Other processors' instructions for it are not to be had yet.
 #[cfg(not(target_arch = "x86_64"))]
-fn ask(_address: *const u8) {}
+fn ask<const CACHE: i32>(_address: *const u8) {}
+#[cfg(not(target_arch = "x86_64"))]
+const NEAREST: i32 = 0;
+#[cfg(not(target_arch = "x86_64"))]
+const SECOND: i32 = 1;

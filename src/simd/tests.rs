@@ -183,6 +183,17 @@ fn check_find(kernel: impl Kernel, search: &Search, origin: f64, values: &[f64])
     }
 }
 
+fn check_at_or_below(kernel: impl Kernel, values: &[f32], threshold: f32, or_missing: bool) {
+    let mut marks = vec![0x0123_4567_89ab_cdef; values.len().div_ceil(64)];
+    kernel.at_or_below(values, threshold, or_missing, &mut marks);
+    let mut expected = vec![0; marks.len()];
+    for (i, &value) in values.iter().enumerate() {
+        let meant = value <= threshold || (or_missing && value.is_nan());
+        expected[i / 64] |= u64::from(meant) << (i % 64);
+    }
+    assert_eq!(marks, expected, "{}: {values:?} at {threshold}", kernel.name());
+}
+
 fn check_thermometer(kernel: impl Kernel, search: &Search, planes: &Planes, ranks: &[Option<usize>]) {
     let mut masks = vec![Mask([0x0123_4567_89ab_cdef; WORDS]); search.n_masks()];
     kernel.thermometer(search, planes, ranks.len(), &mut masks);
@@ -292,6 +303,18 @@ proptest! {
             _ => random.cell(),
         }).collect();
         for_every_kernel!(check_find(&search, origin, &values));
+    }
+
+    #[test]
+    fn at_or_below_marks_values(n in prop_oneof![0..300_usize, prop::sample::select(vec![16, 64, 128])], or_missing: bool, seed: u64) {
+        let mut random = Random::new(seed);
+        let threshold = random.cell() as f32;
+        let values: Vec<f32> = (0..n).map(|_| match random.below(4) {
+            0 => threshold,
+            1 => threshold.next_up(),
+            _ => random.cell() as f32,
+        }).collect();
+        for_every_kernel!(check_at_or_below(&values, threshold, or_missing));
     }
 
     #[test]

@@ -101,6 +101,11 @@ impl Kernel for Avx512 {
         // SAFETY: `self` is proof of the instructions, VPOPCNTDQ among them as asserted.
         unsafe { count::count(search, origin, values, tally) }
     }
+
+    fn at_or_below(self, values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { at_or_below(values, threshold, or_missing, marks) }
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
@@ -259,6 +264,23 @@ fn add(values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
         for (sums, total) in eights.iter_mut().zip(total) {
             // SAFETY: eight sums are a register.
             unsafe { _mm512_storeu_pd(sums.as_mut_ptr(), total) };
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
+    let threshold = _mm512_set1_ps(threshold);
+    let missing_meant = if or_missing { u16::MAX } else { 0 };
+    for (values, word) in values.chunks(64).zip(marks) {
+        *word = 0;
+        for (i, values) in values.chunks(16).enumerate() {
+            let there = ((1_u32 << values.len()) - 1) as u16;
+            // SAFETY: the mask leaves out what lies beyond the slice.
+            let x = unsafe { _mm512_maskz_loadu_ps(there, values.as_ptr()) };
+            let missing = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x) & missing_meant;
+            let below = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(there, x, threshold);
+            *word |= u64::from(missing | below) << (16 * i);
         }
     }
 }
