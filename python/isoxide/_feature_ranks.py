@@ -42,7 +42,7 @@ class FeatureRanks:
     array([[0, 1]])
     """
 
-    __slots__ = ("_backend", "_features", "_index", "_order", "_percentiles", "_scalars", "_values")
+    __slots__ = ("_backend", "_features", "_index", "_last", "_order", "_percentiles", "_scalars", "_values")
 
     def __init__(
         self,
@@ -61,10 +61,10 @@ class FeatureRanks:
         self._scalars = scalars
         self._index = index
         self._backend = backend
-        # A stable sort by several keys, the last one first.
-        keys = (-percentiles, np.broadcast_to(last, percentiles.shape), np.isnan(percentiles))
-        self._order = np.lexsort(keys, axis=-1)
-        for array in (self._percentiles, self._values, self._order):
+        self._last = last
+        # Sorted when asked for: that can take as long as the ranks.
+        self._order: NDArray[np.intp] | None = None
+        for array in (self._percentiles, self._values):
             array.flags.writeable = False
 
     @property
@@ -89,6 +89,12 @@ class FeatureRanks:
         Ties are in the order of the columns; then come those that were to be last, in the same way, and NaN after
         everything.
         """
+        if self._order is None:
+            # A stable sort by several keys, the last one first.
+            missing, last = np.isnan(self._percentiles), np.broadcast_to(self._last, self._percentiles.shape)
+            order = np.lexsort((-self._percentiles, last, missing), axis=-1)
+            order.flags.writeable = False
+            self._order = order
         return self._order
 
     def __len__(self) -> int:
@@ -122,7 +128,7 @@ class FeatureRanks:
         """
         return [
             [(self._features[j], percentiles[j], scalars[j]) for j in order]
-            for percentiles, scalars, order in zip(self._percentiles, self._scalars, self._order, strict=True)
+            for percentiles, scalars, order in zip(self._percentiles, self._scalars, self.order, strict=True)
         ]
 
     def to_frame(self) -> Any:
@@ -147,15 +153,15 @@ class FeatureRanks:
         0    0         0      x0       100.0    3.0
         1    0         1      x1        50.0    0.0
         """
-        n_rows, n_features = self._order.shape
+        n_rows, n_features = self.order.shape
         labels = np.arange(n_rows) if self._index is None else self._index.to_flat_index()
         return self._table(
             {
                 "row": labels.repeat(n_features),
                 "position": np.tile(np.arange(n_features), n_rows),
-                "feature": self._names(self._order.ravel()),
-                "percentile": np.take_along_axis(self._percentiles, self._order, axis=1).ravel(),
-                "value": np.take_along_axis(self._values, self._order, axis=1).ravel(),
+                "feature": self._names(self.order.ravel()),
+                "percentile": np.take_along_axis(self._percentiles, self.order, axis=1).ravel(),
+                "value": np.take_along_axis(self._values, self.order, axis=1).ravel(),
             }
         )
 

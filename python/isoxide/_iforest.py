@@ -333,8 +333,8 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         if denominator == 0:
             # A single training row gives no path length at all; the ratio is 1 by convention.
             return np.full_like(depths, -0.5)
-        # -(2 ** -(depths / denominator)), in place: fresh memory takes longer than the arithmetic. The power is NumPy's,
-        # whose last bit is scikit-learn's on every processor.
+        # -(2 ** -(depths / denominator)), in place: fresh memory takes longer than the arithmetic. The power is
+        # NumPy's, whose last bit is scikit-learn's on every processor.
         np.divide(depths, -denominator, out=depths)
         np.power(2.0, depths, out=depths)
         return np.negative(depths, out=depths)
