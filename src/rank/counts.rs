@@ -25,6 +25,9 @@ const LANES: usize = 8;
 /// Up to this many distinct queries are compared one by one: the processor counts several values at once.
 const FEW: usize = 4;
 
+/// Values that one tally can count: with 32 bits a bucket, twice as many buckets stay in cache.
+pub const MOST: u64 = u32::MAX as u64;
+
 /// Histograms taken in turn: counting into one place waits for the count before, and in many tables most values are zero.
 const HISTOGRAMS: usize = 4;
 /// Buckets of a histogram of which so many stay in the first-level cache.
@@ -186,7 +189,7 @@ pub struct Tally<'q, T> {
     counts: Counts,
     /// Per bucket the values that do not equal the query at its upper end, then those that do. Unused for few queries.
     /// There may be several histograms, one behind the other, which add up.
-    histogram: Vec<[u64; 2]>,
+    histogram: Vec<[u32; 2]>,
     /// What was counted by the block.
     blocks: Option<simd::Tally>,
 }
@@ -206,6 +209,9 @@ impl<'q, T: Value> Tally<'q, T> {
     }
 
     /// Counts some values.
+    ///
+    /// # Panics
+    /// When there have been more than [`MOST`].
     pub fn add(&mut self, mut values: &[T]) {
         let Self {
             queries,
@@ -214,6 +220,7 @@ impl<'q, T: Value> Tally<'q, T> {
             blocks,
         } = self;
         counts.n += values.len() as u64;
+        assert!(counts.n <= MOST, "a tally of more than {MOST} values");
         if queries.len <= FEW {
             counts.n_missing += count_if(values, T::is_missing);
             for (k, &query) in queries.values().iter().enumerate() {
@@ -273,11 +280,11 @@ impl<'q, T: Value> Tally<'q, T> {
                     sum[1] += more[1];
                 }
             }
-            histogram[0][0] -= self.counts.n_missing;
+            histogram[0][0] -= self.counts.n_missing as u32;
             let mut sum = 0;
             for (k, &mut [other, equal]) in histogram.iter_mut().take(self.queries.len).enumerate() {
-                self.counts.below[k] = sum + other;
-                sum += other + equal;
+                self.counts.below[k] = sum + u64::from(other);
+                sum += u64::from(other) + u64::from(equal);
                 self.counts.at_or_below[k] = sum;
             }
         }

@@ -228,6 +228,8 @@ fn count(pairs: &[Pair<'_, '_>], n_rows: usize, n_workers: usize) -> Vec<Counts>
     } else {
         (PIECES * n_workers).min(n_rows / MIN_PART).max(1)
     };
+    // A tally ends where its counts would.
+    let n_parts = n_parts.max(n_rows.div_ceil(counts::MOST as usize - TILE));
     // Whole tiles, except at the end.
     let part_len = n_rows.div_ceil(n_parts).next_multiple_of(TILE);
     let parts = threads::map(n_parts, n_workers, |part| {
