@@ -1,0 +1,241 @@
+"""What each command does. Results are put in place when all of them are there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isoxide._cli._progress import steps
+
+if TYPE_CHECKING:
+    from isoxide import IsolationForest
+    from isoxide.ueba import FeatureTable, Findings
+
+__all__ = ["calibrate", "detect", "report", "score"]
+
+#: The one type of ours in a file of skops; everything else in it is NumPy's.
+_TRUSTED = ["isoxide.IsolationForest"]
+
+
+def detect(options: argparse.Namespace) -> None:
+    """``isoxide detect``."""
+    from isoxide import ueba
+
+    with _results(Path(options.out)) as results, steps(6, "detect") as step:
+        table = _read(options, step)
+        amount = {name: getattr(options, name) for name in ("threshold", "contamination", "budget")}
+        forest = None
+        if any(value is not None for value in amount.values()):
+            step("fitting")
+            study = ueba.calibrate(table, **amount, random_state=options.seed, n_jobs=options.jobs)
+            forest, amount = study.forest, {"contamination": study.contamination}
+        step("detecting")
+        findings = ueba.detect(
+            table, forest=forest, **amount, random_state=options.seed, tail=options.tail, groups=options.groups,
+            n_jobs=options.jobs,
+        )  # fmt: skip
+        if options.threshold is not None:
+            findings.manifest["threshold"] = options.threshold
+        if options.budget is not None:
+            findings.manifest["budget"] = options.budget
+        if options.users:
+            findings = findings.join(options.users, on=options.users_on or options.entity, columns=options.users_columns)
+        step("writing")
+        stem = _stem(findings)
+        findings.to_csv(results / f"findings-{stem}.csv")
+        findings.to_parquet(results / f"findings-{stem}.parquet")
+        findings.to_json(results / f"findings-{stem}.json")
+        _save(findings.forest, results / f"forest-{stem}.skops")
+        step("writing the pages")
+        _write_pages(findings, results, options)
+    _tell(options, findings, results.names, str(table.check))
+
+
+def report(options: argparse.Namespace) -> None:
+    """``isoxide report``."""
+    from isoxide import ueba
+
+    with _results(Path(options.out)) as results, steps(2, "report") as step:
+        step("reading")
+        findings = ueba.read_findings(options.findings)
+        step("writing the pages")
+        _write_pages(findings, results, options)
+    _tell(options, findings, results.names)
+
+
+def calibrate(options: argparse.Namespace) -> None:
+    """``isoxide calibrate``."""
+    from isoxide import ueba
+
+    with steps(3, "calibrate") as step:
+        table = _read(options, step)
+        step("fitting")
+        study = ueba.calibrate(
+            table, threshold=options.threshold, contamination=options.contamination, budget=options.budget,
+            random_state=options.seed, n_jobs=options.jobs,
+        )  # fmt: skip
+        if options.plot:
+            step("drawing")
+            _draw(study, Path(options.plot))
+    thresholds, drift = study.thresholds(), study.drift()
+    if options.json:
+        _print_json(
+            {
+                "check": table.check.to_dict(),
+                "threshold": study.threshold,
+                "contamination": study.contamination,
+                "thresholds": thresholds.to_dict("records"),
+                "months": drift.to_dict("records"),
+            }
+        )
+        return
+    print(table.check)
+    print("\nRows at or below each threshold:")
+    print(thresholds.to_string(index=False, formatters={"share": "{:.3%}".format, "per_month": "{:.1f}".format}))
+    print("\nMonths, on the scale of the one forest:")
+    print(drift.to_string(index=False, formatters={"share": "{:.3%}".format}, float_format="{:.4f}".format))
+    if study.threshold is not None:
+        print(f"\nthreshold {study.threshold:.4f}: contamination {study.contamination:.6f}")
+
+
+def score(options: argparse.Namespace) -> None:
+    """``isoxide score``."""
+    import pandas as pd
+
+    from isoxide.ueba._files import guard_cells, replace_file
+    from isoxide.ueba._table import read_frame
+
+    forest = _load(Path(options.model))
+    with steps(2, "score") as step:
+        step("reading")
+        frame = read_frame(options.table, options.sep)
+        names = list(getattr(forest, "feature_names_in_", []))
+        missing = [name for name in [*names, *options.keep] if name not in frame.columns]
+        if missing:
+            raise ValueError(f"{options.table} has no column {missing[0]!r}, which the forest or --keep asks for")
+        step("scoring")
+        forest.set_params(n_jobs=options.jobs)
+        scores = forest.decision_function(frame[names] if names else frame.select_dtypes("number"))
+    result = guard_cells(frame[options.keep])
+    result["score"], result["anomaly"] = scores, scores < 0
+    if options.out is None:
+        result.to_csv(sys.stdout, index=False)
+        return
+    out = Path(options.out)
+    is_parquet = out.suffix.lower() in (".parquet", ".pq")
+    replace_file(out, (lambda file: pd.DataFrame.to_parquet(result, file)) if is_parquet else (lambda file: result.to_csv(file, index=False)))
+    print(out)
+
+
+def _read(options: argparse.Namespace, step: Any) -> FeatureTable:
+    from isoxide import ueba
+
+    step("reading")
+    return ueba.read_table(
+        options.table, entity=options.entity, time=options.time, include=options.include, exclude=options.exclude,
+        sep=options.sep,
+    )  # fmt: skip
+
+
+def _stem(findings: Findings) -> str:
+    """The days that findings are about: results of other days stay beside them."""
+    return f"{findings.manifest['first_day']}-to-{findings.manifest['last_day']}"
+
+
+def _write_pages(findings: Findings, results: _Results, options: argparse.Namespace) -> None:
+    stem = _stem(findings)
+    chosen = {"cutoff": options.cutoff, "always": options.always}
+    findings.to_markdown(results / f"report-{stem}.md", order=options.order, **chosen)
+    findings.to_html(results / f"report-{stem}.html", title=options.title, **chosen)
+
+
+def _tell(options: argparse.Namespace, findings: Findings, paths: list[Path], check: str | None = None) -> None:
+    if options.json:
+        lowest = findings.frame[[findings.entity, findings.time, "score"]].head(10)
+        first = [[str(who), when.isoformat(), value] for who, when, value in lowest.itertuples(index=False)]
+        _print_json({"findings": len(findings), "lowest": first, "files": [str(path) for path in paths], "manifest": findings.manifest})
+        return
+    if check:
+        print(check)
+    n_entities = findings.frame[findings.entity].nunique()
+    print(f"{len(findings):,} findings of {n_entities:,} entities, offset {findings.manifest['offset']:.6f}")
+    for path in paths:
+        print(f"  {path}")
+
+
+def _print_json(what: Any) -> None:
+    print(json.dumps(what, ensure_ascii=False, default=str))
+
+
+def _draw(study: Any, path: Path) -> None:
+    import matplotlib as mpl
+
+    from isoxide.ueba._files import replace_file
+
+    mpl.use("agg")
+    figure = study.plot().figure_
+    replace_file(path, lambda file: figure.savefig(file, format=path.suffix[1:] or "png", bbox_inches="tight"))
+
+
+def _save(forest: IsolationForest, path: Path) -> None:
+    try:
+        import skops.io
+    except ImportError as error:
+        raise ImportError("keeping the forest needs skops: pip install 'isoxide[ueba]'") from error
+    skops.io.dump(forest, path)
+
+
+def _load(path: Path) -> IsolationForest:
+    try:
+        import skops.io
+    except ImportError as error:
+        raise ImportError("reading a forest needs skops: pip install 'isoxide[ueba]'") from error
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        # Nothing that a file names is run: types other than these are refused.
+        forest: IsolationForest = skops.io.load(path, trusted=_TRUSTED)
+    except Exception as error:
+        raise ValueError(f"{path} is no forest kept by isoxide: {str(error).splitlines()[0]}") from error
+    if type(forest).__name__ != "IsolationForest":
+        raise ValueError(f"{path} holds a {type(forest).__name__}, not an IsolationForest")
+    return forest
+
+
+class _Results:
+    """A folder for results, and one beside them where they are made."""
+
+    def __init__(self, folder: Path, temporary: Path) -> None:
+        self.folder, self.temporary = folder, temporary
+        self.names: list[Path] = []
+
+    def __truediv__(self, name: str) -> Path:
+        self.names.append(self.folder / name)
+        return self.temporary / name
+
+
+@contextmanager
+def _results(folder: Path) -> Iterator[_Results]:
+    """All results or none: they are moved to their places at the end. A folder that cannot be written to is found out first."""
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".isoxide-", dir=folder))
+    results = _Results(folder, temporary)
+    done = False
+    try:
+        yield results
+        for path in results.names:
+            os.replace(temporary / path.name, path)
+        done = True
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if made and not done:
+            shutil.rmtree(folder, ignore_errors=True)

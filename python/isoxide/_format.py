@@ -1,0 +1,36 @@
+"""Numbers and times as a reader wants them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["format_time", "format_value"]
+
+
+def format_value(value: Any) -> str:
+    """A number in full if it is whole, otherwise in four digits that tell; a dash for a missing one.
+
+    Examples
+    --------
+    >>> from isoxide._format import format_value
+    >>> [format_value(value) for value in (12.0, 1234567, 0.000123456, 123.456, float("nan"))]
+    ['12', '1,234,567', '0.0001235', '123.5', '–']
+    """
+    number = float(value) if value is not None else math.nan
+    if math.isnan(number):
+        return "–"
+    if math.isinf(number):
+        return "∞" if number > 0 else "-∞"
+    if number.is_integer() and abs(number) < 1e15:
+        return f"{int(number):,}"
+    text = f"{number:.4g}"
+    # As 123456.7, not as 1.235e+05.
+    return f"{number:,.1f}" if "e+" in text and abs(number) < 1e9 else text
+
+
+def format_time(time: pd.Timestamp) -> str:
+    """The day, and the time of day unless it is midnight."""
+    return f"{time:%Y-%m-%d}" if time == time.normalize() else f"{time:%Y-%m-%d %H:%M}"

@@ -1,0 +1,245 @@
+"""Calibration: one forest, its scores, and how many rows each threshold makes anomalies."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from isoxide import IsolationForest
+from isoxide.ueba._table import FeatureTable
+
+if TYPE_CHECKING:
+    from isoxide.displays import ThresholdDisplay
+
+__all__ = ["Calibration", "calibrate"]
+
+#: Days of a month on average, for "25 a month".
+DAYS_PER_MONTH = 365.25 / 12
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A forest and the scores of its table: what `calibrate` returns.
+
+    Scores are those of `IsolationForest.decision_function` with the offset of the `baseline`: the lower, the more
+    abnormal; 0 is where the `baseline` share of the rows lies below.
+
+    Attributes
+    ----------
+    table : FeatureTable
+        The rows scored.
+    forest : IsolationForest
+        Fitted on them, with ``contamination=baseline``.
+    scores : ndarray of shape (n_rows,)
+        One per row.
+    baseline : float
+        The contamination that scores are counted from.
+    threshold : float or None
+        Rows at or below it are anomalies; None if none was asked for.
+    contamination : float or None
+        Their share.
+
+    See Also
+    --------
+    calibrate : Makes one.
+    """
+
+    table: FeatureTable = field(repr=False)
+    forest: IsolationForest
+    scores: NDArray[np.float64] = field(repr=False)
+    baseline: float
+    threshold: float | None = None
+    contamination: float | None = None
+
+    def contamination_at(self, threshold: float) -> float:
+        """Share of all rows at or below a threshold, from 0 to 1."""
+        return float(np.mean(self.scores <= threshold))
+
+    def threshold_at(self, contamination: float) -> float:
+        """The score that this share of the rows is at or below."""
+        return float(np.percentile(self.scores, 100.0 * contamination))
+
+    def contamination_for(self, budget: float) -> float:
+        """Share of the rows that makes so many anomalies a month of 30.4 days, on average.
+
+        Raises
+        ------
+        ValueError
+            If the budget is not positive, or more than half of the rows.
+        """
+        if not budget > 0:
+            raise ValueError(f"budget={budget!r} must be above 0 anomalies a month")
+        months = (self.table.days.max() - self.table.days.min()).days + 1
+        contamination = budget * months / DAYS_PER_MONTH / len(self.table)
+        if contamination > 0.5:
+            per_month = len(self.table) / months * DAYS_PER_MONTH
+            raise ValueError(f"budget={budget:g} a month is more than half of the {per_month:,.0f} rows a month")
+        return float(contamination)
+
+    def thresholds(self, thresholds: Iterable[float] | None = None) -> pd.DataFrame:
+        """How many rows are at or below each threshold.
+
+        Parameters
+        ----------
+        thresholds : list of float, optional
+            By default steps of 0.01 from the lowest score up to the 0.01 quantile, and that of this calibration.
+
+        Returns
+        -------
+        DataFrame
+            ``threshold``, ``rows``, ``share`` (from 0 to 1) and ``per_month``, ascending.
+        """
+        if thresholds is None:
+            lowest, highest = self.scores.min(), np.quantile(self.scores, 0.01)
+            steps = np.round(np.arange(np.floor(lowest * 100) / 100 + 0.01, highest + 0.01, 0.01), 2)
+            thresholds = sorted({*steps.tolist(), *([self.threshold] if self.threshold is not None else [])})
+        wanted = np.sort(np.asarray(list(thresholds), dtype=np.float64))
+        rows = np.searchsorted(np.sort(self.scores), wanted, side="right")
+        n_days = (self.table.days.max() - self.table.days.min()).days + 1
+        per_month = rows / n_days * DAYS_PER_MONTH
+        return pd.DataFrame({"threshold": wanted, "rows": rows, "share": rows / len(self.scores), "per_month": per_month})
+
+    def by_day(self) -> pd.DataFrame:
+        """Per day the rows, the lowest and the median score, and the rows at or below the threshold."""
+        return self._by(self.table.days, "day")
+
+    def drift(self, freq: str = "M") -> pd.DataFrame:
+        """The same per month, on the scale of the one forest, so that months can be compared.
+
+        Parameters
+        ----------
+        freq : str, default="M"
+            A period of pandas: "M" for months, "W" for weeks.
+
+        Returns
+        -------
+        DataFrame
+            ``period``, ``rows``, ``lowest``, ``p01``, ``median``, ``anomalies`` and ``share`` of the rows.
+        """
+        days = self.table.days
+        naive = days.dt.tz_localize(None) if days.dt.tz is not None else days
+        return self._by(naive.dt.to_period(freq).astype(str), "period")
+
+    def _by(self, keys: pd.Series, name: str) -> pd.DataFrame:
+        scores = pd.DataFrame({name: keys.to_numpy(), "score": self.scores})
+        scores["hit"] = False if self.threshold is None else self.scores <= self.threshold
+        groups = scores.groupby(name)
+        table = pd.DataFrame(
+            {
+                "rows": groups.size(),
+                "lowest": groups["score"].min(),
+                "p01": groups["score"].quantile(0.01),
+                "median": groups["score"].median(),
+                "anomalies": groups["hit"].sum(),
+            }
+        )
+        table["share"] = table["anomalies"] / table["rows"]
+        return table.reset_index()
+
+    def plot(self, ax: Any = None) -> ThresholdDisplay:
+        """The scores by day, with the threshold and the area below it."""
+        from isoxide.displays import ThresholdDisplay
+
+        return ThresholdDisplay(scores=self.scores, by=self.table.days, threshold=self.threshold).plot(ax=ax)
+
+
+def calibrate(
+    table: FeatureTable,
+    *,
+    forest: IsolationForest | None = None,
+    threshold: float | None = None,
+    contamination: float | None = None,
+    budget: float | None = None,
+    baseline: float = 0.1,
+    random_state: int | None = 0,
+    n_jobs: int | None = None,
+) -> Calibration:
+    """Fit one forest on a table and score all of its rows.
+
+    Parameters
+    ----------
+    table : FeatureTable
+        From `read_table`.
+    forest : IsolationForest, optional
+        Its parameters are used; if it is fitted, it is not grown again. By default
+        ``IsolationForest(random_state=random_state)``. It is not changed.
+    threshold : float, optional
+        Rows whose score is at or below it are anomalies.
+    contamination : float, optional
+        Share of the rows that are, in (0, 0.5].
+    budget : float, optional
+        How many a month there may be, on average. At most one of these three.
+    baseline : float, default=0.1
+        The contamination that scores are counted from: the notebook's 10 %.
+    random_state : int or None, default=0
+        Of the default forest.
+    n_jobs : int, optional
+        Number of threads; None means all cores.
+
+    Returns
+    -------
+    Calibration
+        Forest, scores, threshold and contamination.
+
+    Raises
+    ------
+    ValueError
+        If no row scores at or below the threshold, or an argument is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from isoxide import ueba
+    >>> rng = np.random.default_rng(0)
+    >>> frame = pd.DataFrame({"actor": "a", "day": pd.date_range("2025-01-01", periods=300), "x": rng.normal(size=300)})
+    >>> study = ueba.calibrate(ueba.read_table(frame, entity="actor", time="day"), contamination=0.02)
+    >>> int((study.scores <= study.threshold).sum())
+    6
+    """
+    given = {"threshold": threshold, "contamination": contamination, "budget": budget}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise ValueError(f"give one of threshold, contamination and budget, not {' and '.join(named)}")
+    forest = fitted(table, forest, contamination=baseline, random_state=random_state, n_jobs=n_jobs)
+    study = Calibration(table, forest, forest.decision_function(table.X), baseline)
+    if budget is not None:
+        contamination = study.contamination_for(budget)
+    if threshold is not None:
+        contamination = study.contamination_at(threshold)
+        if contamination == 0:
+            place = int(np.argmin(study.scores))
+            who, when = (table.frame[name].iloc[place] for name in (table.entity, table.time))
+            raise ValueError(
+                f"no row scores at or below {threshold:g}; the lowest is {study.scores[place]:.4f} ({who}, {when:%Y-%m-%d})"
+            )
+        if contamination > 0.5:
+            raise ValueError(f"{contamination:.0%} of the rows score at or below {threshold:g}; at most half can be anomalies")
+    elif contamination is not None:
+        if not 0 < contamination <= 0.5:
+            raise ValueError(f"contamination={contamination!r} must be in (0, 0.5]")
+        threshold = study.threshold_at(contamination)
+    return Calibration(table, forest, study.scores, baseline, threshold, contamination)
+
+
+def fitted(
+    table: FeatureTable,
+    forest: IsolationForest | None,
+    *,
+    contamination: float,
+    random_state: int | None = 0,
+    n_jobs: int | None = None,
+) -> IsolationForest:
+    """A forest fitted on a table, with the offset of a contamination; the given one is left as it is."""
+    if forest is not None and hasattr(forest, "offset_"):
+        # The trees are shared; only the offset moves.
+        return copy.copy(forest).recalibrate(table.X, contamination=contamination)
+    if forest is None:
+        forest = IsolationForest(random_state=random_state, n_jobs=n_jobs)
+    forest = IsolationForest(**{**forest.get_params(), "contamination": contamination})
+    return forest.fit(table.X)

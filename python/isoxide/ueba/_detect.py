@@ -1,0 +1,198 @@
+"""Detection: the anomalies of a table, each with what is known of it."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from isoxide import IsolationForest, percentileofscore, rank_features
+from isoxide.ueba._calibrate import calibrate, fitted
+from isoxide.ueba._findings import Findings
+from isoxide.ueba._rules import Rule, apply_rules, default_rules
+from isoxide.ueba._table import FeatureTable
+
+__all__ = ["detect"]
+
+#: Features with such names come last among those of a finding, whatever their rank.
+LAST = "*zscore*"
+
+
+def detect(
+    table: FeatureTable,
+    *,
+    forest: IsolationForest | None = None,
+    threshold: float | None = None,
+    contamination: float | None = None,
+    budget: float | None = None,
+    baseline: float = 0.1,
+    random_state: int | None = 0,
+    kind: str = "rank",
+    tail: str = "upper",
+    groups: str | None = None,
+    nan_policy: str = "omit",
+    last: str | None = LAST,
+    rules: Iterable[Rule] | None = None,
+    n_jobs: int | None = None,
+) -> Findings:
+    """Find the anomalies of a table, and say of each which features are out of the ordinary.
+
+    Parameters
+    ----------
+    table : FeatureTable
+        From `read_table`.
+    forest : IsolationForest, optional
+        A fitted one is not grown again; with a threshold, contamination or budget its offset moves, in a copy.
+        Without any of these its own offset decides. By default a forest is fitted on the table.
+    threshold, contamination, budget, baseline, random_state
+        See `calibrate`. With none of them and no forest, ``contamination="auto"``: scores below -0.5 in the paper's
+        terms.
+    kind, tail, groups, nan_policy
+        See `isoxide.rank_features`. `groups` is a column of the table: features are ranked among the rows of the same
+        peer group, or with the entity's column in the entity's own history.
+    last : str, optional
+        Pattern of features that come after all others in a finding.
+    rules : list of rule, optional
+        See `ZScore`, `Fixed` and `Percentile`; percentiles are those of the table, not of the findings. By default
+        z-scores from 3 on, the flags ``leaver_action`` and ``is_weekend``, and the 99th and 95th percentile.
+    n_jobs : int, optional
+        Number of threads; None means all cores.
+
+    Returns
+    -------
+    Findings
+        A row per anomaly, the lowest score first; of equal ones the latest.
+
+    Raises
+    ------
+    ValueError
+        If there are no anomalies, or an argument is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from isoxide import ueba
+    >>> rng = np.random.default_rng(0)
+    >>> frame = pd.DataFrame({"actor": "a", "day": pd.date_range("2025-01-01", periods=300), "x": rng.normal(size=300)})
+    >>> frame.loc[42, "x"] = 9.0
+    >>> findings = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.01)
+    >>> findings.frame["day"].iloc[0]
+    Timestamp('2025-02-12 00:00:00')
+    """
+    if threshold is not None or budget is not None:
+        study = calibrate(
+            table, forest=forest, threshold=threshold, contamination=contamination, budget=budget, baseline=baseline,
+            random_state=random_state, n_jobs=n_jobs,
+        )  # fmt: skip
+        forest, contamination = study.forest, study.contamination
+    if contamination is not None:
+        forest = fitted(table, forest, contamination=contamination, random_state=random_state, n_jobs=n_jobs)
+    elif forest is None or not hasattr(forest, "offset_"):
+        forest = IsolationForest(random_state=random_state, n_jobs=n_jobs) if forest is None else forest
+        forest = IsolationForest(**forest.get_params()).fit(table.X)
+    scores = forest.decision_function(table.X)
+    anomalies = np.flatnonzero(scores < 0)
+    if anomalies.size == 0:
+        place = int(np.argmin(scores))
+        who, when = (table.frame[name].iloc[place] for name in (table.entity, table.time))
+        raise ValueError(
+            f"no row is an anomaly: the lowest score is {scores[place]:.4f} ({who}, {when:%Y-%m-%d}) and must be below 0; "
+            f"raise contamination or threshold"
+        )
+    found = pd.DataFrame({"score": scores[anomalies], "time": table.frame[table.time].to_numpy()[anomalies]})
+    order = found.sort_values(["score", "time"], ascending=[True, False]).index
+    anomalies = anomalies[order]
+    rows = table.X.iloc[anomalies]
+    peers = None
+    if groups is not None:
+        if groups not in table.frame.columns:
+            raise ValueError(f"groups={groups!r} is no column of the table")
+        labels = table.frame[groups]
+        peers = (labels.iloc[anomalies].to_numpy(), labels.to_numpy())
+    ranks = rank_features(
+        rows, table.X, kind=kind, tail=tail, groups=peers, last=last, nan_policy=nan_policy, n_jobs=n_jobs
+    )
+    flags = apply_rules(default_rules() if rules is None else rules, rows, table.X)
+    return Findings(
+        _findings_frame(table, scores, anomalies),
+        entity=table.entity,
+        time=table.time,
+        features=list(table.features),
+        values=rows.to_numpy(dtype=np.float64, na_value=np.nan),
+        percentiles=ranks.percentiles,
+        order=ranks.order,
+        directions=ranks.directions,
+        reference=_reference(table.X),
+        flags=flags,
+        timeline=_timeline(table, scores),
+        manifest=_manifest(table, forest, scores, threshold, kind=kind, tail=tail, groups=groups, nan_policy=nan_policy),
+        forest=forest,
+    )
+
+
+def _findings_frame(table: FeatureTable, scores: np.ndarray[Any, Any], anomalies: np.ndarray[Any, Any]) -> pd.DataFrame:
+    frame = table.frame.iloc[anomalies][[table.entity, table.time]].copy()
+    frame["score"] = scores[anomalies]
+    # Lower scores are worse: the percentile from the other end.
+    frame["severity"] = percentileofscore(-scores, -scores[anomalies])
+    by_day = pd.Series(scores).groupby(table.days.to_numpy())
+    frame["day_rank"] = by_day.rank(method="min").to_numpy()[anomalies].astype(np.int64)
+    frame["day_rows"] = by_day.transform("size").to_numpy()[anomalies]
+    first = table.days.groupby(table.frame[table.entity], sort=False, dropna=False).transform("min")
+    frame["first_seen"] = first.iloc[anomalies]
+    return frame
+
+
+def _reference(X: pd.DataFrame) -> pd.DataFrame:  # noqa: N803
+    stats = X.quantile([0.5, 0.95, 0.99]).T
+    stats.columns = pd.Index(["median", "p95", "p99"])
+    return stats
+
+
+def _timeline(table: FeatureTable, scores: np.ndarray[Any, Any]) -> pd.DataFrame:
+    days = pd.DataFrame({"day": table.days.to_numpy(), "score": scores, "found": scores < 0})
+    groups = days.groupby("day")
+    return pd.DataFrame({"rows": groups.size(), "lowest": groups["score"].min(), "findings": groups["found"].sum()}).reset_index()
+
+
+def _manifest(
+    table: FeatureTable, forest: IsolationForest, scores: np.ndarray[Any, Any], threshold: float | None, **ranking: Any
+) -> dict[str, Any]:
+    """What it takes to make the same findings again, and to see whether they are."""
+    parameters = {name: value for name, value in forest.get_params().items() if name not in ("n_jobs", "verbose")}
+    if parameters["random_state"] is not None and not isinstance(parameters["random_state"], int):
+        parameters["random_state"] = str(parameters["random_state"])
+    return {
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "source": table.source,
+        "sha256": table.checksum,
+        "rows": len(table),
+        "entities": table.check.n_entities,
+        "days": table.check.n_days,
+        "first_day": table.check.first_day,
+        "last_day": table.check.last_day,
+        "features": list(table.features),
+        "forest": parameters,
+        "offset": float(forest.offset_),
+        "threshold": threshold,
+        "anomalies": int((scores < 0).sum()),
+        "scores_sha256": hashlib.sha256(np.ascontiguousarray(scores, dtype="<f8").tobytes()).hexdigest(),
+        "ranking": ranking,
+        "check": json.loads(json.dumps(table.check.to_dict())),
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    import platform
+    from importlib.metadata import version
+
+    names = ("isoxide", "scikit-learn", "numpy", "pandas")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+

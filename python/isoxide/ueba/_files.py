@@ -1,0 +1,42 @@
+"""Files that are whole or not there, and cells that are text in a spreadsheet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["guard_cells", "guard_text", "replace_file"]
+
+#: A spreadsheet takes a cell that begins so for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def replace_file(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> Path:
+    """Let `write` write a temporary file beside `path`, and put it in its place when it is whole."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def guard_text(text: str) -> str:
+    """The text, with an apostrophe in front if a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+
+
+def guard_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame whose text, in cells and names of columns, is text for a spreadsheet too. Numbers stay numbers."""
+    guarded = frame.copy()
+    for name in frame.columns:
+        if not pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_datetime64_any_dtype(frame[name]):
+            guarded[name] = [guard_text(cell) if isinstance(cell, str) else cell for cell in frame[name]]
+    guarded.columns = pd.Index([guard_text(str(name)) for name in frame.columns])
+    return guarded

@@ -1,0 +1,38 @@
+"""Tables with a row per actor and day, as the users' notebook reads them."""
+
+import numpy as np
+import pandas as pd
+
+
+def actor_days(seed, *, n_actors=25, n_days=40):
+    """Zero-heavy counts, a flag, z-scores, and some actor-days that are odd in three features."""
+    rng = np.random.default_rng(seed)
+    days = pd.date_range("2025-01-20", periods=n_days)
+    frame = pd.DataFrame(
+        [(f"actor{i:02}", day) for day in days for i in range(n_actors) if rng.random() < 0.9], columns=["actor", "day"]
+    )
+    n = len(frame)
+    for j in range(6):
+        frame[f"n_{j}"] = np.where(rng.random(n) < 0.6, 0, rng.geometric(0.15, n))
+    for j in range(3):
+        frame[f"share_{j}"] = rng.normal(size=n)
+        frame[f"zscore_{j}"] = rng.normal(size=n)
+    frame["is_weekend"] = (frame["day"].dt.dayofweek >= 5).astype(int)
+    frame["leaver_action"] = (rng.random(n) < 0.01).astype(int)
+    odd = rng.choice(n, max(3, n // 60), replace=False)
+    for column in ("n_0", "n_3", "share_1"):
+        frame.loc[odd, column] = frame[column].max() * 3 + rng.integers(1, 50, len(odd))
+    frame.loc[odd[:2], "zscore_1"] = 5.5
+    return frame
+
+
+def users_of(frame):
+    """One row per actor, with a comma inside quotes and a column more than wanted."""
+    actors = sorted(frame["actor"].unique())
+    return pd.DataFrame(
+        {
+            "actor": actors,
+            "email": [f"{actor}@example.org" for actor in actors],
+            "department": ["Research, Berlin" if i % 2 else "Sales" for i in range(len(actors))],
+        }
+    )
