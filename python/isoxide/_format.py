@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["format_time", "format_value"]
 
 
 def format_value(value: Any) -> str:
-    """A number in full if it is whole, otherwise in four digits that tell; a dash for a missing one.
+    """A number in full if it is whole, otherwise in four digits that tell; a hyphen for a missing one.
 
     Examples
     --------
     >>> from isoxide._format import format_value
     >>> [format_value(value) for value in (12.0, 1234567, 0.000123456, 123.456, float("nan"))]
-    ['12', '1,234,567', '0.0001235', '123.5', '–']
+    ['12', '1,234,567', '0.0001235', '123.5', '-']
     """
     number = float(value) if value is not None else math.nan
     if math.isnan(number):
-        return "–"
+        return "-"
     if math.isinf(number):
         return "∞" if number > 0 else "-∞"
     if number.is_integer() and abs(number) < 1e15:

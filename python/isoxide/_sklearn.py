@@ -188,6 +188,12 @@ class SklearnViews(BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases
         # scikit-learn's private twin of max_samples_, which tools read.
         return self.max_samples_
 
+    def __copy__(self) -> Self:
+        """A shallow copy: it shares the trees, which never change."""
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
     def __getstate__(self) -> dict[str, Any]:
         """The state as plain arrays and scalars: what every kind of pickle and skops can store."""
         state: dict[str, Any] = dict(super().__getstate__())

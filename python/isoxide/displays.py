@@ -81,7 +81,7 @@ class ThresholdDisplay(_Display):
     def from_estimator(
         cls,
         estimator: IsolationForest,
-        X: Any,  # noqa: N803
+        X: Any,
         *,
         by: ArrayLike | None = None,
         threshold: float | None = None,
@@ -239,8 +239,9 @@ class FeatureRankDisplay(_Display):
         row = findings.frame.iloc[finding]
         places = [j for j in findings.order[finding] if not np.isnan(findings.percentiles[finding, j])][:n_features]
         names = [findings.features[j] for j in places]
+        medians = findings.reference["median"]
         labels = [
-            f"{format_value(findings.values[finding, j])} (typical {format_value(findings.reference.at[name, 'median'])})"
+            f"{format_value(findings.values[finding, j])} (typical {format_value(medians[name])})"
             for j, name in zip(places, names, strict=True)
         ]
         title = f"{row[findings.entity]}, {format_time(row[findings.time])}: score {row['score']:.4f}"
@@ -292,10 +293,14 @@ class CutoffDisplay(_Display):
         self.mean, self.minimum = np.asarray(mean, dtype=np.float64), np.asarray(minimum, dtype=np.float64)
 
     @classmethod
-    def from_findings(cls, findings: Findings, cutoffs: Iterable[float] | None = None, *, ax: Any = None) -> CutoffDisplay:
+    def from_findings(
+        cls, findings: Findings, cutoffs: Iterable[float] | None = None, *, ax: Any = None
+    ) -> CutoffDisplay:
         """Draw the cut-offs of some findings; by default those of `Findings.cutoff_table`."""
         table = findings.cutoff_table() if cutoffs is None else findings.cutoff_table(cutoffs)
-        display = cls(cutoffs=table["cutoff"].to_numpy(), mean=table["mean"].to_numpy(), minimum=table["min"].to_numpy())
+        display = cls(
+            cutoffs=table["cutoff"].to_numpy(), mean=table["mean"].to_numpy(), minimum=table["min"].to_numpy()
+        )
         return display.plot(ax=ax)
 
     def plot(self, ax: Any = None) -> CutoffDisplay:

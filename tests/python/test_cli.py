@@ -36,7 +36,15 @@ NAMES = ("--entity", "actor", "--time", "day")
 def detected(folder):
     out = folder / "out"
     done = isoxide(
-        "detect", folder / "features.csv", *NAMES, "--contamination", 0.02, "--users", folder / "users.csv", "--out", out
+        "detect",
+        folder / "features.csv",
+        *NAMES,
+        "--contamination",
+        0.02,
+        "--users",
+        folder / "users.csv",
+        "--out",
+        out,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout, out
@@ -82,7 +90,9 @@ def test_report(detected, tmp_path):
 
 
 def test_calibrate(folder, tmp_path):
-    done = isoxide("calibrate", folder / "features.csv", *NAMES, "--budget", 10, "--json", "--plot", tmp_path / "scores.png")
+    done = isoxide(
+        "calibrate", folder / "features.csv", *NAMES, "--budget", 10, "--json", "--plot", tmp_path / "scores.png"
+    )
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
     study = ueba.calibrate(ueba.read_table(folder / "features.csv", entity="actor", time="day"), budget=10)
@@ -92,7 +102,9 @@ def test_calibrate(folder, tmp_path):
 
 
 def test_json(folder, tmp_path):
-    done = isoxide("detect", folder / "features.csv", *NAMES, "--contamination", 0.02, "--out", tmp_path / "o", "--json")
+    done = isoxide(
+        "detect", folder / "features.csv", *NAMES, "--contamination", 0.02, "--out", tmp_path / "o", "--json"
+    )
     told = json.loads(done.stdout)
     assert told["findings"] == told["manifest"]["anomalies"]
     assert all(os.path.exists(path) for path in told["files"])
@@ -130,7 +142,12 @@ def test_one_line_says_what_is_wrong(folder, tmp_path, arguments, words):
 
 
 def test_misunderstood_commands():
-    for arguments in ([], ["find"], ["detect"], ["detect", "x.csv", *NAMES, "--budget", "1", "--threshold", "2", "--out", "o"]):
+    for arguments in (
+        [],
+        ["find"],
+        ["detect"],
+        ["detect", "x.csv", *NAMES, "--budget", "1", "--threshold", "2", "--out", "o"],
+    ):
         done = isoxide(*arguments)
         assert done.returncode == 2
         assert "usage: isoxide" in done.stderr

@@ -1,5 +1,6 @@
 """Fitted forests as scikit-learn's own objects, and taken over from them: every field equal."""
 
+import copy
 import pickle
 import warnings
 
@@ -252,3 +253,16 @@ def test_treelite(kind):
     ]
     assert np.ptp(predictions[0]) > 0
     np.testing.assert_array_equal(*predictions)
+
+
+def test_copies_share_the_trees_and_nothing_that_changes():
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    forest = IsolationForest(random_state=0, contamination=0.1, warm_start=True).fit(X)
+    offset, trees = forest.offset_, forest.estimators_
+    twin = copy.copy(forest)
+    assert twin._forest is forest._forest
+    twin.recalibrate(X, contamination=0.01)
+    twin.set_params(n_estimators=120).fit(X)
+    assert len(twin.estimators_) == 120
+    assert (forest.offset_, forest.contamination, forest.n_estimators) == (offset, 0.1, 100)
+    assert len(forest.estimators_) == len(trees) == 100

@@ -60,7 +60,10 @@ def test_by_day(table, study):
         ({"threshold": -9.0}, r"no row scores at or below -9; the lowest is -0\.\d{4} \(actor\d\d, 2025-"),
         ({"threshold": 9.0}, "at most half"),
         ({"contamination": 0.0}, r"contamination=0\.0 must be in \(0, 0\.5\]"),
-        ({"contamination": 0.1, "budget": 3}, "give one of threshold, contamination and budget, not contamination and budget"),
+        (
+            {"contamination": 0.1, "budget": 3},
+            "give one of threshold, contamination and budget, not contamination and budget",
+        ),
     ],
 )
 def test_refusals(table, arguments, words):

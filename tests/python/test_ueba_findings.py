@@ -99,7 +99,10 @@ def test_json_comes_back_whole(frame, findings, tmp_path):
         (lambda d: {k: v for k, v in d.items() if k != "features"}, "is damaged: it has no 'features'"),
         (lambda d: {**d, "features": d["features"][1:]}, "is damaged"),
         (lambda d: {**d, "findings": []}, "it has no findings"),
-        (lambda d: {**d, "findings": [{**d["findings"][0], "order": [0] * len(d["features"])}]}, "must name each feature once"),
+        (
+            lambda d: {**d, "findings": [{**d["findings"][0], "order": [0] * len(d["features"])}]},
+            "must name each feature once",
+        ),
         (lambda d: {**d, "findings": [{**d["findings"][0], "time": "soon"}]}, "is damaged"),
         (lambda d: {**d, "findings": [{**d["findings"][0], "score": "low"}]}, "'low' must be a number"),
         (lambda d: {**d, "entity": 5}, "5 must be text"),

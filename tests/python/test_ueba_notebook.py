@@ -73,11 +73,13 @@ def test_ranks_in_the_same_order(notebook, findings):
         order = findings.order[number]
         assert [findings.features[j] for j in order] == [name for name, _, _ in expected]
         assert_array_equal(findings.percentiles[number, order], [rank for _, rank, _ in expected])
-        assert_array_equal(findings.values[number, order], [value for _, _, value in expected])
+        assert_array_equal(np.take(findings.values, number, axis=0)[order], [value for _, _, value in expected])
 
 
 def test_cutoffs(notebook, findings):
-    counts = np.array([[sum(rank >= cutoff for _, rank, _ in ranks) for ranks in notebook["ranked"]] for cutoff in CUTOFFS])
+    counts = np.array(
+        [[sum(rank >= cutoff for _, rank, _ in ranks) for ranks in notebook["ranked"]] for cutoff in CUTOFFS]
+    )
     table = findings.cutoff_table()
     assert table["cutoff"].tolist() == CUTOFFS
     assert_array_equal(table["mean"], counts.sum(axis=1) / len(findings))
@@ -118,7 +120,9 @@ def test_rules_with_the_percentiles_of_the_notebook(notebook):
                 expected.append((number, name, row[name], ">=p99", limits.loc[name, "99%"]))
             elif row[name] >= limits.loc[name, "95%"] and row[name] > 0:
                 expected.append((number, name, row[name], ">=p95", limits.loc[name, "95%"]))
-    flags = apply_rules([ueba.ZScore(3), ueba.Fixed(["leaver_action", "is_weekend"]), ueba.Percentile((95, 99))], values, values)
+    flags = apply_rules(
+        [ueba.ZScore(3), ueba.Fixed(["leaver_action", "is_weekend"]), ueba.Percentile((95, 99))], values, values
+    )
     assert list(flags.itertuples(index=False, name=None)) == expected
 
 

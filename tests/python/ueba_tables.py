@@ -17,7 +17,7 @@ def actor_days(seed, *, n_actors=25, n_days=40):
     for j in range(3):
         frame[f"share_{j}"] = rng.normal(size=n)
         frame[f"zscore_{j}"] = rng.normal(size=n)
-    frame["is_weekend"] = (frame["day"].dt.dayofweek >= 5).astype(int)
+    frame["is_weekend"] = (frame["day"].dt.day_of_week >= 5).astype(int)
     frame["leaver_action"] = (rng.random(n) < 0.01).astype(int)
     odd = rng.choice(n, max(3, n // 60), replace=False)
     for column in ("n_0", "n_3", "share_1"):

@@ -47,7 +47,9 @@ def detect(options: argparse.Namespace) -> None:
         if options.budget is not None:
             findings.manifest["budget"] = options.budget
         if options.users:
-            findings = findings.join(options.users, on=options.users_on or options.entity, columns=options.users_columns)
+            findings = findings.join(
+                options.users, on=options.users_on or options.entity, columns=options.users_columns
+            )
         step("writing")
         stem = _stem(findings)
         findings.to_csv(results / f"findings-{stem}.csv")
@@ -131,7 +133,12 @@ def score(options: argparse.Namespace) -> None:
         return
     out = Path(options.out)
     is_parquet = out.suffix.lower() in (".parquet", ".pq")
-    replace_file(out, (lambda file: pd.DataFrame.to_parquet(result, file)) if is_parquet else (lambda file: result.to_csv(file, index=False)))
+    replace_file(
+        out,
+        (lambda file: pd.DataFrame.to_parquet(result, file))
+        if is_parquet
+        else (lambda file: result.to_csv(file, index=False)),
+    )
     print(out)
 
 
@@ -161,7 +168,14 @@ def _tell(options: argparse.Namespace, findings: Findings, paths: list[Path], ch
     if options.json:
         lowest = findings.frame[[findings.entity, findings.time, "score"]].head(10)
         first = [[str(who), when.isoformat(), value] for who, when, value in lowest.itertuples(index=False)]
-        _print_json({"findings": len(findings), "lowest": first, "files": [str(path) for path in paths], "manifest": findings.manifest})
+        _print_json(
+            {
+                "findings": len(findings),
+                "lowest": first,
+                "files": [str(path) for path in paths],
+                "manifest": findings.manifest,
+            }
+        )
         return
     if check:
         print(check)
@@ -185,7 +199,7 @@ def _draw(study: Any, path: Path) -> None:
     replace_file(path, lambda file: figure.savefig(file, format=path.suffix[1:] or "png", bbox_inches="tight"))
 
 
-def _save(forest: IsolationForest, path: Path) -> None:
+def _save(forest: IsolationForest | None, path: Path) -> None:
     try:
         import skops.io
     except ImportError as error:
@@ -224,7 +238,7 @@ class _Results:
 
 @contextmanager
 def _results(folder: Path) -> Iterator[_Results]:
-    """All results or none: they are moved to their places at the end. A folder that cannot be written to is found out first."""
+    """All results or none: they are moved to their places at the end. Whether the folder takes files shows first."""
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".isoxide-", dir=folder))

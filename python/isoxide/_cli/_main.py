@@ -77,19 +77,30 @@ def _parser() -> argparse.ArgumentParser:
     detect = commands.add_parser(
         "detect",
         help="from a table to findings and reports",
-        description="Finds the anomalies of a table, and writes them as CSV, Parquet and JSON, a report as Markdown and "
-        "as a page, and the forest.",
+        description="Finds the anomalies of a table, and writes them as CSV, Parquet and JSON, a report as Markdown "
+        "and as a page, and the forest.",
         epilog=_DETECT_EXAMPLES,
         formatter_class=formatter,
     )
     _add_table(detect)
     _add_amount(detect)
     ranks = detect.add_argument_group("ranks")
-    ranks.add_argument("--tail", choices=("upper", "lower", "two"), default="upper", help="which values are unusual: high ones, low ones, or both (default: upper)")
-    ranks.add_argument("--groups", metavar="COLUMN", help="rank among the rows of the same peer group; the entity's column ranks within its own history")
+    ranks.add_argument(
+        "--tail",
+        choices=("upper", "lower", "two"),
+        default="upper",
+        help="which values are unusual: high ones, low ones, or both (default: upper)",
+    )
+    ranks.add_argument(
+        "--groups",
+        metavar="COLUMN",
+        help="rank among the rows of the same peer group; the entity's column ranks within its own history",
+    )
     users = detect.add_argument_group("users")
     users.add_argument("--users", metavar="FILE", help="CSV file with a row per entity: e-mail, name, department")
-    users.add_argument("--users-on", metavar="COLUMN", help="its column that holds the entities (default: that of --entity)")
+    users.add_argument(
+        "--users-on", metavar="COLUMN", help="its column that holds the entities (default: that of --entity)"
+    )
     users.add_argument("--users-columns", metavar="COLUMN", nargs="+", help="the columns to add (default: all)")
     _add_report(detect)
     detect.set_defaults(run=_commands.detect)
@@ -115,7 +126,9 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("model", metavar="MODEL", help="the forest: forest-*.skops")
     score.add_argument("table", metavar="TABLE", help="CSV (also .gz) or Parquet file with the forest's features")
     score.add_argument("--sep", default=",", help="what stands between the values of a CSV file (default: a comma)")
-    score.add_argument("--keep", metavar="COLUMN", nargs="+", default=[], help="columns of the table to write beside the scores")
+    score.add_argument(
+        "--keep", metavar="COLUMN", nargs="+", default=[], help="columns of the table to write beside the scores"
+    )
     score.add_argument("--out", metavar="FILE", help="CSV or Parquet file to write (default: CSV to standard output)")
     score.add_argument("--jobs", type=int, metavar="N", help="threads (default: all cores)")
     score.set_defaults(run=_commands.score, json=False)
@@ -136,26 +149,54 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", metavar="TABLE", help="CSV (also .gz) or Parquet file with a row per entity and time")
     parser.add_argument("--entity", required=True, metavar="COLUMN", help="the column that says who")
     parser.add_argument("--time", required=True, metavar="COLUMN", help="the column that says when")
-    parser.add_argument("--include", nargs="+", metavar="PATTERN", help="names or patterns of the features (default: all numeric columns)")
-    parser.add_argument("--exclude", nargs="+", metavar="PATTERN", help="names or patterns of columns that are no features")
+    parser.add_argument(
+        "--include",
+        nargs="+",
+        metavar="PATTERN",
+        help="names or patterns of the features (default: all numeric columns)",
+    )
+    parser.add_argument(
+        "--exclude", nargs="+", metavar="PATTERN", help="names or patterns of columns that are no features"
+    )
     parser.add_argument("--sep", default=",", help="what stands between the values of a CSV file (default: a comma)")
     parser.add_argument("--seed", type=int, default=0, help="random_state of the forest (default: 0)")
     parser.add_argument("--jobs", type=int, metavar="N", help="threads (default: all cores)")
 
 
 def _add_amount(parser: argparse.ArgumentParser) -> None:
-    amount = parser.add_argument_group("how many", "one of these; by default what the forest itself takes for an outlier")
+    amount = parser.add_argument_group(
+        "how many", "one of these; by default what the forest itself takes for an outlier"
+    )
     one = amount.add_mutually_exclusive_group()
-    one.add_argument("--threshold", type=float, metavar="X", help="rows that score at or below X; scores are 0 where a tenth of the rows lies below")
+    one.add_argument(
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="rows that score at or below X; scores are 0 where a tenth of the rows lies below",
+    )
     one.add_argument("--contamination", type=float, metavar="C", help="this share of the rows, in (0, 0.5]")
     one.add_argument("--budget", type=float, metavar="N", help="about N a month")
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
     report = parser.add_argument_group("report")
-    report.add_argument("--cutoff", type=float, default=99.0, metavar="P", help="features are listed from this percentile on (default: 99)")
-    report.add_argument("--always", nargs="*", default=["is_weekend"], metavar="PATTERN", help="features that are listed whenever they are above zero (default: is_weekend)")
-    report.add_argument("--order", choices=("score", "entity"), default="score", help="of the entities in the Markdown report")
+    report.add_argument(
+        "--cutoff",
+        type=float,
+        default=99.0,
+        metavar="P",
+        help="features are listed from this percentile on (default: 99)",
+    )
+    report.add_argument(
+        "--always",
+        nargs="*",
+        default=["is_weekend"],
+        metavar="PATTERN",
+        help="features that are listed whenever they are above zero (default: is_weekend)",
+    )
+    report.add_argument(
+        "--order", choices=("score", "entity"), default="score", help="of the entities in the Markdown report"
+    )
     report.add_argument("--title", help="of the page")
     report.add_argument("--out", required=True, metavar="DIR", help="folder to write to; it is made if it is not there")
     _add_json(parser)

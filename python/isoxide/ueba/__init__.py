@@ -31,5 +31,17 @@ __all__ = [
     "read_table",
 ]
 
-for _public in (Calibration, FeatureTable, Findings, Fixed, Percentile, TableCheck, ZScore, calibrate, detect, read_findings, read_table):
+for _public in (
+    Calibration,
+    FeatureTable,
+    Findings,
+    Fixed,
+    Percentile,
+    TableCheck,
+    ZScore,
+    calibrate,
+    detect,
+    read_findings,
+    read_table,
+):
     _public.__module__ = __name__

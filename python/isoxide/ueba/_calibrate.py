@@ -103,7 +103,9 @@ class Calibration:
         rows = np.searchsorted(np.sort(self.scores), wanted, side="right")
         n_days = (self.table.days.max() - self.table.days.min()).days + 1
         per_month = rows / n_days * DAYS_PER_MONTH
-        return pd.DataFrame({"threshold": wanted, "rows": rows, "share": rows / len(self.scores), "per_month": per_month})
+        return pd.DataFrame(
+            {"threshold": wanted, "rows": rows, "share": rows / len(self.scores), "per_month": per_month}
+        )
 
     def by_day(self) -> pd.DataFrame:
         """Per day the rows, the lowest and the median score, and the rows at or below the threshold."""
@@ -216,10 +218,13 @@ def calibrate(
             place = int(np.argmin(study.scores))
             who, when = (table.frame[name].iloc[place] for name in (table.entity, table.time))
             raise ValueError(
-                f"no row scores at or below {threshold:g}; the lowest is {study.scores[place]:.4f} ({who}, {when:%Y-%m-%d})"
+                f"no row scores at or below {threshold:g}; "
+                f"the lowest is {study.scores[place]:.4f} ({who}, {when:%Y-%m-%d})"
             )
         if contamination > 0.5:
-            raise ValueError(f"{contamination:.0%} of the rows score at or below {threshold:g}; at most half can be anomalies")
+            raise ValueError(
+                f"{contamination:.0%} of the rows score at or below {threshold:g}; at most half can be anomalies"
+            )
     elif contamination is not None:
         if not 0 < contamination <= 0.5:
             raise ValueError(f"contamination={contamination!r} must be in (0, 0.5]")
@@ -238,8 +243,10 @@ def fitted(
     """A forest fitted on a table, with the offset of a contamination; the given one is left as it is."""
     if forest is not None and hasattr(forest, "offset_"):
         # The trees are shared; only the offset moves.
-        return copy.copy(forest).recalibrate(table.X, contamination=contamination)
+        moved: IsolationForest = copy.copy(forest).recalibrate(table.X, contamination=contamination)
+        return moved
     if forest is None:
         forest = IsolationForest(random_state=random_state, n_jobs=n_jobs)
     forest = IsolationForest(**{**forest.get_params(), "contamination": contamination})
-    return forest.fit(table.X)
+    forest.fit(table.X)
+    return forest

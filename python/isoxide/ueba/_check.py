@@ -77,7 +77,9 @@ class TableCheck:
         if self.id_like:
             found.append(f"{len(self.id_like)} features look like row numbers or identifiers: {_some(self.id_like)}")
         if self.infinite:
-            found.append(f"{len(self.infinite)} features have infinite values, which a forest refuses: {_some(self.infinite)}")
+            found.append(
+                f"{len(self.infinite)} features have infinite values, which a forest refuses: {_some(self.infinite)}"
+            )
         empty = [name for name, why in self.left_out.items() if why == "no values"]
         if empty:
             found.append(f"{len(empty)} columns have no values and were left out: {_some(empty)}")
@@ -137,6 +139,7 @@ def look_over(
                 values = values[~missing]
             if np.isinf(values).any():
                 infinite.append(name)
+                values = values[np.isfinite(values)]
         if values.size and values.min() == values.max():
             constant.append(name)
         elif _numbers_rows(values):
@@ -166,7 +169,7 @@ def look_over(
 
 
 def _numbers_rows(values: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
-    """Whether nearly all values are different whole numbers; a few hundred of them tell of most columns that they are not."""
+    """Whether nearly all values are different whole numbers; a few hundred tell of most columns that not."""
     if len(values) < 20:
         return False
     for some in (values[:200], values):

@@ -101,8 +101,8 @@ def detect(
         place = int(np.argmin(scores))
         who, when = (table.frame[name].iloc[place] for name in (table.entity, table.time))
         raise ValueError(
-            f"no row is an anomaly: the lowest score is {scores[place]:.4f} ({who}, {when:%Y-%m-%d}) and must be below 0; "
-            f"raise contamination or threshold"
+            f"no row is an anomaly: the lowest score is {scores[place]:.4f} ({who}, {when:%Y-%m-%d}) "
+            "and must be below 0; raise contamination or threshold"
         )
     found = pd.DataFrame({"score": scores[anomalies], "time": table.frame[table.time].to_numpy()[anomalies]})
     order = found.sort_values(["score", "time"], ascending=[True, False]).index
@@ -130,7 +130,9 @@ def detect(
         reference=_reference(table.X),
         flags=flags,
         timeline=_timeline(table, scores),
-        manifest=_manifest(table, forest, scores, threshold, kind=kind, tail=tail, groups=groups, nan_policy=nan_policy),
+        manifest=_manifest(
+            table, forest, scores, threshold, kind=kind, tail=tail, groups=groups, nan_policy=nan_policy
+        ),
         forest=forest,
     )
 
@@ -148,7 +150,7 @@ def _findings_frame(table: FeatureTable, scores: np.ndarray[Any, Any], anomalies
     return frame
 
 
-def _reference(X: pd.DataFrame) -> pd.DataFrame:  # noqa: N803
+def _reference(X: pd.DataFrame) -> pd.DataFrame:
     stats = X.quantile([0.5, 0.95, 0.99]).T
     stats.columns = pd.Index(["median", "p95", "p99"])
     return stats
@@ -157,7 +159,9 @@ def _reference(X: pd.DataFrame) -> pd.DataFrame:  # noqa: N803
 def _timeline(table: FeatureTable, scores: np.ndarray[Any, Any]) -> pd.DataFrame:
     days = pd.DataFrame({"day": table.days.to_numpy(), "score": scores, "found": scores < 0})
     groups = days.groupby("day")
-    return pd.DataFrame({"rows": groups.size(), "lowest": groups["score"].min(), "findings": groups["found"].sum()}).reset_index()
+    return pd.DataFrame(
+        {"rows": groups.size(), "lowest": groups["score"].min(), "findings": groups["found"].sum()}
+    ).reset_index()
 
 
 def _manifest(
@@ -194,5 +198,3 @@ def _versions() -> dict[str, str]:
 
     names = ("isoxide", "scikit-learn", "numpy", "pandas")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
-
-

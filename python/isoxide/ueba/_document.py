@@ -35,10 +35,13 @@ _NUMBERS = ("score", "severity", "day_rank", "day_rows")
 def dump(findings: Findings) -> dict[str, Any]:
     """Everything, in types of JSON."""
     flags: dict[int, list[dict[str, Any]]] = {}
-    for flag in findings.flags.itertuples(index=False):
-        flags.setdefault(int(flag.row), []).append({"feature": flag.feature, "rule": flag.rule, "limit": plain(flag.limit)})
+    for flag in findings.flags.to_dict("records"):
+        told = {name: plain(flag[name]) for name in ("feature", "rule", "limit")}
+        flags.setdefault(int(flag["row"]), []).append(told)
     rows = []
-    for number, (index, row) in enumerate(zip(findings.frame.index, findings.frame.to_dict("records"), strict=True)):
+    records = findings.frame.to_dict("records")
+    parts = zip(findings.frame.index, records, findings.values, strict=True)
+    for number, (index, row, values) in enumerate(parts):
         rows.append(
             {
                 "row": int(index),
@@ -47,7 +50,7 @@ def dump(findings: Findings) -> dict[str, Any]:
                 **{name: plain(row[name]) for name in _NUMBERS},
                 "first_seen": row["first_seen"].isoformat(),
                 "joined": {name: plain(row[name]) for name in findings.joined},
-                "values": [plain(value) for value in findings.values[number]],
+                "values": [plain(value) for value in values],
                 "percentiles": [plain(value) for value in findings.percentiles[number]],
                 "order": findings.order[number].tolist(),
                 "directions": findings.directions[number].tolist(),
@@ -132,8 +135,8 @@ def _load(document: dict[str, Any]) -> dict[str, Any]:
         index=[int(row["row"]) for row in rows],
     )
     flags = [
-        {"row": number, "feature": _text(flag["feature"]), "value": values[flag["feature"]], "rule": _text(flag["rule"]),
-         "limit": _number(flag["limit"])}
+        {"row": number, "feature": _text(flag["feature"]), "value": values[flag["feature"]],
+         "rule": _text(flag["rule"]), "limit": _number(flag["limit"])}
         for number, row in enumerate(rows)
         for values in [dict(zip(features, row["values"], strict=True))]
         for flag in row["flags"]

@@ -46,7 +46,8 @@ class Findings:
     reference : pandas.DataFrame
         Per feature the typical values: ``median``, ``p95`` and ``p99`` of the table.
     flags : pandas.DataFrame
-        A line per value that a rule flags: ``row`` (number of the finding), ``feature``, ``value``, ``rule``, ``limit``.
+        A line per value that a rule flags: ``row`` (number of the finding), ``feature``, ``value``, ``rule`` and
+        ``limit``.
     timeline : pandas.DataFrame
         Per day the rows, the lowest score and the number of findings.
     manifest : dict
@@ -94,10 +95,11 @@ class Findings:
         return f"Findings({len(self)} rows of {entities} entities, {len(self.features)} features)"
 
     def _repr_html_(self) -> str:
-        html: str = self.frame.head(10)._repr_html_()
-        return html
+        return self.frame.head(10).to_html()
 
-    def join(self, users: pd.DataFrame | str | os.PathLike[str], on: str | None = None, columns: Iterable[str] | None = None) -> Findings:
+    def join(
+        self, users: pd.DataFrame | str | os.PathLike[str], on: str | None = None, columns: Iterable[str] | None = None
+    ) -> Findings:
         """Add what is known of the entities: e-mail, name, department.
 
         Parameters
@@ -119,21 +121,20 @@ class Findings:
         ValueError
             If a column is missing or would be there twice, or an entity has several rows in `users`.
         """
-        if not isinstance(users, pd.DataFrame):
-            users = pd.read_csv(users, dtype=str)
+        table = users if isinstance(users, pd.DataFrame) else pd.read_csv(users, dtype=str)
         on = self.entity if on is None else on
-        columns = [column for column in users.columns if column != on] if columns is None else list(columns)
+        columns = [column for column in table.columns if column != on] if columns is None else list(columns)
         for column in (on, *columns):
-            if column not in users.columns:
-                known = ", ".join(map(repr, users.columns[:8]))
-                raise ValueError(f"users has no column {column!r}; there are {known}")
+            if column not in table.columns:
+                there = ", ".join(map(repr, table.columns[:8]))
+                raise ValueError(f"users has no column {column!r}; there are {there}")
         for column in columns:
             if column in self.frame.columns or column in self.features:
                 raise ValueError(f"the findings have a column {column!r} already; rename that of users")
-        repeated = users[on][users[on].duplicated()]
+        repeated = table[on][table[on].duplicated()]
         if len(repeated):
             raise ValueError(f"users has several rows of {repeated.iloc[0]!r} in {on!r}; one row per entity is wanted")
-        known = users.set_index(on)[columns]
+        known = table.set_index(on)[columns]
         # Numbers here and text there would not meet.
         keys = self.frame[self.entity]
         if keys.dtype != known.index.dtype:
@@ -199,9 +200,16 @@ class Findings:
             ``cutoff``, the ``mean`` and the ``min`` number of features per finding, and the findings with ``none``.
         """
         wanted = list(cutoffs)
-        counts = np.array([(self.percentiles >= cutoff).sum(axis=1) for cutoff in wanted]).reshape(len(wanted), len(self))
+        counts = np.array([(self.percentiles >= cutoff).sum(axis=1) for cutoff in wanted]).reshape(
+            len(wanted), len(self)
+        )
         return pd.DataFrame(
-            {"cutoff": wanted, "mean": counts.mean(axis=1), "min": counts.min(axis=1), "none": (counts == 0).sum(axis=1)}
+            {
+                "cutoff": wanted,
+                "mean": counts.mean(axis=1),
+                "min": counts.min(axis=1),
+                "none": (counts == 0).sum(axis=1),
+            }
         )
 
     def feature_counts(self, cutoff: float = 99.0, always: Iterable[str] = ()) -> pd.Series:
@@ -212,7 +220,7 @@ class Findings:
         # Of equal ones the first to appear, as the notebook counts.
         first = {name: place for place, name in enumerate(self._in_order(chosen))}
         places = [first[name] for name in counts.index]
-        return counts.iloc[np.lexsort((places, -counts.to_numpy()))]
+        return counts.iloc[np.lexsort((np.array(places), -counts.to_numpy()))]
 
     def _in_order(self, chosen: NDArray[np.bool_]) -> Iterator[str]:
         seen: set[int] = set()
@@ -250,7 +258,14 @@ class Findings:
         text = json.dumps(_document.dump(self), ensure_ascii=False, allow_nan=False)
         return replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
-    def to_markdown(self, path: str | os.PathLike[str] | None = None, *, cutoff: float = 99.0, always: Iterable[str] = ("is_weekend",), order: str = "score") -> Any:
+    def to_markdown(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        cutoff: float = 99.0,
+        always: Iterable[str] = ("is_weekend",),
+        order: str = "score",
+    ) -> Any:
         """The report as Markdown: a section per entity, a table of its days and what is out of the ordinary on each.
 
         Parameters
@@ -270,9 +285,18 @@ class Findings:
         from isoxide.ueba import _markdown
 
         text = _markdown.render(self, self.selected(cutoff, always), cutoff=cutoff, order=order)
-        return text if path is None else replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        return (
+            text if path is None else replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        )
 
-    def to_html(self, path: str | os.PathLike[str] | None = None, *, cutoff: float = 99.0, always: Iterable[str] = ("is_weekend",), title: str | None = None) -> Any:
+    def to_html(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        cutoff: float = 99.0,
+        always: Iterable[str] = ("is_weekend",),
+        title: str | None = None,
+    ) -> Any:
         """The report as one page that needs no network: see `to_markdown`. Needs Jinja2.
 
         Parameters
@@ -292,7 +316,9 @@ class Findings:
         from isoxide.ueba import _page
 
         text = _page.render(self, self.selected(cutoff, always), cutoff=cutoff, title=title)
-        return text if path is None else replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        return (
+            text if path is None else replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        )
 
 
 def read_findings(path: str | os.PathLike[str]) -> Findings:

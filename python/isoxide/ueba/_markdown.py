@@ -22,13 +22,13 @@ _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u20
 
 
 def escape(text: Any) -> str:
-    """Text that no Markdown reader takes for anything else, in one line.
+    r"""Text that no Markdown reader takes for anything else, in one line.
 
     Examples
     --------
     >>> from isoxide.ueba._markdown import escape
     >>> print(escape("a|b <script>"))
-    a\\|b \\<script\\>
+    a\|b \<script\>
     """
     return _SPECIAL.sub(r"\\\1", _INVISIBLE.sub(" ", str(text)).strip())
 

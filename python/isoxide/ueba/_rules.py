@@ -43,7 +43,9 @@ class ZScore:
         """Whether a column is this rule's alone."""
         return fnmatchcase(name, self.columns)
 
-    def flag(self, name: str, values: NDArray[np.float64], reference: pd.Series) -> list[tuple[NDArray[np.bool_], str, float]]:
+    def flag(
+        self, name: str, values: NDArray[np.float64], reference: pd.Series
+    ) -> list[tuple[NDArray[np.bool_], str, float]]:
         """Which values of a column are flagged, with the code and the limit."""
         return [(values >= self.limit, self.code, float(self.limit))] if self.takes(name) else []
 
@@ -67,7 +69,9 @@ class Fixed:
     columns: Sequence[str]
     code: str = "flag"
 
-    def flag(self, name: str, values: NDArray[np.float64], reference: pd.Series) -> list[tuple[NDArray[np.bool_], str, float]]:
+    def flag(
+        self, name: str, values: NDArray[np.float64], reference: pd.Series
+    ) -> list[tuple[NDArray[np.bool_], str, float]]:
         """Which values of a column are flagged, with the code and the limit."""
         columns = [self.columns] if isinstance(self.columns, str) else self.columns
         return [(values > 0, self.code, 0.0)] if any(fnmatchcase(name, column) for column in columns) else []
@@ -91,7 +95,9 @@ class Percentile:
 
     percents: Sequence[float] = (99, 95)
 
-    def flag(self, name: str, values: NDArray[np.float64], reference: pd.Series) -> list[tuple[NDArray[np.bool_], str, float]]:
+    def flag(
+        self, name: str, values: NDArray[np.float64], reference: pd.Series
+    ) -> list[tuple[NDArray[np.bool_], str, float]]:
         """Which values of a column are flagged, with the code and the limit."""
         found = []
         for percent in sorted(self.percents, reverse=True):
@@ -138,7 +144,14 @@ def apply_rules(rules: Iterable[Rule], values: pd.DataFrame, reference: pd.DataF
             for flagged, code, limit in rule.flag(name, column, reference[name]):
                 rows = np.flatnonzero(flagged & free)
                 free[rows] = False
-                part = {"row": rows, "place": place, "feature": name, "value": column[rows], "rule": code, "limit": limit}
+                part = {
+                    "row": rows,
+                    "place": place,
+                    "feature": name,
+                    "value": column[rows],
+                    "rule": code,
+                    "limit": limit,
+                }
                 parts.append(pd.DataFrame(part))
     columns = ["row", "feature", "value", "rule", "limit"]
     if not any(len(part) for part in parts):

@@ -123,7 +123,7 @@ def read_table(
     --------
     >>> import pandas as pd
     >>> from isoxide import ueba
-    >>> frame = pd.DataFrame({"actor": ["a", "b", "b"], "day": [20250101] * 3, "logins": [1, 7, 7], "zscore_logins": 0.5})
+    >>> frame = pd.DataFrame({"actor": ["a", "b", "b"], "day": 20250101, "logins": [1, 7, 7], "zscore_logins": 0.5})
     >>> table = ueba.read_table(frame, entity="actor", time="day", exclude="zscore_*")
     >>> table
     FeatureTable(2 rows, 1 features, 1 days)
@@ -147,8 +147,14 @@ def read_table(
     features, left_out = _choose_features(frame, entity, time, _patterns(include), _patterns(exclude))
     days = frame[time].dt.normalize()
     check = look_over(
-        frame, entity=entity, days=days, features=features, left_out=left_out, n_read=n_read,
-        n_duplicates=n_duplicates, mixed_time_zones=mixed_zones,
+        frame,
+        entity=entity,
+        days=days,
+        features=features,
+        left_out=left_out,
+        n_read=n_read,
+        n_duplicates=n_duplicates,
+        mixed_time_zones=mixed_zones,
     )
     checksum = None if path is None else _checksum(path)
     return FeatureTable(
@@ -205,9 +211,14 @@ def _need_column(frame: pd.DataFrame, name: str, argument: str, path: Path | Non
             f"{_place(path)} has a single column, {columns[0][:80]!r}: its values seem to be separated by {other!r}; "
             f"say so with sep"
         )
-    close = difflib.get_close_matches(name, columns, n=1, cutoff=0.6) or [c for c in columns if c.lower() == name.lower()]
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(map(repr, columns[:8]))}" + (
-        f" and {len(columns) - 8} more" if len(columns) > 8 else ""
+    close = difflib.get_close_matches(name, columns, n=1, cutoff=0.6) or [
+        c for c in columns if c.lower() == name.lower()
+    ]
+    hint = (
+        f"did you mean {close[0]!r}?"
+        if close
+        else f"there are {', '.join(map(repr, columns[:8]))}"
+        + (f" and {len(columns) - 8} more" if len(columns) > 8 else "")
     )
     raise ValueError(f"{_place(path)} has no column {name!r} ({argument}); {hint}")
 
@@ -229,10 +240,14 @@ def _parse_times(column: pd.Series, name: str) -> tuple[pd.Series, bool]:
         times = pd.to_datetime(text, format="ISO8601")
     except ValueError:
         # Several time zones, or something that is no time.
-        times = _all_parsed(pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True), column, name,
-                            "a date or time in ISO 8601 (2025-04-26, 2025-04-26T13:00:00Z)")
+        times = _all_parsed(
+            pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True),
+            column,
+            name,
+            "a date or time in ISO 8601 (2025-04-26, 2025-04-26T13:00:00Z)",
+        )
         offsets = text.str.extract(r"(Z|[+-]\d\d:?\d\d)$", expand=False).fillna("")
-        return times, bool(offsets.nunique() > 1)
+        return times, len(offsets.unique()) > 1
     return times, False
 
 
@@ -240,8 +255,12 @@ def _all_parsed(times: pd.Series, column: pd.Series, name: str, wanted: str) -> 
     bad = np.flatnonzero(times.isna())
     if bad.size:
         row = int(bad[0])
+        value = column.iloc[row]
+        shown = repr(value) if isinstance(value, str) else str(value)
         more = f", as have {bad.size - 1} more rows" if bad.size > 1 else ""
-        raise ValueError(f"column {name!r} has {column.iloc[row]!r} in row {row} (the first is 0){more}, which is not {wanted}")
+        raise ValueError(
+            f"column {name!r} has {shown} in row {row} (the first is 0){more}, which is not {wanted}"
+        )
     return times
 
 
@@ -290,7 +309,9 @@ def _choose_features(
         else:
             features.append(column)
     if not features:
-        raise ValueError(f"no features are left besides {entity!r} and {time!r}; columns left out: {left_out or 'none'}")
+        raise ValueError(
+            f"no features are left besides {entity!r} and {time!r}; columns left out: {left_out or 'none'}"
+        )
     return features, left_out
 
 
