@@ -77,7 +77,7 @@ def test_score(folder, detected):
     expected = IsolationForest(random_state=0, contamination=0.02).fit(X).decision_function(X)
     assert_array_equal(scores["score"], expected)
     assert scores.columns.tolist() == ["actor", "day", "score", "anomaly"]
-    assert isoxide("score", model, folder / "features.csv").stdout.startswith("score,anomaly\n")
+    assert isoxide("score", model, folder / "features.csv").stdout.startswith('"score","anomaly"\n')
 
 
 def test_report(detected, tmp_path):
@@ -172,12 +172,21 @@ def test_interrupt(folder, tmp_path):
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "isoxide", "detect", str(pipe), *NAMES, "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    with pipe.open("w") as writer:
-        writer.write("actor,day,x\n")
-        writer.flush()
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError:
+            # Nobody reads yet.
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    os.write(writer, b"actor,day,x\n")
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    os.close(writer)
     assert process.returncode == 1
     assert errors == "isoxide: error: interrupted; nothing was written\n"
     assert not (tmp_path / "out").exists()

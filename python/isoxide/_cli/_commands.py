@@ -28,8 +28,10 @@ _TRUSTED = ["isoxide.IsolationForest"]
 def detect(options: argparse.Namespace) -> None:
     """``isoxide detect``."""
     from isoxide import ueba
+    from isoxide.ueba._table import read_frame
 
     with _results(Path(options.out)) as results, steps(6, "detect") as step:
+        users = None if options.users is None else read_frame(options.users)
         table = _read(options, step)
         amount = {name: getattr(options, name) for name in ("threshold", "contamination", "budget")}
         forest = None
@@ -46,10 +48,8 @@ def detect(options: argparse.Namespace) -> None:
             findings.manifest["threshold"] = options.threshold
         if options.budget is not None:
             findings.manifest["budget"] = options.budget
-        if options.users:
-            findings = findings.join(
-                options.users, on=options.users_on or options.entity, columns=options.users_columns
-            )
+        if users is not None:
+            findings = findings.join(users, on=options.users_on or options.entity, columns=options.users_columns)
         step("writing")
         stem = _stem(findings)
         findings.to_csv(results / f"findings-{stem}.csv")
@@ -110,9 +110,7 @@ def calibrate(options: argparse.Namespace) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """``isoxide score``."""
-    import pandas as pd
-
-    from isoxide.ueba._files import guard_cells, replace_file
+    from isoxide.ueba._files import replace_file, write_csv
     from isoxide.ueba._table import read_frame
 
     forest = _load(Path(options.model))
@@ -126,19 +124,16 @@ def score(options: argparse.Namespace) -> None:
         step("scoring")
         forest.set_params(n_jobs=options.jobs)
         scores = forest.decision_function(frame[names] if names else frame.select_dtypes("number"))
-    result = guard_cells(frame[options.keep])
+    result = frame[options.keep].copy()
     result["score"], result["anomaly"] = scores, scores < 0
     if options.out is None:
-        result.to_csv(sys.stdout, index=False)
+        write_csv(result, sys.stdout)
         return
     out = Path(options.out)
-    is_parquet = out.suffix.lower() in (".parquet", ".pq")
-    replace_file(
-        out,
-        (lambda file: pd.DataFrame.to_parquet(result, file))
-        if is_parquet
-        else (lambda file: result.to_csv(file, index=False)),
-    )
+    if out.suffix.lower() in (".parquet", ".pq"):
+        replace_file(out, lambda file: result.to_parquet(file, index=False))
+    else:
+        replace_file(out, lambda file: write_csv(result, file))
     print(out)
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any
 
 from isoxide._cli import _commands
 
 __all__ = ["main"]
 
+_INTERRUPTED = "interrupted; nothing was written"
 _EXAMPLES = """examples:
   isoxide calibrate features.csv --entity actor --time day
   isoxide detect features.csv --entity actor --time day --threshold -0.32 --users users.csv --out out/
@@ -40,10 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # Warnings are for programmers; what users should know is printed.
     warnings.simplefilter("ignore")
+    interrupts = _Interrupts()
     try:
         options.run(options)
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing was written")
+        return _fail(_INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has gone: nothing to say, nobody to say it to.
         sys.stderr.close()
@@ -54,8 +59,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename is not None and error.strerror else ""
         return _fail(f"{where}{error.strerror or error}")
     except (ValueError, TypeError, ImportError) as error:
-        return _fail(str(error))
+        return _fail(_INTERRUPTED if interrupts.came else str(error))
     return 0
+
+
+class _Interrupts:
+    """Whether Ctrl-C was pressed: pandas makes an error of its own of what that raises in the middle of a file."""
+
+    def __init__(self) -> None:
+        self.came = False
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, number: int, frame: Any) -> None:
+        self.came = True
+        signal.default_int_handler(number, frame)
 
 
 def _fail(message: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["guard_cells", "guard_text", "replace_file"]
+__all__ = ["guard_text", "replace_file", "write_csv"]
 
 #: A spreadsheet takes a cell that begins so for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -32,11 +33,12 @@ def guard_text(text: str) -> str:
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
 
 
-def guard_cells(frame: pd.DataFrame) -> pd.DataFrame:
-    """A frame whose text, in cells and names of columns, is text for a spreadsheet too. Numbers stay numbers."""
+def write_csv(frame: pd.DataFrame, file: Any) -> None:
+    """Write a frame whose text, in cells and names of columns, is text for a spreadsheet too. Numbers stay numbers."""
     guarded = frame.copy()
     for name in frame.columns:
         if not pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_datetime64_any_dtype(frame[name]):
             guarded[name] = [guard_text(cell) if isinstance(cell, str) else cell for cell in frame[name]]
     guarded.columns = pd.Index([guard_text(str(name)) for name in frame.columns])
-    return guarded
+    # Every text in quotes: a carriage return alone would end a row without them.
+    guarded.to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from isoxide import IsolationForest
 from isoxide.ueba import _document
-from isoxide.ueba._files import guard_cells, replace_file
+from isoxide.ueba._files import replace_file, write_csv
 
 __all__ = ["Findings", "read_findings"]
 
@@ -241,8 +241,7 @@ class Findings:
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Write `to_frame` as CSV, with cells that a spreadsheet would take for formulas made text by an apostrophe."""
-        wide = guard_cells(self.to_frame())
-        return replace_file(path, lambda temporary: wide.to_csv(temporary, index=False))
+        return replace_file(path, lambda temporary: write_csv(self.to_frame(), temporary))
 
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:
         """Write `to_frame` as Parquet, with the manifest in the file's metadata. Needs pyarrow."""

@@ -206,7 +206,7 @@ def _need_column(frame: pd.DataFrame, name: str, argument: str, path: Path | Non
     if name in frame.columns:
         return
     columns = [str(column) for column in frame.columns]
-    if len(columns) == 1 and (other := next((s for s in ";\t|" if s in columns[0]), None)):
+    if len(columns) == 1 and (other := next((s for s in ";\t|," if s in columns[0]), None)):
         raise ValueError(
             f"{_place(path)} has a single column, {columns[0][:80]!r}: its values seem to be separated by {other!r}; "
             f"say so with sep"
@@ -258,9 +258,7 @@ def _all_parsed(times: pd.Series, column: pd.Series, name: str, wanted: str) -> 
         value = column.iloc[row]
         shown = repr(value) if isinstance(value, str) else str(value)
         more = f", as have {bad.size - 1} more rows" if bad.size > 1 else ""
-        raise ValueError(
-            f"column {name!r} has {shown} in row {row} (the first is 0){more}, which is not {wanted}"
-        )
+        raise ValueError(f"column {name!r} has {shown} in row {row} (the first is 0){more}, which is not {wanted}")
     return times
 
 
