@@ -23,6 +23,8 @@ class FeatureRanks:
         Names of the features.
     percentiles : ndarray of shape (n_rows, n_features)
         From 0 to 100, or NaN.
+    directions : ndarray of shape (n_rows, n_features)
+        Of each percentile 1 for a high value, -1 for a low one, 0 for NaN.
     values : ndarray of shape (n_rows, n_features)
         The values ranked, in the common type of their columns.
     order : ndarray of shape (n_rows, n_features)
@@ -42,12 +44,23 @@ class FeatureRanks:
     array([[0, 1]])
     """
 
-    __slots__ = ("_backend", "_features", "_index", "_last", "_order", "_percentiles", "_scalars", "_values")
+    __slots__ = (
+        "_backend",
+        "_directions",
+        "_features",
+        "_index",
+        "_last",
+        "_order",
+        "_percentiles",
+        "_scalars",
+        "_values",
+    )
 
     def __init__(
         self,
         features: list[str],
         percentiles: NDArray[np.float64],
+        directions: NDArray[np.int8],
         values: NDArray[Any],
         scalars: NDArray[Any],
         index: Any,
@@ -57,6 +70,7 @@ class FeatureRanks:
     ) -> None:
         self._features = tuple(features)
         self._percentiles = percentiles
+        self._directions = directions
         self._values = values
         self._scalars = scalars
         self._index = index
@@ -64,7 +78,7 @@ class FeatureRanks:
         self._last = last
         # Sorted when asked for: that can take as long as the ranks.
         self._order: NDArray[np.intp] | None = None
-        for array in (self._percentiles, self._values):
+        for array in (self._percentiles, self._directions, self._values):
             array.flags.writeable = False
 
     @property
@@ -76,6 +90,15 @@ class FeatureRanks:
     def percentiles(self) -> NDArray[np.float64]:
         """Percentile of each feature of each row, from 0 to 100, or NaN; read-only."""
         return self._percentiles
+
+    @property
+    def directions(self) -> NDArray[np.int8]:
+        """On which side of the reference each value stands; read-only.
+
+        1 where it is high: the percentile with ``tail="upper"`` is at least that with ``tail="lower"``. -1 where it is
+        low; 0 where the percentile is NaN.
+        """
+        return self._directions
 
     @property
     def values(self) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from isoxide._threads import resolve_n_jobs
 __all__ = ["FeatureRanks", "percentileofscore", "rank_features"]
 
 _KINDS = ("rank", "strict", "weak", "mean")
+_TAILS = ("upper", "lower", "two")
 #: Fewer values are not shared out.
 _MANY = 2**15
 _NAN_POLICIES = frozenset(("propagate", "raise", "omit"))
@@ -77,13 +78,23 @@ def percentileofscore(
         _check_kind(kind)
         # Asking for the number of cores takes longer than counting a few values.
         n_workers = resolve_n_jobs(None) if a.size >= _MANY else 1
-        percentiles = _percentiles([(a, score.ravel())], score.size, kind, nan_policy, n_workers).reshape(score.shape)
+        pair = _native_pair(a, score.ravel())
+        if pair is None:
+            percentiles, _ = _ranks_by_numpy(a, score.ravel(), kind, None, nan_policy)
+        else:
+            percentiles, _ = _native_ranks([pair], kind, "upper", nan_policy, n_workers)
+        percentiles = percentiles.reshape(score.shape)
     return percentiles[()]
 
 
 def _check_kind(kind: str) -> None:
     if kind not in _KINDS:
         raise ValueError("kind can only be 'rank', 'strict', 'weak' or 'mean'")
+
+
+def _check_tail(tail: str) -> None:
+    if tail not in _TAILS:
+        raise ValueError(f"tail must be 'upper', 'lower' or 'two', got {tail!r}")
 
 
 def _check_nan_policy(nan_policy: str) -> None:
@@ -110,42 +121,68 @@ def _has_nan(x: NDArray[Any]) -> bool:
 
 
 _Pairs = list[tuple[NDArray[Any], NDArray[Any]]]
+#: Percentiles and directions.
+_Ranks = tuple[NDArray[np.float64], NDArray[np.int8]]
 
 
-def _percentiles(pairs: _Pairs, n_rows: int, kind: str, nan_policy: str, n_workers: int) -> NDArray[np.float64]:
-    """Per pair of a column and its queries the percentiles of these, as a column."""
-    percentiles = np.empty((n_rows, len(pairs)))
+def _ranks(pairs: _Pairs, n_rows: int, kind: str, tail: str, nan_policy: str, n_workers: int) -> _Ranks:
+    """Per pair of a column and its queries the percentiles and directions of these, as a column."""
     native = {j: found for j, pair in enumerate(pairs) if (found := _native_pair(*pair)) is not None}
+    percentiles, directions = np.empty((n_rows, len(pairs))), np.empty((n_rows, len(pairs)), dtype=np.int8)
     if native:
-        columns, queries = map(list, zip(*native.values(), strict=True))
-        omit = nan_policy == "omit"
-        ranks = _core.percentile_ranks(columns, queries, kind=kind, omit_nan=omit, n_workers=n_workers)
-        percentiles[:, list(native)] = ranks
+        places = list(native)
+        found = _native_ranks(list(native.values()), kind, tail, nan_policy, n_workers)
+        percentiles[:, places], directions[:, places] = found
     for j, pair in enumerate(pairs):
         if j not in native:
-            percentiles[:, j] = _percentiles_by_numpy(*pair, kind, nan_policy)
-    return percentiles
+            percentiles[:, j], directions[:, j] = _ranks_by_numpy(*pair, kind, tail, nan_policy)
+    return percentiles, directions
 
 
-def _percentiles_by_numpy(a: NDArray[Any], queries: NDArray[Any], kind: str, nan_policy: str) -> NDArray[np.float64]:
-    """The same for types that the core does not know: NumPy takes one query at a time."""
+def _native_ranks(pairs: _Pairs, kind: str, tail: str, nan_policy: str, n_workers: int) -> _Ranks:
+    columns, queries = map(list, zip(*pairs, strict=True))
+    omit = nan_policy == "omit"
+    return _core.percentile_ranks(columns, queries, kind=kind, tail=tail, omit_nan=omit, n_workers=n_workers)
+
+
+def _ranks_by_numpy(a: NDArray[Any], queries: NDArray[Any], kind: str, tail: str | None, nan_policy: str) -> _Ranks:
+    """The same for types that the core does not know: NumPy takes one query at a time.
+
+    Without a `tail`, the percentile is the upper one, there are no directions, and only those comparisons are made that
+    the kind needs: not all objects have the others.
+    """
     if _has_nan(a):
         a = a[~np.isnan(a)] if nan_policy == "omit" else a[:0]
     # Types that do not compare are refused even if there are no queries.
     _ = a[:0] <= queries[:0] if kind == "weak" else a[:0] < queries[:0]
-    percentiles = np.full(queries.shape, np.nan)
+    below, at_or_below = np.zeros(queries.shape, dtype=np.int64), np.zeros(queries.shape, dtype=np.int64)
     # NumPy warns when it compares a NaN among complex numbers or objects.
     with np.errstate(invalid="ignore"):
         for i in range(queries.size if a.size else 0):
             # A slice, not an item: an item of an object array would lose its type.
             query = queries[i : i + 1]
-            below = np.count_nonzero(a < query) if kind != "weak" else 0
-            at_or_below = np.count_nonzero(a <= query) if kind != "strict" else 0
-            tied = kind == "rank" and below < at_or_below
-            percentiles[i] = (below + at_or_below + tied) * ((50.0 if kind in ("rank", "mean") else 100.0) / a.size)
+            if tail is not None or kind != "weak":
+                below[i] = np.count_nonzero(a < query)
+            if tail is not None or kind != "strict":
+                at_or_below[i] = np.count_nonzero(a <= query)
+    upper = _percentiles(below, at_or_below, a.size, kind)
+    lower = _percentiles(a.size - at_or_below, a.size - below, a.size, kind)
+    percentiles = upper if tail in (None, "upper") else lower if tail == "lower" else np.maximum(upper, lower)
+    directions = np.where(upper >= lower, 1, -1).astype(np.int8)
     if queries.dtype.kind in "fc":
         percentiles[np.isnan(queries)] = np.nan
-    return percentiles
+    directions[np.isnan(percentiles)] = 0
+    return percentiles, directions
+
+
+def _percentiles(left: NDArray[np.int64], right: NDArray[np.int64], n: int, kind: str) -> NDArray[np.float64]:
+    """Percentiles from the counts below, and at or below, in SciPy's order of operations."""
+    if n == 0:
+        return np.full(left.shape, np.nan)
+    if kind in ("weak", "strict"):
+        return (right if kind == "weak" else left) * (100.0 / n)
+    tied = (left < right) if kind == "rank" else 0
+    return (left + right + tied) * (50.0 / n)
 
 
 def _native_pair(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
@@ -178,13 +215,15 @@ def rank_features(
     *,
     features: Iterable[str] | None = None,
     kind: str = "rank",
+    tail: str = "upper",
     last: str | Callable[[str], bool] | None = None,
     nan_policy: str = "propagate",
     n_jobs: int | None = None,
 ) -> FeatureRanks:
     """Percentile of every value in `rows` among the same column of `reference`.
 
-    Each one equals ``scipy.stats.percentileofscore(reference[:, j], rows[i, j], kind, nan_policy)`` in every bit.
+    Each one equals ``scipy.stats.percentileofscore(reference[:, j], rows[i, j], kind, nan_policy)`` in every bit, or
+    with another `tail` what this gives for the values with their signs changed.
 
     Parameters
     ----------
@@ -201,6 +240,10 @@ def rank_features(
         any names the features are called ``"x0"``, ``"x1"``, and so on.
     kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
         See `percentileofscore`.
+    tail : {'upper', 'lower', 'two'}, default='upper'
+        Which values are unusual, that is, have high percentiles: high ones ('upper'), low ones ('lower': the percentile
+        of ``-rows[i, j]`` among ``-reference[:, j]``), or both ('two': the larger of these two percentiles).
+        `FeatureRanks.directions` tells on which side a value stands.
     last : str or callable, optional
         Features that come after all others in `FeatureRanks.order`: a pattern such as ``"*zscore*"``, or a function
         that takes a name and says whether it belongs there.
@@ -234,8 +277,14 @@ def rank_features(
     >>> ranks = rank_features([[3.0, 0.0]], [[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]])
     >>> ranks.percentiles
     array([[100.,  50.]])
+    >>> ranks = rank_features([[1.0, 0.0]], [[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]], tail="two")
+    >>> ranks.percentiles
+    array([[100.        ,  83.33333333]])
+    >>> ranks.directions
+    array([[-1, -1]], dtype=int8)
     """
     _check_kind(kind)
+    _check_tail(tail)
     _check_nan_policy(nan_policy)
     row_table, reference_table = read_table(rows, "rows"), read_table(reference, "reference")
     names, row_places, reference_places = match(row_table, reference_table, features)
@@ -250,7 +299,7 @@ def rank_features(
         for query, name in zip(queries, names, strict=True):
             _look_for_nan(query, nan_policy, f": column {name!r} of rows")
     pairs = list(zip(columns, queries, strict=True))
-    percentiles = _percentiles(pairs, row_table.n_rows, kind, nan_policy, resolve_n_jobs(n_jobs))
+    percentiles, directions = _ranks(pairs, row_table.n_rows, kind, tail, nan_policy, resolve_n_jobs(n_jobs))
     if nan_policy == "raise":
         # The rows have none, so only NaN in a reference can have made these (or an empty one, which is no error).
         for j in np.flatnonzero(np.isnan(percentiles).any(axis=0)):
@@ -259,7 +308,14 @@ def rank_features(
     values = np.column_stack(queries) if queries else np.empty(percentiles.shape)
     scalars = row_table.scalars(row_places, queries)
     return FeatureRanks(
-        names, percentiles, values, scalars, row_table.index(), _last(names, last), backend=row_table.backend
+        names,
+        percentiles,
+        directions,
+        values,
+        scalars,
+        row_table.index(),
+        _last(names, last),
+        backend=row_table.backend,
     )
 
 

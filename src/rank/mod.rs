@@ -18,7 +18,7 @@ use crate::matrix::{Column, Matrix};
 use crate::threads;
 use counts::{Counts, Queries, Tally, Value};
 
-pub use percentile::{Kind, NanPolicy};
+pub use percentile::{Definition, Kind, NanPolicy, Rank, Tail};
 
 /// Columns counted together.
 const GROUP: usize = 64;
@@ -29,55 +29,96 @@ const MIN_PART: usize = 16 * TILE;
 /// Pieces per worker: one that starts late or runs slowly holds up the others by a fraction of its share.
 const PIECES: usize = 4;
 
-/// The percentile of `rows[i, j]` among the reference's column `j`, for all `i` and `j`.
+/// What is known of each cell of a table, column-major.
+#[derive(Debug, Clone)]
+pub struct Ranks {
+    /// From 0 to 100, or NaN.
+    pub percentiles: Array2<f64>,
+    /// [`Rank::direction`].
+    pub directions: Array2<i8>,
+}
+
+/// The rank of `rows[i, j]` among the reference's column `j`, for all `i` and `j`.
 ///
 /// Two columns of integers are compared as integers, all others as f64 (where a large integer is rounded, as in
-/// NumPy). The result is column-major.
+/// NumPy).
 ///
 /// # Errors
 /// [`Error::ColumnCount`] when the numbers of columns differ.
 pub fn percentile_ranks(
     reference: &Matrix<'_>,
     rows: &Matrix<'_>,
-    kind: Kind,
-    nan_policy: NanPolicy,
+    definition: Definition,
     n_workers: usize,
-) -> Result<Array2<f64>> {
+) -> Result<Ranks> {
     if rows.n_columns() != reference.n_columns() {
         return Err(Error::ColumnCount {
             found: rows.n_columns(),
             expected: reference.n_columns(),
         });
     }
-    let n_queries = rows.n_rows();
     let n_groups = reference.n_columns().div_ceil(GROUP);
     let split_rows = n_groups < PIECES * n_workers && reference.n_rows() >= 2 * MIN_PART;
     let (outer, inner) = if split_rows { (1, n_workers) } else { (n_workers, 1) };
-
-    let mut out = Array2::zeros((reference.n_columns(), n_queries));
-    if let Some(cells) = out.as_slice_mut() {
+    Ok(filled(rows.n_rows(), rows.n_columns(), |columns| {
         threads::for_each_chunk(
-            cells,
-            n_queries * GROUP,
+            columns,
+            GROUP,
             outer,
             || (),
-            |(), group, cells| {
+            |(), group, columns| {
                 let first = group * GROUP;
-                let pairs = threads::map(cells.len() / n_queries, inner, |j| {
+                let pairs = threads::map(columns.len(), inner, |j| {
                     Pair::new(reference.column(first + j), rows.column(first + j))
                 });
                 let counts = count(&pairs, reference.n_rows(), inner);
                 threads::for_each_chunk(
-                    cells,
-                    n_queries,
+                    columns,
+                    1,
                     inner,
                     || (),
-                    |(), j, cells| pairs[j].fill(&percentile::percentiles(&counts[j], kind, nan_policy), cells),
+                    |(), j, columns| pairs[j].fill(&percentile::ranks(&counts[j], definition), &mut columns[0]),
                 );
             },
         );
+    }))
+}
+
+/// A column of the result.
+struct RankColumn<'o> {
+    percentiles: &'o mut [f64],
+    directions: &'o mut [i8],
+}
+
+impl RankColumn<'_> {
+    fn fill(&mut self, ranks: impl Iterator<Item = Rank>) {
+        let cells = self.percentiles.iter_mut().zip(self.directions.iter_mut());
+        for ((percentile, direction), rank) in cells.zip(ranks) {
+            (*percentile, *direction) = (rank.percentile, rank.direction);
+        }
     }
-    Ok(out.reversed_axes())
+}
+
+/// A result whose columns `fill` gets; there are none if it has no rows.
+fn filled(n_rows: usize, n_columns: usize, fill: impl FnOnce(&mut [RankColumn<'_>])) -> Ranks {
+    let mut percentiles = Array2::zeros((n_columns, n_rows));
+    let mut directions = Array2::zeros((n_columns, n_rows));
+    if let (Some(percentiles), Some(directions)) = (percentiles.as_slice_mut(), directions.as_slice_mut()) {
+        let directions = directions.chunks_mut(n_rows.max(1));
+        let mut columns: Vec<RankColumn<'_>> = percentiles
+            .chunks_mut(n_rows.max(1))
+            .zip(directions)
+            .map(|(percentiles, directions)| RankColumn {
+                percentiles,
+                directions,
+            })
+            .collect();
+        fill(&mut columns);
+    }
+    Ranks {
+        percentiles: percentiles.reversed_axes(),
+        directions: directions.reversed_axes(),
+    }
 }
 
 /// One column of both tables, in the type in which they are compared.
@@ -119,20 +160,19 @@ impl<'r, 'q> Pair<'r, 'q> {
         }
     }
 
-    /// Gives each row the percentile of its value.
-    fn fill(&self, percentiles: &[f64], out: &mut [f64]) {
+    /// Gives each row the rank of its value.
+    fn fill(&self, ranks: &[Rank], out: &mut RankColumn<'_>) {
         match self {
-            Self::Integers { rows, queries, .. } => fill(rows.iter().copied(), queries, percentiles, out),
-            Self::Floats { rows, queries, .. } => fill(floats(*rows), queries, percentiles, out),
+            Self::Integers { rows, queries, .. } => fill(rows.iter().copied(), queries, ranks, out),
+            Self::Floats { rows, queries, .. } => fill(floats(*rows), queries, ranks, out),
         }
     }
 }
 
-fn fill<T: Value>(values: impl IntoIterator<Item = T>, queries: &Queries<T>, percentiles: &[f64], out: &mut [f64]) {
-    for (cell, value) in out.iter_mut().zip(values) {
-        // Only a NaN has no place among the queries.
-        *cell = queries.position(value).map_or(f64::NAN, |k| percentiles[k]);
-    }
+fn fill<T: Value>(values: impl IntoIterator<Item = T>, queries: &Queries<T>, ranks: &[Rank], out: &mut RankColumn<'_>) {
+    // Only a NaN has no place among the queries.
+    let rank = |value| queries.position(value).map_or(Rank::NONE, |k| ranks[k]);
+    out.fill(values.into_iter().map(rank));
 }
 
 /// The counts of one pair so far, and what they count.

@@ -1,4 +1,8 @@
 //! From counts to percentile ranks, in SciPy's order of operations.
+//!
+//! The rank from below is that of the mirrored values, `-query` among `-reference`: above a value are all that are not at or
+//! below it, so the counts of the mirror image are differences, and nothing has to be negated (which the lowest integer
+//! would not survive).
 
 use super::counts::Counts;
 
@@ -38,27 +42,99 @@ pub enum NanPolicy {
     Omit,
 }
 
-/// The percentile of each distinct query, from 0 to 100; NaN where the reference has nothing to compare with.
+/// From which side a value is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// From above: high values have high percentiles, as in SciPy.
+    Upper,
+    /// From below: the percentile of the mirrored values.
+    Lower,
+    /// From the side where the percentile is higher.
+    Two,
+}
+
+impl Tail {
+    /// The tail of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "upper" => Some(Self::Upper),
+            "lower" => Some(Self::Lower),
+            "two" => Some(Self::Two),
+            _ => None,
+        }
+    }
+}
+
+/// What a percentile is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Definition {
+    /// How equal values share a rank.
+    pub kind: Kind,
+    /// From which side a value is looked at.
+    pub tail: Tail,
+    /// What a NaN in the reference does.
+    pub nan_policy: NanPolicy,
+}
+
+/// Where a value stands among those of the reference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rank {
+    /// From 0 to 100; NaN where there is nothing to compare.
+    pub percentile: f64,
+    /// 1 where the percentile from above is at least that from below, else -1; 0 where the percentile is NaN.
+    pub direction: i8,
+}
+
+impl Rank {
+    /// Of a value that cannot be compared.
+    pub const NONE: Self = Self {
+        percentile: f64::NAN,
+        direction: 0,
+    };
+}
+
+/// The rank of each distinct query.
 #[must_use]
-pub fn percentiles(counts: &Counts, kind: Kind, nan_policy: NanPolicy) -> Vec<f64> {
-    let n = match nan_policy {
+pub fn ranks(counts: &Counts, definition: Definition) -> Vec<Rank> {
+    let n = match definition.nan_policy {
         NanPolicy::Propagate if counts.n_missing() > 0 => 0,
         NanPolicy::Propagate | NanPolicy::Omit => counts.n() - counts.n_missing(),
     };
+    let pairs = counts.below().iter().zip(counts.at_or_below());
+    pairs
+        .map(|(&below, &at_or_below)| rank(below, at_or_below, n, definition))
+        .collect()
+}
+
+/// The rank of a value with so many of `n` values below it, and at or below it.
+pub(super) fn rank(below: u64, at_or_below: u64, n: u64, definition: Definition) -> Rank {
     if n == 0 {
-        return vec![f64::NAN; counts.below().len()];
+        return Rank::NONE;
     }
     // The count is multiplied by the rounded quotient: dividing last would give other last bits.
     let (half, whole) = (50.0 / n as f64, 100.0 / n as f64);
-    let pairs = counts.below().iter().zip(counts.at_or_below());
-    pairs
-        .map(|(&left, &right)| match kind {
-            Kind::Rank => (left + right + u64::from(left < right)) as f64 * half,
-            Kind::Weak => right as f64 * whole,
-            Kind::Strict => left as f64 * whole,
-            Kind::Mean => (left + right) as f64 * half,
-        })
-        .collect()
+    let percentile = |left: u64, right: u64| match definition.kind {
+        Kind::Rank => (left + right + u64::from(left < right)) as f64 * half,
+        Kind::Weak => right as f64 * whole,
+        Kind::Strict => left as f64 * whole,
+        Kind::Mean => (left + right) as f64 * half,
+    };
+    let upper = || percentile(below, at_or_below);
+    let lower = || percentile(n - at_or_below, n - below);
+    Rank {
+        percentile: match definition.tail {
+            Tail::Upper => upper(),
+            Tail::Lower => lower(),
+            Tail::Two => upper().max(lower()),
+        },
+        // Whatever the kind, its two percentiles compare as these two counts.
+        direction: if below + at_or_below >= n - at_or_below + (n - below) {
+            1
+        } else {
+            -1
+        },
+    }
 }
 
 #[cfg(test)]
@@ -66,11 +142,16 @@ mod tests {
     use super::super::counts::{Queries, Tally};
     use super::*;
 
-    fn one(reference: &[f64], query: f64, kind: Kind, nan_policy: NanPolicy) -> f64 {
+    fn rank_of(reference: &[f64], query: f64, kind: Kind, tail: Tail, nan_policy: NanPolicy) -> Rank {
         let queries = Queries::new([query]);
         let mut tally = Tally::new(&queries);
         tally.add(reference);
-        percentiles(&tally.finish(), kind, nan_policy)[0]
+        let definition = Definition { kind, tail, nan_policy };
+        ranks(&tally.finish(), definition)[0]
+    }
+
+    fn one(reference: &[f64], query: f64, kind: Kind, nan_policy: NanPolicy) -> f64 {
+        rank_of(reference, query, kind, Tail::Upper, nan_policy).percentile
     }
 
     #[test]
@@ -98,5 +179,22 @@ mod tests {
         assert_eq!(one(&reference, 1., Kind::Weak, NanPolicy::Omit), 50.);
         assert!(one(&[f64::NAN], 1., Kind::Rank, NanPolicy::Omit).is_nan());
         assert!(one(&[], 1., Kind::Rank, NanPolicy::Omit).is_nan());
+    }
+
+    #[test]
+    fn the_higher_percentile_says_on_which_side_a_value_stands_out() {
+        let reference = [1., 2., 3., 4.];
+        for (query, upper, lower, direction) in [(1., 25., 100., -1), (2.5, 50., 50., 1), (9., 100., 0., 1)] {
+            for (name, percentile) in [("upper", upper), ("lower", lower), ("two", f64::max(upper, lower))] {
+                let tail = Tail::from_name(name).unwrap();
+                let found = rank_of(&reference, query, Kind::Rank, tail, NanPolicy::Omit);
+                assert_eq!(found, Rank { percentile, direction });
+            }
+        }
+        assert_eq!(Tail::from_name("both"), None);
+        assert_eq!(
+            rank_of(&[f64::NAN], 1., Kind::Rank, Tail::Two, NanPolicy::Propagate).direction,
+            0
+        );
     }
 }

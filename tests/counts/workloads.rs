@@ -12,7 +12,7 @@ use common::{Numbers, Plot, dense, scorer, table};
 use isoxide::error::Result;
 use isoxide::matrix::csr::{Csr, Indices, Values};
 use isoxide::matrix::{Input, Matrix};
-use isoxide::rank::{Kind, NanPolicy, percentile_ranks};
+use isoxide::rank::{Definition, Kind, NanPolicy, Tail, percentile_ranks};
 use isoxide::score::{Path, Scorer};
 use isoxide::simd::Choice;
 use ndarray::s;
@@ -109,9 +109,16 @@ fn sparse() -> Result<()> {
     warm(&scorer(&x)?, &x, Path::Plan)
 }
 
+/// What scipy computes by default.
+const PERCENTILE: Definition = Definition {
+    kind: Kind::Rank,
+    tail: Tail::Upper,
+    nan_policy: NanPolicy::Propagate,
+};
+
 fn ranking() -> Result<()> {
     let reference = table(50_000, 4);
     let rows = Matrix::from_f64(reference.slice(s![..260, ..]));
     let reference = Matrix::from_f64(reference.view());
-    counted(|| percentile_ranks(&reference, &rows, Kind::Rank, NanPolicy::Propagate, 1))
+    counted(|| percentile_ranks(&reference, &rows, PERCENTILE, 1))
 }

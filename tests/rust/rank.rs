@@ -10,12 +10,13 @@
 use isoxide::error::Error;
 use isoxide::matrix::{Column, Matrix};
 use isoxide::rank::counts::{Counts, Queries, Tally, Value};
-use isoxide::rank::{Kind, NanPolicy, percentile_ranks};
+use isoxide::rank::{Definition, Kind, NanPolicy, Ranks, Tail, percentile_ranks};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 const KINDS: [Kind; 4] = [Kind::Rank, Kind::Weak, Kind::Strict, Kind::Mean];
+const TAILS: [Tail; 3] = [Tail::Upper, Tail::Lower, Tail::Two];
 const POLICIES: [NanPolicy; 2] = [NanPolicy::Propagate, NanPolicy::Omit];
 
 fn oracle(reference: &[f64], query: f64, kind: Kind, policy: NanPolicy) -> f64 {
@@ -32,6 +33,28 @@ fn oracle(reference: &[f64], query: f64, kind: Kind, policy: NanPolicy) -> f64 {
         Kind::Strict => below * (100.0 / n),
         Kind::Mean => (2.0 * below + equal) * (50.0 / n),
     }
+}
+
+/// The same from any side, by the mirrored values, and on which side the query is.
+fn oracle_of_tail(reference: &[f64], query: f64, definition: Definition) -> (f64, i8) {
+    let Definition { kind, tail, nan_policy } = definition;
+    let mirrored: Vec<f64> = reference.iter().map(|x| -x).collect();
+    let upper = oracle(reference, query, kind, nan_policy);
+    let lower = oracle(&mirrored, -query, kind, nan_policy);
+    let percentile = match tail {
+        Tail::Upper => upper,
+        Tail::Lower => lower,
+        Tail::Two => upper.max(lower),
+    };
+    let direction = if upper >= lower { 1 } else { -1 };
+    (percentile, if percentile.is_nan() { 0 } else { direction })
+}
+
+/// The percentiles from above.
+fn percentiles(a: &Matrix<'_>, b: &Matrix<'_>, kind: Kind, nan_policy: NanPolicy, workers: usize) -> Array2<f64> {
+    let tail = Tail::Upper;
+    let definition = Definition { kind, tail, nan_policy };
+    percentile_ranks(a, b, definition, workers).unwrap().percentiles
 }
 
 fn count<T: Value>(reference: &[T], queries: &Queries<T>) -> Counts {
@@ -87,9 +110,14 @@ proptest! {
         for kind in KINDS {
             for policy in POLICIES {
                 let (a, b) = (Matrix::from_f64(column(&reference)), Matrix::from_f64(column(&queries)));
-                let found = percentile_ranks(&a, &b, kind, policy, workers).unwrap();
-                let expected = queries.iter().map(|&q| oracle(&reference, q, kind, policy));
-                prop_assert_eq!(bits(found), bits(expected));
+                for tail in TAILS {
+                    let definition = Definition { kind, tail, nan_policy: policy };
+                    let Ranks { percentiles, directions } = percentile_ranks(&a, &b, definition, workers).unwrap();
+                    let (expected, sides): (Vec<f64>, Vec<i8>) =
+                        queries.iter().map(|&q| oracle_of_tail(&reference, q, definition)).unzip();
+                    prop_assert_eq!(bits(percentiles), bits(expected));
+                    prop_assert_eq!(directions.into_iter().collect::<Vec<_>>(), sides);
+                }
             }
         }
     }
@@ -184,7 +212,7 @@ fn sizes_layouts_and_workers_do_not_change_a_bit() {
             for view in &views {
                 for workers in [1, 2, 3, 16] {
                     let (a, b) = (Matrix::from_f64(*view), Matrix::from_f64(rows.view()));
-                    let found = percentile_ranks(&a, &b, kind, policy, workers).unwrap();
+                    let found = percentiles(&a, &b, kind, policy, workers);
                     assert_eq!(
                         bits(found),
                         expected,
@@ -217,11 +245,11 @@ fn columns_of_several_types_are_compared_as_numpy_does() {
         Column::F64(ArrayView1::from(&tenth)),
     ])
     .unwrap();
-    let found = percentile_ranks(&reference, &rows, Kind::Strict, NanPolicy::Omit, 1).unwrap();
+    let found = percentiles(&reference, &rows, Kind::Strict, NanPolicy::Omit, 1);
     // As f64 the second integer is rounded to the first; as f32 a tenth is above the f64 tenth.
     let third = 100.0 / 3.0;
     assert_eq!(found.row(0).to_vec(), [third, 0.0, 0.0, 0.0]);
-    let weak = percentile_ranks(&reference, &rows, Kind::Weak, NanPolicy::Omit, 1).unwrap();
+    let weak = percentiles(&reference, &rows, Kind::Weak, NanPolicy::Omit, 1);
     assert_eq!(weak.row(0).to_vec(), [2.0 * third, 2.0 * third, 2.0 * third, 0.0]);
 }
 
@@ -231,7 +259,7 @@ fn nothing_to_rank_gives_an_empty_table() {
     for (n_rows, n_columns) in [(0, 3), (0, 0)] {
         let rows = table(n_rows, n_columns, false);
         let a = Matrix::from_f64(reference.slice(s![.., ..n_columns]));
-        let found = percentile_ranks(&a, &Matrix::from_f64(rows.view()), Kind::Rank, NanPolicy::Omit, 2).unwrap();
+        let found = percentiles(&a, &Matrix::from_f64(rows.view()), Kind::Rank, NanPolicy::Omit, 2);
         assert_eq!(found.dim(), (n_rows, n_columns));
     }
 }
@@ -240,6 +268,11 @@ fn nothing_to_rank_gives_an_empty_table() {
 fn tables_of_other_widths_are_refused() {
     let (a, b) = (table(5, 3, false), table(5, 2, false));
     let (a, b) = (Matrix::from_f64(a.view()), Matrix::from_f64(b.view()));
-    let error = percentile_ranks(&a, &b, Kind::Rank, NanPolicy::Omit, 1).unwrap_err();
+    let definition = Definition {
+        kind: Kind::Rank,
+        tail: Tail::Upper,
+        nan_policy: NanPolicy::Omit,
+    };
+    let error = percentile_ranks(&a, &b, definition, 1).unwrap_err();
     assert_eq!(error, Error::ColumnCount { found: 2, expected: 3 });
 }
