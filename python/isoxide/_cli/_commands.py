@@ -41,9 +41,15 @@ def detect(options: argparse.Namespace) -> None:
             forest, amount = study.forest, {"contamination": study.contamination}
         step("detecting")
         findings = ueba.detect(
-            table, forest=forest, **amount, random_state=options.seed, tail=options.tail, groups=options.groups,
+            table,
+            forest=forest,
+            **amount,
+            random_state=options.seed,
+            tail=options.tail,
+            groups=options.groups,
+            zscores=options.zscores,
             n_jobs=options.jobs,
-        )  # fmt: skip
+        )
         if options.threshold is not None:
             findings.manifest["threshold"] = options.threshold
         if options.budget is not None:

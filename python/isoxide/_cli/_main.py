@@ -114,6 +114,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COLUMN",
         help="rank among the rows of the same peer group; the entity's column ranks within its own history",
     )
+    ranks.add_argument(
+        "--zscores",
+        metavar="PATTERN",
+        default="*zscore*",
+        help="features that are z-scores already: flagged from 3 on, listed after the others (default: *zscore*)",
+    )
     users = detect.add_argument_group("users")
     users.add_argument("--users", metavar="FILE", help="CSV file with a row per entity: e-mail, name, department")
     users.add_argument(

@@ -14,13 +14,10 @@ import pandas as pd
 from isoxide import IsolationForest, percentileofscore, rank_features
 from isoxide.ueba._calibrate import calibrate, fitted
 from isoxide.ueba._findings import Findings
-from isoxide.ueba._rules import Rule, apply_rules, default_rules
+from isoxide.ueba._rules import ZSCORES, Rule, apply_rules, default_rules
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["detect"]
-
-#: Features with such names come last among those of a finding, whatever their rank.
-LAST = "*zscore*"
 
 
 def detect(
@@ -36,7 +33,7 @@ def detect(
     tail: str = "upper",
     groups: str | None = None,
     nan_policy: str = "omit",
-    last: str | None = LAST,
+    zscores: str = ZSCORES,
     rules: Iterable[Rule] | None = None,
     n_jobs: int | None = None,
 ) -> Findings:
@@ -55,11 +52,11 @@ def detect(
     kind, tail, groups, nan_policy
         See `isoxide.rank_features`. `groups` is a column of the table: features are ranked among the rows of the same
         peer group, or with the entity's column in the entity's own history.
-    last : str, optional
-        Pattern of features that come after all others in a finding.
+    zscores : str, default="*zscore*"
+        Pattern of features that are z-scores already: they come after all others in a finding.
     rules : list of rule, optional
         See `ZScore`, `Fixed` and `Percentile`; percentiles are those of the table, not of the findings. By default
-        z-scores from 3 on, the flags ``leaver_action`` and ``is_weekend``, and the 99th and 95th percentile.
+        `zscores` from 3 on, the flags ``leaver_action`` and ``is_weekend``, and the 99th and 95th percentile.
     n_jobs : int, optional
         Number of threads; None means all cores.
 
@@ -115,9 +112,16 @@ def detect(
         labels = table.frame[groups]
         peers = (labels.iloc[anomalies].to_numpy(), labels.to_numpy())
     ranks = rank_features(
-        rows, table.X, kind=kind, tail=tail, groups=peers, last=last, nan_policy=nan_policy, n_jobs=n_jobs
+        rows,
+        table.X,
+        kind=kind,
+        tail=tail,
+        **({} if peers is None else {"groups": peers}),
+        last=zscores,
+        nan_policy=nan_policy,
+        n_jobs=n_jobs,
     )
-    flags = apply_rules(default_rules() if rules is None else rules, rows, table.X)
+    flags = apply_rules(default_rules(zscores) if rules is None else rules, rows, table.X)
     return Findings(
         _findings_frame(table, scores, anomalies),
         entity=table.entity,

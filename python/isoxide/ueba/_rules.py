@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 __all__ = ["Fixed", "Percentile", "Rule", "ZScore", "apply_rules", "default_rules"]
 
+#: What columns of z-scores are usually called.
+ZSCORES = "*zscore*"
+
 
 @dataclass(frozen=True)
 class ZScore:
@@ -32,7 +35,7 @@ class ZScore:
     """
 
     limit: float = 3.0
-    columns: str = "*zscore*"
+    columns: str = ZSCORES
 
     @property
     def code(self) -> str:
@@ -109,9 +112,9 @@ class Percentile:
 Rule = ZScore | Fixed | Percentile
 
 
-def default_rules() -> list[Rule]:
+def default_rules(zscores: str = ZSCORES) -> list[Rule]:
     """Z-scores from 3 on, flags of weekends and leavers, and the upper 1 % and 5 % of all else."""
-    return [ZScore(), Fixed(["leaver_action", "is_weekend"]), Percentile((99, 95))]
+    return [ZScore(columns=zscores), Fixed(["leaver_action", "is_weekend"]), Percentile((99, 95))]
 
 
 def apply_rules(rules: Iterable[Rule], values: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
