@@ -1,4 +1,4 @@
-"""Runs `ueba_anomalies.ipynb` and lists the files it wrote: what `make demo` calls."""
+"""Runs a notebook, by default `ueba_anomalies.ipynb`, and lists the files it wrote: what `make demo` calls."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ class RunError(Exception):
     """What went wrong, in one line."""
 
 
-def execute(out: Path, parameters: dict[str, Any] | None = None, save: Path | None = None) -> list[Path]:
-    """Run the notebook with its results in `out`, save it with its outputs, and return all files written."""
+def execute(
+    out: Path, parameters: dict[str, Any] | None = None, save: Path | None = None, path: Path = NOTEBOOK
+) -> list[Path]:
+    """Run a notebook with its results in `out`, save it with its outputs, and return all files written."""
     try:
         import nbformat
         from nbclient import NotebookClient
@@ -34,9 +36,10 @@ def execute(out: Path, parameters: dict[str, Any] | None = None, save: Path | No
 
     if "output_dir" in (parameters or {}):
         raise RunError("the output folder is given with --out")
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    # Relative to the notebook, so that no path of this machine is printed in it.
-    inject(notebook, {"output_dir": Path(os.path.relpath(out, FOLDER)).as_posix(), **(parameters or {})})
+    notebook = nbformat.read(path, as_version=4)
+    if path == NOTEBOOK:
+        # Relative to the notebook, so that no path of this machine is printed in it.
+        inject(notebook, {"output_dir": Path(os.path.relpath(out, FOLDER)).as_posix(), **(parameters or {})})
     started = time.time()
     client = NotebookClient(
         notebook,
@@ -52,7 +55,7 @@ def execute(out: Path, parameters: dict[str, Any] | None = None, save: Path | No
         raise RunError("the kernel died; it may have run out of memory") from error
     notebook.metadata.language_info = {"name": "python"}
 
-    save = (save or out / NOTEBOOK.name).resolve()
+    save = (save or out / path.name).resolve()
     save.parent.mkdir(parents=True, exist_ok=True)
     temporary = save.with_name(f".{save.name}.{os.getpid()}")
     nbformat.write(notebook, temporary)
@@ -99,11 +102,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", metavar="NAME=JSON", action="append", default=[], dest="settings")
     parser.add_argument("--out", metavar="DIR", type=Path, default=FOLDER.parent / "demo-output")
+    parser.add_argument("--notebook", metavar="NAME", default=NOTEBOOK.name, help="one of this folder")
     parser.add_argument("--save", metavar="PATH", type=Path, help="executed notebook; default: into DIR")
     arguments = parser.parse_args()
     started = time.perf_counter()
     try:
-        files = execute(arguments.out.resolve(), dict(map(setting, arguments.settings)), arguments.save)
+        files = execute(
+            arguments.out.resolve(), dict(map(setting, arguments.settings)), arguments.save, FOLDER / arguments.notebook
+        )
     except (RunError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

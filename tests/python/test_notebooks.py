@@ -1,0 +1,44 @@
+"""The other notebooks: they run in silence, and what is stored is what comes out."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+def outputs(notebook):
+    """Per code cell its outputs as text, and whether there is a picture."""
+    told = []
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        texts, pictures = [], 0
+        for output in cell.outputs:
+            assert output.output_type in ("execute_result", "display_data") or output.get("name") == "stdout", output
+            data = output.get("data", {"text/plain": output.get("text")})
+            pictures += "image/png" in data
+            # Figures tell their size in pixels, objects their address.
+            texts.append(re.sub(r"<Figure[^>]*>|0x[0-9a-f]+", "", data["text/plain"]))
+        told.append((texts, pictures))
+    return told
+
+
+@pytest.mark.parametrize("name", ["quickstart", "ueba_workflow"])
+def test_stored_outputs_are_those_of_a_new_run(name):
+    stored = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    fresh = nbformat.from_dict(stored)
+    for cell in fresh.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    NotebookClient(
+        fresh,
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+        extra_arguments=["--IPKernelApp.log_level=40"],
+    ).execute()
+    assert outputs(fresh) == outputs(stored)
+    assert sum(pictures for _, pictures in outputs(stored)) >= 1
+    assert len([cell for cell in stored.cells if cell.cell_type == "code"]) <= 15
