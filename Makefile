@@ -10,12 +10,14 @@ OLDEST := .venv-oldest
 BENCH := .venv-bench
 SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE $(shell find src python -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test test-rust test-python test-oldest counts accept-counts valgrind bench bench-quick bench-docs bench-kernels lint \
+.PHONY: demo test test-rust test-python test-oldest counts accept-counts valgrind bench bench-desk bench-quick bench-docs bench-kernels lint \
 	format clean
 
-# The users' notebook on the real table; prints where the results lie.
+# The users' notebook on the real table, then the command; both print where their results lie.
 demo: $(VENV)/.demo
 	$(BIN)/python notebooks/run.py
+	$(BIN)/isoxide detect notebooks/data/enron_user_day.csv.gz --entity actor --time day --threshold -0.15 --zscores 'z_*' \
+		--out demo-output/report
 
 test: test-rust test-python
 
@@ -36,11 +38,17 @@ test-python: $(VENV)/.test
 # The Python tests on the oldest scikit-learn that is supported, with frames of its time; wants Python 3.11 to 3.13. Left out is what
 # compares with the installed scikit-learn where ours does as 1.9 does and 1.6 does not: 1.6 splits missing values otherwise, rounds
 # the gap below which a column is constant otherwise, puts weights into the trees instead of into the draw, takes frames
-# with duplicate names, and has other words for a max_samples below one row. Nor are the source and the notebook looked at twice.
+# with duplicate names, and has other words for a max_samples below one row. Nor are the source, the notebooks, pages, plots and the
+# command looked at twice: none of them depends on scikit-learn.
 NOT_ON_OLDEST := \
 	--ignore=tests/python/test_sklearn.py \
 	--ignore=tests/python/test_layers.py \
 	--ignore=tests/python/test_notebook.py \
+	--ignore=tests/python/test_notebooks.py \
+	--ignore=tests/python/test_displays.py \
+	--ignore=tests/python/test_page.py \
+	--ignore=tests/python/test_markdown.py \
+	--ignore=tests/python/test_cli.py \
 	--deselect=tests/python/test_iforest.py::test_grid \
 	--deselect=tests/python/test_frames.py::test_mixed_frames \
 	--deselect='tests/python/test_validation.py::test_tables_that_cannot_be_fitted[duplicate names]' \
@@ -72,6 +80,10 @@ valgrind:
 # with compiling; `cargo bench --bench kernels -- evaluate` runs one step.
 bench-kernels:
 	cargo bench --quiet --bench kernels
+
+# A desk's half year, 1,000,000 rows of Parquet to the pages: time by stage, and memory. Takes half a minute.
+bench-desk: $(VENV)/.demo
+	PYTHONPATH=tests $(BIN)/python -m bench.desk --folder demo-output/desk
 
 # Ratios to rivals on this machine. The whole of it takes half an hour on two cores, keeps a record in tests/bench/records and writes
 # docs/benchmarks.md and the README's table. The quick one takes three minutes and prints only. `ARGS='--rows 7 --rounds 3'` chooses.

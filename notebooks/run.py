@@ -61,7 +61,8 @@ def execute(
     nbformat.write(notebook, temporary)
     os.replace(temporary, save)
     # One second of tolerance for file systems with coarse times.
-    written = {path for path in out.iterdir() if path.suffix in KINDS and path.stat().st_mtime >= started - 1}
+    results = out.iterdir() if out.is_dir() else ()
+    written = {path for path in results if path.suffix in KINDS and path.stat().st_mtime >= started - 1}
     return sorted(written | {save}, key=lambda path: list(KINDS).index(path.suffix) if path.suffix in KINDS else 0)
 
 
