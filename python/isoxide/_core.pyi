@@ -10,7 +10,7 @@ _Nodes: TypeAlias = tuple[
 ]
 _Noise: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
-__all__ = ["Forest", "kernel", "percentile_ranks", "sample_rows", "tree_seeds"]
+__all__ = ["Forest", "kernel", "percentile_ranks", "sample_rows", "sorted_ranks", "tree_seeds"]
 
 @final
 class Forest:
@@ -70,4 +70,13 @@ def sample_rows(
 ) -> list[NDArray[np.int64]]: ...
 def percentile_ranks(
     reference: Table, rows: Table, *, kind: str, tail: str, omit_nan: bool, n_workers: int
+) -> tuple[NDArray[np.float64], NDArray[np.int8]]: ...
+def sorted_ranks(
+    reference: list[tuple[NDArray[Any], NDArray[np.int64] | None, int]],
+    rows: Table,
+    *,
+    kind: str,
+    tail: str,
+    omit_nan: bool,
+    n_workers: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.int8]]: ...

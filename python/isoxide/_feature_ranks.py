@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from isoxide._tables import check_known, name_list, needed_module
+from isoxide._percentiles import Ranks
+from isoxide._tables import Table, check_known, name_list, needed_module
 
 
 class FeatureRanks:
@@ -279,3 +281,49 @@ class FeatureRanks:
 
     def _pandas(self) -> Any:
         return needed_module("pandas", "this table", '"isoxide[notebook]"')
+
+
+def feature_ranks(
+    rows: Table,
+    places: list[int],
+    names: list[str],
+    queries: list[NDArray[Any]],
+    ranks: Ranks,
+    last: str | Callable[[str], bool] | None,
+) -> FeatureRanks:
+    """The ranks of some columns of a table.
+
+    Parameters
+    ----------
+    rows : Table
+        The rows that were ranked.
+    places, names, queries : list
+        Of each feature its place in `rows`, its name, and its column.
+    ranks : (ndarray, ndarray)
+        Percentiles and directions.
+    last : str or callable, optional
+        See `rank_features`.
+
+    Returns
+    -------
+    FeatureRanks
+        It owns the arrays.
+    """
+    percentiles, directions = ranks
+    return FeatureRanks(
+        names,
+        percentiles,
+        directions,
+        np.column_stack(queries) if queries else np.empty(percentiles.shape),
+        rows.scalars(places, queries),
+        rows.index(),
+        _last(names, last),
+        backend=rows.backend,
+    )
+
+
+def _last(names: list[str], last: str | Callable[[str], bool] | None) -> NDArray[np.bool_]:
+    if isinstance(last, str):
+        pattern = last
+        return np.array([fnmatchcase(name, pattern) for name in names], dtype=bool)
+    return np.array([last is not None and bool(last(name)) for name in names], dtype=bool)

@@ -7,7 +7,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -49,6 +49,10 @@ class Table(ABC):
                 "which cannot become float64 without a loss; fill or drop the missing values first"
             )
         return self._with_nan(column)
+
+    def labels(self, name: str) -> list[Any]:
+        """One column of any type, which must be there, as Python's objects."""
+        return list(self._native_column((self.names or []).index(name)).tolist())
 
     def index(self) -> Any:
         """The labels of the rows; None if they are only counted."""
@@ -165,6 +169,9 @@ class PolarsTable(Table):
 
     backend = "polars"
 
+    def labels(self, name: str) -> list[Any]:
+        return self.data[name].to_list()  # type: ignore[no-any-return]
+
     def _native_column(self, j: int) -> Any:
         return self.data.to_series(j)
 
@@ -190,6 +197,9 @@ class ArrowTable(Table):
     """A pyarrow table."""
 
     backend = "pyarrow"
+
+    def labels(self, name: str) -> list[Any]:
+        return self.data[name].to_pylist()  # type: ignore[no-any-return]
 
     def _labels(self) -> list[Any]:
         return list(self.data.column_names)
@@ -286,13 +296,22 @@ def needed_module(name: str, what: str, install: str | None = None) -> Any:
         raise ImportError(f"{what} needs {package}: pip install {install or package}") from error
 
 
-def match(rows: Table, reference: Table, features: Iterable[str] | None) -> tuple[list[str], list[int], list[int]]:
+class Layout(NamedTuple):
+    """What of a table that is not kept must be known to match another one with it."""
+
+    names: list[str] | None
+    n_columns: int
+
+
+def match(
+    rows: Table, reference: Table | Layout, features: Iterable[str] | None
+) -> tuple[list[str], list[int], list[int]]:
     """Which columns of two tables belong together.
 
     Parameters
     ----------
     rows, reference : Table
-        Matched by name if both have names, otherwise by position.
+        Of the reference its layout will do. Matched by name if both have names, otherwise by position.
     features : list of str or None
         The columns to use, in this order; by default all, in the order of `rows`.
 

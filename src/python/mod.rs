@@ -49,5 +49,5 @@ mod _core {
     #[pymodule_export]
     use super::kernel;
     #[pymodule_export]
-    use super::rank::percentile_ranks;
+    use super::rank::{percentile_ranks, sorted_ranks};
 }

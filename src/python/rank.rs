@@ -1,11 +1,13 @@
-//! `_core.percentile_ranks`: the percentile of each cell of one table among the same column of another.
+//! `_core.percentile_ranks`: the percentile of each cell of one table among the same column of another; and
+//! `_core.sorted_ranks`, where the columns of the other one are sorted.
 
-use numpy::{IntoPyArray, PyArray2};
+use numpy::{IntoPyArray, PyArray2, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::arrays::Table;
+use super::arrays::{ColumnArray, Table};
 use super::detached;
+use crate::rank::sorted::{self, Sorted};
 use crate::rank::{self, Definition, Kind, NanPolicy, Ranks, Tail};
 
 /// Percentiles and directions.
@@ -26,6 +28,32 @@ pub(super) fn percentile_ranks<'py>(
     let definition = definition(kind, tail, omit_nan)?;
     let (reference, rows) = (reference.matrix()?, rows.matrix()?);
     let ranks = detached(py, || rank::percentile_ranks(&reference, &rows, definition, n_workers))?;
+    Ok(arrays(py, ranks))
+}
+
+/// The same, where of each column of the reference the values without NaN are given in ascending order, as many as there are
+/// columns in `rows`; or the distinct ones, and for each how many are at or below it; and the number of NaN.
+#[pyfunction]
+#[pyo3(signature = (reference, rows, *, kind, tail, omit_nan, n_workers))]
+pub(super) fn sorted_ranks<'py>(
+    py: Python<'py>,
+    reference: Vec<(ColumnArray<'_>, Option<PyReadonlyArray1<'_, i64>>, u64)>,
+    rows: Table<'_>,
+    kind: &str,
+    tail: &str,
+    omit_nan: bool,
+    n_workers: usize,
+) -> PyResult<RankArrays<'py>> {
+    let definition = definition(kind, tail, omit_nan)?;
+    let columns: Vec<Sorted<'_>> = reference
+        .iter()
+        .map(|(values, ends, n_missing)| {
+            let ends = ends.as_ref().map(PyReadonlyArray1::as_array);
+            Sorted::new(values.column(), ends, *n_missing)
+        })
+        .collect::<crate::error::Result<_>>()?;
+    let rows = rows.matrix()?;
+    let ranks = detached(py, || sorted::ranks(&columns, &rows, definition, n_workers))?;
     Ok(arrays(py, ranks))
 }
 

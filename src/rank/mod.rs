@@ -8,6 +8,7 @@ pub mod counts;
 mod images;
 pub mod percentile;
 mod slabs;
+pub mod sorted;
 
 use std::ops::Range;
 

@@ -7,6 +7,13 @@ import polars as pl
 import pyarrow as pa
 import scipy.stats
 
+KINDS = ["rank", "weak", "strict", "mean"]
+TAILS = ["upper", "lower", "two"]
+DTYPES = [
+    np.float64, np.float32, np.float16, np.longdouble, ">f8", np.int64, np.int32, np.int8, ">i4", np.uint8, np.uint32,
+    np.uint64, np.bool_,
+]  # fmt: skip
+
 
 def reference_frame(rng, n=400):
     """Columns as an analyst has them, and a text column that is none."""
@@ -23,6 +30,20 @@ def reference_frame(rng, n=400):
         },
         index=[f"day {i}" for i in range(n)],
     )
+
+
+def odd_values(rng, dtype, n):
+    """Few values, often tied, and the odd ones of the type, without NaN."""
+    dtype = np.dtype(dtype)
+    values = rng.integers(0, 2 if dtype.kind == "b" else 9, n).astype(dtype)
+    some = rng.random(n) < 0.3
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        edges = [info.min, info.min + 1, info.max - 1, info.max, *([2**53, 2**53 + 1] if dtype.itemsize == 8 else [])]
+        values[some] = rng.choice(np.array(edges, dtype=dtype), some.sum())
+    elif dtype.kind == "f":
+        values[some] = rng.choice(np.array([np.inf, -np.inf, -0.0, 0.1, 1 / 3, -2.5], dtype=dtype), some.sum())
+    return values
 
 
 def by_scipy(rows, reference, **kwargs):

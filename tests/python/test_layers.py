@@ -20,9 +20,9 @@ RUST_LEVELS = [
 ]
 #: What each Python module may import of the others, lowest first.
 PYTHON_LEVELS = [
-    {"_core", "_path_length", "_threads", "_validation", "_seeds", "_tables", "_format"},
+    {"_core", "_path_length", "_threads", "_validation", "_seeds", "_tables", "_format", "_percentiles", "_groups"},
     {"_sklearn", "_feature_ranks"},
-    {"_iforest", "_rank", "_show_versions"},
+    {"_iforest", "_rank", "_rank_reference", "_show_versions"},
     {"", "displays"},
 ]
 #: What the packages on top may import besides their own modules; "" is the public package.

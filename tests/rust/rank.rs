@@ -10,6 +10,7 @@
 use isoxide::error::Error;
 use isoxide::matrix::{Column, Matrix};
 use isoxide::rank::counts::{Counts, Queries, Tally, Value};
+use isoxide::rank::sorted::{self, Sorted};
 use isoxide::rank::{Definition, Kind, NanPolicy, Ranks, Tail, percentile_ranks};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
 use proptest::collection::vec;
@@ -119,6 +120,57 @@ proptest! {
                     prop_assert_eq!(directions.into_iter().collect::<Vec<_>>(), sides);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn sorted_columns_give_the_same(
+        reference in prop_oneof![vec(float(), 0..300), vec(number(), 0..300)],
+        queries in vec(float(), 0..50),
+        distinct in any::<bool>(),
+        workers in 1_usize..4,
+    ) {
+        let mut values: Vec<f64> = reference.iter().copied().filter(|x| !x.is_nan()).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        let n_missing = (reference.len() - values.len()) as u64;
+        let mut ends: Vec<i64> = (1..=values.len() as i64).collect();
+        if distinct {
+            ends = (0..values.len()).filter(|&i| values.get(i + 1) != Some(&values[i])).map(|i| i as i64 + 1).collect();
+            values.dedup();
+        }
+        let ends = distinct.then(|| ArrayView1::from(&ends));
+        let sorted = Sorted::new(Column::F64(ArrayView1::from(&values)), ends, n_missing).unwrap();
+        let (a, b) = (Matrix::from_f64(column(&reference)), Matrix::from_f64(column(&queries)));
+        for kind in KINDS {
+            for nan_policy in POLICIES {
+                for tail in TAILS {
+                    let definition = Definition { kind, tail, nan_policy };
+                    let expected = percentile_ranks(&a, &b, definition, 1).unwrap();
+                    let found = sorted::ranks(std::slice::from_ref(&sorted), &b, definition, workers).unwrap();
+                    prop_assert_eq!(bits(found.percentiles), bits(expected.percentiles));
+                    prop_assert_eq!(found.directions, expected.directions);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sorted_integers_give_the_same(
+        mut reference in vec(integer(), 0..100),
+        integers in vec(integer(), 0..50),
+        floats in vec(float(), 0..50),
+    ) {
+        reference.sort_unstable();
+        let cells = Column::I64(ArrayView1::from(&reference));
+        let a = Matrix::from_columns(vec![cells]).unwrap();
+        let column = Sorted::new(cells, None, 0).unwrap();
+        for queries in [Column::I64(ArrayView1::from(&integers)), Column::F64(ArrayView1::from(&floats))] {
+            let b = Matrix::from_columns(vec![queries]).unwrap();
+            let definition = Definition { kind: Kind::Rank, tail: Tail::Two, nan_policy: NanPolicy::Omit };
+            let expected = percentile_ranks(&a, &b, definition, 1).unwrap();
+            let found = sorted::ranks(std::slice::from_ref(&column), &b, definition, 1).unwrap();
+            prop_assert_eq!(bits(found.percentiles), bits(expected.percentiles));
+            prop_assert_eq!(found.directions, expected.directions);
         }
     }
 
@@ -275,4 +327,23 @@ fn tables_of_other_widths_are_refused() {
     };
     let error = percentile_ranks(&a, &b, definition, 1).unwrap_err();
     assert_eq!(error, Error::ColumnCount { found: 2, expected: 3 });
+}
+
+#[test]
+fn sorted_columns_that_do_not_fit_are_refused() {
+    let (values, ends, rows) = ([1.0, 2.0], [1_i64], table(2, 3, false));
+    let values = Column::F64(ArrayView1::from(&values));
+    let error = Sorted::new(values, Some(ArrayView1::from(&ends)), 0).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the list of counts has 1 entries, but 2 are expected"
+    );
+    let definition = Definition {
+        kind: Kind::Rank,
+        tail: Tail::Upper,
+        nan_policy: NanPolicy::Omit,
+    };
+    let column = Sorted::new(values, None, 0).unwrap();
+    let error = sorted::ranks(&[column], &Matrix::from_f64(rows.view()), definition, 1).unwrap_err();
+    assert_eq!(error, Error::ColumnCount { found: 3, expected: 1 });
 }

@@ -1,0 +1,127 @@
+//! Ranks among columns that were sorted before: two binary searches a query, and no pass over the reference.
+
+use ndarray::ArrayView1;
+
+use super::percentile::{Definition, NanPolicy, Rank, rank};
+use super::{Ranks, filled};
+use crate::error::{Error, Result};
+use crate::matrix::{Column, Matrix};
+use crate::threads;
+
+/// The values of a column without NaN, ascending; or the distinct ones among them, and how many are at or below each.
+#[derive(Debug, Clone)]
+pub struct Sorted<'a> {
+    values: Column<'a>,
+    ends: Option<ArrayView1<'a, i64>>,
+    n_missing: u64,
+}
+
+impl<'a> Sorted<'a> {
+    /// A column whose order is taken on trust: in another one the ranks are wrong, but nothing else is.
+    ///
+    /// # Errors
+    /// [`Error::RowCount`] when there are not as many `ends` as values.
+    pub fn new(values: Column<'a>, ends: Option<ArrayView1<'a, i64>>, n_missing: u64) -> Result<Self> {
+        match &ends {
+            Some(ends) if ends.len() != values.len() => Err(Error::RowCount {
+                what: "the list of counts",
+                found: ends.len(),
+                expected: values.len(),
+            }),
+            _ => Ok(Self {
+                values,
+                ends,
+                n_missing,
+            }),
+        }
+    }
+
+    /// How many values the first `k` places stand for.
+    fn count(&self, k: usize) -> u64 {
+        match &self.ends {
+            Some(ends) => k.checked_sub(1).map_or(0, |last| ends[last] as u64),
+            None => k as u64,
+        }
+    }
+
+    /// The ranks of some queries: integers are compared as integers, all others as f64.
+    fn ranks(&self, queries: Column<'_>, definition: Definition) -> Vec<Rank> {
+        let n = match definition.nan_policy {
+            NanPolicy::Propagate if self.n_missing > 0 => 0,
+            NanPolicy::Propagate | NanPolicy::Omit => self.count(self.values.len()),
+        };
+        let places_to_rank = |[below, at_or_below]: [usize; 2]| {
+            // In another order than ascending the counts may be anything.
+            let at_or_below = self.count(at_or_below).min(n);
+            rank(self.count(below).min(at_or_below), at_or_below, n, definition)
+        };
+        if let (Column::I64(values), Column::I64(queries)) = (&self.values, &queries) {
+            let places = |&query: &i64| places(values, |x| x < query, |x| x == query);
+            return queries.iter().map(|query| places_to_rank(places(query))).collect();
+        }
+        let rank = |query: f64| {
+            if query.is_nan() {
+                return Rank::NONE;
+            }
+            places_to_rank(match &self.values {
+                Column::F32(v) => places(v, |x| f64::from(x) < query, |x| f64::from(x) == query),
+                Column::F64(v) => places(v, |x| x < query, |x| x == query),
+                Column::I64(v) | Column::I64AsF64(v) => places(v, |x| (x as f64) < query, |x| x as f64 == query),
+            })
+        };
+        super::floats(queries).into_iter().map(rank).collect()
+    }
+}
+
+/// The number of values below a query, and at or below it.
+fn places<T: Copy>(
+    values: &ArrayView1<'_, T>,
+    is_below: impl Fn(T) -> bool,
+    is_equal: impl Fn(T) -> bool,
+) -> [usize; 2] {
+    let below = partition_point(0..values.len(), |k| is_below(values[k]));
+    let mut end = below;
+    // Most queries equal few values, which are near.
+    let mut step = 1;
+    while end < values.len() && is_equal(values[end]) {
+        let next = values.len().min(end + step);
+        end = partition_point(end..next, |k| is_equal(values[k]));
+        step *= 2;
+    }
+    [below, end]
+}
+
+fn partition_point(mut range: std::ops::Range<usize>, is_before: impl Fn(usize) -> bool) -> usize {
+    while !range.is_empty() {
+        let middle = range.start + range.len() / 2;
+        if is_before(middle) {
+            range.start = middle + 1;
+        } else {
+            range.end = middle;
+        }
+    }
+    range.start
+}
+
+/// The rank of `rows[i, j]` among the `j`-th column of the reference, for all `i` and `j`; as
+/// [`super::percentile_ranks`] gives it.
+///
+/// # Errors
+/// [`Error::ColumnCount`] when the numbers of columns differ.
+pub fn ranks(reference: &[Sorted<'_>], rows: &Matrix<'_>, definition: Definition, n_workers: usize) -> Result<Ranks> {
+    if rows.n_columns() != reference.len() {
+        return Err(Error::ColumnCount {
+            found: rows.n_columns(),
+            expected: reference.len(),
+        });
+    }
+    Ok(filled(rows.n_rows(), rows.n_columns(), |columns| {
+        threads::for_each_chunk(
+            columns,
+            1,
+            n_workers,
+            || (),
+            |(), j, columns| columns[0].fill(reference[j].ranks(rows.column(j), definition).into_iter()),
+        );
+    }))
+}
