@@ -95,7 +95,9 @@ class ThresholdDisplay(_Display):
             A fitted one.
         X : array-like or frame of shape (n_samples, n_features)
             The rows.
-        by, threshold
+        by : array-like of shape (n_samples,), optional
+            See the class.
+        threshold : float, optional
             See the class.
         ax : matplotlib.axes.Axes, optional
             Where to draw; by default a figure of its own.
@@ -103,11 +105,23 @@ class ThresholdDisplay(_Display):
         Returns
         -------
         ThresholdDisplay
+            What was drawn.
         """
         return cls(scores=estimator.decision_function(X), by=by, threshold=threshold).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> ThresholdDisplay:
-        """Draw it, on `ax` or a figure of its own."""
+        """Draw it.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default a figure of its own.
+
+        Returns
+        -------
+        ThresholdDisplay
+            Itself, with `ax_` and `figure_`.
+        """
         ax = self._axes(ax, (9, 5.5))
         below = self.scores <= self.threshold if self.threshold is not None else np.zeros(len(self.scores), dtype=bool)
         style: dict[str, Any] = {"linewidths": 0, "rasterized": len(self.scores) > 5000}
@@ -151,7 +165,20 @@ class ScoreTimelineDisplay(_Display):
 
     @classmethod
     def from_findings(cls, findings: Findings, *, ax: Any = None) -> ScoreTimelineDisplay:
-        """Draw the timeline of some findings."""
+        """Draw the timeline of some findings.
+
+        Parameters
+        ----------
+        findings : Findings
+            From `isoxide.ueba.detect`.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default a figure of its own.
+
+        Returns
+        -------
+        ScoreTimelineDisplay
+            What was drawn.
+        """
         timeline, frame = findings.timeline, findings.frame
         display = cls(
             days=timeline["day"].to_numpy(),
@@ -162,7 +189,18 @@ class ScoreTimelineDisplay(_Display):
         return display.plot(ax=ax)
 
     def plot(self, ax: Any = None) -> ScoreTimelineDisplay:
-        """Draw it, on `ax` or a figure of its own."""
+        """Draw it.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default a figure of its own.
+
+        Returns
+        -------
+        ScoreTimelineDisplay
+            Itself, with `ax_` and `figure_`.
+        """
         ax = self._axes(ax, (10, 4))
         ax.plot(self.days, self.lowest, color=_QUIET, linewidth=1, label="lowest score of the day", zorder=1)
         label = f"{len(self.found_scores):,} findings"
@@ -235,6 +273,7 @@ class FeatureRankDisplay(_Display):
         Returns
         -------
         FeatureRankDisplay
+            What was drawn.
         """
         row = findings.frame.iloc[finding]
         places = [j for j in findings.order[finding] if not np.isnan(findings.percentiles[finding, j])][:n_features]
@@ -251,7 +290,18 @@ class FeatureRankDisplay(_Display):
         return display.plot(ax=ax)
 
     def plot(self, ax: Any = None) -> FeatureRankDisplay:
-        """Draw it, on `ax` or a figure of its own."""
+        """Draw it.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default a figure of its own.
+
+        Returns
+        -------
+        FeatureRankDisplay
+            Itself, with `ax_` and `figure_`.
+        """
         n = len(self.features)
         ax = self._axes(ax, (8.5, 1.2 + 0.32 * n))
         odd = self.percentiles >= (np.inf if self.cutoff is None else self.cutoff)
@@ -296,7 +346,22 @@ class CutoffDisplay(_Display):
     def from_findings(
         cls, findings: Findings, cutoffs: Iterable[float] | None = None, *, ax: Any = None
     ) -> CutoffDisplay:
-        """Draw the cut-offs of some findings; by default those of `Findings.cutoff_table`."""
+        """Draw the cut-offs of some findings.
+
+        Parameters
+        ----------
+        findings : Findings
+            From `isoxide.ueba.detect`.
+        cutoffs : list of float, optional
+            From 0 to 100; by default those of `Findings.cutoff_table`.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default a figure of its own.
+
+        Returns
+        -------
+        CutoffDisplay
+            What was drawn.
+        """
         table = findings.cutoff_table() if cutoffs is None else findings.cutoff_table(cutoffs)
         display = cls(
             cutoffs=table["cutoff"].to_numpy(), mean=table["mean"].to_numpy(), minimum=table["min"].to_numpy()
@@ -304,7 +369,18 @@ class CutoffDisplay(_Display):
         return display.plot(ax=ax)
 
     def plot(self, ax: Any = None) -> CutoffDisplay:
-        """Draw it, on `ax` or a figure of its own."""
+        """Draw it.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default a figure of its own.
+
+        Returns
+        -------
+        CutoffDisplay
+            Itself, with `ax_` and `figure_`.
+        """
         ax = self._axes(ax, (8, 4))
         places = np.arange(len(self.cutoffs))
         ax.plot(places, self.mean, marker="o", color=_NORMAL, label="mean")

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from numpydoc.validate import validate
 
 import isoxide
+import isoxide.displays
+import isoxide.ueba
 
 #: Checks that are not ours, with the reason.
 EXCLUDED = {
@@ -15,25 +17,28 @@ EXCLUDED = {
     "EX01": "examples of simple methods stand in their class; functions must have one (test_docstrings.py)",
     "GL08": "attributes set by scikit-learn's base classes",
 }
+MODULES = (isoxide, isoxide.ueba, isoxide.displays)
 #: Of a property, and of a class whose instances a function makes.
 NOT_FOR_PROPERTIES = {"RT01"}
-MADE_BY_FUNCTIONS = {"FeatureRanks": {"PR01"}}
+MADE_BY_FUNCTIONS = {
+    name: {"PR01"} for name in ("FeatureRanks", "FeatureTable", "TableCheck", "Calibration", "Findings")
+}
 
 
 def public_names() -> Iterator[tuple[str, set[str]]]:
     """Dotted names, and which further checks do not apply."""
-    for name in isoxide.__all__:
-        item = getattr(isoxide, name)
-        yield f"isoxide.{name}", MADE_BY_FUNCTIONS.get(name, set())
+    for module, name in ((home, name) for home in MODULES for name in home.__all__):
+        item = getattr(module, name)
+        yield f"{module.__name__}.{name}", MADE_BY_FUNCTIONS.get(name, set())
         for member, value in vars(item).items() if inspect.isclass(item) else ():
             if not member.startswith("_") and (callable(value) or isinstance(value, property | classmethod)):
-                yield f"isoxide.{name}.{member}", NOT_FOR_PROPERTIES if isinstance(value, property) else set()
+                yield f"{module.__name__}.{name}.{member}", NOT_FOR_PROPERTIES if isinstance(value, property) else set()
         for base in inspect.getmro(item)[1:] if inspect.isclass(item) else ():
             if base.__module__.startswith("isoxide."):
                 for member, value in vars(base).items():
                     if not member.startswith("_"):
                         exempt = NOT_FOR_PROPERTIES if isinstance(value, property) else set()
-                        yield f"isoxide.{name}.{member}", exempt
+                        yield f"{module.__name__}.{name}.{member}", exempt
 
 
 def main() -> int:

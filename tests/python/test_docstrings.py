@@ -8,9 +8,16 @@ import pkgutil
 import pytest
 
 import isoxide
+import isoxide.displays
+import isoxide.ueba
 
 ROOT = pathlib.Path(__file__).parents[2]
-MODULES = ["isoxide", *(f"isoxide.{module.name}" for module in pkgutil.iter_modules(isoxide.__path__))]
+MODULES = ["isoxide", *(module.name for module in pkgutil.walk_packages(isoxide.__path__, "isoxide."))]
+#: Classes whose instances functions make; the examples of these show one.
+MADE = {"FeatureRanks", "Calibration", "Findings", "TableCheck"}
+#: Displays of findings, which take a table to make: notebooks/ueba_workflow.ipynb draws them.
+DRAWN = {"CutoffDisplay", "FeatureRankDisplay", "ScoreTimelineDisplay"}
+PUBLIC = [(home, name) for home in (isoxide, isoxide.ueba, isoxide.displays) for name in home.__all__]
 
 
 def run(item, name):
@@ -28,12 +35,13 @@ def test_examples_of_modules(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-@pytest.mark.parametrize("name", isoxide.__all__)
-def test_public_names_have_examples_that_run(name):
-    public = getattr(isoxide, name)
+@pytest.mark.parametrize(("home", "name"), PUBLIC, ids=[name for _, name in PUBLIC])
+def test_public_names_have_examples_that_run(home, name):
+    public = getattr(home, name)
     assert public.__doc__
-    assert run(public, name) > 0
-    if name != "FeatureRanks":  # made by rank_features, whose example shows one
+    tried = run(public, name)
+    if name not in MADE | DRAWN:
+        assert tried > 0
         assert ">>>" in public.__doc__
 
 

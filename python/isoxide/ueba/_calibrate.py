@@ -58,15 +58,47 @@ class Calibration:
     contamination: float | None = None
 
     def contamination_at(self, threshold: float) -> float:
-        """Share of all rows at or below a threshold, from 0 to 1."""
+        """Share of all rows at or below a threshold.
+
+        Parameters
+        ----------
+        threshold : float
+            A score.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
         return float(np.mean(self.scores <= threshold))
 
     def threshold_at(self, contamination: float) -> float:
-        """The score that this share of the rows is at or below."""
+        """The score that a share of the rows is at or below.
+
+        Parameters
+        ----------
+        contamination : float
+            The share, from 0 to 1.
+
+        Returns
+        -------
+        float
+            A score.
+        """
         return float(np.percentile(self.scores, 100.0 * contamination))
 
     def contamination_for(self, budget: float) -> float:
         """Share of the rows that makes so many anomalies a month of 30.4 days, on average.
+
+        Parameters
+        ----------
+        budget : float
+            Anomalies a month.
+
+        Returns
+        -------
+        float
+            In (0, 0.5].
 
         Raises
         ------
@@ -108,7 +140,13 @@ class Calibration:
         )
 
     def by_day(self) -> pd.DataFrame:
-        """Per day the rows, the lowest and the median score, and the rows at or below the threshold."""
+        """How the scores of each day are.
+
+        Returns
+        -------
+        DataFrame
+            ``day``, ``rows``, ``lowest``, ``p01``, ``median``, ``anomalies`` and ``share`` of the rows.
+        """
         return self._by(self.table.days, "day")
 
     def drift(self, freq: str = "M") -> pd.DataFrame:
@@ -145,7 +183,18 @@ class Calibration:
         return table.reset_index()
 
     def plot(self, ax: Any = None) -> ThresholdDisplay:
-        """The scores by day, with the threshold and the area below it."""
+        """Draw the scores by day, with the threshold and the area below it.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default a figure of its own.
+
+        Returns
+        -------
+        ThresholdDisplay
+            What was drawn.
+        """
         from isoxide.displays import ThresholdDisplay
 
         return ThresholdDisplay(scores=self.scores, by=self.table.days, threshold=self.threshold).plot(ax=ax)

@@ -90,7 +90,13 @@ class TableCheck:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """Everything, for JSON.
+
+        Returns
+        -------
+        dict
+            From the names of the attributes to their values.
+        """
         return asdict(self)
 
     def __str__(self) -> str:

@@ -46,12 +46,26 @@ def detect(
     forest : IsolationForest, optional
         A fitted one is not grown again; with a threshold, contamination or budget its offset moves, in a copy.
         Without any of these its own offset decides. By default a forest is fitted on the table.
-    threshold, contamination, budget, baseline, random_state
-        See `calibrate`. With none of them and no forest, ``contamination="auto"``: scores below -0.5 in the paper's
-        terms.
-    kind, tail, groups, nan_policy
-        See `isoxide.rank_features`. `groups` is a column of the table: features are ranked among the rows of the same
-        peer group, or with the entity's column in the entity's own history.
+    threshold : float, optional
+        See `calibrate`.
+    contamination : float, optional
+        See `calibrate`. With neither this nor `threshold` nor `budget`, and no forest, it is ``"auto"``: anomalies are
+        rows whose score in the paper's terms is above 0.5.
+    budget : float, optional
+        See `calibrate`.
+    baseline : float, default=0.1
+        See `calibrate`.
+    random_state : int or None, default=0
+        Of the default forest.
+    kind : {"rank", "weak", "strict", "mean"}, default="rank"
+        See `isoxide.rank_features`, as for the next ones.
+    tail : {"upper", "lower", "two"}, default="upper"
+        Which values are unusual: high ones, low ones, or both.
+    groups : str, optional
+        A column of the table: features are ranked among the rows of the same peer group, or with the entity's column
+        in the entity's own history.
+    nan_policy : {"omit", "propagate", "raise"}, default="omit"
+        What missing values of the table do to ranks.
     zscores : str, default="*zscore*"
         Pattern of features that are z-scores already: they come after all others in a finding.
     rules : list of rule, optional
@@ -116,7 +130,7 @@ def detect(
         table.X,
         kind=kind,
         tail=tail,
-        **({} if peers is None else {"groups": peers}),
+        groups=peers,
         last=zscores,
         nan_policy=nan_policy,
         n_jobs=n_jobs,

@@ -179,6 +179,7 @@ class Findings:
         Returns
         -------
         ndarray of bool, shape (n_findings, n_features)
+            True where it is.
         """
         patterns = [always] if isinstance(always, str) else list(always)
         flag = np.array([any(fnmatchcase(name, pattern) for pattern in patterns) for name in self.features], dtype=bool)
@@ -213,7 +214,20 @@ class Findings:
         )
 
     def feature_counts(self, cutoff: float = 99.0, always: Iterable[str] = ()) -> pd.Series:
-        """In how many findings each feature is out of the ordinary, the most frequent first; see `selected`."""
+        """In how many findings each feature is out of the ordinary.
+
+        Parameters
+        ----------
+        cutoff : float, default=99.0
+            See `selected`.
+        always : list of str, optional
+            See `selected`.
+
+        Returns
+        -------
+        Series
+            From names to numbers, the most frequent first; features that never are do not appear.
+        """
         chosen = self.selected(cutoff, always)
         counts = pd.Series(chosen.sum(axis=0), index=pd.Index(self.features, name="feature"), name="findings")
         counts = counts[counts > 0]
@@ -231,7 +245,13 @@ class Findings:
                     yield self.features[j]
 
     def to_frame(self) -> pd.DataFrame:
-        """Everything in one wide table: `frame`, the ``reasons`` (rules that flag a feature), and the features."""
+        """Everything in one wide table.
+
+        Returns
+        -------
+        DataFrame
+            `frame`, then ``reasons`` (features and the rules that flag them), then the features.
+        """
         wide = self.frame.copy()
         texts = self.flags["feature"] + " " + self.flags["rule"] if len(self.flags) else pd.Series(dtype=str)
         reasons = texts.groupby(self.flags["row"]).agg("; ".join) if len(self.flags) else texts
@@ -240,11 +260,33 @@ class Findings:
         return pd.concat([wide, features], axis=1)
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
-        """Write `to_frame` as CSV, with cells that a spreadsheet would take for formulas made text by an apostrophe."""
+        """Write `to_frame` as CSV, with cells that a spreadsheet would take for formulas made text by an apostrophe.
+
+        Parameters
+        ----------
+        path : path
+            Where to write it; what is there is replaced when the new file is whole.
+
+        Returns
+        -------
+        Path
+            Where it was written.
+        """
         return replace_file(path, lambda temporary: write_csv(self.to_frame(), temporary))
 
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:
-        """Write `to_frame` as Parquet, with the manifest in the file's metadata. Needs pyarrow."""
+        """Write `to_frame` as Parquet, with the manifest in the file's metadata. Needs pyarrow.
+
+        Parameters
+        ----------
+        path : path
+            Where to write it; what is there is replaced when the new file is whole.
+
+        Returns
+        -------
+        Path
+            Where it was written.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -253,7 +295,18 @@ class Findings:
         return replace_file(path, lambda temporary: pq.write_table(table.replace_schema_metadata(metadata), temporary))
 
     def to_json(self, path: str | os.PathLike[str]) -> Path:
-        """Write everything, as `read_findings` reads it."""
+        """Write everything, as `read_findings` reads it.
+
+        Parameters
+        ----------
+        path : path
+            Where to write it; what is there is replaced when the new file is whole.
+
+        Returns
+        -------
+        Path
+            Where it was written.
+        """
         text = json.dumps(_document.dump(self), ensure_ascii=False, allow_nan=False)
         return replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
@@ -271,8 +324,10 @@ class Findings:
         ----------
         path : path, optional
             Where to write it; by default the text is returned.
-        cutoff, always
+        cutoff : float, default=99.0
             See `selected`. A finding without such a feature has the line of its most unusual one.
+        always : list of str, optional
+            See `selected`.
         order : {"score", "entity"}, default="score"
             Entities by their lowest score, or by name as in the notebook.
 
@@ -302,8 +357,10 @@ class Findings:
         ----------
         path : path, optional
             Where to write it; by default the text is returned.
-        cutoff, always
+        cutoff : float, default=99.0
             See `selected`. A finding without such a feature shows its most unusual one.
+        always : list of str, optional
+            See `selected`.
         title : str, optional
             Of the page; by default the days it is about.
 
@@ -322,6 +379,16 @@ class Findings:
 
 def read_findings(path: str | os.PathLike[str]) -> Findings:
     """Read what `Findings.to_json` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    Findings
+        Without the forest.
 
     Raises
     ------

@@ -42,15 +42,15 @@ class ZScore:
         """What a finding is marked with."""
         return f"zscore>={self.limit:g}"
 
-    def takes(self, name: str) -> bool:
+    def _takes(self, name: str) -> bool:
         """Whether a column is this rule's alone."""
         return fnmatchcase(name, self.columns)
 
-    def flag(
+    def _flag(
         self, name: str, values: NDArray[np.float64], reference: pd.Series
     ) -> list[tuple[NDArray[np.bool_], str, float]]:
         """Which values of a column are flagged, with the code and the limit."""
-        return [(values >= self.limit, self.code, float(self.limit))] if self.takes(name) else []
+        return [(values >= self.limit, self.code, float(self.limit))] if self._takes(name) else []
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class Fixed:
     ----------
     columns : sequence of str
         Names or patterns of the columns.
+    code : str, default="flag"
+        What a finding is marked with.
 
     Examples
     --------
@@ -72,7 +74,7 @@ class Fixed:
     columns: Sequence[str]
     code: str = "flag"
 
-    def flag(
+    def _flag(
         self, name: str, values: NDArray[np.float64], reference: pd.Series
     ) -> list[tuple[NDArray[np.bool_], str, float]]:
         """Which values of a column are flagged, with the code and the limit."""
@@ -98,7 +100,7 @@ class Percentile:
 
     percents: Sequence[float] = (99, 95)
 
-    def flag(
+    def _flag(
         self, name: str, values: NDArray[np.float64], reference: pd.Series
     ) -> list[tuple[NDArray[np.bool_], str, float]]:
         """Which values of a column are flagged, with the code and the limit."""
@@ -140,11 +142,11 @@ def apply_rules(rules: Iterable[Rule], values: pd.DataFrame, reference: pd.DataF
     for place, name in enumerate(values.columns):
         column = values[name].to_numpy(dtype=np.float64, na_value=np.nan)
         free = np.ones(len(column), dtype=bool)
-        taken = any(isinstance(rule, ZScore) and rule.takes(name) for rule in rules)
+        taken = any(isinstance(rule, ZScore) and rule._takes(name) for rule in rules)
         for rule in rules:
             if taken and not isinstance(rule, ZScore):
                 continue
-            for flagged, code, limit in rule.flag(name, column, reference[name]):
+            for flagged, code, limit in rule._flag(name, column, reference[name]):
                 rows = np.flatnonzero(flagged & free)
                 free[rows] = False
                 part = {
