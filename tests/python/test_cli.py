@@ -141,6 +141,27 @@ def test_one_line_says_what_is_wrong(folder, tmp_path, arguments, words):
     assert not out.exists()
 
 
+def unusual_tables(frame):
+    yield "one day", frame[frame["day"] == frame["day"].iloc[0]], "all rows are of one day"
+    yield "no values", frame.assign(empty=float("nan")), "1 columns have no values and were left out: empty"
+    yield "text", frame.assign(role="staff"), "rows of 25 entities"
+    yield "infinite", frame.assign(n_0=[float("inf")] + [1.0] * (len(frame) - 1)), None
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_unusual_tables(folder, tmp_path, place):
+    frame = pd.read_csv(folder / "features.csv")
+    _, table, told = list(unusual_tables(frame))[place]
+    table.to_csv(tmp_path / "t.csv", index=False)
+    done = isoxide("detect", tmp_path / "t.csv", *NAMES, "--contamination", 0.1, "--out", tmp_path / "out")
+    if told is None:
+        assert done.returncode == 1
+        assert done.stderr.startswith("isoxide: error: feature 'n_0' has infinite values")
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert told in done.stdout
+
+
 def test_misunderstood_commands():
     for arguments in (
         [],

@@ -285,17 +285,26 @@ def fitted(
     table: FeatureTable,
     forest: IsolationForest | None,
     *,
-    contamination: float,
+    contamination: float | None,
     random_state: int | None = 0,
     n_jobs: int | None = None,
 ) -> IsolationForest:
-    """A forest fitted on a table, with the offset of a contamination; the given one is left as it is."""
-    if forest is not None and hasattr(forest, "offset_"):
-        # The trees are shared; only the offset moves.
-        moved: IsolationForest = copy.copy(forest).recalibrate(table.X, contamination=contamination)
-        return moved
+    """A forest fitted on a table, with the offset of a contamination, or its own; the given one is left as it is."""
+    if table.check.infinite:
+        raise ValueError(
+            f"feature {table.check.infinite[0]!r} has infinite values, which a forest refuses; "
+            "replace them, or leave the feature out (exclude)"
+        )
     if forest is None:
         forest = IsolationForest(random_state=random_state, n_jobs=n_jobs)
-    forest = IsolationForest(**{**forest.get_params(), "contamination": contamination})
+    is_fitted = hasattr(forest, "offset_")
+    if is_fitted and contamination is None:
+        return forest
+    # The trees are shared; only the offset moves.
+    forest = copy.copy(forest)
+    if is_fitted:
+        return forest.recalibrate(table.X, contamination=contamination)
+    if contamination is not None:
+        forest.set_params(contamination=contamination)
     forest.fit(table.X)
     return forest

@@ -101,11 +101,7 @@ def detect(
             random_state=random_state, n_jobs=n_jobs,
         )  # fmt: skip
         forest, contamination = study.forest, study.contamination
-    if contamination is not None:
-        forest = fitted(table, forest, contamination=contamination, random_state=random_state, n_jobs=n_jobs)
-    elif forest is None or not hasattr(forest, "offset_"):
-        forest = IsolationForest(random_state=random_state, n_jobs=n_jobs) if forest is None else forest
-        forest = IsolationForest(**forest.get_params()).fit(table.X)
+    forest = fitted(table, forest, contamination=contamination, random_state=random_state, n_jobs=n_jobs)
     scores = forest.decision_function(table.X)
     anomalies = np.flatnonzero(scores < 0)
     if anomalies.size == 0:

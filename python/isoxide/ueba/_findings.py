@@ -396,6 +396,18 @@ def read_findings(path: str | os.PathLike[str]) -> Findings:
         If there is no such file.
     ValueError
         If it is not such a file, or of a later version.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd
+    >>> from isoxide import ueba
+    >>> rng = np.random.default_rng(0)
+    >>> frame = pd.DataFrame({"actor": "a", "day": pd.date_range("2025-01-01", periods=300), "x": rng.normal(size=300)})
+    >>> findings = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.01)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ueba.read_findings(findings.to_json(f"{folder}/findings.json"))
+    Findings(3 rows of 1 entities, 1 features)
     """
     path = Path(path)
     if not path.exists():
