@@ -298,12 +298,10 @@ def fitted(
     if forest is None:
         forest = IsolationForest(random_state=random_state, n_jobs=n_jobs)
     is_fitted = hasattr(forest, "offset_")
-    if is_fitted and contamination is None:
-        return forest
     # The trees are shared; only the offset moves.
     forest = copy.copy(forest)
     if is_fitted:
-        return forest.recalibrate(table.X, contamination=contamination)
+        return forest if contamination is None else forest.recalibrate(table.X, contamination=contamination)
     if contamination is not None:
         forest.set_params(contamination=contamination)
     forest.fit(table.X)
