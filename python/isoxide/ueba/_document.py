@@ -126,11 +126,11 @@ def _load(document: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("'order' must name each feature once")
     frame = pd.DataFrame(
         {
-            entity: [row["entity"] for row in rows],
+            entity: [_cell(row["entity"]) for row in rows],
             time: pd.to_datetime([_text(row["time"]) for row in rows], format="ISO8601"),
             **{name: [_number(row[name]) for row in rows] for name in _NUMBERS},
             "first_seen": pd.to_datetime([_text(row["first_seen"]) for row in rows], format="ISO8601"),
-            **{name: [row["joined"].get(name) for row in rows] for name in joined},
+            **{name: [_cell(row["joined"].get(name)) for row in rows] for name in joined},
         },
         index=[int(row["row"]) for row in rows],
     )
@@ -146,10 +146,17 @@ def _load(document: dict[str, Any]) -> dict[str, Any]:
         index=features,
         dtype=np.float64,
     )
-    timeline = pd.DataFrame(document["timeline"], columns=["day", "rows", "lowest", "findings"])
+    days = [
+        {"day": _text(day["day"]), **{name: _number(day[name]) for name in ("rows", "lowest", "findings")}}
+        for day in document["timeline"]
+    ]
+    timeline = pd.DataFrame(days, columns=["day", "rows", "lowest", "findings"])
     timeline["day"] = pd.to_datetime(timeline["day"], format="ISO8601")
-    if not isinstance(document["manifest"], dict):
-        raise ValueError("'manifest' must be an object")
+    # What reports tell of it.
+    for name in ("first_day", "last_day"):
+        _text(document["manifest"][name])
+    for name in ("days", "rows", "entities", "offset"):
+        _number(document["manifest"][name])
     return {
         "frame": frame,
         "entity": entity,
@@ -170,6 +177,12 @@ def _load(document: dict[str, Any]) -> dict[str, Any]:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} must be text")
+    return value
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, (list, dict)):
+        raise ValueError(f"{value!r} must be a text or a number")
     return value
 
 
