@@ -235,20 +235,15 @@ def _parse_times(column: pd.Series, name: str) -> tuple[pd.Series, bool]:
         as_text = column.map(lambda value: f"{value:.0f}" if float(value).is_integer() else str(value))
         times = pd.to_datetime(as_text, format="%Y%m%d", errors="coerce")
         return _all_parsed(times, column, name, "a day written as 20250426"), False
-    text = column.astype("str")
-    try:
-        times = pd.to_datetime(text, format="ISO8601")
-    except ValueError:
-        # Several time zones, or something that is no time.
-        times = _all_parsed(
-            pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True),
-            column,
-            name,
-            "a date or time in ISO 8601 (2025-04-26, 2025-04-26T13:00:00Z)",
-        )
-        offsets = text.str.extract(r"(Z|[+-]\d\d:?\d\d)$", expand=False).fillna("")
-        return times, len(offsets.unique()) > 1
-    return times, False
+    # Each text once: there are few days and many rows.
+    codes, texts = pd.factorize(column.astype("str"))
+    unique = pd.Series(texts)
+    offsets = unique.str.extract(r"(Z|[+-]\d\d:?\d\d)$", expand=False).fillna("")
+    mixed = len(offsets.unique()) > 1
+    parsed = pd.to_datetime(unique, format="ISO8601", errors="coerce", utc=mixed)
+    times = pd.Series(parsed.array.take(codes), index=column.index, name=column.name)
+    wanted = "a date or time in ISO 8601 (2025-04-26, 2025-04-26T13:00:00Z)"
+    return _all_parsed(times, column, name, wanted), mixed
 
 
 def _all_parsed(times: pd.Series, column: pd.Series, name: str, wanted: str) -> pd.Series:
