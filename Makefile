@@ -28,7 +28,7 @@ test-rust:
 # What compares with scikit-learn, scipy and golden vectors runs once more on each of the kernels that this processor would not
 # choose by itself; one that it lacks is not insisted on.
 PARITY := $(addprefix tests/python/test_,iforest.py golden.py frames.py sklearn.py sklearn_fixtures.py sklearn_suite.py rank.py \
-	feature_ranks.py tables.py shortcuts.py threads.py)
+	rank_tails.py rank_reference.py groups.py feature_ranks.py tables.py shortcuts.py threads.py)
 
 test-python: $(VENV)/.test
 	$(BIN)/python -m pytest

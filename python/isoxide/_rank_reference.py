@@ -114,7 +114,7 @@ class RankReference:
                 places = [names.index(name) for name in features]
         self._features = features
         self._layout = Layout(table.names, table.n_columns)
-        self._n_samples = table.n_rows
+        self._n_samples: int = table.n_rows
         columns = [table.column(j, names[j]) for j in places]
         with ThreadPoolExecutor(resolve_n_jobs(n_jobs)) as pool:
             self._columns = dict(zip(places, pool.map(_Column.of, columns), strict=True))
@@ -127,9 +127,8 @@ class RankReference:
     @property
     def nbytes(self) -> int:
         """Memory taken by the values, in bytes."""
-        arrays = (array for column in self._columns.values() for array in (column.values, column.ends))
-        nbytes: int = sum(array.nbytes for array in arrays if array is not None)
-        return nbytes
+        columns = self._columns.values()
+        return sum(int(array.nbytes) for c in columns for array in (c.values, c.ends) if array is not None)
 
     def __repr__(self) -> str:
         return f"RankReference({self._n_samples} rows, {len(self._columns)} columns)"
@@ -152,8 +151,14 @@ class RankReference:
         ----------
         rows : array-like or frame of shape (n_rows, n_features)
             The rows to explain.
-        kind, tail, last, nan_policy
-            See `isoxide.rank_features`.
+        kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
+            See `percentileofscore`.
+        tail : {'upper', 'lower', 'two'}, default='upper'
+            Which values are unusual: high ones, low ones, or both; see `isoxide.rank_features`.
+        last : str or callable, optional
+            Features that come after all others; see `isoxide.rank_features`.
+        nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
+            See `percentileofscore`. Each column is treated for itself.
         n_jobs : int, optional
             Number of threads; ``None`` and ``-1`` mean all cores. It never changes a result.
 

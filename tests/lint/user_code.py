@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide import FeatureRanks, IsolationForest, percentileofscore, rank_features
+from isoxide import FeatureRanks, IsolationForest, RankReference, percentileofscore, rank_features
 
 table: pd.DataFrame = pd.read_csv("features.csv")
 features: pd.DataFrame = table.drop(columns=["actor", "day"])
@@ -19,6 +19,10 @@ drawn: list[NDArray[np.int64]] = forest.estimators_samples_
 
 ranks: FeatureRanks = rank_features(features[labels == -1], features, last="zscore*", nan_policy="omit")
 percentiles: NDArray[np.float64] = ranks.percentiles
+directions: NDArray[np.int8] = ranks.directions
+prepared: RankReference = RankReference(features)
+daily: FeatureRanks = prepared.rank_features(features[:3], tail="two")
+own: FeatureRanks = rank_features(features, features, groups=(labels, labels))
 names: list[str] = ranks.features
 for record in ranks.to_records():
     feature, percentile, value = record[0]

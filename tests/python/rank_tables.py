@@ -88,7 +88,9 @@ def in_pieces(table):
 def plain(table):
     """A pyarrow table as a pandas frame of NumPy's types, which scipy can read; missing values are NaN."""
     columns = {name: table[name].to_pandas() for name in table.column_names}
-    return pd.DataFrame({k: v.astype(float) if v.dtype == object else v for k, v in columns.items()})
+    # Booleans with missing values are objects; so is text, where pandas has no type for it.
+    holed = {name for name, v in columns.items() if v.dtype == object and not pa.types.is_string(table[name].type)}
+    return pd.DataFrame({name: v.astype(float) if name in holed else v for name, v in columns.items()})
 
 
 #: Makes of a pyarrow table the same in another container.
