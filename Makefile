@@ -10,7 +10,7 @@ OLDEST := .venv-oldest
 BENCH := .venv-bench
 SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE $(shell find src python -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test test-rust test-python test-oldest counts accept-counts valgrind bench bench-desk bench-quick bench-docs bench-kernels lint \
+.PHONY: demo test test-rust test-python test-oldest counts accept-counts browser valgrind bench bench-desk bench-quick bench-docs bench-kernels lint \
 	format clean
 
 # The users' notebook on the real table, then the command; both print where their results lie.
@@ -30,7 +30,7 @@ test-rust:
 PARITY := $(addprefix tests/python/test_,iforest.py golden.py frames.py sklearn.py sklearn_fixtures.py sklearn_suite.py rank.py \
 	rank_tails.py rank_reference.py groups.py feature_ranks.py tables.py shortcuts.py threads.py)
 
-test-python: $(VENV)/.test
+test-python: $(VENV)/.test browser
 	$(BIN)/python -m pytest
 	ISOXIDE_KERNEL=portable $(BIN)/python -m pytest $(PARITY)
 	ISOXIDE_KERNEL=avx2 $(BIN)/python -m pytest $(PARITY)
@@ -69,6 +69,12 @@ counts: valgrind
 # Records them as they are now.
 accept-counts: valgrind
 	$(PYTHON) tests/counts/check.py --accept
+
+# Debian's packages, where this may install them: the page is tested in a browser.
+browser:
+	@{ command -v chromium && command -v chromedriver; } > /dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -qq -y chromium chromium-driver; } \
+		|| { echo 'The page is tested in Chromium, which is not here and could not be installed (on Debian: apt-get install chromium chromium-driver, as root).' >&2; exit 1; }
 
 # Debian's and Ubuntu's package, where this may install it.
 valgrind:

@@ -10,9 +10,9 @@ import time
 import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
-from ueba_tables import actor_days, users_of
 
 from isoxide import IsolationForest, ueba
+from ueba_tables import actor_days, users_of
 
 
 def isoxide(*arguments, **options):

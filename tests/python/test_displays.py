@@ -8,10 +8,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from ueba_tables import actor_days
 
 from isoxide import IsolationForest, ueba
 from isoxide.displays import CutoffDisplay, FeatureRankDisplay, ScoreTimelineDisplay, ThresholdDisplay
+from ueba_tables import actor_days
 
 mpl.use("agg")
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from ueba_tables import actor_days
 
 from isoxide import IsolationForest, ueba
+from ueba_tables import actor_days
 
 
 @pytest.fixture(scope="module")

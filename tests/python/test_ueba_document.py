@@ -6,11 +6,11 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ueba_tables import actor_days
 
 from isoxide import ueba
 from isoxide.ueba import _document
 from isoxide.ueba._findings import Findings
+from ueba_tables import actor_days
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=8),

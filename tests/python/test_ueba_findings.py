@@ -7,9 +7,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_array_equal
-from ueba_tables import actor_days, users_of
 
 from isoxide import ueba
+from ueba_tables import actor_days, users_of
 
 HOSTILE = ['=cmd()|"x"', "+1", "-1", "@sum", "\tx", "\rx", " =1", 'a"b,c', "<script>", "a|b\nc", "\u202eevil"]
 

@@ -6,10 +6,10 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy import stats
 from sklearn.ensemble import IsolationForest as SklearnForest
-from ueba_tables import actor_days
 
 from isoxide import ueba
 from isoxide.ueba._rules import apply_rules
+from ueba_tables import actor_days
 
 CUTOFFS = [95.0, 96.0, 97.0, 98.0, 99.0, 99.1, 99.2, 99.3, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9, 99.99]
 OUTSIDE = ("actor", "day", "anomaly_score")

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from ueba_tables import actor_days
 
 from isoxide import ueba
+from ueba_tables import actor_days
 
 NAMES = {"entity": "actor", "time": "day"}
 

@@ -1,0 +1,68 @@
+"""The Markdown report, read by a CommonMark reader with tables: every name stays text."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from isoxide import ueba
+from isoxide.ueba._markdown import escape
+from test_page import HOSTILE
+from ueba_tables import actor_days
+
+READER = MarkdownIt("commonmark").enable("table")
+
+
+class Text(HTMLParser):
+    """The tags of a text, and what stands between them."""
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.text = [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def as_shown(name):
+    """Without line breaks and what turns the direction."""
+    return " ".join(
+        re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+", " ", name).split()
+    )
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(HOSTILE))
+def test_escaped_text_is_shown_as_it_was(name):
+    shown = Text(READER.render(f"| head |\n|---|\n| {escape(name)} |"))
+    assert set(shown.tags) <= {"table", "thead", "tbody", "tr", "th", "td"}
+    assert " ".join(shown.text.removeprefix("\n").split())[len("head") :].split() == as_shown(name).split()
+    heading = Text(READER.render(f"## {escape(name)}"))
+    assert set(heading.tags) <= {"h2"}
+    assert heading.text.split() == as_shown(name).split()
+
+
+@pytest.fixture(scope="module")
+def report(seed):
+    frame = actor_days(seed)
+    names = dict(zip(sorted(frame["actor"].unique()), HOSTILE * 3, strict=False))
+    strange = frame.assign(actor=frame["actor"].map(names))
+    strange = strange.rename(columns=dict(zip(["n_0", "n_3", "share_1"], HOSTILE, strict=False)))
+    return ueba.detect(ueba.read_table(strange, entity="actor", time="day"), contamination=0.05)
+
+
+def test_tables_keep_their_columns(report):
+    html = READER.render(report.to_markdown(cutoff=99.0))
+    shown = Text(html)
+    assert set(shown.tags) == {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td"}
+    assert shown.tags.count("table") == report.frame["actor"].nunique() == shown.tags.count("h2")
+    for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL):
+        assert len(re.findall(r"<t[hd]\b", row)) == 7
+    for name in report.frame["actor"]:
+        assert as_shown(name) in " ".join(shown.text.split())
