@@ -125,7 +125,7 @@ def test_help_has_examples():
         (["detect", "features.csv", "--entity", "actor", "--time", "actor"], "entity and time are both"),
         (["detect", "features.csv", "--entity", "day", "--time", "actor"], "is not a date or time"),
         (["detect", "features.csv", *NAMES, "--threshold", "-9"], "no row scores at or below -9; the lowest is"),
-        (["detect", "features.csv", *NAMES, "--contamination", "0.9"], "must be in (0, 0.5]"),
+        (["detect", "features.csv", *NAMES, "--contamination", "0.9"], "in the range (0.0, 0.5]"),
         (["detect", "features.csv", *NAMES, "--groups", "team"], "groups='team' is no column"),
         (["detect", "features.csv", *NAMES, "--users", "nobody.csv"], "nobody.csv"),
         (["detect", "features.csv", *NAMES, "--sep", ";"], "separated by ','"),

@@ -79,6 +79,20 @@ def test_join_refusals(frame, findings, change, arguments, words):
         findings.join(change(users_of(frame)), **arguments)
 
 
+@pytest.mark.parametrize("arguments", [{"tail": "two"}, {"tail": "lower", "kind": "weak"}, {"groups": "actor"}])
+def test_other_ranks_of_the_same_findings(frame, findings, arguments):
+    table = ueba.read_table(frame, entity="actor", time="day")
+    expected = ueba.detect(table, contamination=0.02, **arguments)
+    again = findings.rank_features(table, **arguments)
+    assert_array_equal(again.percentiles, expected.percentiles)
+    assert_array_equal(again.order, expected.order)
+    assert_array_equal(again.directions, expected.directions)
+    assert again.manifest["ranking"] == expected.manifest["ranking"] != findings.manifest["ranking"]
+    other = ueba.read_table(frame, entity="actor", time="day", exclude="zscore_*")
+    with pytest.raises(ValueError, match="table is not the one"):
+        findings.rank_features(other)
+
+
 def test_json_comes_back_whole(frame, findings, tmp_path):
     joined = findings.join(users_of(frame))
     again = ueba.read_findings(joined.to_json(tmp_path / "findings.json"))

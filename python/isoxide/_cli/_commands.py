@@ -30,30 +30,21 @@ def detect(options: argparse.Namespace) -> None:
     from isoxide import ueba
     from isoxide.ueba._table import read_frame
 
-    with _results(Path(options.out)) as results, steps(6, "detect") as step:
+    with _results(Path(options.out)) as results, steps(4, "detect") as step:
         users = None if options.users is None else read_frame(options.users)
         table = _read(options, step)
-        amount = {name: getattr(options, name) for name in ("threshold", "contamination", "budget")}
-        forest = None
-        if any(value is not None for value in amount.values()):
-            step("fitting")
-            study = ueba.calibrate(table, **amount, random_state=options.seed, n_jobs=options.jobs)
-            forest, amount = study.forest, {"contamination": study.contamination}
         step("detecting")
         findings = ueba.detect(
             table,
-            forest=forest,
-            **amount,
+            threshold=options.threshold,
+            contamination=options.contamination,
+            budget=options.budget,
             random_state=options.seed,
             tail=options.tail,
             groups=options.groups,
             zscores=options.zscores,
             n_jobs=options.jobs,
         )
-        if options.threshold is not None:
-            findings.manifest["threshold"] = options.threshold
-        if options.budget is not None:
-            findings.manifest["budget"] = options.budget
         if users is not None:
             findings = findings.join(users, on=options.users_on or options.entity, columns=options.users_columns)
         step("writing")

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoxide import IsolationForest, percentileofscore, rank_features
+from isoxide import IsolationForest, percentileofscore
 from isoxide.ueba._calibrate import calibrate, fitted
 from isoxide.ueba._findings import Findings
+from isoxide.ueba._ranks import rank_rows
 from isoxide.ueba._rules import ZSCORES, Rule, apply_rules, default_rules
 from isoxide.ueba._table import FeatureTable
 
@@ -115,22 +116,10 @@ def detect(
     order = found.sort_values(["score", "time"], ascending=[True, False]).index
     anomalies = anomalies[order]
     rows = table.X.iloc[anomalies]
-    peers = None
-    if groups is not None:
-        if groups not in table.frame.columns:
-            raise ValueError(f"groups={groups!r} is no column of the table")
-        labels = table.frame[groups]
-        peers = (labels.iloc[anomalies].to_numpy(), labels.to_numpy())
-    ranks = rank_features(
-        rows,
-        table.X,
-        kind=kind,
-        tail=tail,
-        groups=peers,
-        last=zscores,
-        nan_policy=nan_policy,
-        n_jobs=n_jobs,
-    )
+    ranking: dict[str, Any] = {
+        "kind": kind, "tail": tail, "groups": groups, "zscores": zscores, "nan_policy": nan_policy,
+    }  # fmt: skip
+    ranks = rank_rows(table, rows.index, **ranking, n_jobs=n_jobs)
     flags = apply_rules(default_rules(zscores) if rules is None else rules, rows, table.X)
     return Findings(
         _findings_frame(table, scores, anomalies),
@@ -144,9 +133,12 @@ def detect(
         reference=_reference(table.X),
         flags=flags,
         timeline=_timeline(table, scores),
-        manifest=_manifest(
-            table, forest, scores, threshold, kind=kind, tail=tail, groups=groups, nan_policy=nan_policy
-        ),
+        manifest={
+            **_manifest(table, forest, scores),
+            "threshold": threshold,
+            "budget": budget,
+            "ranking": ranking,
+        },
         forest=forest,
     )
 
@@ -178,9 +170,7 @@ def _timeline(table: FeatureTable, scores: np.ndarray[Any, Any]) -> pd.DataFrame
     ).reset_index()
 
 
-def _manifest(
-    table: FeatureTable, forest: IsolationForest, scores: np.ndarray[Any, Any], threshold: float | None, **ranking: Any
-) -> dict[str, Any]:
+def _manifest(table: FeatureTable, forest: IsolationForest, scores: np.ndarray[Any, Any]) -> dict[str, Any]:
     """What it takes to make the same findings again, and to see whether they are."""
     parameters = {name: value for name, value in forest.get_params().items() if name not in ("n_jobs", "verbose")}
     if parameters["random_state"] is not None and not isinstance(parameters["random_state"], int):
@@ -197,10 +187,8 @@ def _manifest(
         "features": list(table.features),
         "forest": parameters,
         "offset": float(forest.offset_),
-        "threshold": threshold,
         "anomalies": int((scores < 0).sum()),
         "scores_sha256": hashlib.sha256(np.ascontiguousarray(scores, dtype="<f8").tobytes()).hexdigest(),
-        "ranking": ranking,
         "check": json.loads(json.dumps(table.check.to_dict())),
         "versions": _versions(),
     }

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from isoxide import IsolationForest
 from isoxide.ueba import _document
 from isoxide.ueba._files import replace_file, write_csv
+from isoxide.ueba._ranks import rank_rows
+from isoxide.ueba._rules import ZSCORES
+from isoxide.ueba._table import FeatureTable
 
 __all__ = ["Findings", "read_findings"]
 
@@ -145,6 +148,57 @@ class Findings:
             joined.frame[column] = keys.map(known[column]).to_numpy()
         joined.joined = [*self.joined, *columns]
         return joined
+
+    def rank_features(
+        self,
+        table: FeatureTable,
+        *,
+        kind: str = "rank",
+        tail: str = "upper",
+        groups: str | None = None,
+        zscores: str = ZSCORES,
+        nan_policy: str = "omit",
+        n_jobs: int | None = None,
+    ) -> Findings:
+        """The same findings with other ranks: of both sides, among peers, or in each entity's own history.
+
+        Parameters
+        ----------
+        table : FeatureTable
+            The one they were found in.
+        kind : {"rank", "weak", "strict", "mean"}, default="rank"
+            See `detect`, as for all others.
+        tail : {"upper", "lower", "two"}, default="upper"
+            Which values are unusual.
+        groups : str, optional
+            A column of the table.
+        zscores : str, default="*zscore*"
+            Pattern of features that come after all others.
+        nan_policy : {"omit", "propagate", "raise"}, default="omit"
+            What missing values of the table do to ranks.
+        n_jobs : int, optional
+            Number of threads; None means all cores.
+
+        Returns
+        -------
+        Findings
+            New ones.
+
+        Raises
+        ------
+        ValueError
+            If the table is another one, or an argument is out of range.
+        """
+        if list(table.features) != self.features or not self.frame.index.isin(table.frame.index).all():
+            raise ValueError("table is not the one in which these findings were found")
+        ranking: dict[str, Any] = {
+            "kind": kind, "tail": tail, "groups": groups, "zscores": zscores, "nan_policy": nan_policy,
+        }  # fmt: skip
+        ranks = rank_rows(table, self.frame.index, **ranking, n_jobs=n_jobs)
+        ranked = copy.copy(self)
+        ranked.percentiles, ranked.order, ranked.directions = ranks.percentiles, ranks.order, ranks.directions
+        ranked.manifest = {**self.manifest, "ranking": ranking}
+        return ranked
 
     def by(self, what: str = "day") -> dict[Any, pd.DataFrame]:
         """The findings of each day, or of each value of a column.
