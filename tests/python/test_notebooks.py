@@ -4,8 +4,13 @@ import re
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from nbclient import NotebookClient
+from numpy.testing import assert_array_equal
+
+from isoxide import ueba
+from test_notebook import run_cells
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
@@ -42,3 +47,17 @@ def test_stored_outputs_are_those_of_a_new_run(name):
     assert outputs(fresh) == outputs(stored)
     assert sum(pictures for _, pictures in outputs(stored)) >= 1
     assert len([cell for cell in stored.cells if cell.cell_type == "code"]) <= 15
+
+
+def test_the_workflow_finds_what_the_parts_find(tmp_path, monkeypatch):
+    monkeypatch.chdir(NOTEBOOKS)
+    run_cells(tmp_path, {})
+    [results] = tmp_path.glob("*.csv")
+    expected = pd.read_csv(results, parse_dates=["day"])
+    table = ueba.read_table("data/enron_user_day.csv.gz", entity="actor", time="day")
+    study = ueba.calibrate(table, threshold=-0.15)
+    findings = ueba.detect(table, forest=study.forest, contamination=study.contamination, zscores="z_*")
+    assert findings.frame["actor"].tolist() == expected["actor"].tolist()
+    assert findings.frame["day"].tolist() == expected["day"].tolist()
+    assert_array_equal(findings.frame["score"], expected["anomaly_score"])
+    assert_array_equal(findings.values, expected[findings.features])
