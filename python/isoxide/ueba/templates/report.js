@@ -103,7 +103,13 @@
     const target = /^#finding-\d+$/.test(location.hash) && find(location.hash.slice(1));
     if (!target) return;
     if (target.closest("[hidden]")) clear();
+    settle(target, 4);
+  }
+
+  // Cards get their height when they come near the window, which moves what is below them: again until nothing moves.
+  function settle(target, times) {
     target.scrollIntoView();
+    if (times) requestAnimationFrame(() => settle(target, times - 1));
   }
 
   text.addEventListener("input", update);
