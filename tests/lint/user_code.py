@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide import FeatureRanks, IsolationForest, RankReference, percentileofscore, rank_features
+from isoxide import FeatureRanks, IsolationForest, RankReference, percentileofscore, rank_features, ueba
+from isoxide.displays import FeatureRankDisplay, ThresholdDisplay
 
 table: pd.DataFrame = pd.read_csv("features.csv")
 features: pd.DataFrame = table.drop(columns=["actor", "day"])
@@ -28,3 +29,11 @@ for record in ranks.to_records():
     feature, percentile, value = record[0]
     print(feature.upper(), round(float(percentile), 2), value)
 one = percentileofscore([1, 2, 3], 2)
+
+days: ueba.FeatureTable = ueba.read_table("features.csv", entity="actor", time="day", exclude="zscore_*")
+study: ueba.Calibration = ueba.calibrate(days, budget=25)
+chart: ThresholdDisplay = study.plot()
+findings: ueba.Findings = ueba.detect(days, forest=study.forest, contamination=study.contamination, tail="two")
+findings = findings.join(pd.DataFrame({"actor": ["a"], "email": ["a@b"]})).rank_features(days, groups="actor")
+counts: pd.Series = findings.feature_counts(cutoff=99, always=["is_weekend"])
+bars: FeatureRankDisplay = FeatureRankDisplay.from_findings(findings, 0)
