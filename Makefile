@@ -38,14 +38,13 @@ test-python: $(VENV)/.test browser
 # The Python tests on the oldest scikit-learn that is supported, with frames of its time; wants Python 3.11 to 3.13. Left out is what
 # compares with the installed scikit-learn where ours does as 1.9 does and 1.6 does not: 1.6 splits missing values otherwise, rounds
 # the gap below which a column is constant otherwise, puts weights into the trees instead of into the draw, takes frames
-# with duplicate names, and has other words for a max_samples below one row. Nor are the source, the notebooks, pages, plots and the
+# with duplicate names, and has other words for a max_samples below one row. Nor are the source, the notebooks, pages and the
 # command looked at twice: none of them depends on scikit-learn.
 NOT_ON_OLDEST := \
 	--ignore=tests/python/test_sklearn.py \
 	--ignore=tests/python/test_layers.py \
 	--ignore=tests/python/test_notebook.py \
 	--ignore=tests/python/test_notebooks.py \
-	--ignore=tests/python/test_displays.py \
 	--ignore=tests/python/test_page.py \
 	--ignore=tests/python/test_markdown.py \
 	--ignore=tests/python/test_cli.py \
