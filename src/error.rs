@@ -48,6 +48,13 @@ pub enum Error {
     Weights(String),
     /// A stored forest breaks one of its invariants.
     Forest(String),
+    /// There is not so much memory.
+    Memory {
+        /// What was asked for.
+        bytes: usize,
+    },
+    /// The caller has given up the call.
+    Interrupted,
 }
 
 /// What the core's fallible functions return.
@@ -74,6 +81,8 @@ impl fmt::Display for Error {
             Self::Sparse(reason) => write!(f, "not a valid sparse matrix: {reason}"),
             Self::Weights(reason) => f.write_str(reason),
             Self::Forest(reason) => write!(f, "not a valid forest: {reason}"),
+            Self::Memory { bytes } => write!(f, "{} MiB of memory could not be had", bytes.div_ceil(1 << 20)),
+            Self::Interrupted => f.write_str("interrupted"),
         }
     }
 }

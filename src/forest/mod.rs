@@ -6,6 +6,7 @@ pub mod path_length;
 pub use node::{LEAF, Node, NodeNoise};
 
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// One tree, as it is grown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,25 +87,36 @@ impl Forest {
     ///
     /// # Errors
     /// [`Error::Forest`] when an invariant does not hold; [`Error::ColumnCount`] when `existing` was grown on another
-    /// number of columns.
+    /// number of columns; [`Error::Memory`].
     pub fn from_trees(n_features: usize, existing: Option<&Self>, trees: Vec<Tree>) -> Result<Self> {
-        let mut all = match existing {
-            Some(forest) if forest.n_features != n_features => {
-                return Err(Error::ColumnCount {
-                    found: n_features,
-                    expected: forest.n_features,
-                });
-            }
-            Some(forest) => forest.clone(),
-            None => Self {
-                n_features,
-                features: Vec::new(),
-                feature_starts: vec![0],
-                nodes: Vec::new(),
-                noise: Vec::new(),
-                starts: vec![0],
-            },
+        if let Some(forest) = existing
+            && forest.n_features != n_features
+        {
+            return Err(Error::ColumnCount {
+                found: n_features,
+                expected: forest.n_features,
+            });
+        }
+        // Everything is stored twice for a moment: the trees may be most of what the process has.
+        let before = |len: fn(&Self) -> usize| existing.map_or(0, len);
+        let mut all = Self {
+            n_features,
+            features: memory::with_capacity(before(|f| f.features.len()) + total(&trees, |t| t.features.len()))?,
+            feature_starts: memory::with_capacity(before(|f| f.starts.len()) + trees.len() + 1)?,
+            nodes: memory::with_capacity(before(|f| f.nodes.len()) + total(&trees, |t| t.nodes.len()))?,
+            noise: memory::with_capacity(before(|f| f.noise.len()) + total(&trees, |t| t.noise.len()))?,
+            starts: memory::with_capacity(before(|f| f.starts.len()) + trees.len() + 1)?,
         };
+        if let Some(existing) = existing {
+            all.features.extend_from_slice(&existing.features);
+            all.feature_starts.extend_from_slice(&existing.feature_starts);
+            all.nodes.extend_from_slice(&existing.nodes);
+            all.noise.extend_from_slice(&existing.noise);
+            all.starts.extend_from_slice(&existing.starts);
+        } else {
+            all.feature_starts.push(0);
+            all.starts.push(0);
+        }
         for tree in trees {
             all.features.extend(tree.features);
             all.feature_starts.push(all.features.len());
@@ -187,6 +199,10 @@ impl Forest {
     pub fn largest_node(&self) -> u32 {
         self.nodes.iter().map(|node| node.n_node_samples).max().unwrap_or(0)
     }
+}
+
+fn total(trees: &[Tree], len: impl Fn(&Tree) -> usize) -> usize {
+    trees.iter().map(len).sum()
 }
 
 /// The depth of every node of a valid tree, root 0.

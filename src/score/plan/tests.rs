@@ -52,7 +52,7 @@ fn tree(n_splits: usize, d: usize, node: impl Fn(usize) -> (f64, u32, u32)) -> f
 fn plan(d: usize, trees: Vec<forest::Tree>) -> Plan {
     let n_trees = trees.len();
     let forest = Forest::from_trees(d, None, trees).unwrap();
-    let plan = Plan::new(&forest, &path_length::table(forest.largest_node()));
+    let plan = Plan::new(&forest, &path_length::table(forest.largest_node()), 1.into()).unwrap();
     let mut first_tree = 0;
     for group in &plan.groups {
         assert_eq!(group.first_tree, first_tree);
