@@ -6,8 +6,8 @@
 
 use crate::error::{Error, Result};
 
-/// Nobody asks for less: who has not even that is lost anyway.
-const WORTH_ASKING: usize = 16 << 20;
+/// Less is not asked for: asking takes two microseconds, as long as a small call.
+const WORTH_ASKING: usize = 1 << 20;
 /// Kept free for all that is small.
 const HEADROOM: usize = 8 << 20;
 

@@ -37,8 +37,9 @@ const ROWS_SIDE_BY_SIDE: usize = 1024;
 
 /// What a tree needs for each row it draws: the bag while it is drawn and sorted, then row, value, noise and place, and two nodes.
 const BYTES_PER_ROW: usize = 192;
-/// After so many bytes of trees a worker asks whether there is memory for what is small.
-const OFTEN_ENOUGH: usize = 4 << 20;
+/// After so many bytes of trees a worker asks whether there is memory left: often enough to be told before an allocation fails, and
+/// seldom enough to cost nothing that can be measured.
+const OFTEN_ENOUGH: usize = 256 << 10;
 
 /// The random target that scikit-learn fits its trees to.
 #[derive(Debug, Clone, Copy)]
@@ -255,7 +256,7 @@ impl Forester<'_, '_> {
             }
             Ok(())
         };
-        threads::for_each_chunk(&mut trees, self.side_by_side, self.workers, || Ok(0), work)?;
+        threads::for_each_chunk(&mut trees, self.side_by_side, self.workers, || Ok(OFTEN_ENOUGH), work)?;
         Ok(trees.into_iter().flatten().collect())
     }
 }

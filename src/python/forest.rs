@@ -128,6 +128,15 @@ impl Forest {
                 }
                 .into());
             }
+            memory::ask_for(&[
+                (
+                    threshold.len(),
+                    size_of::<Node>() + size_of::<NodeNoise>() + size_of::<bool>(),
+                ),
+                (features.len()?, size_of::<u32>()),
+                (starts.len()? + feature_starts.len()?, size_of::<usize>()),
+                (average_path_lengths.len()?, size_of::<f64>()),
+            ])?;
             let nodes = (0..threshold.len()).map(|i| Node {
                 threshold: threshold[i],
                 feature: feature[i],
