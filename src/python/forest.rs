@@ -307,10 +307,6 @@ fn drawing_weights(probabilities: Option<PyReadonlyArray1<'_, f64>>) -> PyResult
         .transpose()
 }
 
-/// What the smallest tree takes, with its seed drawn and kept.
-const SMALLEST_TREE: usize =
-    size_of::<forest::Tree>() + size_of::<Node>() + size_of::<NodeNoise>() + 3 * size_of::<u64>();
-
 /// The seeds of `n_new` trees that follow `n_existing` ones, for an integer `random_state`.
 #[pyfunction]
 pub(super) fn tree_seeds(
@@ -320,8 +316,7 @@ pub(super) fn tree_seeds(
     n_new: usize,
 ) -> PyResult<Bound<'_, PyArray1<u32>>> {
     guarded(|| {
-        // Each is to become a tree: it is said now if they are far too many, not after the seeds are drawn.
-        memory::ask_for(&[(n_existing, size_of::<u64>()), (n_new, SMALLEST_TREE)])?;
+        memory::ask_for(&[(n_existing.saturating_add(n_new), 2 * size_of::<u64>())])?;
         let seeds = detached(py, 1, |_| Ok(streams::tree_seeds(random_state, n_existing, n_new)))?;
         Ok(seeds.into_pyarray(py))
     })
