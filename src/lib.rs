@@ -21,6 +21,9 @@
 //! # Ok::<(), isoxide::error::Error>(())
 //! ```
 
+// Allowed, with a reason, in the folders that compute; not where anything from outside comes in.
+#![warn(clippy::indexing_slicing)]
+
 pub mod error;
 pub mod forest;
 pub mod grow;

@@ -276,7 +276,11 @@ mod tests {
     #[test]
     fn a_panic_in_a_worker_reaches_the_caller_and_leaves_the_pool_usable() {
         for _ in 0..10 {
-            let caught = std::panic::catch_unwind(|| map(100, 2.into(), |i| Ok(assert_ne!(i, 50))));
+            let work = |i| {
+                assert_ne!(i, 50);
+                Ok(())
+            };
+            let caught = std::panic::catch_unwind(|| map(100, 2.into(), work));
             assert!(caught.is_err());
             assert_eq!(map(3, 2.into(), Ok), Ok(vec![0, 1, 2]));
         }

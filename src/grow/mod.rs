@@ -4,6 +4,11 @@
 //! there are and kept in the order of their seeds. Only the cells of drawn rows and features are ever read, unless trees read
 //! most cells so often that a copy pays.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "rows, features and nodes are indices that the tree itself has made; a wrong one is a defect, and a panic becomes an exception at the border"
+)]
+
 mod bag;
 mod dense;
 mod noise;

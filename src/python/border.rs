@@ -47,7 +47,7 @@ pub(super) fn detached<T: Send>(
     let raised = Mutex::new(None);
     let is_given_up = || {
         IS_CLOSING.load(Ordering::Relaxed)
-            || Python::attach(|py| py.check_signals()).is_err_and(|error| {
+            || Python::attach(Python::check_signals).is_err_and(|error| {
                 *raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 true
             })
@@ -125,16 +125,13 @@ pub(super) fn close(py: Python<'_>) {
 
 /// Panics, so that a test can see what becomes of it: on a thread of the pool, or on the caller's.
 #[pyfunction]
-#[allow(clippy::panic, reason = "it is what the function is for")]
 pub(super) fn panic(py: Python<'_>, in_pool: bool) -> PyResult<()> {
     guarded(|| {
         let caller = thread::current().id();
         detached(py, 2, |workers| {
             crate::threads::map(1000, workers, |_| {
                 thread::sleep(Duration::from_millis(1));
-                if !in_pool || thread::current().id() != caller {
-                    panic!("asked for by a test");
-                }
+                assert!(in_pool && thread::current().id() == caller, "asked for by a test");
                 Ok(())
             })
         })?;

@@ -4,6 +4,11 @@
 //! rows. The plan compares whole blocks of rows with all thresholds and evaluates trees as logic on bits; it is compiled when
 //! enough rows have come. [`Scorer::path`] says which is taken.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "indices come from a forest, whose constructor has checked them, and from plans made of it; a wrong one is a defect, and a panic becomes an exception at the border"
+)]
+
 mod block;
 mod plan;
 mod prepared;
