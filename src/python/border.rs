@@ -45,9 +45,13 @@ pub(super) fn detached<T: Send>(
         };
     }
     let raised = Mutex::new(None);
+    #[allow(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method itself is not general enough for any lifetime of the lock"
+    )]
     let is_given_up = || {
         IS_CLOSING.load(Ordering::Relaxed)
-            || Python::attach(Python::check_signals).is_err_and(|error| {
+            || Python::attach(|py| py.check_signals()).is_err_and(|error| {
                 *raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 true
             })
