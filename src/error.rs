@@ -48,6 +48,8 @@ pub enum Error {
     Weights(String),
     /// A stored forest breaks one of its invariants.
     Forest(String),
+    /// A file holds no forest that can be read, or a forest cannot be put in a file.
+    File(String),
 }
 
 /// What the core's fallible functions return.
@@ -72,7 +74,7 @@ impl fmt::Display for Error {
             }
             Self::Parameter { name, found, low, high } => write!(f, "{name} must be in [{low}, {high}], got {found}"),
             Self::Sparse(reason) => write!(f, "not a valid sparse matrix: {reason}"),
-            Self::Weights(reason) => f.write_str(reason),
+            Self::Weights(reason) | Self::File(reason) => f.write_str(reason),
             Self::Forest(reason) => write!(f, "not a valid forest: {reason}"),
         }
     }
