@@ -147,15 +147,10 @@ pub fn write(forest: &Forest, average_path_lengths: &[f64], facts: &Facts, compl
         ),
         tensor("average_path_lengths", Dtype::F64, c.iter().map(|c| c.to_le_bytes())),
     ];
-    match &facts.sample_weight {
-        Some(SampleWeight::F32(w)) => {
-            tensors.push(tensor("sample_weight", Dtype::F32, w.iter().map(|w| w.to_le_bytes())))
-        }
-        Some(SampleWeight::F64(w)) => {
-            tensors.push(tensor("sample_weight", Dtype::F64, w.iter().map(|w| w.to_le_bytes())))
-        }
-        None => {}
-    }
+    tensors.extend(facts.sample_weight.as_ref().map(|weights| match weights {
+        SampleWeight::F32(w) => tensor("sample_weight", Dtype::F32, w.iter().map(|w| w.to_le_bytes())),
+        SampleWeight::F64(w) => tensor("sample_weight", Dtype::F64, w.iter().map(|w| w.to_le_bytes())),
+    }));
     let mut of_nodes = |name, field: fn(&NodeNoise) -> f64| {
         tensors.push(tensor(
             name,

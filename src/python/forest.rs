@@ -1,13 +1,14 @@
 //! `_core.Forest`: a grown forest and its prepared scorer.
 
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1};
-use pyo3::exceptions::PyIndexError;
+use pyo3::exceptions::{PyIndexError, PyMemoryError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
 use super::arrays::Samples;
 use super::detached;
 use crate::error::{Error, Result};
+use crate::forest::file::{self, Facts, SampleWeight};
 use crate::forest::{self, LEAF, Node, NodeNoise};
 use crate::grow::{NoiseTarget, Params, grow};
 use crate::random::sampling::Weights;
@@ -44,16 +45,30 @@ enum Noise<'py> {
 type NodeArrays<A, B, C> = (A, B, B, B, C);
 /// The noise target at all nodes: impurity, value, weighted size.
 type NoiseArrays<A> = (A, A, A);
-/// What `Forest.from_parts` takes.
-type Parts<'py> = (
-    usize,
-    Bound<'py, PyArray1<u32>>,
-    Bound<'py, PyArray1<u64>>,
-    Bound<'py, PyArray1<u64>>,
-    NodeArrays<Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<bool>>>,
-    NoiseArrays<Bound<'py, PyArray1<f64>>>,
-    Bound<'py, PyArray1<f64>>,
+/// What `Forest.from_bytes` gives.
+type Stored<'py> = (
+    Forest,
+    String,
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<i64>>,
+    Option<Bound<'py, PyAny>>,
 );
+
+/// Sample weights in either type.
+#[derive(FromPyObject)]
+enum Weight<'py> {
+    F32(PyReadonlyArray1<'py, f32>),
+    F64(PyReadonlyArray1<'py, f64>),
+}
+
+impl Weight<'_> {
+    fn copied(self) -> PyResult<SampleWeight> {
+        Ok(match self {
+            Self::F32(weights) => SampleWeight::F32(weights.as_slice()?.to_vec()),
+            Self::F64(weights) => SampleWeight::F64(weights.as_slice()?.to_vec()),
+        })
+    }
+}
 
 #[pymethods]
 impl Forest {
@@ -93,7 +108,7 @@ impl Forest {
         })
     }
 
-    /// A forest from the arrays that `to_parts` gives; every invariant is checked.
+    /// A forest from plain arrays; every invariant is checked.
     #[staticmethod]
     fn from_parts(
         n_features: usize,
@@ -150,28 +165,43 @@ impl Forest {
         Ok(Self::new(forest, average_path_lengths.as_slice()?.to_vec())?)
     }
 
-    /// The forest as plain arrays, for `from_parts`.
-    fn to_parts<'py>(&self, py: Python<'py>) -> Parts<'py> {
-        let (nodes, noise) = (self.trees().nodes(), self.trees().noise());
-        (
-            self.trees().n_features(),
-            self.trees().features().to_vec().into_pyarray(py),
-            column(py, self.trees().feature_starts(), |&start| start as u64),
-            column(py, self.trees().starts(), |&start| start as u64),
-            (
-                column(py, nodes, |node| node.threshold),
-                column(py, nodes, |node| node.feature),
-                column(py, nodes, |node| node.right),
-                column(py, nodes, |node| node.n_node_samples),
-                column(py, nodes, |node| node.missing_go_to_left),
-            ),
-            (
-                column(py, noise, |noise| noise.impurity),
-                column(py, noise, |noise| noise.mean),
-                column(py, noise, |noise| noise.weight),
-            ),
-            self.scorer.average_path_lengths().to_vec().into_pyarray(py),
-        )
+    /// The bytes of a file: see `forest::file`.
+    fn to_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        header: String,
+        tree_seeds: PyReadonlyArray1<'_, i64>,
+        tree_depths: PyReadonlyArray1<'_, i64>,
+        sample_weight: Option<Weight<'_>>,
+        complete: bool,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        // A depth that is out of range is refused like any other too deep one.
+        let depths = tree_depths.as_slice()?.iter();
+        let facts = Facts {
+            header,
+            tree_seeds: tree_seeds.as_slice()?.to_vec(),
+            tree_depths: depths.map(|&depth| u32::try_from(depth).unwrap_or(u32::MAX)).collect(),
+            sample_weight: sample_weight.map(Weight::copied).transpose()?,
+        };
+        let bytes = detached(py, || {
+            file::write(self.trees(), self.scorer.average_path_lengths(), &facts, complete)
+        })?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// The forest that these bytes hold, its header, seeds and depths of its trees, and the sample weights.
+    #[staticmethod]
+    fn from_bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Stored<'py>> {
+        let (forest, facts) = detached(py, || {
+            let (trees, average_path_lengths, facts) = file::read(data)?;
+            Ok((Self::new(trees, average_path_lengths)?, facts))
+        })?;
+        let weights = facts.sample_weight.map(|weights| match weights {
+            SampleWeight::F32(weights) => weights.into_pyarray(py).into_any(),
+            SampleWeight::F64(weights) => weights.into_pyarray(py).into_any(),
+        });
+        let depths = column(py, &facts.tree_depths, |&depth| i64::from(depth));
+        Ok((forest, facts.header, facts.tree_seeds.into_pyarray(py), depths, weights))
     }
 
     /// Per row the sum of its path lengths over all trees.
@@ -320,6 +350,17 @@ pub(super) fn sample_rows<'py>(
         weights.check(max_samples)?;
     }
     let seeds = seeds.as_slice()?;
+    // A file can claim to have drawn any number, and memory that cannot be had would end the process.
+    let n_shuffled = if bootstrap || max_samples < n_samples / 100 {
+        0
+    } else {
+        n_samples
+    };
+    let n_drawn = seeds.len().saturating_mul(max_samples);
+    let n_words = n_drawn.saturating_add(n_shuffled).saturating_add(n_features);
+    if Vec::<[i64; 2]>::new().try_reserve_exact(n_words).is_err() {
+        return Err(PyMemoryError::new_err(format!("no room for {n_drawn} drawn rows")));
+    }
     let rows = detached(py, || {
         Ok(threads::map(seeds.len(), n_workers, |i| {
             streams::bag(seeds[i], &bagging, weights.as_ref())
