@@ -205,6 +205,20 @@ impl Facts {
                 )));
             }
         }
+        for tree in 0..n_trees {
+            let columns = forest.tree_features(tree);
+            // Of all columns none is drawn: they are taken as they come, which scikit-learn relies on.
+            let as_drawn = if columns.len() < forest.n_features {
+                let mut sorted = columns.to_vec();
+                sorted.sort_unstable();
+                sorted.is_sorted_by(|a, b| a < b)
+            } else {
+                columns.iter().copied().eq((0..=u32::MAX).take(forest.n_features))
+            };
+            if !as_drawn {
+                return Err(refuse(format!("the columns of tree {tree} are not such as are drawn")));
+            }
+        }
         let is_chance = |weight: f64| weight.is_finite() && weight >= 0.0;
         let all_are = match &self.sample_weight {
             Some(SampleWeight::F32(weights)) => weights.iter().all(|&weight| is_chance(f64::from(weight))),

@@ -488,6 +488,18 @@ fn each_refusal_says_what_is_wrong() {
             "a tree uses column 0, but there are 0",
         ),
         (
+            chain(1).with("features", Dtype::U32, u32s(&[1, 0])),
+            "the columns of tree 0 are not such as are drawn",
+        ),
+        (
+            {
+                let wider = Parts::of(&chain(1).edited("n_features", |data| data[0] = 3));
+                assert!(check_if_taken(&wider.bytes()));
+                wider.with("features", Dtype::U32, u32s(&[1, 1]))
+            },
+            "the columns of tree 0 are not such as are drawn",
+        ),
+        (
             parts.with("sample_weight", Dtype::F16, zeros(2)),
             "the tensor sample_weight is F16",
         ),
