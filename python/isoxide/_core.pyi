@@ -38,11 +38,18 @@ class Forest:
         noise: _Noise,
         average_path_lengths: NDArray[np.float64],
     ) -> Forest: ...
-    def to_parts(
+    def to_bytes(
         self,
-    ) -> tuple[
-        int, NDArray[np.uint32], NDArray[np.uint64], NDArray[np.uint64], _Nodes, _Noise, NDArray[np.float64]
-    ]: ...
+        header: str,
+        tree_seeds: NDArray[np.int64],
+        tree_depths: NDArray[np.int64],
+        sample_weight: NDArray[np.float32] | NDArray[np.float64] | None,
+        complete: bool,
+    ) -> bytes: ...
+    @staticmethod
+    def from_bytes(
+        data: bytes,
+    ) -> tuple[Forest, str, NDArray[np.int64], NDArray[np.int64], NDArray[Any] | None]: ...
     def depth_sums(self, x: Table, n_workers: int) -> NDArray[np.float64]: ...
     @property
     def n_trees(self) -> int: ...

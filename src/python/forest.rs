@@ -3,11 +3,12 @@
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
 use super::arrays::Samples;
 use super::border::{detached, guarded};
 use crate::error::{Error, Result};
+use crate::forest::file::{self, Facts, SampleWeight};
 use crate::forest::{self, LEAF, Node, NodeNoise};
 use crate::grow::{NoiseTarget, Params, grow};
 use crate::memory;
@@ -45,16 +46,30 @@ enum Noise<'py> {
 type NodeArrays<A, B, C> = (A, B, B, B, C);
 /// The noise target at all nodes: impurity, value, weighted size.
 type NoiseArrays<A> = (A, A, A);
-/// What `Forest.from_parts` takes.
-type Parts<'py> = (
-    usize,
-    Bound<'py, PyArray1<u32>>,
-    Bound<'py, PyArray1<u64>>,
-    Bound<'py, PyArray1<u64>>,
-    NodeArrays<Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<bool>>>,
-    NoiseArrays<Bound<'py, PyArray1<f64>>>,
-    Bound<'py, PyArray1<f64>>,
+/// What `Forest.from_bytes` gives.
+type Stored<'py> = (
+    Forest,
+    String,
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<i64>>,
+    Option<Bound<'py, PyAny>>,
 );
+
+/// Sample weights in either type.
+#[derive(FromPyObject)]
+enum Weight<'py> {
+    F32(PyReadonlyArray1<'py, f32>),
+    F64(PyReadonlyArray1<'py, f64>),
+}
+
+impl Weight<'_> {
+    fn copied(self) -> PyResult<SampleWeight> {
+        Ok(match self {
+            Self::F32(weights) => SampleWeight::F32(weights.as_slice()?.to_vec()),
+            Self::F64(weights) => SampleWeight::F64(weights.as_slice()?.to_vec()),
+        })
+    }
+}
 
 #[pymethods]
 impl Forest {
@@ -96,7 +111,7 @@ impl Forest {
         })
     }
 
-    /// A forest from the arrays that `to_parts` gives; every invariant is checked.
+    /// A forest from plain arrays; every invariant is checked.
     #[staticmethod]
     fn from_parts(
         n_features: usize,
@@ -137,6 +152,10 @@ impl Forest {
                 (starts.len()? + feature_starts.len()?, size_of::<usize>()),
                 (average_path_lengths.len()?, size_of::<f64>()),
             ])?;
+            #[allow(
+                clippy::indexing_slicing,
+                reason = "all are as long as `threshold`, as was just checked"
+            )]
             let nodes = (0..threshold.len()).map(|i| Node {
                 threshold: threshold[i],
                 feature: feature[i],
@@ -144,6 +163,10 @@ impl Forest {
                 n_node_samples: n_node_samples[i],
                 missing_go_to_left: missing[i],
             });
+            #[allow(
+                clippy::indexing_slicing,
+                reason = "all are as long as `threshold`, as was just checked"
+            )]
             let noise = (0..threshold.len()).map(|i| NodeNoise {
                 impurity: impurity[i],
                 mean: value[i],
@@ -164,28 +187,60 @@ impl Forest {
         })
     }
 
-    /// The forest as plain arrays, for `from_parts`.
-    fn to_parts<'py>(&self, py: Python<'py>) -> PyResult<Parts<'py>> {
-        let (nodes, noise) = (self.trees().nodes(), self.trees().noise());
-        Ok((
-            self.trees().n_features(),
-            self.trees().features().to_vec().into_pyarray(py),
-            column(py, self.trees().feature_starts(), |&start| start as u64)?,
-            column(py, self.trees().starts(), |&start| start as u64)?,
-            (
-                column(py, nodes, |node| node.threshold)?,
-                column(py, nodes, |node| node.feature)?,
-                column(py, nodes, |node| node.right)?,
-                column(py, nodes, |node| node.n_node_samples)?,
-                column(py, nodes, |node| node.missing_go_to_left)?,
-            ),
-            (
-                column(py, noise, |noise| noise.impurity)?,
-                column(py, noise, |noise| noise.mean)?,
-                column(py, noise, |noise| noise.weight)?,
-            ),
-            self.scorer.average_path_lengths().to_vec().into_pyarray(py),
-        ))
+    /// The bytes of a file: see `forest::file`.
+    fn to_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        header: String,
+        tree_seeds: PyReadonlyArray1<'_, i64>,
+        tree_depths: PyReadonlyArray1<'_, i64>,
+        sample_weight: Option<Weight<'_>>,
+        complete: bool,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        guarded(|| {
+            let (nodes, c) = (self.trees().nodes().len(), self.scorer.average_path_lengths().len());
+            let features = self.trees().features().len();
+            // The tensors, and the file made of them.
+            memory::ask_for(&[
+                (nodes, 3 * (size_of::<Node>() + size_of::<NodeNoise>())),
+                (features, 3 * size_of::<u32>()),
+                (c, 3 * size_of::<f64>()),
+            ])?;
+            // A depth that is out of range is refused like any other too deep one.
+            let depths = tree_depths.as_slice()?.iter();
+            let facts = Facts {
+                header,
+                tree_seeds: tree_seeds.as_slice()?.to_vec(),
+                tree_depths: depths.map(|&depth| u32::try_from(depth).unwrap_or(u32::MAX)).collect(),
+                sample_weight: sample_weight.map(Weight::copied).transpose()?,
+            };
+            let bytes = detached(py, 1, |_| {
+                file::write(self.trees(), self.scorer.average_path_lengths(), &facts, complete)
+            })?;
+            PyBytes::new_with(py, bytes.len(), |place| {
+                place.copy_from_slice(&bytes);
+                Ok(())
+            })
+        })
+    }
+
+    /// The forest that these bytes hold, its header, seeds and depths of its trees, and the sample weights.
+    #[staticmethod]
+    fn from_bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Stored<'py>> {
+        guarded(|| {
+            // A leaf is five bytes of the file, and becomes a node with its noise.
+            memory::ask_for(&[(data.len(), (size_of::<Node>() + size_of::<NodeNoise>()).div_ceil(5) + 2)])?;
+            let (forest, facts) = detached(py, 1, |_| {
+                let (trees, average_path_lengths, facts) = file::read(data)?;
+                Ok((Self::new(trees, average_path_lengths)?, facts))
+            })?;
+            let weights = facts.sample_weight.map(|weights| match weights {
+                SampleWeight::F32(weights) => weights.into_pyarray(py).into_any(),
+                SampleWeight::F64(weights) => weights.into_pyarray(py).into_any(),
+            });
+            let depths = column(py, &facts.tree_depths, |&depth| i64::from(depth))?;
+            Ok((forest, facts.header, facts.tree_seeds.into_pyarray(py), depths, weights))
+        })
     }
 
     /// Per row the sum of its path lengths over all trees.
@@ -349,10 +404,21 @@ pub(super) fn sample_rows<'py>(
             weights.check(max_samples)?;
         }
         let seeds = seeds.as_slice()?;
-        memory::ask_for(&[(max_samples.saturating_mul(seeds.len()), 2 * size_of::<u64>())])?;
+        // A file can claim to have drawn any number. The rows of a tree may be drawn from a list of all.
+        let n_drawn = max_samples.saturating_mul(seeds.len());
+        let n_shuffled = if bootstrap || max_samples < n_samples / 100 {
+            0
+        } else {
+            n_samples.saturating_mul(n_workers)
+        };
+        memory::ask_for(&[
+            (n_drawn.saturating_add(n_shuffled), 2 * size_of::<u64>()),
+            (n_features, size_of::<u64>()),
+        ])?;
         let rows = detached(py, n_workers, |workers| {
             threads::map(seeds.len(), workers, |i| {
-                let rows = streams::bag(seeds[i], &bagging, weights.as_ref()).rows;
+                let seed = seeds.get(i).copied().unwrap_or_default();
+                let rows = streams::bag(seed, &bagging, weights.as_ref()).rows;
                 Ok(rows.into_iter().map(|row| row as i64).collect::<Vec<_>>())
             })
         })?;

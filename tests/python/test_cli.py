@@ -54,7 +54,7 @@ def test_detect(folder, detected):
     text, out = detected
     stem = "2025-01-20-to-2025-02-28"
     names = [f"findings-{stem}.{kind}" for kind in ("csv", "json", "parquet")]
-    names += [f"forest-{stem}.skops", f"report-{stem}.html", f"report-{stem}.md"]
+    names += [f"forest-{stem}.safetensors", f"report-{stem}.html", f"report-{stem}.md"]
     assert sorted(path.name for path in out.iterdir()) == names
     assert all(str(out / name) in text for name in names)
     table = ueba.read_table(folder / "features.csv", **{"entity": "actor", "time": "day"})
@@ -68,7 +68,7 @@ def test_detect(folder, detected):
 
 def test_score(folder, detected):
     _, out = detected
-    [model] = out.glob("*.skops")
+    [model] = out.glob("*.safetensors")
     done = isoxide("score", model, folder / "features.csv", "--keep", "actor", "day", "--out", folder / "scores.csv")
     assert (done.returncode, done.stderr) == (0, "")
     scores = pd.read_csv(folder / "scores.csv")
