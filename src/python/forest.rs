@@ -346,10 +346,10 @@ fn column<'py, T, U: numpy::Element>(
     array(py, items.iter().map(field))
 }
 
-fn array<'py, T: numpy::Element>(
-    py: Python<'py>,
+fn array<T: numpy::Element>(
+    py: Python<'_>,
     items: impl ExactSizeIterator<Item = T>,
-) -> PyResult<Bound<'py, PyArray1<T>>> {
+) -> PyResult<Bound<'_, PyArray1<T>>> {
     let mut values = memory::with_capacity(items.len())?;
     values.extend(items);
     Ok(values.into_pyarray(py))
