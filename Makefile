@@ -65,7 +65,7 @@ test-oldest: $(OLDEST)/.test
 # longer. What the core does with them must be right, not only safe. Scoring is compared on all kernels at once; ranks take that of the
 # process. Sanitizers are no part of stable Rust yet; the variable lets this toolchain have them all the same.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := score rank csr
+FUZZ_TARGETS := score rank csr file
 FUZZ_RUNS := $(FUZZ_TARGETS) rank@avx2 rank@portable
 FUZZ := RUSTC_BOOTSTRAP=1 cargo fuzz run
 export FUZZ_SECONDS

@@ -11,6 +11,7 @@
 
 mod bytes;
 pub mod csr;
+pub mod file;
 pub mod rank;
 pub mod score;
 mod sums;
