@@ -1,9 +1,7 @@
-"""How many threads a call may use, and that processes made by fork can call too."""
+"""How many threads a call may use."""
 
 import multiprocessing
 import os
-import subprocess
-import sys
 
 import joblib
 import pytest
@@ -52,30 +50,3 @@ def test_numbers_are_joblibs():
     assert resolve_n_jobs(-2) == max(1, CORES - 1)
     with pytest.raises(ValueError, match="n_jobs == 0"):
         resolve_n_jobs(0)
-
-
-FORK = """
-import os, warnings
-import numpy as np
-from isoxide import IsolationForest
-warnings.simplefilter("ignore", DeprecationWarning)
-X = np.random.default_rng(0).normal(size=(20000, 4))
-forest = IsolationForest(random_state=0, n_jobs={n_jobs}).fit(X)
-expected = forest.score_samples(X)
-child = os.fork()
-if child == 0:
-    same = np.array_equal(forest.score_samples(X), expected)
-    again = IsolationForest(random_state=0, n_jobs={n_jobs}).fit(X).score_samples(X)
-    os._exit(0 if same and np.array_equal(again, expected) else 1)
-os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_a_forked_child_can_fit_and_score(n_jobs):
-    # In a process of its own, so that a hang is a failure and nothing else is forked.
-    done = subprocess.run(
-        [sys.executable, "-c", FORK.format(n_jobs=n_jobs)], timeout=120, check=False, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (0, "")
