@@ -133,10 +133,14 @@ class SklearnViews(ModelFile):
     def estimators_(self) -> list[ExtraTreeRegressor]:
         """The trees as scikit-learn's own, made when asked for and kept."""
         check_is_fitted(self)
-        for index in range(len(self._trees), self._forest.n_trees):
-            seed, depth = int(self._tree_seeds[index]), int(self._tree_depths[index])
-            self._trees.append(fitted_tree(self._forest, index, seed, depth))
-        return self._trees
+        known, n_trees = self._trees, self._forest.n_trees
+        if len(known) < n_trees:
+            # A list of its own until all are made: another thread may be making the same trees.
+            seeds, depths = self._tree_seeds.tolist(), self._tree_depths.tolist()
+            missing = range(len(known), n_trees)
+            known = known + [fitted_tree(self._forest, index, seeds[index], depths[index]) for index in missing]
+            self._trees = known
+        return known
 
     @property
     def estimator_(self) -> ExtraTreeRegressor:
