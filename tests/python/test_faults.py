@@ -54,7 +54,7 @@ def test_absurd_numbers_of_columns():
         IsolationForest(random_state=0, max_features=3).fit(wide)
 
 
-#: Each call over and over, with more address space each time, until it succeeds. What is refused may not end the process.
+#: Each call again and again, with more address space each time, until it succeeds. A refusal may not end the process.
 LIMITED = """
 import resource
 import numpy as np, scipy.sparse
