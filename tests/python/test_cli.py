@@ -129,6 +129,8 @@ def test_help_has_examples():
         (["detect", "features.csv", *NAMES, "--groups", "team"], "groups='team' is no column"),
         (["detect", "features.csv", *NAMES, "--users", "nobody.csv"], "nobody.csv"),
         (["detect", "features.csv", *NAMES, "--sep", ";"], "separated by ','"),
+        (["score", "nowhere.safetensors", "features.csv"], "nowhere.safetensors: No such file"),
+        (["score", "features.csv", "features.csv"], "features.csv: not an isoxide forest: no safetensors file"),
     ],
 )
 def test_one_line_says_what_is_wrong(folder, tmp_path, arguments, words):

@@ -378,6 +378,10 @@ fn each_refusal_says_what_is_wrong() {
             parts.with("threshold", Dtype::F32, zeros(4)),
             "the tensor threshold is F32 of shape [1] instead of F64",
         ),
+        (
+            parts.with("threshold", Dtype::I64, zeros(8 * n_splits)),
+            "the tensor threshold is I64 of shape",
+        ),
         (shaped("threshold", &[n_splits, 1]), "instead of F64 with one axis"),
         (shaped("threshold", &[1, n_splits]), "instead of F64 with one axis"),
         (
