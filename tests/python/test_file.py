@@ -134,10 +134,23 @@ def test_going_on_with_a_warm_start(kind):
         assert models[1].to_bytes(complete=True) == models[0].to_bytes(complete=True)
         assert models[2].to_bytes() == models[0].to_bytes()
         assert_same(models[1], models[0], table, complete=True)
+        # Rows are known of the trees of the last fit only.
+        assert_same(IsolationForest.from_bytes(models[0].to_bytes()), models[0], table, complete=False)
+        assert len(models[0].estimators_samples_) == 3
         again = IsolationForest.from_bytes(models[2].to_bytes(complete=True))
         assert_array_equal(again.score_samples(table), models[0].score_samples(table))
         impurities = [tree.tree_.impurity for tree in again.estimators_]
         assert [np.isnan(impurity).all() for impurity in impurities] == [True] * 8 + [False] * (n_estimators - 8)
+
+
+def test_seeds_that_are_not_known():
+    """scikit-learn does not keep those of trees before its last fit."""
+    model = SklearnForest(n_estimators=4, random_state=5, warm_start=True).fit(X)
+    forest = IsolationForest.from_sklearn(model.set_params(n_estimators=7).fit(X))
+    for complete in (False, True):
+        loaded = IsolationForest.from_bytes(forest.to_bytes(complete=complete))
+        assert_same(loaded, forest, X, complete=complete)
+        assert [tree.random_state is None for tree in loaded.estimators_] == [True] * 4 + [False] * 3
 
 
 def test_a_loaded_forest_is_changed_alone():
@@ -594,6 +607,13 @@ def test_headers_that_are_not_taken(edit, message):
 def test_texts_that_are_not_taken(text):
     with pytest.raises(ValueError, match="not an isoxide forest: "):
         IsolationForest.from_bytes(parts().bytes(text))
+
+
+def test_a_key_that_is_there_twice_is_not_taken():
+    forest = parts()
+    text = json.dumps(forest.says)
+    with pytest.raises(ValueError, match="a key is there twice"):
+        IsolationForest.from_bytes(forest.bytes(text.replace('"offset":', '"offset": -0.5, "offset":')))
 
 
 def test_numbers_too_large_for_a_float_are_not_taken():
