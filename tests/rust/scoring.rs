@@ -334,8 +334,6 @@ fn kind() -> impl Strategy<Value = Kind> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     #[test]
     fn any_forest_scores_any_table_by_the_definition(
         kind in kind(),
