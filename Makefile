@@ -83,7 +83,7 @@ fuzz: fuzzer
 	@set -e; for run in $(FUZZ_RUNS); do \
 		target=$${run%@*}; kernel=$${run#$$target}; \
 		echo "fuzzing $$run for $$FUZZ_SECONDS s"; \
-		mkdir -p fuzz/found/$$target fuzz/regressions/$$target; \
+		mkdir -p fuzz/found/$$target fuzz/corpus/$$target fuzz/regressions/$$target; \
 		ISOXIDE_KERNEL=$${kernel#@} $(FUZZ) $$target fuzz/found/$$target fuzz/corpus/$$target fuzz/regressions/$$target -- \
 			-max_total_time=$$FUZZ_SECONDS -max_len=4096 -len_control=0 -timeout=20 -print_final_stats=1 -verbosity=0; \
 	done
