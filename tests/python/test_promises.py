@@ -1,0 +1,32 @@
+"""What the documents name is there."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+PROMISES = (ROOT / "docs" / "promises.md").read_text()
+NAMED = sorted({*re.findall(r"`((?:tests|fuzz|src)/[^`]+)`", PROMISES)})
+TARGETS = sorted({*re.findall(r"`make ([\w-]+)`", PROMISES)})
+
+
+def test_the_page_names_tests():
+    assert len(NAMED) > 30
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_named_tests_exist(name):
+    path, _, function = name.partition("::")
+    text = (ROOT / path).read_text()
+    if function:
+        functions = [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+        assert function in functions
+    elif path.endswith(".py"):
+        assert re.search(r"^ *(def test_|class Test|\w+ = \w+\.TestCase)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_named_targets_exist(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
