@@ -184,12 +184,20 @@ def sparse_table(index, r):
         np.copyto(X.data, noise(r, X.nnz))
         at = r.integers(len(X.indptr), size=50)
         X.indptr[at] = r.choice([-1, 0, X.nnz, X.nnz + 1, limits.max, limits.min], 50)
+        time.sleep(r.uniform(0, 0.0003))
         # As it was for part of the time: calls that begin now find nothing to object to.
         for array, good in zip((X.indices, X.indptr, X.data), kept, strict=True):
             np.copyto(array, good)
-        time.sleep(r.uniform(0, 0.002))
+        time.sleep(r.uniform(0, 0.001))
 
     return X, scribble
+
+
+def shared_rows(X, n):
+    """The first rows, in the memory of all."""
+    rows = scipy.sparse.csr_array((n, X.shape[1]))
+    rows.data, rows.indices, rows.indptr = X.data, X.indices, X.indptr[: n + 1]
+    return rows
 
 
 def scribbled_over(kinds, rounds, seed):
@@ -201,8 +209,11 @@ def scribbled_over(kinds, rounds, seed):
 
 def scribble_over(X, scribble, rounds, seed):
     good = X.copy()
+    # So few rows are walked down the trees one by one. Slices of sparse rows would be copies.
+    few = X[:250] if isinstance(X, np.ndarray) else shared_rows(X, 250)
     reference = IsolationForest(random_state=seed, n_jobs=2).fit(good)
     expected = reference.score_samples(good)
+    blob = pickle.dumps(reference)
     # Refitted meanwhile, also on other columns.
     shared = IsolationForest(random_state=seed, n_jobs=2, n_estimators=20).fit(good)
     stop = threading.Event()
@@ -221,6 +232,7 @@ def scribble_over(X, scribble, rounds, seed):
         lambda: IsolationForest(random_state=1, n_estimators=4, max_samples=1.0, contamination=0.1, n_jobs=2).fit(X),
         lambda: reference.score_samples(X),
         lambda: reference.predict(X[:40]),
+        lambda: pickle.loads(blob).score_samples(few),
         lambda: shared.score_samples(good),
         lambda: shared.predict(X[:5]),
         lambda: shared.estimators_samples_,
