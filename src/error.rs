@@ -48,6 +48,15 @@ pub enum Error {
     Weights(String),
     /// A stored forest breaks one of its invariants.
     Forest(String),
+    /// There is not so much memory.
+    Memory {
+        /// What was asked for.
+        bytes: usize,
+    },
+    /// The caller has given up the call.
+    Interrupted,
+    /// A file holds no forest that can be read, or a forest cannot be put in a file.
+    File(String),
 }
 
 /// What the core's fallible functions return.
@@ -72,8 +81,10 @@ impl fmt::Display for Error {
             }
             Self::Parameter { name, found, low, high } => write!(f, "{name} must be in [{low}, {high}], got {found}"),
             Self::Sparse(reason) => write!(f, "not a valid sparse matrix: {reason}"),
-            Self::Weights(reason) => f.write_str(reason),
+            Self::Weights(reason) | Self::File(reason) => f.write_str(reason),
             Self::Forest(reason) => write!(f, "not a valid forest: {reason}"),
+            Self::Memory { bytes } => write!(f, "{} MiB of memory could not be had", bytes.div_ceil(1 << 20)),
+            Self::Interrupted => f.write_str("interrupted"),
         }
     }
 }

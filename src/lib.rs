@@ -1,7 +1,7 @@
 //! The core of isoxide: scikit-learn's seeded isolation forest and scipy's percentile ranks, bit for bit.
 //!
 //! ```text
-//! level 0   error  matrix  threads
+//! level 0   error  matrix  memory  threads  watch
 //! level 1   random  forest  simd        use level 0 only
 //! level 2   grow  score  rank           use levels 0 and 1, never each other
 //! level 3   python                      the binding; nobody uses it
@@ -21,15 +21,20 @@
 //! # Ok::<(), isoxide::error::Error>(())
 //! ```
 
+// Allowed, with a reason, in the folders that compute; not where anything from outside comes in.
+#![warn(clippy::indexing_slicing)]
+
 pub mod error;
 pub mod forest;
 pub mod grow;
 pub mod matrix;
+pub mod memory;
 pub mod random;
 pub mod rank;
 pub mod score;
 pub mod simd;
 pub mod threads;
+pub mod watch;
 
 #[cfg(feature = "python")]
 mod python;

@@ -1,22 +1,99 @@
 //! Workers on one shared pool. Which worker takes which item never changes a result.
 //!
-//! The calling thread always works itself, so a call can only be helped by the pool, never wait for a place in it.
+//! The calling thread always works itself, so a call can only be helped by the pool, never wait for a place in it. A thread
+//! of the pool is hired only while it is idle: nothing stands in a queue behind the work of another call, and a call waits for no
+//! more than the items that its own helpers have in hand.
+//!
 //! A pool does not survive `fork`: its threads exist in the parent only, and joining it in the child would hang. The
 //! pool is therefore kept with the id of the process that made it, and a child that finds another id forgets it (a
 //! leak of some bytes) and makes its own. Where the pool's lock is taken at that moment, or no thread can be had, the
 //! caller works alone: slower, equal in every bit.
+//!
+//! Why nothing here can wait for ever or race:
+//!
+//! - Locks: the pool's is only tried. The queue's and the failure's belong to one call, and are held for a few instructions in which
+//!   nothing else is locked, called back or waited for.
+//! - `idle` is what is left of the pool's threads: it is lowered by one, never below zero, before a job is given to the pool, and raised when
+//!   the job ends, also by a panic. So there are never more jobs than threads, and a job that is given begins at once.
+//! - A caller that waits sleeps until the last helper wakes it, or until it is time to look at its [`Watch`]. A wake-up that
+//!   comes before the sleep makes it end at once; one that comes for nothing does no harm. That all helpers have ended is
+//!   rayon's scope to know, not this count.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::available_parallelism;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread, available_parallelism};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-struct Pool {
-    process: u32,
-    threads: Arc<ThreadPool>,
+use crate::error::{Error, Result};
+use crate::memory;
+use crate::watch::{PATIENCE, Watch};
+
+/// How many threads a call may use, and whether its result is still wanted.
+#[derive(Clone, Copy)]
+pub struct Workers<'a> {
+    n: usize,
+    watch: Option<&'a Watch<'a>>,
 }
 
-static POOL: Mutex<Option<Pool>> = Mutex::new(None);
+impl From<usize> for Workers<'_> {
+    /// So many threads at most, for a call that nobody gives up.
+    fn from(n: usize) -> Self {
+        Self { n, watch: None }
+    }
+}
+
+impl<'a> Workers<'a> {
+    /// So many threads at most, for a call that may be given up.
+    #[must_use]
+    pub fn watched(n: usize, watch: &'a Watch<'a>) -> Self {
+        Self { n, watch: Some(watch) }
+    }
+
+    /// How many there may be, the caller among them.
+    #[must_use]
+    pub fn n(self) -> usize {
+        self.n.max(1)
+    }
+
+    /// The same, but no more than `n`.
+    #[must_use]
+    pub fn at_most(self, n: usize) -> Self {
+        Self {
+            n: self.n.min(n),
+            ..self
+        }
+    }
+
+    /// Nothing, as long as the result is wanted.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when it is not.
+    pub fn go_on(self) -> Result<()> {
+        match self.watch {
+            Some(watch) if watch.is_given_up() => Err(Error::Interrupted),
+            _ => Ok(()),
+        }
+    }
+}
+
+struct Pool {
+    process: u32,
+    threads: ThreadPool,
+    idle: AtomicUsize,
+}
+
+impl Pool {
+    /// Takes one of the idle threads, if there is one.
+    fn hire(&self) -> bool {
+        let less = |idle: usize| idle.checked_sub(1);
+        self.idle
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
+    }
+}
+
+static POOL: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
 
 /// Cores that this process may use (affinity and control groups are honoured).
 #[must_use]
@@ -24,7 +101,7 @@ pub fn available() -> usize {
     available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn shared_pool() -> Option<Arc<ThreadPool>> {
+fn shared_pool() -> Option<Arc<Pool>> {
     let mut slot = match POOL.try_lock() {
         Ok(slot) => slot,
         Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -34,90 +111,150 @@ fn shared_pool() -> Option<Arc<ThreadPool>> {
     if let Some(pool) = slot.as_ref()
         && pool.process == process
     {
-        return Some(Arc::clone(&pool.threads));
+        return Some(Arc::clone(pool));
     }
+    // The caller is a worker too.
+    let n_threads = available().saturating_sub(1).max(1);
     let threads = ThreadPoolBuilder::new()
-        // The caller is a worker too.
-        .num_threads(available().saturating_sub(1).max(1))
+        .num_threads(n_threads)
         .thread_name(|i| format!("isoxide-{i}"))
         .build()
         .ok()?;
-    let threads = Arc::new(threads);
-    let pool = Pool {
+    let pool = Arc::new(Pool {
         process,
-        threads: Arc::clone(&threads),
-    };
-    if let Some(orphan) = slot.replace(pool) {
+        threads,
+        idle: AtomicUsize::new(n_threads),
+    });
+    if let Some(orphan) = slot.replace(Arc::clone(&pool)) {
         // Made before a fork: its threads are not here, so it must not be dropped (that would wait for them).
         std::mem::forget(orphan);
     }
-    Some(threads)
+    Some(pool)
 }
 
-/// Runs `job` on the calling thread and on up to `workers - 1` threads of the pool at once; returns when all are done.
-fn run(workers: usize, job: impl Fn() + Sync) {
-    let pool = if workers > 1 { shared_pool() } else { None };
-    match pool {
-        Some(pool) => pool.in_place_scope(|scope| {
-            for _ in 1..workers {
-                scope.spawn(|_| job());
-            }
-            job();
-        }),
-        None => job(),
+/// A hired thread, which is idle again when this is dropped.
+struct Hired<'a> {
+    pool: &'a Pool,
+    helpers: &'a AtomicUsize,
+    caller: &'a Thread,
+}
+
+impl Drop for Hired<'_> {
+    fn drop(&mut self) {
+        self.pool.idle.fetch_add(1, Ordering::Relaxed);
+        if self.helpers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.caller.unpark();
+        }
     }
 }
 
-/// Calls `work(scratch, index, chunk)` for each `chunk_len`-long piece of `out`, on at most `workers` threads.
+/// Runs `job` on the calling thread and on threads of the pool; returns when all are done.
 ///
-/// Each worker makes one `scratch`. The pieces are handed out in order, one at a time.
-pub fn for_each_chunk<T: Send, S>(
-    out: &mut [T],
-    chunk_len: usize,
-    workers: usize,
-    scratch: impl Fn() -> S + Sync,
-    work: impl Fn(&mut S, usize, &mut [T]) + Sync,
-) {
-    let n_chunks = out.len().div_ceil(chunk_len.max(1));
-    let queue = Mutex::new(out.chunks_mut(chunk_len.max(1)).enumerate());
-    run(workers.min(n_chunks), || {
-        let mut state = scratch();
-        loop {
-            // Taken in a statement of its own, so that the lock is free again before the work begins.
-            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-            match next {
-                Some((index, chunk)) => work(&mut state, index, chunk),
-                None => break,
+/// The job of the calling thread should call what it is given every now and then: that hires what threads have become idle.
+fn run(workers: Workers<'_>, job: impl Fn(&dyn Fn()) + Sync) {
+    let pool = if workers.n() > 1 { shared_pool() } else { None };
+    let Some(pool) = pool else {
+        return job(&|| ());
+    };
+    let (pool, job) = (&*pool, &job);
+    let helpers = &AtomicUsize::new(0);
+    let caller = &thread::current();
+    pool.threads.in_place_scope(|scope| {
+        job(&|| {
+            while helpers.load(Ordering::Relaxed) + 1 < workers.n() && pool.hire() {
+                helpers.fetch_add(1, Ordering::Relaxed);
+                let hired = Hired { pool, helpers, caller };
+                scope.spawn(move |_| {
+                    let _hired = hired;
+                    job(&|| ());
+                });
             }
+        });
+        // Helpers that have long to go see that the call is given up once the caller, which waits, has been asked.
+        while workers.watch.is_some() && helpers.load(Ordering::Acquire) > 0 {
+            let _ = workers.go_on();
+            thread::park_timeout(PATIENCE);
         }
     });
 }
 
-/// Calls `work(index)` for `0..n` on at most `workers` threads and returns the results in index order.
-pub fn map<T: Send>(n: usize, workers: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let mut out: Vec<Option<T>> = Vec::new();
+/// Calls `work(scratch, index, chunk)` for each `chunk_len`-long piece of `out`, on at most so many threads.
+///
+/// Each worker makes one `scratch`. The pieces are handed out in order, one at a time.
+///
+/// # Errors
+/// The first error of `scratch` or `work`; [`Error::Interrupted`] when the call is given up. Pieces that nobody had begun
+/// are then left as they were.
+pub fn for_each_chunk<T: Send, S>(
+    out: &mut [T],
+    chunk_len: usize,
+    workers: Workers<'_>,
+    scratch: impl Fn() -> Result<S> + Sync,
+    work: impl Fn(&mut S, usize, &mut [T]) -> Result<()> + Sync,
+) -> Result<()> {
+    let chunk_len = chunk_len.max(1);
+    let n_chunks = out.len().div_ceil(chunk_len);
+    let queue = Mutex::new(out.chunks_mut(chunk_len).enumerate());
+    let failure = Mutex::new(None);
+    let work_off = |hire: &dyn Fn()| -> Result<()> {
+        let mut state = scratch()?;
+        loop {
+            workers.go_on()?;
+            hire();
+            // Taken in a statement of its own, so that the lock is free again before the work begins.
+            let next = lock(&queue).next();
+            match next {
+                Some((index, chunk)) => work(&mut state, index, chunk)?,
+                None => return Ok(()),
+            }
+        }
+    };
+    run(workers.at_most(n_chunks), |hire| {
+        if let Err(error) = work_off(hire) {
+            *lock(&queue) = <&mut [T]>::default().chunks_mut(1).enumerate();
+            lock(&failure).get_or_insert(error);
+        }
+    });
+    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// A panic while it was held has left nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Calls `work(index)` for `0..n` on at most so many threads and returns the results in index order.
+///
+/// # Errors
+/// The first error of `work`; [`Error::Interrupted`] when the call is given up; [`Error::Memory`].
+pub fn map<T: Send>(n: usize, workers: Workers<'_>, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+    let mut out: Vec<Option<T>> = memory::with_capacity(n)?;
     out.resize_with(n, || None);
-    for_each_chunk(
-        &mut out,
-        1,
-        workers,
-        || (),
-        |(), index, slot| slot[0] = Some(work(index)),
-    );
-    out.into_iter().flatten().collect()
+    let fill = |(): &mut (), index: usize, slot: &mut [Option<T>]| {
+        let result = work(index)?;
+        if let [place] = slot {
+            *place = Some(result);
+        }
+        Ok(())
+    };
+    for_each_chunk(&mut out, 1, workers, || Ok(()), fill)?;
+    Ok(out.into_iter().flatten().collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     #[test]
     fn map_keeps_order_for_any_number_of_workers() {
         for workers in [0, 1, 2, 7] {
             for n in [0, 1, 5, 1000] {
                 let expected: Vec<usize> = (0..n).map(|i| i * i).collect();
-                assert_eq!(map(n, workers, |i| i * i), expected);
+                assert_eq!(map(n, workers.into(), |i| Ok(i * i)), Ok(expected));
             }
         }
     }
@@ -126,24 +263,95 @@ mod tests {
     fn every_chunk_is_visited_once() {
         let mut out = vec![0_usize; 1001];
         let calls = AtomicUsize::new(0);
-        for_each_chunk(
-            &mut out,
-            10,
-            3,
-            || (),
-            |(), index, chunk| {
-                calls.fetch_add(1, Ordering::Relaxed);
-                chunk.fill(index + 1);
-            },
-        );
+        let fill = |(): &mut (), index: usize, chunk: &mut [usize]| {
+            calls.fetch_add(1, Ordering::Relaxed);
+            chunk.fill(index + 1);
+            Ok(())
+        };
+        for_each_chunk(&mut out, 10, 3.into(), || Ok(()), fill).unwrap();
         assert_eq!(calls.into_inner(), 101);
         assert!(out.iter().enumerate().all(|(i, &v)| v == i / 10 + 1));
     }
 
     #[test]
     fn a_panic_in_a_worker_reaches_the_caller_and_leaves_the_pool_usable() {
-        let caught = std::panic::catch_unwind(|| map(100, 2, |i| assert_ne!(i, 50)));
-        assert!(caught.is_err());
-        assert_eq!(map(3, 2, |i| i), [0, 1, 2]);
+        for _ in 0..10 {
+            let work = |i| {
+                assert_ne!(i, 50);
+                Ok(())
+            };
+            let caught = std::panic::catch_unwind(|| map(100, 2.into(), work));
+            assert!(caught.is_err());
+            assert_eq!(map(3, 2.into(), Ok), Ok(vec![0, 1, 2]));
+        }
+    }
+
+    #[test]
+    fn an_error_ends_the_work_of_all() {
+        for workers in [1, 3] {
+            let calls = AtomicUsize::new(0);
+            let outcome = map(1_000_000, workers.into(), |i| {
+                calls.fetch_add(1, Ordering::Relaxed);
+                if i == 20 {
+                    Err(Error::Sparse("it".into()))
+                } else {
+                    Ok(i)
+                }
+            });
+            assert_eq!(outcome, Err(Error::Sparse("it".into())));
+            assert!(calls.into_inner() < 1_000_000);
+        }
+    }
+
+    #[test]
+    fn a_caller_that_gives_up_ends_the_work_of_all() {
+        let caller = thread::current().id();
+        let given_up = || true;
+        for workers in [1, 2] {
+            let watch = Watch::new(&given_up);
+            let workers = Workers::watched(workers, &watch);
+            let outcome = map(1000, workers, |_| {
+                thread::sleep(PATIENCE);
+                Ok(())
+            });
+            assert_eq!(outcome, Err(Error::Interrupted));
+        }
+        // The caller has nothing left to do, but its helper has: it looks, again and again.
+        let watch = Watch::new(&given_up);
+        let workers = Workers::watched(2, &watch);
+        let outcome = map(2, workers, |_| {
+            while thread::current().id() != caller {
+                workers.go_on()?;
+                thread::sleep(Duration::from_millis(1));
+            }
+            thread::sleep(Duration::from_millis(10));
+            Ok(())
+        });
+        // Where the pool's only thread was not free, the caller has done both.
+        assert!(outcome == Err(Error::Interrupted) || outcome == Ok(vec![(), ()]));
+    }
+
+    #[test]
+    fn nobody_waits_for_the_work_of_another_call() {
+        // The pool has one thread at least. One call keeps all of it busy until the others are done, however many they are.
+        let n_threads = available().saturating_sub(1).max(1) + 1;
+        let done = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                map(n_threads, n_threads.into(), |_| {
+                    while done.load(Ordering::Relaxed) < 4 {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    Ok(())
+                })
+            });
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    thread::sleep(Duration::from_millis(20));
+                    assert_eq!(map(100, 4.into(), Ok).map(|out| out.len()), Ok(100));
+                    done.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+        });
     }
 }

@@ -10,7 +10,7 @@ _Nodes: TypeAlias = tuple[
 ]
 _Noise: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
-__all__ = ["Forest", "kernel", "percentile_ranks", "sample_rows", "sorted_ranks", "tree_seeds"]
+__all__ = ["Forest", "close", "kernel", "panic", "percentile_ranks", "sample_rows", "sorted_ranks", "tree_seeds"]
 
 @final
 class Forest:
@@ -38,11 +38,18 @@ class Forest:
         noise: _Noise,
         average_path_lengths: NDArray[np.float64],
     ) -> Forest: ...
-    def to_parts(
+    def to_bytes(
         self,
-    ) -> tuple[
-        int, NDArray[np.uint32], NDArray[np.uint64], NDArray[np.uint64], _Nodes, _Noise, NDArray[np.float64]
-    ]: ...
+        header: str,
+        tree_seeds: NDArray[np.int64],
+        tree_depths: NDArray[np.int64],
+        sample_weight: NDArray[np.float32] | NDArray[np.float64] | None,
+        complete: bool,
+    ) -> bytes: ...
+    @staticmethod
+    def from_bytes(
+        data: bytes,
+    ) -> tuple[Forest, str, NDArray[np.int64], NDArray[np.int64], NDArray[Any] | None]: ...
     def depth_sums(self, x: Table, n_workers: int) -> NDArray[np.float64]: ...
     @property
     def n_trees(self) -> int: ...
@@ -55,7 +62,9 @@ class Forest:
     def tree_features(self, tree: int) -> NDArray[np.int64]: ...
     def tree(self, tree: int) -> dict[str, NDArray[Any]]: ...
 
+def close() -> None: ...
 def kernel() -> str: ...
+def panic(in_pool: bool) -> None: ...
 def tree_seeds(random_state: int, n_existing: int, n_new: int) -> NDArray[np.uint32]: ...
 def sample_rows(
     seeds: NDArray[np.uint32],

@@ -149,7 +149,23 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         ValueError
             If a parameter is out of range, `X` is empty, not 2-D or not numeric, a weight is negative, or too few
             weights are above zero.
+        MemoryError
+            If there is not enough memory for the trees.
+
+        Notes
+        -----
+        A fit that fails or is interrupted leaves the estimator as it was. What it has drawn from a `RandomState`
+        instance stays drawn.
         """
+        before = self.__dict__.copy()
+        try:
+            return self._fit(X, sample_weight)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _fit(self, X: Any, sample_weight: Any) -> IsolationForest:
         data = check_input(self, X, reset=True)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, data.n_samples)
@@ -167,7 +183,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         n_workers = resolve_n_jobs(self.n_jobs)
         seeds = None
         if n_new == 0:
-            warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=2)
+            warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=4)
         else:
             seeds = draw_tree_seeds(self.random_state, n_existing, n_new)
             largest_node = max(max_samples, forest.largest_node if forest is not None else 0)
@@ -192,7 +208,6 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
                 print(f"[IsolationForest] grew {n_new} trees in {seconds:.3f} s on up to {n_workers} threads")
         assert forest is not None
         offset = self._offset(forest, data, max_samples, self.contamination)
-        # Set together and last: a fit that fails before this leaves the old trees and their offset.
         if seeds is not None:
             self._seeds = seeds
             self._tree_seeds = self._append("_tree_seeds", n_existing, seeds)
@@ -361,7 +376,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
                 warnings.warn(
                     f"max_samples ({max_samples}) is greater than the total number of samples ({n_samples}). "
                     "max_samples will be set to n_samples for estimation.",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
             return min(int(max_samples), n_samples)
         resolved = int(max_samples * n_samples)

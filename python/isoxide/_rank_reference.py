@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +21,7 @@ from isoxide._percentiles import (
     refuse_nan,
 )
 from isoxide._tables import Layout, Table, check_distinct, check_known, match, name_list, read_table
-from isoxide._threads import resolve_n_jobs
+from isoxide._threads import mapped, resolve_n_jobs
 
 
 class _Column(NamedTuple):
@@ -116,8 +115,7 @@ class RankReference:
         self._layout = Layout(table.names, table.n_columns)
         self._n_samples: int = table.n_rows
         columns = [table.column(j, names[j]) for j in places]
-        with ThreadPoolExecutor(resolve_n_jobs(n_jobs)) as pool:
-            self._columns = dict(zip(places, pool.map(_Column.of, columns), strict=True))
+        self._columns = dict(zip(places, mapped(_Column.of, columns, resolve_n_jobs(n_jobs)), strict=True))
 
     @property
     def n_samples(self) -> int:

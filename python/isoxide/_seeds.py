@@ -17,6 +17,12 @@ from isoxide import _core
 #: Seeds of trees are drawn below this number.
 MAX_SEED = np.iinfo(np.int32).max
 
+#: More have no seeds in any memory, and NumPy has other words for such numbers.
+MOST_TREES = 2**40
+
+#: Bytes of a tree of one node, with its seed.
+SMALLEST_TREE = 128
+
 RandomState = int | np.random.RandomState | None
 
 
@@ -32,7 +38,16 @@ def draw_tree_seeds(random_state: RandomState, n_existing: int, n_new: int) -> N
     """The seeds of `n_new` trees that follow `n_existing` ones of an earlier fit.
 
     An integer `random_state` starts its stream anew here; an instance goes on after the noise target.
+
+    Raises
+    ------
+    MemoryError
+        If there can be no memory for so many trees.
     """
+    if n_new > MOST_TREES:
+        raise MemoryError(f"{n_new} trees fit in no memory; lower n_estimators")
+    # Asked for and given back untouched: if the smallest of trees are too many, their seeds need not be drawn.
+    np.empty(n_new * SMALLEST_TREE, dtype=np.uint8)
     seed = _seed(random_state)
     if seed is not None:
         return _core.tree_seeds(seed, n_existing, n_new)

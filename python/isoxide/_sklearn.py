@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.ensemble import IsolationForest as SklearnForest
 from sklearn.tree import ExtraTreeRegressor
 from sklearn.tree._tree import Tree
 from sklearn.utils.validation import check_is_fitted
 
 from isoxide import _core
+from isoxide._model_file import ModelFile
 from isoxide._path_length import average_path_length
 from isoxide._seeds import MAX_SEED, RandomState, row_probabilities
 from isoxide._threads import resolve_n_jobs
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 UNKNOWN_SEED = -1
 
 
-class SklearnViews(BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases are untyped
+class SklearnViews(ModelFile):
     """What a fitted forest shows to readers of scikit-learn's own class, and how it is taken over from one.
 
     A base of ``IsolationForest``, which sets the attributes below when it is fitted.
@@ -33,21 +33,6 @@ class SklearnViews(BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases
     bootstrap: bool
     n_jobs: int | None
     random_state: RandomState
-    n_features_in_: int
-    feature_names_in_: NDArray[np.object_]
-    max_samples_: int
-    offset_: float
-    _forest: _core.Forest
-    _max_features: int
-    _n_samples: int
-    _sample_weight: NDArray[Any] | None
-    #: Seeds of the trees of the last fit.
-    _seeds: NDArray[np.uint32]
-    #: Seed and depth limit of every tree.
-    _tree_seeds: NDArray[np.int64]
-    _tree_depths: NDArray[np.int64]
-    #: The trees made by `estimators_` so far.
-    _trees: list[ExtraTreeRegressor]
 
     def to_sklearn(self) -> SklearnForest:
         """Make a fitted forest of scikit-learn's own class.
@@ -148,10 +133,14 @@ class SklearnViews(BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases
     def estimators_(self) -> list[ExtraTreeRegressor]:
         """The trees as scikit-learn's own, made when asked for and kept."""
         check_is_fitted(self)
-        for index in range(len(self._trees), self._forest.n_trees):
-            seed, depth = int(self._tree_seeds[index]), int(self._tree_depths[index])
-            self._trees.append(fitted_tree(self._forest, index, seed, depth))
-        return self._trees
+        known, n_trees = self._trees, self._forest.n_trees
+        if len(known) < n_trees:
+            # A list of its own until all are made: another thread may be making the same trees.
+            seeds, depths = self._tree_seeds.tolist(), self._tree_depths.tolist()
+            missing = range(len(known), n_trees)
+            known = known + [fitted_tree(self._forest, index, seeds[index], depths[index]) for index in missing]
+            self._trees = known
+        return known
 
     @property
     def estimator_(self) -> ExtraTreeRegressor:
@@ -187,27 +176,6 @@ class SklearnViews(BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases
     def _max_samples(self) -> int:
         # scikit-learn's private twin of max_samples_, which tools read.
         return self.max_samples_
-
-    def __copy__(self) -> Self:
-        """A shallow copy: it shares the trees, which never change."""
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        return twin
-
-    def __getstate__(self) -> dict[str, Any]:
-        """The state as plain arrays and scalars: what every kind of pickle and skops can store."""
-        state: dict[str, Any] = dict(super().__getstate__())
-        if "_forest" in state:
-            state["_forest"] = state["_forest"].to_parts()
-            state["_trees"] = []
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Takes the state back; every invariant of the trees is checked."""
-        super().__setstate__(state)
-        parts = state.get("_forest")
-        if parts is not None:
-            self._forest = _core.Forest.from_parts(*parts)
 
 
 def max_depth(max_samples: int) -> int:

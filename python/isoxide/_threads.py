@@ -5,9 +5,15 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import joblib
 from joblib.parallel import get_active_backend
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 #: Rows times trees up to which one thread scores: with two it would take as long, as 163 rows and 100 trees show.
 _FEW_STEPS = 2**14
@@ -66,3 +72,18 @@ def resolve_n_jobs_for(n_jobs: int | None, n_steps: int) -> int:
     if n_steps <= _FEW_STEPS and (n_jobs is None or (type(n_jobs) is int and n_jobs != 0)):
         return 1
     return resolve_n_jobs(n_jobs)
+
+
+def mapped(function: Callable[[_Item], _Result], items: Sequence[_Item], n_workers: int) -> list[_Result]:
+    """What a function gives for each item, in threads where there can be any.
+
+    Once the main thread has ended, or where the system has no thread left, there can't: then one after the other.
+    """
+    if n_workers > 1 and len(items) > 1:
+        try:
+            with ThreadPoolExecutor(n_workers) as pool:
+                return list(pool.map(function, items))
+        except RuntimeError:
+            # Python's own word for it. If it was the function's, it comes again.
+            pass
+    return [function(item) for item in items]

@@ -1,11 +1,18 @@
 //! The forest as a thing: its trees in one contiguous store. It knows how to be valid, not how to grow or score.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "`Forest::new` has checked every start and child, or is about to; a wrong one is a defect, and a panic becomes an exception at the border"
+)]
+
+pub mod file;
 pub mod node;
 pub mod path_length;
 
 pub use node::{LEAF, Node, NodeNoise};
 
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// One tree, as it is grown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +35,8 @@ pub struct Tree {
 ///    but the root is the child of exactly one split. So a walk always moves on and ends in a leaf.
 /// 3. A split's feature is one of its tree's, and a tree's columns are columns of the input.
 /// 4. There is one record of the noise target per node.
+/// 5. A split has as many training rows as its children together, and a leaf is as [`Node::leaf`] makes it. So the leaves'
+///    rows are all that need be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forest {
     n_features: usize,
@@ -86,25 +95,36 @@ impl Forest {
     ///
     /// # Errors
     /// [`Error::Forest`] when an invariant does not hold; [`Error::ColumnCount`] when `existing` was grown on another
-    /// number of columns.
+    /// number of columns; [`Error::Memory`].
     pub fn from_trees(n_features: usize, existing: Option<&Self>, trees: Vec<Tree>) -> Result<Self> {
-        let mut all = match existing {
-            Some(forest) if forest.n_features != n_features => {
-                return Err(Error::ColumnCount {
-                    found: n_features,
-                    expected: forest.n_features,
-                });
-            }
-            Some(forest) => forest.clone(),
-            None => Self {
-                n_features,
-                features: Vec::new(),
-                feature_starts: vec![0],
-                nodes: Vec::new(),
-                noise: Vec::new(),
-                starts: vec![0],
-            },
+        if let Some(forest) = existing
+            && forest.n_features != n_features
+        {
+            return Err(Error::ColumnCount {
+                found: n_features,
+                expected: forest.n_features,
+            });
+        }
+        // Everything is stored twice for a moment: the trees may be most of what the process has.
+        let before = |len: fn(&Self) -> usize| existing.map_or(0, len);
+        let mut all = Self {
+            n_features,
+            features: memory::with_capacity(before(|f| f.features.len()) + total(&trees, |t| t.features.len()))?,
+            feature_starts: memory::with_capacity(before(|f| f.starts.len()) + trees.len() + 1)?,
+            nodes: memory::with_capacity(before(|f| f.nodes.len()) + total(&trees, |t| t.nodes.len()))?,
+            noise: memory::with_capacity(before(|f| f.noise.len()) + total(&trees, |t| t.noise.len()))?,
+            starts: memory::with_capacity(before(|f| f.starts.len()) + trees.len() + 1)?,
         };
+        if let Some(existing) = existing {
+            all.features.extend_from_slice(&existing.features);
+            all.feature_starts.extend_from_slice(&existing.feature_starts);
+            all.nodes.extend_from_slice(&existing.nodes);
+            all.noise.extend_from_slice(&existing.noise);
+            all.starts.extend_from_slice(&existing.starts);
+        } else {
+            all.feature_starts.push(0);
+            all.starts.push(0);
+        }
         for tree in trees {
             all.features.extend(tree.features);
             all.feature_starts.push(all.features.len());
@@ -189,6 +209,10 @@ impl Forest {
     }
 }
 
+fn total(trees: &[Tree], len: impl Fn(&Tree) -> usize) -> usize {
+    trees.iter().map(len).sum()
+}
+
 /// The depth of every node of a valid tree, root 0.
 #[must_use]
 pub fn depths(tree: &[Node]) -> Vec<u32> {
@@ -214,7 +238,7 @@ fn check_starts(what: &str, starts: &[usize], end: usize) -> Result<()> {
     }
 }
 
-/// Invariants 2 and 3 of one tree.
+/// Invariants 2, 3 and 5 of one tree.
 fn check_tree(tree: &[Node], n_features: usize) -> std::result::Result<(), String> {
     if u32::try_from(tree.len()).is_err() {
         return Err(format!("{} nodes are too many", tree.len()));
@@ -225,6 +249,9 @@ fn check_tree(tree: &[Node], n_features: usize) -> std::result::Result<(), Strin
             return Err(format!("no earlier split leads to node {i}"));
         }
         if node.is_leaf() {
+            if *node != Node::leaf(node.n_node_samples) {
+                return Err(format!("node {i} is a leaf with more than its training rows"));
+            }
             continue;
         }
         if node.feature as usize >= n_features {
@@ -243,6 +270,13 @@ fn check_tree(tree: &[Node], n_features: usize) -> std::result::Result<(), Strin
                 return Err(format!("node {child} has two parents"));
             }
         }
+        let [left, right] = [i + 1, right].map(|child| tree[child].n_node_samples);
+        if left.checked_add(right) != Some(node.n_node_samples) {
+            return Err(format!(
+                "node {i} has {} training rows, but its children have {left} and {right}",
+                node.n_node_samples
+            ));
+        }
     }
     Ok(())
 }
@@ -251,12 +285,12 @@ fn check_tree(tree: &[Node], n_features: usize) -> std::result::Result<(), Strin
 mod tests {
     use super::*;
 
-    fn split(feature: u32, right: u32) -> Node {
+    fn split(feature: u32, right: u32, n_node_samples: u32) -> Node {
         Node {
             threshold: 0.5,
             feature,
             right,
-            n_node_samples: 2,
+            n_node_samples,
             missing_go_to_left: false,
         }
     }
@@ -279,28 +313,51 @@ mod tests {
 
     #[test]
     fn valid_trees_are_taken_and_measured() {
-        let nodes = vec![split(0, 4), split(1, 3), Node::leaf(1), Node::leaf(2), Node::leaf(5)];
+        let nodes = vec![
+            split(0, 4, 8),
+            split(1, 3, 3),
+            Node::leaf(1),
+            Node::leaf(2),
+            Node::leaf(5),
+        ];
         let forest = Forest::new(2, vec![1, 0], vec![0, 2], nodes, silence(5), vec![0, 5]).unwrap();
         assert_eq!(depths(forest.tree(0)), [0, 1, 2, 2, 1]);
-        assert_eq!(forest.largest_node(), 5);
+        assert_eq!(forest.largest_node(), 8);
     }
 
     #[test]
     fn broken_trees_are_refused() {
+        let one = Node::leaf(1);
         let cases = [
-            (vec![split(0, 2), Node::leaf(1)], "right child at 2"),
-            (vec![split(0, 1), Node::leaf(1)], "right child at 1"),
-            (vec![split(0, 0), Node::leaf(1), Node::leaf(1)], "right child at 0"),
-            (vec![split(2, 2), Node::leaf(1), Node::leaf(1)], "uses feature 2"),
+            (vec![split(0, 2, 2), one], "right child at 2"),
+            (vec![split(0, 1, 2), one], "right child at 1"),
+            (vec![split(0, 0, 2), one, one], "right child at 0"),
+            (vec![split(2, 2, 2), one, one], "uses feature 2"),
+            (vec![split(0, 3, 2), one, one, one], "no earlier split leads to node 2"),
             (
-                vec![split(0, 3), Node::leaf(1), Node::leaf(1), Node::leaf(1)],
-                "no earlier split leads to node 2",
-            ),
-            (
-                vec![split(0, 3), split(0, 3), Node::leaf(1), Node::leaf(1), Node::leaf(1)],
+                vec![split(0, 3, 3), split(0, 3, 2), one, one, one],
                 "node 3 has two parents",
             ),
             (vec![], "starts"),
+            (
+                vec![split(0, 2, 3), one, one],
+                "node 0 has 3 training rows, but its children have 1 and 1",
+            ),
+            (
+                vec![split(0, 2, u32::MAX), Node::leaf(u32::MAX), one],
+                "its children have 4294967295 and 1",
+            ),
+            // What would be right if the sum could wrap.
+            (vec![split(0, 2, 0), Node::leaf(u32::MAX), one], "node 0 has 0"),
+            (vec![Node { right: 1, ..one }], "node 0 is a leaf with more"),
+            (vec![Node { threshold: 0.0, ..one }], "node 0 is a leaf with more"),
+            (
+                vec![Node {
+                    missing_go_to_left: true,
+                    ..one
+                }],
+                "node 0 is a leaf with more",
+            ),
         ];
         for (nodes, reason) in cases {
             let message = refusal(nodes);

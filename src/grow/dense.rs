@@ -7,9 +7,11 @@ use super::bag::InBag;
 use super::noise::{Sums, add, one, weighted};
 use super::partition::Partition;
 use super::sample::{Rows, Sample, Scan, Scanning};
+use crate::error::Result;
 use crate::matrix::Matrix;
+use crate::memory;
 use crate::simd;
-use crate::threads;
+use crate::threads::{self, Workers};
 
 /// Cells of a dense table.
 pub(super) trait Cells {
@@ -55,28 +57,32 @@ pub(super) struct Copied {
 }
 
 impl Copied {
-    pub(super) fn new(matrix: &Matrix<'_>, workers: usize) -> Self {
+    pub(super) fn new(matrix: &Matrix<'_>, workers: Workers<'_>) -> Result<Self> {
         /// Columns that share the cache lines of a table of rows.
         const TOGETHER: usize = 8;
         /// Rows whose cells stay in the nearest cache until all those columns are read.
         const BLOCK: usize = 64;
         let n_rows = matrix.n_rows();
-        let mut cells = vec![0.0; n_rows * matrix.n_columns()];
+        let n_cells = n_rows.saturating_mul(matrix.n_columns());
+        memory::ask_for(&[(n_cells, size_of::<f32>())])?;
+        let mut cells = vec![0.0; n_cells];
         threads::for_each_chunk(
             &mut cells,
             TOGETHER * n_rows,
             workers,
-            || (),
+            || Ok(()),
             |(), group, cells| {
                 for start in (0..n_rows).step_by(BLOCK) {
+                    workers.go_on()?;
                     let rows = start..n_rows.min(start + BLOCK);
                     for (i, column) in cells.chunks_mut(n_rows).enumerate() {
                         matrix.gather(TOGETHER * group + i, rows.clone(), &mut column[rows.clone()]);
                     }
                 }
+                Ok(())
             },
-        );
-        Self { cells, n_rows }
+        )?;
+        Ok(Self { cells, n_rows })
     }
 
     fn column(&self, column: usize) -> &[f32] {

@@ -4,6 +4,11 @@
 //! there are and kept in the order of their seeds. Only the cells of drawn rows and features are ever read, unless trees read
 //! most cells so often that a copy pays.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "rows, features and nodes are indices that the tree itself has made; a wrong one is a defect, and a panic becomes an exception at the border"
+)]
+
 mod bag;
 mod dense;
 mod noise;
@@ -19,12 +24,13 @@ pub use params::{Params, ValidParams};
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::forest::{Forest, Tree};
+use crate::forest::{Forest, Node, NodeNoise, Tree};
 use crate::matrix::csr::Csr;
 use crate::matrix::{Input, Matrix};
+use crate::memory;
 use crate::random::sampling::Weights;
-use crate::random::streams;
-use crate::threads;
+use crate::random::streams::{self, Bagging};
+use crate::threads::{self, Workers};
 use bag::InBag;
 use dense::{Copied, DenseSample};
 use sample::Sample;
@@ -33,6 +39,12 @@ use tree::Growing;
 
 /// In-bag rows of the trees that a worker grows side by side: enough to keep the memory busy, few enough for the second cache.
 const ROWS_SIDE_BY_SIDE: usize = 1024;
+
+/// What a tree needs for each row it draws: the bag while it is drawn and sorted, then row, value, noise and place, and two nodes.
+const BYTES_PER_ROW: usize = 192;
+/// After so many bytes of trees a worker asks whether there is memory left: often enough to be told before an allocation fails, and
+/// seldom enough to cost nothing that can be measured.
+const OFTEN_ENOUGH: usize = 256 << 10;
 
 /// The random target that scikit-learn fits its trees to.
 #[derive(Debug, Clone, Copy)]
@@ -49,16 +61,17 @@ pub enum NoiseTarget<'a> {
 ///
 /// # Errors
 /// [`Error::Parameter`], [`Error::RowCount`], [`Error::ColumnCount`] or [`Error::Weights`] when parameters, `noise`, `existing`
-/// or `weights` do not fit `x`.
-pub fn grow(
+/// or `weights` do not fit `x`; [`Error::Memory`]; [`Error::Interrupted`].
+pub fn grow<'w>(
     x: &Input<'_>,
     noise: NoiseTarget<'_>,
     seeds: &[u32],
     params: Params,
     weights: Option<&Weights>,
     existing: Option<&Forest>,
-    workers: usize,
+    workers: impl Into<Workers<'w>>,
 ) -> Result<Forest> {
+    let workers = workers.into();
     let params = params.check(x.n_rows(), x.n_columns())?;
     if let NoiseTarget::Drawn(y) = noise {
         check_rows("the noise target", y.len(), x)?;
@@ -69,15 +82,17 @@ pub fn grow(
             weights.check(params.bagging.max_samples)?;
         }
     }
+    ask_for_what_grows(x, noise, &params, seeds.len(), workers)?;
     let draw = |seeds: &[u32]| InBag::draw(seeds, &params.bagging, weights);
     let forester = Forester {
-        table: Table::new(x, &params, seeds.len(), workers),
+        table: Table::new(x, &params, seeds.len(), workers)?,
         seeds,
+        max_samples: params.bagging.max_samples,
         max_depth: params.max_depth,
         workers,
         // As many as every worker gets some of.
         side_by_side: (ROWS_SIDE_BY_SIDE / params.bagging.max_samples)
-            .min(seeds.len().div_ceil(2 * workers.max(1)))
+            .min(seeds.len().div_ceil(2 * workers.n()))
             .max(1),
     };
     let n_drawn = params.bagging.max_samples.saturating_mul(seeds.len());
@@ -85,7 +100,7 @@ pub fn grow(
         // Few of the values are read: they are picked out of the stream, once it is known which ones.
         NoiseTarget::Seed(seed) if n_drawn < x.n_rows() => {
             let groups: Vec<&[u32]> = seeds.chunks(forester.side_by_side).collect();
-            let bags = threads::map(groups.len(), workers, |group| draw(groups[group])).concat();
+            let bags = threads::map(groups.len(), workers, |group| Ok(draw(groups[group])))?.concat();
             let rows: Vec<usize> = bags.iter().flat_map(|bag| &bag.rows).copied().collect();
             let y = streams::noise_target_at(seed, x.n_rows(), &rows);
             let mut rest = y.as_slice();
@@ -97,7 +112,7 @@ pub fn grow(
                     (bag, y)
                 })
                 .collect();
-            forester.grow(|trees| bags[trees].iter().map(|(bag, y)| (bag.clone(), y.to_vec())).collect())
+            forester.grow(|trees| bags[trees].iter().map(|(bag, y)| (bag.clone(), y.to_vec())).collect())?
         }
         _ => {
             let drawn;
@@ -112,10 +127,47 @@ pub fn grow(
                 let y = bag.rows.iter().map(|&row| y[row]).collect();
                 (bag, y)
             };
-            forester.grow(|trees| draw(&seeds[trees]).into_iter().map(with_noise).collect())
+            forester.grow(|trees| draw(&seeds[trees]).into_iter().map(with_noise).collect())?
         }
     };
     Forest::from_trees(x.n_columns(), existing, trees)
+}
+
+/// Asks for the memory that all trees need together, as far as it is known before one is grown.
+fn ask_for_what_grows(
+    x: &Input<'_>,
+    noise: NoiseTarget<'_>,
+    params: &ValidParams,
+    n_trees: usize,
+    workers: Workers<'_>,
+) -> Result<()> {
+    let Bagging {
+        max_samples,
+        max_features,
+        ..
+    } = params.bagging;
+    let n_drawn = max_samples.saturating_mul(n_trees);
+    let noise = match noise {
+        NoiseTarget::Drawn(_) => 0,
+        // The drawn rows in the order drawn and sorted, and the noise target of each.
+        NoiseTarget::Seed(_) if n_drawn < x.n_rows() => n_drawn.saturating_mul(3),
+        NoiseTarget::Seed(_) => x.n_rows(),
+    };
+    let smallest_tree = size_of::<Option<Tree>>() + size_of::<Node>() + size_of::<NodeNoise>();
+    let columns = match x {
+        Input::Dense(_) => 0,
+        Input::Sparse(x) => x.n_columns(),
+    };
+    memory::ask_for(&[
+        (noise, size_of::<f64>()),
+        (n_trees, smallest_tree),
+        (n_trees.saturating_mul(max_features), size_of::<u32>()),
+        (
+            max_features.saturating_add(columns).saturating_mul(workers.n()),
+            4 * size_of::<usize>(),
+        ),
+        (max_samples.saturating_mul(workers.n().min(n_trees)), BYTES_PER_ROW),
+    ])
 }
 
 fn check_rows(what: &'static str, found: usize, x: &Input<'_>) -> Result<()> {
@@ -135,20 +187,20 @@ enum Table<'a, 'm> {
 }
 
 impl<'a, 'm> Table<'a, 'm> {
-    fn new(x: &'a Input<'m>, params: &ValidParams, n_trees: usize, workers: usize) -> Self {
-        match x {
+    fn new(x: &'a Input<'m>, params: &ValidParams, n_trees: usize, workers: Workers<'_>) -> Result<Self> {
+        Ok(match x {
             Input::Dense(x) => {
                 // Each row of a bag is read about once per level.
                 let reads = params.bagging.max_samples as f64 * f64::from(params.max_depth) * n_trees as f64;
                 let n_cells = x.n_rows() as f64 * x.n_columns() as f64;
                 if reads > 2.0 * n_cells && u32::try_from(x.n_rows()).is_ok() {
-                    Self::Copied(Copied::new(x, workers))
+                    Self::Copied(Copied::new(x, workers)?)
                 } else {
                     Self::InPlace(x)
                 }
             }
             Input::Sparse(x) => Self::Sparse(x),
-        }
+        })
     }
 }
 
@@ -156,15 +208,16 @@ impl<'a, 'm> Table<'a, 'm> {
 struct Forester<'a, 'm> {
     table: Table<'a, 'm>,
     seeds: &'a [u32],
+    max_samples: usize,
     max_depth: u32,
-    workers: usize,
+    workers: Workers<'a>,
     /// Trees that a worker grows at once.
     side_by_side: usize,
 }
 
 impl Forester<'_, '_> {
     /// Grows all trees; `bags` gives what some of them drew, and the noise target of their rows.
-    fn grow(&self, bags: impl Fn(Range<usize>) -> Vec<(InBag, Vec<f64>)> + Sync) -> Vec<Tree> {
+    fn grow(&self, bags: impl Fn(Range<usize>) -> Vec<(InBag, Vec<f64>)> + Sync) -> Result<Vec<Tree>> {
         match &self.table {
             Table::InPlace(x) => self.grow_on(bags, |bag, y| DenseSample::in_place(x, bag, y)),
             Table::Copied(x) => self.grow_on(bags, |bag, y| DenseSample::copied(x, bag, y)),
@@ -176,10 +229,16 @@ impl Forester<'_, '_> {
         &self,
         bags: impl Fn(Range<usize>) -> Vec<(InBag, Vec<f64>)> + Sync,
         sample: impl Fn(InBag, Vec<f64>) -> S + Sync,
-    ) -> Vec<Tree> {
-        let mut trees: Vec<Option<Tree>> = Vec::new();
+    ) -> Result<Vec<Tree>> {
+        let mut trees: Vec<Option<Tree>> = memory::with_capacity(self.seeds.len())?;
         trees.resize_with(self.seeds.len(), || None);
-        let work = |(): &mut (), group: usize, trees: &mut [Option<Tree>]| {
+        // Bytes grown since memory was last asked for.
+        let work = |grown: &mut usize, group: usize, trees: &mut [Option<Tree>]| {
+            memory::ask_for(&[(self.max_samples.saturating_mul(trees.len()), BYTES_PER_ROW)])?;
+            if *grown >= OFTEN_ENOUGH {
+                memory::ask_for_headroom()?;
+                *grown = 0;
+            }
             let first = group * self.side_by_side;
             let group = first..first + trees.len();
             let streams = streams::splits(&self.seeds[group.clone()]);
@@ -191,14 +250,18 @@ impl Forester<'_, '_> {
                 features.push(columns);
             }
             while growing.iter().any(|tree| !tree.is_grown()) {
+                self.workers.go_on()?;
                 growing.iter_mut().for_each(Growing::look);
                 growing.iter_mut().for_each(Growing::go_on);
             }
             for ((place, tree), features) in trees.iter_mut().zip(growing).zip(features) {
-                *place = Some(tree.into_tree(features));
+                let tree = tree.into_tree(features);
+                *grown += tree.nodes.len() * (size_of::<Node>() + size_of::<NodeNoise>());
+                *place = Some(tree);
             }
+            Ok(())
         };
-        threads::for_each_chunk(&mut trees, self.side_by_side, self.workers, || (), work);
-        trees.into_iter().flatten().collect()
+        threads::for_each_chunk(&mut trees, self.side_by_side, self.workers, || Ok(OFTEN_ENOUGH), work)?;
+        Ok(trees.into_iter().flatten().collect())
     }
 }

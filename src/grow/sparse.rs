@@ -15,8 +15,8 @@ use crate::matrix::csr::Csr;
 
 /// In-bag rows, those of one node side by side, and the values of the feature at hand.
 pub(super) struct SparseSample {
-    /// For each feature of the tree its stored cells among the in-bag rows, rows ascending: where they begin, ...
-    starts: Vec<usize>,
+    /// For each feature of the tree its stored cells among the in-bag rows, rows ascending: where they are, ...
+    stored: Vec<Range<usize>>,
     /// ... row and value.
     cells: Vec<(u32, f32)>,
     rows: Rows,
@@ -53,12 +53,18 @@ impl SparseSample {
         let mut cells = vec![(0, 0.0); starts[columns.len()]];
         for (in_bag, &row) in sample.iter().enumerate() {
             for (feature, value) in drawn(row) {
-                cells[next[feature]] = (in_bag as u32, value);
-                next[feature] += 1;
+                // Of a cell stored twice the last value counts, as in scoring.
+                match cells[starts[feature]..next[feature]].last_mut() {
+                    Some(last) if last.0 == in_bag as u32 => last.1 = value,
+                    _ => {
+                        cells[next[feature]] = (in_bag as u32, value);
+                        next[feature] += 1;
+                    }
+                }
             }
         }
         Self {
-            starts,
+            stored: starts.into_iter().zip(next).map(|(start, end)| start..end).collect(),
             cells,
             places: (0..sample.len() as u32).collect(),
             values: vec![0.0; sample.len()],
@@ -82,7 +88,7 @@ impl Sample for SparseSample {
     fn look(&mut self, feature: u32, node: Range<usize>) {
         let feature = feature as usize;
         let mut zeros = node.clone();
-        for cell in self.starts[feature]..self.starts[feature + 1] {
+        for cell in self.stored[feature].clone() {
             let (row, value) = self.cells[cell];
             let place = self.places[row as usize] as usize;
             if !node.contains(&place) {

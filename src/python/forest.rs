@@ -3,13 +3,15 @@
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
 use super::arrays::Samples;
-use super::detached;
+use super::border::{detached, guarded};
 use crate::error::{Error, Result};
+use crate::forest::file::{self, Facts, SampleWeight};
 use crate::forest::{self, LEAF, Node, NodeNoise};
 use crate::grow::{NoiseTarget, Params, grow};
+use crate::memory;
 use crate::random::sampling::Weights;
 use crate::random::streams::{self, Bagging};
 use crate::score::Scorer;
@@ -44,16 +46,30 @@ enum Noise<'py> {
 type NodeArrays<A, B, C> = (A, B, B, B, C);
 /// The noise target at all nodes: impurity, value, weighted size.
 type NoiseArrays<A> = (A, A, A);
-/// What `Forest.from_parts` takes.
-type Parts<'py> = (
-    usize,
-    Bound<'py, PyArray1<u32>>,
-    Bound<'py, PyArray1<u64>>,
-    Bound<'py, PyArray1<u64>>,
-    NodeArrays<Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<bool>>>,
-    NoiseArrays<Bound<'py, PyArray1<f64>>>,
-    Bound<'py, PyArray1<f64>>,
+/// What `Forest.from_bytes` gives.
+type Stored<'py> = (
+    Forest,
+    String,
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<i64>>,
+    Option<Bound<'py, PyAny>>,
 );
+
+/// Sample weights in either type.
+#[derive(FromPyObject)]
+enum Weight<'py> {
+    F32(PyReadonlyArray1<'py, f32>),
+    F64(PyReadonlyArray1<'py, f64>),
+}
+
+impl Weight<'_> {
+    fn copied(self) -> PyResult<SampleWeight> {
+        Ok(match self {
+            Self::F32(weights) => SampleWeight::F32(weights.as_slice()?.to_vec()),
+            Self::F64(weights) => SampleWeight::F64(weights.as_slice()?.to_vec()),
+        })
+    }
+}
 
 #[pymethods]
 impl Forest {
@@ -73,27 +89,29 @@ impl Forest {
         weights: Option<PyReadonlyArray1<'_, f64>>,
         existing: Option<Bound<'_, Self>>,
     ) -> PyResult<Self> {
-        let x = x.input()?;
-        let weights = drawing_weights(weights)?;
-        let noise = match &noise {
-            Noise::Seed(seed) => NoiseTarget::Seed(*seed),
-            Noise::Drawn(y) => NoiseTarget::Drawn(y.as_slice()?),
-        };
-        let seeds = seeds.as_slice()?;
-        let average_path_lengths = average_path_lengths.as_slice()?.to_vec();
-        let existing = existing.as_ref().map(|forest| forest.get().trees());
-        let params = Params {
-            max_samples,
-            max_features,
-            bootstrap,
-        };
-        detached(py, || {
-            let forest = grow(&x, noise, seeds, params, weights.as_ref(), existing, n_workers)?;
-            Self::new(forest, average_path_lengths)
+        guarded(|| {
+            let x = x.input()?;
+            let weights = drawing_weights(weights)?;
+            let noise = match &noise {
+                Noise::Seed(seed) => NoiseTarget::Seed(*seed),
+                Noise::Drawn(y) => NoiseTarget::Drawn(y.as_slice()?),
+            };
+            let seeds = seeds.as_slice()?;
+            let average_path_lengths = average_path_lengths.as_slice()?.to_vec();
+            let existing = existing.as_ref().map(|forest| forest.get().trees());
+            let params = Params {
+                max_samples,
+                max_features,
+                bootstrap,
+            };
+            detached(py, n_workers, |workers| {
+                let forest = grow(&x, noise, seeds, params, weights.as_ref(), existing, workers)?;
+                Self::new(forest, average_path_lengths)
+            })
         })
     }
 
-    /// A forest from the arrays that `to_parts` gives; every invariant is checked.
+    /// A forest from plain arrays; every invariant is checked.
     #[staticmethod]
     fn from_parts(
         n_features: usize,
@@ -104,74 +122,125 @@ impl Forest {
         noise: NoiseArrays<PyReadonlyArray1<'_, f64>>,
         average_path_lengths: PyReadonlyArray1<'_, f64>,
     ) -> PyResult<Self> {
-        let (threshold, feature, right) = (nodes.0.as_slice()?, nodes.1.as_slice()?, nodes.2.as_slice()?);
-        let (n_node_samples, missing) = (nodes.3.as_slice()?, nodes.4.as_slice()?);
-        let (impurity, value, weight) = (noise.0.as_slice()?, noise.1.as_slice()?, noise.2.as_slice()?);
-        let lengths = [
-            feature.len(),
-            right.len(),
-            n_node_samples.len(),
-            missing.len(),
-            impurity.len(),
-            value.len(),
-            weight.len(),
-        ];
-        if let Some(&found) = lengths.iter().find(|&&len| len != threshold.len()) {
-            return Err(Error::RowCount {
-                what: "an array of nodes",
-                found,
-                expected: threshold.len(),
+        guarded(|| {
+            let (threshold, feature, right) = (nodes.0.as_slice()?, nodes.1.as_slice()?, nodes.2.as_slice()?);
+            let (n_node_samples, missing) = (nodes.3.as_slice()?, nodes.4.as_slice()?);
+            let (impurity, value, weight) = (noise.0.as_slice()?, noise.1.as_slice()?, noise.2.as_slice()?);
+            let lengths = [
+                feature.len(),
+                right.len(),
+                n_node_samples.len(),
+                missing.len(),
+                impurity.len(),
+                value.len(),
+                weight.len(),
+            ];
+            if let Some(&found) = lengths.iter().find(|&&len| len != threshold.len()) {
+                return Err(Error::RowCount {
+                    what: "an array of nodes",
+                    found,
+                    expected: threshold.len(),
+                }
+                .into());
             }
-            .into());
-        }
-        let nodes = (0..threshold.len()).map(|i| Node {
-            threshold: threshold[i],
-            feature: feature[i],
-            right: right[i],
-            n_node_samples: n_node_samples[i],
-            missing_go_to_left: missing[i],
-        });
-        let noise = (0..threshold.len()).map(|i| NodeNoise {
-            impurity: impurity[i],
-            mean: value[i],
-            weight: weight[i],
-        });
-        let indices = |starts: &PyReadonlyArray1<'_, u64>| -> PyResult<Vec<usize>> {
-            Ok(starts.as_slice()?.iter().map(|&start| start as usize).collect())
-        };
-        let forest = forest::Forest::new(
-            n_features,
-            features.as_slice()?.to_vec(),
-            indices(&feature_starts)?,
-            nodes.collect(),
-            noise.collect(),
-            indices(&starts)?,
-        )?;
-        Ok(Self::new(forest, average_path_lengths.as_slice()?.to_vec())?)
+            memory::ask_for(&[
+                (
+                    threshold.len(),
+                    size_of::<Node>() + size_of::<NodeNoise>() + size_of::<bool>(),
+                ),
+                (features.len()?, size_of::<u32>()),
+                (starts.len()? + feature_starts.len()?, size_of::<usize>()),
+                (average_path_lengths.len()?, size_of::<f64>()),
+            ])?;
+            #[allow(
+                clippy::indexing_slicing,
+                reason = "all are as long as `threshold`, as was just checked"
+            )]
+            let nodes = (0..threshold.len()).map(|i| Node {
+                threshold: threshold[i],
+                feature: feature[i],
+                right: right[i],
+                n_node_samples: n_node_samples[i],
+                missing_go_to_left: missing[i],
+            });
+            #[allow(
+                clippy::indexing_slicing,
+                reason = "all are as long as `threshold`, as was just checked"
+            )]
+            let noise = (0..threshold.len()).map(|i| NodeNoise {
+                impurity: impurity[i],
+                mean: value[i],
+                weight: weight[i],
+            });
+            let indices = |starts: &PyReadonlyArray1<'_, u64>| -> PyResult<Vec<usize>> {
+                Ok(starts.as_slice()?.iter().map(|&start| start as usize).collect())
+            };
+            let forest = forest::Forest::new(
+                n_features,
+                features.as_slice()?.to_vec(),
+                indices(&feature_starts)?,
+                nodes.collect(),
+                noise.collect(),
+                indices(&starts)?,
+            )?;
+            Ok(Self::new(forest, average_path_lengths.as_slice()?.to_vec())?)
+        })
     }
 
-    /// The forest as plain arrays, for `from_parts`.
-    fn to_parts<'py>(&self, py: Python<'py>) -> Parts<'py> {
-        let (nodes, noise) = (self.trees().nodes(), self.trees().noise());
-        (
-            self.trees().n_features(),
-            self.trees().features().to_vec().into_pyarray(py),
-            column(py, self.trees().feature_starts(), |&start| start as u64),
-            column(py, self.trees().starts(), |&start| start as u64),
-            (
-                column(py, nodes, |node| node.threshold),
-                column(py, nodes, |node| node.feature),
-                column(py, nodes, |node| node.right),
-                column(py, nodes, |node| node.n_node_samples),
-                column(py, nodes, |node| node.missing_go_to_left),
-            ),
-            (
-                column(py, noise, |noise| noise.impurity),
-                column(py, noise, |noise| noise.mean),
-                column(py, noise, |noise| noise.weight),
-            ),
-            self.scorer.average_path_lengths().to_vec().into_pyarray(py),
-        )
+    /// The bytes of a file: see `forest::file`.
+    fn to_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        header: String,
+        tree_seeds: PyReadonlyArray1<'_, i64>,
+        tree_depths: PyReadonlyArray1<'_, i64>,
+        sample_weight: Option<Weight<'_>>,
+        complete: bool,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        guarded(|| {
+            let (nodes, c) = (self.trees().nodes().len(), self.scorer.average_path_lengths().len());
+            let features = self.trees().features().len();
+            // The tensors, and the file made of them.
+            memory::ask_for(&[
+                (nodes, 3 * (size_of::<Node>() + size_of::<NodeNoise>())),
+                (features, 3 * size_of::<u32>()),
+                (c, 3 * size_of::<f64>()),
+            ])?;
+            // A depth that is out of range is refused like any other too deep one.
+            let depths = tree_depths.as_slice()?.iter();
+            let facts = Facts {
+                header,
+                tree_seeds: tree_seeds.as_slice()?.to_vec(),
+                tree_depths: depths.map(|&depth| u32::try_from(depth).unwrap_or(u32::MAX)).collect(),
+                sample_weight: sample_weight.map(Weight::copied).transpose()?,
+            };
+            let bytes = detached(py, 1, |_| {
+                file::write(self.trees(), self.scorer.average_path_lengths(), &facts, complete)
+            })?;
+            PyBytes::new_with(py, bytes.len(), |place| {
+                place.copy_from_slice(&bytes);
+                Ok(())
+            })
+        })
+    }
+
+    /// The forest that these bytes hold, its header, seeds and depths of its trees, and the sample weights.
+    #[staticmethod]
+    fn from_bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Stored<'py>> {
+        guarded(|| {
+            // A leaf is five bytes of the file, and becomes a node with its noise.
+            memory::ask_for(&[(data.len(), (size_of::<Node>() + size_of::<NodeNoise>()).div_ceil(5) + 2)])?;
+            let (forest, facts) = detached(py, 1, |_| {
+                let (trees, average_path_lengths, facts) = file::read(data)?;
+                Ok((Self::new(trees, average_path_lengths)?, facts))
+            })?;
+            let weights = facts.sample_weight.map(|weights| match weights {
+                SampleWeight::F32(weights) => weights.into_pyarray(py).into_any(),
+                SampleWeight::F64(weights) => weights.into_pyarray(py).into_any(),
+            });
+            let depths = column(py, &facts.tree_depths, |&depth| i64::from(depth))?;
+            Ok((forest, facts.header, facts.tree_seeds.into_pyarray(py), depths, weights))
+        })
     }
 
     /// Per row the sum of its path lengths over all trees.
@@ -181,14 +250,17 @@ impl Forest {
         x: Samples<'_>,
         n_workers: usize,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let x = x.input()?;
-        // NumPy's memory: it asks for large pages, which are there at once, where a Vec's come one by one.
-        let sums = PyArray1::zeros(py, x.n_rows(), false);
-        let mut view = sums.readwrite();
-        let out = view.as_slice_mut()?;
-        detached(py, || self.scorer.write_depth_sums(&x, n_workers, out))?;
-        drop(view);
-        Ok(sums)
+        guarded(|| {
+            let x = x.input()?;
+            memory::ask_for(&[(x.n_rows(), size_of::<f64>())])?;
+            // NumPy's memory: it asks for large pages, which are there at once, where a Vec's come one by one.
+            let sums = PyArray1::zeros(py, x.n_rows(), false);
+            let mut view = sums.readwrite();
+            let out = view.as_slice_mut()?;
+            detached(py, n_workers, |workers| self.scorer.write_depth_sums(&x, workers, out))?;
+            drop(view);
+            Ok(sums)
+        })
     }
 
     #[getter]
@@ -209,53 +281,47 @@ impl Forest {
 
     /// c(n) for every n up to the largest node, as the forest was given it.
     #[getter]
-    fn average_path_lengths<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
-        self.scorer.average_path_lengths().to_vec().into_pyarray(py)
+    fn average_path_lengths<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        guarded(|| column(py, self.scorer.average_path_lengths(), |&c| c))
     }
 
     /// The columns of one tree, in the order drawn.
     fn tree_features<'py>(&self, py: Python<'py>, tree: usize) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        self.check_tree(tree)?;
-        Ok(column(py, self.trees().tree_features(tree), |&feature| {
-            i64::from(feature)
-        }))
+        guarded(|| {
+            self.check_tree(tree)?;
+            column(py, self.trees().tree_features(tree), |&feature| i64::from(feature))
+        })
     }
 
     /// The nodes of one tree, as arrays named and laid out as in `sklearn.tree._tree.Tree`.
     fn tree<'py>(&self, py: Python<'py>, tree: usize) -> PyResult<Bound<'py, PyDict>> {
-        self.check_tree(tree)?;
-        let nodes = self.trees().tree(tree);
-        let left: Vec<i64> = nodes
-            .iter()
-            .enumerate()
-            .map(|(i, node)| if node.is_leaf() { -1 } else { i as i64 + 1 })
-            .collect();
-        let right = |node: &Node| if node.is_leaf() { -1 } else { i64::from(node.right) };
-        let feature = |node: &Node| {
-            if node.feature == LEAF {
-                -2
-            } else {
-                i64::from(node.feature)
-            }
-        };
-        let arrays = PyDict::new(py);
-        arrays.set_item("children_left", left.into_pyarray(py))?;
-        arrays.set_item("children_right", column(py, nodes, right))?;
-        arrays.set_item("feature", column(py, nodes, feature))?;
-        arrays.set_item("threshold", column(py, nodes, |node| node.threshold))?;
-        arrays.set_item(
-            "n_node_samples",
-            column(py, nodes, |node| i64::from(node.n_node_samples)),
-        )?;
-        arrays.set_item(
-            "missing_go_to_left",
-            column(py, nodes, |node| u8::from(node.missing_go_to_left)),
-        )?;
-        let noise = self.trees().tree_noise(tree);
-        arrays.set_item("impurity", column(py, noise, |noise| noise.impurity))?;
-        arrays.set_item("value", column(py, noise, |noise| noise.mean))?;
-        arrays.set_item("weighted_n_node_samples", column(py, noise, |noise| noise.weight))?;
-        Ok(arrays)
+        guarded(|| {
+            self.check_tree(tree)?;
+            let nodes = self.trees().tree(tree);
+            let left = |(i, node): (usize, &Node)| if node.is_leaf() { -1 } else { i as i64 + 1 };
+            let right = |node: &Node| if node.is_leaf() { -1 } else { i64::from(node.right) };
+            let feature = |node: &Node| {
+                if node.feature == LEAF {
+                    -2
+                } else {
+                    i64::from(node.feature)
+                }
+            };
+            let arrays = PyDict::new(py);
+            arrays.set_item("children_left", array(py, nodes.iter().enumerate().map(left))?)?;
+            arrays.set_item("children_right", column(py, nodes, right)?)?;
+            arrays.set_item("feature", column(py, nodes, feature)?)?;
+            arrays.set_item("threshold", column(py, nodes, |node| node.threshold)?)?;
+            let n_node_samples = column(py, nodes, |node| i64::from(node.n_node_samples))?;
+            arrays.set_item("n_node_samples", n_node_samples)?;
+            let missing_go_to_left = column(py, nodes, |node| u8::from(node.missing_go_to_left))?;
+            arrays.set_item("missing_go_to_left", missing_go_to_left)?;
+            let noise = self.trees().tree_noise(tree);
+            arrays.set_item("impurity", column(py, noise, |noise| noise.impurity)?)?;
+            arrays.set_item("value", column(py, noise, |noise| noise.mean)?)?;
+            arrays.set_item("weighted_n_node_samples", column(py, noise, |noise| noise.weight)?)?;
+            Ok(arrays)
+        })
     }
 }
 
@@ -272,8 +338,21 @@ impl Forest {
     }
 }
 
-fn column<'py, T, U: numpy::Element>(py: Python<'py>, items: &[T], field: impl Fn(&T) -> U) -> Bound<'py, PyArray1<U>> {
-    items.iter().map(field).collect::<Vec<U>>().into_pyarray(py)
+fn column<'py, T, U: numpy::Element>(
+    py: Python<'py>,
+    items: &[T],
+    field: impl Fn(&T) -> U,
+) -> PyResult<Bound<'py, PyArray1<U>>> {
+    array(py, items.iter().map(field))
+}
+
+fn array<T: numpy::Element>(
+    py: Python<'_>,
+    items: impl ExactSizeIterator<Item = T>,
+) -> PyResult<Bound<'_, PyArray1<T>>> {
+    let mut values = memory::with_capacity(items.len())?;
+    values.extend(items);
+    Ok(values.into_pyarray(py))
 }
 
 /// The chances of the rows to be drawn, checked.
@@ -290,8 +369,12 @@ pub(super) fn tree_seeds(
     random_state: u32,
     n_existing: usize,
     n_new: usize,
-) -> Bound<'_, PyArray1<u32>> {
-    streams::tree_seeds(random_state, n_existing, n_new).into_pyarray(py)
+) -> PyResult<Bound<'_, PyArray1<u32>>> {
+    guarded(|| {
+        memory::ask_for(&[(n_existing.saturating_add(n_new), 2 * size_of::<u64>())])?;
+        let seeds = detached(py, 1, |_| Ok(streams::tree_seeds(random_state, n_existing, n_new)))?;
+        Ok(seeds.into_pyarray(py))
+    })
 }
 
 /// For each tree seed the rows that the tree draws, in the order drawn.
@@ -308,26 +391,37 @@ pub(super) fn sample_rows<'py>(
     n_workers: usize,
     weights: Option<PyReadonlyArray1<'_, f64>>,
 ) -> PyResult<Vec<Bound<'py, PyArray1<i64>>>> {
-    let bagging = Bagging {
-        n_samples,
-        n_features,
-        max_samples,
-        max_features,
-        bootstrap,
-    };
-    let weights = drawing_weights(weights)?;
-    if let Some(weights) = weights.as_ref().filter(|_| !bootstrap) {
-        weights.check(max_samples)?;
-    }
-    let seeds = seeds.as_slice()?;
-    let rows = detached(py, || {
-        Ok(threads::map(seeds.len(), n_workers, |i| {
-            streams::bag(seeds[i], &bagging, weights.as_ref())
-                .rows
-                .into_iter()
-                .map(|row| row as i64)
-                .collect::<Vec<_>>()
-        }))
-    })?;
-    Ok(rows.into_iter().map(|rows| rows.into_pyarray(py)).collect())
+    guarded(|| {
+        let bagging = Bagging {
+            n_samples,
+            n_features,
+            max_samples,
+            max_features,
+            bootstrap,
+        };
+        let weights = drawing_weights(weights)?;
+        if let Some(weights) = weights.as_ref().filter(|_| !bootstrap) {
+            weights.check(max_samples)?;
+        }
+        let seeds = seeds.as_slice()?;
+        // A file can claim to have drawn any number. The rows of a tree may be drawn from a list of all.
+        let n_drawn = max_samples.saturating_mul(seeds.len());
+        let n_shuffled = if bootstrap || max_samples < n_samples / 100 {
+            0
+        } else {
+            n_samples.saturating_mul(n_workers)
+        };
+        memory::ask_for(&[
+            (n_drawn.saturating_add(n_shuffled), 2 * size_of::<u64>()),
+            (n_features, size_of::<u64>()),
+        ])?;
+        let rows = detached(py, n_workers, |workers| {
+            threads::map(seeds.len(), workers, |i| {
+                let seed = seeds.get(i).copied().unwrap_or_default();
+                let rows = streams::bag(seed, &bagging, weights.as_ref()).rows;
+                Ok(rows.into_iter().map(|row| row as i64).collect::<Vec<_>>())
+            })
+        })?;
+        Ok(rows.into_iter().map(|rows| rows.into_pyarray(py)).collect())
+    })
 }

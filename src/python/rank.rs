@@ -6,7 +6,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::arrays::{ColumnArray, Table};
-use super::detached;
+use super::border::{detached, guarded};
 use crate::rank::sorted::{self, Sorted};
 use crate::rank::{self, Definition, Kind, NanPolicy, Ranks, Tail};
 
@@ -25,10 +25,14 @@ pub(super) fn percentile_ranks<'py>(
     omit_nan: bool,
     n_workers: usize,
 ) -> PyResult<RankArrays<'py>> {
-    let definition = definition(kind, tail, omit_nan)?;
-    let (reference, rows) = (reference.matrix()?, rows.matrix()?);
-    let ranks = detached(py, || rank::percentile_ranks(&reference, &rows, definition, n_workers))?;
-    Ok(arrays(py, ranks))
+    guarded(|| {
+        let definition = definition(kind, tail, omit_nan)?;
+        let (reference, rows) = (reference.matrix()?, rows.matrix()?);
+        let ranks = detached(py, n_workers, |workers| {
+            rank::percentile_ranks(&reference, &rows, definition, workers)
+        })?;
+        Ok(arrays(py, ranks))
+    })
 }
 
 /// The same, where of each column of the reference the values without NaN are given in ascending order, as many as there are
@@ -44,17 +48,21 @@ pub(super) fn sorted_ranks<'py>(
     omit_nan: bool,
     n_workers: usize,
 ) -> PyResult<RankArrays<'py>> {
-    let definition = definition(kind, tail, omit_nan)?;
-    let columns: Vec<Sorted<'_>> = reference
-        .iter()
-        .map(|(values, ends, n_missing)| {
-            let ends = ends.as_ref().map(PyReadonlyArray1::as_array);
-            Sorted::new(values.column(), ends, *n_missing)
-        })
-        .collect::<crate::error::Result<_>>()?;
-    let rows = rows.matrix()?;
-    let ranks = detached(py, || sorted::ranks(&columns, &rows, definition, n_workers))?;
-    Ok(arrays(py, ranks))
+    guarded(|| {
+        let definition = definition(kind, tail, omit_nan)?;
+        let columns: Vec<Sorted<'_>> = reference
+            .iter()
+            .map(|(values, ends, n_missing)| {
+                let ends = ends.as_ref().map(PyReadonlyArray1::as_array);
+                Sorted::new(values.column(), ends, *n_missing)
+            })
+            .collect::<crate::error::Result<_>>()?;
+        let rows = rows.matrix()?;
+        let ranks = detached(py, n_workers, |workers| {
+            sorted::ranks(&columns, &rows, definition, workers)
+        })?;
+        Ok(arrays(py, ranks))
+    })
 }
 
 fn definition(kind: &str, tail: &str, omit_nan: bool) -> PyResult<Definition> {

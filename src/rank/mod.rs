@@ -4,6 +4,11 @@
 //! the counts are merged. Counts are integers, so neither changes a result. Besides input and output, memory holds
 //! only the queries, counts and slabs of the groups in flight.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "places come from searches in the very tables they index; a wrong one is a defect, and a panic becomes an exception at the border"
+)]
+
 pub mod counts;
 mod images;
 pub mod percentile;
@@ -16,15 +21,24 @@ use ndarray::{Array2, ArrayView1, Zip, s};
 
 use crate::error::{Error, Result};
 use crate::matrix::{Column, Matrix};
-use crate::threads;
+use crate::memory;
+use crate::threads::{self, Workers};
 use counts::{Counts, Queries, Tally, Value};
 
 pub use percentile::{Definition, Kind, NanPolicy, Rank, Tail};
 
 /// Columns counted together.
 const GROUP: usize = 64;
+/// Queries in them, at most, unless one column has more.
+const GROUP_QUERIES: usize = 1 << 21;
+/// About what a query takes: its value, its place in the table and its images, a histogram and its rank ...
+const QUERY_BYTES: usize = 96;
+/// ... and its counts in a part of the reference.
+const COUNT_BYTES: usize = 2 * size_of::<u64>();
 /// Rows counted in one go.
 const TILE: usize = 1024;
+/// Tiles after which it is looked whether the result is still wanted.
+const TILES_BETWEEN_LOOKS: usize = 64;
 /// Fewer rows are not worth a hand-over to another worker.
 const MIN_PART: usize = 16 * TILE;
 /// Pieces per worker: one that starts late or runs slowly holds up the others by a fraction of its share.
@@ -45,12 +59,12 @@ pub struct Ranks {
 /// NumPy).
 ///
 /// # Errors
-/// [`Error::ColumnCount`] when the numbers of columns differ.
-pub fn percentile_ranks(
+/// [`Error::ColumnCount`] when the numbers of columns differ; [`Error::Memory`]; [`Error::Interrupted`].
+pub fn percentile_ranks<'w>(
     reference: &Matrix<'_>,
     rows: &Matrix<'_>,
     definition: Definition,
-    n_workers: usize,
+    workers: impl Into<Workers<'w>>,
 ) -> Result<Ranks> {
     if rows.n_columns() != reference.n_columns() {
         return Err(Error::ColumnCount {
@@ -58,31 +72,48 @@ pub fn percentile_ranks(
             expected: reference.n_columns(),
         });
     }
-    let n_groups = reference.n_columns().div_ceil(GROUP);
-    let split_rows = n_groups < PIECES * n_workers && reference.n_rows() >= 2 * MIN_PART;
-    let (outer, inner) = if split_rows { (1, n_workers) } else { (n_workers, 1) };
-    Ok(filled(rows.n_rows(), rows.n_columns(), |columns| {
+    let workers = workers.into();
+    let width = group_width(rows.n_rows());
+    let n_groups = reference.n_columns().div_ceil(width);
+    let split_rows = n_groups < PIECES * workers.n() && reference.n_rows() >= 2 * MIN_PART;
+    let alone = workers.at_most(1);
+    let (outer, inner) = if split_rows { (alone, workers) } else { (workers, alone) };
+    let in_flight = reference.n_columns().min(width.saturating_mul(outer.n()));
+    let sets_of_counts = if split_rows { 2 * PIECES * workers.n() } else { 2 };
+    memory::ask_for(&[(
+        in_flight.saturating_mul(rows.n_rows()),
+        QUERY_BYTES + sets_of_counts * COUNT_BYTES,
+    )])?;
+    filled(rows.n_rows(), rows.n_columns(), |columns| {
         threads::for_each_chunk(
             columns,
-            GROUP,
+            width,
             outer,
-            || (),
+            || Ok(()),
             |(), group, columns| {
-                let first = group * GROUP;
+                let first = group * width;
                 let pairs = threads::map(columns.len(), inner, |j| {
-                    Pair::new(reference.column(first + j), rows.column(first + j))
-                });
-                let counts = count(&pairs, reference.n_rows(), inner);
+                    Ok(Pair::new(reference.column(first + j), rows.column(first + j)))
+                })?;
+                let counts = count(&pairs, reference.n_rows(), inner)?;
                 threads::for_each_chunk(
                     columns,
                     1,
                     inner,
-                    || (),
-                    |(), j, columns| pairs[j].fill(&percentile::ranks(&counts[j], definition), &mut columns[0]),
-                );
+                    || Ok(()),
+                    |(), j, columns| {
+                        pairs[j].fill(&percentile::ranks(&counts[j], definition), &mut columns[0]);
+                        Ok(())
+                    },
+                )
             },
-        );
-    }))
+        )
+    })
+}
+
+/// How many columns are counted together: fewer where so many rows are ranked that their counts take much memory.
+fn group_width(n_rows: usize) -> usize {
+    (GROUP_QUERIES / n_rows.max(1)).clamp(1, GROUP)
 }
 
 /// A column of the result.
@@ -101,7 +132,12 @@ impl RankColumn<'_> {
 }
 
 /// A result whose columns `fill` gets; there are none if it has no rows.
-fn filled(n_rows: usize, n_columns: usize, fill: impl FnOnce(&mut [RankColumn<'_>])) -> Ranks {
+fn filled(n_rows: usize, n_columns: usize, fill: impl FnOnce(&mut [RankColumn<'_>]) -> Result<()>) -> Result<Ranks> {
+    let n_cells = n_rows.saturating_mul(n_columns);
+    memory::ask_for(&[
+        (n_cells, size_of::<f64>() + size_of::<i8>()),
+        (n_columns, size_of::<RankColumn<'_>>()),
+    ])?;
     let mut percentiles = Array2::zeros((n_columns, n_rows));
     let mut directions = Array2::zeros((n_columns, n_rows));
     if let (Some(percentiles), Some(directions)) = (percentiles.as_slice_mut(), directions.as_slice_mut()) {
@@ -114,12 +150,12 @@ fn filled(n_rows: usize, n_columns: usize, fill: impl FnOnce(&mut [RankColumn<'_
                 directions,
             })
             .collect();
-        fill(&mut columns);
+        fill(&mut columns)?;
     }
-    Ranks {
+    Ok(Ranks {
         percentiles: percentiles.reversed_axes(),
         directions: directions.reversed_axes(),
-    }
+    })
 }
 
 /// One column of both tables, in the type in which they are compared.
@@ -263,30 +299,28 @@ fn floats(column: Column<'_>) -> Vec<f64> {
 }
 
 /// The counts of each pair over all rows of the reference.
-fn count(pairs: &[Pair<'_, '_>], n_rows: usize, n_workers: usize) -> Vec<Counts> {
-    let n_parts = if n_workers == 1 {
+fn count(pairs: &[Pair<'_, '_>], n_rows: usize, workers: Workers<'_>) -> Result<Vec<Counts>> {
+    let n_parts = if workers.n() == 1 {
         1
     } else {
-        (PIECES * n_workers).min(n_rows / MIN_PART).max(1)
+        (PIECES * workers.n()).min(n_rows / MIN_PART).max(1)
     };
     // A tally ends where its counts would.
     let n_parts = n_parts.max(n_rows.div_ceil(counts::MOST as usize - TILE));
     // Whole tiles, except at the end.
     let part_len = n_rows.div_ceil(n_parts).next_multiple_of(TILE);
-    let parts = threads::map(n_parts, n_workers, |part| {
+    let parts = threads::map(n_parts, workers, |part| {
         let end = n_rows.min((part + 1) * part_len);
-        count_rows(pairs, (part * part_len).min(end)..end)
+        count_rows(pairs, (part * part_len).min(end)..end, workers)
+    })?;
+    let sum = parts.into_iter().reduce(|mut sums, part| {
+        sums.iter_mut().zip(&part).for_each(|(sum, part)| sum.add(part));
+        sums
     });
-    parts
-        .into_iter()
-        .reduce(|mut sums, part| {
-            sums.iter_mut().zip(&part).for_each(|(sum, part)| sum.add(part));
-            sums
-        })
-        .unwrap_or_default()
+    Ok(sum.unwrap_or_default())
 }
 
-fn count_rows(pairs: &[Pair<'_, '_>], rows: Range<usize>) -> Vec<Counts> {
+fn count_rows(pairs: &[Pair<'_, '_>], rows: Range<usize>, workers: Workers<'_>) -> Result<Vec<Counts>> {
     let mut tallies: Vec<PairTally<'_, '_>> = pairs.iter().map(Pair::tally).collect();
     let mut buffers = Buffers {
         integers: [0; TILE],
@@ -298,10 +332,14 @@ fn count_rows(pairs: &[Pair<'_, '_>], rows: Range<usize>) -> Vec<Counts> {
             scattered.push((k, column));
             continue;
         }
-        for start in rows.clone().step_by(TILE) {
+        for (tile, start) in rows.clone().step_by(TILE).enumerate() {
+            if tile % TILES_BETWEEN_LOOKS == 0 {
+                workers.go_on()?;
+            }
             tally.add(start..rows.end.min(start + TILE), &mut buffers);
         }
     }
-    slabs::for_each_piece(&scattered, &rows, |k, values| tallies[k].add_floats(values));
-    tallies.into_iter().map(PairTally::finish).collect()
+    let go_on = || workers.go_on();
+    slabs::for_each_piece(&scattered, &rows, go_on, |k, values| tallies[k].add_floats(values))?;
+    Ok(tallies.into_iter().map(PairTally::finish).collect())
 }

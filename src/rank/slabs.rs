@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use ndarray::ArrayView1;
 
+use crate::error::Result;
 use crate::matrix::Column;
 use crate::simd::{Kernel, with_kernel};
 
@@ -22,12 +23,14 @@ const STRIDE: usize = HEIGHT + 24;
 /// Rows of other types than f64 that are laid out in one go: their cells stay in the first-level cache from column to column.
 const STRIP: usize = 16;
 
-/// Calls `visit` with the number of each column and its values in some rows as f64, piece by piece.
+/// Calls `visit` with the number of each column and its values in some rows as f64, piece by piece; ends early where `go_on` has an
+/// error, which it is asked for before each slab.
 pub(super) fn for_each_piece(
     columns: &[(usize, Column<'_>)],
     rows: &Range<usize>,
+    go_on: impl Fn() -> Result<()>,
     mut visit: impl FnMut(usize, &[f64]),
-) {
+) -> Result<()> {
     // Neighbours of one type are laid out together, so they must not be kept apart by columns of another one.
     let (mut doubles, mut others) = (Vec::new(), Vec::new());
     for &(number, column) in columns {
@@ -39,22 +42,26 @@ pub(super) fn for_each_piece(
     for group in doubles.chunks(WIDTH) {
         let (numbers, columns): (Vec<usize>, Vec<ArrayView1<'_, f64>>) = group.iter().copied().unzip();
         let lay_out = |rows, cells: &mut [f64]| with_kernel!(kernel => kernel.collect(&columns, rows, cells, STRIDE));
-        visit_slabs(&numbers, rows, lay_out, &mut visit);
+        visit_slabs(&numbers, rows, lay_out, &go_on, &mut visit)?;
     }
     for group in others.chunks(WIDTH) {
         let (numbers, columns): (Vec<usize>, Vec<Column<'_>>) = group.iter().copied().unzip();
-        visit_slabs(&numbers, rows, |rows, cells| lay_out(&columns, rows, cells), &mut visit);
+        let lay_out = |rows, cells: &mut [f64]| lay_out(&columns, rows, cells);
+        visit_slabs(&numbers, rows, lay_out, &go_on, &mut visit)?;
     }
+    Ok(())
 }
 
 fn visit_slabs(
     numbers: &[usize],
     rows: &Range<usize>,
     lay_out: impl Fn(Range<usize>, &mut [f64]),
+    go_on: impl Fn() -> Result<()>,
     mut visit: impl FnMut(usize, &[f64]),
-) {
+) -> Result<()> {
     let mut cells = vec![0.0; numbers.len() * STRIDE];
     for start in rows.clone().step_by(HEIGHT) {
+        go_on()?;
         let slab = start..rows.end.min(start + HEIGHT);
         lay_out(slab.clone(), &mut cells);
         for (&number, column) in numbers.iter().zip(cells.chunks(STRIDE)) {
@@ -63,6 +70,7 @@ fn visit_slabs(
             }
         }
     }
+    Ok(())
 }
 
 fn lay_out(columns: &[Column<'_>], rows: Range<usize>, cells: &mut [f64]) {

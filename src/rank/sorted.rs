@@ -6,7 +6,11 @@ use super::percentile::{Definition, NanPolicy, Rank, rank};
 use super::{Ranks, filled};
 use crate::error::{Error, Result};
 use crate::matrix::{Column, Matrix};
-use crate::threads;
+use crate::memory;
+use crate::threads::{self, Workers};
+
+/// A query as f64, and its rank.
+const QUERY_BYTES: usize = size_of::<f64>() + size_of::<Rank>();
 
 /// The values of a column without NaN, ascending; or the distinct ones among them, and how many are at or below each.
 #[derive(Debug, Clone)]
@@ -107,21 +111,31 @@ fn partition_point(mut range: std::ops::Range<usize>, is_before: impl Fn(usize) 
 /// [`super::percentile_ranks`] gives it.
 ///
 /// # Errors
-/// [`Error::ColumnCount`] when the numbers of columns differ.
-pub fn ranks(reference: &[Sorted<'_>], rows: &Matrix<'_>, definition: Definition, n_workers: usize) -> Result<Ranks> {
+/// [`Error::ColumnCount`] when the numbers of columns differ; [`Error::Memory`]; [`Error::Interrupted`].
+pub fn ranks<'w>(
+    reference: &[Sorted<'_>],
+    rows: &Matrix<'_>,
+    definition: Definition,
+    n_workers: impl Into<Workers<'w>>,
+) -> Result<Ranks> {
     if rows.n_columns() != reference.len() {
         return Err(Error::ColumnCount {
             found: rows.n_columns(),
             expected: reference.len(),
         });
     }
-    Ok(filled(rows.n_rows(), rows.n_columns(), |columns| {
+    let workers = n_workers.into();
+    memory::ask_for(&[(rows.n_rows().saturating_mul(workers.n()), QUERY_BYTES)])?;
+    filled(rows.n_rows(), rows.n_columns(), |columns| {
         threads::for_each_chunk(
             columns,
             1,
-            n_workers,
-            || (),
-            |(), j, columns| columns[0].fill(reference[j].ranks(rows.column(j), definition).into_iter()),
-        );
-    }))
+            workers,
+            || Ok(()),
+            |(), j, columns| {
+                columns[0].fill(reference[j].ranks(rows.column(j), definition).into_iter());
+                Ok(())
+            },
+        )
+    })
 }

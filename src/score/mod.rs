@@ -4,20 +4,28 @@
 //! rows. The plan compares whole blocks of rows with all thresholds and evaluates trees as logic on bits; it is compiled when
 //! enough rows have come. [`Scorer::path`] says which is taken.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "indices come from a forest, whose constructor has checked them, and from plans made of it; a wrong one is a defect, and a panic becomes an exception at the border"
+)]
+
 mod block;
 mod plan;
+mod prepared;
 mod walk;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
 use crate::forest::Forest;
 use crate::matrix::Input;
+use crate::memory;
 use crate::simd::{BLOCK, Choice, Kernel};
-use crate::threads;
+use crate::threads::{self, Workers};
 use block::{Runner, Scratch};
 use plan::Plan;
+use prepared::Prepared;
 use walk::Walk;
 
 /// So few rows are walked in less time than a plan takes for a block.
@@ -45,8 +53,8 @@ pub enum Path {
 /// A forest made ready for scoring.
 #[derive(Debug)]
 pub struct Scorer {
-    walk: OnceLock<Walk>,
-    plan: OnceLock<Plan>,
+    walk: Prepared<Walk>,
+    plan: Prepared<Plan>,
     forest: Forest,
     average_path_lengths: Vec<f64>,
     /// Rows scored so far without a plan.
@@ -70,8 +78,8 @@ impl Scorer {
             });
         }
         Ok(Self {
-            walk: OnceLock::new(),
-            plan: OnceLock::new(),
+            walk: Prepared::new(),
+            plan: Prepared::new(),
             forest,
             average_path_lengths,
             walked: AtomicUsize::new(0),
@@ -94,7 +102,7 @@ impl Scorer {
     /// How so many rows would be scored now.
     #[must_use]
     pub fn path(&self, n_rows: usize) -> Path {
-        let planned = self.plan.get().is_some() || self.walked.load(Ordering::Relaxed) + n_rows >= PLAN_ROWS;
+        let planned = self.plan.is_there() || self.walked.load(Ordering::Relaxed) + n_rows >= PLAN_ROWS;
         if planned && n_rows > FEW_ROWS {
             Path::Plan
         } else {
@@ -105,8 +113,9 @@ impl Scorer {
     /// For each row of `x` the sum of its path lengths over all trees, added in the order of the trees.
     ///
     /// # Errors
-    /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on.
-    pub fn depth_sums(&self, x: &Input<'_>, workers: usize) -> Result<Vec<f64>> {
+    /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on; [`Error::Memory`];
+    /// [`Error::Interrupted`].
+    pub fn depth_sums<'w>(&self, x: &Input<'_>, workers: impl Into<Workers<'w>>) -> Result<Vec<f64>> {
         let mut sums = vec![0.0; x.n_rows()];
         self.write_depth_sums(x, workers, &mut sums)?;
         Ok(sums)
@@ -116,22 +125,29 @@ impl Scorer {
     ///
     /// # Errors
     /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on; [`Error::RowCount`] when
-    /// `sums` has another number of rows than `x`.
-    pub fn write_depth_sums(&self, x: &Input<'_>, workers: usize, sums: &mut [f64]) -> Result<()> {
-        self.write(x, workers, self.path(x.n_rows()), Choice::get(), sums)
+    /// `sums` has another number of rows than `x`; [`Error::Memory`]; [`Error::Interrupted`].
+    pub fn write_depth_sums<'w>(&self, x: &Input<'_>, workers: impl Into<Workers<'w>>, sums: &mut [f64]) -> Result<()> {
+        self.write(x, workers.into(), self.path(x.n_rows()), Choice::get(), sums)
     }
 
     /// The same by a certain way and kernel: for tests and benchmarks, since it never changes a result.
     ///
     /// # Errors
-    /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on.
-    pub fn depth_sums_by(&self, x: &Input<'_>, workers: usize, path: Path, kernel: Choice) -> Result<Vec<f64>> {
+    /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on; [`Error::Memory`];
+    /// [`Error::Interrupted`].
+    pub fn depth_sums_by<'w>(
+        &self,
+        x: &Input<'_>,
+        workers: impl Into<Workers<'w>>,
+        path: Path,
+        kernel: Choice,
+    ) -> Result<Vec<f64>> {
         let mut sums = vec![0.0; x.n_rows()];
-        self.write(x, workers, path, kernel, &mut sums)?;
+        self.write(x, workers.into(), path, kernel, &mut sums)?;
         Ok(sums)
     }
 
-    fn write(&self, x: &Input<'_>, workers: usize, path: Path, kernel: Choice, sums: &mut [f64]) -> Result<()> {
+    fn write(&self, x: &Input<'_>, workers: Workers<'_>, path: Path, kernel: Choice, sums: &mut [f64]) -> Result<()> {
         if x.n_columns() != self.forest.n_features() {
             return Err(Error::ColumnCount {
                 found: x.n_columns(),
@@ -146,11 +162,11 @@ impl Scorer {
             });
         }
         let busy = x.n_rows().saturating_mul(self.forest.n_trees()) / PATHS_PER_WORKER;
-        let workers = workers.min(busy.max(1));
+        let workers = workers.at_most(busy.max(1));
         match (path, kernel) {
             (Path::Walk, _) => {
                 self.walked.fetch_add(x.n_rows(), Ordering::Relaxed);
-                self.by_walk(x, workers, sums);
+                self.by_walk(x, workers, sums)
             }
             #[cfg(target_arch = "x86_64")]
             (Path::Plan, Choice::Avx512(kernel)) => self.by_plan(kernel, x, workers, sums),
@@ -160,19 +176,22 @@ impl Scorer {
             (Path::Plan, Choice::Neon(kernel)) => self.by_plan(kernel, x, workers, sums),
             (Path::Plan, Choice::Portable(kernel)) => self.by_plan(kernel, x, workers, sums),
         }
-        Ok(())
     }
 
-    fn by_walk(&self, x: &Input<'_>, workers: usize, sums: &mut [f64]) {
-        let walk = self.walk();
+    fn by_walk(&self, x: &Input<'_>, workers: Workers<'_>, sums: &mut [f64]) -> Result<()> {
+        let walk = self.walk(workers)?;
         let d = self.forest.n_features();
-        let fitting = WALK_BYTES / (size_of::<f32>() * d);
+        let fitting = WALK_BYTES / size_of::<f32>().saturating_mul(d);
         let block_rows = fitting.clamp(*WALK_ROWS.start(), *WALK_ROWS.end()).min(sums.len());
+        let n_cells = block_rows.saturating_mul(d);
         threads::for_each_chunk(
             sums,
             block_rows,
             workers,
-            || vec![0.0_f32; block_rows * d],
+            || {
+                memory::ask_for(&[(n_cells, size_of::<f32>())])?;
+                Ok(vec![0.0_f32; n_cells])
+            },
             |block, index, sums| {
                 let rows = index * block_rows..index * block_rows + sums.len();
                 let block = &mut block[..sums.len() * d];
@@ -187,37 +206,41 @@ impl Scorer {
                         x.unscatter(rows, block);
                     }
                 }
+                Ok(())
             },
-        );
+        )
     }
 
     /// The trees for walking.
-    fn walk(&self) -> &Walk {
-        prepared(&self.walk, || Walk::new(&self.forest, &self.average_path_lengths))
+    fn walk(&self, workers: Workers<'_>) -> Result<Arc<Walk>> {
+        self.walk
+            .get_or(|| Walk::new(&self.forest, &self.average_path_lengths, workers))
     }
 
     /// The trees for blocks.
-    fn plan(&self) -> &Plan {
-        prepared(&self.plan, || Plan::new(&self.forest, &self.average_path_lengths))
+    fn plan(&self, workers: Workers<'_>) -> Result<Arc<Plan>> {
+        self.plan
+            .get_or(|| Plan::new(&self.forest, &self.average_path_lengths, workers))
     }
 
-    fn by_plan(&self, kernel: impl Kernel, x: &Input<'_>, workers: usize, sums: &mut [f64]) {
-        let plan = self.plan();
+    fn by_plan(&self, kernel: impl Kernel, x: &Input<'_>, workers: Workers<'_>, sums: &mut [f64]) -> Result<()> {
+        let plan = &*self.plan(workers)?;
         let runner = Runner {
             plan,
-            walk: self.walk(),
+            walk: &*self.walk(workers)?,
             kernel,
         };
         let n_rows = sums.len();
         // Some chunks per worker, so that one who starts late holds up the others by a part of its share only.
-        let blocks = (n_rows.div_ceil(BLOCK) / (4 * workers)).clamp(1, MAX_BLOCKS);
+        let blocks = (n_rows.div_ceil(BLOCK) / (4 * workers.n())).clamp(1, MAX_BLOCKS);
         threads::for_each_chunk(
             sums,
             blocks * BLOCK,
             workers,
-            || Borrowed::new(&self.scratch, plan),
+            || Ok(Borrowed::new(&self.scratch, plan)),
             |scratch, index, sums| {
                 for (block, sums) in sums.chunks_mut(BLOCK).enumerate() {
+                    workers.go_on()?;
                     let start = (index * blocks + block) * BLOCK;
                     let end = start + sums.len();
                     match x {
@@ -228,18 +251,10 @@ impl Scorer {
                         Input::Sparse(x) => runner.sparse(x, start..end, &mut scratch.scratch, sums),
                     }
                 }
+                Ok(())
             },
-        );
+        )
     }
-}
-
-/// What is in the cell, prepared if nothing is: outside the cell's lock, so that a process forked in the meantime does not wait for
-/// a thread that it does not have. Of threads that prepare at once, one wins.
-fn prepared<T>(cell: &OnceLock<T>, prepare: impl Fn() -> T) -> &T {
-    if cell.get().is_none() {
-        let _ = cell.set(prepare());
-    }
-    cell.get_or_init(prepare)
 }
 
 /// Scratch memory of one worker, given back at the end: getting it anew costs more than scoring a small batch.

@@ -10,8 +10,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::walk::round_down;
+use crate::error::Result;
 use crate::forest::{Forest, Node, depths, path_length::leaf_value};
+use crate::memory;
 use crate::simd::{self, Path, Search, Split, Tree, Values};
+use crate::threads::Workers;
 
 /// Most thresholds of a column in a group: ranks of 8 bits.
 const MAX_THRESHOLDS: usize = 255;
@@ -23,6 +26,9 @@ const MAX_SPLITS: usize = 4 * 1024;
 /// whole block costs as much as to walk some rows.
 const LARGE: usize = 160;
 const RARE: u32 = 700;
+
+/// About what a plan takes for each node, with what it is made from.
+const NODE_BYTES: usize = 64;
 
 /// The place of a column that no tree of the group looks at.
 const UNUSED: u32 = u32::MAX;
@@ -98,25 +104,27 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(forest: &Forest, average_path_lengths: &[f64]) -> Self {
+    pub(super) fn new(forest: &Forest, average_path_lengths: &[f64], workers: Workers<'_>) -> Result<Self> {
+        memory::ask_for(&[(forest.nodes().len(), NODE_BYTES)])?;
         let mut groups = Vec::new();
         let mut draft = Draft::default();
         for tree in 0..forest.n_trees() {
+            workers.go_on()?;
             let sketch = Sketch::new(forest.tree(tree), forest.tree_features(tree), average_path_lengths);
             if !draft.takes(&sketch) {
-                groups.push(std::mem::take(&mut draft).finish(forest.n_features()));
+                groups.push(std::mem::take(&mut draft).finish(forest.n_features())?);
                 draft.first_tree = tree;
             }
             draft.push(sketch);
         }
-        groups.push(draft.finish(forest.n_features()));
+        groups.push(draft.finish(forest.n_features())?);
         let slots = groups.iter().flat_map(|group| &group.trees);
-        Self {
+        Ok(Self {
             max_columns: groups.iter().map(|group| group.columns.len()).max().unwrap_or(0),
             max_masks: groups.iter().map(Group::n_masks).max().unwrap_or(0),
             max_slots: slots.map(|tree| tree.logic.n_slots()).max().unwrap_or(1),
             groups,
-        }
+        })
     }
 }
 
@@ -364,7 +372,8 @@ impl<'a> Draft<'a> {
         self.sketches.push(sketch);
     }
 
-    fn finish(mut self, n_features: usize) -> Group {
+    fn finish(mut self, n_features: usize) -> Result<Group> {
+        memory::ask_for(&[(n_features, size_of::<u32>())])?;
         let has_exits = self.sketches.iter().any(|sketch| sketch.roles.contains(&Role::Exit));
         for column in self.sketches.iter().flat_map(Sketch::columns_beyond) {
             self.thresholds.entry(column).or_default();
@@ -400,7 +409,7 @@ impl<'a> Draft<'a> {
             .iter()
             .map(|sketch| plan_tree(sketch, &mask, n_masks))
             .unzip();
-        Group {
+        Ok(Group {
             searches,
             trees,
             values,
@@ -409,7 +418,7 @@ impl<'a> Draft<'a> {
             first_masks,
             places,
             columns,
-        }
+        })
     }
 }
 

@@ -5,7 +5,10 @@
 
 use std::hint::select_unpredictable;
 
+use crate::error::Result;
 use crate::forest::{Forest, Node, depths, path_length::leaf_value};
+use crate::memory;
+use crate::threads::Workers;
 
 /// Walks in step.
 const LANES: usize = 8;
@@ -22,6 +25,9 @@ struct Step {
 }
 
 const _: () = assert!(size_of::<Step>() == 12);
+
+/// What a tree keeps of each node, and its depth while the tree is made.
+const NODE_BYTES: usize = size_of::<Step>() + size_of::<bool>() + size_of::<f64>() + size_of::<u32>();
 
 #[derive(Debug)]
 struct Tree {
@@ -40,11 +46,17 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    pub(super) fn new(forest: &Forest, average_path_lengths: &[f64]) -> Self {
-        let trees = (0..forest.n_trees())
-            .map(|i| Tree::new(forest.tree(i), forest.tree_features(i), average_path_lengths))
-            .collect();
-        Self { trees }
+    pub(super) fn new(forest: &Forest, average_path_lengths: &[f64], workers: Workers<'_>) -> Result<Self> {
+        memory::ask_for(&[
+            (forest.nodes().len(), NODE_BYTES),
+            (forest.n_trees(), size_of::<Tree>()),
+        ])?;
+        let tree = |i| {
+            workers.go_on()?;
+            Ok(Tree::new(forest.tree(i), forest.tree_features(i), average_path_lengths))
+        };
+        let trees = (0..forest.n_trees()).map(tree).collect::<Result<_>>()?;
+        Ok(Self { trees })
     }
 
     /// Adds to each row's sum its path length in each tree. `block` holds the rows, `d` values each.

@@ -14,6 +14,10 @@
 //! instructions that not every processor has (a kernel is proof that its processor has them: it is made by `detect` alone), and
 //! for unchecked accesses whose bounds the constructors of [`Tree`] and [`Search`] have checked.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "kernels work on blocks of fixed sizes, asserted where plans are made; a wrong index is a defect, and a panic becomes an exception at the border"
+)]
 #![allow(unsafe_code, reason = "the one folder where it is allowed")]
 #![allow(
     clippy::inline_always,

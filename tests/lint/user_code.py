@@ -17,6 +17,10 @@ raw: NDArray[np.float64] = forest.score_samples(features.to_numpy())
 share: float = forest.contamination_at(features, -0.1)
 offset: float = forest.recalibrate(features, contamination=share).offset_
 drawn: list[NDArray[np.int64]] = forest.estimators_samples_
+forest.save("forest.safetensors", complete=True)
+loaded: IsolationForest = IsolationForest.load("forest.safetensors")
+stored: bytes = loaded.to_bytes()
+again: IsolationForest = IsolationForest.from_bytes(bytearray(stored))
 
 ranks: FeatureRanks = rank_features(features[labels == -1], features, last="zscore*", nan_policy="omit")
 percentiles: NDArray[np.float64] = ranks.percentiles

@@ -54,7 +54,7 @@ def test_detect(folder, detected):
     text, out = detected
     stem = "2025-01-20-to-2025-02-28"
     names = [f"findings-{stem}.{kind}" for kind in ("csv", "json", "parquet")]
-    names += [f"forest-{stem}.skops", f"report-{stem}.html", f"report-{stem}.md"]
+    names += [f"forest-{stem}.safetensors", f"report-{stem}.html", f"report-{stem}.md"]
     assert sorted(path.name for path in out.iterdir()) == names
     assert all(str(out / name) in text for name in names)
     table = ueba.read_table(folder / "features.csv", **{"entity": "actor", "time": "day"})
@@ -68,7 +68,7 @@ def test_detect(folder, detected):
 
 def test_score(folder, detected):
     _, out = detected
-    [model] = out.glob("*.skops")
+    [model] = out.glob("*.safetensors")
     done = isoxide("score", model, folder / "features.csv", "--keep", "actor", "day", "--out", folder / "scores.csv")
     assert (done.returncode, done.stderr) == (0, "")
     scores = pd.read_csv(folder / "scores.csv")
@@ -129,6 +129,8 @@ def test_help_has_examples():
         (["detect", "features.csv", *NAMES, "--groups", "team"], "groups='team' is no column"),
         (["detect", "features.csv", *NAMES, "--users", "nobody.csv"], "nobody.csv"),
         (["detect", "features.csv", *NAMES, "--sep", ";"], "separated by ','"),
+        (["score", "nowhere.safetensors", "features.csv"], "nowhere.safetensors: No such file"),
+        (["score", "features.csv", "features.csv"], "features.csv: not an isoxide forest: no safetensors file"),
     ],
 )
 def test_one_line_says_what_is_wrong(folder, tmp_path, arguments, words):

@@ -14,6 +14,7 @@ from isoxide.displays import CutoffDisplay, FeatureRankDisplay, ScoreTimelineDis
 from ueba_tables import actor_days
 
 mpl.use("agg")
+pytestmark = pytest.mark.thread_unsafe(reason="pyplot's figures are the whole process's")
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,8 @@ MADE = {"FeatureRanks", "Calibration", "Findings", "TableCheck"}
 DRAWN = {"CutoffDisplay", "FeatureRankDisplay", "ScoreTimelineDisplay"}
 PUBLIC = [(home, name) for home in (isoxide, isoxide.ueba, isoxide.displays) for name in home.__all__]
 
+pytestmark = pytest.mark.thread_unsafe(reason="doctest wraps a function of linecache for the whole process")
+
 
 def run(item, name):
     """Runs the examples of an object and of its members; returns how many there are."""

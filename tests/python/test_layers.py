@@ -20,13 +20,15 @@ RUST_LEVELS = [
 ]
 #: What each Python module may import of the others, lowest first.
 PYTHON_LEVELS = [
-    {"_core", "_path_length", "_threads", "_validation", "_seeds", "_tables", "_format", "_percentiles", "_groups"},
+    {"_core", "_path_length", "_threads", "_validation", "_seeds", "_tables", "_format", "_percentiles", "_groups"}
+    | {"_files", "_file_header"},
+    {"_model_file"},
     {"_sklearn", "_feature_ranks"},
     {"_iforest", "_rank", "_rank_reference", "_show_versions"},
     {"", "displays"},
 ]
 #: What the packages on top may import besides their own modules; "" is the public package.
-ON_TOP = {"ueba": {"", "displays", "_format"}, "_cli": {"", "ueba"}}
+ON_TOP = {"ueba": {"", "displays", "_format", "_files"}, "_cli": {"", "ueba", "_files"}}
 
 
 def code(path):

@@ -183,6 +183,7 @@ def test_long_references(n, seed):
             assert_same(a, score[-6:-4], kind=kind)
 
 
+@pytest.mark.thread_unsafe(reason="a process of its own: four of them say no more than one")
 def test_scipys_own_tests_pass(tmp_path):
     # In a process of its own: scipy's tests need scipy's markers and options.
     script = (

@@ -220,15 +220,21 @@ def test_a_subclass_is_made_by_itself():
     assert type(Mine.from_sklearn(fit(SklearnForest, "default"))) is Mine
 
 
+def ours_and_loaded(kind):
+    """A forest, and the same from a file without what trees record of the noise target."""
+    forest = fit(IsolationForest, kind)
+    loaded = IsolationForest.from_bytes(forest.to_bytes())
+    assert np.isnan(loaded.estimators_[0].tree_.value).all()
+    return forest.to_sklearn(), loaded.to_sklearn()
+
+
 @pytest.mark.parametrize("kind", ["default", "bootstrap and columns", "names"])
 def test_shap(kind):
     X = KINDS[kind][0][:20]
-    values = [
-        shap.TreeExplainer(model).shap_values(X)
-        for model in (fit(IsolationForest, kind).to_sklearn(), fit(SklearnForest, kind))
-    ]
+    values = [shap.TreeExplainer(model).shap_values(X) for model in (*ours_and_loaded(kind), fit(SklearnForest, kind))]
     assert np.abs(values[0]).max() > 0
-    np.testing.assert_array_equal(*values)
+    np.testing.assert_array_equal(values[0], values[2])
+    np.testing.assert_array_equal(values[1], values[2])
 
 
 # The converter refuses scikit-learn's forests too if their trees draw columns.
@@ -236,12 +242,13 @@ def test_shap(kind):
 def test_onnx(kind):
     X = DENSE.astype(np.float32)
     forest = fit(IsolationForest, kind)
-    model = skl2onnx.to_onnx(forest.to_sklearn(), X[:1], target_opset={"": 18, "ai.onnx.ml": 3})
-    session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    labels, scores = session.run(None, {session.get_inputs()[0].name: X})
-    np.testing.assert_array_equal(labels.ravel(), forest.predict(X))
-    # ONNX computes depths, c(n) and the power in float32: some roundings of 2**-24 each.
-    np.testing.assert_allclose(scores.ravel(), forest.decision_function(X), rtol=0, atol=1e-6)
+    for ours in ours_and_loaded(kind):
+        model = skl2onnx.to_onnx(ours, X[:1], target_opset={"": 18, "ai.onnx.ml": 3})
+        session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        labels, scores = session.run(None, {session.get_inputs()[0].name: X})
+        np.testing.assert_array_equal(labels.ravel(), forest.predict(X))
+        # ONNX computes depths, c(n) and the power in float32: some roundings of 2**-24 each.
+        np.testing.assert_allclose(scores.ravel(), forest.decision_function(X), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["default", "contamination", "missing"])
@@ -249,10 +256,11 @@ def test_treelite(kind):
     X = KINDS[kind][0].astype(np.float32)
     predictions = [
         treelite.gtil.predict(treelite.sklearn.import_model(model), X)
-        for model in (fit(IsolationForest, kind).to_sklearn(), fit(SklearnForest, kind))
+        for model in (*ours_and_loaded(kind), fit(SklearnForest, kind))
     ]
     assert np.ptp(predictions[0]) > 0
-    np.testing.assert_array_equal(*predictions)
+    np.testing.assert_array_equal(predictions[0], predictions[2])
+    np.testing.assert_array_equal(predictions[1], predictions[2])
 
 
 def test_copies_share_the_trees_and_nothing_that_changes():

@@ -172,7 +172,7 @@ def test_markdown_orders_entities(findings):
 def test_nothing_is_half_written(findings, tmp_path, monkeypatch):
     path = tmp_path / "report.md"
     path.write_text("earlier")
-    monkeypatch.setattr("isoxide.ueba._files.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("isoxide._files.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         findings.to_markdown(path)
     assert path.read_text() == "earlier"

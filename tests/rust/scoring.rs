@@ -96,7 +96,7 @@ const SHAPES: [Shape; 5] = [
 struct Kind {
     n_splits: usize,
     shape: Shape,
-    /// Training rows in the root; those of the other nodes are any smaller number.
+    /// Training rows: some leaves have up to a quarter of so many, the others a few.
     size: u32,
     /// Distinct numbers among the thresholds of a column: a few, or this many.
     many: Option<usize>,
@@ -127,9 +127,9 @@ impl Kind {
                 let parent: &mut Node = &mut nodes[parent];
                 parent.right = at as u32;
             }
-            let n_node_samples = if at == 0 { self.size } else { random.size(self.size) };
             if n_splits == 0 {
-                nodes.push(Node::leaf(n_node_samples));
+                let most = if random.one_in(16) { self.size / 4 } else { 8 };
+                nodes.push(Node::leaf(random.size(most)));
                 continue;
             }
             let left = match self.shape {
@@ -143,11 +143,17 @@ impl Kind {
                 threshold: self.threshold(random),
                 feature: random.below(n_features) as u32,
                 right: 0,
-                n_node_samples,
+                n_node_samples: 0,
                 missing_go_to_left: random.one_in(2),
             });
             waiting.push((n_splits - 1 - left, Some(at)));
             waiting.push((left, None));
+        }
+        for at in (0..nodes.len()).rev() {
+            if !nodes[at].is_leaf() {
+                nodes[at].n_node_samples =
+                    nodes[at + 1].n_node_samples + nodes[nodes[at].right as usize].n_node_samples;
+            }
         }
         let noise = NodeNoise {
             impurity: 0.0,
@@ -328,8 +334,6 @@ fn kind() -> impl Strategy<Value = Kind> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     #[test]
     fn any_forest_scores_any_table_by_the_definition(
         kind in kind(),

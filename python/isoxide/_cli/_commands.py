@@ -16,13 +16,9 @@ from typing import TYPE_CHECKING, Any
 from isoxide._cli._progress import steps
 
 if TYPE_CHECKING:
-    from isoxide import IsolationForest
     from isoxide.ueba import FeatureTable, Findings
 
 __all__ = ["calibrate", "detect", "report", "score"]
-
-#: The one type of ours in a file of skops; everything else in it is NumPy's.
-_TRUSTED = ["isoxide.IsolationForest"]
 
 
 def detect(options: argparse.Namespace) -> None:
@@ -52,7 +48,8 @@ def detect(options: argparse.Namespace) -> None:
         findings.to_csv(results / f"findings-{stem}.csv")
         findings.to_parquet(results / f"findings-{stem}.parquet")
         findings.to_json(results / f"findings-{stem}.json")
-        _save(findings.forest, results / f"forest-{stem}.skops")
+        assert findings.forest is not None
+        findings.forest.save(results / f"forest-{stem}.safetensors")
         step("writing the pages")
         _write_pages(findings, results, options)
     _tell(options, findings, results.names, str(table.check))
@@ -107,10 +104,12 @@ def calibrate(options: argparse.Namespace) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """``isoxide score``."""
-    from isoxide.ueba._files import replace_file, write_csv
+    from isoxide import IsolationForest
+    from isoxide._files import replace_file
+    from isoxide.ueba._files import write_csv
     from isoxide.ueba._table import read_frame
 
-    forest = _load(Path(options.model))
+    forest = IsolationForest.load(options.model)
     with steps(2, "score") as step:
         step("reading")
         frame = read_frame(options.table, options.sep)
@@ -184,36 +183,11 @@ def _print_json(what: Any) -> None:
 def _draw(study: Any, path: Path) -> None:
     import matplotlib as mpl
 
-    from isoxide.ueba._files import replace_file
+    from isoxide._files import replace_file
 
     mpl.use("agg")
     figure = study.plot().figure_
     replace_file(path, lambda file: figure.savefig(file, format=path.suffix[1:] or "png", bbox_inches="tight"))
-
-
-def _save(forest: IsolationForest | None, path: Path) -> None:
-    try:
-        import skops.io
-    except ImportError as error:
-        raise ImportError("keeping the forest needs skops: pip install 'isoxide[ueba]'") from error
-    skops.io.dump(forest, path)
-
-
-def _load(path: Path) -> IsolationForest:
-    try:
-        import skops.io
-    except ImportError as error:
-        raise ImportError("reading a forest needs skops: pip install 'isoxide[ueba]'") from error
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        # Nothing that a file names is run: types other than these are refused.
-        forest: IsolationForest = skops.io.load(path, trusted=_TRUSTED)
-    except Exception as error:
-        raise ValueError(f"{path} is no forest kept by isoxide: {str(error).splitlines()[0]}") from error
-    if type(forest).__name__ != "IsolationForest":
-        raise ValueError(f"{path} holds a {type(forest).__name__}, not an IsolationForest")
-    return forest
 
 
 class _Results:

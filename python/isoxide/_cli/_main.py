@@ -20,7 +20,7 @@ _EXAMPLES = """examples:
   isoxide calibrate features.csv --entity actor --time day
   isoxide detect features.csv --entity actor --time day --threshold -0.32 --users users.csv --out out/
   isoxide detect features.parquet --entity actor --time day --budget 25 --tail two --out out/
-  isoxide score out/forest.skops new.csv --out scores.csv
+  isoxide score out/forest.safetensors new.csv --out scores.csv
   isoxide report out/findings.json --cutoff 99.5 --out out/
 
 exit codes: 0 done, 1 the input or its contents did not allow it, 2 the command was not understood
@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Scores the rows of a table with a forest that `isoxide detect` wrote.",
         formatter_class=formatter,
     )
-    score.add_argument("model", metavar="MODEL", help="the forest: forest-*.skops")
+    score.add_argument("model", metavar="MODEL", help="the forest: forest-*.safetensors")
     score.add_argument("table", metavar="TABLE", help="CSV (also .gz) or Parquet file with the forest's features")
     score.add_argument("--sep", default=",", help="what stands between the values of a CSV file (default: a comma)")
     score.add_argument(

@@ -1,31 +1,16 @@
-"""Files that are whole or not there, and cells that are text in a spreadsheet."""
+"""Cells that are text in a spreadsheet."""
 
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-__all__ = ["guard_text", "replace_file", "write_csv"]
+__all__ = ["guard_text", "write_csv"]
 
 #: A spreadsheet takes a cell that begins so for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-
-
-def replace_file(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> Path:
-    """Let `write` write a temporary file beside `path`, and put it in its place when it is whole."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def guard_text(text: str) -> str:

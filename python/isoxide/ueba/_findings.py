@@ -15,8 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from isoxide import IsolationForest
+from isoxide._files import replace_file
 from isoxide.ueba import _document
-from isoxide.ueba._files import replace_file, write_csv
+from isoxide.ueba._files import write_csv
 from isoxide.ueba._ranks import rank_rows
 from isoxide.ueba._rules import ZSCORES
 from isoxide.ueba._table import FeatureTable

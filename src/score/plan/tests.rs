@@ -15,8 +15,8 @@ proptest! {
     }
 }
 
-/// A balanced tree; `node` makes the `i`-th node as a split, of which only the threshold, the feature and the number of
-/// training rows matter, or as a leaf, of which only the last.
+/// A balanced tree; `node` makes the `i`-th node as a split, of which only the threshold and the feature matter, or as a
+/// leaf, of which only the number of training rows.
 fn tree(n_splits: usize, d: usize, node: impl Fn(usize) -> (f64, u32, u32)) -> forest::Tree {
     let mut nodes: Vec<Node> = Vec::new();
     let mut waiting = vec![(n_splits, None)];
@@ -36,6 +36,11 @@ fn tree(n_splits: usize, d: usize, node: impl Fn(usize) -> (f64, u32, u32)) -> f
         }
         nodes.push(node);
     }
+    for at in (0..nodes.len()).rev() {
+        if !nodes[at].is_leaf() {
+            nodes[at].n_node_samples = nodes[at + 1].n_node_samples + nodes[nodes[at].right as usize].n_node_samples;
+        }
+    }
     let noise = NodeNoise {
         impurity: 0.0,
         mean: 0.0,
@@ -52,7 +57,7 @@ fn tree(n_splits: usize, d: usize, node: impl Fn(usize) -> (f64, u32, u32)) -> f
 fn plan(d: usize, trees: Vec<forest::Tree>) -> Plan {
     let n_trees = trees.len();
     let forest = Forest::from_trees(d, None, trees).unwrap();
-    let plan = Plan::new(&forest, &path_length::table(forest.largest_node()));
+    let plan = Plan::new(&forest, &path_length::table(forest.largest_node()), 1.into()).unwrap();
     let mut first_tree = 0;
     for group in &plan.groups {
         assert_eq!(group.first_tree, first_tree);
@@ -105,20 +110,17 @@ fn trees_share_a_group_as_long_as_there_is_room_for_the_masks() {
 
 #[test]
 fn rare_branches_of_large_trees_leave_by_exits() {
-    // The fewer rows, the later the node comes.
-    let sizes = |root: u32| move |i: usize| (i as f64, 0, if i == 0 { root } else { 1 + root / (1 + 3 * i as u32) });
-    let plans = |n_splits, root| plan(1, vec![tree(n_splits, 1, sizes(root))]);
-    assert_eq!(n_exits(&plans(LARGE, 100_000)), 0);
-    assert!(n_exits(&plans(250, 100_000)) > 0);
+    // Most rows are in the first leaves.
+    let size = |i: usize| if i < 10 { 100_000 } else { 1 + i as u32 % 2 };
+    let plans = |n_splits| plan(1, vec![tree(n_splits, 1, |i| (i as f64, 0, size(i)))]);
+    assert_eq!(n_exits(&plans(LARGE)), 0);
+    assert!(n_exits(&plans(250)) > 0);
 }
 
 #[test]
 fn more_values_than_classes_leave_by_exits() {
-    // So few rows that no branch is rare; leaves of different sizes, so that 300 of them add different values.
-    let leaves = |n_splits: usize| {
-        let size = |i: usize| if i == 0 { 10 } else { 2 + i as u32 };
-        tree(n_splits, 20, move |i| (i as f64, (i % 20) as u32, size(i)))
-    };
+    // Leaves of different sizes, so that 300 of them add different values; no branch is rare.
+    let leaves = |n_splits: usize| tree(n_splits, 20, |i| (i as f64, (i % 20) as u32, 1_000 + i as u32));
     let few = plan(20, vec![leaves(150)]);
     assert!(!few.groups[0].has_exits);
     let many = plan(20, vec![leaves(299)]);
@@ -152,11 +154,13 @@ fn thresholds_that_are_no_number_leave_by_exits() {
 
 #[test]
 fn what_a_search_or_a_tree_cannot_hold_leaves_by_exits() {
-    // The sizes of the root and the others are such that no branch is rare.
+    // The sizes of the leaves are such that no branch is rare.
     let one_column = plan(1, vec![tree(400, 1, |i| (i as f64, 0, 100 + (i % 50) as u32))]);
     assert!(n_exits(&one_column) > 0);
-    let sizes = |i: usize| if i == 0 { 100 } else { 1_000_000 / (1 + i as u32) };
-    let large = plan(400, vec![tree(5_000, 400, |i| (i as f64, (i % 400) as u32, sizes(i)))]);
+    let large = plan(
+        400,
+        vec![tree(5_000, 400, |i| (i as f64, (i % 400) as u32, 1 + i as u32))],
+    );
     assert!(n_exits(&large) > 0);
 }
 

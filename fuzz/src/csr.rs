@@ -1,0 +1,201 @@
+//! Any three arrays are refused as a sparse matrix or make one; what was made grows forests and is scored by them.
+
+use isoxide::forest::path_length;
+use isoxide::grow::{NoiseTarget, Params, grow};
+use isoxide::matrix::csr::{Csr, Indices, Values};
+use isoxide::matrix::{Input, Matrix};
+use isoxide::random::sampling::Weights;
+use isoxide::score::Scorer;
+use ndarray::Array2;
+
+use super::bytes::Bytes;
+use super::sums;
+use super::table::n_rows;
+
+/// Columns of a matrix that is worked with; what claims more is only looked at.
+const MOST_COLUMNS: usize = 2_000;
+/// Cells of a matrix that is worked with.
+const MOST_CELLS: usize = 60_000;
+
+/// The arrays of a matrix, of which nothing is known.
+#[derive(Debug)]
+struct Arrays {
+    starts: Vec<i64>,
+    columns: Vec<i64>,
+    values: Vec<f64>,
+    n_columns: usize,
+}
+
+impl Arrays {
+    /// Numbers that fit one another.
+    fn valid(bytes: &mut Bytes<'_>) -> Self {
+        let n_columns = bytes.of(&[1, 2, 3, 8, 64, 300, 1_500]);
+        let n = n_rows(bytes, MOST_CELLS / n_columns);
+        let most = bytes.of(&[1, 3, 3, 12]);
+        let mut starts = vec![0];
+        let mut columns = Vec::new();
+        // Where the bytes end, rows follow one another in order.
+        for row in 0..n {
+            for k in 0..bytes.below(most + 1) {
+                columns.push(((bytes.below(n_columns) + row + k) % n_columns) as i64);
+            }
+            starts.push(columns.len() as i64);
+        }
+        Self {
+            starts,
+            values: bytes.numbers(columns.len()),
+            columns,
+            n_columns,
+        }
+    }
+
+    fn any(bytes: &mut Bytes<'_>) -> Self {
+        let mut list = |n: usize| -> Vec<i64> { (0..bytes.below(n)).map(|_| bytes.integer()).collect() };
+        let (starts, columns) = (list(20), list(40));
+        let n_values = if bytes.one_in(4) {
+            bytes.below(40)
+        } else {
+            columns.len()
+        };
+        Self {
+            starts,
+            values: bytes.numbers(n_values),
+            columns,
+            n_columns: bytes.integer() as usize,
+        }
+    }
+
+    fn spoil(&mut self, bytes: &mut Bytes<'_>) {
+        let list = if bytes.one_in(2) {
+            &mut self.starts
+        } else {
+            &mut self.columns
+        };
+        let at = bytes.below(4096) % list.len().max(1);
+        if let Some(entry) = list.get_mut(at) {
+            *entry = bytes.integer();
+        }
+    }
+}
+
+/// The target.
+pub fn run(data: &[u8]) {
+    let mut bytes = Bytes::new(data);
+    let bytes = &mut bytes;
+    let arrays = if bytes.one_in(3) {
+        Arrays::any(bytes)
+    } else {
+        let n_spoilt = if bytes.one_in(4) { 1 + bytes.below(2) } else { 0 };
+        let mut arrays = Arrays::valid(bytes);
+        (0..n_spoilt).for_each(|_| arrays.spoil(bytes));
+        arrays
+    };
+    let narrow = |list: &[i64]| -> Vec<i32> { list.iter().map(|&x| x as i32).collect() };
+    let (narrow_starts, narrow_columns) = (narrow(&arrays.starts), narrow(&arrays.columns));
+    let singles: Vec<f32> = arrays.values.iter().map(|&x| x as f32).collect();
+    let widths = bytes.byte();
+    let matrix = Csr::new(
+        if widths & 1 == 0 {
+            Indices::I64(&arrays.starts)
+        } else {
+            Indices::I32(&narrow_starts)
+        },
+        if widths & 2 == 0 {
+            Indices::I64(&arrays.columns)
+        } else {
+            Indices::I32(&narrow_columns)
+        },
+        if widths & 4 == 0 {
+            Values::F64(&arrays.values)
+        } else {
+            Values::F32(&singles)
+        },
+        arrays.n_columns,
+    );
+    if let Ok(matrix) = matrix {
+        work(matrix, bytes);
+    }
+}
+
+fn work(matrix: Csr<'_>, bytes: &mut Bytes<'_>) {
+    let (n, d) = (matrix.n_rows(), matrix.n_columns());
+    for row in 0..n {
+        assert!(matrix.row(row).all(|(column, _)| column < d));
+    }
+    if d == 0 || d > MOST_COLUMNS || n * d > MOST_CELLS {
+        return;
+    }
+    let mut dense = Array2::<f32>::zeros((n, d));
+    if let Some(cells) = dense.as_slice_mut() {
+        matrix.scatter(0..n, cells);
+    }
+    for (row, cells) in dense.rows().into_iter().enumerate() {
+        for (column, cell) in cells.iter().enumerate() {
+            assert!(n > 20 || matrix.cell(row, column).to_bits() == cell.to_bits());
+        }
+    }
+    let (sparse, filled) = (Input::Sparse(matrix), Input::Dense(Matrix::from_f32(dense.view())));
+    grow_and_score(&sparse, &sparse, &dense, bytes);
+    if bytes.one_in(3) {
+        grow_and_score(&filled, if bytes.one_in(2) { &filled } else { &sparse }, &dense, bytes);
+    }
+    if let Some(cells) = dense.as_slice_mut() {
+        matrix.unscatter(0..n, cells);
+        assert!(cells.iter().all(|cell| cell.to_bits() == 0));
+    }
+}
+
+/// Parameters that may or may not fit are refused, or grow a forest on `x`, which scores the same rows as they lie in `rows`.
+fn grow_and_score(x: &Input<'_>, rows: &Input<'_>, dense: &Array2<f32>, bytes: &mut Bytes<'_>) {
+    let (n, d) = dense.dim();
+    let mut amount = |high: usize| match bytes.below(8) {
+        0..3 => high,
+        3 => bytes.integer() as usize,
+        _ => 1 + bytes.below(high.clamp(1, 256)),
+    };
+    let (max_samples, max_features) = (amount(n), amount(d));
+    let params = Params {
+        max_samples,
+        max_features,
+        bootstrap: bytes.one_in(2),
+    };
+    let fits = (1..=n).contains(&max_samples) && (1..=d).contains(&max_features);
+    let n_noise = if bytes.one_in(16) { bytes.below(40) } else { n };
+    let y = bytes.numbers(n_noise);
+    let noise = if bytes.one_in(2) {
+        NoiseTarget::Seed(bytes.u32())
+    } else {
+        NoiseTarget::Drawn(&y)
+    };
+    let fits = fits && (n_noise == n || matches!(noise, NoiseTarget::Seed(_)));
+    let weights = bytes.one_in(4).then(|| {
+        let numbers = bytes.numbers(n);
+        let sizes: Vec<f64> = numbers.iter().map(|x| x.abs().min(10.0)).collect();
+        let total: f64 = sizes.iter().sum();
+        Weights::new(sizes.iter().map(|size| size / total).collect())
+    });
+    let Ok(weights) = weights.transpose() else { return };
+    let seeds: Vec<u32> = (0..bytes.below(5)).map(|_| bytes.u32()).collect();
+    let grown = grow(x, noise, &seeds, params, weights.as_ref(), None, 1);
+    if !fits || seeds.is_empty() {
+        assert!(grown.is_err());
+        return;
+    }
+    let forest = match grown {
+        Ok(forest) => forest,
+        // Fewer rows than are to be drawn may have any weight at all.
+        Err(error) => {
+            assert!(weights.is_some(), "{error}");
+            return;
+        }
+    };
+    assert_eq!(
+        grow(x, noise, &seeds, params, weights.as_ref(), None, 2).as_ref(),
+        Ok(&forest)
+    );
+    let more = grow(x, noise, &seeds, params, weights.as_ref(), Some(&forest), 1).unwrap();
+    assert_eq!(more.n_trees(), 2 * forest.n_trees());
+    let largest = forest.largest_node();
+    let scorer = Scorer::new(forest, path_length::table(largest)).unwrap();
+    sums::check(&scorer, rows, |row, column| dense[[row, column]]);
+}

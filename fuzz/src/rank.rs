@@ -1,0 +1,205 @@
+//! Any table is ranked among any other as the definition says, and among its sorted columns too.
+
+use isoxide::matrix::{Column, Matrix};
+use isoxide::rank::sorted::{self, Sorted};
+use isoxide::rank::{Definition, Kind, NanPolicy, Ranks, Tail, percentile_ranks};
+use ndarray::ArrayView1;
+
+use super::bytes::Bytes;
+use super::table::Table;
+
+/// Comparisons that one input may cost.
+const MOST: usize = 150_000;
+
+/// The percentile of a value that `below`, `equal` and `above` values of a reference lie below, at and above.
+fn percentile([below, equal, above]: [usize; 3], kind: Kind) -> f64 {
+    let n = (below + equal + above) as f64;
+    match kind {
+        Kind::Rank => (2 * below + equal + usize::from(equal > 0)) as f64 * (50.0 / n),
+        Kind::Weak => (below + equal) as f64 * (100.0 / n),
+        Kind::Strict => below as f64 * (100.0 / n),
+        Kind::Mean => (2 * below + equal) as f64 * (50.0 / n),
+    }
+}
+
+/// The same from any side, and on which side the value is. The mirror image has the counts the other way round.
+fn oracle<T: Copy + PartialOrd>(reference: &[T], query: T, definition: Definition) -> (f64, i8) {
+    let Definition { kind, tail, nan_policy } = definition;
+    let missing = |x: T| x.partial_cmp(&x).is_none();
+    let count = |is: fn(&T, &T) -> bool| reference.iter().filter(|x| is(x, &query)).count();
+    let [below, equal, above] = [count(T::lt), count(T::eq), count(T::gt)];
+    let any_missing = || reference.iter().any(|&x| missing(x));
+    if missing(query) || below + equal + above == 0 || (nan_policy == NanPolicy::Propagate && any_missing()) {
+        return (f64::NAN, 0);
+    }
+    let upper = percentile([below, equal, above], kind);
+    let lower = percentile([above, equal, below], kind);
+    let percentile = match tail {
+        Tail::Upper => upper,
+        Tail::Lower => lower,
+        Tail::Two => upper.max(lower),
+    };
+    (percentile, if upper >= lower { 1 } else { -1 })
+}
+
+fn floats(column: Column<'_>) -> Vec<f64> {
+    match column {
+        Column::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        Column::F64(v) => v.iter().copied().collect(),
+        Column::I64(v) | Column::I64AsF64(v) => v.iter().map(|&x| x as f64).collect(),
+    }
+}
+
+/// Of all queries of a column.
+fn expected(reference: Column<'_>, queries: Column<'_>, definition: Definition) -> Vec<(f64, i8)> {
+    if let (Column::I64(reference), Column::I64(queries)) = (reference, queries) {
+        let reference = reference.to_vec();
+        return queries
+            .iter()
+            .map(|&query| oracle(&reference, query, definition))
+            .collect();
+    }
+    let reference = floats(reference);
+    floats(queries)
+        .into_iter()
+        .map(|query| oracle(&reference, query, definition))
+        .collect()
+}
+
+/// Zeros of both signs are two things here, all NaN one.
+fn same(found: &Ranks, expected: &[Vec<(f64, i8)>], what: &str) {
+    let bits = |x: f64| if x.is_nan() { f64::NAN } else { x }.to_bits();
+    for (j, column) in expected.iter().enumerate() {
+        let cells = found.percentiles.column(j).into_iter().zip(found.directions.column(j));
+        let found = cells.map(|(&percentile, &direction)| (bits(percentile), direction));
+        let wrong = found
+            .zip(column)
+            .position(|(a, &(percentile, direction))| a != (bits(percentile), direction));
+        assert_eq!(wrong, None, "{what}, column {j}");
+    }
+}
+
+/// The values of a column without NaN, ascending; where they may be merged, how many are at or below each.
+struct Prepared {
+    values: Values,
+    ends: Option<Vec<i64>>,
+    n_missing: u64,
+}
+
+enum Values {
+    Floats(Vec<f64>),
+    Singles(Vec<f32>),
+    Integers(Vec<i64>),
+}
+
+fn merged<T: Copy + PartialEq>(values: &mut Vec<T>) -> Vec<i64> {
+    let last = |&i: &usize| values.get(i + 1) != Some(&values[i]);
+    let ends = (0..values.len()).filter(last).map(|i| i as i64 + 1).collect();
+    values.dedup();
+    ends
+}
+
+impl Prepared {
+    fn new(column: Column<'_>, distinct: bool) -> Self {
+        let n = column.len();
+        let mut values = match column {
+            Column::F32(v) => Values::Singles(v.iter().copied().filter(|x| !x.is_nan()).collect()),
+            Column::F64(v) => Values::Floats(v.iter().copied().filter(|x| !x.is_nan()).collect()),
+            Column::I64(v) => Values::Integers(v.to_vec()),
+            Column::I64AsF64(v) => Values::Floats(v.iter().map(|&x| x as f64).collect()),
+        };
+        let (n_left, ends) = match &mut values {
+            Values::Floats(v) => {
+                v.sort_unstable_by(f64::total_cmp);
+                (v.len(), distinct.then(|| merged(v)))
+            }
+            Values::Singles(v) => {
+                v.sort_unstable_by(f32::total_cmp);
+                (v.len(), distinct.then(|| merged(v)))
+            }
+            Values::Integers(v) => {
+                v.sort_unstable();
+                (v.len(), distinct.then(|| merged(v)))
+            }
+        };
+        let n_missing = (n - n_left) as u64;
+        Self {
+            values,
+            ends,
+            n_missing,
+        }
+    }
+
+    fn sorted(&self) -> Sorted<'_> {
+        let values = match &self.values {
+            Values::Floats(v) => Column::F64(ArrayView1::from(v)),
+            Values::Singles(v) => Column::F32(ArrayView1::from(v)),
+            Values::Integers(v) => Column::I64(ArrayView1::from(v)),
+        };
+        Sorted::new(values, self.ends.as_ref().map(ArrayView1::from), self.n_missing).unwrap()
+    }
+}
+
+/// Columns that are not sorted, and counts that are none: ranks may be anything, but there are some.
+fn check_disorder(bytes: &mut Bytes<'_>, rows: &Matrix<'_>, definition: Definition) {
+    let n = bytes.below(40);
+    let values = bytes.numbers(n);
+    // The sums of negative ones, which stand for huge counts, overflow: without harm, but debug assertions see it.
+    let ends: Vec<i64> = (0..n).map(|_| bytes.integer() & i64::MAX).collect();
+    let ends = bytes.one_in(2).then(|| ArrayView1::from(&ends));
+    let column = Sorted::new(Column::F64(ArrayView1::from(&values)), ends, bytes.u64()).unwrap();
+    let columns = vec![column; rows.n_columns()];
+    let ranks = sorted::ranks(&columns, rows, definition, 1).unwrap();
+    assert_eq!(ranks.percentiles.dim(), (rows.n_rows(), rows.n_columns()));
+}
+
+/// The target.
+pub fn run(data: &[u8]) {
+    let mut bytes = Bytes::new(data);
+    let bytes = &mut bytes;
+    let definition = Definition {
+        kind: bytes.of(&[Kind::Rank, Kind::Weak, Kind::Strict, Kind::Mean]),
+        tail: bytes.of(&[Tail::Upper, Tail::Lower, Tail::Two]),
+        nan_policy: bytes.of(&[NanPolicy::Omit, NanPolicy::Propagate]),
+    };
+    let n_columns = bytes.of(&[1, 2, 3, 4, 9, 66]);
+    let n_reference = match bytes.below(4) {
+        0 => bytes.below(20),
+        1 => bytes.below(700),
+        2 => bytes.of(&[511, 512, 513, 1023, 1024, 1025]),
+        _ => bytes.below(5_000),
+    };
+    let n_queries = match bytes.below(4) {
+        0 => bytes.below(8),
+        1 | 2 => bytes.below(300),
+        _ => bytes.below(1_500),
+    };
+    // The fewer columns, the more of the reference is asked for.
+    let n_reference = n_reference.min(20_000 / n_columns);
+    let n_queries = n_queries.min(MOST / n_columns / n_reference.max(1));
+    let (reference, rows) = (
+        Table::new(bytes, n_reference, n_columns),
+        Table::new(bytes, n_queries, n_columns),
+    );
+    let (reference, rows) = (reference.matrix(), rows.matrix());
+    let workers = 1 + bytes.below(3);
+    if bytes.one_in(16) {
+        let other = Table::new(bytes, n_queries, n_columns + 1);
+        assert!(percentile_ranks(&reference, &other.matrix(), definition, workers).is_err());
+    }
+    if bytes.one_in(8) {
+        check_disorder(bytes, &rows, definition);
+    }
+    let expected: Vec<Vec<(f64, i8)>> = (0..n_columns)
+        .map(|j| expected(reference.column(j), rows.column(j), definition))
+        .collect();
+    let found = percentile_ranks(&reference, &rows, definition, workers).unwrap();
+    same(&found, &expected, "counted");
+    let distinct = bytes.one_in(2);
+    let prepared: Vec<Prepared> = (0..n_columns)
+        .map(|j| Prepared::new(reference.column(j), distinct))
+        .collect();
+    let columns: Vec<Sorted<'_>> = prepared.iter().map(Prepared::sorted).collect();
+    let found = sorted::ranks(&columns, &rows, definition, workers).unwrap();
+    same(&found, &expected, "sorted");
+}

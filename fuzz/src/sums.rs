@@ -1,0 +1,52 @@
+//! Sums of path lengths by every way there is, compared with the definition.
+
+use isoxide::forest::{Forest, path_length::leaf_value};
+use isoxide::matrix::Input;
+use isoxide::score::{Path, Scorer};
+use isoxide::simd::Choice;
+
+/// The path lengths of one row, added up by the definition.
+fn sum_of(scorer: &Scorer, sparse: bool, value: impl Fn(usize) -> f32) -> f64 {
+    let forest: &Forest = scorer.forest();
+    (0..forest.n_trees()).fold(0.0, |sum, t| {
+        let (tree, features) = (forest.tree(t), forest.tree_features(t));
+        let (mut at, mut depth) = (0, 0);
+        while !tree[at].is_leaf() {
+            let node = &tree[at];
+            let v = value(features[node.feature as usize] as usize);
+            let left = if v.is_nan() {
+                node.missing_go_to_left && !sparse
+            } else {
+                f64::from(v) <= node.threshold
+            };
+            at = if left { at + 1 } else { node.right as usize };
+            depth += 1;
+        }
+        sum + leaf_value(depth, scorer.average_path_lengths()[tree[at].n_node_samples as usize])
+    })
+}
+
+/// All NaN are one value: which of them an addition gives is nobody's promise.
+fn bits(sums: &[f64]) -> Vec<u64> {
+    let one = |sum: &f64| if sum.is_nan() { f64::NAN } else { *sum }.to_bits();
+    sums.iter().map(one).collect()
+}
+
+/// `value` gives the cell of a row and column.
+pub fn check(scorer: &Scorer, x: &Input<'_>, value: impl Fn(usize, usize) -> f32) {
+    let sparse = matches!(x, Input::Sparse(_));
+    let expected: Vec<f64> = (0..x.n_rows())
+        .map(|row| sum_of(scorer, sparse, |column| value(row, column)))
+        .collect();
+    let expected = bits(&expected);
+    let same = |sums: &[f64], what: &str| {
+        let wrong = bits(sums).iter().zip(&expected).position(|(a, b)| a != b);
+        assert_eq!((sums.len(), wrong), (expected.len(), None), "{what}");
+    };
+    same(&scorer.depth_sums(x, 1).unwrap(), "as chosen");
+    same(&scorer.depth_sums_by(x, 2, Path::Walk, Choice::get()).unwrap(), "walk");
+    for kernel in Choice::all() {
+        same(&scorer.depth_sums_by(x, 1, Path::Plan, kernel).unwrap(), kernel.name());
+    }
+    same(&scorer.depth_sums(x, 2).unwrap(), "as chosen, with a plan at hand");
+}

@@ -1,0 +1,321 @@
+//! Forests as bytes and back, in the safetensors format: numbers and one text, nothing that could run.
+//!
+//! The nodes of all trees stand depth first, left before right. So [`KIND`] alone tells whose child a node is and where a tree
+//! ends: neither a circle nor a child elsewhere can be written down. All tensors have one axis and are little-endian:
+//!
+//! | tensor | type | per | what |
+//! |---|---|---|---|
+//! | `format` | U32 | file | [`FORMAT`] |
+//! | `checksum` | U8 | file | SHA-256 of all other bytes of the file |
+//! | `n_features` | U64 | file | columns of the input |
+//! | `kind` | U8 | node | 0 a leaf, 1 a split that sends missing values right, 2 one that sends them left |
+//! | `feature`, `threshold` | U32, F64 | split | as in [`Node`] |
+//! | `n_leaf_samples` | U32 | leaf | its training rows; a split has as many as its children |
+//! | `weight` | F64 | node | as in [`NodeNoise`]; left out where it is the number of training rows everywhere |
+//! | `impurity`, `mean` | F64 | node | as in [`NodeNoise`]; left out unless asked for |
+//! | `n_features_of_tree` | U32 | tree | how many of `features` are its own |
+//! | `features` | U32 | column of a tree | the columns of the trees, in the order drawn |
+//! | `tree_seeds`, `tree_depths` | I64, U32 | tree | as in [`Facts`] |
+//! | `average_path_lengths` | F64 | 0 to the largest node | c(n) |
+//! | `sample_weight` | F32 or F64 | training row | as in [`Facts`]; optional |
+//!
+//! The only entry of `__metadata__`, `isoxide`, is the text [`Facts::header`].
+//!
+//! A file may come from anybody, with a checksum that is right. Nothing is taken on trust: whatever [`read`] lets through keeps all
+//! invariants of a [`Forest`], and no memory is asked for that the bytes of the file do not account for.
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod read;
+
+pub use read::read;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors, View, serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Forest, Node, NodeNoise, depths};
+use crate::error::{Error, Result};
+
+/// The version of the layout. A later one keeps `format`, `checksum` and what they mean.
+pub const FORMAT: u32 = 1;
+/// In [`Facts::tree_seeds`]: a seed that is not known.
+pub const UNKNOWN_SEED: i64 = -1;
+/// No tree ends deeper: its limit is the logarithm of its number of rows.
+pub const MAX_DEPTH: u32 = 64;
+
+const ENTRY: &str = "isoxide";
+const CHECKSUM: &str = "checksum";
+const KIND: &str = "kind";
+const NAMES: [&str; 16] = [
+    CHECKSUM,
+    KIND,
+    "average_path_lengths",
+    "feature",
+    "features",
+    "format",
+    "impurity",
+    "mean",
+    "n_features",
+    "n_features_of_tree",
+    "n_leaf_samples",
+    "sample_weight",
+    "threshold",
+    "tree_depths",
+    "tree_seeds",
+    "weight",
+];
+
+/// What a file holds beside the trees.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// A text, of which nothing is known here.
+    pub header: String,
+    /// What each tree was grown from, or [`UNKNOWN_SEED`].
+    pub tree_seeds: Vec<i64>,
+    /// The depth at which each tree had to end.
+    pub tree_depths: Vec<u32>,
+    /// The chances of the training rows to be drawn.
+    pub sample_weight: Option<SampleWeight>,
+}
+
+/// Weights in the type that they came in, since they are added up in it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SampleWeight {
+    /// Of 32 bits.
+    F32(Vec<f32>),
+    /// Of 64 bits.
+    F64(Vec<f64>),
+}
+
+/// The bytes of a file: the same for the same forest, everywhere. `complete`: with impurities and means, where there are any.
+///
+/// # Errors
+/// [`Error::File`] when [`read`] would refuse the file.
+pub fn write(forest: &Forest, average_path_lengths: &[f64], facts: &Facts, complete: bool) -> Result<Vec<u8>> {
+    facts.check(forest)?;
+    let largest = forest.largest_node() as usize;
+    let c = average_path_lengths
+        .get(..=largest)
+        .ok_or_else(|| refuse("the table of average path lengths ends before the largest node"))?;
+    let (nodes, noise) = (&forest.nodes, &forest.noise);
+    let splits = || nodes.iter().filter(|node| !node.is_leaf());
+    let leaves = nodes.iter().filter(|node| node.is_leaf());
+    let kind = |node: &Node| match (node.is_leaf(), node.missing_go_to_left) {
+        (true, _) => [0],
+        (false, false) => [1],
+        (false, true) => [2],
+    };
+    let mut columns_of_tree = Vec::with_capacity(forest.n_trees());
+    for tree in 0..forest.n_trees() {
+        let n = u32::try_from(forest.tree_features(tree).len());
+        columns_of_tree.push(n.map_err(|_| refuse("a tree has too many columns"))?);
+    }
+    let mut tensors = vec![
+        tensor("format", Dtype::U32, [FORMAT].map(u32::to_le_bytes)),
+        tensor(CHECKSUM, Dtype::U8, [[0]; 32]),
+        tensor("n_features", Dtype::U64, [(forest.n_features as u64).to_le_bytes()]),
+        tensor(KIND, Dtype::U8, nodes.iter().map(kind)),
+        tensor("feature", Dtype::U32, splits().map(|node| node.feature.to_le_bytes())),
+        tensor(
+            "threshold",
+            Dtype::F64,
+            splits().map(|node| node.threshold.to_le_bytes()),
+        ),
+        tensor(
+            "n_leaf_samples",
+            Dtype::U32,
+            leaves.map(|leaf| leaf.n_node_samples.to_le_bytes()),
+        ),
+        tensor(
+            "n_features_of_tree",
+            Dtype::U32,
+            columns_of_tree.into_iter().map(u32::to_le_bytes),
+        ),
+        tensor("features", Dtype::U32, forest.features.iter().map(|f| f.to_le_bytes())),
+        tensor(
+            "tree_seeds",
+            Dtype::I64,
+            facts.tree_seeds.iter().map(|seed| seed.to_le_bytes()),
+        ),
+        tensor(
+            "tree_depths",
+            Dtype::U32,
+            facts.tree_depths.iter().map(|depth| depth.to_le_bytes()),
+        ),
+        tensor("average_path_lengths", Dtype::F64, c.iter().map(|c| c.to_le_bytes())),
+    ];
+    tensors.extend(facts.sample_weight.as_ref().map(|weights| match weights {
+        SampleWeight::F32(w) => tensor("sample_weight", Dtype::F32, w.iter().map(|w| w.to_le_bytes())),
+        SampleWeight::F64(w) => tensor("sample_weight", Dtype::F64, w.iter().map(|w| w.to_le_bytes())),
+    }));
+    let mut of_nodes = |name, field: fn(&NodeNoise) -> f64| {
+        tensors.push(tensor(
+            name,
+            Dtype::F64,
+            noise.iter().map(|noise| field(noise).to_le_bytes()),
+        ));
+    };
+    let is_plain =
+        |(noise, node): (&NodeNoise, &Node)| noise.weight.to_bits() == f64::from(node.n_node_samples).to_bits();
+    if !noise.iter().zip(nodes).all(is_plain) {
+        of_nodes("weight", |noise| noise.weight);
+    }
+    // What a file without them gave.
+    let is_unknown = |noise: &NodeNoise| noise.impurity.is_nan() && noise.mean.is_nan();
+    if complete && !noise.iter().all(is_unknown) {
+        of_nodes("impurity", |noise| noise.impurity);
+        of_nodes("mean", |noise| noise.mean);
+    }
+    // One entry only: a map of several would come out in any order.
+    let metadata = [(ENTRY.to_owned(), facts.header.clone())].into_iter().collect();
+    let mut bytes = serialize(tensors, Some(metadata)).map_err(|error| refuse(error.to_string()))?;
+    let (data_start, metadata) = container(&bytes)?;
+    let place = checksum_place(&metadata, data_start)?;
+    let checksum = checksum(&bytes, &place);
+    for (byte, sum) in bytes.get_mut(place).into_iter().flatten().zip(checksum) {
+        *byte = sum;
+    }
+    Ok(bytes)
+}
+
+impl Facts {
+    /// Whether they can be true of the forest.
+    fn check(&self, forest: &Forest) -> Result<()> {
+        let n_trees = forest.n_trees();
+        for (what, n) in [("seeds", self.tree_seeds.len()), ("depths", self.tree_depths.len())] {
+            if n != n_trees {
+                return Err(refuse(format!("{n} {what} of {n_trees} trees")));
+            }
+        }
+        if let Some(seed) = self
+            .tree_seeds
+            .iter()
+            .find(|&&s| s != UNKNOWN_SEED && u32::try_from(s).is_err())
+        {
+            return Err(refuse(format!("{seed} is no seed of a tree")));
+        }
+        for (tree, &limit) in self.tree_depths.iter().enumerate() {
+            let depth = depths(forest.tree(tree)).into_iter().max().unwrap_or(0);
+            if depth > limit || !(1..=MAX_DEPTH).contains(&limit) {
+                return Err(refuse(format!(
+                    "tree {tree} is {depth} deep, its limit is {limit} of at most {MAX_DEPTH}"
+                )));
+            }
+        }
+        for tree in 0..n_trees {
+            let columns = forest.tree_features(tree);
+            // Of all columns none is drawn: they are taken as they come, which scikit-learn relies on.
+            let as_drawn = if columns.len() < forest.n_features {
+                let mut sorted = columns.to_vec();
+                sorted.sort_unstable();
+                sorted.is_sorted_by(|a, b| a < b)
+            } else {
+                columns.iter().copied().eq((0..=u32::MAX).take(forest.n_features))
+            };
+            if !as_drawn {
+                return Err(refuse(format!("the columns of tree {tree} are not such as are drawn")));
+            }
+        }
+        let is_chance = |weight: f64| weight.is_finite() && weight >= 0.0;
+        let all_are = match &self.sample_weight {
+            Some(SampleWeight::F32(weights)) => weights.iter().all(|&weight| is_chance(f64::from(weight))),
+            Some(SampleWeight::F64(weights)) => weights.iter().copied().all(is_chance),
+            None => true,
+        };
+        if !all_are {
+            return Err(refuse("a sample weight is negative or not finite"));
+        }
+        Ok(())
+    }
+}
+
+/// A refusal of bytes that are no file of ours.
+fn refuse(reason: impl AsRef<str>) -> Error {
+    Error::File(format!("not an isoxide forest: {}", reason.as_ref()))
+}
+
+/// A tensor to be written.
+struct Tensor {
+    dtype: Dtype,
+    shape: [usize; 1],
+    bytes: Vec<u8>,
+}
+
+fn tensor<const N: usize>(
+    name: &'static str,
+    dtype: Dtype,
+    items: impl IntoIterator<Item = [u8; N]>,
+) -> (&'static str, Tensor) {
+    let mut bytes = Vec::new();
+    let mut n = 0_usize;
+    for item in items {
+        bytes.extend_from_slice(&item);
+        n = n.saturating_add(1);
+    }
+    let shape = [n];
+    (name, Tensor { dtype, shape, bytes })
+}
+
+impl View for Tensor {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Where the tensors begin, and what is said of them: that they lie end to end and fill the file is checked.
+fn container(bytes: &[u8]) -> Result<(usize, Metadata)> {
+    let (header_len, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| {
+        // The first byte of a proper file is part of a length, and may be anything.
+        let reason = match (bytes, error) {
+            ([], _) => "the file is empty".to_owned(),
+            ([0x80, 2..=5, ..], _) => {
+                "a pickle, such as scikit-learn's models are kept in; read it with the library that wrote it, \
+                 and take a scikit-learn forest over with IsolationForest.from_sklearn"
+                    .to_owned()
+            }
+            ([b'P', b'K', ..], _) => "a zip archive, such as skops writes".to_owned(),
+            (_, SafeTensorError::MetadataIncompleteBuffer) => {
+                "its length is not what its header says: it is truncated, or something was appended".to_owned()
+            }
+            (_, SafeTensorError::HeaderTooSmall | SafeTensorError::InvalidHeaderLength) => {
+                "no safetensors file, or truncated".to_owned()
+            }
+            (_, error) => format!("no safetensors file, or damaged ({error})"),
+        };
+        refuse(reason)
+    })?;
+    let data_start = header_len.checked_add(size_of::<u64>());
+    Ok((data_start.ok_or_else(|| refuse("its header is too large"))?, metadata))
+}
+
+fn checksum_place(metadata: &Metadata, data_start: usize) -> Result<Range<usize>> {
+    let info = metadata.info(CHECKSUM);
+    let info = info.filter(|info| info.dtype == Dtype::U8 && info.shape == [32]);
+    info.and_then(|info| {
+        let (start, end) = info.data_offsets;
+        Some(data_start.checked_add(start)?..data_start.checked_add(end)?)
+    })
+    .ok_or_else(|| refuse("a safetensors file without its checksum"))
+}
+
+fn checksum(bytes: &[u8], place: &Range<usize>) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(bytes.get(..place.start).unwrap_or_default());
+    hasher.update(bytes.get(place.end..).unwrap_or_default());
+    hasher.finalize().into()
+}

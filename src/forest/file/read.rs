@@ -1,0 +1,289 @@
+//! Bytes to forest: everything is checked, in an order that gives the most helpful refusal.
+
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use safetensors::tensor::{Dtype, Metadata};
+
+use super::super::{Forest, LEAF, Node, NodeNoise};
+use super::{ENTRY, FORMAT, Facts, KIND, MAX_DEPTH, NAMES, SampleWeight, checksum, checksum_place, container, refuse};
+use crate::error::{Error, Result};
+
+/// What [`write`](super::write) wrote: the forest, c(n) up to the largest node, and the facts.
+///
+/// Impurities and means that are not in the file are NaN.
+///
+/// # Errors
+/// [`Error::File`] when the bytes are no such file, damaged, or of a later format; [`Error::Forest`] when the trees break
+/// an invariant.
+pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, Facts)> {
+    let file = File::open(bytes)?;
+    let n_features = usize::try_from(file.one("n_features", Dtype::U64, u64::from_le_bytes)?)
+        .map_err(|_| refuse("too many columns for this machine"))?;
+    let tree_depths: Vec<u32> = file.all("tree_depths", Dtype::U32, u32::from_le_bytes)?;
+    let nodes = Nodes::of(&file)?;
+    let (nodes, starts) = nodes.trees(&tree_depths)?;
+    let noise = noise(&file, &nodes)?;
+    let mut feature_starts = vec![0_usize];
+    let mut end = 0_usize;
+    for n in file.all("n_features_of_tree", Dtype::U32, u32::from_le_bytes)? {
+        end = end.saturating_add(n as usize);
+        feature_starts.push(end);
+    }
+    let features = file.all("features", Dtype::U32, u32::from_le_bytes)?;
+    let forest = Forest::new(n_features, features, feature_starts, nodes, noise, starts)?;
+    let average_path_lengths = file.all("average_path_lengths", Dtype::F64, f64::from_le_bytes)?;
+    let n = (forest.largest_node() as usize).checked_add(1);
+    if n != Some(average_path_lengths.len()) {
+        return Err(refuse(format!(
+            "{} average path lengths do not reach just the largest node, of {} training rows",
+            average_path_lengths.len(),
+            forest.largest_node()
+        )));
+    }
+    let facts = Facts {
+        tree_seeds: file.all("tree_seeds", Dtype::I64, i64::from_le_bytes)?,
+        tree_depths,
+        sample_weight: match file.dtype("sample_weight") {
+            None => None,
+            Some(Dtype::F32) => Some(SampleWeight::F32(file.all(
+                "sample_weight",
+                Dtype::F32,
+                f32::from_le_bytes,
+            )?)),
+            Some(_) => Some(SampleWeight::F64(file.all(
+                "sample_weight",
+                Dtype::F64,
+                f64::from_le_bytes,
+            )?)),
+        },
+        header: file.header,
+    };
+    facts.check(&forest)?;
+    Ok((forest, average_path_lengths, facts))
+}
+
+/// A file whose checksum is right, whose format is known, and all of whose tensors are.
+struct File<'a> {
+    metadata: Metadata,
+    data: &'a [u8],
+    header: String,
+}
+
+impl<'a> File<'a> {
+    fn open(bytes: &'a [u8]) -> Result<Self> {
+        let (data_start, metadata) = container(bytes)?;
+        let entries = metadata.metadata().iter().flatten();
+        let header = entries
+            .filter(|(name, _)| *name == ENTRY)
+            .map(|(_, text)| text.clone())
+            .next()
+            .ok_or_else(|| refuse("a safetensors file of something else"))?;
+        let place = checksum_place(&metadata, data_start)?;
+        if bytes.get(place.clone()) != Some(&checksum(bytes, &place)) {
+            return Err(Error::File("the checksum does not match: the file is damaged".into()));
+        }
+        let file = Self {
+            metadata,
+            data: bytes.get(data_start..).unwrap_or_default(),
+            header,
+        };
+        let format = file.one("format", Dtype::U32, u32::from_le_bytes)?;
+        if format > FORMAT {
+            return Err(Error::File(format!(
+                "format {format} is newer than this isoxide reads ({FORMAT}): upgrade isoxide"
+            )));
+        }
+        if format < FORMAT {
+            return Err(refuse(format!("there is no format {format}")));
+        }
+        if file
+            .metadata
+            .metadata()
+            .as_ref()
+            .is_some_and(|entries| entries.len() > 1)
+        {
+            return Err(refuse("there is more than one entry of metadata"));
+        }
+        let names = file.metadata.offset_keys();
+        if let Some(name) = names.iter().find(|name| !NAMES.contains(&name.as_str())) {
+            return Err(refuse(format!("format {format} has no tensor {name:?}")));
+        }
+        Ok(file)
+    }
+
+    fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.metadata.info(name).map(|info| info.dtype)
+    }
+
+    /// The items of a tensor, still as bytes.
+    fn items<const N: usize>(&self, name: &str, dtype: Dtype) -> Result<&'a [[u8; N]]> {
+        let info = self.metadata.info(name);
+        let info = info.ok_or_else(|| refuse(format!("the tensor {name} is missing")))?;
+        let (start, end) = info.data_offsets;
+        let (items, rest) = self.data.get(start..end).unwrap_or_default().as_chunks();
+        if info.dtype != dtype || info.shape != [items.len()] || !rest.is_empty() {
+            let found = format!("{} of shape {:?}", info.dtype, info.shape);
+            return Err(refuse(format!(
+                "the tensor {name} is {found} instead of {dtype} with one axis"
+            )));
+        }
+        Ok(items)
+    }
+
+    fn all<T, const N: usize>(&self, name: &str, dtype: Dtype, item: fn([u8; N]) -> T) -> Result<Vec<T>> {
+        Ok(self.items(name, dtype)?.iter().copied().map(item).collect())
+    }
+
+    fn one<T, const N: usize>(&self, name: &str, dtype: Dtype, item: fn([u8; N]) -> T) -> Result<T> {
+        match self.items(name, dtype)? {
+            [one] => Ok(item(*one)),
+            more => Err(refuse(format!(
+                "the tensor {name} has {} items instead of one",
+                more.len()
+            ))),
+        }
+    }
+}
+
+/// The nodes of all trees, as a file has them.
+struct Nodes<'a> {
+    kinds: &'a [[u8; 1]],
+    features: &'a [[u8; 4]],
+    thresholds: &'a [[u8; 8]],
+    leaves: &'a [[u8; 4]],
+}
+
+impl<'a> Nodes<'a> {
+    /// Their numbers fit each other.
+    fn of(file: &File<'a>) -> Result<Self> {
+        let nodes = Self {
+            kinds: file.items(KIND, Dtype::U8)?,
+            features: file.items("feature", Dtype::U32)?,
+            thresholds: file.items("threshold", Dtype::F64)?,
+            leaves: file.items("n_leaf_samples", Dtype::U32)?,
+        };
+        let n_leaves = nodes.kinds.iter().filter(|&&[kind]| kind == 0).count();
+        let n_splits = nodes.kinds.len().saturating_sub(n_leaves);
+        let expected = [
+            ("feature", nodes.features.len(), n_splits),
+            ("threshold", nodes.thresholds.len(), n_splits),
+            ("n_leaf_samples", nodes.leaves.len(), n_leaves),
+        ];
+        for (name, found, expected) in expected {
+            if found != expected {
+                return Err(refuse(format!(
+                    "the tensor {name} has {found} items, but there are {expected} such nodes"
+                )));
+            }
+        }
+        Ok(nodes)
+    }
+
+    /// The nodes of all trees, and where each tree begins.
+    fn trees(&self, depth_limits: &[u32]) -> Result<(Vec<Node>, Vec<usize>)> {
+        let mut nodes = Vec::with_capacity(self.kinds.len());
+        let mut starts = vec![0];
+        let mut kinds = self.kinds.iter().map(|&[kind]| kind);
+        let mut splits = self.features.iter().zip(self.thresholds);
+        let mut leaves = self.leaves.iter();
+        for (index, &limit) in depth_limits.iter().enumerate() {
+            let tree = tree(&mut kinds, &mut splits, &mut leaves, limit);
+            nodes.extend(tree.map_err(|reason| refuse(format!("tree {index}: {reason}")))?);
+            starts.push(nodes.len());
+        }
+        match kinds.next() {
+            None => Ok((nodes, starts)),
+            Some(_) => Err(refuse("there are nodes after the last tree")),
+        }
+    }
+}
+
+/// The next tree: nodes come until none is missing a child.
+fn tree<'a>(
+    kinds: &mut impl Iterator<Item = u8>,
+    splits: &mut impl Iterator<Item = (&'a [u8; 4], &'a [u8; 8])>,
+    leaves: &mut impl Iterator<Item = &'a [u8; 4]>,
+    depth_limit: u32,
+) -> std::result::Result<Vec<Node>, String> {
+    let mut nodes: Vec<Node> = Vec::new();
+    // Splits whose right child is still to come, and its depth: no more than the tree is deep.
+    let mut waiting: Vec<(usize, u32)> = Vec::new();
+    let mut depth = 0_u32;
+    loop {
+        match kinds.next() {
+            Some(0) => {
+                let n_node_samples = leaves.next().copied().map(u32::from_le_bytes);
+                nodes.push(Node::leaf(n_node_samples.ok_or("it lacks leaves")?));
+                let Some((split, below)) = waiting.pop() else { break };
+                let right = u32::try_from(nodes.len()).map_err(|_| "it has too many nodes")?;
+                if let Some(split) = nodes.get_mut(split) {
+                    split.right = right;
+                }
+                depth = below;
+            }
+            Some(kind @ 1..=2) => {
+                depth = depth.saturating_add(1);
+                if depth > depth_limit.min(MAX_DEPTH) {
+                    return Err(format!(
+                        "it is deeper than its limit, {depth_limit} of at most {MAX_DEPTH}"
+                    ));
+                }
+                waiting.push((nodes.len(), depth));
+                let (feature, threshold) = splits.next().ok_or("it lacks splits")?;
+                let feature = u32::from_le_bytes(*feature);
+                if feature == LEAF {
+                    return Err(format!("a split uses feature {feature}"));
+                }
+                nodes.push(Node {
+                    threshold: f64::from_le_bytes(*threshold),
+                    feature,
+                    right: 0,
+                    n_node_samples: 0,
+                    missing_go_to_left: kind == 2,
+                });
+            }
+            Some(kind) => return Err(format!("there is no node of kind {kind}")),
+            None => return Err("it has no end".into()),
+        }
+    }
+    // Backwards, so that children come before their parents, and the left child last.
+    let mut below: Vec<u32> = Vec::new();
+    for node in nodes.iter_mut().rev() {
+        if !node.is_leaf() {
+            let (left, right) = (below.pop().unwrap_or(0), below.pop().unwrap_or(0));
+            node.n_node_samples = left.checked_add(right).ok_or("it has too many training rows")?;
+        }
+        below.push(node.n_node_samples);
+    }
+    Ok(nodes)
+}
+
+/// The records of the noise target at the nodes.
+fn noise(file: &File<'_>, nodes: &[Node]) -> Result<Vec<NodeNoise>> {
+    let field = |name: &str| -> Result<Option<Vec<f64>>> {
+        if file.dtype(name).is_none() {
+            return Ok(None);
+        }
+        let values = file.all(name, Dtype::F64, f64::from_le_bytes)?;
+        if values.len() == nodes.len() {
+            Ok(Some(values))
+        } else {
+            Err(refuse(format!(
+                "the tensor {name} has {} items for {} nodes",
+                values.len(),
+                nodes.len()
+            )))
+        }
+    };
+    let (weight, impurity, mean) = (field("weight")?, field("impurity")?, field("mean")?);
+    if impurity.is_some() != mean.is_some() {
+        return Err(refuse("of the tensors impurity and mean one is missing"));
+    }
+    let at = |values: &Option<Vec<f64>>, node: usize| values.as_ref().and_then(|values| values.get(node)).copied();
+    let records = nodes.iter().enumerate().map(|(i, node)| NodeNoise {
+        impurity: at(&impurity, i).unwrap_or(f64::NAN),
+        mean: at(&mean, i).unwrap_or(f64::NAN),
+        weight: at(&weight, i).unwrap_or(f64::from(node.n_node_samples)),
+    });
+    Ok(records.collect())
+}

@@ -1,0 +1,144 @@
+//! What every call from Python passes: no panic gets out, signals are seen, and the interpreter may end meanwhile.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use pyo3::exceptions::{PyRuntimeError, PySystemExit};
+use pyo3::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::threads::Workers;
+use crate::watch::Watch;
+
+/// Runs the whole of a function that Python calls.
+///
+/// A panic, which would be a defect of the core, becomes a `RuntimeError`: pyo3's own `PanicException` is no `Exception`
+/// and would pass through every handler of the caller.
+pub(super) fn guarded<T>(body: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    // What a panic leaves half done belongs to the call alone.
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
+        Err(PyRuntimeError::new_err(
+            "internal error in isoxide; please report it together with the message on stderr",
+        ))
+    })
+}
+
+/// Runs `work` without the interpreter's lock, on up to `n_workers` threads.
+///
+/// A signal that comes meanwhile is handled within a fraction of a second; if its handler raises, as Ctrl-C's does, the work ends
+/// and the exception is the call's.
+pub(super) fn detached<T: Send>(
+    py: Python<'_>,
+    n_workers: usize,
+    work: impl FnOnce(Workers<'_>) -> Result<T> + Send,
+) -> PyResult<T> {
+    if let Some(closer) = CLOSER.get() {
+        // The interpreter ends as soon as it is let go.
+        return if *closer == thread::current().id() {
+            Ok(work(n_workers.into())?)
+        } else {
+            Err(PySystemExit::new_err(()))
+        };
+    }
+    let raised = Mutex::new(None);
+    #[allow(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method itself is not general enough for any lifetime of the lock"
+    )]
+    let is_given_up = || {
+        IS_CLOSING.load(Ordering::Relaxed)
+            || Python::attach(|py| py.check_signals()).is_err_and(|error| {
+                *raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                true
+            })
+    };
+    let watch = Watch::new(&is_given_up);
+    let in_flight = InFlight::begin();
+    let outcome = py.detach(|| work(Workers::watched(n_workers, &watch)));
+    // Not before the interpreter's lock is held again.
+    drop(in_flight);
+    outcome.map_err(|error| match error {
+        Error::Interrupted => {
+            let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // Of a thread whose interpreter ends; `threading` ignores it in silence.
+            raised.unwrap_or_else(|| PySystemExit::new_err(()))
+        }
+        error => error.into(),
+    })
+}
+
+/// The thread that ends the interpreter, once it does.
+static CLOSER: OnceLock<ThreadId> = OnceLock::new();
+static IS_CLOSING: AtomicBool = AtomicBool::new(false);
+
+/// The calls that do without the interpreter's lock at the moment: the process id in the upper half, their number in the lower one.
+/// A forked child has none of its parent's threads, so that what is counted for another process counts for nothing.
+static IN_FLIGHT: AtomicU64 = AtomicU64::new(0);
+
+struct InFlight;
+
+impl InFlight {
+    fn begin() -> Self {
+        Self::count(|n| n + 1);
+        Self
+    }
+
+    fn n() -> u64 {
+        Self::of_this_process(IN_FLIGHT.load(Ordering::Acquire))
+    }
+
+    fn of_this_process(state: u64) -> u64 {
+        if state >> 32 == u64::from(process::id()) {
+            state & u64::from(u32::MAX)
+        } else {
+            0
+        }
+    }
+
+    fn count(change: impl Fn(u64) -> u64) {
+        let process = u64::from(process::id()) << 32;
+        let changed = |state| Some(process | change(Self::of_this_process(state)));
+        // Never fails, as there is always a new state.
+        let _ = IN_FLIGHT.fetch_update(Ordering::AcqRel, Ordering::Acquire, changed);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        Self::count(|n| n.saturating_sub(1));
+    }
+}
+
+/// Called when the interpreter is about to end: gives up the calls of other threads and waits for them.
+///
+/// A thread that asks for the lock of an interpreter that has ended is ended by it, in the middle of whatever it does; that
+/// kills the process if Rust is on its stack.
+#[pyfunction]
+pub(super) fn close(py: Python<'_>) {
+    // Checked and set while the interpreter's lock is held, as a call begins: no call slips in between.
+    let _ = CLOSER.set(thread::current().id());
+    IS_CLOSING.store(true, Ordering::Relaxed);
+    while InFlight::n() > 0 {
+        py.detach(|| thread::sleep(Duration::from_millis(1)));
+    }
+}
+
+/// Panics, so that a test can see what becomes of it: on a thread of the pool, or on the caller's.
+#[pyfunction]
+pub(super) fn panic(py: Python<'_>, in_pool: bool) -> PyResult<()> {
+    guarded(|| {
+        let caller = thread::current().id();
+        detached(py, 2, |workers| {
+            crate::threads::map(1000, workers, |_| {
+                thread::sleep(Duration::from_millis(1));
+                assert!(in_pool && thread::current().id() == caller, "asked for by a test");
+                Ok(())
+            })
+        })?;
+        Ok(())
+    })
+}

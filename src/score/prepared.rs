@@ -1,0 +1,78 @@
+//! What is prepared when first needed.
+
+use std::hint::spin_loop;
+use std::sync::{Arc, PoisonError, RwLock, TryLockError};
+
+use crate::error::Result;
+
+/// Tries at a lock that others hold for the move of a pointer.
+const TRIES: usize = 1000;
+
+/// A value that the first who needs it prepares. Of several who do so at once, one wins.
+///
+/// Nobody waits for anybody: a process that was forked at the wrong moment would wait for a thread that it does not have. There the
+/// lock is never free; the value is then prepared anew for every call, slower but equal.
+#[derive(Debug)]
+pub(super) struct Prepared<T>(RwLock<Option<Arc<T>>>);
+
+impl<T> Prepared<T> {
+    pub(super) fn new() -> Self {
+        Self(RwLock::new(None))
+    }
+
+    /// Whether there is nothing left to prepare.
+    pub(super) fn is_there(&self) -> bool {
+        self.0.try_read().is_ok_and(|value| value.is_some())
+    }
+
+    fn get(&self) -> Option<Arc<T>> {
+        for _ in 0..TRIES {
+            match self.0.try_read() {
+                Ok(value) => return value.clone(),
+                Err(TryLockError::Poisoned(poisoned)) => return PoisonError::into_inner(poisoned).clone(),
+                Err(TryLockError::WouldBlock) => spin_loop(),
+            }
+        }
+        None
+    }
+
+    pub(super) fn get_or(&self, prepare: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
+        if let Some(value) = self.get() {
+            return Ok(value);
+        }
+        let value = Arc::new(prepare()?);
+        for _ in 0..TRIES {
+            match self.0.try_write() {
+                Ok(mut place) => return Ok(Arc::clone(place.get_or_insert(value))),
+                Err(TryLockError::Poisoned(poisoned)) => {
+                    return Ok(Arc::clone(poisoned.into_inner().get_or_insert(value)));
+                }
+                Err(TryLockError::WouldBlock) => spin_loop(),
+            }
+        }
+        Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn a_value_is_kept_and_a_failure_is_not() {
+        let cell = Prepared::new();
+        assert_eq!(cell.get_or(|| Err(Error::Interrupted)), Err(Error::Interrupted));
+        assert_eq!(cell.get(), None);
+        assert_eq!(*cell.get_or(|| Ok(1)).unwrap(), 1);
+        assert_eq!(*cell.get_or(|| Ok(2)).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_lock_that_is_never_free_makes_nobody_wait() {
+        let cell = Prepared::new();
+        let _held = cell.0.write().unwrap();
+        assert_eq!(cell.get(), None);
+        assert_eq!(*cell.get_or(|| Ok(3)).unwrap(), 3);
+    }
+}

@@ -1,0 +1,563 @@
+//! Forests as bytes: there and back without a bit lost, and what is damaged or made up is refused.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test, a panic is a failure"
+)]
+
+use std::collections::BTreeMap;
+
+use isoxide::forest::file::{FORMAT, Facts, MAX_DEPTH, SampleWeight, UNKNOWN_SEED, read, write};
+use isoxide::forest::{Forest, path_length};
+use isoxide::grow::{NoiseTarget, Params, grow};
+use isoxide::matrix::{Input, Matrix};
+use isoxide::random::streams;
+use isoxide::score::{Path, Scorer};
+use isoxide::simd::Choice;
+use ndarray::Array2;
+use proptest::prelude::*;
+use rand_mt::Mt64;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use sha2::{Digest, Sha256};
+
+/// A forest grown on a table with ties and missing values, and c(n) for it.
+fn some_forest(n: usize, d: usize, seed: u32, n_trees: usize) -> (Forest, Vec<f64>) {
+    let mut random = Mt64::new(u64::from(seed));
+    let x = Array2::from_shape_fn((n, d), |_| match random.next_u64() % 9 {
+        0 => f64::NAN,
+        1 => f64::INFINITY,
+        value @ 2..6 => value as f64,
+        _ => (random.next_u64() % 1_000) as f64 / 7.0,
+    });
+    let params = Params {
+        max_samples: n.min(1 + seed as usize % 60),
+        max_features: 1 + seed as usize % d,
+        bootstrap: seed.is_multiple_of(3),
+    };
+    let seeds = streams::tree_seeds(seed, 0, n_trees);
+    let x = Input::Dense(Matrix::from_f64(x.view()));
+    let forest = grow(&x, NoiseTarget::Seed(seed), &seeds, params, None, None, 1).unwrap();
+    let c = path_length::table(params.max_samples as u32);
+    (forest, c)
+}
+
+fn some_facts(forest: &Forest, seed: u32) -> Facts {
+    let n = forest.n_trees();
+    let mut tree_seeds: Vec<i64> = streams::tree_seeds(seed, 0, n).into_iter().map(i64::from).collect();
+    if seed.is_multiple_of(2) {
+        tree_seeds[0] = UNKNOWN_SEED;
+    }
+    Facts {
+        header: r#"{"any":"text, \"quoted\" and ä"}"#.into(),
+        tree_seeds,
+        tree_depths: vec![6 + seed % 50; n],
+        sample_weight: match seed % 3 {
+            0 => None,
+            1 => Some(SampleWeight::F32(vec![0.0, 0.1, 7.0])),
+            _ => Some(SampleWeight::F64(vec![0.1; 5])),
+        },
+    }
+}
+
+fn small_file() -> Vec<u8> {
+    let (forest, c) = some_forest(20, 2, 9, 2);
+    write(&forest, &c, &some_facts(&forest, 1), true).unwrap()
+}
+
+/// A file in its parts, to be changed and put together again with a checksum that is right.
+#[derive(Clone)]
+struct Parts {
+    header: Option<String>,
+    tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
+}
+
+impl Parts {
+    fn of(bytes: &[u8]) -> Self {
+        let (_, metadata) = SafeTensors::read_metadata(bytes).unwrap();
+        let tensors = SafeTensors::deserialize(bytes).unwrap();
+        let header = metadata.metadata().as_ref().unwrap().get("isoxide").cloned();
+        let tensors = tensors.tensors().into_iter();
+        let tensors = tensors.map(|(name, t)| (name, (t.dtype(), t.shape().to_vec(), t.data().to_vec())));
+        Self {
+            header,
+            tensors: tensors.collect(),
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let views = self.tensors.iter();
+        let views = views
+            .map(|(name, (dtype, shape, data))| (name.clone(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
+        let metadata = self
+            .header
+            .clone()
+            .map(|text| [("isoxide".to_owned(), text)].into_iter().collect());
+        let mut bytes = serialize(views, metadata).unwrap();
+        seal(&mut bytes);
+        bytes
+    }
+
+    /// With another tensor in a place, or none.
+    fn with(&self, name: &str, dtype: Dtype, data: Option<Vec<u8>>) -> Vec<u8> {
+        let mut parts = self.clone();
+        parts.tensors.remove(name);
+        if let Some(data) = data {
+            let shape = vec![data.len() * 8 / dtype.bitsize()];
+            parts.tensors.insert(name.into(), (dtype, shape, data));
+        }
+        parts.bytes()
+    }
+
+    /// With some bytes of a tensor changed.
+    fn edited(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let (dtype, _, mut data) = self.tensors[name].clone();
+        edit(&mut data);
+        self.with(name, dtype, Some(data))
+    }
+}
+
+/// Puts the checksum right, if there is a place for it.
+fn seal(bytes: &mut [u8]) {
+    let Ok((header_len, metadata)) = SafeTensors::read_metadata(bytes) else {
+        return;
+    };
+    let Some(info) = metadata.info("checksum") else { return };
+    let (start, end) = (
+        8 + header_len + info.data_offsets.0,
+        8 + header_len + info.data_offsets.1,
+    );
+    let mut hasher = Sha256::new();
+    hasher.update(&bytes[..start]);
+    hasher.update(&bytes[end..]);
+    let sum: [u8; 32] = hasher.finalize().into();
+    if end - start == sum.len() {
+        bytes[start..end].copy_from_slice(&sum);
+    }
+}
+
+/// Whatever is let through can be scored in every way, all of them the same, and written again.
+fn check_if_taken(bytes: &[u8]) -> bool {
+    let Ok((forest, c, facts)) = read(bytes) else {
+        return false;
+    };
+    let again = write(&forest, &c, &facts, true).unwrap();
+    assert_eq!(read(&again).map(|(forest, _, _)| forest).as_ref(), Ok(&forest));
+    let d = forest.n_features();
+    if d > 1_000 {
+        return true;
+    }
+    let mut random = Mt64::new(1);
+    let x = Array2::from_shape_fn((300, d), |_| match random.next_u64() % 6 {
+        0 => f64::NAN,
+        value => value as f64,
+    });
+    let x = Input::Dense(Matrix::from_f64(x.view()));
+    let scorer = Scorer::new(forest, c).unwrap();
+    let walked = scorer.depth_sums_by(&x, 1, Path::Walk, Choice::get()).unwrap();
+    for kernel in Choice::all() {
+        let planned = scorer.depth_sums_by(&x, 1, Path::Plan, kernel).unwrap();
+        for (a, b) in walked.iter().zip(planned) {
+            assert!(*a == b || (a.is_nan() && b.is_nan()), "{a} and {b}");
+        }
+    }
+    true
+}
+
+proptest! {
+    #[test]
+    fn there_and_back(n in 1_usize..100, d in 1_usize..5, seed: u32, n_trees in 1_usize..6, complete: bool) {
+        let (forest, c) = some_forest(n, d, seed, n_trees);
+        let facts = some_facts(&forest, seed);
+        let bytes = write(&forest, &c, &facts, complete).unwrap();
+        let (found, found_c, found_facts) = read(&bytes).unwrap();
+        prop_assert_eq!(found_facts, facts.clone());
+        prop_assert_eq!(found_c.len(), forest.largest_node() as usize + 1);
+        prop_assert!(c.starts_with(&found_c));
+        prop_assert_eq!(found.n_features(), d);
+        prop_assert_eq!(found.features(), forest.features());
+        prop_assert_eq!(found.feature_starts(), forest.feature_starts());
+        prop_assert_eq!(found.starts(), forest.starts());
+        prop_assert_eq!(found.nodes(), forest.nodes());
+        for (found, noise) in found.noise().iter().zip(forest.noise()) {
+            prop_assert_eq!(found.weight, noise.weight);
+            prop_assert!(complete || (found.impurity.is_nan() && found.mean.is_nan()));
+        }
+        if complete {
+            prop_assert_eq!(&found, &forest);
+        }
+        // What is not known is not written, so that the same bytes come out.
+        prop_assert_eq!(&write(&found, &found_c, &facts, true).unwrap(), &bytes);
+        let plain = write(&forest, &c, &facts, false).unwrap();
+        prop_assert_eq!(&write(&found, &found_c, &facts, false).unwrap(), &plain);
+    }
+
+    /// The checksum is put right after each change, so that the other checks are all there is.
+    #[test]
+    fn changed_bytes_are_refused_or_a_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), whole: bool) {
+        let (forest, c) = some_forest(30, 3, seed, 3);
+        let mut bytes = write(&forest, &c, &some_facts(&forest, seed), seed % 2 == 0).unwrap();
+        let header_end = 8 + usize::from(bytes[0]) + 256 * usize::from(bytes[1]);
+        let start = if whole { 0 } else { header_end };
+        for (place, value) in changes {
+            let place = start + place.index(bytes.len() - start);
+            bytes[place] = value;
+        }
+        seal(&mut bytes);
+        check_if_taken(&bytes);
+    }
+
+    /// The same with whole items, which hit more often: small numbers, all bits set, and what floats have of special values.
+    #[test]
+    fn changed_items_are_refused_or_a_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_usize..9), 1..4)) {
+        let (forest, c) = some_forest(30, 3, seed, 3);
+        let mut parts = Parts::of(&write(&forest, &c, &some_facts(&forest, seed), seed % 2 == 0).unwrap());
+        for (tensor, place, what) in changes {
+            let names: Vec<String> = parts.tensors.keys().filter(|name| *name != "checksum").cloned().collect();
+            let (dtype, shape, data) = parts.tensors.get_mut(tensor.get(&names)).unwrap();
+            let size = dtype.bitsize() / 8;
+            if data.is_empty() {
+                continue;
+            }
+            let at = place.index(data.len() / size) * size;
+            let item = match what {
+                0..3 => (what as u64).to_le_bytes(),
+                3 => u64::MAX.to_le_bytes(),
+                4 => f64::NAN.to_le_bytes(),
+                5 => f64::NEG_INFINITY.to_le_bytes(),
+                6 => (u64::from(u32::MAX) / 2).to_le_bytes(),
+                // An item more or less.
+                7 => {
+                    data.drain(at..at + size);
+                    shape[0] -= 1;
+                    continue;
+                }
+                _ => {
+                    let item = data[at..at + size].to_vec();
+                    data.extend(item);
+                    shape[0] += 1;
+                    continue;
+                }
+            };
+            data[at..at + size].copy_from_slice(&item[..size]);
+        }
+        check_if_taken(&parts.bytes());
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let bytes = small_file();
+    read(&bytes).unwrap();
+    for place in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 1 << bit;
+            assert!(read(&damaged).is_err(), "bit {bit} of byte {place}");
+        }
+    }
+}
+
+#[test]
+fn every_truncation_and_every_addition_is_noticed() {
+    let bytes = small_file();
+    for end in 0..bytes.len() {
+        let message = read(&bytes[..end]).unwrap_err().to_string();
+        assert!(message.starts_with("not an isoxide forest: "), "{message}");
+        // Not even if it did not change the checksum.
+        let mut cut = bytes[..end].to_vec();
+        seal(&mut cut);
+        assert!(read(&cut).is_err());
+    }
+    for more in [&[0_u8][..], &bytes] {
+        assert!(read(&[&bytes, more].concat()).is_err());
+    }
+}
+
+#[test]
+fn numbers_that_nothing_forbids_are_taken_and_scored() {
+    let parts = Parts::of(&small_file());
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, f64::MAX] {
+        for name in ["threshold", "average_path_lengths", "impurity", "mean"] {
+            let bytes = parts.edited(name, |data| {
+                for item in data.chunks_mut(8).step_by(2) {
+                    item.copy_from_slice(&value.to_le_bytes());
+                }
+            });
+            assert!(check_if_taken(&bytes), "{name} {value}");
+        }
+    }
+}
+
+#[test]
+fn each_refusal_says_what_is_wrong() {
+    let (forest, c) = some_forest(20, 2, 9, 2);
+    let facts = some_facts(&forest, 1);
+    let whole = write(&forest, &c, &facts, true).unwrap();
+    let parts = Parts::of(&whole);
+    assert_eq!(parts.bytes(), whole);
+    let u32s = |values: &[u32]| Some(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+    let f64s = |values: &[f64]| Some(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+    let zeros = |n: usize| Some(vec![0; n]);
+    let shaped = |name: &str, shape: &[usize]| {
+        let mut parts = parts.clone();
+        parts.tensors.get_mut(name).unwrap().1 = shape.to_vec();
+        parts.bytes()
+    };
+    let unnamed = Parts {
+        header: None,
+        ..parts.clone()
+    };
+    let n_nodes = forest.nodes().len();
+    let n_splits = forest.nodes().iter().filter(|node| !node.is_leaf()).count();
+    let chain = |n: usize| {
+        // Splits to the left, then a leaf for each, and one more.
+        let mut parts = Parts::of(&parts.with("kind", Dtype::U8, Some([vec![1; n], vec![0; n + 1]].concat())));
+        let mut put = |name: &str, dtype, data: Option<Vec<u8>>| parts = Parts::of(&parts.with(name, dtype, data));
+        put("feature", Dtype::U32, zeros(4 * n));
+        put("threshold", Dtype::F64, zeros(8 * n));
+        put("n_leaf_samples", Dtype::U32, u32s(&vec![1; n + 1]));
+        put("n_features_of_tree", Dtype::U32, u32s(&[2]));
+        put("features", Dtype::U32, u32s(&[0, 1]));
+        put("tree_seeds", Dtype::I64, zeros(8));
+        put("tree_depths", Dtype::U32, u32s(&[n as u32]));
+        put(
+            "average_path_lengths",
+            Dtype::F64,
+            f64s(&path_length::table(n as u32 + 1)),
+        );
+        for name in ["weight", "impurity", "mean"] {
+            put(name, Dtype::F64, None);
+        }
+        parts
+    };
+    // That the cases below are about what they say.
+    assert!(check_if_taken(&chain(5).bytes()));
+    assert!(check_if_taken(&chain(64).bytes()));
+    let cases: Vec<(Vec<u8>, &str)> = vec![
+        (vec![], "not an isoxide forest: the file is empty"),
+        (
+            b"\x80\x04\x95\x00\x00\x00\x00\x00".to_vec(),
+            "a pickle, such as scikit-learn's models",
+        ),
+        (b"PK\x03\x04 and so on".to_vec(), "a zip archive, such as skops writes"),
+        (b"{}".to_vec(), "no safetensors file, or truncated"),
+        (vec![b' '; 64], "no safetensors file"),
+        (
+            whole[..whole.len() - 1].to_vec(),
+            "truncated, or something was appended",
+        ),
+        (unnamed.bytes(), "a safetensors file of something else"),
+        (parts.with("checksum", Dtype::U8, None), "without its checksum"),
+        (parts.with("checksum", Dtype::U8, zeros(31)), "without its checksum"),
+        (parts.with("checksum", Dtype::I8, zeros(32)), "without its checksum"),
+        (
+            {
+                let mut damaged = whole.clone();
+                *damaged.last_mut().unwrap() ^= 1;
+                damaged
+            },
+            "the checksum does not match: the file is damaged",
+        ),
+        (
+            parts.with("format", Dtype::U32, u32s(&[FORMAT + 1])),
+            "format 2 is newer than this isoxide reads (1): upgrade",
+        ),
+        (parts.with("format", Dtype::U32, u32s(&[0])), "there is no format 0"),
+        (
+            parts.with("format", Dtype::U32, u32s(&[1, 1])),
+            "format has 2 items instead of one",
+        ),
+        (
+            parts.with("surprise", Dtype::U8, zeros(3)),
+            "format 1 has no tensor \"surprise\"",
+        ),
+        (parts.with("kind", Dtype::U8, None), "the tensor kind is missing"),
+        (
+            parts.with("threshold", Dtype::F32, zeros(4)),
+            "the tensor threshold is F32 of shape [1] instead of F64",
+        ),
+        (
+            parts.with("threshold", Dtype::I64, zeros(8 * n_splits)),
+            "the tensor threshold is I64 of shape",
+        ),
+        (shaped("threshold", &[n_splits, 1]), "instead of F64 with one axis"),
+        (shaped("threshold", &[1, n_splits]), "instead of F64 with one axis"),
+        (
+            parts.with("threshold", Dtype::F64, zeros(8)),
+            "the tensor threshold has 1 items, but",
+        ),
+        (
+            parts.with("feature", Dtype::U32, zeros(4)),
+            "the tensor feature has 1 items, but",
+        ),
+        (
+            parts.with("n_leaf_samples", Dtype::U32, zeros(4)),
+            "the tensor n_leaf_samples has 1 items, but",
+        ),
+        (
+            parts.with("impurity", Dtype::F64, None),
+            "of the tensors impurity and mean one is missing",
+        ),
+        (
+            parts.with("mean", Dtype::F64, zeros(8)),
+            "the tensor mean has 1 items for",
+        ),
+        (
+            parts.with("weight", Dtype::F64, zeros(8 * n_nodes + 8)),
+            "the tensor weight has",
+        ),
+        (
+            parts.with("tree_depths", Dtype::U32, u32s(&[9])),
+            "there are nodes after the last tree",
+        ),
+        (
+            parts.with("tree_depths", Dtype::U32, u32s(&[9; 3])),
+            "tree 2: it has no end",
+        ),
+        (
+            parts.with("tree_depths", Dtype::U32, u32s(&[9, 1])),
+            "tree 1: it is deeper than its limit, 1",
+        ),
+        (
+            parts.with("tree_depths", Dtype::U32, u32s(&[MAX_DEPTH + 1, 9])),
+            "its limit is 65 of at most 64",
+        ),
+        (
+            chain(65).bytes(),
+            "tree 0: it is deeper than its limit, 65 of at most 64",
+        ),
+        (parts.with("tree_seeds", Dtype::I64, zeros(8)), "1 seeds of 2 trees"),
+        (parts.edited("tree_seeds", |data| data[4] = 1), "is no seed of a tree"),
+        (
+            parts.edited("tree_seeds", |data| data[..8].copy_from_slice(&(-2_i64).to_le_bytes())),
+            "-2 is no seed",
+        ),
+        (parts.edited("kind", |data| data[0] = 0), "the tensor feature has"),
+        (
+            {
+                let mut parts = chain(1);
+                parts.tensors.get_mut("kind").unwrap().2[0] = 3;
+                parts.bytes()
+            },
+            "tree 0: there is no node of kind 3",
+        ),
+        (
+            chain(1).edited("feature", |data| data.fill(255)),
+            "a split uses feature 4294967295",
+        ),
+        (
+            chain(1).edited("feature", |data| data[0] = 2),
+            "node 0 uses feature 2 of 2",
+        ),
+        (
+            chain(1).edited("features", |data| data[0] = 2),
+            "a tree uses column 2, but there are 2",
+        ),
+        (
+            chain(1).with("features", Dtype::U32, u32s(&[0])),
+            "do not cover the 1 features",
+        ),
+        (
+            chain(1).with("n_features_of_tree", Dtype::U32, u32s(&[2, 0])),
+            "do not cover the 2 features",
+        ),
+        (
+            chain(1).with("n_features_of_tree", Dtype::U32, u32s(&[0])),
+            "do not cover the 2 features",
+        ),
+        (
+            chain(1).with("n_features_of_tree", Dtype::U32, u32s(&[1, 1])),
+            "numbers of trees by nodes and by features",
+        ),
+        (
+            chain(1).with("n_leaf_samples", Dtype::U32, u32s(&[1, u32::MAX])),
+            "tree 0: it has too many training rows",
+        ),
+        (
+            chain(1).with("average_path_lengths", Dtype::F64, zeros(32)),
+            "4 average path lengths do not reach just",
+        ),
+        (
+            chain(1).with("average_path_lengths", Dtype::F64, zeros(16)),
+            "2 average path lengths do not reach just",
+        ),
+        (
+            chain(1).with("n_leaf_samples", Dtype::U32, u32s(&[1, u32::MAX - 1])),
+            "of 4294967295 training rows",
+        ),
+        (
+            chain(1).with("n_features", Dtype::U64, zeros(8)),
+            "a tree uses column 0, but there are 0",
+        ),
+        (
+            chain(1).with("features", Dtype::U32, u32s(&[1, 0])),
+            "the columns of tree 0 are not such as are drawn",
+        ),
+        (
+            {
+                let wider = Parts::of(&chain(1).edited("n_features", |data| data[0] = 3));
+                assert!(check_if_taken(&wider.bytes()));
+                wider.with("features", Dtype::U32, u32s(&[1, 1]))
+            },
+            "the columns of tree 0 are not such as are drawn",
+        ),
+        (
+            parts.with("sample_weight", Dtype::F16, zeros(2)),
+            "the tensor sample_weight is F16",
+        ),
+        (
+            parts.with("sample_weight", Dtype::F64, f64s(&[1.0, -0.5])),
+            "negative or not finite",
+        ),
+        (
+            parts.with("sample_weight", Dtype::F64, f64s(&[f64::NAN])),
+            "negative or not finite",
+        ),
+    ];
+    for (bytes, words) in cases {
+        let message = read(&bytes).unwrap_err().to_string();
+        assert!(message.contains(words), "{message} does not say {words}");
+    }
+}
+
+#[test]
+fn more_metadata_than_ours_is_refused() {
+    let whole = small_file();
+    let text = String::from_utf8_lossy(&whole).into_owned();
+    let header = &text[8..text
+        .find("}  ")
+        .map_or_else(|| text.find("]}}").unwrap() + 3, |end| end + 1)];
+    let header = header.replacen(r#"{"isoxide":"#, r#"{"more":"","isoxide":"#, 1);
+    let data_start = 8 + usize::from(whole[0]) + 256 * usize::from(whole[1]);
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend(&whole[data_start..]);
+    seal(&mut bytes);
+    let message = read(&bytes).unwrap_err().to_string();
+    assert!(message.contains("more than one entry of metadata"), "{message}");
+}
+
+#[test]
+fn what_could_not_be_read_is_not_written() {
+    let (forest, c) = some_forest(20, 2, 9, 2);
+    let facts = some_facts(&forest, 1);
+    let with = |change: &dyn Fn(&mut Facts)| {
+        let mut facts = facts.clone();
+        change(&mut facts);
+        facts
+    };
+    let cases = [
+        with(&|facts| facts.tree_seeds.truncate(1)),
+        with(&|facts| facts.tree_seeds[1] = -2),
+        with(&|facts| facts.tree_depths.push(6)),
+        with(&|facts| facts.tree_depths[0] = 1),
+        with(&|facts| facts.tree_depths[0] = 65),
+        with(&|facts| facts.sample_weight = Some(SampleWeight::F32(vec![f32::INFINITY]))),
+    ];
+    for facts in cases {
+        assert!(write(&forest, &c, &facts, false).is_err());
+    }
+    assert!(write(&forest, &c[..1], &facts, false).is_err());
+}
