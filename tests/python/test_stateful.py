@@ -149,6 +149,13 @@ class Life(RuleBasedStateMachine):
             self.fitted, self.weights, self.max_features = table, weights, self.ours.max_features
             self.is_fresh = not goes_on and isinstance(self.ours.random_state, int)
 
+    @precondition(is_fitted)
+    @rule(data=st.data(), seed=SEEDS, weighted=st.booleans())
+    def fit_without_new_trees(self, data, seed, weighted):
+        for forest in self.both:
+            forest.set_params(warm_start=True, n_estimators=len(forest.estimators_))
+        self.fit(data, seed, weighted)
+
     @rule(name=st.sampled_from(sorted(BAD)))
     def fit_what_cannot_be_fitted(self, name):
         params, table, weights = BAD[name]
@@ -253,7 +260,7 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(
-    max_examples=40,
+    max_examples=100,
     stateful_step_count=20,
     deadline=None,
     database=None,
