@@ -144,7 +144,7 @@ fn tree(bytes: &mut Bytes<'_>, n_features: usize, thresholds: &[f64]) -> Vec<Nod
         1 | 2 => bytes.below(256),
         _ => 8 * bytes.below(256),
     };
-    let size = bytes.of(&[1, 2, 256, 2_000, 30_000_u32]);
+    let size = bytes.of(&[1, 2, 8, 60, 400_u32]);
     let shape = bytes.below(5);
     let mut nodes: Vec<Node> = Vec::with_capacity(2 * n_splits + 1);
     // Splits below the nodes to come, and the splits whose right children they are.
@@ -155,10 +155,8 @@ fn tree(bytes: &mut Bytes<'_>, n_features: usize, thresholds: &[f64]) -> Vec<Nod
             let parent: &mut Node = &mut nodes[parent];
             parent.right = at as u32;
         }
-        // Few rows come far.
-        let n_node_samples = (size >> bytes.below(16)).min(size);
         if n_splits == 0 {
-            nodes.push(Node::leaf(n_node_samples));
+            nodes.push(Node::leaf(size >> bytes.below(16)));
             continue;
         }
         let left = match shape {
@@ -172,11 +170,18 @@ fn tree(bytes: &mut Bytes<'_>, n_features: usize, thresholds: &[f64]) -> Vec<Nod
             threshold: thresholds[(at * 7 + usize::from(bytes.byte())) % thresholds.len()],
             feature: bytes.below(n_features) as u32,
             right: 0,
-            n_node_samples,
+            n_node_samples: 0,
             missing_go_to_left: bytes.one_in(2),
         });
         waiting.push((n_splits - 1 - left, Some(at)));
         waiting.push((left, None));
+    }
+    // Children lie behind their parents.
+    for at in (0..nodes.len()).rev() {
+        if !nodes[at].is_leaf() {
+            let right = nodes[at].right as usize;
+            nodes[at].n_node_samples = nodes[at + 1].n_node_samples + nodes[right].n_node_samples;
+        }
     }
     nodes
 }

@@ -236,7 +236,12 @@ def _tree(arrays: dict[str, NDArray[Any]], n_features: int) -> Tree:
 
 
 def native_forest(model: SklearnForest) -> _core.Forest:
-    """The trees of a fitted scikit-learn forest.
+    """The trees of a fitted scikit-learn forest: see `native_parts`."""
+    return _core.Forest.from_parts(*native_parts(model))
+
+
+def native_parts(model: SklearnForest) -> tuple[Any, ...]:
+    """What ``_core.Forest.from_parts`` takes, of a fitted scikit-learn forest.
 
     Raises
     ------
@@ -262,7 +267,7 @@ def native_forest(model: SklearnForest) -> _core.Forest:
     if stored is not None:
         # Made by the NumPy of the machine that fitted the model.
         c[n_node_samples] = np.concatenate(stored)
-    return _core.Forest.from_parts(
+    return (
         int(model.n_features_in_),
         np.concatenate(features),
         _starts([len(columns) for columns in features]),

@@ -43,7 +43,7 @@ impl<'a> Sorted<'a> {
     /// How many values the first `k` places stand for.
     fn count(&self, k: usize) -> u64 {
         match &self.ends {
-            Some(ends) => k.checked_sub(1).map_or(0, |last| ends[last] as u64),
+            Some(ends) => k.checked_sub(1).map_or(0, |last| ends[last].max(0) as u64),
             None => k as u64,
         }
     }

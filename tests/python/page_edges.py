@@ -18,6 +18,7 @@ import scipy.sparse
 from sklearn.base import clone
 
 from isoxide import IsolationForest, RankReference, _core, percentileofscore, rank_features
+from isoxide._sklearn import native_parts
 
 PAGE = mmap.PAGESIZE
 SIDES = ("after", "before")
@@ -128,15 +129,8 @@ def fitted(n, d, tables, **parameters):
             continue
         say("fit", n, d, parameters, name)
         make = IsolationForest(n_estimators=7, random_state=3, **parameters)
-        expected = make.fit(x)._forest.to_parts()
-        found = IsolationForest(**make.get_params()).fit(at_edge)._forest.to_parts()
-        for mine, other in zip(flat(found), flat(expected), strict=True):
-            same(mine, other)
-
-
-def flat(parts):
-    for part in parts:
-        yield from flat(part) if isinstance(part, tuple) else [part]
+        found = IsolationForest(**make.get_params()).fit(at_edge)
+        assert found.to_bytes(complete=True) == make.fit(x).to_bytes(complete=True)
 
 
 def fit():
@@ -171,11 +165,12 @@ def score():
 
 
 def parts():
-    """The arrays that a pickled forest is made of again."""
+    """The arrays that a forest of scikit-learn is taken over in."""
     rng = np.random.default_rng(2)
     x = table(rng, 700, 9, np.float64)
     for parameters in ({}, {"max_samples": 1.0, "max_features": 0.5}):
-        forest = IsolationForest(n_estimators=7, random_state=0, **parameters).fit(x)._forest
+        model = IsolationForest(n_estimators=7, random_state=0, **parameters).fit(x)
+        forest, arrays = model._forest, native_parts(model.to_sklearn())
         for side in SIDES:
             say("parts", parameters, side)
 
@@ -184,7 +179,7 @@ def parts():
                     return tuple(map(at_edge, part))
                 return placed(part, side) if isinstance(part, np.ndarray) else part
 
-            again = _core.Forest.from_parts(*map(at_edge, forest.to_parts()))
+            again = _core.Forest.from_parts(*map(at_edge, arrays))
             same(again.depth_sums(x, 1), forest.depth_sums(x, 1))
             table_of = at_edge(forest.average_path_lengths)
             noise, seeds = at_edge(rng.random(700)), at_edge(_core.tree_seeds(0, 0, 7))

@@ -13,7 +13,7 @@ PYTHON = sorted((ROOT / "python" / "isoxide").rglob("*.py"))
 
 #: What each room of the Rust core may use of the others.
 RUST_LEVELS = [
-    {"error", "matrix", "threads"},
+    {"error", "matrix", "memory", "threads", "watch"},
     {"random", "forest", "simd"},
     {"grow", "score", "rank"},
     {"python"},

@@ -6,6 +6,7 @@
     clippy::panic,
     reason = "in a test, a panic is a failure"
 )]
+#![allow(clippy::too_many_lines, reason = "a table of refusals")]
 
 use std::collections::BTreeMap;
 
