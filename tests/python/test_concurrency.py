@@ -17,7 +17,7 @@ from isoxide import IsolationForest, RankReference, percentileofscore, rank_feat
 
 N_THREADS = 50
 #: Rounds in which tables are changed in mid-call.
-ROUNDS = 25
+ROUNDS = 40
 #: Ends of an interpreter with work in flight.
 ENDS = 6
 
@@ -172,37 +172,56 @@ def dense_table(order, dtype, r):
     return X, scribble
 
 
-def sparse_table(index, r):
-    X = scipy.sparse.random(3_000, 6, density=0.3, format="csr", random_state=r)
+def sparse_table(index, dtype, r):
+    X = scipy.sparse.random(3_000, 6, density=0.3, format="csr", random_state=r, dtype=dtype)
     X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
     kept = X.indices.copy(), X.indptr.copy(), X.data.copy()
     limits = np.iinfo(index)
 
     def scribble():
-        at = r.integers(X.nnz, size=50)
-        X.indices[at] = r.choice([-1, 6, 7, 10_000, limits.max, limits.min], 50)
-        np.copyto(X.data, noise(r, X.nnz))
-        at = r.integers(len(X.indptr), size=50)
-        X.indptr[at] = r.choice([-1, 0, X.nnz, X.nnz + 1, limits.max, limits.min], 50)
+        # One of them at a time: what is wrong with one would keep the others from being read.
+        which = r.integers(3)
+        if which == 0:
+            at = r.integers(X.nnz, size=50)
+            X.indices[at] = r.choice([-1, 6, 7, 10_000, limits.max, limits.min], 50)
+        elif which == 1:
+            at = r.integers(len(X.indptr), size=50)
+            X.indptr[at] = r.choice([-1, 0, X.nnz, X.nnz + 1, limits.max, limits.min], 50)
+        else:
+            np.copyto(X.data, noise(r, X.nnz), casting="same_kind")
+        time.sleep(r.uniform(0, 0.0003))
         # As it was for part of the time: calls that begin now find nothing to object to.
         for array, good in zip((X.indices, X.indptr, X.data), kept, strict=True):
             np.copyto(array, good)
-        time.sleep(r.uniform(0, 0.002))
+        time.sleep(r.uniform(0, 0.001))
 
     return X, scribble
+
+
+def first_rows(X, n):
+    """The first rows, in the memory of all; scipy would copy them, and crash when it does so in mid-change."""
+    if isinstance(X, np.ndarray):
+        return X[:n]
+    rows = scipy.sparse.csr_matrix((n, X.shape[1]))
+    rows.data, rows.indices, rows.indptr = X.data, X.indices, X.indptr[: n + 1]
+    return rows
 
 
 def scribbled_over(kinds, rounds, seed):
     for kind in kinds:
         r = np.random.default_rng(seed)
-        layout, dtype = kind.split()
-        scribble_over(*(sparse_table(dtype, r) if layout == "csr" else dense_table(layout, dtype, r)), rounds, seed)
+        layout, *types = kind.split()
+        X, scribble = sparse_table(*types, r) if layout == "csr" else dense_table(layout, *types, r)
+        scribble_over(X, scribble, rounds, seed)
 
 
 def scribble_over(X, scribble, rounds, seed):
     good = X.copy()
+    # So few rows are walked down the trees, not compared by the block.
+    few, some = first_rows(X, 5), first_rows(X, 250)
     reference = IsolationForest(random_state=seed, n_jobs=2).fit(good)
     expected = reference.score_samples(good)
+    blob = pickle.dumps(reference)
     # Refitted meanwhile, also on other columns.
     shared = IsolationForest(random_state=seed, n_jobs=2, n_estimators=20).fit(good)
     stop = threading.Event()
@@ -220,9 +239,10 @@ def scribble_over(X, scribble, rounds, seed):
         lambda: IsolationForest(random_state=1, n_estimators=20, n_jobs=2).fit(X),
         lambda: IsolationForest(random_state=1, n_estimators=4, max_samples=1.0, contamination=0.1, n_jobs=2).fit(X),
         lambda: reference.score_samples(X),
-        lambda: reference.predict(X[:40]),
+        lambda: reference.predict(some),
+        lambda: pickle.loads(blob).score_samples(some),
         lambda: shared.score_samples(good),
-        lambda: shared.predict(X[:5]),
+        lambda: shared.predict(few),
         lambda: shared.estimators_samples_,
     ]
     if isinstance(X, np.ndarray):
@@ -254,8 +274,14 @@ def scribble_over(X, scribble, rounds, seed):
 
 @pytest.mark.parametrize(
     "kinds",
-    [("C float64", "F float32", "C int64"), ("csr int32", "csr int64")],
-    ids=["dense", "sparse"],
+    [
+        ("C float64", "F float32", "C int64"),
+        # Read where they are.
+        ("csr int32 float32", "csr int64 float32"),
+        # Converted to float32 first.
+        ("csr int32 float64", "csr int64 float64"),
+    ],
+    ids=["dense", "sparse", "sparse float64"],
 )
 def test_tables_changed_in_mid_call_do_not_crash(kinds, seed):
     ended = alone(scribbled_over, kinds, ROUNDS, seed)

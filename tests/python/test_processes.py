@@ -150,6 +150,31 @@ def test_forks_while_other_threads_fit_score_and_rank(seed):
     assert_silent(alone(fork_in_mid_call, seed))
 
 
+def fork_in_the_first_call(seed):
+    work = Work(seed)
+    pauses = np.random.default_rng(seed).uniform(0, 0.001, FORKS)
+
+    def score():
+        np.testing.assert_array_equal(work.forest.score_samples(work.X), work.scores)
+
+    def child(pause):
+        # Has no pool yet: that is made while it is forked again.
+        thread = threading.Thread(target=score)
+        thread.start()
+        time.sleep(pause)
+        grandchild = forked(score)
+        thread.join()
+        assert exit_code(grandchild) == 0
+
+    for pause in pauses:
+        assert exit_code(forked(child, pause)) == 0
+
+
+@needs_fork
+def test_forks_while_the_threads_are_made(seed):
+    assert_silent(alone(fork_in_the_first_call, seed))
+
+
 def multiprocessing_pool(method, seed):
     work = Work(seed)
     with multiprocessing.get_context(method).Pool(2) as pool:
