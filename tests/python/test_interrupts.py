@@ -59,7 +59,7 @@ def large_forest(table):
     [
         ({"n_estimators": 1_000_000}, 1),
         ({"n_estimators": 1000, "random_state": np.random.RandomState(0), "bootstrap": True}, 1),
-        ({"n_estimators": 30, "max_samples": 1.0}, 2.5),
+        ({"n_estimators": 200, "max_samples": 1.0}, 2.5),
         ({"n_estimators": 2, "max_samples": 1.0, "max_features": 1}, 2.5),
     ],
     ids=["many trees", "live stream", "huge trees", "two huge trees"],
