@@ -213,8 +213,8 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
             self._tree_seeds = self._append("_tree_seeds", n_existing, seeds)
             self._tree_depths = self._append("_tree_depths", n_existing, np.full(n_new, max_depth(max_samples)))
             self._trees = self._trees[:n_existing] if n_existing else []
-            self._sample_weight = sample_weight
         self._forest = forest
+        self._sample_weight = sample_weight
         self._n_samples = data.n_samples
         self._max_features = max_features
         self.max_samples_ = max_samples

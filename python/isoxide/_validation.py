@@ -75,9 +75,8 @@ def check_input(estimator: BaseEstimator, X: Any, *, reset: bool) -> Input:
     """
     table = _borrow(X)
     if table is None:
-        if scipy.sparse.issparse(X) and X.format in ("csr", "csc", "bsr"):
-            # Indices out of range would be read out of bounds by scipy's conversions.
-            X.check_format(full_check=True)
+        if scipy.sparse.issparse(X):
+            X = _checked_sparse(X)
         table = validate_data(estimator, X, accept_sparse="csr", dtype=np.float32, ensure_all_finite=False, reset=reset)
     elif reset or not _is_as_fitted(estimator, X):
         # Only the names and the number of features are left to check.
@@ -85,6 +84,23 @@ def check_input(estimator: BaseEstimator, X: Any, *, reset: bool) -> Input:
     if isinstance(table, (list, tuple)):
         return Input(table, len(table[0]), len(table))
     return Input(table, *table.shape)
+
+
+def _checked_sparse(X: Any) -> Any:
+    """A sparse matrix whose indices are in range: scipy's conversions would read and write out of bounds otherwise.
+
+    What is to be converted is copied before it is checked: another thread could change it between check and conversion.
+    What is not is read by the core, which looks for itself.
+    """
+    if X.format != "csr" or X.dtype != np.float32:
+        X = X.copy()
+    if X.format in ("csr", "csc", "bsr"):
+        X.check_format(full_check=True)
+    elif X.format == "coo":
+        for axis, (indices, size) in enumerate(zip((X.row, X.col), X.shape, strict=True)):
+            if len(indices) and not (indices.min() >= 0 and indices.max() < size):
+                raise ValueError(f"the indices of axis {axis} of the sparse matrix must be in [0, {size})")
+    return X
 
 
 def check_contamination(estimator: BaseEstimator, contamination: Any) -> None:

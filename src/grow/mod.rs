@@ -42,6 +42,9 @@ const ROWS_SIDE_BY_SIDE: usize = 1024;
 
 /// What a tree needs for each row it draws: the bag while it is drawn and sorted, then row, value, noise and place, and two nodes.
 const BYTES_PER_ROW: usize = 192;
+/// What it needs for each column it draws: the column drawn and kept, its place among the splitter's, and of sparse input where its
+/// cells begin, end and go.
+const BYTES_PER_FEATURE: usize = 96;
 /// After so many bytes of trees a worker asks whether there is memory left: often enough to be told before an allocation fails, and
 /// seldom enough to cost nothing that can be measured.
 const OFTEN_ENOUGH: usize = 256 << 10;
@@ -82,7 +85,12 @@ pub fn grow<'w>(
             weights.check(params.bagging.max_samples)?;
         }
     }
-    ask_for_what_grows(x, noise, &params, seeds.len(), workers)?;
+    // As many as every worker gets some of.
+    let side_by_side = (ROWS_SIDE_BY_SIDE / params.bagging.max_samples)
+        .min(seeds.len().div_ceil(2 * workers.n()))
+        .max(1);
+    let in_flight = side_by_side.saturating_mul(workers.n()).min(seeds.len());
+    ask_for_what_grows(x, noise, &params, seeds.len(), in_flight)?;
     let draw = |seeds: &[u32]| InBag::draw(seeds, &params.bagging, weights);
     let forester = Forester {
         table: Table::new(x, &params, seeds.len(), workers)?,
@@ -90,10 +98,7 @@ pub fn grow<'w>(
         max_samples: params.bagging.max_samples,
         max_depth: params.max_depth,
         workers,
-        // As many as every worker gets some of.
-        side_by_side: (ROWS_SIDE_BY_SIDE / params.bagging.max_samples)
-            .min(seeds.len().div_ceil(2 * workers.n()))
-            .max(1),
+        side_by_side,
     };
     let n_drawn = params.bagging.max_samples.saturating_mul(seeds.len());
     let trees = match noise {
@@ -139,7 +144,7 @@ fn ask_for_what_grows(
     noise: NoiseTarget<'_>,
     params: &ValidParams,
     n_trees: usize,
-    workers: Workers<'_>,
+    in_flight: usize,
 ) -> Result<()> {
     let Bagging {
         max_samples,
@@ -162,11 +167,9 @@ fn ask_for_what_grows(
         (noise, size_of::<f64>()),
         (n_trees, smallest_tree),
         (n_trees.saturating_mul(max_features), size_of::<u32>()),
-        (
-            max_features.saturating_add(columns).saturating_mul(workers.n()),
-            4 * size_of::<usize>(),
-        ),
-        (max_samples.saturating_mul(workers.n().min(n_trees)), BYTES_PER_ROW),
+        (max_features.saturating_mul(in_flight), BYTES_PER_FEATURE),
+        (columns.saturating_mul(in_flight), size_of::<usize>()),
+        (max_samples.saturating_mul(in_flight), BYTES_PER_ROW),
     ])
 }
 

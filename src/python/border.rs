@@ -14,11 +14,17 @@ use crate::error::{Error, Result};
 use crate::threads::Workers;
 use crate::watch::Watch;
 
-/// Runs the whole of a function that Python calls.
+/// Runs the whole of a function that Python calls. What may run Python code or let go of the interpreter's lock belongs inside, the reading
+/// of such arguments too (an error that is looked at does so in pyo3): an interpreter that ends waits for what is inside.
 ///
 /// A panic, which would be a defect of the core, becomes a `RuntimeError`: pyo3's own `PanicException` is no `Exception`
 /// and would pass through every handler of the caller.
 pub(super) fn guarded<T>(body: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    if CLOSER.get().is_some_and(|closer| *closer != thread::current().id()) {
+        // The interpreter ends as soon as it is let go. `threading` passes over this in silence.
+        return Err(PySystemExit::new_err(()));
+    }
+    let _in_flight = InFlight::begin();
     // What a panic leaves half done belongs to the call alone.
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         Err(PyRuntimeError::new_err(
@@ -36,13 +42,9 @@ pub(super) fn detached<T: Send>(
     n_workers: usize,
     work: impl FnOnce(Workers<'_>) -> Result<T> + Send,
 ) -> PyResult<T> {
-    if let Some(closer) = CLOSER.get() {
-        // The interpreter ends as soon as it is let go.
-        return if *closer == thread::current().id() {
-            Ok(work(n_workers.into())?)
-        } else {
-            Err(PySystemExit::new_err(()))
-        };
+    if CLOSER.get().is_some() {
+        // An exit hook's call: the threads that wait for the lock must not get it any more.
+        return Ok(work(n_workers.into())?);
     }
     let raised = Mutex::new(None);
     #[allow(
@@ -57,14 +59,11 @@ pub(super) fn detached<T: Send>(
             })
     };
     let watch = Watch::new(&is_given_up);
-    let in_flight = InFlight::begin();
     let outcome = py.detach(|| work(Workers::watched(n_workers, &watch)));
-    // Not before the interpreter's lock is held again.
-    drop(in_flight);
     outcome.map_err(|error| match error {
         Error::Interrupted => {
             let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // Of a thread whose interpreter ends; `threading` ignores it in silence.
+            // Of a thread whose interpreter ends.
             raised.unwrap_or_else(|| PySystemExit::new_err(()))
         }
         error => error.into(),
@@ -75,7 +74,7 @@ pub(super) fn detached<T: Send>(
 static CLOSER: OnceLock<ThreadId> = OnceLock::new();
 static IS_CLOSING: AtomicBool = AtomicBool::new(false);
 
-/// The calls that do without the interpreter's lock at the moment: the process id in the upper half, their number in the lower one.
+/// The calls at work at the moment: the process id in the upper half, their number in the lower one.
 /// A forked child has none of its parent's threads, so that what is counted for another process counts for nothing.
 static IN_FLIGHT: AtomicU64 = AtomicU64::new(0);
 

@@ -3,7 +3,7 @@
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyInt};
 
 use super::arrays::Samples;
 use super::border::{detached, guarded};
@@ -36,10 +36,21 @@ impl Forest {
 }
 
 /// The noise target: an integer `random_state` that it is drawn from, or one value per row.
-#[derive(FromPyObject)]
 enum Noise<'py> {
     Seed(u32),
     Drawn(PyReadonlyArray1<'py, f64>),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Noise<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if object.is_instance_of::<PyInt>() {
+            object.extract().map(Self::Seed)
+        } else {
+            object.extract().map(Self::Drawn)
+        }
+    }
 }
 
 /// The nodes of all trees: threshold, feature, right child, size, whether missing values go left.
@@ -78,8 +89,8 @@ impl Forest {
     #[pyo3(signature = (x, noise, seeds, *, max_samples, max_features, bootstrap, average_path_lengths, n_workers, weights=None, existing=None))]
     fn grow(
         py: Python<'_>,
-        x: Samples<'_>,
-        noise: Noise<'_>,
+        x: Bound<'_, PyAny>,
+        noise: Bound<'_, PyAny>,
         seeds: PyReadonlyArray1<'_, u32>,
         max_samples: usize,
         max_features: usize,
@@ -90,6 +101,7 @@ impl Forest {
         existing: Option<Bound<'_, Self>>,
     ) -> PyResult<Self> {
         guarded(|| {
+            let (x, noise): (Samples<'_>, Noise<'_>) = (x.extract()?, noise.extract()?);
             let x = x.input()?;
             let weights = drawing_weights(weights)?;
             let noise = match &noise {
@@ -194,7 +206,7 @@ impl Forest {
         header: String,
         tree_seeds: PyReadonlyArray1<'_, i64>,
         tree_depths: PyReadonlyArray1<'_, i64>,
-        sample_weight: Option<Weight<'_>>,
+        sample_weight: Option<Bound<'_, PyAny>>,
         complete: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
         guarded(|| {
@@ -212,7 +224,10 @@ impl Forest {
                 header,
                 tree_seeds: tree_seeds.as_slice()?.to_vec(),
                 tree_depths: depths.map(|&depth| u32::try_from(depth).unwrap_or(u32::MAX)).collect(),
-                sample_weight: sample_weight.map(Weight::copied).transpose()?,
+                sample_weight: match sample_weight {
+                    Some(weight) => Some(weight.extract::<Weight<'_>>()?.copied()?),
+                    None => None,
+                },
             };
             let bytes = detached(py, 1, |_| {
                 file::write(self.trees(), self.scorer.average_path_lengths(), &facts, complete)
@@ -247,10 +262,11 @@ impl Forest {
     fn depth_sums<'py>(
         &self,
         py: Python<'py>,
-        x: Samples<'_>,
+        x: Bound<'_, PyAny>,
         n_workers: usize,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         guarded(|| {
+            let x: Samples<'_> = x.extract()?;
             let x = x.input()?;
             memory::ask_for(&[(x.n_rows(), size_of::<f64>())])?;
             // NumPy's memory: it asks for large pages, which are there at once, where a Vec's come one by one.
