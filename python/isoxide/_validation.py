@@ -95,6 +95,9 @@ def _checked_sparse(X: Any) -> Any:
     if X.format != "csr" or X.dtype != np.float32:
         X = X.copy()
     if X.format in ("csr", "csc", "bsr"):
+        # scipy looks at nothing else where the last entry says that nothing is stored.
+        if len(X.indptr) and (X.indptr[0] != 0 or (X.indptr[1:] < X.indptr[:-1]).any()):
+            raise ValueError("index pointer values (indptr) of the sparse matrix must begin with 0 and never fall")
         X.check_format(full_check=True)
     elif X.format == "coo":
         for axis, (indices, size) in enumerate(zip((X.row, X.col), X.shape, strict=True)):

@@ -143,3 +143,20 @@ def test_odd_values_rank_as_in_scipy_and_score_as_in_scikit_learn(values):
     for policy in ("propagate", "omit"):
         mine = percentileofscore(table[:, 0], table[:100, 0], nan_policy=policy)
         np.testing.assert_array_equal(mine, scipys(table[:, 0], table[:100, 0], nan_policy=policy))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("format", ["csr", "csc", "coo"])
+def test_sparse_matrices_that_point_out_of_bounds(dtype, format):
+    good = scipy.sparse.random_array((50, 6), density=0.5, format=format, dtype=dtype, rng=0)
+    forest = IsolationForest(random_state=0).fit(good)
+    bad = good.copy()
+    if format == "coo":
+        bad.coords[1][3] = 10**6
+    else:
+        # The last entry says that nothing is stored.
+        bad.indptr[3], bad.indptr[-1] = 10**6, 0
+    for call in (forest.score_samples, IsolationForest(random_state=0).fit):
+        with pytest.raises(ValueError, match=r"ind(ex|ptr|ices)"):
+            call(bad)
+    np.testing.assert_array_equal(forest.score_samples(good), forest.score_samples(good.toarray()))
