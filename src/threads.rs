@@ -4,7 +4,7 @@
 //! of the pool is hired only while it is idle: nothing stands in a queue behind the work of another call, and a call waits for no
 //! more than the items that its own helpers have in hand.
 //!
-//! A pool does not survive `fork`: its threads exist in the parent only, and joining it in the child would hang. The
+//! A pool does not survive `fork`: its threads exist in the parent only, and a job given to it in the child would never be done. The
 //! pool is therefore kept with the id of the process that made it, and a child that finds another id forgets it (a
 //! leak of some bytes) and makes its own. Where the pool's lock is taken at that moment, or no thread can be had, the
 //! caller works alone: slower, equal in every bit.
@@ -126,7 +126,8 @@ fn shared_pool() -> Option<Arc<Pool>> {
         idle: AtomicUsize::new(n_threads),
     });
     if let Some(orphan) = slot.replace(Arc::clone(&pool)) {
-        // Made before a fork: its threads are not here, so it must not be dropped (that would wait for them).
+        // Made before a fork: its threads are not here. Dropped, it would tell them to end, by way of locks that one of them may
+        // have held.
         std::mem::forget(orphan);
     }
     Some(pool)

@@ -78,29 +78,33 @@ static IS_CLOSING: AtomicBool = AtomicBool::new(false);
 /// A forked child has none of its parent's threads, so that what is counted for another process counts for nothing.
 static IN_FLIGHT: AtomicU64 = AtomicU64::new(0);
 
-struct InFlight;
+/// A call at work, until it is dropped. Knows its process, since asking the system takes a good part of scoring a row.
+struct InFlight {
+    process: u32,
+}
 
 impl InFlight {
     fn begin() -> Self {
-        Self::count(|n| n + 1);
-        Self
+        let call = Self { process: process::id() };
+        call.count(|n| n + 1);
+        call
     }
 
+    /// How many calls of this process there are.
     fn n() -> u64 {
-        Self::of_this_process(IN_FLIGHT.load(Ordering::Acquire))
+        Self::of(process::id(), IN_FLIGHT.load(Ordering::Acquire))
     }
 
-    fn of_this_process(state: u64) -> u64 {
-        if state >> 32 == u64::from(process::id()) {
+    fn of(process: u32, state: u64) -> u64 {
+        if state >> 32 == u64::from(process) {
             state & u64::from(u32::MAX)
         } else {
             0
         }
     }
 
-    fn count(change: impl Fn(u64) -> u64) {
-        let process = u64::from(process::id()) << 32;
-        let changed = |state| Some(process | change(Self::of_this_process(state)));
+    fn count(&self, change: impl Fn(u64) -> u64) {
+        let changed = |state| Some(u64::from(self.process) << 32 | change(Self::of(self.process, state)));
         // Never fails, as there is always a new state.
         let _ = IN_FLIGHT.fetch_update(Ordering::AcqRel, Ordering::Acquire, changed);
     }
@@ -108,7 +112,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        Self::count(|n| n.saturating_sub(1));
+        self.count(|n| n.saturating_sub(1));
     }
 }
 
