@@ -28,7 +28,14 @@ PYTHON_LEVELS = [
     {"", "displays"},
 ]
 #: What the packages on top may import besides their own modules; "" is the public package.
-ON_TOP = {"ueba": {"", "displays", "_format", "_files"}, "_cli": {"", "ueba", "_files"}}
+ON_TOP = {
+    "ueba": {"", "displays", "_format", "_files"},
+    "_parts": {"", "ueba"},
+    "dask": {"", "_parts", "ueba"},
+    "spark": {"", "_parts", "ueba"},
+    "stream": {"", "_parts", "ueba", "_files"},
+    "_cli": {"", "ueba", "stream", "_files"},
+}
 
 
 def code(path):
