@@ -27,4 +27,6 @@ class Model:
 
     def forest(self) -> IsolationForest:
         """The forest, kept for all parts that this process scores."""
-        return _forest(self.data).set_params(n_jobs=self.n_jobs)
+        forest = _forest(self.data)
+        forest.n_jobs = self.n_jobs
+        return forest

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ class Part(NamedTuple):
     """Some rows of a table that follow one another."""
 
     #: Parts are numbered in the order of their rows.
-    index: int
+    number: int
     #: The number of its first row in the table, from 0; None where the engine does not know it (yet).
     first_row: int | None
 
@@ -54,8 +54,8 @@ class PartedTable(ABC):
     name: str
     #: Names and types of all columns, in Arrow's terms.
     schema: pa.Schema
-    #: Columns whose values together tell one row from all others, where rows have no numbers while they are read; they give
-    #: the order of the rows. Otherwise empty.
+    #: Columns whose values together tell one row from all others, and give the order of the rows, where rows have no numbers
+    #: while they are read. Otherwise empty.
     key: tuple[str, ...] = ()
 
     @abstractmethod
@@ -87,5 +87,5 @@ class PartedTable(ABC):
 
         return Model(forest.to_bytes(), n_jobs=forest.n_jobs)
 
-    def close(self) -> Any:
+    def close(self) -> None:  # noqa: B027 (most have nothing to give back)
         """Gives back what was kept for the verbs."""
