@@ -54,8 +54,8 @@ class PartedTable(ABC):
     name: str
     #: Names and types of all columns, in Arrow's terms.
     schema: pa.Schema
-    #: Columns whose values together tell one row from all others, and give the order of the rows, where rows have no numbers
-    #: while they are read. Otherwise empty.
+    #: Columns whose values together tell one row from all others, and give the order of the rows, where rows have no
+    #: numbers while they are read. Otherwise empty.
     key: tuple[str, ...] = ()
 
     @abstractmethod
