@@ -13,8 +13,8 @@ PYTHON = sorted((ROOT / "python" / "isoxide").rglob("*.py"))
 
 #: What each room of the Rust core may use of the others.
 RUST_LEVELS = [
-    {"error", "matrix", "memory", "threads", "watch"},
-    {"random", "forest", "simd"},
+    {"error", "bytes", "matrix", "memory", "threads", "watch"},
+    {"random", "forest", "simd", "sketch"},
     {"grow", "score", "rank"},
     {"python"},
 ]
