@@ -10,7 +10,18 @@ _Nodes: TypeAlias = tuple[
 ]
 _Noise: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
-__all__ = ["Forest", "RankCounts", "Sketch", "close", "kernel", "panic", "percentile_ranks", "sample_rows", "sorted_ranks", "tree_seeds"]
+__all__ = [
+    "Forest",
+    "RankCounts",
+    "Sketch",
+    "close",
+    "kernel",
+    "panic",
+    "percentile_ranks",
+    "sample_rows",
+    "sorted_ranks",
+    "tree_seeds",
+]
 
 @final
 class Forest:
