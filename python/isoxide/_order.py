@@ -1,34 +1,37 @@
-"""Percentiles from their two neighbours in the order of the values, with NumPy's arithmetic."""
+"""Quantiles from their two neighbours in the order of the values, with NumPy's arithmetic."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 
-def percentile_place(n: int, percent: float) -> tuple[int, float]:
-    """Where ``numpy.percentile(values, percent)`` looks in `n` sorted values.
+def quantile_place(n: int, q: float) -> tuple[int, float]:
+    """Where ``numpy.quantile(values, q)`` looks in `n` sorted values.
 
     Parameters
     ----------
     n : int
         Number of values, at least 1.
-    percent : float
-        From 0 to 100.
+    q : float
+        From 0 to 1.
 
     Returns
     -------
     tuple of int and float
-        The number of the lower neighbour, from 0, and how far the percentile is on the way to the next one, in [0, 1).
+        The number of the lower neighbour, from 0, and how far the quantile is on the way to the next one, in [0, 1).
     """
-    place = (n - 1) * (np.float64(percent) / np.float64(100))
+    place = (n - 1) * np.float64(q)
     below = min(math.floor(place), n - 1)
     return below, float(place - below)
 
 
-def interpolated(low: float, high: float, way: float) -> np.float64:
-    """What NumPy's linear interpolation makes of the two neighbours; the order of operations fixes the last bit."""
-    a, b = np.float64(low), np.float64(high)
+def interpolated(low: float, high: float, way: float, dtype: type[np.floating[Any]] = np.float64) -> np.float64:
+    """What NumPy's linear interpolation makes of two neighbours; the order of operations fixes the last bit."""
+    a, b = dtype(low), dtype(high)
     with np.errstate(invalid="ignore"):
-        return b - (b - a) * (1 - way) if way >= 0.5 else a + (b - a) * way
+        # The difference is one of the values' own type, all else of float64.
+        step = np.float64(b - a)
+        return np.float64(b) - step * (1 - way) if way >= 0.5 else np.float64(a) + step * way

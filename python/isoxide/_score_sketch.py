@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoxide import _core
-from isoxide._order import interpolated, percentile_place
+from isoxide._order import interpolated, quantile_place
 
 #: Where scores are: a path is less than four times as long as the average one.
 _LOWEST, _HIGHEST = -1.0, -(2.0**-4)
@@ -60,7 +60,8 @@ class ScoreSketch:
         if capacity < 2:
             raise ValueError(f"capacity must be at least 2, got {capacity}")
         self._n_samples, self._contamination = int(n_samples), float(contamination)
-        self._place, self._way = percentile_place(self._n_samples, 100.0 * self._contamination)
+        # The division is numpy.percentile's.
+        self._place, self._way = quantile_place(self._n_samples, 100.0 * self._contamination / 100)
         self._sketch = _core.Sketch(_LOWEST, _HIGHEST, lowest=self._place + 2, capacity=int(capacity))
 
     @property

@@ -81,6 +81,15 @@ class PartedTable(ABC):
         numbers: NDArray[np.int64] = found[ROW_NUMBER].to_numpy()
         return numbers
 
+    def scores(self, forest: IsolationForest) -> PartedTable:
+        """The scores of all rows, as `score_samples` gives them, as a table of one column in the same parts.
+
+        Made on the way whenever they are read, unless the engine has a better way.
+        """
+        from isoxide._parts._steps import ScoredTable
+
+        return ScoredTable(self, forest)
+
     def share(self, forest: IsolationForest) -> Model:
         """A forest for steps, which is brought to each worker once."""
         from isoxide._parts._model import Model
