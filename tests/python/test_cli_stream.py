@@ -62,7 +62,7 @@ def test_what_does_not_fit_is_read_in_batches_by_itself(folder, seed, tmp_path):
     large.mkdir()
     for number in range(12):
         # Other entities and values each time, so that no row or score is there twice.
-        again = pd.concat([table.assign(actor=table["actor"] + f"-{number}-{k}") for k in range(60)])
+        again = pd.concat([table.assign(actor=table["actor"] + f"-{number}-{k}") for k in range(240)])
         again["share_0"] = r.normal(size=len(again))
         again.to_parquet(large / f"{number:02}.parquet", index=False)
 
@@ -78,7 +78,7 @@ def test_what_does_not_fit_is_read_in_batches_by_itself(folder, seed, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "in memory it would not fit" in done.stderr
-    assert json.loads(done.stdout)["manifest"]["rows"] == len(table) * 720
+    assert json.loads(done.stdout)["manifest"]["rows"] == len(table) * 2880
 
 
 def test_scores_of_a_folder(folder, results, tmp_path):
