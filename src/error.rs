@@ -55,8 +55,10 @@ pub enum Error {
     },
     /// The caller has given up the call.
     Interrupted,
-    /// A file holds no forest that can be read, or a forest cannot be put in a file.
+    /// A file holds no forest that can be read, or a forest cannot be put in a file; or bytes are not those of what they should be.
     File(String),
+    /// Parts of a table do not belong together, or do not tell what is asked.
+    Parts(String),
 }
 
 /// What the core's fallible functions return.
@@ -81,7 +83,7 @@ impl fmt::Display for Error {
             }
             Self::Parameter { name, found, low, high } => write!(f, "{name} must be in [{low}, {high}], got {found}"),
             Self::Sparse(reason) => write!(f, "not a valid sparse matrix: {reason}"),
-            Self::Weights(reason) | Self::File(reason) => f.write_str(reason),
+            Self::Weights(reason) | Self::File(reason) | Self::Parts(reason) => f.write_str(reason),
             Self::Forest(reason) => write!(f, "not a valid forest: {reason}"),
             Self::Memory { bytes } => write!(f, "{} MiB of memory could not be had", bytes.div_ceil(1 << 20)),
             Self::Interrupted => f.write_str("interrupted"),

@@ -1,8 +1,8 @@
 //! The core of isoxide: scikit-learn's seeded isolation forest and scipy's percentile ranks, bit for bit.
 //!
 //! ```text
-//! level 0   error  matrix  memory  threads  watch
-//! level 1   random  forest  simd        use level 0 only
+//! level 0   error  bytes  matrix  memory  threads  watch
+//! level 1   random  forest  simd  sketch   use level 0 only
 //! level 2   grow  score  rank           use levels 0 and 1, never each other
 //! level 3   python                      the binding; nobody uses it
 //! ```
@@ -24,6 +24,7 @@
 // Allowed, with a reason, in the folders that compute; not where anything from outside comes in.
 #![warn(clippy::indexing_slicing)]
 
+pub mod bytes;
 pub mod error;
 pub mod forest;
 pub mod grow;
@@ -33,6 +34,7 @@ pub mod random;
 pub mod rank;
 pub mod score;
 pub mod simd;
+pub mod sketch;
 pub mod threads;
 pub mod watch;
 

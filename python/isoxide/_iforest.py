@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import OutlierMixin, _fit_context
+from sklearn.base import OutlierMixin, _fit_context, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -220,6 +220,47 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         self.max_samples_ = max_samples
         self.offset_ = offset
         return self
+
+    def _grow_on_drawn_rows(
+        self,
+        X: Any,
+        rows: NDArray[np.int64],
+        noise: int | NDArray[np.float64],
+        seeds: NDArray[np.uint32],
+        *,
+        n_samples: int,
+        n_features: int,
+        max_samples: int,
+        max_features: int,
+    ) -> IsolationForest:
+        """A forest with these parameters, fitted on a table of which `X` has the drawn rows (see `SamplePlan`)."""
+        grown: IsolationForest = clone(self)
+        data = check_input(grown, X, reset=True)
+        if (data.n_samples, data.n_features) != (len(rows), n_features):
+            raise ValueError(
+                f"X must have the {len(rows)} drawn rows and {n_features} columns, "
+                f"got {data.n_samples} rows and {data.n_features} columns"
+            )
+        grown._forest = _core.Forest.grow_on_drawn_rows(
+            data.table,
+            rows,
+            noise,
+            seeds,
+            n_samples=n_samples,
+            max_samples=max_samples,
+            max_features=max_features,
+            bootstrap=bool(self.bootstrap),
+            average_path_lengths=average_path_length(np.arange(max_samples + 1)),
+            n_workers=resolve_n_jobs(self.n_jobs),
+        )
+        grown._seeds = seeds
+        grown._tree_seeds = seeds.astype(np.int64)
+        grown._tree_depths = np.full(len(seeds), max_depth(max_samples), dtype=np.int64)
+        grown._trees = []
+        grown._sample_weight = None
+        grown._n_samples, grown._max_features = n_samples, max_features
+        grown.max_samples_, grown.offset_ = max_samples, -0.5
+        return grown
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """Whether each row is an inlier.

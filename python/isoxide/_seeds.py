@@ -28,7 +28,7 @@ RandomState = int | np.random.RandomState | None
 
 def noise_target(random_state: RandomState, n_samples: int) -> int | NDArray[np.float64]:
     """The random target that scikit-learn fits its trees to: one value per row, or the integer it is drawn from."""
-    seed = _seed(random_state)
+    seed = integer_seed(random_state)
     if seed is not None:
         return seed
     return np.asarray(check_random_state(random_state).uniform(size=n_samples))
@@ -48,7 +48,7 @@ def draw_tree_seeds(random_state: RandomState, n_existing: int, n_new: int) -> N
         raise MemoryError(f"{n_new} trees fit in no memory; lower n_estimators")
     # Asked for and given back untouched: if the smallest of trees are too many, their seeds need not be drawn.
     np.empty(n_new * SMALLEST_TREE, dtype=np.uint8)
-    seed = _seed(random_state)
+    seed = integer_seed(random_state)
     if seed is not None:
         return _core.tree_seeds(seed, n_existing, n_new)
     stream = check_random_state(random_state)
@@ -57,7 +57,7 @@ def draw_tree_seeds(random_state: RandomState, n_existing: int, n_new: int) -> N
     return np.asarray(stream.randint(MAX_SEED, size=n_new)).astype(np.uint32)
 
 
-def _seed(random_state: RandomState) -> int | None:
+def integer_seed(random_state: RandomState) -> int | None:
     """The integer that a stream starts from; None for live streams, and for integers that NumPy refuses."""
     is_seed = isinstance(random_state, Integral) and 0 <= int(random_state) < 2**32
     return int(random_state) if is_seed else None  # type: ignore[arg-type]  # an instance is no Integral

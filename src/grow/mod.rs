@@ -58,6 +58,80 @@ pub enum NoiseTarget<'a> {
     Seed(u32),
 }
 
+/// Where the rows of a table come from that holds only some of another one: those that trees draw.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// Rows of the whole table.
+    pub n_samples: usize,
+    /// Number of each row in the whole table, ascending.
+    pub rows: &'a [usize],
+}
+
+impl Origin<'_> {
+    fn check(&self, x: &Input<'_>) -> Result<()> {
+        check_rows("the list of row numbers", self.rows.len(), x)?;
+        let are_rows =
+            self.rows.is_sorted_by(|a, b| a < b) && self.rows.last().is_none_or(|&last| last < self.n_samples);
+        if are_rows {
+            Ok(())
+        } else {
+            Err(Error::Parts(format!(
+                "row numbers must be ascending, distinct and below {}",
+                self.n_samples
+            )))
+        }
+    }
+
+    /// The rows that a tree drew as rows of `x`, in the same order: numbers are ascending in both.
+    fn localise(&self, bag: &mut InBag) -> Result<()> {
+        for row in &mut bag.rows {
+            *row = self.rows.binary_search(row).map_err(|_| {
+                Error::Parts(format!(
+                    "row {row} is drawn by a tree, but not among the rows that were fetched"
+                ))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Grows the trees that [`grow`] would grow on a table of which `x` has the drawn rows only.
+///
+/// A noise target that was drawn is given for the rows of `x`.
+///
+/// # Errors
+/// As [`grow`]; [`Error::Parts`] when a tree draws a row that is not there, or `origin` is none.
+pub fn grow_on_drawn_rows<'w>(
+    x: &Input<'_>,
+    origin: Origin<'_>,
+    noise: NoiseTarget<'_>,
+    seeds: &[u32],
+    params: Params,
+    workers: impl Into<Workers<'w>>,
+) -> Result<Forest> {
+    origin.check(x)?;
+    let workers = workers.into();
+    let params = params.check(origin.n_samples, x.n_columns())?;
+    if let NoiseTarget::Drawn(y) = noise {
+        check_rows("the noise target", y.len(), x)?;
+    }
+    ask_for_what_grows(x, noise, &params, seeds.len(), seeds.len())?;
+    let forester = Forester::new(x, &params, seeds, workers)?;
+    let bags = forester.draw_all(None)?;
+    let y = match noise {
+        NoiseTarget::Drawn(y) => y.to_vec(),
+        NoiseTarget::Seed(seed) => streams::noise_target_at(seed, origin.n_samples, origin.rows),
+    };
+    let mut local = Vec::with_capacity(bags.len());
+    for mut bag in bags {
+        origin.localise(&mut bag)?;
+        let y: Vec<f64> = bag.rows.iter().map(|&row| y[row]).collect();
+        local.push((bag, y));
+    }
+    let trees = forester.grow(|trees| local[trees].to_vec())?;
+    Forest::from_trees(x.n_columns(), None, trees)
+}
+
 /// Grows one tree per seed and appends them to `existing`, if any.
 ///
 /// `weights`, if any, are the chances of the rows to be drawn.
@@ -85,27 +159,14 @@ pub fn grow<'w>(
             weights.check(params.bagging.max_samples)?;
         }
     }
-    // As many as every worker gets some of.
-    let side_by_side = (ROWS_SIDE_BY_SIDE / params.bagging.max_samples)
-        .min(seeds.len().div_ceil(2 * workers.n()))
-        .max(1);
-    let in_flight = side_by_side.saturating_mul(workers.n()).min(seeds.len());
-    ask_for_what_grows(x, noise, &params, seeds.len(), in_flight)?;
-    let draw = |seeds: &[u32]| InBag::draw(seeds, &params.bagging, weights);
-    let forester = Forester {
-        table: Table::new(x, &params, seeds.len(), workers)?,
-        seeds,
-        max_samples: params.bagging.max_samples,
-        max_depth: params.max_depth,
-        workers,
-        side_by_side,
-    };
+    let in_flight = side_by_side(&params, seeds.len(), workers).saturating_mul(workers.n());
+    ask_for_what_grows(x, noise, &params, seeds.len(), in_flight.min(seeds.len()))?;
+    let forester = Forester::new(x, &params, seeds, workers)?;
     let n_drawn = params.bagging.max_samples.saturating_mul(seeds.len());
     let trees = match noise {
         // Few of the values are read: they are picked out of the stream, once it is known which ones.
         NoiseTarget::Seed(seed) if n_drawn < x.n_rows() => {
-            let groups: Vec<&[u32]> = seeds.chunks(forester.side_by_side).collect();
-            let bags = threads::map(groups.len(), workers, |group| Ok(draw(groups[group])))?.concat();
+            let bags = forester.draw_all(weights)?;
             let rows: Vec<usize> = bags.iter().flat_map(|bag| &bag.rows).copied().collect();
             let y = streams::noise_target_at(seed, x.n_rows(), &rows);
             let mut rest = y.as_slice();
@@ -132,10 +193,17 @@ pub fn grow<'w>(
                 let y = bag.rows.iter().map(|&row| y[row]).collect();
                 (bag, y)
             };
-            forester.grow(|trees| draw(&seeds[trees]).into_iter().map(with_noise).collect())?
+            let draw = |trees| InBag::draw(&seeds[trees], &params.bagging, weights);
+            forester.grow(|trees| draw(trees).into_iter().map(with_noise).collect())?
         }
     };
     Forest::from_trees(x.n_columns(), existing, trees)
+}
+
+/// Trees that a worker grows at once: as many as every worker gets some of.
+fn side_by_side(params: &ValidParams, n_trees: usize, workers: Workers<'_>) -> usize {
+    let together = ROWS_SIDE_BY_SIDE / params.bagging.max_samples;
+    together.min(n_trees.div_ceil(2 * workers.n())).max(1)
 }
 
 /// Asks for the memory that all trees need together, as far as it is known before one is grown.
@@ -211,14 +279,32 @@ impl<'a, 'm> Table<'a, 'm> {
 struct Forester<'a, 'm> {
     table: Table<'a, 'm>,
     seeds: &'a [u32],
-    max_samples: usize,
+    bagging: Bagging,
     max_depth: u32,
     workers: Workers<'a>,
     /// Trees that a worker grows at once.
     side_by_side: usize,
 }
 
-impl Forester<'_, '_> {
+impl<'a, 'm> Forester<'a, 'm> {
+    fn new(x: &'a Input<'m>, params: &ValidParams, seeds: &'a [u32], workers: Workers<'a>) -> Result<Self> {
+        Ok(Self {
+            table: Table::new(x, params, seeds.len(), workers)?,
+            seeds,
+            bagging: params.bagging,
+            max_depth: params.max_depth,
+            workers,
+            side_by_side: side_by_side(params, seeds.len(), workers),
+        })
+    }
+
+    /// What each tree draws.
+    fn draw_all(&self, weights: Option<&Weights>) -> Result<Vec<InBag>> {
+        let groups: Vec<&[u32]> = self.seeds.chunks(self.side_by_side).collect();
+        let draw = |group: usize| Ok(InBag::draw(groups[group], &self.bagging, weights));
+        Ok(threads::map(groups.len(), self.workers, draw)?.concat())
+    }
+
     /// Grows all trees; `bags` gives what some of them drew, and the noise target of their rows.
     fn grow(&self, bags: impl Fn(Range<usize>) -> Vec<(InBag, Vec<f64>)> + Sync) -> Result<Vec<Tree>> {
         match &self.table {
@@ -237,7 +323,7 @@ impl Forester<'_, '_> {
         trees.resize_with(self.seeds.len(), || None);
         // Bytes grown since memory was last asked for.
         let work = |grown: &mut usize, group: usize, trees: &mut [Option<Tree>]| {
-            memory::ask_for(&[(self.max_samples.saturating_mul(trees.len()), BYTES_PER_ROW)])?;
+            memory::ask_for(&[(self.bagging.max_samples.saturating_mul(trees.len()), BYTES_PER_ROW)])?;
             if *grown >= OFTEN_ENOUGH {
                 memory::ask_for_headroom()?;
                 *grown = 0;

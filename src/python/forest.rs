@@ -10,7 +10,7 @@ use super::border::{detached, guarded};
 use crate::error::{Error, Result};
 use crate::forest::file::{self, Facts, SampleWeight};
 use crate::forest::{self, LEAF, Node, NodeNoise};
-use crate::grow::{NoiseTarget, Params, grow};
+use crate::grow::{NoiseTarget, Origin, Params, grow, grow_on_drawn_rows};
 use crate::memory;
 use crate::random::sampling::Weights;
 use crate::random::streams::{self, Bagging};
@@ -118,6 +118,48 @@ impl Forest {
             };
             detached(py, n_workers, |workers| {
                 let forest = grow(&x, noise, seeds, params, weights.as_ref(), existing, workers)?;
+                Self::new(forest, average_path_lengths)
+            })
+        })
+    }
+
+    /// The same on some rows of a table of `n_samples`: those of the numbers `rows`, ascending, among which are all that trees draw.
+    #[staticmethod]
+    #[pyo3(signature = (x, rows, noise, seeds, *, n_samples, max_samples, max_features, bootstrap, average_path_lengths, n_workers))]
+    fn grow_on_drawn_rows(
+        py: Python<'_>,
+        x: Bound<'_, PyAny>,
+        rows: PyReadonlyArray1<'_, i64>,
+        noise: Bound<'_, PyAny>,
+        seeds: PyReadonlyArray1<'_, u32>,
+        n_samples: usize,
+        max_samples: usize,
+        max_features: usize,
+        bootstrap: bool,
+        average_path_lengths: PyReadonlyArray1<'_, f64>,
+        n_workers: usize,
+    ) -> PyResult<Self> {
+        guarded(|| {
+            let (x, noise): (Samples<'_>, Noise<'_>) = (x.extract()?, noise.extract()?);
+            let x = x.input()?;
+            let noise = match &noise {
+                Noise::Seed(seed) => NoiseTarget::Seed(*seed),
+                Noise::Drawn(y) => NoiseTarget::Drawn(y.as_slice()?),
+            };
+            memory::ask_for(&[(rows.len()?, size_of::<usize>())])?;
+            // What is no number of a row becomes one that no table has.
+            let row = |&row: &i64| usize::try_from(row).unwrap_or(usize::MAX);
+            let rows: Vec<usize> = rows.as_slice()?.iter().map(row).collect();
+            let seeds = seeds.as_slice()?;
+            let average_path_lengths = average_path_lengths.as_slice()?.to_vec();
+            let params = Params {
+                max_samples,
+                max_features,
+                bootstrap,
+            };
+            let origin = Origin { n_samples, rows: &rows };
+            detached(py, n_workers, |workers| {
+                let forest = grow_on_drawn_rows(&x, origin, noise, seeds, params, workers)?;
                 Self::new(forest, average_path_lengths)
             })
         })

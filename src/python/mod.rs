@@ -13,6 +13,7 @@ mod arrays;
 mod border;
 mod error;
 mod forest;
+mod parts;
 mod rank;
 
 use pyo3::prelude::*;
@@ -36,6 +37,8 @@ mod _core {
     use super::forest::{Forest, sample_rows, tree_seeds};
     #[pymodule_export]
     use super::kernel;
+    #[pymodule_export]
+    use super::parts::{RankCounts, Sketch};
     #[pymodule_export]
     use super::rank::{percentile_ranks, sorted_ranks};
 

@@ -11,7 +11,7 @@ use crate::rank::sorted::{self, Sorted};
 use crate::rank::{self, Definition, Kind, NanPolicy, Ranks, Tail};
 
 /// Percentiles and directions.
-type RankArrays<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<i8>>);
+pub(super) type RankArrays<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<i8>>);
 
 /// Per cell of `rows` its percentile among the same column of `reference`, and its direction, both column-major.
 #[pyfunction]
@@ -65,7 +65,7 @@ pub(super) fn sorted_ranks<'py>(
     })
 }
 
-fn definition(kind: &str, tail: &str, omit_nan: bool) -> PyResult<Definition> {
+pub(super) fn definition(kind: &str, tail: &str, omit_nan: bool) -> PyResult<Definition> {
     let unknown = |what, name| PyValueError::new_err(format!("unknown {what} {name:?}"));
     Ok(Definition {
         kind: Kind::from_name(kind).ok_or_else(|| unknown("kind", kind))?,
@@ -78,6 +78,6 @@ fn definition(kind: &str, tail: &str, omit_nan: bool) -> PyResult<Definition> {
     })
 }
 
-fn arrays(py: Python<'_>, ranks: Ranks) -> RankArrays<'_> {
+pub(super) fn arrays(py: Python<'_>, ranks: Ranks) -> RankArrays<'_> {
     (ranks.percentiles.into_pyarray(py), ranks.directions.into_pyarray(py))
 }

@@ -326,6 +326,31 @@ impl Counts {
         }
     }
 
+    /// Counts that were taken before; `None` if they can't be those of ascending queries.
+    pub(super) fn from_parts(below: Vec<u64>, at_or_below: Vec<u64>, n: u64, n_missing: u64) -> Option<Self> {
+        let present = n.checked_sub(n_missing)?;
+        let next = below.iter().copied().skip(1).chain([present]);
+        let is_sound = below.len() == at_or_below.len()
+            && below.iter().zip(&at_or_below).all(|(low, high)| low <= high)
+            && at_or_below.iter().zip(next).all(|(&end, next)| end <= next);
+        is_sound.then_some(Self {
+            below,
+            at_or_below,
+            n,
+            n_missing,
+        })
+    }
+
+    /// The counts at some places, one after the other.
+    pub(super) fn at(&self, places: &[usize]) -> Self {
+        let at = |counts: &[u64]| places.iter().map(|&place| counts[place]).collect();
+        Self {
+            below: at(&self.below),
+            at_or_below: at(&self.at_or_below),
+            ..*self
+        }
+    }
+
     /// Adds the counts of another part of the reference, for the same queries.
     ///
     /// # Errors

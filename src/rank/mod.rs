@@ -11,6 +11,7 @@
 
 pub mod counts;
 mod images;
+pub mod parts;
 pub mod percentile;
 mod slabs;
 pub mod sorted;
@@ -92,9 +93,15 @@ pub fn percentile_ranks<'w>(
             || Ok(()),
             |(), group, columns| {
                 let first = group * width;
-                let pairs = threads::map(columns.len(), inner, |j| {
-                    Ok(Pair::new(reference.column(first + j), rows.column(first + j)))
+                let queries = threads::map(columns.len(), inner, |j| {
+                    let integers = matches!(reference.column(first + j), Column::I64(_));
+                    Ok(ColumnQueries::new(rows.column(first + j), integers))
                 })?;
+                let pairs: Vec<Pair<'_, '_>> = queries
+                    .iter()
+                    .enumerate()
+                    .map(|(j, queries)| Pair::new(reference.column(first + j), queries))
+                    .collect();
                 let counts = count(&pairs, reference.n_rows(), inner)?;
                 threads::for_each_chunk(
                     columns,
@@ -102,7 +109,8 @@ pub fn percentile_ranks<'w>(
                     inner,
                     || Ok(()),
                     |(), j, columns| {
-                        pairs[j].fill(&percentile::ranks(&counts[j], definition), &mut columns[0]);
+                        let ranks = percentile::ranks(&counts[j], definition);
+                        queries[j].fill(rows.column(first + j), &ranks, &mut columns[0]);
                         Ok(())
                     },
                 )
@@ -158,50 +166,36 @@ fn filled(n_rows: usize, n_columns: usize, fill: impl FnOnce(&mut [RankColumn<'_
     })
 }
 
-/// One column of both tables, in the type in which they are compared.
-enum Pair<'r, 'q> {
-    Integers {
-        reference: ArrayView1<'r, i64>,
-        rows: ArrayView1<'q, i64>,
-        queries: Queries<i64>,
-    },
-    Floats {
-        reference: Column<'r>,
-        rows: Column<'q>,
-        queries: Queries<f64>,
-    },
+/// The queries of a column, in the type in which they are compared.
+#[derive(Debug, Clone)]
+enum ColumnQueries {
+    Integers(Queries<i64>),
+    Floats(Queries<f64>),
 }
 
-impl<'r, 'q> Pair<'r, 'q> {
-    fn new(reference: Column<'r>, rows: Column<'q>) -> Self {
-        if let (Column::I64(reference), Column::I64(rows)) = (reference, rows) {
-            let queries = Queries::new(rows.iter().copied());
-            return Self::Integers {
-                reference,
-                rows,
-                queries,
-            };
-        }
-        let queries = Queries::new(floats(rows));
-        Self::Floats {
-            reference,
-            rows,
-            queries,
+impl ColumnQueries {
+    /// Those of integers are compared as such only with `integers`.
+    fn new(rows: Column<'_>, integers: bool) -> Self {
+        match rows {
+            Column::I64(rows) if integers => Self::Integers(Queries::new(rows.iter().copied())),
+            rows => Self::Floats(Queries::new(floats(rows))),
         }
     }
 
-    fn tally(&self) -> PairTally<'r, '_> {
+    fn len(&self) -> usize {
         match self {
-            Self::Integers { reference, queries, .. } => PairTally::Integers(*reference, Tally::new(queries)),
-            Self::Floats { reference, queries, .. } => PairTally::Floats(*reference, Tally::new(queries)),
+            Self::Integers(queries) => queries.len(),
+            Self::Floats(queries) => queries.len(),
         }
     }
 
     /// Gives each row the rank of its value.
-    fn fill(&self, ranks: &[Rank], out: &mut RankColumn<'_>) {
-        match self {
-            Self::Integers { rows, queries, .. } => fill(rows.iter().copied(), queries, ranks, out),
-            Self::Floats { rows, queries, .. } => fill(floats(*rows), queries, ranks, out),
+    fn fill(&self, rows: Column<'_>, ranks: &[Rank], out: &mut RankColumn<'_>) {
+        match (self, rows) {
+            (Self::Integers(queries), Column::I64(rows)) => fill(rows.iter().copied(), queries, ranks, out),
+            (Self::Floats(queries), rows) => fill(floats(rows), queries, ranks, out),
+            // Queries of integers come from integers.
+            (Self::Integers(_), _) => {}
         }
     }
 }
@@ -210,6 +204,47 @@ fn fill<T: Value>(values: impl IntoIterator<Item = T>, queries: &Queries<T>, ran
     // Only a NaN has no place among the queries.
     let rank = |value| queries.position(value).map_or(Rank::NONE, |k| ranks[k]);
     out.fill(values.into_iter().map(rank));
+}
+
+/// A column of the reference, and the queries it is counted for.
+enum Pair<'r, 'q> {
+    Integers(ArrayView1<'r, i64>, &'q Queries<i64>),
+    Floats(Column<'r>, &'q Queries<f64>),
+    /// Queries of integers, which are compared as f64 with a column of floats: those, and for each query its place among them.
+    Mixed(Column<'r>, Box<Queries<f64>>, Vec<usize>),
+}
+
+impl<'r, 'q> Pair<'r, 'q> {
+    fn new(reference: Column<'r>, queries: &'q ColumnQueries) -> Self {
+        match (reference, queries) {
+            (Column::I64(reference), ColumnQueries::Integers(queries)) => Self::Integers(reference, queries),
+            (reference, ColumnQueries::Floats(queries)) => Self::Floats(reference, queries),
+            (reference, ColumnQueries::Integers(queries)) => {
+                let values = || queries.values().iter().map(|&value| value as f64);
+                let floats = Queries::new(values());
+                let places = values()
+                    .map(|value| floats.position(value).unwrap_or_default())
+                    .collect();
+                Self::Mixed(reference, Box::new(floats), places)
+            }
+        }
+    }
+
+    fn tally(&self) -> PairTally<'r, '_> {
+        match self {
+            Self::Integers(reference, queries) => PairTally::Integers(*reference, Tally::new(queries)),
+            Self::Floats(reference, queries) => PairTally::Floats(*reference, Tally::new(queries)),
+            Self::Mixed(reference, queries, _) => PairTally::Floats(*reference, Tally::new(queries)),
+        }
+    }
+
+    /// Counts of a tally as those of the queries.
+    fn counts(&self, counts: Counts) -> Counts {
+        match self {
+            Self::Integers(..) | Self::Floats(..) => counts,
+            Self::Mixed(_, _, places) => counts.at(places),
+        }
+    }
 }
 
 /// The counts of one pair so far, and what they count.
@@ -341,5 +376,6 @@ fn count_rows(pairs: &[Pair<'_, '_>], rows: Range<usize>, workers: Workers<'_>) 
     }
     let go_on = || workers.go_on();
     slabs::for_each_piece(&scattered, &rows, go_on, |k, values| tallies[k].add_floats(values))?;
-    Ok(tallies.into_iter().map(PairTally::finish).collect())
+    let counts = tallies.into_iter().map(PairTally::finish);
+    Ok(counts.zip(pairs).map(|(counts, pair)| pair.counts(counts)).collect())
 }

@@ -13,27 +13,29 @@ PYTHON = sorted((ROOT / "python" / "isoxide").rglob("*.py"))
 
 #: What each room of the Rust core may use of the others.
 RUST_LEVELS = [
-    {"error", "matrix", "memory", "threads", "watch"},
-    {"random", "forest", "simd"},
+    {"error", "bytes", "matrix", "memory", "threads", "watch"},
+    {"random", "forest", "simd", "sketch"},
     {"grow", "score", "rank"},
     {"python"},
 ]
 #: What each Python module may import of the others, lowest first.
 PYTHON_LEVELS = [
     {"_core", "_path_length", "_threads", "_validation", "_seeds", "_tables", "_format", "_percentiles", "_groups"}
-    | {"_files", "_file_header"},
+    | {"_files", "_file_header", "_order"},
     {"_model_file"},
     {"_sklearn", "_feature_ranks"},
     {"_iforest", "_rank", "_rank_reference", "_show_versions"},
-    {"", "displays"},
+    {"_sample_plan", "_sample_rows", "_score_sketch", "_rank_counts"},
+    {"", "displays", "partials"},
 ]
 #: What the packages on top may import besides their own modules; "" is the public package.
 ON_TOP = {
     "ueba": {"", "displays", "_format", "_files"},
-    "_parts": {"", "ueba"},
-    "dask": {"", "_parts", "ueba"},
-    "spark": {"", "_parts", "ueba"},
-    "stream": {"", "_parts", "ueba", "_files"},
+    "_parts": {"", "partials", "ueba", "_order", "_groups", "_feature_ranks", "_percentiles", "_tables", "_validation"}
+    | {"_rank_counts", "_sample_plan", "_score_sketch"},
+    "dask": {"", "_parts", "partials", "ueba"},
+    "spark": {"", "_parts", "partials", "ueba"},
+    "stream": {"", "_parts", "partials", "ueba", "_files"},
     "_cli": {"", "ueba", "stream", "_files"},
 }
 

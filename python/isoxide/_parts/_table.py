@@ -54,8 +54,8 @@ class PartedTable(ABC):
     name: str
     #: Names and types of all columns, in Arrow's terms.
     schema: pa.Schema
-    #: Columns whose values together tell one row from all others, and give the order of the rows, where rows have no numbers
-    #: while they are read. Otherwise empty.
+    #: Columns whose values together tell one row from all others, and give the order of the rows, where rows have no
+    #: numbers while they are read. Otherwise empty.
     key: tuple[str, ...] = ()
 
     @abstractmethod
@@ -80,6 +80,15 @@ class PartedTable(ABC):
         """The numbers of rows that a step gave; they have the columns of the `key`, or without one `ROW_NUMBER`."""
         numbers: NDArray[np.int64] = found[ROW_NUMBER].to_numpy()
         return numbers
+
+    def scores(self, forest: IsolationForest) -> PartedTable:
+        """The scores of all rows, as `score_samples` gives them, as a table of one column in the same parts.
+
+        Made on the way whenever they are read, unless the engine has a better way.
+        """
+        from isoxide._parts._steps import ScoredTable
+
+        return ScoredTable(self, forest)
 
     def share(self, forest: IsolationForest) -> Model:
         """A forest for steps, which is brought to each worker once."""

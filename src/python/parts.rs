@@ -1,0 +1,200 @@
+//! `_core.Sketch` and `_core.RankCounts`: what is known of a table that comes in parts.
+
+use numpy::{IntoPyArray, PyArray1, PyArray2};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::arrays::{ColumnArray, Table};
+use super::border::{detached, guarded};
+use super::rank::{RankArrays, arrays, definition};
+use crate::matrix::Column;
+use crate::memory;
+use crate::rank::parts;
+use crate::sketch;
+
+/// Exact order statistics of values that come in parts.
+#[pyclass(module = "isoxide._core")]
+pub(super) struct Sketch {
+    sketch: sketch::Sketch,
+}
+
+#[pymethods]
+impl Sketch {
+    /// Of the values from `low` to `high`; with `lowest` of so many of the lowest only.
+    #[new]
+    #[pyo3(signature = (low, high, *, lowest=None, capacity))]
+    fn new(low: f64, high: f64, lowest: Option<u64>, capacity: usize) -> PyResult<Self> {
+        guarded(|| {
+            Ok(Self {
+                sketch: sketch::Sketch::new(low, high, lowest, capacity)?,
+            })
+        })
+    }
+
+    /// Takes in a column of values.
+    fn add(&mut self, py: Python<'_>, values: Bound<'_, PyAny>) -> PyResult<()> {
+        guarded(|| {
+            let values: ColumnArray<'_> = values.extract()?;
+            let column = values.column();
+            memory::ask_for(&[(sketch::MEMORY, 1)])?;
+            detached(py, 1, |workers| {
+                // In pieces, so that a signal is seen between them.
+                for start in (0..column.len()).step_by(PIECE) {
+                    workers.go_on()?;
+                    let end = column.len().min(start + PIECE);
+                    match column {
+                        Column::F64(v) => self.sketch.add(v.slice(ndarray::s![start..end]).iter().copied()),
+                        Column::F32(v) => {
+                            self.sketch
+                                .add(v.slice(ndarray::s![start..end]).iter().map(|&x| f64::from(x)));
+                        }
+                        Column::I64(v) | Column::I64AsF64(v) => {
+                            self.sketch
+                                .add(v.slice(ndarray::s![start..end]).iter().map(|&x| x as f64));
+                        }
+                    }
+                }
+                Ok(())
+            })
+        })
+    }
+
+    fn merge(&mut self, other: PyRef<'_, Self>) -> PyResult<()> {
+        guarded(|| Ok(self.sketch.merge(&other.sketch)?))
+    }
+
+    /// The values number `k` and `k + 1` from below, or None if another pass is needed to know them.
+    fn neighbours(&mut self, k: u64) -> PyResult<Option<(f64, f64)>> {
+        guarded(|| Ok(self.sketch.neighbours(k)?))
+    }
+
+    /// A sketch for that pass.
+    fn refined(&mut self, k: u64) -> PyResult<Self> {
+        guarded(|| {
+            Ok(Self {
+                sketch: self.sketch.refined(k)?,
+            })
+        })
+    }
+
+    /// Values seen, without NaN.
+    #[getter]
+    fn n(&self) -> u64 {
+        self.sketch.n()
+    }
+
+    #[getter]
+    fn n_missing(&self) -> u64 {
+        self.sketch.n_missing()
+    }
+
+    /// The number of distinct values, or None if there are too many to say.
+    fn n_distinct(&mut self) -> PyResult<Option<u64>> {
+        guarded(|| Ok(self.sketch.n_distinct()))
+    }
+
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        guarded(|| {
+            memory::ask_for(&[(sketch::MEMORY, 2)])?;
+            Ok(PyBytes::new(py, &self.sketch.to_bytes()))
+        })
+    }
+
+    #[staticmethod]
+    fn from_bytes(data: &[u8]) -> PyResult<Self> {
+        guarded(|| {
+            memory::ask_for(&[(sketch::MEMORY, 1), (data.len(), 2)])?;
+            Ok(Self {
+                sketch: sketch::Sketch::from_bytes(data)?,
+            })
+        })
+    }
+}
+
+/// Values taken in between two looks at whether to go on.
+const PIECE: usize = 1 << 20;
+
+/// Counts of the values of a table below, and at or below, each cell of some rows.
+#[pyclass(module = "isoxide._core")]
+pub(super) struct RankCounts {
+    counts: parts::RankCounts,
+}
+
+#[pymethods]
+impl RankCounts {
+    #[new]
+    fn new(py: Python<'_>, rows: Table<'_>) -> PyResult<Self> {
+        guarded(|| {
+            let rows = rows.matrix()?;
+            let counts = detached(py, 1, |_| parts::RankCounts::new(&rows))?;
+            Ok(Self { counts })
+        })
+    }
+
+    /// Counts some rows of the table.
+    fn add(&mut self, py: Python<'_>, part: Table<'_>, n_workers: usize) -> PyResult<()> {
+        guarded(|| {
+            let part = part.matrix()?;
+            detached(py, n_workers, |workers| self.counts.add(&part, workers))
+        })
+    }
+
+    fn merge(&mut self, other: PyRef<'_, Self>) -> PyResult<()> {
+        guarded(|| Ok(self.counts.merge(&other.counts)?))
+    }
+
+    /// Percentiles and directions.
+    fn ranks<'py>(&self, py: Python<'py>, kind: &str, tail: &str, omit_nan: bool) -> PyResult<RankArrays<'py>> {
+        guarded(|| {
+            let definition = definition(kind, tail, omit_nan)?;
+            let ranks = detached(py, 1, |_| self.counts.ranks(definition))?;
+            Ok(arrays(py, ranks))
+        })
+    }
+
+    /// The values that are ranked, as float64.
+    fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        guarded(|| {
+            let (n_rows, n_columns) = (self.counts.n_rows(), self.counts.n_columns());
+            memory::ask_for(&[(n_rows.saturating_mul(n_columns), 2 * size_of::<f64>())])?;
+            let mut values = ndarray::Array2::zeros((n_columns, n_rows));
+            for (j, mut column) in values.outer_iter_mut().enumerate() {
+                column.assign(&ndarray::Array1::from(self.counts.values(j)));
+            }
+            Ok(values.reversed_axes().into_pyarray(py))
+        })
+    }
+
+    /// Rows of the table so far.
+    #[getter]
+    fn n(&self) -> u64 {
+        self.counts.n()
+    }
+
+    /// Per column the NaN of the table so far.
+    fn n_missing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        guarded(|| {
+            let missing = self.counts.n_missing().map(u64::cast_signed);
+            Ok(missing.collect::<Vec<_>>().into_pyarray(py))
+        })
+    }
+
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        guarded(|| {
+            let cells = self.counts.n_rows().saturating_mul(self.counts.n_columns());
+            memory::ask_for(&[(cells, 64)])?;
+            let bytes = detached(py, 1, |_| Ok(self.counts.to_bytes()))?;
+            Ok(PyBytes::new(py, &bytes))
+        })
+    }
+
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
+        guarded(|| {
+            // A distinct value takes 32 bytes here, and more with its images and the table that is searched.
+            memory::ask_for(&[(data.len(), 6)])?;
+            let counts = detached(py, 1, |_| parts::RankCounts::from_bytes(data))?;
+            Ok(Self { counts })
+        })
+    }
+}

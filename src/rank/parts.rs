@@ -1,0 +1,261 @@
+//! Counts of a reference that comes in parts: those of the parts, added up, are those of the whole.
+
+use super::counts::{Counts, Queries};
+use super::percentile::{self, Definition, Rank};
+use super::{COUNT_BYTES, ColumnQueries, Pair, QUERY_BYTES, Ranks, count, filled, floats, group_width};
+use crate::bytes::{Reader, Writer};
+use crate::error::{Error, Result};
+use crate::matrix::{Column, Matrix};
+use crate::memory;
+use crate::threads::Workers;
+
+/// Values that can be counted: counts are as exact as doubles.
+const MOST: u64 = 1 << 53;
+/// In bytes: the place of a NaN.
+const NOWHERE: u64 = u64::MAX;
+const KIND: [u8; 8] = *b"isoxrk1\n";
+
+/// How many values of each column of a reference lie below, and at or below, each cell of some rows.
+#[derive(Debug, Clone)]
+pub struct RankCounts {
+    n_rows: usize,
+    columns: Vec<ColumnCounts>,
+}
+
+#[derive(Debug, Clone)]
+struct ColumnCounts {
+    queries: ColumnQueries,
+    /// Per row the place of its value among the queries; `None` of a NaN.
+    places: Vec<Option<u32>>,
+    counts: Counts,
+}
+
+impl ColumnCounts {
+    fn new(rows: Column<'_>) -> Self {
+        let queries = ColumnQueries::new(rows, true);
+        let place = |place: Option<usize>| place.and_then(|place| u32::try_from(place).ok());
+        let places = match (&queries, rows) {
+            (ColumnQueries::Integers(queries), Column::I64(rows)) => {
+                rows.iter().map(|&value| place(queries.position(value))).collect()
+            }
+            (ColumnQueries::Floats(queries), rows) => floats(rows)
+                .into_iter()
+                .map(|value| place(queries.position(value)))
+                .collect(),
+            (ColumnQueries::Integers(_), _) => Vec::new(),
+        };
+        let counts = Counts::none(queries.len());
+        Self {
+            queries,
+            places,
+            counts,
+        }
+    }
+}
+
+impl RankCounts {
+    /// Nothing counted yet, for the cells of some rows.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]; [`Error::Parts`] when there are more than 2^32 - 2 rows.
+    pub fn new(rows: &Matrix<'_>) -> Result<Self> {
+        let n_rows = rows.n_rows();
+        if n_rows >= u32::MAX as usize {
+            return Err(Error::Parts(format!("{n_rows} rows are too many to rank at once")));
+        }
+        memory::ask_for(&[(n_rows.saturating_mul(rows.n_columns()), QUERY_BYTES + COUNT_BYTES)])?;
+        Ok(Self {
+            n_rows,
+            columns: (0..rows.n_columns())
+                .map(|j| ColumnCounts::new(rows.column(j)))
+                .collect(),
+        })
+    }
+
+    /// Counts a part of the reference. Integers are compared with integers as such, all else as f64.
+    ///
+    /// # Errors
+    /// [`Error::ColumnCount`], [`Error::Memory`], [`Error::Interrupted`]; then nothing is counted.
+    pub fn add<'w>(&mut self, part: &Matrix<'_>, workers: impl Into<Workers<'w>>) -> Result<()> {
+        let workers = workers.into();
+        if part.n_columns() != self.columns.len() {
+            return Err(Error::ColumnCount {
+                found: part.n_columns(),
+                expected: self.columns.len(),
+            });
+        }
+        self.check_room(part.n_rows() as u64)?;
+        let width = group_width(self.n_rows);
+        memory::ask_for(&[(
+            self.n_rows.saturating_mul(width.min(self.columns.len())),
+            QUERY_BYTES + 8 * COUNT_BYTES,
+        )])?;
+        let mut counted = Vec::with_capacity(self.columns.len());
+        for (group, columns) in self.columns.chunks(width).enumerate() {
+            let pairs: Vec<Pair<'_, '_>> = columns
+                .iter()
+                .enumerate()
+                .map(|(j, column)| Pair::new(part.column(group * width + j), &column.queries))
+                .collect();
+            let counts = count(&pairs, part.n_rows(), workers)?;
+            counted.extend(counts);
+        }
+        for (column, counts) in self.columns.iter_mut().zip(&counted) {
+            column.counts.add(counts);
+        }
+        Ok(())
+    }
+
+    /// Adds what was counted of another part, for the same rows.
+    ///
+    /// # Errors
+    /// [`Error::Parts`] when it was counted for other rows.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        let same = |(a, b): (&ColumnCounts, &ColumnCounts)| {
+            a.places == b.places
+                && match (&a.queries, &b.queries) {
+                    (ColumnQueries::Integers(a), ColumnQueries::Integers(b)) => a.values() == b.values(),
+                    (ColumnQueries::Floats(a), ColumnQueries::Floats(b)) => a.values() == b.values(),
+                    _ => false,
+                }
+        };
+        let columns = self.columns.iter().zip(&other.columns);
+        if self.n_rows != other.n_rows || self.columns.len() != other.columns.len() || !columns.clone().all(same) {
+            return Err(Error::Parts("these counts were made for other rows".into()));
+        }
+        self.check_room(other.n())?;
+        for (column, other) in self.columns.iter_mut().zip(&other.columns) {
+            column.counts.add(&other.counts);
+        }
+        Ok(())
+    }
+
+    fn check_room(&self, more: u64) -> Result<()> {
+        if self.n().saturating_add(more) > MOST {
+            return Err(Error::Parts(format!("counts of more than {MOST} rows")));
+        }
+        Ok(())
+    }
+
+    /// Rows that are ranked.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// Columns.
+    #[must_use]
+    pub fn n_columns(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// Rows of the reference so far.
+    #[must_use]
+    pub fn n(&self) -> u64 {
+        self.columns.first().map_or(0, |column| column.counts.n())
+    }
+
+    /// Per column the NaN of the reference so far.
+    pub fn n_missing(&self) -> impl Iterator<Item = u64> {
+        self.columns.iter().map(|column| column.counts.n_missing())
+    }
+
+    /// The values of a column of the ranked rows, as f64.
+    #[must_use]
+    pub fn values(&self, column: usize) -> Vec<f64> {
+        let Some(ColumnCounts { queries, places, .. }) = self.columns.get(column) else {
+            return Vec::new();
+        };
+        let value = |&place: &Option<u32>| {
+            let place = place? as usize;
+            match queries {
+                ColumnQueries::Integers(queries) => queries.values().get(place).map(|&value| value as f64),
+                ColumnQueries::Floats(queries) => queries.values().get(place).copied(),
+            }
+        };
+        places.iter().map(|place| value(place).unwrap_or(f64::NAN)).collect()
+    }
+
+    /// The ranks of all cells among what was counted.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn ranks(&self, definition: Definition) -> Result<Ranks> {
+        filled(self.n_rows, self.columns.len(), |out| {
+            for (column, out) in self.columns.iter().zip(out) {
+                let ranks = percentile::ranks(&column.counts, definition);
+                let rank = |place: &Option<u32>| {
+                    let rank = place.and_then(|place| ranks.get(place as usize));
+                    rank.copied().unwrap_or(Rank::NONE)
+                };
+                out.fill(column.places.iter().map(rank));
+            }
+            Ok(())
+        })
+    }
+
+    /// All of it as bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut writer = Writer::new(KIND);
+        writer.put(self.n_rows as u64);
+        writer.put(self.columns.len() as u64);
+        for column in &self.columns {
+            match &column.queries {
+                ColumnQueries::Integers(queries) => {
+                    writer.put(0);
+                    writer.put_all(queries.values().iter().map(|&value| value.cast_unsigned()));
+                }
+                ColumnQueries::Floats(queries) => {
+                    writer.put(1);
+                    writer.put_all(queries.values().iter().map(|value| value.to_bits()));
+                }
+            }
+            writer.put_all(column.places.iter().map(|place| place.map_or(NOWHERE, u64::from)));
+            writer.put_all(column.counts.below().iter().copied());
+            writer.put_all(column.counts.at_or_below().iter().copied());
+            writer.put(column.counts.n());
+            writer.put(column.counts.n_missing());
+        }
+        writer.finish()
+    }
+
+    /// The counts that these bytes are of.
+    ///
+    /// # Errors
+    /// [`Error::File`] when they are none.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new("counts of ranks", KIND, bytes)?;
+        let (n_rows, n_columns) = (reader.take()?, reader.take()?);
+        let mut columns: Vec<ColumnCounts> = Vec::new();
+        for _ in 0..n_columns {
+            let integers = reader.take()? == 0;
+            let values = reader.take_all()?;
+            let places = reader.take_all()?;
+            let (below, at_or_below) = (reader.take_all()?, reader.take_all()?);
+            let (n, n_missing) = (reader.take()?, reader.take()?);
+            let n_values = values.len();
+            let queries = if integers {
+                ColumnQueries::Integers(Queries::new(values.into_iter().map(u64::cast_signed)))
+            } else {
+                ColumnQueries::Floats(Queries::new(values.into_iter().map(f64::from_bits)))
+            };
+            let are_places = places.iter().all(|&place| place < n_values as u64 || place == NOWHERE);
+            let counts = Counts::from_parts(below, at_or_below, n, n_missing)
+                .filter(|counts| counts.below().len() == n_values && queries.len() == n_values && n <= MOST);
+            let same_n = columns.first().is_none_or(|first| first.counts.n() == n);
+            let (Some(counts), true) = (counts, are_places && same_n && places.len() as u64 == n_rows) else {
+                return Err(reader.refuse("its counts make no sense"));
+            };
+            let places = places.into_iter().map(|place| u32::try_from(place).ok()).collect();
+            columns.push(ColumnCounts {
+                queries,
+                places,
+                counts,
+            });
+        }
+        reader.end()?;
+        let n_rows = usize::try_from(n_rows).map_err(|_| reader.refuse("it has too many rows"))?;
+        Ok(Self { n_rows, columns })
+    }
+}

@@ -1,0 +1,489 @@
+//! Exact order statistics of values that come in parts, in bounded memory.
+//!
+//! ```text
+//! scope      the values of interest, from the lowest to the highest; others are counted only
+//! exact      the distinct values of the scope and how often each came, while there are not too many
+//! buckets    else the scope in equal steps: of each how many values came, the lowest and the highest
+//! ```
+//!
+//! Two neighbours in the order are known at once in the exact state, and among buckets where they end one bucket and begin the next.
+//! Otherwise both lie in one bucket, and a second pass with that for its scope finds them ([`Sketch::refined`]). Where only the
+//! lowest values are asked for, and few of them, the others are dropped (bottom-k).
+//!
+//! What a sketch has become depends on the values alone, not on their order or on how they were parted and merged: which of the three
+//! it is follows from how many distinct values there are in the scope. Steps are those of the bits of a double, which are in the
+//! order of the values.
+
+#![allow(
+    clippy::indexing_slicing,
+    reason = "places of buckets follow from keys that were found in the scope; a wrong one is a defect, and a panic becomes an exception at the border"
+)]
+
+use std::cmp::Ordering;
+
+use crate::bytes::{Reader, Writer};
+use crate::error::{Error, Result};
+
+/// Buckets of a scope, at most.
+const BUCKETS: u64 = 1 << 16;
+/// Values that are collected before they are sorted.
+const PENDING: usize = 1 << 16;
+/// Values that one can be of: counts are as exact as doubles.
+const MOST: u64 = 1 << 53;
+/// Bytes that one takes, at most, with the usual capacity and what is needed meanwhile.
+pub const MEMORY: usize = 8 << 20;
+const KIND: [u8; 8] = *b"isoxsk1\n";
+const WHAT: &str = "a sketch";
+
+/// The values of some parts, as far as their order statistics are concerned.
+#[derive(Debug, Clone)]
+pub struct Sketch {
+    /// The lowest and the highest value of interest, as keys.
+    scope: (u64, u64),
+    /// Only so many of the lowest values are of interest, if it is not more than `capacity`.
+    lowest: Option<u64>,
+    /// Distinct values that are kept, at most.
+    capacity: usize,
+    /// Values other than NaN.
+    n: u64,
+    n_missing: u64,
+    /// Values below the scope.
+    n_below: u64,
+    state: State,
+    /// Keys of the scope that are not part of an exact state yet.
+    pending: Vec<u64>,
+    /// Keys above this one are of no interest any more: enough of the lowest have come.
+    bar: u64,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    /// Ascending keys, and how often each came.
+    Exact(Vec<(u64, u64)>),
+    Buckets(Vec<Bucket>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bucket {
+    n: u64,
+    lowest: u64,
+    highest: u64,
+}
+
+impl Bucket {
+    const EMPTY: Self = Self {
+        n: 0,
+        lowest: u64::MAX,
+        highest: 0,
+    };
+
+    fn add(&mut self, other: Self) {
+        self.n += other.n;
+        self.lowest = self.lowest.min(other.lowest);
+        self.highest = self.highest.max(other.highest);
+    }
+}
+
+/// The bits of a double, in the order of the values; zeros of both signs are one.
+fn key(value: f64) -> u64 {
+    let bits = (value + 0.0).to_bits();
+    if bits >> 63 == 0 { bits | 1 << 63 } else { !bits }
+}
+
+fn value(key: u64) -> f64 {
+    f64::from_bits(if key >> 63 == 0 { !key } else { key & !(1 << 63) })
+}
+
+impl Sketch {
+    /// Nothing seen yet. Of interest are the values from `low` to `high`, and of these, if given, so many of the lowest; up to
+    /// `capacity` distinct ones are kept as they are.
+    ///
+    /// # Errors
+    /// [`Error::Parts`] when there is nothing from `low` to `high`, or no room for two values.
+    pub fn new(low: f64, high: f64, lowest: Option<u64>, capacity: usize) -> Result<Self> {
+        if low.is_nan() || high.is_nan() || low > high || capacity < 2 || lowest.is_some_and(|lowest| lowest < 1) {
+            return Err(Error::Parts(format!(
+                "a sketch of {} of the values from {low} to {high} with room for {capacity} distinct ones",
+                lowest.map_or("all".to_owned(), |lowest| lowest.to_string())
+            )));
+        }
+        Ok(Self::empty((key(low), key(high)), lowest, capacity))
+    }
+
+    fn empty(scope: (u64, u64), lowest: Option<u64>, capacity: usize) -> Self {
+        Self {
+            scope,
+            lowest: lowest.filter(|&lowest| lowest <= capacity as u64),
+            capacity,
+            n: 0,
+            n_missing: 0,
+            n_below: 0,
+            state: State::Exact(Vec::new()),
+            pending: Vec::new(),
+            bar: scope.1,
+        }
+    }
+
+    /// Values seen, without NaN.
+    #[must_use]
+    pub fn n(&self) -> u64 {
+        self.n
+    }
+
+    /// NaN seen.
+    #[must_use]
+    pub fn n_missing(&self) -> u64 {
+        self.n_missing
+    }
+
+    /// The number of distinct values seen; `None` where there were too many, or some outside the scope.
+    #[must_use]
+    pub fn n_distinct(&mut self) -> Option<u64> {
+        self.settle();
+        match &self.state {
+            State::Exact(counts) if counts.iter().map(|&(_, n)| n).sum::<u64>() == self.n => Some(counts.len() as u64),
+            _ => None,
+        }
+    }
+
+    /// Takes in some values.
+    pub fn add(&mut self, values: impl IntoIterator<Item = f64>) {
+        let (low, _) = self.scope;
+        let shift = self.shift();
+        for value in values {
+            if value.is_nan() {
+                self.n_missing += 1;
+                continue;
+            }
+            let key = key(value);
+            self.n += 1;
+            self.n_below += u64::from(key < low);
+            if key < low || key > self.bar {
+                continue;
+            }
+            if let State::Buckets(buckets) = &mut self.state {
+                let place = (key - low) >> shift;
+                buckets[place as usize].add(Bucket {
+                    n: 1,
+                    lowest: key,
+                    highest: key,
+                });
+                continue;
+            }
+            self.pending.push(key);
+            if self.pending.len() == PENDING {
+                self.settle();
+            }
+        }
+    }
+
+    /// Brings what is pending into the state.
+    fn settle(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.sort_unstable();
+        let counts: Vec<(u64, u64)> = pending
+            .chunk_by(|a, b| a == b)
+            .map(|same| (same[0], same.len() as u64))
+            .collect();
+        pending.clear();
+        self.pending = pending;
+        self.take_in(&counts);
+    }
+
+    /// Adds distinct keys of the scope, ascending.
+    fn take_in(&mut self, more: &[(u64, u64)]) {
+        let (low, _) = self.scope;
+        let shift = self.shift();
+        match &mut self.state {
+            State::Exact(counts) => {
+                *counts = merged(counts, more);
+                if let Some(lowest) = self.lowest {
+                    let mut below = 0;
+                    counts.retain(|&(_, n)| {
+                        let is_wanted = below < lowest;
+                        below += n;
+                        is_wanted
+                    });
+                    if let (true, Some(&(last, _))) = (below >= lowest, counts.last()) {
+                        self.bar = last;
+                    }
+                } else if counts.len() > self.capacity {
+                    self.state = State::Buckets(self.buckets_of(&self.exact()));
+                }
+            }
+            State::Buckets(buckets) => {
+                for &(key, n) in more {
+                    buckets[((key - low) >> shift) as usize].add(Bucket {
+                        n,
+                        lowest: key,
+                        highest: key,
+                    });
+                }
+            }
+        }
+    }
+
+    fn exact(&self) -> Vec<(u64, u64)> {
+        match &self.state {
+            State::Exact(counts) => counts.clone(),
+            State::Buckets(_) => Vec::new(),
+        }
+    }
+
+    fn n_buckets(&self) -> usize {
+        let (low, high) = self.scope;
+        ((high - low) >> self.shift()) as usize + 1
+    }
+
+    fn shift(&self) -> u32 {
+        let (low, high) = self.scope;
+        let bits = u64::BITS - (high - low).leading_zeros();
+        bits.saturating_sub(BUCKETS.trailing_zeros())
+    }
+
+    fn buckets_of(&self, counts: &[(u64, u64)]) -> Vec<Bucket> {
+        let mut buckets = vec![Bucket::EMPTY; self.n_buckets()];
+        for &(key, n) in counts {
+            buckets[((key - self.scope.0) >> self.shift()) as usize].add(Bucket {
+                n,
+                lowest: key,
+                highest: key,
+            });
+        }
+        buckets
+    }
+
+    /// Adds what another sketch of the same scope has seen.
+    ///
+    /// # Errors
+    /// [`Error::Parts`] when it is a sketch of something else.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        if (self.scope, self.lowest, self.capacity) != (other.scope, other.lowest, other.capacity) {
+            return Err(Error::Parts(
+                "these two sketches are of different values: scope, number of lowest values or capacity differ".into(),
+            ));
+        }
+        if self.n + self.n_missing + other.n + other.n_missing > MOST {
+            return Err(Error::Parts(format!("a sketch of more than {MOST} values")));
+        }
+        self.settle();
+        let mut other = other.clone();
+        other.settle();
+        self.n += other.n;
+        self.n_missing += other.n_missing;
+        self.n_below += other.n_below;
+        match &other.state {
+            State::Exact(counts) => self.take_in(counts),
+            State::Buckets(more) => {
+                if let State::Exact(counts) = &self.state {
+                    self.state = State::Buckets(self.buckets_of(counts));
+                }
+                if let State::Buckets(buckets) = &mut self.state {
+                    buckets.iter_mut().zip(more).for_each(|(sum, &more)| sum.add(more));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The values number `k` and `k + 1` in ascending order, counted from 0 (the last one twice if `k` is its number).
+    ///
+    /// `None` where a second pass is needed to know them.
+    ///
+    /// # Errors
+    /// [`Error::Parts`] when there are not so many values, or these are not among those of interest.
+    pub fn neighbours(&mut self, k: u64) -> Result<Option<(f64, f64)>> {
+        self.settle();
+        Ok(match self.place(k)? {
+            Place::Known(low, high) => Some((value(low), value(high))),
+            Place::Within(_) => None,
+        })
+    }
+
+    /// A sketch for a second pass over the same values, after which it knows of the neighbours `k` and `k + 1` more than this one.
+    ///
+    /// # Errors
+    /// As [`Sketch::neighbours`].
+    pub fn refined(&mut self, k: u64) -> Result<Self> {
+        self.settle();
+        let scope = match self.place(k)? {
+            Place::Known(low, high) => (low, high),
+            Place::Within(bucket) => (bucket.lowest, bucket.highest),
+        };
+        Ok(Self::empty(scope, None, self.capacity))
+    }
+
+    fn place(&self, k: u64) -> Result<Place> {
+        let next = k.saturating_add(1).min(self.n.saturating_sub(1));
+        let outside = || {
+            Error::Parts(format!(
+                "of {} values, {} of them below the scope, number {k} is not known",
+                self.n, self.n_below
+            ))
+        };
+        let Some(k) = k.checked_sub(self.n_below).filter(|_| k < self.n) else {
+            return Err(outside());
+        };
+        let next = next - self.n_below;
+        match &self.state {
+            State::Exact(counts) => {
+                let at = |k| nth(counts.iter().map(|&(_, n)| n), k).and_then(|(i, _)| counts.get(i));
+                match (at(k), at(next)) {
+                    (Some(&(low, _)), Some(&(high, _))) => Ok(Place::Known(low, high)),
+                    _ => Err(outside()),
+                }
+            }
+            State::Buckets(buckets) => {
+                let at = |k| {
+                    let (i, rest) = nth(buckets.iter().map(|bucket| bucket.n), k)?;
+                    Some((i, rest, *buckets.get(i)?))
+                };
+                match (at(k), at(next)) {
+                    (Some((i, _, bucket)), Some((j, ..))) if i == j => Ok(if bucket.lowest == bucket.highest {
+                        Place::Known(bucket.lowest, bucket.lowest)
+                    } else {
+                        Place::Within(bucket)
+                    }),
+                    (Some((.., bucket)), Some((.., other))) => Ok(Place::Known(bucket.highest, other.lowest)),
+                    _ => Err(outside()),
+                }
+            }
+        }
+    }
+
+    /// All that is known, as bytes: the same for the same values.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut settled = self.clone();
+        settled.settle();
+        let mut writer = Writer::new(KIND);
+        let (low, high) = settled.scope;
+        let head = [
+            low,
+            high,
+            settled.lowest.unwrap_or(0),
+            settled.capacity as u64,
+            settled.n,
+            settled.n_missing,
+            settled.n_below,
+        ];
+        for number in head {
+            writer.put(number);
+        }
+        match &settled.state {
+            State::Exact(counts) => {
+                writer.put(0);
+                writer.put_all(counts.iter().map(|&(key, _)| key));
+                writer.put_all(counts.iter().map(|&(_, n)| n));
+            }
+            State::Buckets(buckets) => {
+                writer.put(1);
+                let there: Vec<(usize, &Bucket)> = buckets.iter().enumerate().filter(|(_, b)| b.n > 0).collect();
+                writer.put_all(there.iter().map(|&(_, bucket)| bucket.n));
+                writer.put_all(there.iter().map(|&(_, bucket)| bucket.lowest));
+                writer.put_all(there.iter().map(|&(_, bucket)| bucket.highest));
+            }
+        }
+        writer.finish()
+    }
+
+    /// The sketch that these bytes are of.
+    ///
+    /// # Errors
+    /// [`Error::File`] when they are none of a sketch.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(WHAT, KIND, bytes)?;
+        let scope = (reader.take()?, reader.take()?);
+        let (lowest, capacity) = (reader.take()?, reader.take()?);
+        let is_number = |key: u64| !value(key).is_nan() && self::key(value(key)) == key;
+        let capacity = usize::try_from(capacity).unwrap_or(0);
+        if scope.0 > scope.1 || !is_number(scope.0) || !is_number(scope.1) || capacity < 2 || lowest > capacity as u64 {
+            return Err(reader.refuse("what it is of makes no sense"));
+        }
+        let mut sketch = Self::empty(scope, Some(lowest).filter(|&lowest| lowest > 0), capacity);
+        (sketch.n, sketch.n_missing, sketch.n_below) = (reader.take()?, reader.take()?, reader.take()?);
+        let is_exact = reader.take()? == 0;
+        let (first, second) = (reader.take_all()?, reader.take_all()?);
+        let third = if is_exact { first.clone() } else { reader.take_all()? };
+        reader.end()?;
+        // Of an exact state: keys, counts; of buckets: counts, lowest, highest.
+        let (ns, lows, highs) = if is_exact {
+            (second, first, third)
+        } else {
+            (first, second, third)
+        };
+        let sums = ns.iter().try_fold(sketch.n_below, |sum, &n| sum.checked_add(n));
+        let in_order = lows.iter().skip(1).zip(&highs).all(|(next, last)| last < next);
+        let in_scope = lows
+            .iter()
+            .zip(&highs)
+            .all(|(&low, &high)| scope.0 <= low && low <= high && high <= scope.1 && is_number(low) && is_number(high));
+        let lengths = (ns.len(), ns.len()) == (lows.len(), highs.len());
+        let most = sketch.n > MOST || sketch.n_missing > MOST - sketch.n;
+        if !lengths || !in_order || !in_scope || ns.contains(&0) || sums.is_none_or(|sum| sum > sketch.n) || most {
+            return Err(reader.refuse("its counts make no sense"));
+        }
+        if is_exact {
+            let n: u64 = ns.iter().rev().skip(1).sum();
+            if lows.len() > capacity || (lowest > 0 && n >= lowest) {
+                return Err(reader.refuse("it has too many values"));
+            }
+            sketch.take_in(&lows.into_iter().zip(ns).collect::<Vec<_>>());
+            return Ok(sketch);
+        }
+        let shift = sketch.shift();
+        let mut buckets = vec![Bucket::EMPTY; sketch.n_buckets()];
+        for ((n, lowest), highest) in ns.into_iter().zip(lows).zip(highs) {
+            let place = (lowest - scope.0) >> shift;
+            let bucket = &mut buckets[place as usize];
+            if (highest - scope.0) >> shift != place || bucket.n > 0 || (n == 1 && lowest != highest) {
+                return Err(reader.refuse("its buckets make no sense"));
+            }
+            *bucket = Bucket { n, lowest, highest };
+        }
+        if sketch.lowest.is_some() {
+            return Err(reader.refuse("it has buckets, but room for all values"));
+        }
+        sketch.state = State::Buckets(buckets);
+        Ok(sketch)
+    }
+}
+
+/// Where two neighbours are.
+enum Place {
+    Known(u64, u64),
+    Within(Bucket),
+}
+
+/// In which of some groups number `k` is, and its number there.
+fn nth(sizes: impl Iterator<Item = u64>, mut k: u64) -> Option<(usize, u64)> {
+    for (i, n) in sizes.enumerate() {
+        if k < n {
+            return Some((i, k));
+        }
+        k -= n;
+    }
+    None
+}
+
+/// Two ascending lists of keys and counts as one.
+fn merged(a: &[(u64, u64)], b: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut all = Vec::with_capacity(a.len() + b.len());
+    let (mut i, mut j) = (0, 0);
+    while let (Some(&(x, n)), Some(&(y, m))) = (a.get(i), b.get(j)) {
+        let order = x.cmp(&y);
+        all.push(match order {
+            Ordering::Less => (x, n),
+            Ordering::Greater => (y, m),
+            Ordering::Equal => (x, n + m),
+        });
+        i += usize::from(order.is_le());
+        j += usize::from(order.is_ge());
+    }
+    all.extend_from_slice(a.get(i..).unwrap_or_default());
+    all.extend_from_slice(b.get(j..).unwrap_or_default());
+    all
+}
