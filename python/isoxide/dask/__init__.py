@@ -12,6 +12,9 @@ try:
 except ImportError as error:
     raise ImportError("isoxide.dask needs dask with its frames, and pyarrow: pip install 'isoxide[dask]'") from error
 
-# from isoxide.dask._verbs import detect, fit, offset, rank_features, score
+from isoxide.dask._verbs import detect, fit, offset, rank_features, score
 
 __all__ = ["detect", "fit", "offset", "rank_features", "score"]
+
+for _public in (detect, fit, offset, rank_features, score):
+    _public.__module__ = __name__

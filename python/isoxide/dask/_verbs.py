@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from dask.delayed import delayed
+from sklearn.utils.validation import check_is_fitted
 
 from isoxide import FeatureRanks, IsolationForest
 from isoxide._parts import _verbs
@@ -37,7 +38,7 @@ def fit(ddf: Any, features: Iterable[str] | None = None, *, forest: IsolationFor
     ddf : dask.dataframe.DataFrame
         The training rows.
     features : list of str, optional
-        The columns to fit on, in this order; by default all.
+        The columns to fit on, in this order; by default all numeric ones.
     forest : IsolationForest, optional
         Its parameters are used, and it is not changed. By default ``IsolationForest(random_state=0)``.
 
@@ -115,7 +116,8 @@ def score(forest: IsolationForest, ddf: Any, *, score: str = "score", anomaly: s
     for name in (score, anomaly):
         if name in ddf.columns:
             raise ValueError(f"the dask frame has a column {name!r} already; give another name for the new one")
-    features = features_of(forest, table.schema)
+    check_is_fitted(forest)
+    features = features_of(forest, table.schema, table.name)
     schema = pa.schema([table.schema.field(name) for name in features])
     model = table.share(forest)
     return ddf.map_partitions(
@@ -240,7 +242,7 @@ def rank_features(
     """
     table = DaskTable(ddf)
     if isinstance(rows, dd.DataFrame):
-        rows = rows.compute()
+        rows = rows.compute()  # type: ignore[no-untyped-call]
     return _verbs.rank_features(
         rows,
         table,
