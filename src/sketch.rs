@@ -146,6 +146,20 @@ impl Sketch {
         }
     }
 
+    /// The lowest and the highest value of the scope that came; with a number of lowest values, of those.
+    #[must_use]
+    pub fn extremes(&mut self) -> Option<(f64, f64)> {
+        self.settle();
+        let (low, high) = match &self.state {
+            State::Exact(counts) => (counts.first()?.0, counts.last()?.0),
+            State::Buckets(buckets) => {
+                let there = || buckets.iter().filter(|bucket| bucket.n > 0);
+                (there().next()?.lowest, there().next_back()?.highest)
+            }
+        };
+        Some((value(low), value(high)))
+    }
+
     /// Takes in some values.
     pub fn add(&mut self, values: impl IntoIterator<Item = f64>) {
         let (low, _) = self.scope;

@@ -9,9 +9,9 @@ try:
 except ImportError as error:
     raise ImportError("isoxide.stream needs pyarrow: pip install 'isoxide[stream]'") from error
 
-from isoxide.stream._verbs import fit, offset, rank_features, score
+from isoxide.stream._verbs import detect, fit, offset, rank_features, score
 
-__all__ = ["fit", "offset", "rank_features", "score"]
+__all__ = ["detect", "fit", "offset", "rank_features", "score"]
 
-for _public in (fit, offset, rank_features, score):
+for _public in (detect, fit, offset, rank_features, score):
     _public.__module__ = __name__

@@ -26,6 +26,8 @@ _SPOOLED = 1 << 20
 class StreamTable(PartedTable):
     """All rows of a source, as one part."""
 
+    is_local = True
+
     def __init__(self, source: Source, *, progress: bool | None) -> None:
         self.source, self.name, self.schema = source, source.name, source.schema
         self._progress = progress

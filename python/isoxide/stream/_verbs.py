@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sklearn.utils.validation import check_is_fitted
 
@@ -15,7 +15,11 @@ from isoxide.stream._source import open_source
 from isoxide.stream._table import StreamTable
 from isoxide.stream._write import ScoreWriter, is_one_file
 
-__all__ = ["fit", "offset", "rank_features", "score"]
+if TYPE_CHECKING:
+    from isoxide.ueba import Findings
+    from isoxide.ueba._rules import Rule
+
+__all__ = ["detect", "fit", "offset", "rank_features", "score"]
 
 
 def fit(
@@ -273,4 +277,115 @@ def rank_features(
     return _verbs.rank_features(
         rows, table, features=features, kind=kind, tail=tail, groups=groups, last=last, nan_policy=nan_policy,
         n_jobs=n_jobs,
+    )  # fmt: skip
+
+
+def detect(
+    source: Any,
+    *,
+    entity: str,
+    time: str,
+    include: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+    forest: IsolationForest | None = None,
+    threshold: float | None = None,
+    contamination: float | None = None,
+    budget: float | None = None,
+    baseline: float = 0.1,
+    random_state: int | None = 0,
+    kind: str = "rank",
+    tail: str = "upper",
+    groups: str | None = None,
+    nan_policy: str = "omit",
+    zscores: str = "*zscore*",
+    rules: Iterable[Rule] | None = None,
+    n_jobs: int | None = None,
+    batch_rows: int | None = None,
+    progress: bool | None = None,
+) -> Findings:
+    """Find the anomalies of a table that need not fit in memory.
+
+    Parameters
+    ----------
+    source : path, list of paths, pyarrow.dataset.Dataset, or object with an Arrow stream
+        A row per entity and time; see `fit`. It is read six times, two of them for entity and time only; more often
+        where more than 10,000 different values of a feature crowd around one of its quantiles.
+    entity : str
+        The column that says who; see `isoxide.ueba.read_table`, as for the next ones.
+    time : str
+        The column that says when.
+    include : str or list of str, optional
+        Names or patterns of the columns that are features.
+    exclude : str or list of str, optional
+        Names or patterns of columns that are no features.
+    forest : IsolationForest, optional
+        See `isoxide.ueba.detect`, as for the next ones.
+    threshold : float, optional
+        Rows at or below it are anomalies.
+    contamination : float, optional
+        Share of the rows that are anomalies.
+    budget : float, optional
+        Anomalies a month.
+    baseline : float, default=0.1
+        The contamination that the scores of a threshold are counted from.
+    random_state : int or None, default=0
+        Of the default forest.
+    kind : {"rank", "weak", "strict", "mean"}, default="rank"
+        How equal values share a rank.
+    tail : {"upper", "lower", "two"}, default="upper"
+        Which values are unusual.
+    groups : str, optional
+        A column of the table: features are ranked among the rows of the same peer group.
+    nan_policy : {"omit", "propagate", "raise"}, default="omit"
+        What missing values do to ranks.
+    zscores : str, default="*zscore*"
+        Pattern of features that are z-scores already.
+    rules : list of rule, optional
+        Which values are flagged.
+    n_jobs : int, optional
+        Number of threads; None means all cores.
+    batch_rows : int, optional
+        Rows read at a time.
+    progress : bool, optional
+        Whether to show a progress bar; by default on a terminal only.
+
+    Returns
+    -------
+    isoxide.ueba.Findings
+        What `isoxide.ueba.detect` finds in the same rows in memory, bit for bit, a million findings at most. In its
+        manifest the checksum of the source is missing; in its check, columns of more than 16,384 different values count
+        as numbering the rows if their range allows it.
+
+    Raises
+    ------
+    ImportError
+        If pandas is not installed.
+    ValueError
+        If there are no anomalies or too many, a column is missing, a time cannot be read, or an argument is out of
+        range.
+
+    Notes
+    -----
+    Scores are kept in a temporary file, 8 bytes a row, and so are hashes of entity and time, to find rows that are
+    there twice (in the folder that the environment variable ``TMPDIR`` names).
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from isoxide import stream
+    >>> rng = np.random.default_rng(0)
+    >>> frame = pd.DataFrame({"actor": "a", "day": pd.date_range("2025-01-01", periods=300), "x": rng.normal(size=300)})
+    >>> frame.loc[42, "x"] = 9.0
+    >>> findings = stream.detect(frame, entity="actor", time="day", contamination=0.01)
+    >>> findings.frame["day"].iloc[0]
+    Timestamp('2025-02-12 00:00:00')
+    """
+    # Here, since all else in this module does without pandas.
+    from isoxide._parts import _detect
+
+    table = StreamTable(open_source(source, batch_rows), progress=progress)
+    return _detect.detect(
+        table, entity=entity, time=time, include=include, exclude=exclude, forest=forest, threshold=threshold,
+        contamination=contamination, budget=budget, baseline=baseline, random_state=random_state, kind=kind, tail=tail,
+        groups=groups, nan_policy=nan_policy, zscores=zscores, rules=rules, n_jobs=n_jobs,
     )  # fmt: skip
