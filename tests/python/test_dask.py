@@ -19,10 +19,11 @@ from sklearn.exceptions import NotFittedError
 
 import isoxide
 import isoxide.dask
-from isoxide import IsolationForest
+from isoxide import IsolationForest, ueba
 from isoxide._parts._table import Step
 from isoxide.dask._table import DaskTable
 from parity import KINDS, assert_same_forest, mixed_frame
+from ueba_tables import actor_days
 
 N = 1000
 N_PARTITIONS = [1, 2, 7, 64]
@@ -206,7 +207,7 @@ def test_scores_are_lazy_and_read_only_what_is_asked_for(frame, tmp_path, synchr
     assert scored.columns.tolist() == [*frame.columns, "how", "is"]
     assert scored.dtypes[["how", "is"]].tolist() == [np.float64, np.bool_]
     assert_array_equal(scored["how"].compute(), forest.decision_function(frame[["a", "b"]]))
-    plan = scored[["how"]].optimize(fuse=False).expr.walk()
+    plan = scored[["how"]].expr.simplify().walk()
     assert {tuple(part.columns) for part in plan if "Parquet" in type(part).__name__} == {("a", "b")}
     found = scored[scored["is"]][["c", "how"]].compute()
     assert_array_equal(found["c"], frame["c"][forest.predict(frame[["a", "b"]]) == -1])
@@ -253,6 +254,57 @@ def test_bad_input(frame, synchronous):
     for call in (isoxide.dask.score, lambda *args: isoxide.dask.offset(*args, contamination=0.1)):
         with pytest.raises(NotFittedError):
             call(IsolationForest(), ddf)
+
+
+def assert_same_findings(ours, expected):
+    pd.testing.assert_frame_equal(ours.frame, expected.frame)
+    pd.testing.assert_frame_equal(ours.timeline, expected.timeline)
+    pd.testing.assert_frame_equal(ours.reference, expected.reference)
+    assert ours.features == expected.features
+    for name in ("values", "percentiles", "order", "directions", "flags"):
+        assert_array_equal(getattr(ours, name), getattr(expected, name), err_msg=name)
+    # When, where from and with what.
+    own = ("created", "source", "sha256", "versions")
+    assert all(ours.manifest[name] == value for name, value in expected.manifest.items() if name not in own)
+    assert ours.forest.offset_ == expected.forest.offset_
+
+
+@pytest.fixture(scope="module")
+def days(seed):
+    """With rows that are there twice, others that share actor and day, and missing values."""
+    frame = actor_days(seed)
+    frame.loc[frame.index[::17], "share_0"] = np.nan
+    frame = pd.concat([frame, frame.iloc[5:25], frame.iloc[40:50].assign(n_0=3)], ignore_index=True)
+    return frame.sample(frac=1, random_state=seed % 2**32, ignore_index=True).assign(nothing=np.nan, team="t")
+
+
+@pytest.mark.parametrize(
+    ("where", "n_partitions", "options"),
+    [
+        ("synchronous", 1, {"contamination": 0.02}),
+        ("synchronous", 7, {"threshold": -0.1, "groups": "team", "tail": "two"}),
+        ("synchronous", 64, {"budget": 10, "nan_policy": "propagate"}),
+        ("threads", 7, {"contamination": 0.05, "kind": "weak", "groups": "actor"}),
+        ("cluster", 7, {"contamination": 0.02, "groups": "team"}),
+    ],
+)
+def test_findings(days, where, n_partitions, options, request, seed):
+    expected = ueba.detect(ueba.read_table(days, entity="actor", time="day"), **options)
+    ddf = parted(days, some_sizes(np.random.default_rng(seed), len(days), n_partitions))
+    with scheduler(where, request):
+        assert_same_findings(isoxide.dask.detect(ddf, entity="actor", time="day", **options), expected)
+
+
+def test_findings_of_chosen_features_by_a_fitted_forest(days, synchronous):
+    ddf = parted(days.assign(day=days["day"].dt.strftime("%Y-%m-%d")), [100, 0, len(days) - 100])
+    chosen = {"entity": "actor", "time": "day", "include": ["n_*", "share_*"], "exclude": "n_1"}
+    table = ueba.read_table(ddf.compute(), **chosen)
+    forest = IsolationForest(random_state=5, contamination=0.03).fit(table.X)
+    assert_same_findings(isoxide.dask.detect(ddf, **chosen, forest=forest), ueba.detect(table, forest=forest))
+    with pytest.raises(ValueError, match="no row"):
+        isoxide.dask.detect(ddf, **chosen, forest=forest, threshold=-0.9)
+    with pytest.raises(ValueError, match="the dask frame has no column 'host'"):
+        isoxide.dask.detect(ddf, entity="host", time="day")
 
 
 def other(frame, number):

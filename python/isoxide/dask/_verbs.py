@@ -260,7 +260,6 @@ def detect(
     *,
     entity: str,
     time: str,
-    features: Iterable[str] | None = None,
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] | None = None,
     forest: IsolationForest | None = None,
@@ -288,12 +287,10 @@ def detect(
         The column that says who.
     time : str
         The column that says when.
-    features : list of str, optional
-        The columns that are features; by default every numeric one besides `entity` and `time`.
     include : str or list of str, optional
-        See `isoxide.ueba.read_table`.
+        Names or patterns of the columns that are features; by default every numeric one besides `entity` and `time`.
     exclude : str or list of str, optional
-        See `isoxide.ueba.read_table`.
+        Names or patterns of columns that are no features.
     forest : IsolationForest, optional
         See `isoxide.ueba.detect`, as for all that follow.
     threshold : float, optional
@@ -342,13 +339,16 @@ def detect(
     >>> isoxide.dask.detect(ddf, entity="actor", time="day", contamination=0.01).frame["day"].iloc[0]
     Timestamp('2025-02-12 00:00:00')
     """
+    table = DaskTable(ddf)
     from isoxide._parts._detect import detect as detect_in_parts
 
+    if forest is None:
+        # Of its own threads, since trees are grown in this process.
+        forest = IsolationForest(random_state=random_state)
     return detect_in_parts(
-        DaskTable(ddf),
+        table,
         entity=entity,
         time=time,
-        features=_names(features),
         include=include,
         exclude=exclude,
         forest=forest,
@@ -363,6 +363,8 @@ def detect(
         nan_policy=nan_policy,
         zscores=zscores,
         rules=rules,
+        # Of each task.
+        n_jobs=1,
     )
 
 
