@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from isoxide._parts._columns import number_column
+from isoxide._parts._columns import is_number, number_column
 from isoxide._parts._quantiles import SketchColumns, whole_sketch
 from isoxide._parts._steps import Fold, RowsStep, as_pickle, from_pickle, numbered, packed, unpacked
 from isoxide._parts._table import ROW_NUMBER, Part
@@ -63,6 +64,13 @@ class Times:
 
     def of(self, batch: pa.RecordBatch, first_row: int | None) -> pd.Series:
         """The times of a batch."""
+        column = batch.column(self.name)
+        if not (pa.types.is_timestamp(column.type) or is_number(column.type)) and not column.null_count:
+            # There are few days and many rows: each is looked at once. What cannot be read is told from all rows.
+            coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+            with suppress(ValueError):
+                times = self.parsed(coded.dictionary.to_pandas())
+                return pd.Series(times.array.take(coded.indices.to_numpy()), name=self.name)
         return self.parsed(series(batch, self.name), first_row or 0)
 
     def parsed(self, column: pd.Series, first_row: int = 0) -> pd.Series:
