@@ -30,7 +30,7 @@ N_PARTITIONS = [1, 2, 7, 64]
 
 pytestmark = pytest.mark.filterwarnings(
     # Dask uses what pandas 4 will drop.
-    "ignore:The inplace keyword in DataFrame:pandas.errors.Pandas4Warning",
+    "ignore:The inplace keyword in DataFrame",
 )
 
 

@@ -22,7 +22,7 @@ from isoxide.dask._table import DaskTable
 
 pytestmark = pytest.mark.filterwarnings(
     # Dask uses what pandas 4 will drop.
-    "ignore:The inplace keyword in DataFrame:pandas.errors.Pandas4Warning",
+    "ignore:The inplace keyword in DataFrame",
 )
 
 N = 60

@@ -2,7 +2,7 @@
 
 ``fit``, ``offset``, ``rank_features`` and ``detect`` compute at once, in tasks of dask's active client or scheduler;
 ``score`` is lazy, as dask's own methods are. The order of the rows is that of the partitions.
-Needs ``pip install 'isoxide[dask]'``; ``detect`` also ``pip install 'isoxide[ueba]'``.
+Needs ``pip install 'isoxide[dask]'``; to write pages of findings, ``pip install 'isoxide[dask,ueba]'``.
 """
 
 try:

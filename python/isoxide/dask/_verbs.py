@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import dask.dataframe as dd
 import numpy as np
@@ -147,7 +147,7 @@ def _with_scores(
     return partition.assign(**dict(zip(names, (found, found < 0), strict=True)))
 
 
-def offset(forest: IsolationForest, ddf: Any, *, contamination: float) -> float:
+def offset(forest: IsolationForest, ddf: Any, *, contamination: float | Literal["auto"]) -> float:
     """Offset at which a share of the rows of a dask frame are anomalies.
 
     It is the one that ``IsolationForest.recalibrate`` sets for the same rows in memory.
@@ -158,8 +158,8 @@ def offset(forest: IsolationForest, ddf: Any, *, contamination: float) -> float:
         A fitted one; it is not changed.
     ddf : dask.dataframe.DataFrame
         The rows of which the share is to be anomalies.
-    contamination : float
-        That share, in (0, 0.5].
+    contamination : float or "auto"
+        That share, in (0, 0.5]; "auto" is -0.5, whatever the rows.
 
     Returns
     -------
@@ -277,7 +277,7 @@ def detect(
 ) -> Findings:
     """Find the anomalies of a dask frame, and say of each which features are out of the ordinary.
 
-    The findings are those of `isoxide.ueba.detect` on the same rows in memory. Needs ``isoxide[ueba]``.
+    The findings are those of `isoxide.ueba.detect` on the same rows in memory, a million of them at most.
 
     Parameters
     ----------
@@ -326,7 +326,13 @@ def detect(
     TypeError
         If `ddf` is no dask frame.
     ValueError
-        If there are no anomalies, an argument is out of range, or a column is not as it must be.
+        If there are no anomalies or too many, an argument is out of range, or a column is not as it must be.
+
+    Notes
+    -----
+    The frame is read some eight times: if it fits in the memory of the workers, ``persist()`` it first. To find rows
+    that are there twice, 8 bytes a row come to this process. In the manifest of the findings the checksums are missing
+    that only whole tables have.
 
     Examples
     --------
