@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from isoxide import IsolationForest
 from isoxide._parts._model import Model
+from isoxide._parts._steps import CountRows
 from isoxide._parts._table import Part, PartedTable, Step
 from isoxide.dask._arrow import batches, found_type, known_type
 
@@ -56,14 +57,9 @@ class DaskTable(PartedTable):
         schema = self._schema_of(step.columns)
         job = _once(_Job(step, schema, self.name))
         run, merge = delayed(_run, pure=False), delayed(_merge, pure=False)
-        level = [
-            run(job, self._place(number), partition) for number, partition in enumerate(self._partitions(schema.names))
-        ]
-        while True:
-            level = [merge(job, level[start : start + _MERGED]) for start in range(0, len(level), _MERGED)]
-            if len(level) == 1:
-                break
-        (done,) = self._compute(level, schema.names)
+        partitions = self._partitions(schema.names)
+        results = [run(job, self._place(number), partition) for number, partition in enumerate(partitions)]
+        done = self._compute(_together(results, lambda some: merge(job, *some)), schema.names)
         # They cost nothing here, so that counting needs no pass of its own.
         self._learn(done.lengths)
         result: bytes = done.result
@@ -72,9 +68,7 @@ class DaskTable(PartedTable):
     def count(self) -> int:
         """The number of rows; they are only read for this if no step has been run before."""
         if self._starts is None:
-            names = [self._narrow_column()]
-            lengths = [delayed(len)(partition) for partition in self._partitions(names)]
-            self._learn(dict(enumerate(self._compute(lengths, names))))
+            self.gather(CountRows())
         assert self._starts is not None
         return int(self._starts[-1])
 
@@ -91,8 +85,10 @@ class DaskTable(PartedTable):
         for number in np.flatnonzero(np.diff(places)).tolist():
             inside = rows[places[number] : places[number + 1]] - self._starts[number]
             tables.append(take(job, self._place(number), partitions[number], inside))
-        # The empty table tells the types where there are no rows.
-        return pa.concat_tables([schema.empty_table(), *self._compute(tables, schema.names)])
+        if not tables:
+            return schema.empty_table()
+        concat = delayed(_concat, pure=False)
+        return self._compute(_together(tables, lambda some: concat(*some)), schema.names)
 
     def share(self, forest: IsolationForest) -> Model:
         """A forest that scores on one thread: dask has a task on each of its threads."""
@@ -138,13 +134,12 @@ class DaskTable(PartedTable):
             unknown = [name for name, known in types.items() if pa.types.is_null(known)]
             if some and unknown:
                 looks = [delayed(_types)(partition, unknown) for partition in some]
-                for look in self._compute(looks, names):
-                    types |= {name: known for name, known in look.items() if not pa.types.is_null(known)}
+                types |= self._compute(_together(looks, lambda some: delayed(_known)(*some)), names)
         return types
 
-    def _compute(self, tasks: list[Delayed], names: Sequence[str]) -> tuple[Any, ...]:
+    def _compute(self, task: Delayed, names: Sequence[str]) -> Any:
         try:
-            return _compute(*tasks)
+            return _compute(task)[0]
         except (KeyError, ValueError) as error:
             if isinstance(error, KeyError) or any(words in str(error) for words in _MISMATCH):
                 self._blame(names)
@@ -240,7 +235,7 @@ def _same_length(job: _Job, place: _Place, partition: pd.DataFrame) -> str:
     return name
 
 
-def _merge(job: _Job, done: list[_Done]) -> _Done:
+def _merge(job: _Job, *done: _Done) -> _Done:
     assert job.step is not None
     lengths: dict[int, int] = {}
     for some in done:
@@ -251,6 +246,23 @@ def _merge(job: _Job, done: list[_Done]) -> _Done:
 def _take(job: _Job, place: _Place, partition: pd.DataFrame, rows: NDArray[np.int64]) -> pa.Table:
     name = _same_length(job, place, partition)
     return pa.Table.from_batches(batches(partition, job.schema, name), schema=job.schema).take(rows)
+
+
+def _concat(*tables: pa.Table) -> pa.Table:
+    return pa.concat_tables(tables)
+
+
+def _together(tasks: list[Delayed], merge: Callable[[list[Delayed]], Delayed]) -> Delayed:
+    """One task for the results of many, in their order: some at a time, so that none waits for very many."""
+    while True:
+        tasks = [merge(tasks[start : start + _MERGED]) for start in range(0, len(tasks), _MERGED)]
+        if len(tasks) == 1:
+            return tasks[0]
+
+
+def _known(*looks: dict[str, pa.DataType]) -> dict[str, pa.DataType]:
+    """The types of what has any values."""
+    return {name: known for look in looks for name, known in look.items() if not pa.types.is_null(known)}
 
 
 def _types(partition: pd.DataFrame, names: list[str]) -> dict[str, pa.DataType]:
