@@ -58,6 +58,12 @@ def fit(ddf: Any, features: Iterable[str] | None = None, *, forest: IsolationFor
     --------
     score : Scores of all rows.
 
+    Notes
+    -----
+    The frame is read twice, and some times more if `contamination` is a number; its rows must come in the same order
+    each time. Joins and shuffles (``merge``, ``set_index``) do not promise that: ``persist()`` their result first, or
+    write it to a file. A partition that comes with another number of rows is refused.
+
     Examples
     --------
     >>> import dask.dataframe as dd, pandas as pd
@@ -330,7 +336,8 @@ def detect(
 
     Notes
     -----
-    The frame is read some eight times: if it fits in the memory of the workers, ``persist()`` it first. To find rows
+    The frame is read some eight times, and must come with its rows in the same order each time (see `fit`): if it fits
+    in the memory of the workers, ``persist()`` it first. To find rows
     that are there twice, 8 bytes a row come to this process. In the manifest of the findings the checksums are missing
     that only whole tables have.
 
