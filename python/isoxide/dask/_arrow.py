@@ -94,7 +94,7 @@ def _column(frame: pd.DataFrame, field: pa.Field) -> Any:
     try:
         found = _objects(column, field.type) if is_object_dtype(column.dtype) else _array(column)
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise _ColumnError(f"has values in column {{column}} that are not {field.type}, as it should be") from error
+        raise _ColumnError(f"has values in column {{column}} that are no {field.type}, as they should be") from error
     if found.type.equals(field.type):
         return found
     if _are(found.type, field.type, pa.types.is_dictionary) or _are(found.type, field.type, _is_text):
