@@ -39,7 +39,8 @@ test-python: $(VENV)/.test browser
 # The Python tests, each on four threads at once: arrays, forests and the core's pool are shared by all of them. Left out are those that
 # work in processes of their own or read sources; the tests themselves say why they must be alone, if they must, and the plugin sees
 # of most by what they use.
-ALONE := $(addprefix tests/python/test_,page.py notebook.py notebooks.py ueba_notebook.py cli.py edges.py layers.py show_versions.py)
+ALONE := $(addprefix tests/python/test_,page.py notebook.py notebooks.py ueba_notebook.py cli.py edges.py layers.py show_versions.py \
+	dask.py dask_table.py)
 
 test-parallel: $(VENV)/.test
 	$(BIN)/python -m pytest --parallel-threads=4 $(addprefix --ignore=,$(ALONE))
@@ -57,6 +58,8 @@ NOT_ON_OLDEST := \
 	--ignore=tests/python/test_page.py \
 	--ignore=tests/python/test_markdown.py \
 	--ignore=tests/python/test_cli.py \
+	--ignore=tests/python/test_dask.py \
+	--ignore=tests/python/test_dask_table.py \
 	--ignore=tests/python/test_concurrency.py \
 	--ignore=tests/python/test_edges.py \
 	--ignore=tests/python/test_interrupts.py \
