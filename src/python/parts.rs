@@ -93,6 +93,11 @@ impl Sketch {
         guarded(|| Ok(self.sketch.n_distinct()))
     }
 
+    /// The lowest and the highest of the values of interest.
+    fn extremes(&mut self) -> PyResult<Option<(f64, f64)>> {
+        guarded(|| Ok(self.sketch.extremes()))
+    }
+
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         guarded(|| {
             memory::ask_for(&[(sketch::MEMORY, 2)])?;

@@ -1,6 +1,7 @@
 """A table in parts that lie in memory: the plainest engine, and ways to part a table."""
 
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -51,7 +52,7 @@ def parted(table, n_parts, seed=0, **options):
         else np.sort(r.choice([0, table.num_rows // 3, table.num_rows], n_parts - 1))
     )
     edges = [0, *cuts.tolist(), table.num_rows]
-    return ListTable([table.slice(a, b - a) for a, b in zip(edges[:-1], edges[1:], strict=True)], seed, **options)
+    return ListTable([table.slice(a, b - a) for a, b in pairwise(edges)], seed, **options)
 
 
 def arrow(frame):

@@ -32,7 +32,7 @@ PYTHON_LEVELS = [
 ON_TOP = {
     "ueba": {"", "displays", "_format", "_files"},
     "_parts": {"", "partials", "ueba", "_order", "_groups", "_feature_ranks", "_percentiles", "_tables", "_validation"}
-    | {"_rank_counts", "_sample_plan", "_score_sketch"},
+    | {"_core", "_rank_counts", "_sample_plan", "_score_sketch"},
     "dask": {"", "_parts", "partials", "ueba"},
     "spark": {"", "_parts", "partials", "ueba"},
     "stream": {"", "_parts", "partials", "ueba", "_files"},

@@ -58,6 +58,9 @@ class PartedTable(ABC):
     #: numbers while they are read. Otherwise empty.
     key: tuple[str, ...] = ()
 
+    #: Whether steps run in this process, so that they can put things aside in files.
+    is_local: bool = False
+
     @abstractmethod
     def gather(self, step: Step) -> bytes:
         """Runs a step on each part and merges what comes; a table without parts is a part without batches."""

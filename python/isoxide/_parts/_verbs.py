@@ -70,7 +70,11 @@ def offset(table: PartedTable, forest: IsolationForest, *, contamination: float 
     n_samples = table.count()
     if n_samples == 0:
         raise ValueError(f"{table.name} has no rows to take a percentile of")
-    return score_offset(table.scores(forest), n_samples, contamination)
+    scores = table.scores(forest)
+    try:
+        return score_offset(scores, n_samples, contamination)
+    finally:
+        scores.close()
 
 
 def score_offset(scores: PartedTable, n_samples: int, contamination: float) -> np.float64:

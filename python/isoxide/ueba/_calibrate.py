@@ -105,14 +105,8 @@ class Calibration:
         ValueError
             If the budget is not positive, or more than half of the rows.
         """
-        if not budget > 0:
-            raise ValueError(f"budget={budget!r} must be above 0 anomalies a month")
-        months = (self.table.days.max() - self.table.days.min()).days + 1
-        contamination = budget * months / DAYS_PER_MONTH / len(self.table)
-        if contamination > 0.5:
-            per_month = len(self.table) / months * DAYS_PER_MONTH
-            raise ValueError(f"budget={budget:g} a month is more than half of the {per_month:,.0f} rows a month")
-        return float(contamination)
+        n_days = (self.table.days.max() - self.table.days.min()).days + 1
+        return share_of_budget(budget, len(self.table), n_days)
 
     def thresholds(self, thresholds: Iterable[float] | None = None) -> pd.DataFrame:
         """How many rows are at or below each threshold.
@@ -253,32 +247,65 @@ def calibrate(
     >>> int((study.scores <= study.threshold).sum())
     6
     """
-    given = {"threshold": threshold, "contamination": contamination, "budget": budget}
-    named = [name for name, value in given.items() if value is not None]
-    if len(named) > 1:
-        raise ValueError(f"give one of threshold, contamination and budget, not {' and '.join(named)}")
+    check_amount(threshold, contamination, budget)
     forest = fitted(table, forest, contamination=baseline, random_state=random_state, n_jobs=n_jobs)
     study = Calibration(table, forest, forest.decision_function(table.X), baseline)
     if budget is not None:
         contamination = study.contamination_for(budget)
     if threshold is not None:
         contamination = study.contamination_at(threshold)
-        if contamination == 0:
-            place = int(np.argmin(study.scores))
-            who, when = (table.frame[name].iloc[place] for name in (table.entity, table.time))
-            raise ValueError(
-                f"no row scores at or below {threshold:g}; "
-                f"the lowest is {study.scores[place]:.4f} ({who}, {when:%Y-%m-%d})"
-            )
-        if contamination > 0.5:
-            raise ValueError(
-                f"{contamination:.0%} of the rows score at or below {threshold:g}; at most half can be anomalies"
-            )
+        place = int(np.argmin(study.scores))
+        who, when = (table.frame[name].iloc[place] for name in (table.entity, table.time))
+        check_share(contamination, threshold, float(study.scores[place]), who, when)
     elif contamination is not None:
-        if not 0 < contamination <= 0.5:
-            raise ValueError(f"contamination={contamination!r} must be in (0, 0.5]")
         threshold = study.threshold_at(contamination)
     return Calibration(table, forest, study.scores, baseline, threshold, contamination)
+
+
+def share_of_budget(budget: float, n_rows: int, n_days: int) -> float:
+    """The contamination that makes so many anomalies a month.
+
+    Raises
+    ------
+    ValueError
+        If the budget is not positive, or more than half of the rows.
+    """
+    if not budget > 0:
+        raise ValueError(f"budget={budget!r} must be above 0 anomalies a month")
+    contamination = budget * n_days / DAYS_PER_MONTH / n_rows
+    if contamination > 0.5:
+        per_month = n_rows / n_days * DAYS_PER_MONTH
+        raise ValueError(f"budget={budget:g} a month is more than half of the {per_month:,.0f} rows a month")
+    return float(contamination)
+
+
+def check_amount(threshold: float | None, contamination: float | None, budget: float | None) -> None:
+    """Refuses more than one way to say how many anomalies there are, and shares out of range."""
+    given = {"threshold": threshold, "contamination": contamination, "budget": budget}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise ValueError(f"give one of threshold, contamination and budget, not {' and '.join(named)}")
+    if contamination is not None and not 0 < contamination <= 0.5:
+        raise ValueError(f"contamination={contamination!r} must be in (0, 0.5]")
+
+
+def check_share(share: float, threshold: float, lowest: float, who: Any, when: pd.Timestamp) -> None:
+    """Refuses a threshold that no row or more than half of the rows are at or below."""
+    if share == 0:
+        raise ValueError(
+            f"no row scores at or below {threshold:g}; the lowest is {lowest:.4f} ({who}, {when:%Y-%m-%d})"
+        )
+    if share > 0.5:
+        raise ValueError(f"{share:.0%} of the rows score at or below {threshold:g}; at most half can be anomalies")
+
+
+def refuse_infinite(infinite: list[str]) -> None:
+    """Refuses features with infinite values."""
+    if infinite:
+        raise ValueError(
+            f"feature {infinite[0]!r} has infinite values, which a forest refuses; "
+            "replace them, or leave the feature out (exclude)"
+        )
 
 
 def fitted(
@@ -290,11 +317,7 @@ def fitted(
     n_jobs: int | None = None,
 ) -> IsolationForest:
     """A forest fitted on a table, with the offset of a contamination, or its own; the given one is left as it is."""
-    if table.check.infinite:
-        raise ValueError(
-            f"feature {table.check.infinite[0]!r} has infinite values, which a forest refuses; "
-            "replace them, or leave the feature out (exclude)"
-        )
+    refuse_infinite(table.check.infinite)
     if forest is None:
         forest = IsolationForest(random_state=random_state, n_jobs=n_jobs)
     is_fitted = hasattr(forest, "offset_")

@@ -13,6 +13,7 @@ import pandas as pd
 
 from isoxide import IsolationForest, percentileofscore
 from isoxide.ueba._calibrate import calibrate, fitted
+from isoxide.ueba._check import TableCheck
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._ranks import rank_rows
 from isoxide.ueba._rules import ZSCORES, Rule, apply_rules, default_rules
@@ -108,10 +109,7 @@ def detect(
     if anomalies.size == 0:
         place = int(np.argmin(scores))
         who, when = (table.frame[name].iloc[place] for name in (table.entity, table.time))
-        raise ValueError(
-            f"no row is an anomaly: the lowest score is {scores[place]:.4f} ({who}, {when:%Y-%m-%d}) "
-            "and must be below 0; raise contamination or threshold"
-        )
+        raise no_anomalies(float(scores[place]), who, when)
     found = pd.DataFrame({"score": scores[anomalies], "time": table.frame[table.time].to_numpy()[anomalies]})
     order = found.sort_values(["score", "time"], ascending=[True, False]).index
     anomalies = anomalies[order]
@@ -134,12 +132,28 @@ def detect(
         flags=flags,
         timeline=_timeline(table, scores),
         manifest={
-            **_manifest(table, forest, scores),
+            **manifest(
+                table.check,
+                forest,
+                table.features,
+                source=table.source,
+                sha256=table.checksum,
+                anomalies=len(anomalies),
+                scores_sha256=hashlib.sha256(np.ascontiguousarray(scores, dtype="<f8").tobytes()).hexdigest(),
+            ),
             "threshold": threshold,
             "budget": budget,
             "ranking": ranking,
         },
         forest=forest,
+    )
+
+
+def no_anomalies(lowest: float, who: Any, when: pd.Timestamp) -> ValueError:
+    """The refusal where nothing is found."""
+    return ValueError(
+        f"no row is an anomaly: the lowest score is {lowest:.4f} ({who}, {when:%Y-%m-%d}) "
+        "and must be below 0; raise contamination or threshold"
     )
 
 
@@ -170,26 +184,35 @@ def _timeline(table: FeatureTable, scores: np.ndarray[Any, Any]) -> pd.DataFrame
     ).reset_index()
 
 
-def _manifest(table: FeatureTable, forest: IsolationForest, scores: np.ndarray[Any, Any]) -> dict[str, Any]:
+def manifest(
+    check: TableCheck,
+    forest: IsolationForest,
+    features: Iterable[str],
+    *,
+    source: str | None,
+    sha256: str | None,
+    anomalies: int,
+    scores_sha256: str | None,
+) -> dict[str, Any]:
     """What it takes to make the same findings again, and to see whether they are."""
     parameters = {name: value for name, value in forest.get_params().items() if name not in ("n_jobs", "verbose")}
     if parameters["random_state"] is not None and not isinstance(parameters["random_state"], int):
         parameters["random_state"] = str(parameters["random_state"])
     return {
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "source": table.source,
-        "sha256": table.checksum,
-        "rows": len(table),
-        "entities": table.check.n_entities,
-        "days": table.check.n_days,
-        "first_day": table.check.first_day,
-        "last_day": table.check.last_day,
-        "features": list(table.features),
+        "source": source,
+        "sha256": sha256,
+        "rows": check.n_rows,
+        "entities": check.n_entities,
+        "days": check.n_days,
+        "first_day": check.first_day,
+        "last_day": check.last_day,
+        "features": list(features),
         "forest": parameters,
         "offset": float(forest.offset_),
-        "anomalies": int((scores < 0).sum()),
-        "scores_sha256": hashlib.sha256(np.ascontiguousarray(scores, dtype="<f8").tobytes()).hexdigest(),
-        "check": json.loads(json.dumps(table.check.to_dict())),
+        "anomalies": anomalies,
+        "scores_sha256": scores_sha256,
+        "check": json.loads(json.dumps(check.to_dict())),
         "versions": _versions(),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -140,11 +140,14 @@ def read_table(
         raise ValueError(f"the table has several columns of the name {repeated[0]!r}; rename them")
     if len(frame) == 0:
         raise ValueError(f"{_place(path)} has no rows")
-    times, mixed_zones = _parse_times(frame[time], time)
+    mixed_zones = has_mixed_zones(frame[time])
+    times = parse_times(frame[time], time, mixed_zones=mixed_zones)
     frame = frame.assign(**{time: times})
     n_read = len(frame)
     frame, n_duplicates = _without_duplicates(frame, entity, time)
-    features, left_out = _choose_features(frame, entity, time, _patterns(include), _patterns(exclude))
+    features, left_out = choose_features(
+        frame.dtypes, lambda name: bool(frame[name].isna().all()), entity, time, include=include, exclude=exclude
+    )
     days = frame[time].dt.normalize()
     check = look_over(
         frame,
@@ -223,34 +226,65 @@ def _need_column(frame: pd.DataFrame, name: str, argument: str, path: Path | Non
     raise ValueError(f"{_place(path)} has no column {name!r} ({argument}); {hint}")
 
 
-def _parse_times(column: pd.Series, name: str) -> tuple[pd.Series, bool]:
-    """The times as such, and whether they came in several time zones."""
+def _is_text(column: pd.Series) -> bool:
+    return not pd.api.types.is_datetime64_any_dtype(column) and not pd.api.types.is_numeric_dtype(column)
+
+
+def zones(column: pd.Series) -> set[str]:
+    """The time zones that times in words come in, as they are written; none if the times are no words."""
+    if not _is_text(column) or column.isna().any():
+        return set()
+    unique = pd.Series(pd.factorize(column.astype("str"))[1])
+    return {*unique.str.extract(r"(Z|[+-]\d\d:?\d\d)$", expand=False).fillna("")}
+
+
+def has_mixed_zones(column: pd.Series) -> bool:
+    """Whether times come in several time zones."""
+    return len(zones(column)) > 1
+
+
+def parse_times(column: pd.Series, name: str, *, mixed_zones: bool, first_row: int = 0) -> pd.Series:
+    """The times as such.
+
+    Parameters
+    ----------
+    column : Series
+        Times, texts or numbers such as 20250426; its index is kept.
+    name : str
+        Of the column.
+    mixed_zones : bool
+        Whether there are several time zones, here or elsewhere in the column: all times are then brought to UTC.
+    first_row : int, default=0
+        Number of the first row in the table, for messages.
+
+    Raises
+    ------
+    ValueError
+        If one is missing or cannot be read; it names the row.
+    """
     if column.isna().any():
-        row = int(np.flatnonzero(column.isna())[0])
+        row = first_row + int(np.flatnonzero(column.isna())[0])
         raise ValueError(f"column {name!r} has no value in row {row} (the first is 0)")
     if pd.api.types.is_datetime64_any_dtype(column):
-        return column, False
+        return column
     if pd.api.types.is_numeric_dtype(column):
         # As nanoseconds since 1970 these would all be on one day.
         as_text = column.map(lambda value: f"{value:.0f}" if float(value).is_integer() else str(value))
         times = pd.to_datetime(as_text, format="%Y%m%d", errors="coerce")
-        return _all_parsed(times, column, name, "a day written as 20250426"), False
+        return _all_parsed(times, column, name, "a day written as 20250426", first_row)
     # Each text once: there are few days and many rows.
     codes, texts = pd.factorize(column.astype("str"))
-    unique = pd.Series(texts)
-    offsets = unique.str.extract(r"(Z|[+-]\d\d:?\d\d)$", expand=False).fillna("")
-    mixed = len(offsets.unique()) > 1
-    parsed = pd.to_datetime(unique, format="ISO8601", errors="coerce", utc=mixed)
+    parsed = pd.to_datetime(pd.Series(texts), format="ISO8601", errors="coerce", utc=mixed_zones)
     times = pd.Series(parsed.array.take(codes), index=column.index, name=column.name)
     wanted = "a date or time in ISO 8601 (2025-04-26, 2025-04-26T13:00:00Z)"
-    return _all_parsed(times, column, name, wanted), mixed
+    return _all_parsed(times, column, name, wanted, first_row)
 
 
-def _all_parsed(times: pd.Series, column: pd.Series, name: str, wanted: str) -> pd.Series:
+def _all_parsed(times: pd.Series, column: pd.Series, name: str, wanted: str, first_row: int) -> pd.Series:
     bad = np.flatnonzero(times.isna())
     if bad.size:
-        row = int(bad[0])
-        value = column.iloc[row]
+        value = column.iloc[int(bad[0])]
+        row = first_row + int(bad[0])
         shown = repr(value) if isinstance(value, str) else str(value)
         more = f", as have {bad.size - 1} more rows" if bad.size > 1 else ""
         raise ValueError(f"column {name!r} has {shown} in row {row} (the first is 0){more}, which is not {wanted}")
@@ -273,11 +307,35 @@ def _patterns(patterns: str | Iterable[str] | None) -> list[str] | None:
     return [patterns] if isinstance(patterns, str) else list(patterns)
 
 
-def _choose_features(
-    frame: pd.DataFrame, entity: str, time: str, include: list[str] | None, exclude: list[str] | None
+def choose_features(
+    dtypes: pd.Series,
+    is_empty: Callable[[str], bool],
+    entity: str,
+    time: str,
+    *,
+    include: str | Iterable[str] | None,
+    exclude: str | Iterable[str] | None,
 ) -> tuple[list[str], dict[str, str]]:
-    """Names of the features, and of columns that could be one but are not, with the reason."""
-    columns = [str(column) for column in frame.columns]
+    """Names of the features, and of columns that could be one but are not, with the reason.
+
+    Parameters
+    ----------
+    dtypes : Series
+        The type of each column by its name.
+    is_empty : callable
+        Says of a column whether it has no values at all.
+    entity, time : str
+        Columns that are no features.
+    include, exclude : str or list of str, optional
+        See `read_table`.
+
+    Raises
+    ------
+    ValueError
+        If a pattern fits nothing, or no features are left.
+    """
+    include, exclude = _patterns(include), _patterns(exclude)
+    columns = [str(column) for column in dtypes.index]
     for argument, patterns in (("include", include), ("exclude", exclude)):
         for pattern in patterns or []:
             if not any(fnmatchcase(column, pattern) for column in columns):
@@ -285,10 +343,10 @@ def _choose_features(
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise ValueError(f"{argument} has {pattern!r}, which is no column's name{hint}")
     features, left_out = [], {}
-    for column, name in zip(frame.columns, columns, strict=True):
+    for column, name in zip(dtypes.index, columns, strict=True):
         if name in (entity, time):
             continue
-        dtype = frame[column].dtype
+        dtype = dtypes[column]
         numeric = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype)
         wanted = include is None or any(fnmatchcase(name, pattern) for pattern in include)
         if not numeric:
@@ -297,7 +355,7 @@ def _choose_features(
             left_out[name] = f"not numeric ({dtype})"
         elif not wanted or any(fnmatchcase(name, pattern) for pattern in exclude or []):
             left_out[name] = "not chosen"
-        elif frame[column].isna().all():
+        elif is_empty(column):
             left_out[name] = "no values"
         else:
             features.append(column)

@@ -1,0 +1,391 @@
+"""The verbs on tables that are read batch by batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sklearn.utils.validation import check_is_fitted
+
+from isoxide import FeatureRanks, IsolationForest
+from isoxide._parts import _verbs
+from isoxide.stream._source import open_source
+from isoxide.stream._table import StreamTable
+from isoxide.stream._write import ScoreWriter, is_one_file
+
+if TYPE_CHECKING:
+    from isoxide.ueba import Findings
+    from isoxide.ueba._rules import Rule
+
+__all__ = ["detect", "fit", "offset", "rank_features", "score"]
+
+
+def fit(
+    source: Any,
+    features: Iterable[str] | None = None,
+    *,
+    forest: IsolationForest | None = None,
+    batch_rows: int | None = None,
+    progress: bool | None = None,
+) -> IsolationForest:
+    """Fit a forest on a table that need not fit in memory.
+
+    Trees, offset and scores are those of ``IsolationForest.fit`` on the same rows in memory, bit for bit. Only the rows
+    that trees draw are kept: by default 25,600 at most.
+
+    Parameters
+    ----------
+    source : path, list of paths, pyarrow.dataset.Dataset, or object with an Arrow stream
+        A Parquet file; a folder of such, read in the order of their names, those of folders like ``day=2025-04-26``
+        being columns too; a dataset; or whatever has ``__arrow_c_stream__``, such as a relation of DuckDB, a frame of
+        polars or DataFusion, or a table. It must give the same rows in the same order each time it is read.
+    features : list of str, optional
+        The columns to fit on; by default all numeric ones.
+    forest : IsolationForest, optional
+        Its parameters are used; by default those of ``IsolationForest(random_state=0)``.
+    batch_rows : int, optional
+        Rows read at a time; by default as many as make about 16 MB.
+    progress : bool, optional
+        Whether to show a progress bar; by default on a terminal only.
+
+    Returns
+    -------
+    IsolationForest
+        A fitted one.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file, or the folder has none.
+    ValueError
+        If a file is damaged or has other columns than the first one, if a column is missing or not numeric, if the
+        source has no rows or can be read only once, or a parameter is out of range.
+    TypeError
+        If `source` is something else.
+
+    Notes
+    -----
+    The rows are read once, and once more if `contamination` is a number: the scores are then kept in a temporary file,
+    8 bytes a row (in the folder that the environment variable ``TMPDIR`` names). Sources that do not know how many rows
+    they have are read once more to count them.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np, pandas as pd
+    >>> from isoxide import IsolationForest, stream
+    >>> frame = pd.DataFrame(np.random.default_rng(0).normal(size=(5000, 3)), columns=["a", "b", "c"])
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "table.parquet")
+    >>> frame.to_parquet(path)
+    >>> forest = stream.fit(path, forest=IsolationForest(contamination=0.01, random_state=7))
+    >>> bool(forest.offset_ == IsolationForest(contamination=0.01, random_state=7).fit(frame).offset_)
+    True
+    """
+    table = StreamTable(open_source(source, batch_rows), progress=progress)
+    return _verbs.fit(table, features=features, forest=forest)
+
+
+def offset(
+    forest: IsolationForest,
+    source: Any,
+    *,
+    contamination: float | Literal["auto"],
+    batch_rows: int | None = None,
+    progress: bool | None = None,
+) -> float:
+    """Find the offset of a forest for another contamination.
+
+    Parameters
+    ----------
+    forest : IsolationForest
+        A fitted one; it is left as it is.
+    source : path, list of paths, pyarrow.dataset.Dataset, or object with an Arrow stream
+        The rows of which the share is to be outliers; see `fit`.
+    contamination : float or "auto"
+        Their share, in (0, 0.5].
+    batch_rows : int, optional
+        Rows read at a time.
+    progress : bool, optional
+        Whether to show a progress bar; by default on a terminal only.
+
+    Returns
+    -------
+    float
+        What ``forest.recalibrate(X, contamination=contamination).offset_`` is for the same rows in memory, bit for bit.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If the forest is not fitted.
+    ValueError
+        If `contamination` is out of range, or the source lacks columns or rows.
+
+    Examples
+    --------
+    >>> import numpy as np, pyarrow as pa
+    >>> from isoxide import IsolationForest, stream
+    >>> X = np.random.default_rng(0).normal(size=(5000, 3))
+    >>> forest = IsolationForest(random_state=0).fit(X)
+    >>> table = pa.table({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2]})
+    >>> float(stream.offset(forest, table, contamination=0.25)) == float(np.percentile(forest.score_samples(X), 25))
+    True
+    """
+    table = StreamTable(open_source(source, batch_rows), progress=progress)
+    return _verbs.offset(table, forest, contamination=contamination)
+
+
+def score(
+    forest: IsolationForest,
+    source: Any,
+    out: str | os.PathLike[str],
+    *,
+    keep: Iterable[str] = (),
+    rows_per_file: int = 10_000_000,
+    resume: bool = False,
+    batch_rows: int | None = None,
+    progress: bool | None = None,
+) -> int:
+    """Score a table and write the scores to Parquet.
+
+    Written are the columns `keep`, ``score`` (that of ``IsolationForest.decision_function``: the lower, the more
+    abnormal) and ``anomaly`` (whether it is below 0), row by row in the order of the source.
+
+    Parameters
+    ----------
+    forest : IsolationForest
+        A fitted one. With names of features, columns are found by these; else all numeric ones are taken.
+    source : path, list of paths, pyarrow.dataset.Dataset, or object with an Arrow stream
+        The rows; see `fit`.
+    out : path
+        A file, if its name ends with ``.parquet``, which is replaced when the new one is whole. Otherwise a folder for
+        files of `rows_per_file` rows each, which are put in it one after the other as they are whole; at the end the
+        empty file ``_SUCCESS``.
+    keep : list of str, optional
+        Columns of the source to write beside the scores.
+    rows_per_file : int, default=10,000,000
+        Rows of each file of a folder.
+    resume : bool, default=False
+        Go on after the last whole file of a folder that was begun with the same forest, source and arguments.
+    batch_rows : int, optional
+        Rows read at a time.
+    progress : bool, optional
+        Whether to show a progress bar; by default on a terminal only.
+
+    Returns
+    -------
+    int
+        The number of rows that were scored, those of an earlier call among them.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If the forest is not fitted.
+    FileExistsError
+        If the folder is there and not empty, unless with `resume`.
+    ValueError
+        If the source lacks columns or is damaged, or the folder was begun with something else.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np, pandas as pd
+    >>> from isoxide import IsolationForest, stream
+    >>> frame = pd.DataFrame(np.random.default_rng(0).normal(size=(5000, 3)), columns=["a", "b", "c"])
+    >>> forest = IsolationForest(random_state=0).fit(frame)
+    >>> out = pathlib.Path(tempfile.mkdtemp(), "scores.parquet")
+    >>> stream.score(forest, frame, out, keep=["a"])
+    5000
+    >>> bool((pd.read_parquet(out)["score"] == forest.decision_function(frame)).all())
+    True
+    """
+    check_is_fitted(forest)
+    if rows_per_file < 1:
+        raise ValueError(f"rows_per_file must be at least 1, got {rows_per_file}")
+    path = Path(out)
+    writer = ScoreWriter(forest, open_source(source, batch_rows), keep, progress)
+    if is_one_file(path):
+        if resume:
+            raise ValueError(f"{path} is one file, which is written as a whole; resume=True needs a folder")
+        return writer.write_file(path)
+    return writer.write_folder(path, rows_per_file, resume)
+
+
+def rank_features(
+    rows: Any,
+    source: Any,
+    *,
+    features: Iterable[str] | None = None,
+    kind: str = "rank",
+    tail: str = "upper",
+    groups: str | None = None,
+    last: str | Callable[[str], bool] | None = None,
+    nan_policy: str = "propagate",
+    n_jobs: int | None = None,
+    batch_rows: int | None = None,
+    progress: bool | None = None,
+) -> FeatureRanks:
+    """Percentile of every value in `rows` among the same column of a table that need not fit in memory.
+
+    Parameters
+    ----------
+    rows : frame of shape (n_rows, n_features)
+        The rows to explain, in memory; see `isoxide.rank_features`.
+    source : path, list of paths, pyarrow.dataset.Dataset, or object with an Arrow stream
+        What they are compared with; see `fit`. It is read once.
+    features : list of str, optional
+        The columns to use; by default all of `rows`.
+    kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
+        See `isoxide.rank_features`, as for the next ones.
+    tail : {'upper', 'lower', 'two'}, default='upper'
+        Which values are unusual.
+    groups : str, optional
+        A column of both tables: each row is ranked among the rows with the same label only.
+    last : str or callable, optional
+        Features that come after all others.
+    nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
+        What missing values do.
+    n_jobs : int, optional
+        Number of threads; None means all cores.
+    batch_rows : int, optional
+        Rows read at a time.
+    progress : bool, optional
+        Whether to show a progress bar; by default on a terminal only.
+
+    Returns
+    -------
+    FeatureRanks
+        What `isoxide.rank_features` gives for the same rows in memory, bit for bit.
+
+    Raises
+    ------
+    ValueError
+        If columns do not match, or an argument is out of range.
+    TypeError
+        If a column of `rows` is not numeric.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from isoxide import stream
+    >>> reference = pa.table({"logins": [1.0, 2.0, 3.0], "share": [0.0, 0.0, 1.0]})
+    >>> stream.rank_features(pa.table({"logins": [3.0], "share": [0.0]}), reference).percentiles
+    array([[100.,  50.]])
+    """
+    table = StreamTable(open_source(source, batch_rows), progress=progress)
+    return _verbs.rank_features(
+        rows, table, features=features, kind=kind, tail=tail, groups=groups, last=last, nan_policy=nan_policy,
+        n_jobs=n_jobs,
+    )  # fmt: skip
+
+
+def detect(
+    source: Any,
+    *,
+    entity: str,
+    time: str,
+    include: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+    forest: IsolationForest | None = None,
+    threshold: float | None = None,
+    contamination: float | None = None,
+    budget: float | None = None,
+    baseline: float = 0.1,
+    random_state: int | None = 0,
+    kind: str = "rank",
+    tail: str = "upper",
+    groups: str | None = None,
+    nan_policy: str = "omit",
+    zscores: str = "*zscore*",
+    rules: Iterable[Rule] | None = None,
+    n_jobs: int | None = None,
+    batch_rows: int | None = None,
+    progress: bool | None = None,
+) -> Findings:
+    """Find the anomalies of a table that need not fit in memory.
+
+    Parameters
+    ----------
+    source : path, list of paths, pyarrow.dataset.Dataset, or object with an Arrow stream
+        A row per entity and time; see `fit`. It is read six times, two of them for entity and time only; more often
+        where more than 10,000 different values of a feature crowd around one of its quantiles.
+    entity : str
+        The column that says who; see `isoxide.ueba.read_table`, as for the next ones.
+    time : str
+        The column that says when.
+    include : str or list of str, optional
+        Names or patterns of the columns that are features.
+    exclude : str or list of str, optional
+        Names or patterns of columns that are no features.
+    forest : IsolationForest, optional
+        See `isoxide.ueba.detect`, as for the next ones.
+    threshold : float, optional
+        Rows at or below it are anomalies.
+    contamination : float, optional
+        Share of the rows that are anomalies.
+    budget : float, optional
+        Anomalies a month.
+    baseline : float, default=0.1
+        The contamination that the scores of a threshold are counted from.
+    random_state : int or None, default=0
+        Of the default forest.
+    kind : {"rank", "weak", "strict", "mean"}, default="rank"
+        How equal values share a rank.
+    tail : {"upper", "lower", "two"}, default="upper"
+        Which values are unusual.
+    groups : str, optional
+        A column of the table: features are ranked among the rows of the same peer group.
+    nan_policy : {"omit", "propagate", "raise"}, default="omit"
+        What missing values do to ranks.
+    zscores : str, default="*zscore*"
+        Pattern of features that are z-scores already.
+    rules : list of rule, optional
+        Which values are flagged.
+    n_jobs : int, optional
+        Number of threads; None means all cores.
+    batch_rows : int, optional
+        Rows read at a time.
+    progress : bool, optional
+        Whether to show a progress bar; by default on a terminal only.
+
+    Returns
+    -------
+    isoxide.ueba.Findings
+        What `isoxide.ueba.detect` finds in the same rows in memory, bit for bit, a million findings at most. In its
+        manifest the checksum of the source is missing; in its check, columns of more than 16,384 different values count
+        as numbering the rows if their range allows it.
+
+    Raises
+    ------
+    ImportError
+        If pandas is not installed.
+    ValueError
+        If there are no anomalies or too many, a column is missing, a time cannot be read, or an argument is out of
+        range.
+
+    Notes
+    -----
+    Scores are kept in a temporary file, 8 bytes a row, and so are hashes of entity and time, to find rows that are
+    there twice (in the folder that the environment variable ``TMPDIR`` names).
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from isoxide import stream
+    >>> rng = np.random.default_rng(0)
+    >>> frame = pd.DataFrame({"actor": "a", "day": pd.date_range("2025-01-01", periods=300), "x": rng.normal(size=300)})
+    >>> frame.loc[42, "x"] = 9.0
+    >>> findings = stream.detect(frame, entity="actor", time="day", contamination=0.01)
+    >>> findings.frame["day"].iloc[0]
+    Timestamp('2025-02-12 00:00:00')
+    """
+    # Here, since all else in this module does without pandas.
+    from isoxide._parts import _detect
+
+    table = StreamTable(open_source(source, batch_rows), progress=progress)
+    return _detect.detect(
+        table, entity=entity, time=time, include=include, exclude=exclude, forest=forest, threshold=threshold,
+        contamination=contamination, budget=budget, baseline=baseline, random_state=random_state, kind=kind, tail=tail,
+        groups=groups, nan_policy=nan_policy, zscores=zscores, rules=rules, n_jobs=n_jobs,
+    )  # fmt: skip

@@ -1,0 +1,106 @@
+//! Sketches as bytes and back.
+
+use super::{Bucket, MOST, Sketch, State, value};
+use crate::bytes::{Reader, Writer};
+use crate::error::Result;
+
+const KIND: [u8; 8] = *b"isoxsk1\n";
+
+impl Sketch {
+    /// All that is known, as bytes: the same for the same values.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut settled = self.clone();
+        settled.settle();
+        let mut writer = Writer::new(KIND);
+        let (low, high) = settled.scope;
+        let head = [
+            low,
+            high,
+            settled.lowest.unwrap_or(0),
+            settled.capacity as u64,
+            settled.n,
+            settled.n_missing,
+            settled.n_below,
+        ];
+        for number in head {
+            writer.put(number);
+        }
+        match &settled.state {
+            State::Exact(counts) => {
+                writer.put(0);
+                writer.put_all(counts.iter().map(|&(key, _)| key));
+                writer.put_all(counts.iter().map(|&(_, n)| n));
+            }
+            State::Buckets(buckets) => {
+                writer.put(1);
+                let there: Vec<(usize, &Bucket)> = buckets.iter().enumerate().filter(|(_, b)| b.n > 0).collect();
+                writer.put_all(there.iter().map(|&(_, bucket)| bucket.n));
+                writer.put_all(there.iter().map(|&(_, bucket)| bucket.lowest));
+                writer.put_all(there.iter().map(|&(_, bucket)| bucket.highest));
+            }
+        }
+        writer.finish()
+    }
+
+    /// The sketch that these bytes are of.
+    ///
+    /// # Errors
+    /// [`Error::File`] when they are none of a sketch.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new("a sketch", KIND, bytes)?;
+        let scope = (reader.take()?, reader.take()?);
+        let (lowest, capacity) = (reader.take()?, reader.take()?);
+        let is_number = |key: u64| !value(key).is_nan() && super::key(value(key)) == key;
+        let capacity = usize::try_from(capacity).unwrap_or(0);
+        if scope.0 > scope.1 || !is_number(scope.0) || !is_number(scope.1) || capacity < 2 || lowest > capacity as u64 {
+            return Err(reader.refuse("what it is of makes no sense"));
+        }
+        let mut sketch = Self::empty(scope, Some(lowest).filter(|&lowest| lowest > 0), capacity);
+        (sketch.n, sketch.n_missing, sketch.n_below) = (reader.take()?, reader.take()?, reader.take()?);
+        let is_exact = reader.take()? == 0;
+        let (first, second) = (reader.take_all()?, reader.take_all()?);
+        let third = if is_exact { first.clone() } else { reader.take_all()? };
+        reader.end()?;
+        // Of an exact state: keys, counts; of buckets: counts, lowest, highest.
+        let (ns, lows, highs) = if is_exact {
+            (second, first, third)
+        } else {
+            (first, second, third)
+        };
+        let sums = ns.iter().try_fold(sketch.n_below, |sum, &n| sum.checked_add(n));
+        let in_order = lows.iter().skip(1).zip(&highs).all(|(next, last)| last < next);
+        let in_scope = lows
+            .iter()
+            .zip(&highs)
+            .all(|(&low, &high)| scope.0 <= low && low <= high && high <= scope.1 && is_number(low) && is_number(high));
+        let lengths = (ns.len(), ns.len()) == (lows.len(), highs.len());
+        let most = sketch.n > MOST || sketch.n_missing > MOST - sketch.n;
+        if !lengths || !in_order || !in_scope || ns.contains(&0) || sums.is_none_or(|sum| sum > sketch.n) || most {
+            return Err(reader.refuse("its counts make no sense"));
+        }
+        if is_exact {
+            let n: u64 = ns.iter().rev().skip(1).sum();
+            if lows.len() > capacity || (lowest > 0 && n >= lowest) {
+                return Err(reader.refuse("it has too many values"));
+            }
+            sketch.take_in(&lows.into_iter().zip(ns).collect::<Vec<_>>());
+            return Ok(sketch);
+        }
+        let shift = sketch.shift();
+        let mut buckets = vec![Bucket::EMPTY; sketch.n_buckets()];
+        for ((n, lowest), highest) in ns.into_iter().zip(lows).zip(highs) {
+            let place = (lowest - scope.0) >> shift;
+            let bucket = &mut buckets[place as usize];
+            if (highest - scope.0) >> shift != place || bucket.n > 0 || (n == 1 && lowest != highest) {
+                return Err(reader.refuse("its buckets make no sense"));
+            }
+            *bucket = Bucket { n, lowest, highest };
+        }
+        if sketch.lowest.is_some() {
+            return Err(reader.refuse("it has buckets, but room for all values"));
+        }
+        sketch.state = State::Buckets(buckets);
+        Ok(sketch)
+    }
+}
