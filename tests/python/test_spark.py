@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyspark
 import pytest
@@ -21,9 +22,11 @@ from pyspark.errors import PythonException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812 (the name it has everywhere)
 from pyspark.sql.pandas.types import from_arrow_schema
+from sklearn.exceptions import NotFittedError
 
 import isoxide
 import isoxide.spark
+import isoxide.ueba
 from isoxide import IsolationForest
 from isoxide._parts._table import Step
 from isoxide.spark._table import SparkTable
@@ -108,7 +111,7 @@ def setting(spark, name, value):
         spark.conf.set(name, before)
 
 
-def actor_days(seed, n_rows=3_000):
+def actor_days(seed, n_rows=3_000, flag=np.bool_):
     """A table in the order of its key: counts, shares with NaN, equal rows, a flag, a peer group."""
     rng = np.random.default_rng(seed)
     n_actors = max(1, n_rows // 60)
@@ -126,7 +129,7 @@ def actor_days(seed, n_rows=3_000):
             "count": counts + 50 * odd,
             "share": np.where(odd, 9.0, share),
             "same": np.float32(rng.integers(0, 3, n_rows)),
-            "flag": rng.random(n_rows) < 0.05,
+            "flag": (rng.random(n_rows) < 0.05).astype(flag),
             "team": [f"team{i % 5}" for i in who],
         }
     )
@@ -158,7 +161,7 @@ class Report(Step):
         for batch in batches:
             rows += batch.num_rows
             schema = batch.schema
-            assert tuple(schema.names) == self.columns
+            assert tuple(schema.names[: len(self.columns)]) == self.columns
         types = None if schema is None else [str(kind) for kind in schema.types]
         number = -1 if TaskContext.get() is None else TaskContext.get().partitionId()
         assert part == (max(number, 0), None)
@@ -213,6 +216,7 @@ def test_many_results_are_merged_by_workers(spark):
     assert found["parts"] == list(range(70))
     assert found["rows"] == 1_000
     assert 2 <= found["merges"] <= 1 + 9
+    assert report(spark.range(5), []) == {"parts": [0, 1], "rows": 5, "types": ["int8"], "merges": 1}
 
 
 def test_large_results_are_merged_a_few_at_a_time(spark, monkeypatch):
@@ -238,8 +242,7 @@ def test_a_frame_without_partitions_is_a_part_without_batches(spark):
         assert table.number(pa.table({"id": pa.array([], pa.int64())})).tolist() == []
 
 
-@pytest.mark.parametrize("n_partitions", PARTITIONS)
-@pytest.mark.parametrize("shuffle_partitions", ["1", "9"])
+@pytest.mark.parametrize(("n_partitions", "shuffle_partitions"), [(1, "9"), (2, "1"), (7, "4"), (64, "9")])
 def test_rows_by_number_and_numbers_of_rows(spark, seed, n_partitions, shuffle_partitions):
     expected = actor_days(seed)
     df = shuffled(spark, expected, seed, n_partitions)
@@ -407,9 +410,10 @@ def test_what_workers_refuse_is_refused_here(spark):
 
 
 @pytest.mark.parametrize("where", ["run", "merge"])
-def test_what_is_refused_among_many_parts(spark, where):
+def test_what_is_refused_among_many_parts(spark, where, monkeypatch):
+    monkeypatch.setattr("isoxide.spark._table._FEW_RESULTS", 4)
     with pytest.raises(ValueError, match=r"^words$"):
-        SparkTable(spark.range(1_000, numPartitions=70)).gather(Fails(ValueError("words"), where))
+        SparkTable(spark.range(1_000, numPartitions=9)).gather(Fails(ValueError("words"), where))
 
 
 def unsteady(batches):
@@ -489,3 +493,201 @@ def test_without_pyspark(monkeypatch, version, words):
         monkeypatch.setattr(pyspark, "__version__", version)
     with pytest.raises(ImportError, match=words + r" install 'isoxide\[spark\]'"):
         importlib.import_module("isoxide.spark")
+
+
+def in_memory(table, features=FEATURES, **params):
+    return IsolationForest(random_state=0, **params).fit(table.select(features))
+
+
+def assert_same_forest(ours, theirs):
+    """Everything that a file holds: trees, offset, names, parameters."""
+    assert ours.to_bytes(complete=True) == theirs.to_bytes(complete=True)
+
+
+@pytest.mark.parametrize("n_partitions", PARTITIONS)
+def test_fit_and_score(spark, seed, n_partitions):
+    expected = actor_days(seed)
+    df = shuffled(spark, expected, seed, n_partitions)
+    ours = isoxide.spark.fit(df, FEATURES, order_by=KEY, forest=IsolationForest(contamination=0.02, random_state=0))
+    theirs = in_memory(expected, contamination=0.02)
+    assert_same_forest(ours, theirs)
+    assert_scored(isoxide.spark.score(ours, df), expected, theirs)
+    assert isoxide.spark.offset(ours, df, contamination=0.1) == in_memory(expected, contamination=0.1).offset_
+
+
+def assert_scored(scored, expected, forest):
+    assert scored.columns == [*expected.column_names, "score", "anomaly"]
+    found = scored.orderBy(KEY).toArrow()
+    assert_same_table(found.select(expected.column_names), expected)
+    X = expected.select(forest.feature_names_in_.tolist())
+    np.testing.assert_array_equal(found["score"].to_numpy(), forest.decision_function(X))
+    np.testing.assert_array_equal(np.where(found["anomaly"].to_numpy(), -1, 1), forest.predict(X))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"max_samples": 1.0, "n_estimators": 5},
+        {"bootstrap": True, "max_features": 0.5, "max_samples": 100},
+        {"max_samples": 2, "n_estimators": 3, "contamination": 0.5},
+    ],
+    ids=str,
+)
+def test_parameters(spark, seed, params):
+    expected = actor_days(seed, 700)
+    given = IsolationForest(random_state=0, **params)
+    ours = isoxide.spark.fit(shuffled(spark, expected, seed, 3), FEATURES, order_by=KEY, forest=given)
+    assert not hasattr(given, "offset_")
+    assert_same_forest(ours, in_memory(expected, **params))
+
+
+def test_the_default_features(spark, seed):
+    # All numbers but the key.
+    expected = actor_days(seed, 300).append_column("id", pa.array(np.arange(300)))
+    df = shuffled(spark, expected, seed)
+    assert_same_forest(isoxide.spark.fit(df, order_by="id"), in_memory(expected))
+    assert isoxide.spark.fit(df, order_by=KEY).feature_names_in_.tolist() == [*FEATURES, "id"]
+    assert isoxide.spark.fit(df, ["share"], order_by="id").feature_names_in_.tolist() == ["share"]
+
+
+def test_nulls_are_missing_values(spark, seed):
+    expected = actor_days(seed, 400)
+    holes = np.random.default_rng(seed).random(400) < 0.2
+    column = pa.array(expected["share"].to_numpy(), mask=holes)
+    with_nulls = expected.set_column(3, "share", column)
+    df = shuffled(spark, with_nulls, seed)
+    forest = isoxide.spark.fit(df, FEATURES, order_by=KEY)
+    assert_same_forest(forest, in_memory(with_nulls))
+    scores = isoxide.spark.score(forest, df).orderBy(KEY).toArrow()["score"]
+    np.testing.assert_array_equal(scores.to_numpy(), forest.decision_function(with_nulls.select(FEATURES)))
+
+
+def test_scores_of_a_skewed_and_of_an_empty_frame(spark, seed):
+    expected = actor_days(seed, 500)
+    forest = in_memory(expected)
+    df = shuffled(spark, expected, seed).repartition(5, F.lit(1))
+    assert_scored(isoxide.spark.score(forest, df), expected, forest)
+    nothing = isoxide.spark.score(forest, df.where("false"), score="s", anomaly="a").toArrow()
+    assert nothing.num_rows == 0
+    assert nothing.schema.types[-2:] == [pa.float64(), pa.bool_()]
+
+
+def test_scores_are_made_when_they_are_asked_for(spark):
+    df = spark.range(3).selectExpr("IF(id = 2, raise_error('computed'), 1.0D) AS x")
+    forest = IsolationForest(n_estimators=2, random_state=0).fit(pa.table({"x": [1.0, 2.0]}))
+    scored = isoxide.spark.score(forest, df)
+    assert dict(scored.dtypes)["score"] == "double"
+    with pytest.raises(Exception, match="computed"):
+        scored.collect()
+
+
+@pytest.mark.parametrize("n_partitions", [1, 7])
+def test_ranks(spark, seed, n_partitions):
+    expected = actor_days(seed, 1_000)
+    df = shuffled(spark, expected, seed, n_partitions)
+    rows = expected.slice(0, 50).to_pandas()
+    for options in ({"nan_policy": "omit", "kind": "mean", "tail": "two"}, {"groups": "team", "last": "same"}):
+        ours = isoxide.spark.rank_features(rows, df, features=FEATURES, **options)
+        theirs = isoxide.rank_features(rows, expected.to_pandas(), features=FEATURES, **options)
+        assert ours.features == theirs.features
+        for name in ("percentiles", "directions", "values", "order"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)
+        assert type(ours.to_frame()) is type(theirs.to_frame())
+
+
+def assert_same_findings(ours, theirs):
+    pd.testing.assert_frame_equal(ours.frame.reset_index(drop=True), theirs.frame.reset_index(drop=True))
+    assert ours.features == theirs.features
+    np.testing.assert_array_equal(ours.frame.index, theirs.frame.index)
+    for name in ("values", "percentiles", "order", "directions", "flags"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)
+    pd.testing.assert_frame_equal(ours.timeline, theirs.timeline, check_dtype=False)
+    pd.testing.assert_frame_equal(ours.reference, theirs.reference)
+    # Scores are not brought into the order of the rows.
+    assert ours.manifest["scores_sha256"] is None
+    for name in ("offset", "anomalies", "check", "ranking"):
+        assert ours.manifest[name] == theirs.manifest[name], name
+
+
+@pytest.mark.parametrize(
+    ("n_partitions", "options"),
+    [
+        (1, {"contamination": 0.02}),
+        (2, {"budget": 0.5, "groups": "team"}),
+        (7, {"threshold": -0.05, "tail": "two"}),
+        (13, {"contamination": 0.01, "groups": "actor"}),
+    ],
+    ids=str,
+)
+def test_findings(spark, seed, n_partitions, options):
+    # pandas knows no quantiles of booleans.
+    expected = actor_days(seed, flag=np.int8)
+    ours = isoxide.spark.detect(shuffled(spark, expected, seed, n_partitions), entity="actor", time="day", **options)
+    table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
+    assert_same_findings(ours, isoxide.ueba.detect(table, **options))
+
+
+def test_findings_where_actors_have_several_rows_a_day(spark, seed):
+    days = actor_days(seed, 800, flag=np.int8)
+    pairs = days["day"].to_numpy().astype("datetime64[D]").astype(np.int64) // 2 * 2
+    expected = days.set_column(1, "day", pa.array(pairs.astype("datetime64[D]").astype("datetime64[us]")))
+    expected = expected.append_column("number", pa.array([f"{i:05}" for i in range(800)]))
+    df = shuffled(spark, expected, seed)
+    with pytest.raises(ValueError, match="have the same 'actor', 'day' as one before them, such as actor='actor0"):
+        isoxide.spark.detect(df, entity="actor", time="day")
+    ours = isoxide.spark.detect(df, entity="actor", time="day", order_by="number", contamination=0.02)
+    table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
+    theirs = isoxide.ueba.detect(table, contamination=0.02)
+    # Keys that are shared are not counted where rows are told apart by others.
+    theirs.manifest["check"]["n_duplicate_keys"] = ours.manifest["check"]["n_duplicate_keys"]
+    assert_same_findings(ours, theirs)
+
+
+def test_bad_input(spark, seed):
+    expected = actor_days(seed, 100)
+    df = shuffled(spark, expected, seed)
+    forest = in_memory(expected)
+    for nothing in (None, [], ()):
+        with pytest.raises(ValueError, match=r"depends on the order of the rows.*: name in order_by"):
+            isoxide.spark.fit(df, FEATURES, order_by=nothing)
+    with pytest.raises(ValueError, match="a forest depends on the order of the rows"):
+        isoxide.spark.fit(df, FEATURES)
+    with pytest.raises(ValueError, match=r"the DataFrame has no column 'shares' \(features\); did you mean 'share'"):
+        isoxide.spark.fit(df, ["shares"], order_by=KEY)
+    with pytest.raises(ValueError, match="column 'team' of the DataFrame is not numeric but string"):
+        isoxide.spark.fit(df, ["team"], order_by=KEY)
+    with pytest.raises(TypeError, match="features must be names of columns, not int"):
+        isoxide.spark.fit(df, [1], order_by=KEY)
+    with pytest.raises(ValueError, match=r"no column 'dya' \(order_by\); did you mean 'day'"):
+        isoxide.spark.fit(df, FEATURES, order_by=["actor", "dya"])
+    with pytest.raises(ValueError, match="the DataFrame has no rows"):
+        isoxide.spark.fit(df.where("false"), FEATURES, order_by=KEY)
+    with pytest.raises(ValueError, match="rows have the same 'actor' as one before them"):
+        isoxide.spark.fit(df, FEATURES, order_by="actor")
+    with pytest.raises(ValueError, match="'day' has no value in 100 rows"):
+        isoxide.spark.fit(df.withColumn("day", F.lit(None).cast("date")), FEATURES, order_by=KEY)
+    with pytest.raises(ValueError, match="the DataFrame has no column 'count'"):
+        isoxide.spark.score(forest, df.drop("count"))
+    with pytest.raises(NotFittedError):
+        isoxide.spark.score(IsolationForest(), df)
+    with pytest.raises(ValueError, match="has a column 'Score' already; name another with score or anomaly"):
+        isoxide.spark.score(forest, df.withColumn("Score", F.lit(1)))
+    with pytest.raises(ValueError, match="has a column 'team' already"):
+        isoxide.spark.score(forest, df, anomaly="team")
+    with pytest.raises(ValueError, match="has a column 'a' already"):
+        isoxide.spark.score(forest, df, score="a", anomaly="a")
+    with pytest.raises(ValueError, match="no column 'shares'"):
+        isoxide.spark.rank_features(pa.table({"shares": [1.0]}), df)
+    with pytest.raises(ValueError, match="no column 'who'"):
+        isoxide.spark.detect(df, entity="who", time="day")
+
+
+def test_what_was_kept_is_given_back(spark, seed):
+    expected = actor_days(seed, 200)
+    before = set(cached(spark))
+    df = shuffled(spark, expected, seed)
+    isoxide.spark.fit(df, FEATURES, order_by=KEY, forest=IsolationForest(contamination=0.1, random_state=0))
+    isoxide.spark.detect(df, entity="actor", time="day", contamination=0.1)
+    with pytest.raises(ValueError, match="same 'actor'"):
+        isoxide.spark.fit(df, FEATURES, order_by="actor")
+    assert set(cached(spark)) <= before

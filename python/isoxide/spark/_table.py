@@ -23,8 +23,9 @@ from pyspark.sql import types as spark_types
 from pyspark.sql.pandas.types import to_arrow_type
 
 from isoxide import IsolationForest
-from isoxide._parts._columns import check_column
+from isoxide._parts._columns import check_column, features_of
 from isoxide._parts._model import Model
+from isoxide._parts._steps import SCORE
 from isoxide._parts._table import ROW_NUMBER, Part, PartedTable, Step
 from isoxide.spark import _workers
 
@@ -85,6 +86,7 @@ class SparkTable(PartedTable):
         #: The partitions of the sorted keys that have rows, ascending, and the number of the first row of each.
         self._partitions = self._first_rows = np.empty(0, dtype=np.int64)
         self._count = 0
+        self._scores: list[DataFrame] = []
         self._broadcasts: list[Any] = []
 
     @property
@@ -175,6 +177,14 @@ class SparkTable(PartedTable):
             raise ValueError(_CHANGED)
         return self._rows_of(numbers[ROW_NUMBER])[order]
 
+    def scores(self, forest: IsolationForest) -> PartedTable:
+        """The scores, kept where they were made: they are read several times, and the DataFrame may take long."""
+        names = features_of(forest, self.schema, self.name)
+        run = _workers.score_column(self.share(forest), self._arrow(names))
+        scored = mapped(self._select(names), run, f"{SCORE} double").persist(StorageLevel.MEMORY_AND_DISK)
+        self._scores.append(scored)
+        return SparkTable(scored)
+
     def share(self, forest: IsolationForest) -> Model:
         """The forest in a broadcast variable, scored with the threads of a task."""
         data = forest.to_bytes()
@@ -187,8 +197,10 @@ class SparkTable(PartedTable):
         return BroadcastModel(self._broadcasts[-1], n_jobs=self.n_jobs)
 
     def close(self) -> None:
-        """Lets go of the sorted keys and the forests."""
+        """Lets go of the sorted keys, the scores and the forests."""
         self._forget()
+        while self._scores:
+            self._scores.pop().unpersist()
         while self._broadcasts:
             self._broadcasts.pop().destroy()
 

@@ -250,7 +250,6 @@ def detect(
     entity: str,
     time: str,
     order_by: str | Iterable[str] | None = None,
-    features: Iterable[str] | None = None,
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] | None = None,
     forest: IsolationForest | None = None,
@@ -280,8 +279,6 @@ def detect(
         The column that says when.
     order_by : str or iterable of str, optional
         Names of the columns of a unique key, by which the rows are ordered; by default `entity` and `time`.
-    features : iterable of str, optional
-        Names of the features; by default the numeric columns that `include` and `exclude` choose.
     include : str or list of str, optional
         See `isoxide.ueba.read_table`, as for `exclude`.
     exclude : str or list of str, optional
@@ -344,7 +341,6 @@ def detect(
             table,
             entity=entity,
             time=time,
-            features=None if features is None else _names(features, "features"),
             include=include,
             exclude=exclude,
             forest=forest,
@@ -359,6 +355,7 @@ def detect(
             nan_policy=nan_policy,
             zscores=zscores,
             rules=rules,
+            n_jobs=table.n_jobs,
         )
 
 

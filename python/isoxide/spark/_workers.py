@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import TaskContext
 
+from isoxide._parts._columns import batch_scores, score_batch
 from isoxide._parts._model import Model
+from isoxide._parts._steps import SCORE
 from isoxide._parts._table import ROW_NUMBER, Part, Step
 
 Batches = Iterator[pa.RecordBatch]
@@ -158,9 +160,19 @@ def _count(mask: pa.Array, keys: pa.RecordBatch, kind: str, shown: dict[str, str
     return len(found)
 
 
+def score_column(model: Model, schema: pa.Schema) -> Callable[[Batches], Batches]:
+    """For ``mapInArrow``: the scores alone, as ``score_samples`` gives them."""
+
+    def run(batches: Batches) -> Batches:
+        for batch in as_declared(batches, schema):
+            scores = batch_scores(batch, schema.names, model.forest())
+            yield pa.RecordBatch.from_arrays([pa.array(scores)], names=[SCORE])
+
+    return run
+
+
 def score_rows(model: Model, features: list[str], names: list[str]) -> Callable[[Batches], Batches]:
     """For ``mapInArrow``: every batch as it came, with two more columns."""
-    from isoxide._parts._columns import score_batch
 
     def run(batches: Batches) -> Batches:
         for batch in batches:
