@@ -41,6 +41,8 @@ pytestmark = [
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 PARTITIONS = [1, 2, 7, 64]
+#: For a JVM that does not live long enough for more to pay.
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 def stop_spark():
@@ -79,7 +81,9 @@ def spark_session(folder, master, **settings):
         for name, value in {
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
+            "spark.driver.extraJavaOptions": QUICK,
             "spark.driver.memory": "1g",
+            "spark.executor.extraJavaOptions": QUICK,
             "spark.executorEnv.PYTHONPATH": paths,
             "spark.local.dir": str(folder),
             "spark.sql.shuffle.partitions": "4",
@@ -505,14 +509,27 @@ def assert_same_forest(ours, theirs):
 
 
 @pytest.mark.parametrize("n_partitions", PARTITIONS)
-def test_fit_and_score(spark, seed, n_partitions):
+def test_fit(spark, seed, n_partitions):
+    expected = actor_days(seed)
+    ours = isoxide.spark.fit(shuffled(spark, expected, seed, n_partitions), FEATURES, order_by=KEY)
+    assert_same_forest(ours, in_memory(expected))
+
+
+@pytest.mark.parametrize("n_partitions", PARTITIONS)
+def test_scores(spark, seed, n_partitions):
+    expected = actor_days(seed)
+    forest = in_memory(expected, contamination=0.02)
+    assert_scored(isoxide.spark.score(forest, shuffled(spark, expected, seed, n_partitions)), expected, forest)
+
+
+@pytest.mark.parametrize("n_partitions", [1, 7])
+def test_offsets(spark, seed, n_partitions):
     expected = actor_days(seed)
     df = shuffled(spark, expected, seed, n_partitions)
-    ours = isoxide.spark.fit(df, FEATURES, order_by=KEY, forest=IsolationForest(contamination=0.02, random_state=0))
-    theirs = in_memory(expected, contamination=0.02)
-    assert_same_forest(ours, theirs)
-    assert_scored(isoxide.spark.score(ours, df), expected, theirs)
-    assert isoxide.spark.offset(ours, df, contamination=0.1) == in_memory(expected, contamination=0.1).offset_
+    forest = isoxide.spark.fit(df, FEATURES, order_by=KEY, forest=IsolationForest(contamination=0.02, random_state=0))
+    assert_same_forest(forest, in_memory(expected, contamination=0.02))
+    assert isoxide.spark.offset(forest, df, contamination=0.1) == in_memory(expected, contamination=0.1).offset_
+    assert isoxide.spark.offset(forest, df, contamination="auto") == -0.5
 
 
 def assert_scored(scored, expected, forest):

@@ -125,7 +125,7 @@ def cluster_session(folder):
     cluster = Cluster(folder)
     try:
         cluster.start_all(2)
-        settings = {"spark.executor.memory": "600m", "spark.executor.cores": "1", "spark.sql.shuffle.partitions": "6"}
+        settings = {"spark.executor.memory": "600m", "spark.executor.cores": "1", "spark.sql.shuffle.partitions": "4"}
         with spark_session(folder / "driver", cluster.url, **settings) as spark:
             deadline = time.monotonic() + PATIENCE
             while executors(spark) < 2:
@@ -134,6 +134,7 @@ def cluster_session(folder):
             yield spark, cluster
     finally:
         cluster.stop()
+        assert not any(processes_of(process.pid) for process in cluster.processes)
 
 
 def executors(spark):
@@ -150,7 +151,7 @@ def running(tmp_path_factory):
 def test_a_cluster_computes_what_memory_does(running, seed):
     spark, _ = running
     expected = actor_days(seed, flag=np.int8)
-    df = shuffled(spark, expected, seed, 7)
+    df = shuffled(spark, expected, seed, 4)
     forest = isoxide.spark.fit(df, FEATURES, order_by=KEY, forest=IsolationForest(contamination=0.02, random_state=0))
     theirs = in_memory(expected, contamination=0.02)
     assert_same_forest(forest, theirs)
@@ -201,9 +202,9 @@ class Killer(threading.Thread):
         assert self.killed is not None, f"nobody was killed; stages seen: {self.seen}"
 
 
-# What the executor had is lost with it: sorted keys, what was shuffled, scores that were kept. Early on the keys are
-# being sorted; later they are being looked up, and scores or results are.
-@pytest.mark.parametrize("stages", [1, 2, 3, 4])
+# What the executor had is lost with it: sorted keys, what was shuffled, scores that were kept. The second long stage is
+# the one that sorts the keys, in the third rows are looked up by them; detection comes to scores.
+@pytest.mark.parametrize("stages", [2, 3])
 def test_a_worker_is_killed_in_mid_fit(running, seed, stages):
     spark, cluster = running
     expected = actor_days(seed, flag=np.int8)
@@ -245,10 +246,3 @@ def test_rows_keep_their_numbers_when_sorted_keys_are_lost(running, seed):
         came = table.fetch(some, [*KEY, "count"])
         assert came.equals(expected.select([*KEY, "count"]).take(some))
         assert table.number(expected.take(some[::-1])).tolist() == some[::-1].tolist()
-
-
-def test_nothing_is_left_running(tmp_path):
-    with cluster_session(tmp_path) as (spark, cluster):
-        assert spark.range(10, numPartitions=4).count() == 10
-        assert all(processes_of(process.pid) for process in cluster.processes)
-    assert not any(processes_of(process.pid) for process in cluster.processes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pyspark.sql import DataFrame
 from pyspark.sql.types import BooleanType, DoubleType, StructField, StructType
@@ -133,7 +133,7 @@ def score(forest: IsolationForest, df: DataFrame, *, score: str = "score", anoma
     return mapped(df, run, StructType([*df.schema.fields, *added]))
 
 
-def offset(forest: IsolationForest, df: DataFrame, *, contamination: float) -> float:
+def offset(forest: IsolationForest, df: DataFrame, *, contamination: float | Literal["auto"]) -> float:
     """Find the offset with which a share of a DataFrame's rows are anomalies.
 
     Parameters
@@ -142,8 +142,8 @@ def offset(forest: IsolationForest, df: DataFrame, *, contamination: float) -> f
         A fitted one, with names of features; it stays as it is.
     df : pyspark.sql.DataFrame
         The rows, in any order.
-    contamination : float
-        The share, from 0 exclusive to 0.5.
+    contamination : float or "auto"
+        The share, in (0, 0.5].
 
     Returns
     -------
