@@ -11,7 +11,11 @@ BENCH := .venv-bench
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE $(shell find src python -type f -not -name '*.pyc' -not -name '*.so')
 
+<<<<<<< HEAD
 .PHONY: demo test test-rust test-python test-oldest test-parallel fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-quick bench-docs bench-kernels lint \
+=======
+.PHONY: demo test test-rust test-python test-oldest test-parallel fuzz fuzz-keep fuzzer memcheck counts accept-counts browser valgrind bench bench-desk bench-large bench-quick bench-docs bench-kernels lint \
+>>>>>>> main
 	format clean
 
 # The users' notebook on the real table, then the command; both print where their results lie.
@@ -158,6 +162,10 @@ bench-kernels:
 # A desk's half year, 1,000,000 rows of Parquet to the pages: time by stage, and memory. Takes half a minute.
 bench-desk: $(VENV)/.demo
 	PYTHONPATH=tests $(BIN)/python -m bench.desk --folder demo-output/desk
+
+# Tables of 1,000,000 to 100,000,000 rows on disk, read in batches: time and memory. Makes 6 GB of Parquet first; some five minutes.
+bench-large: $(VENV)/.demo
+	PYTHONPATH=tests $(BIN)/python -m bench.large --folder demo-output/large $(ARGS)
 
 # Ratios to rivals on this machine. The whole of it takes half an hour on two cores, keeps a record in tests/bench/records and writes
 # docs/benchmarks.md and the README's table. The quick one takes three minutes and prints only. `ARGS='--rows 7 --rounds 3'` chooses.

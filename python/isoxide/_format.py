@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["format_time", "format_value"]
+__all__ = ["format_bytes", "format_time", "format_value"]
 
 
 def format_value(value: Any) -> str:
@@ -35,3 +35,18 @@ def format_value(value: Any) -> str:
 def format_time(time: pd.Timestamp) -> str:
     """The day, and the time of day unless it is midnight."""
     return f"{time:%Y-%m-%d}" if time == time.normalize() else f"{time:%Y-%m-%d %H:%M}"
+
+
+def format_bytes(n: int) -> str:
+    """A number of bytes in the unit that fits.
+
+    Examples
+    --------
+    >>> from isoxide._format import format_bytes
+    >>> [format_bytes(n) for n in (512, 1536 << 20, 100 << 30)]
+    ['0.0 MB', '1.6 GB', '107 GB']
+    """
+    for unit, size in (("TB", 1e12), ("GB", 1e9)):
+        if n >= size:
+            return f"{n / size:.0f} {unit}" if n >= 100 * size else f"{n / size:.1f} {unit}"
+    return f"{n / 1e6:.1f} MB"

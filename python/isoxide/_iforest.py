@@ -408,12 +408,12 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         existing = getattr(self, name)[:n_existing] if n_existing else []
         return np.concatenate([existing, new]).astype(np.int64)
 
-    def _resolve_max_samples(self, n_samples: int) -> int:
+    def _resolve_max_samples(self, n_samples: int, *, warn: bool = True) -> int:
         max_samples = self.max_samples
         if isinstance(max_samples, str):
             return min(256, n_samples)
         if isinstance(max_samples, Integral):
-            if max_samples > n_samples:
+            if max_samples > n_samples and warn:
                 warnings.warn(
                     f"max_samples ({max_samples}) is greater than the total number of samples ({n_samples}). "
                     "max_samples will be set to n_samples for estimation.",

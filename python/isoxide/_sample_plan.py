@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
-from numpy.lib.format import read_array, write_array
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from isoxide import _core
+from isoxide._array_bytes import from_bytes, to_bytes
 from isoxide._iforest import IsolationForest
 from isoxide._seeds import RandomState, draw_tree_seeds, integer_seed
 from isoxide._threads import resolve_n_jobs
 
 #: Values of the noise target drawn at once from a live stream.
 _CHUNK = 1 << 20
-_FORMAT = "isoxide-sample-plan-1"
+_WHAT = "a sample plan, format 1"
 
 
 class SamplePlan:
@@ -159,18 +157,13 @@ class SamplePlan:
         if integer_seed(parameters["random_state"]) is None:
             parameters["random_state"] = None
         drawn = self._noise if isinstance(self._noise, np.ndarray) else None
-        head = {
-            "format": _FORMAT,
+        facts = {
             "n_samples": self.n_samples,
             "n_features": self.n_features,
             "parameters": parameters,
             "seed": None if drawn is not None else self._noise,
         }
-        file = io.BytesIO()
-        file.write(json.dumps(head, sort_keys=True).encode() + b"\n")
-        for array in (self._seeds, np.empty(0) if drawn is None else drawn):
-            write_array(file, array, allow_pickle=False)
-        return file.getvalue()
+        return to_bytes(_WHAT, facts, [self._seeds, np.empty(0) if drawn is None else drawn])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SamplePlan:
@@ -191,28 +184,25 @@ class SamplePlan:
         ValueError
             If they are none of a plan.
         """
+        facts, (seeds, drawn) = from_bytes(_WHAT, data, ["<u4", "<f8"])
         try:
-            line, _, rest = bytes(data).partition(b"\n")
-            head = json.loads(line)
-            if head["format"] != _FORMAT:
-                raise ValueError(f"their format is {str(head['format'])[:40]!r}")
-            file = io.BytesIO(rest)
-            seeds, drawn = (read_array(file, allow_pickle=False) for _ in range(2))
             plan = cls.__new__(cls)
-            forest = plan._forest = IsolationForest(**head["parameters"])
+            forest = plan._forest = IsolationForest(**facts["parameters"])
             forest._validate_params()
-            plan.n_samples, plan.n_features = int(head["n_samples"]), int(head["n_features"])
-            plan.max_samples = forest._resolve_max_samples(plan.n_samples)
+            plan.n_samples, plan.n_features = int(facts["n_samples"]), int(facts["n_features"])
+            # It was said when the plan was made.
+            plan.max_samples = forest._resolve_max_samples(plan.n_samples, warn=False)
             plan._max_features = forest._resolve_max_features(plan.n_features)
-            if seeds.dtype != np.dtype(np.uint32) or seeds.shape != (forest.n_estimators,) or file.read(1):
-                raise ValueError("not as many seeds as trees, or something behind them")
+            if seeds.shape != (forest.n_estimators,):
+                raise ValueError(f"there are {len(seeds)} seeds of {forest.n_estimators} trees")
             plan._seeds = seeds
             plan._draw()
-            plan._noise = drawn if head["seed"] is None else int(head["seed"])
-            if head["seed"] is None and (drawn.dtype != np.dtype(np.float64) or drawn.shape != plan._rows.shape):
-                raise ValueError("not as many values as rows")
-        except (ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, RecursionError) as error:
-            raise ValueError(f"not the bytes of a sample plan: {error}") from None
+            seed = facts["seed"]
+            plan._noise = drawn if seed is None else int(seed)
+            if (seed is None and drawn.shape != plan._rows.shape) or (seed is not None and integer_seed(seed) is None):
+                raise ValueError("what was drawn for the rows is not there")
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"not the bytes of {_WHAT}: {error}") from None
         return plan
 
     def __eq__(self, other: object) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import read_array, write_array
 from numpy.typing import ArrayLike, NDArray
+
+from isoxide._array_bytes import from_bytes, to_bytes
+
+_WHAT = "sample rows, format 1"
 
 
 class SampleRows:
@@ -123,10 +125,7 @@ class SampleRows:
         bytes
             The same for the same rows, in whatever order they came.
         """
-        file = io.BytesIO()
-        for array in (self._rows, self._there, self._X):
-            write_array(file, array, allow_pickle=False)
-        return file.getvalue()
+        return to_bytes(_WHAT, {}, [self._rows, self._there, self._X])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SampleRows:
@@ -147,17 +146,14 @@ class SampleRows:
         ValueError
             If they are none of a collection.
         """
+        _, (rows, there, X) = from_bytes(_WHAT, data, ["<i8", "|b1", "<f4"])
         try:
-            file = io.BytesIO(bytes(data))
-            rows, there, X = (read_array(file, allow_pickle=False) for _ in range(3))
-            if [array.dtype.str for array in (rows, there, X)] != ["<i8", "|b1", "<f4"] or X.ndim != 2 or file.read(1):
-                raise ValueError("other arrays than expected")
-            found = cls(rows, X.shape[1])
-            if there.shape != rows.shape or len(X) != len(rows):
+            if X.ndim != 2 or there.shape != rows.shape or len(X) != len(rows):
                 raise ValueError("arrays of different lengths")
-        except (ValueError, TypeError, EOFError, OverflowError) as error:
-            raise ValueError(f"not the bytes of sample rows: {error}") from None
-        found._X, found._there = np.ascontiguousarray(X), there
+            found = cls(rows, X.shape[1])
+        except ValueError as error:
+            raise ValueError(f"not the bytes of {_WHAT}: {error}") from None
+        found._X, found._there = X, there
         return found
 
     def __eq__(self, other: object) -> bool:

@@ -206,7 +206,7 @@ def report(df, columns):
         return json.loads(table.gather(Report(columns)))
 
 
-@pytest.mark.parametrize("n_partitions", PARTITIONS)
+@pytest.mark.parametrize("n_partitions", [1, 2, 7])
 def test_each_partition_is_a_part(spark, seed, n_partitions):
     found = report(shuffled(spark, actor_days(seed, 300), seed, n_partitions), ["share", "actor"])
     assert found["parts"] == list(range(n_partitions))
@@ -631,7 +631,7 @@ def assert_same_findings(ours, theirs):
     [
         (1, {"contamination": 0.02}),
         (2, {"budget": 0.5, "groups": "team"}),
-        (7, {"threshold": -0.05, "tail": "two"}),
+        (7, {"threshold": -0.02, "tail": "two"}),
         (13, {"contamination": 0.01, "groups": "actor"}),
     ],
     ids=str,

@@ -165,7 +165,7 @@ def test_a_cluster_computes_what_memory_does(running, seed):
 def slow(batches):
     """Hands rows on, at a pace at which there is time to kill somebody."""
     for batch in batches:
-        time.sleep(0.25)
+        time.sleep(0.15)
         yield batch
 
 
@@ -181,7 +181,7 @@ class Killer(threading.Thread):
         while not self.done.wait(0.02):
             for number in self.tracker.getActiveStageIds():
                 stage = self.tracker.getStageInfo(number)
-                if stage is None or stage.numTasks < 8 or not 3 <= stage.numCompletedTasks <= stage.numTasks - 3:
+                if stage is None or stage.numTasks < 8 or not 2 <= stage.numCompletedTasks <= stage.numTasks - 3:
                     continue
                 self.seen.add(number)
                 if len(self.seen) == self.stages:
@@ -208,7 +208,7 @@ class Killer(threading.Thread):
 def test_a_worker_is_killed_in_mid_fit(running, seed, stages):
     spark, cluster = running
     expected = actor_days(seed, flag=np.int8)
-    df = shuffled(spark, expected, seed, 12)
+    df = shuffled(spark, expected, seed, 9)
     df = df.mapInArrow(slow, df.schema)
     given = IsolationForest(contamination=0.02, random_state=0)
     killer = Killer(spark, cluster, stages)
@@ -221,7 +221,7 @@ def test_a_worker_is_killed_in_mid_fit(running, seed, stages):
 def test_a_worker_is_killed_in_mid_detection(running, seed):
     spark, cluster = running
     expected = actor_days(seed, flag=np.int8)
-    df = shuffled(spark, expected, seed, 12)
+    df = shuffled(spark, expected, seed, 9)
     df = df.mapInArrow(slow, df.schema)
     killer = Killer(spark, cluster, 5)
     with killer.at_work():

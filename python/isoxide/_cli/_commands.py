@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoxide._cli._progress import steps
+from isoxide._cli._size import larger_than_memory
 
 if TYPE_CHECKING:
+    from isoxide import IsolationForest
     from isoxide.ueba import FeatureTable, Findings
 
 __all__ = ["calibrate", "detect", "report", "score"]
@@ -24,23 +26,37 @@ __all__ = ["calibrate", "detect", "report", "score"]
 def detect(options: argparse.Namespace) -> None:
     """``isoxide detect``."""
     from isoxide import ueba
+    from isoxide.ueba import TableCheck
     from isoxide.ueba._table import read_frame
 
+    chosen = {
+        "threshold": options.threshold,
+        "contamination": options.contamination,
+        "budget": options.budget,
+        "random_state": options.seed,
+        "tail": options.tail,
+        "groups": options.groups,
+        "zscores": options.zscores,
+        "n_jobs": options.jobs,
+    }
+    in_batches = larger_than_memory(options.table, in_batches=options.stream)
     with _results(Path(options.out)) as results, steps(4, "detect") as step:
         users = None if options.users is None else read_frame(options.users)
-        table = _read(options, step)
-        step("detecting")
-        findings = ueba.detect(
-            table,
-            threshold=options.threshold,
-            contamination=options.contamination,
-            budget=options.budget,
-            random_state=options.seed,
-            tail=options.tail,
-            groups=options.groups,
-            zscores=options.zscores,
-            n_jobs=options.jobs,
-        )
+        if in_batches:
+            from isoxide import stream
+
+            step("reading and detecting")
+            findings = stream.detect(
+                options.table, entity=options.entity, time=options.time, include=options.include,
+                exclude=options.exclude, **chosen,
+            )  # fmt: skip
+            check = str(TableCheck(**findings.manifest["check"]))
+            step("read and detected")
+        else:
+            table = _read(options, step)
+            check = str(table.check)
+            step("detecting")
+            findings = ueba.detect(table, **chosen)
         if users is not None:
             findings = findings.join(users, on=options.users_on or options.entity, columns=options.users_columns)
         step("writing")
@@ -52,7 +68,7 @@ def detect(options: argparse.Namespace) -> None:
         findings.forest.save(results / f"forest-{stem}.safetensors")
         step("writing the pages")
         _write_pages(findings, results, options)
-    _tell(options, findings, results.names, str(table.check))
+    _tell(options, findings, results.names, check)
 
 
 def report(options: argparse.Namespace) -> None:
@@ -110,6 +126,9 @@ def score(options: argparse.Namespace) -> None:
     from isoxide.ueba._table import read_frame
 
     forest = IsolationForest.load(options.model)
+    if Path(options.table).is_dir() or (options.out is not None and larger_than_memory(options.table)):
+        _score_in_batches(forest, options)
+        return
     with steps(2, "score") as step:
         step("reading")
         frame = read_frame(options.table, options.sep)
@@ -131,6 +150,16 @@ def score(options: argparse.Namespace) -> None:
     else:
         replace_file(out, lambda file: write_csv(result, file))
     print(out)
+
+
+def _score_in_batches(forest: IsolationForest, options: argparse.Namespace) -> None:
+    from isoxide import stream
+
+    if options.out is None or Path(options.out).suffix.lower() == ".csv":
+        raise ValueError(f"scores of {options.table} are written as Parquet: give --out a .parquet file or a folder")
+    forest.set_params(n_jobs=options.jobs)
+    n_rows = stream.score(forest, options.table, options.out, keep=options.keep, resume=options.resume)
+    print(f"{options.out}: {n_rows:,} rows")
 
 
 def _read(options: argparse.Namespace, step: Any) -> FeatureTable:

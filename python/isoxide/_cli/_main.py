@@ -30,6 +30,7 @@ _DETECT_EXAMPLES = """examples:
   isoxide detect features.csv.gz --entity actor --time day --contamination 0.001 --out out/
   isoxide detect features.parquet --entity actor --time day --budget 25 --exclude 'zscore_*' --out out/
   isoxide detect features.csv --entity actor --time day --threshold -0.32 --users users.csv --groups role --out out/
+  isoxide detect lake/features/ --entity actor --time day --contamination 0.0001 --out out/
 """
 
 
@@ -101,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=formatter,
     )
     _add_table(detect)
+    detect.add_argument(
+        "--stream",
+        action="store_true",
+        help="read Parquet in batches even if it fits in memory; what does not fit is read so anyway",
+    )
     _add_amount(detect)
     ranks = detect.add_argument_group("ranks")
     ranks.add_argument(
@@ -148,12 +154,19 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=formatter,
     )
     score.add_argument("model", metavar="MODEL", help="the forest: forest-*.safetensors")
-    score.add_argument("table", metavar="TABLE", help="CSV (also .gz) or Parquet file with the forest's features")
+    score.add_argument(
+        "table",
+        metavar="TABLE",
+        help="CSV (also .gz) or Parquet file, or folder of Parquet files, with the forest's features",
+    )
     score.add_argument("--sep", default=",", help="what stands between the values of a CSV file (default: a comma)")
     score.add_argument(
         "--keep", metavar="COLUMN", nargs="+", default=[], help="columns of the table to write beside the scores"
     )
-    score.add_argument("--out", metavar="FILE", help="CSV or Parquet file to write (default: CSV to standard output)")
+    score.add_argument(
+        "--out", metavar="FILE", help="CSV or Parquet file, or folder, to write (default: CSV to standard output)"
+    )
+    score.add_argument("--resume", action="store_true", help="go on with a folder of scores that is not complete")
     score.add_argument("--jobs", type=int, metavar="N", help="threads (default: all cores)")
     score.set_defaults(run=_commands.score, json=False)
 
@@ -170,7 +183,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_table(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("table", metavar="TABLE", help="CSV (also .gz) or Parquet file with a row per entity and time")
+    parser.add_argument(
+        "table",
+        metavar="TABLE",
+        help="CSV (also .gz) or Parquet file, or folder of Parquet files, with a row per entity and time",
+    )
     parser.add_argument("--entity", required=True, metavar="COLUMN", help="the column that says who")
     parser.add_argument("--time", required=True, metavar="COLUMN", help="the column that says when")
     parser.add_argument(

@@ -77,14 +77,17 @@ class FindAnomalies(Fold):
         rows = np.flatnonzero(scores < 0)
         if rows.size and self.most is not None:
             state["n"] += rows.size
-            if state["n"] > self.most:
-                raise ValueError(
-                    f"more than {self.most:,} rows are anomalies, which is more than findings are made for; "
-                    "give a lower contamination or threshold, or score the table instead"
-                )
+            self._check_number(state["n"])
             found = batch.take(pa.array(rows)).append_column(DECISION, pa.array(scores[rows]))
             state["found"].append(numbered(found, rows + (0 if first_row is None else first_row)))
         return state
+
+    def _check_number(self, n: int) -> None:
+        if self.most is not None and n > self.most:
+            raise ValueError(
+                f"more than {self.most:,} rows are anomalies, which is more than findings are made for; "
+                "give a lower contamination or threshold, or score the table instead"
+            )
 
     def finish(self, state: Any) -> bytes:
         """The rows, and what is known beside them."""
@@ -93,9 +96,10 @@ class FindAnomalies(Fold):
         return packed([as_pickle(facts), table_bytes(pa.Table.from_batches(state["found"], self.schema))])
 
     def merge(self, results: Iterable[bytes]) -> bytes:
-        """All of them; more than this engine can hold are refused."""
+        """All of them."""
         parts = [self.read(result) for result in results]
         facts = [own for own, _ in parts]
+        self._check_number(sum(own["n"] for own in facts))
         days: dict[Any, float] = {}
         for own in facts:
             for day, score in own["days"].items():

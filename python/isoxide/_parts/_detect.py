@@ -254,7 +254,7 @@ def _calibrate(
             n, lowest = CountScores.read(scores.gather(CountScores(float(offset), threshold)))
             contamination = n / surveyed.n_rows
             if not 0 < contamination <= 0.5:
-                facts, _ = _find(surveyed, forest, [], None, offset=float(offset), most=None)
+                facts, _ = _find(surveyed, forest, [], None, offset=float(offset), collect=False)
                 check_share(contamination, threshold, lowest, *facts["lowest"][2:])
         else:
             days = pd.DatetimeIndex(sorted(surveyed.facts["days"]))
@@ -280,14 +280,14 @@ def _find(
     quantiles: Quantiles | None,
     *,
     offset: float | None = None,
-    most: int | None = MOST_FINDINGS,
+    collect: bool = True,
 ) -> tuple[dict[str, Any], pa.Table]:
     """The anomalies; quantiles of the columns go on in the same pass."""
     table = surveyed.table
     offset = float(forest.offset_) if offset is None else offset
     step = FindAnomalies(
         table.share(forest), offset, surveyed.entity, surveyed.times, surveyed.features, [*others, *table.key],
-        table.schema, most,
+        table.schema, MOST_FINDINGS if collect else None,
     )  # fmt: skip
     more = [] if quantiles is None else quantiles.steps
     first, *rest = unpacked(table.gather(Together([step, *more])))

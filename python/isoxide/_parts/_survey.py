@@ -33,6 +33,11 @@ def series(batch: pa.RecordBatch, name: str) -> pd.Series:
     return column.rename(name)
 
 
+def _coded(column: pa.Array) -> pa.DictionaryArray:
+    """A column as its distinct values and their places."""
+    return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+
+
 class Zones(Fold):
     """The time zones of times in words."""
 
@@ -45,7 +50,7 @@ class Zones(Fold):
 
     def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
         """More."""
-        return state | zones(series(batch, self.columns[0]))
+        return state | zones(_coded(batch.column(self.columns[0])).dictionary.to_pandas())
 
     def finish(self, state: Any) -> bytes:
         """As a list."""
@@ -67,7 +72,7 @@ class Times:
         column = batch.column(self.name)
         if not (pa.types.is_timestamp(column.type) or is_number(column.type)) and not column.null_count:
             # There are few days and many rows: each is looked at once. What cannot be read is told from all rows.
-            coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+            coded = _coded(column)
             with suppress(ValueError):
                 times = self.parsed(coded.dictionary.to_pandas())
                 return pd.Series(times.array.take(coded.indices.to_numpy()), name=self.name)

@@ -337,7 +337,7 @@ def detect(
     from isoxide._parts import _detect
 
     with closing(SparkTable(df, order_by=[entity, time] if order_by is None else _key(order_by, "a forest"))) as table:
-        return _detect.detect(
+        findings = _detect.detect(
             table,
             entity=entity,
             time=time,
@@ -357,6 +357,9 @@ def detect(
             rules=rules,
             n_jobs=table.n_jobs,
         )
+        # Of a single partition the scores are known in one piece, but in its own order, which is not that of the rows.
+        findings.manifest["scores_sha256"] = None
+        return findings
 
 
 def _key(order_by: str | Iterable[str] | None, what: str) -> list[str]:

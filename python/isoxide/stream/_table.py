@@ -16,8 +16,8 @@ from isoxide import IsolationForest
 from isoxide._parts._columns import batch_scores, features_of
 from isoxide._parts._steps import SCORE, PickRows, picked_rows
 from isoxide._parts._table import Part, PartedTable, Step
+from isoxide._sources import Source
 from isoxide.stream._batches import Ahead
-from isoxide.stream._source import Source
 
 #: Scores read at a time from where they are kept.
 _SPOOLED = 1 << 20

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isoxide import FeatureRanks, IsolationForest
 from isoxide._parts import _verbs
-from isoxide.stream._source import open_source
+from isoxide._sources import open_source
 from isoxide.stream._table import StreamTable
 from isoxide.stream._write import ScoreWriter, is_one_file
 

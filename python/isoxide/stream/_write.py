@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from isoxide import IsolationForest
 from isoxide._files import replace_file
 from isoxide._parts._columns import check_column, features_of, score_batch
+from isoxide._sources import Source
 from isoxide.stream._batches import Ahead
-from isoxide.stream._source import Source
 from isoxide.stream._table import StreamTable
 
 #: What says which scores a folder holds; readers of Parquet pass over it.

@@ -37,9 +37,9 @@ class FeatureTable:
     check : TableCheck
         What was found on the way; ``print(table.check)``.
     source : str or None
-        The file read.
+        The file or folder read.
     checksum : str or None
-        SHA-256 of its bytes.
+        SHA-256 of its bytes; None of a folder.
 
     See Also
     --------
@@ -94,7 +94,8 @@ def read_table(
     Parameters
     ----------
     source : path or frame
-        A CSV file (also compressed: ``.csv.gz``), a Parquet file, or a frame of pandas or polars.
+        A CSV file (also compressed: ``.csv.gz``), a Parquet file, a folder of Parquet files with the same columns (read
+        in the order of their names), or a frame of pandas or polars.
     entity : str
         The column that says who: an actor, a host, an account.
     time : str
@@ -159,7 +160,7 @@ def read_table(
         n_duplicates=n_duplicates,
         mixed_time_zones=mixed_zones,
     )
-    checksum = None if path is None else _checksum(path)
+    checksum = None if path is None or path.is_dir() else _checksum(path)
     return FeatureTable(
         frame, entity, time, tuple(features), check, None if path is None else str(path), checksum, days=days
     )
@@ -176,13 +177,25 @@ def _read(source: Any, sep: str) -> tuple[pd.DataFrame, Path | None]:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if path.is_dir():
-            raise IsADirectoryError(f"{path} is a folder; give one CSV or Parquet file")
+            return _read_folder(path), path
         if not path.exists():
             raise FileNotFoundError(f"there is no file {path}")
         return _read_file(path, sep), path
     if hasattr(source, "to_pandas"):
         return source.to_pandas().reset_index(drop=True), None
     raise TypeError(f"source must be a path or a frame of pandas or polars, not {type(source).__name__}")
+
+
+def _read_folder(path: Path) -> pd.DataFrame:
+    try:
+        import pyarrow as pa
+
+        from isoxide._sources import open_source
+    except ImportError as error:
+        raise ImportError(f"reading {path} needs pyarrow: pip install 'isoxide[ueba]'") from error
+    source = open_source(path)
+    frame: pd.DataFrame = pa.Table.from_batches(source.batches(source.schema.names), source.schema).to_pandas()
+    return frame
 
 
 def _read_file(path: Path, sep: str) -> pd.DataFrame:

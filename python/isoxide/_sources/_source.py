@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
-from isoxide.stream._batches import batch_rows, sliced, without_first
+from isoxide._sources._batches import batch_rows, sliced, without_first
 
 _SUFFIXES = (".parquet", ".pq", ".parq")
 #: Bytes read from a file at a time.

@@ -1,0 +1,117 @@
+"""Tables larger than memory: time and memory of `isoxide.stream` from 1,000,000 to 100,000,000 rows of Parquet on disk.
+
+``python -m bench.large --folder DIR`` makes the tables there (once; 5.4 GB for the largest), runs each work in a process
+of its own, and prints a table: seconds, CPU seconds, peak memory. ``--rows 1000000`` chooses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROWS = (1_000_000, 10_000_000, 100_000_000)
+FEATURES = [f"f{j:02}" for j in range(20)]
+PER_FILE, N_ACTORS = 5_000_000, 100_000
+
+
+def write_table(rows: int, folder: Path) -> None:
+    """A row per actor and day, day by day: ten zero-heavy counts and ten Gaussians, two of them with missing values."""
+    folder.mkdir(parents=True)
+    actors = pa.array([f"user{i:06}" for i in range(N_ACTORS)])
+    first_day = np.datetime64("2024-01-01")
+    for number, start in enumerate(range(0, rows, PER_FILE)):
+        r = np.random.default_rng(number)
+        row = np.arange(start, min(rows, start + PER_FILE))
+        columns = {
+            "actor": pa.DictionaryArray.from_arrays(pa.array((row % N_ACTORS).astype(np.int32)), actors).cast(
+                pa.string()
+            ),
+            "day": pa.array((np.datetime64("2024-01-01") + row // N_ACTORS).astype("datetime64[D]")),
+        }
+        for j, name in enumerate(FEATURES):
+            if j < 10:
+                counts = r.geometric(0.1 + 0.04 * j, len(row))
+                values = np.where(r.random(len(row), dtype=np.float32) < 0.7, 0, counts).astype(np.float32)
+            else:
+                values = r.standard_normal(len(row), dtype=np.float32)
+            if j in (3, 13):
+                values[r.random(len(row), dtype=np.float32) < 0.05] = np.nan
+            columns[name] = pa.array(values)
+        pq.write_table(pa.table(columns), folder / f"part-{number:03}.parquet", row_group_size=1_000_000)
+
+
+#: Of each work the code; `source`, `out`, `features` and `forest` are there, and `stream`.
+WORKS = {
+    "read": "for batch in open_source(source).batches(features): pass",
+    "fit": "stream.fit(source, features, forest=IsolationForest(random_state=0)).save(model)",
+    "fit, contamination 0.01": (
+        "stream.fit(source, features, forest=IsolationForest(random_state=0, contamination=0.01))"
+    ),
+    "offset, contamination 0.0001": "stream.offset(forest(), source, contamination=0.0001)",
+    "score to Parquet": "stream.score(forest(), source, out)",
+    "ranks of 1,000 rows": "stream.rank_features(first(1000), source, features=features, nan_policy='omit')",
+    "detect, 2,000 findings": "stream.detect(source, entity='actor', time='day', contamination=2000 / n_rows)",
+    "in memory: score": "forest().decision_function(in_memory())",
+}
+PRELUDE = """
+import json, pathlib, resource, shutil, sys, time
+import numpy as np, pyarrow as pa, pyarrow.parquet as pq
+from isoxide import IsolationForest, stream
+from isoxide._sources import open_source
+source, out, model, code, n_rows = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5])
+features = [f"f{j:02}" for j in range(20)]
+forest = lambda: IsolationForest.load(model)
+first = lambda n: next(open_source(source).batches(features)).slice(0, n).to_pandas()
+shutil.rmtree(out, ignore_errors=True)
+table = None
+def in_memory():
+    return table
+if "in_memory()" in code:
+    table = pq.read_table(source, columns=features).to_pandas()
+def peak():
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+started, before = time.perf_counter(), time.process_time()
+exec(code)
+print(json.dumps([time.perf_counter() - started, time.process_time() - before, peak()]))
+"""
+
+
+def main() -> None:
+    """Make, run, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    print("| rows | work | seconds | CPU seconds | peak MiB |\n|--:|---|--:|--:|--:|")
+    for rows in options.rows:
+        source = options.folder / str(rows)
+        if not source.exists():
+            write_table(rows, source)
+        results: dict[str, list[list[float]]] = {what: [] for what in WORKS}
+        for _ in range(options.rounds):
+            for what, code in WORKS.items():
+                if what.startswith("in memory") and rows > 20_000_000:
+                    # Would take 8 GB.
+                    continue
+                arguments = [source, options.folder / "out", options.folder / "model.safetensors", code, rows]
+                done = subprocess.run(
+                    [sys.executable, "-c", PRELUDE, *map(str, arguments)], check=True, capture_output=True, text=True
+                )
+                results[what].append(json.loads(done.stdout))
+        for what, rounds in results.items():
+            if rounds:
+                seconds, cpu, peak = np.median(rounds, axis=0)
+                print(f"| {rows:,} | {what} | {seconds:.2f} | {cpu:.1f} | {peak:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The command on folders of Parquet, in memory and in batches."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_cli import NAMES, isoxide
+from test_stream import write_parts
+
+from isoxide import IsolationForest, ueba
+from isoxide._cli import _size
+from ueba_tables import actor_days
+
+
+@pytest.fixture(scope="module")
+def folder(seed, tmp_path_factory):
+    return write_parts(actor_days(seed), tmp_path_factory.mktemp("lake") / "features", 5, seed)
+
+
+@pytest.fixture(scope="module")
+def results(folder, tmp_path_factory):
+    """What both ways print and write."""
+    found = {}
+    for way in ([], ["--stream"]):
+        out = tmp_path_factory.mktemp("out") / "results"
+        done = isoxide("detect", folder, *NAMES, "--contamination", 0.02, *way, "--out", out)
+        assert done.returncode == 0, done.stderr
+        found[bool(way)] = done, out
+    return found
+
+
+def test_both_ways_write_the_same(results):
+    (in_memory, first), (in_batches, second) = results[False], results[True]
+    assert in_memory.stderr == ""
+    assert in_batches.stderr.startswith("isoxide: ")
+    assert "it is read in batches, as was asked for" in in_batches.stderr
+    assert in_memory.stdout.replace(str(first), "") == in_batches.stdout.replace(str(second), "")
+    names = sorted(path.name for path in first.iterdir())
+    assert names == sorted(path.name for path in second.iterdir())
+    assert len(names) == 6
+    for name in names:
+        ours, theirs = ((folder / name).read_bytes() for folder in (second, first))
+        if name.endswith((".json", ".html")):
+            # Made at another second.
+            ours, theirs = (re.sub(rb"\d\d:\d\d:\d\d\+00:00", b"", data) for data in (ours, theirs))
+        if not name.endswith(".parquet"):
+            assert ours == theirs, name
+    frames = [pd.read_parquet(next(folder.glob("*.parquet"))) for folder in (first, second)]
+    pd.testing.assert_frame_equal(*frames)
+
+
+def test_what_does_not_fit_is_read_in_batches_by_itself(folder, seed, tmp_path):
+    """Under a limit of memory that a frame of this table would not fit in."""
+    resource = pytest.importorskip("resource")
+    table, r = pd.read_parquet(folder), np.random.default_rng(seed)
+    large = tmp_path / "large"
+    large.mkdir()
+    for number in range(12):
+        # Other entities and values each time, so that no row or score is there twice.
+        again = pd.concat([table.assign(actor=table["actor"] + f"-{number}-{k}") for k in range(240)])
+        again["share_0"] = r.normal(size=len(again))
+        again.to_parquet(large / f"{number:02}.parquet", index=False)
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+
+    command = [sys.executable, "-m", "isoxide", "detect", str(large), *NAMES, "--contamination", "0.001", "--json"]
+    # One arena and few threads: address space is limited, and each of these takes much of it without using it.
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out")],
+        capture_output=True, text=True, check=False, timeout=300, preexec_fn=limit, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "in memory it would not fit" in done.stderr
+    assert json.loads(done.stdout)["manifest"]["rows"] == len(table) * 2880
+
+
+def test_scores_of_a_folder(folder, results, tmp_path):
+    model = next(results[True][1].glob("forest-*"))
+    out = tmp_path / "scores"
+    done = isoxide("score", model, folder, "--keep", "actor", "day", "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    table = ueba.read_table(folder, entity="actor", time="day")
+    assert done.stdout == f"{out}: {len(table.frame):,} rows\n"
+    found = pd.read_parquet(out)
+    forest = IsolationForest.load(model)
+    assert found["score"].tolist() == forest.decision_function(table.X).tolist()
+    assert found["actor"].tolist() == table.frame["actor"].tolist()
+    again = isoxide("score", model, folder, "--keep", "actor", "day", "--out", out)
+    assert again.returncode == 1
+    assert "resume=True goes on" in again.stderr
+    assert isoxide("score", model, folder, "--keep", "actor", "day", "--out", out, "--resume").returncode == 0
+    for bad in ([], ["--out", tmp_path / "scores.csv"]):
+        done = isoxide("score", model, folder, *bad)
+        assert done.returncode == 1
+        assert "are written as Parquet" in done.stderr
+
+
+def test_refusals(folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    frame = pd.read_parquet(folder)
+    frame.to_csv(tmp_path / "table.csv")
+    broken = write_parts(frame, tmp_path / "broken", 3)
+    path = broken / "001.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    for table, more, words in (
+        (tmp_path / "empty", [], "has no Parquet files"),
+        (tmp_path / "table.csv", ["--stream"], "only Parquet files and folders of such can"),
+        (broken, [], f"{path} cannot be read as Parquet"),
+        (broken, ["--stream"], f"{path} cannot be read as Parquet"),
+    ):
+        out = tmp_path / "out"
+        done = isoxide("detect", table, *NAMES, *more, "--out", out)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert not out.exists()
+
+
+def test_the_size_of_a_table(folder, monkeypatch, capsys):
+    n_rows = len(pd.read_parquet(folder))
+    monkeypatch.setattr(_size, "free_memory", lambda: 1 << 40)
+    assert not _size.larger_than_memory(str(folder))
+    monkeypatch.setattr(_size, "free_memory", lambda: 1000)
+    assert _size.larger_than_memory(str(folder))
+    assert f"has {n_rows:,} rows" in capsys.readouterr().err
+    monkeypatch.setattr(_size, "free_memory", lambda: None)
+    assert not _size.larger_than_memory(str(folder))
+    assert not _size.larger_than_memory(str(folder / "nothing.parquet"))
+    assert not _size.larger_than_memory(str(folder / "table.csv"))
+
+
+def test_free_memory():
+    free = _size.free_memory()
+    assert free is None or 0 <= free < 1 << 50

@@ -1,0 +1,179 @@
+"""Detection on tables in parts: the findings of the same rows in memory."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+
+from isoxide import IsolationForest, ueba
+from isoxide._parts import _detect
+from parted import arrow, parted
+
+PARTS = (1, 2, 7, 64)
+
+
+def assert_same_findings(ours, theirs):
+    """Whatever findings hold, but for what they say of where the table came from."""
+    pd.testing.assert_frame_equal(ours.frame, theirs.frame, check_exact=True)
+    for name in ("values", "percentiles", "order", "directions"):
+        assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)
+    for name in ("reference", "flags", "timeline"):
+        pd.testing.assert_frame_equal(getattr(ours, name), getattr(theirs, name), check_exact=True)
+    unlike = {"created", "source", "sha256", "scores_sha256"}
+    mine, other = (
+        {name: value for name, value in findings.manifest.items() if name not in unlike} for findings in (ours, theirs)
+    )
+    assert mine == other
+    assert ours.manifest["scores_sha256"] in (None, theirs.manifest["scores_sha256"])
+    assert ours.forest.to_bytes() == theirs.forest.to_bytes()
+
+
+def actor_days(seed, n=2500, *, duplicates=40):
+    """Times as text, columns of both widths with missing values, a column that numbers the rows, one that is empty."""
+    r = np.random.default_rng(seed)
+    days = pd.date_range("2025-01-01", periods=100)[r.integers(0, 90, n)]
+    frame = pd.DataFrame(
+        {
+            "actor": r.choice([f"u{i}" for i in range(40)], n),
+            "day": days.strftime("%Y-%m-%d").to_numpy(),
+            "normal": r.normal(size=n),
+            "count": np.where(r.random(n) < 0.7, 0, r.geometric(0.2, n)),
+            "missing": np.where(r.random(n) < 0.3, np.nan, r.normal(size=n)),
+            "float32": r.normal(size=n).astype(np.float32),
+            "missing32": np.where(r.random(n) < 0.3, np.nan, r.normal(size=n)).astype(np.float32),
+            "id": np.arange(n) * 3,
+            "nothing": np.nan,
+            "constant": 1.0,
+            "group": r.choice(list("xyz"), n),
+            "zscore_q": r.normal(size=n) * 2,
+            "is_weekend": r.integers(0, 2, n),
+        }
+    )
+    again = frame.iloc[r.integers(0, n, duplicates)]
+    return pd.concat([frame, again]).sample(frac=1, random_state=int(r.integers(2**31)), ignore_index=True)
+
+
+NAMES = {"entity": "actor", "time": "day"}
+
+
+@pytest.fixture(scope="module")
+def frame(seed):
+    return actor_days(seed)
+
+
+@pytest.mark.parametrize("n_parts", PARTS)
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {},
+        {"contamination": 0.02},
+        {"contamination": 0.02, "tail": "two", "groups": "group", "kind": "mean"},
+        {"contamination": 0.01, "groups": "actor"},
+        {"threshold": -0.04},
+        {"budget": 20},
+        {"forest": IsolationForest(random_state=5, contamination=0.03)},
+        {"contamination": 0.02, "rules": [ueba.Percentile((90, 99.9)), ueba.Fixed(["is_weekend"])]},
+        {"contamination": 0.02, "nan_policy": "propagate"},
+    ],
+    ids=str,
+)
+def test_findings(frame, seed, n_parts, chosen):
+    expected = ueba.detect(ueba.read_table(frame, **NAMES), **chosen)
+    found = _detect.detect(parted(arrow(frame), n_parts, seed), **NAMES, **chosen)
+    assert_same_findings(found, expected)
+
+
+def test_a_fitted_forest_is_not_grown_again(frame, seed):
+    table = ueba.read_table(frame, **NAMES)
+    forest = IsolationForest(random_state=3, contamination=0.05).fit(table.X)
+    before = forest.to_bytes()
+    for chosen in ({}, {"contamination": 0.01}, {"budget": 10}):
+        found = _detect.detect(parted(arrow(frame), 5, seed), **NAMES, forest=forest, **chosen)
+        assert_same_findings(found, ueba.detect(table, forest=forest, **chosen))
+    assert forest.to_bytes() == before
+
+
+TIMES = {
+    "texts": lambda day: day,
+    "texts with times": lambda day: day + "T13:30:00",
+    "several zones": lambda day: day.where(day.index % 2 == 0, day + "T23:30:00-05:00"),
+    "one zone": lambda day: day + "T00:00:00Z",
+    "times": pd.to_datetime,
+    "times with a zone": lambda day: pd.to_datetime(day).dt.tz_localize("Europe/Berlin"),
+    "dates": lambda day: pd.to_datetime(day).dt.date,
+    "numbers": lambda day: day.str.replace("-", "").astype(int),
+    "categories": lambda day: day.astype("category"),
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_times(frame, seed, kind):
+    frame = frame.assign(day=TIMES[kind](frame["day"]))
+    # As pandas reads the table in parts: from Arrow.
+    expected = ueba.detect(ueba.read_table(arrow(frame), **NAMES), contamination=0.02)
+    found = _detect.detect(parted(arrow(frame), 5, seed), **NAMES, contamination=0.02)
+    assert_same_findings(found, expected)
+
+
+def test_quantiles_of_many_distinct_values_take_more_passes(seed, monkeypatch):
+    monkeypatch.setattr("isoxide._parts._quantiles.CAPACITY", 20)
+    frame = actor_days(seed)
+    expected = ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.02)
+    assert_same_findings(_detect.detect(parted(arrow(frame), 4, seed), **NAMES, contamination=0.02), expected)
+
+
+def test_the_check_is_that_of_the_table(frame, seed):
+    expected = ueba.read_table(frame, **NAMES).check
+    surveyed = _detect.Surveyed(parted(arrow(frame), 6, seed), **NAMES, include=None, exclude=None)
+    assert surveyed.check == expected
+    assert expected.n_duplicates == 40
+    assert expected.id_like == ["id"]
+
+
+def refused(frame, **chosen):
+    with pytest.raises(ValueError, match=r".+") as caught:
+        _detect.detect(parted(arrow(frame), 3), **{**NAMES, **chosen})
+    return str(caught.value)
+
+
+def test_refusals_are_those_in_memory(frame):
+    odd = frame.assign(normal=np.where(frame.index == 7, np.inf, frame["normal"]))
+    for table, chosen in (
+        (frame, {"threshold": -0.9}),
+        (frame, {"threshold": 0.9}),
+        (frame, {"budget": 1e9}),
+        (frame, {"budget": 0}),
+        (frame, {"threshold": -0.1, "budget": 3}),
+        (frame, {"exclude": "n_*"}),
+        (frame, {"include": "group"}),
+        (frame, {"entity": "day"}),
+        (frame, {"groups": "nobody"}),
+        (odd, {"contamination": 0.1}),
+    ):
+        names = {name: chosen.get(name, NAMES.get(name)) for name in ("entity", "time", "include", "exclude")}
+        rest = {name: value for name, value in chosen.items() if name not in names}
+        with pytest.raises(ValueError, match=r".+") as caught:
+            ueba.detect(ueba.read_table(table, **names), **rest)
+        assert refused(table, **chosen) == str(caught.value)
+
+
+def test_shares_out_of_range(frame):
+    assert refused(frame, contamination=0.7) == "contamination=0.7 must be in (0, 0.5]"
+    assert "contamination" in refused(frame, baseline=0.7, threshold=-0.1)
+
+
+def test_times_that_cannot_be_read_are_told_by_their_row(frame):
+    day = frame["day"].copy()
+    day[1234] = "yesterday"
+    message = refused(frame.assign(day=day))
+    assert "column 'day' has 'yesterday' in row" in message
+    day[1234] = None
+    assert "column 'day' has no value in row" in refused(frame.assign(day=day))
+    assert "has no column 'when' (time)" in refused(frame, time="when")
+
+
+def test_too_many_findings_are_refused(frame, monkeypatch):
+    monkeypatch.setattr(_detect, "MOST_FINDINGS", 10)
+    assert "more than 10 rows are anomalies" in refused(frame, contamination=0.3)
+    monkeypatch.setattr(_detect, "MOST_DUPLICATES", 10)
+    assert "more than 10 rows share" in refused(frame)
