@@ -11,7 +11,11 @@ BENCH := .venv-bench
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE $(shell find src python -type f -not -name '*.pyc' -not -name '*.so')
 
+<<<<<<< HEAD
+.PHONY: demo test test-rust test-python test-oldest test-parallel fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-quick bench-docs bench-kernels lint \
+=======
 .PHONY: demo test test-rust test-python test-oldest test-parallel fuzz fuzz-keep fuzzer memcheck counts accept-counts browser valgrind bench bench-desk bench-large bench-quick bench-docs bench-kernels lint \
+>>>>>>> main
 	format clean
 
 # The users' notebook on the real table, then the command; both print where their results lie.
@@ -31,7 +35,7 @@ test-rust:
 PARITY := $(addprefix tests/python/test_,iforest.py golden.py frames.py sklearn.py sklearn_fixtures.py sklearn_suite.py rank.py \
 	rank_tails.py rank_reference.py groups.py feature_ranks.py tables.py shortcuts.py threads.py)
 
-test-python: $(VENV)/.test browser
+test-python: $(VENV)/.test browser java
 	$(BIN)/python -m pytest
 	ISOXIDE_KERNEL=portable $(BIN)/python -m pytest $(PARITY)
 	ISOXIDE_KERNEL=avx2 $(BIN)/python -m pytest $(PARITY)
@@ -40,7 +44,7 @@ test-python: $(VENV)/.test browser
 # work in processes of their own or read sources; the tests themselves say why they must be alone, if they must, and the plugin sees
 # of most by what they use.
 ALONE := $(addprefix tests/python/test_,page.py notebook.py notebooks.py ueba_notebook.py cli.py edges.py layers.py show_versions.py \
-	dask.py dask_table.py)
+	cli_stream.py dask.py dask_table.py spark.py spark_cluster.py stream.py)
 
 test-parallel: $(VENV)/.test
 	$(BIN)/python -m pytest --parallel-threads=4 $(addprefix --ignore=,$(ALONE))
@@ -66,6 +70,8 @@ NOT_ON_OLDEST := \
 	--ignore=tests/python/test_memory.py \
 	--ignore=tests/python/test_processes.py \
 	--ignore=tests/python/test_promises.py \
+	--ignore=tests/python/test_spark.py \
+	--ignore=tests/python/test_spark_cluster.py \
 	--ignore=tests/python/test_stateful.py \
 	--deselect=tests/python/test_iforest.py::test_grid \
 	--deselect=tests/python/test_faults.py::test_odd_values_rank_as_in_scipy_and_score_as_in_scikit_learn \
@@ -137,6 +143,12 @@ browser:
 	@{ command -v chromium && command -v chromedriver; } > /dev/null \
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -qq -y chromium chromium-driver; } \
 		|| { echo 'The page is tested in Chromium, which is not here and could not be installed (on Debian: apt-get install chromium chromium-driver, as root).' >&2; exit 1; }
+
+# Spark runs on it; PySpark 4 wants 17 or newer. Debian's and Ubuntu's package, where this may install it.
+java:
+	@command -v java > /dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -qq -y openjdk-17-jre-headless; } \
+		|| { echo 'Spark is tested on Java, which is not here and could not be installed (on Debian and Ubuntu: apt-get install openjdk-17-jre-headless, as root).' >&2; exit 1; }
 
 # Debian's and Ubuntu's package, where this may install it.
 valgrind:
