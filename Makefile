@@ -11,11 +11,7 @@ BENCH := .venv-bench
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE $(shell find src python -type f -not -name '*.pyc' -not -name '*.so')
 
-<<<<<<< HEAD
-.PHONY: demo test test-rust test-python test-oldest test-parallel fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-quick bench-docs bench-kernels lint \
-=======
-.PHONY: demo test test-rust test-python test-oldest test-parallel fuzz fuzz-keep fuzzer memcheck counts accept-counts browser valgrind bench bench-desk bench-large bench-quick bench-docs bench-kernels lint \
->>>>>>> main
+.PHONY: demo test test-rust test-python test-oldest test-parallel fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-large bench-quick bench-docs bench-kernels lint \
 	format clean
 
 # The users' notebook on the real table, then the command; both print where their results lie.
