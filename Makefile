@@ -112,7 +112,7 @@ fuzzer:
 # The core's tests with every access to memory looked at: by valgrind, which knows no AVX-512 and rounds 64-bit integers to f32 by way
 # of f64 (hence the test left out), and by AddressSanitizer, which is compiled in and leaves out nothing. Some minutes, most of
 # them compiling.
-MEMCHECK := --quiet --lib --test corpora --test forest --test grow --test rank --test scoring --test sparse
+MEMCHECK := --quiet --lib --test corpora --test drawn --test forest --test grow --test parts --test rank --test scoring --test sketch --test sparse
 UNDER_VALGRIND := --config "target.'cfg(unix)'.runner = 'valgrind --quiet --error-exitcode=9'"
 NOT_UNDER_VALGRIND := --skip integers_are_rounded_once --skip on_every_other_kernel
 
