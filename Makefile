@@ -78,11 +78,11 @@ NOT_ON_OLDEST := \
 test-oldest: $(OLDEST)/.test
 	$(OLDEST)/bin/python -m pytest $(NOT_ON_OLDEST)
 
-# Arbitrary bytes as forests, tables and sparse matrices, under AddressSanitizer, a minute each; `FUZZ_SECONDS=600 make fuzz` takes
+# Arbitrary bytes as forests, tables, parts of tables and sparse matrices, under AddressSanitizer, a minute each; `FUZZ_SECONDS=600 make fuzz` takes
 # longer. What the core does with them must be right, not only safe. Scoring is compared on all kernels at once; ranks take that of the
 # process. Sanitizers are no part of stable Rust yet; the variable lets this toolchain have them all the same.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := score rank csr file
+FUZZ_TARGETS := score rank csr file parts
 FUZZ_RUNS := $(FUZZ_TARGETS) rank@avx2 rank@portable
 FUZZ := RUSTC_BOOTSTRAP=1 cargo fuzz run
 export FUZZ_SECONDS
