@@ -83,11 +83,11 @@ NOT_ON_OLDEST := \
 test-oldest: $(OLDEST)/.test
 	$(OLDEST)/bin/python -m pytest $(NOT_ON_OLDEST)
 
-# Arbitrary bytes as forests, tables and sparse matrices, under AddressSanitizer, a minute each; `FUZZ_SECONDS=600 make fuzz` takes
+# Arbitrary bytes as forests, tables, parts of tables and sparse matrices, under AddressSanitizer, a minute each; `FUZZ_SECONDS=600 make fuzz` takes
 # longer. What the core does with them must be right, not only safe. Scoring is compared on all kernels at once; ranks take that of the
 # process. Sanitizers are no part of stable Rust yet; the variable lets this toolchain have them all the same.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := score rank csr file
+FUZZ_TARGETS := score rank csr file parts
 FUZZ_RUNS := $(FUZZ_TARGETS) rank@avx2 rank@portable
 FUZZ := RUSTC_BOOTSTRAP=1 cargo fuzz run
 export FUZZ_SECONDS
@@ -117,7 +117,7 @@ fuzzer:
 # The core's tests with every access to memory looked at: by valgrind, which knows no AVX-512 and rounds 64-bit integers to f32 by way
 # of f64 (hence the test left out), and by AddressSanitizer, which is compiled in and leaves out nothing. Some minutes, most of
 # them compiling.
-MEMCHECK := --quiet --lib --test corpora --test forest --test grow --test rank --test scoring --test sparse
+MEMCHECK := --quiet --lib --test corpora --test drawn --test forest --test grow --test parts --test rank --test scoring --test sketch --test sparse
 UNDER_VALGRIND := --config "target.'cfg(unix)'.runner = 'valgrind --quiet --error-exitcode=9'"
 NOT_UNDER_VALGRIND := --skip integers_are_rounded_once --skip on_every_other_kernel
 

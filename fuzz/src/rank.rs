@@ -22,14 +22,11 @@ fn percentile([below, equal, above]: [usize; 3], kind: Kind) -> f64 {
     }
 }
 
-/// The same from any side, and on which side the value is. The mirror image has the counts the other way round.
-fn oracle<T: Copy + PartialOrd>(reference: &[T], query: T, definition: Definition) -> (f64, i8) {
+/// The same from any side, and on which side the value is; the last count is that of NaN in the reference. Without any counts there is
+/// no rank. The mirror image has the counts the other way round.
+pub fn rank([below, equal, above, n_missing]: [usize; 4], definition: Definition) -> (f64, i8) {
     let Definition { kind, tail, nan_policy } = definition;
-    let missing = |x: T| x.partial_cmp(&x).is_none();
-    let count = |is: fn(&T, &T) -> bool| reference.iter().filter(|x| is(x, &query)).count();
-    let [below, equal, above] = [count(T::lt), count(T::eq), count(T::gt)];
-    let any_missing = || reference.iter().any(|&x| missing(x));
-    if missing(query) || below + equal + above == 0 || (nan_policy == NanPolicy::Propagate && any_missing()) {
+    if below + equal + above == 0 || (nan_policy == NanPolicy::Propagate && n_missing > 0) {
         return (f64::NAN, 0);
     }
     let upper = percentile([below, equal, above], kind);
@@ -42,7 +39,14 @@ fn oracle<T: Copy + PartialOrd>(reference: &[T], query: T, definition: Definitio
     (percentile, if upper >= lower { 1 } else { -1 })
 }
 
-fn floats(column: Column<'_>) -> Vec<f64> {
+/// Among a reference; nothing is below a NaN, equal to it, or above.
+fn oracle<T: Copy + PartialOrd>(reference: &[T], query: T, definition: Definition) -> (f64, i8) {
+    let count = |is: fn(&T, &T) -> bool| reference.iter().filter(|x| is(x, &query)).count();
+    let n_missing = reference.iter().filter(|x| x.partial_cmp(x).is_none()).count();
+    rank([count(T::lt), count(T::eq), count(T::gt), n_missing], definition)
+}
+
+pub fn floats(column: Column<'_>) -> Vec<f64> {
     match column {
         Column::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
         Column::F64(v) => v.iter().copied().collect(),

@@ -32,7 +32,11 @@ struct ColumnCounts {
 
 impl ColumnCounts {
     fn new(rows: Column<'_>) -> Self {
-        let queries = ColumnQueries::new(rows, true);
+        let queries = match rows {
+            Column::I64(_) => ColumnQueries::new(rows, true),
+            // Zeros of both signs are one query, and the same one whichever came.
+            rows => ColumnQueries::Floats(Queries::new(floats(rows).into_iter().map(|value| value + 0.0))),
+        };
         let place = |place: Option<usize>| place.and_then(|place| u32::try_from(place).ok());
         let places = match (&queries, rows) {
             (ColumnQueries::Integers(queries), Column::I64(rows)) => {
@@ -229,20 +233,34 @@ impl RankCounts {
         let (n_rows, n_columns) = (reader.take()?, reader.take()?);
         let mut columns: Vec<ColumnCounts> = Vec::new();
         for _ in 0..n_columns {
-            let integers = reader.take()? == 0;
+            let integers = match reader.take()? {
+                0 => true,
+                1 => false,
+                _ => return Err(reader.refuse("what it ranks is unknown")),
+            };
             let values = reader.take_all()?;
             let places = reader.take_all()?;
             let (below, at_or_below) = (reader.take_all()?, reader.take_all()?);
             let (n, n_missing) = (reader.take()?, reader.take()?);
             let n_values = values.len();
             let queries = if integers {
-                ColumnQueries::Integers(Queries::new(values.into_iter().map(u64::cast_signed)))
+                ColumnQueries::Integers(Queries::new(values.iter().map(|&value| value.cast_signed())))
             } else {
-                ColumnQueries::Floats(Queries::new(values.into_iter().map(f64::from_bits)))
+                ColumnQueries::Floats(Queries::new(values.iter().map(|&value| f64::from_bits(value))))
+            };
+            // Places and counts are those of ascending values, without a negative zero.
+            let in_order = match &queries {
+                ColumnQueries::Integers(queries) => {
+                    let queries = queries.values().iter().map(|value| value.cast_unsigned());
+                    queries.eq(values)
+                }
+                ColumnQueries::Floats(queries) => {
+                    let queries = queries.values().iter().map(|value| (value + 0.0).to_bits());
+                    queries.eq(values)
+                }
             };
             let are_places = places.iter().all(|&place| place < n_values as u64 || place == NOWHERE);
-            let counts = Counts::from_parts(below, at_or_below, n, n_missing)
-                .filter(|counts| counts.below().len() == n_values && queries.len() == n_values && n <= MOST);
+            let counts = read_counts(&queries, below, at_or_below, n, n_missing).filter(|_| in_order && n <= MOST);
             let same_n = columns.first().is_none_or(|first| first.counts.n() == n);
             let (Some(counts), true) = (counts, are_places && same_n && places.len() as u64 == n_rows) else {
                 return Err(reader.refuse("its counts make no sense"));
@@ -255,7 +273,49 @@ impl RankCounts {
             });
         }
         reader.end()?;
-        let n_rows = usize::try_from(n_rows).map_err(|_| reader.refuse("it has too many rows"))?;
+        let n_rows = usize::try_from(n_rows).unwrap_or(usize::MAX);
+        if n_rows >= u32::MAX as usize {
+            return Err(reader.refuse("it has too many rows"));
+        }
         Ok(Self { n_rows, columns })
     }
+}
+
+/// Counts that were taken before; `None` if they can't be those of these queries.
+///
+/// Those of integers may be the sum of what was counted in parts of integers and in parts of floats, and to the latter all queries are
+/// one that are rounded to one double. So a value can be at or below one of these without being below the next; such values are taken
+/// out, and what is left must be as everywhere.
+fn read_counts(
+    queries: &ColumnQueries,
+    mut below: Vec<u64>,
+    mut at_or_below: Vec<u64>,
+    n: u64,
+    n_missing: u64,
+) -> Option<Counts> {
+    if (below.len(), at_or_below.len()) != (queries.len(), queries.len()) {
+        return None;
+    }
+    let ColumnQueries::Integers(queries) = queries else {
+        return Counts::from_parts(below, at_or_below, n, n_missing);
+    };
+    let (mut starts, mut ends, mut places) = (Vec::new(), Vec::new(), Vec::with_capacity(queries.len()));
+    let (mut lows, mut highs) = (below.as_mut_slice(), at_or_below.as_mut_slice());
+    let mut start = 0_u64;
+    for same in queries.values().chunk_by(|&a, &b| a as f64 == b as f64) {
+        let (low, high) = (lows.split_off_mut(..same.len())?, highs.split_off_mut(..same.len())?);
+        let next = low.iter().skip(1);
+        let shared = high.iter().zip(next).map(|(&high, &next)| high.saturating_sub(next));
+        let end = start.checked_add(shared.max().unwrap_or(0))?;
+        for (low, high) in low.iter_mut().zip(high) {
+            (*low, *high) = (low.checked_sub(start)?, high.checked_sub(end)?);
+        }
+        places.resize(places.len() + same.len(), starts.len());
+        starts.push(start);
+        ends.push(end);
+        start = end;
+    }
+    let mut counts = Counts::from_parts(below, at_or_below, n.checked_sub(start)?, n_missing)?;
+    counts.add(&Counts::from_parts(starts, ends, start, 0)?.at(&places));
+    Some(counts)
 }

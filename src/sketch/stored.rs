@@ -58,7 +58,11 @@ impl Sketch {
         }
         let mut sketch = Self::empty(scope, Some(lowest).filter(|&lowest| lowest > 0), capacity);
         (sketch.n, sketch.n_missing, sketch.n_below) = (reader.take()?, reader.take()?, reader.take()?);
-        let is_exact = reader.take()? == 0;
+        let is_exact = match reader.take()? {
+            0 => true,
+            1 => false,
+            _ => return Err(reader.refuse("what it holds is unknown")),
+        };
         let (first, second) = (reader.take_all()?, reader.take_all()?);
         let third = if is_exact { first.clone() } else { reader.take_all()? };
         reader.end()?;
@@ -79,6 +83,14 @@ impl Sketch {
         if !lengths || !in_order || !in_scope || ns.contains(&0) || sums.is_none_or(|sum| sum > sketch.n) || most {
             return Err(reader.refuse("its counts make no sense"));
         }
+        // Only values outside the scope are not held, or those above enough of the lowest.
+        let (below, held) = (sketch.n_below, sums.unwrap_or(0).saturating_sub(sketch.n_below));
+        let none_below = scope.0 > super::key(f64::NEG_INFINITY) || below == 0;
+        let is_full = sketch.lowest.is_some_and(|lowest| held >= lowest);
+        let none_above = scope.1 < super::key(f64::INFINITY) || is_full || sums == Some(sketch.n);
+        if !none_below || !none_above {
+            return Err(reader.refuse("it lacks values"));
+        }
         if is_exact {
             let n: u64 = ns.iter().rev().skip(1).sum();
             if lows.len() > capacity || (lowest > 0 && n >= lowest) {
@@ -97,7 +109,7 @@ impl Sketch {
             }
             *bucket = Bucket { n, lowest, highest };
         }
-        if sketch.lowest.is_some() {
+        if sketch.lowest.is_some() || held <= capacity as u64 {
             return Err(reader.refuse("it has buckets, but room for all values"));
         }
         sketch.state = State::Buckets(buckets);

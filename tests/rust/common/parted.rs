@@ -1,0 +1,90 @@
+//! What tests of things that merge have in common.
+
+#![allow(unreachable_pub, reason = "a module of several tests, each a crate of its own")]
+
+use isoxide::bytes::Writer;
+use proptest::prelude::*;
+
+/// Changes of bytes that keep their checksum right: which number, how, and a number to do it with.
+pub type Edits = Vec<(usize, u8, u64)>;
+
+/// All parts as one: two of them are merged, then two of what is left; which ones, `picks` says.
+pub fn merged<T>(mut parts: Vec<T>, picks: &[usize], merge: impl Fn(&mut T, &T)) -> T {
+    for step in 0.. {
+        if parts.len() == 1 {
+            break;
+        }
+        let pick = picks[step % picks.len()];
+        let mut one = parts.remove(pick % parts.len());
+        let other = parts.swap_remove(pick / 7 % parts.len());
+        merge(&mut one, &other);
+        parts.push(one);
+    }
+    parts.remove(0)
+}
+
+/// A few changes; none now and then.
+pub fn edits() -> impl Strategy<Value = Edits> {
+    let number = prop_oneof![
+        0_u64..4,
+        any::<u64>(),
+        prop::sample::select(vec![
+            1 << 53,
+            (1 << 53) + 1,
+            1 << 63,
+            (1 << 63) - 1,
+            u64::MAX,
+            u64::MAX - 1,
+            u64::from(u32::MAX),
+            1 << 32,
+            !f64::NEG_INFINITY.to_bits(),
+            f64::INFINITY.to_bits() | 1 << 63,
+        ]),
+    ];
+    prop::collection::vec((0_usize..40, 0_u8..7, number), 0..5)
+}
+
+/// The bytes with their numbers changed, and a checksum that is right.
+pub fn edited(bytes: &[u8], edits: &Edits) -> Vec<u8> {
+    let (kind, rest) = bytes.split_first_chunk::<8>().unwrap();
+    let (numbers, _) = rest.split_last_chunk::<32>().unwrap();
+    let mut numbers: Vec<u64> = numbers
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|&word| u64::from_le_bytes(word))
+        .collect();
+    for &(place, how, number) in edits {
+        let n = numbers.len().max(1);
+        let (place, other) = (place % n, number as usize % n);
+        if numbers.is_empty() || (how == 0 && numbers.len() == 1) {
+            break;
+        }
+        match how {
+            0 => drop(numbers.remove(place)),
+            1 => numbers.insert(place, number),
+            2 => numbers[place] = number,
+            3 => numbers[place] = numbers[place].wrapping_add(number % 4),
+            4 => numbers[place] = numbers[place].wrapping_sub(number % 4),
+            5 => numbers.swap(place, other),
+            _ => numbers[place] = numbers[other],
+        }
+    }
+    let mut writer = Writer::new(*kind);
+    for number in numbers {
+        writer.put(number);
+    }
+    writer.finish()
+}
+
+/// Whether the bytes are refused when cut off anywhere, or with any bit wrong.
+pub fn damage_is_refused(bytes: &[u8], is_accepted: impl Fn(&[u8]) -> bool) -> bool {
+    let cut = (0..bytes.len()).all(|end| !is_accepted(&bytes[..end]));
+    let flipped = (0..8 * bytes.len()).all(|bit| {
+        let mut damaged = bytes.to_vec();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        !is_accepted(&damaged)
+    });
+    let longer = [bytes, &[0]].concat();
+    is_accepted(bytes) && cut && flipped && !is_accepted(&longer)
+}

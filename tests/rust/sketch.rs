@@ -1,0 +1,429 @@
+//! Sketches against the values themselves, sorted.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test, a panic is a failure"
+)]
+
+#[path = "common/parted.rs"]
+mod parted;
+
+use isoxide::error::Error;
+use isoxide::sketch::Sketch;
+use parted::{damage_is_refused, edited, edits, merged};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const INFINITE: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
+/// Each pass tells 16 of 64 bits.
+const MOST_PASSES: usize = 4;
+
+/// What a sketch is of.
+#[derive(Debug, Clone, Copy)]
+struct Of {
+    scope: (f64, f64),
+    lowest: Option<u64>,
+    capacity: usize,
+}
+
+impl Of {
+    fn sketch(self, values: &[f64]) -> Sketch {
+        let mut sketch = Sketch::new(self.scope.0, self.scope.1, self.lowest, self.capacity).unwrap();
+        sketch.add(values.iter().copied());
+        sketch
+    }
+}
+
+/// The definition: all values, sorted.
+struct Sorted {
+    values: Vec<f64>,
+    n_missing: u64,
+    /// The numbers of the values of interest.
+    kept: std::ops::Range<usize>,
+    /// Distinct values among them.
+    n_distinct: usize,
+}
+
+impl Sorted {
+    fn new(values: &[f64], of: Of) -> Self {
+        let mut sorted: Vec<f64> = values.iter().filter(|x| !x.is_nan()).map(|x| x + 0.0).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let start = sorted.partition_point(|&x| x < of.scope.0);
+        let mut end = sorted.partition_point(|&x| x <= of.scope.1);
+        if let Some(lowest) = of.lowest.filter(|&lowest| lowest <= of.capacity as u64) {
+            let last = sorted[start..end].get(lowest as usize - 1).copied();
+            end = last.map_or(end, |last| sorted.partition_point(|&x| x <= last));
+        }
+        let mut distinct = sorted[start..end].to_vec();
+        distinct.dedup();
+        Self {
+            n_missing: (values.len() - sorted.len()) as u64,
+            values: sorted,
+            kept: start..end,
+            n_distinct: distinct.len(),
+        }
+    }
+
+    /// Number `k` and its neighbour, if both are of interest.
+    fn neighbours(&self, k: usize) -> Option<(f64, f64)> {
+        let next = (k + 1).min(self.values.len().saturating_sub(1));
+        (self.kept.contains(&k) && self.kept.contains(&next)).then(|| (self.values[k], self.values[next]))
+    }
+}
+
+/// Zeros of both signs are two things here: a sketch tells only of the positive one.
+fn bits(pair: (f64, f64)) -> (u64, u64) {
+    (pair.0.to_bits(), pair.1.to_bits())
+}
+
+/// Two neighbours, in as many passes as it takes.
+fn found(mut sketch: Sketch, values: &[f64], k: u64) -> (Option<(f64, f64)>, usize) {
+    for pass in 1..=MOST_PASSES {
+        match sketch.neighbours(k) {
+            Ok(Some(pair)) => return (Some(pair), pass),
+            Ok(None) => {}
+            Err(Error::Parts(_)) => {
+                assert!(matches!(sketch.refined(k), Err(Error::Parts(_))), "{k}");
+                return (None, pass);
+            }
+            Err(error) => panic!("{error}"),
+        }
+        let mut refined = sketch.refined(k).unwrap();
+        refined.add(values.iter().copied());
+        assert_eq!((refined.n(), refined.n_missing()), (sketch.n(), sketch.n_missing()));
+        sketch = refined;
+    }
+    panic!("number {k} is not known after {MOST_PASSES} passes");
+}
+
+fn check(of: Of, values: &[f64], sketch: &Sketch) {
+    let sorted = Sorted::new(values, of);
+    let n = sorted.values.len();
+    assert_eq!((sketch.n(), sketch.n_missing()), (n as u64, sorted.n_missing));
+    let is_exact = sorted.n_distinct <= of.capacity;
+    let n_distinct = (is_exact && sorted.kept == (0..n)).then_some(sorted.n_distinct as u64);
+    assert_eq!(sketch.clone().n_distinct(), n_distinct);
+    let ends = sorted.values[sorted.kept.clone()]
+        .first()
+        .zip(sorted.values[sorted.kept.clone()].last());
+    let extremes = sketch.clone().extremes();
+    assert_eq!(extremes.map(bits), ends.map(|(&low, &high)| bits((low, high))));
+    for k in 0..n + 2 {
+        let (pair, passes) = found(sketch.clone(), values, k as u64);
+        assert_eq!(pair.map(bits), sorted.neighbours(k).map(bits), "number {k}");
+        assert!(!is_exact || passes == 1, "number {k} took {passes} passes");
+    }
+    assert!(sketch.clone().neighbours(u64::MAX).is_err());
+}
+
+/// Values that are alike in one way or another.
+fn values(most: usize) -> impl Strategy<Value = Vec<f64>> {
+    let special = prop::sample::select(vec![
+        0.0,
+        -0.0,
+        f64::NAN,
+        -f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::MAX,
+        f64::MIN,
+        5e-324,
+        -5e-324,
+        f64::MIN_POSITIVE,
+    ]);
+    let any_bits = any::<u64>().prop_map(f64::from_bits);
+    let tied = (-4_i8..4).prop_map(|x| f64::from(x) / 2.0);
+    let subnormal = (0_u64..2_000, any::<bool>()).prop_map(|(x, low)| f64::from_bits(x | u64::from(low) << 63));
+    let binade = (0_u64..1 << 52).prop_map(|x| f64::from_bits(1.0_f64.to_bits() | x));
+    let near = (0_u64..300).prop_map(|x| f64::from_bits(0.1_f64.to_bits() + x));
+    let mixed = prop_oneof![
+        3 => special.clone(),
+        2 => any_bits.clone(),
+        2 => tied.clone(),
+        1 => subnormal.clone(),
+        1 => near.clone()
+    ];
+    prop_oneof![
+        vec(mixed, 0..most),
+        vec(any_bits, 0..most),
+        vec(tied, 0..most),
+        vec(subnormal, 0..most),
+        vec(binade, 0..most),
+        vec(near, 0..most),
+        (special, 0..most).prop_map(|(x, n)| vec![x; n]),
+    ]
+}
+
+fn scope() -> impl Strategy<Value = (f64, f64)> {
+    prop_oneof![
+        4 => Just(INFINITE),
+        1 => Just((0.0, -0.0)),
+        1 => Just((-1.0, 1.0)),
+        1 => Just((0.1, 0.1 + 1e-15)),
+        1 => Just((f64::NEG_INFINITY, -0.0)),
+        1 => Just((0.5, f64::INFINITY)),
+    ]
+}
+
+fn of() -> impl Strategy<Value = Of> {
+    let lowest = prop_oneof![2 => Just(None), 1 => (1_u64..30).prop_map(Some)];
+    let capacity = prop_oneof![3 => 2_usize..6, 1 => 6_usize..60];
+    (scope(), lowest, capacity).prop_map(|(scope, lowest, capacity)| Of {
+        scope,
+        lowest,
+        capacity,
+    })
+}
+
+/// One of up to six parts for each value, and in which order parts are merged.
+fn parting() -> impl Strategy<Value = (Vec<usize>, Vec<usize>)> {
+    (vec(0_usize..6, 60), vec(0_usize..60, 6))
+}
+
+fn in_parts(values: &[f64], parts: &[usize]) -> Vec<Vec<f64>> {
+    let part = |part| {
+        let there = values.iter().zip(parts.iter().cycle()).filter(|&(_, &p)| p == part);
+        there.map(|(&value, _)| value).collect()
+    };
+    (0..6).map(part).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn order_statistics_are_those_of_the_sorted_values(of in of(), values in values(40)) {
+        check(of, &values, &of.sketch(&values));
+    }
+
+    /// Among so many values neighbours lie in one bucket, and refining has something to do.
+    #[test]
+    fn every_number_is_known_after_few_passes(values in values(60), capacity in 2_usize..4) {
+        check(Of { scope: INFINITE, lowest: None, capacity }, &values, &Of { scope: INFINITE, lowest: None, capacity }.sketch(&values));
+    }
+
+    #[test]
+    fn the_lowest_need_one_pass_and_none_is_lost(
+        values in values(60), lowest in 1_u64..20, more in 0_usize..3, (parts, picks) in parting(),
+    ) {
+        let of = Of { scope: INFINITE, lowest: Some(lowest), capacity: (lowest as usize + more).max(2) };
+        let sketches = in_parts(&values, &parts).iter().map(|part| of.sketch(part)).collect();
+        let mut sketch: Sketch = merged(sketches, &picks, |a, b| a.merge(b).unwrap());
+        let sorted = Sorted::new(&values, of);
+        let n = sorted.values.len();
+        for k in 0..n.min(lowest as usize).saturating_sub(usize::from(n > lowest as usize)) {
+            let pair = sketch.neighbours(k as u64).unwrap().unwrap();
+            prop_assert_eq!(bits(pair), bits((sorted.values[k], sorted.values[(k + 1).min(n - 1)])));
+        }
+        check(of, &values, &sketch);
+    }
+
+    #[test]
+    fn merged_parts_are_the_whole(of in of(), values in values(60), (parts, picks) in parting(), stored: bool) {
+        let whole = of.sketch(&values);
+        let mut backwards = values.clone();
+        backwards.reverse();
+        prop_assert_eq!(of.sketch(&backwards).to_bytes(), whole.to_bytes());
+        let sketches = in_parts(&values, &parts).into_iter().map(|part| {
+            let sketch = of.sketch(&part);
+            if stored { Sketch::from_bytes(&sketch.to_bytes()).unwrap() } else { sketch }
+        });
+        let mut sum = merged(sketches.collect(), &picks, |a, b| {
+            let mut swapped = b.clone();
+            swapped.merge(a).unwrap();
+            a.merge(b).unwrap();
+            assert_eq!(a.to_bytes(), swapped.to_bytes());
+        });
+        prop_assert_eq!(sum.to_bytes(), whole.to_bytes());
+        check(of, &values, &sum);
+        // What is added after a merge counts like the rest.
+        sum.add(values.iter().copied());
+        let twice = [values.clone(), values].concat();
+        prop_assert_eq!(sum.to_bytes(), of.sketch(&twice).to_bytes());
+    }
+
+    #[test]
+    fn bytes_are_read_as_they_were_written(of in of(), values in values(60)) {
+        let sketch = of.sketch(&values);
+        let bytes = sketch.to_bytes();
+        let read = Sketch::from_bytes(&bytes).unwrap();
+        prop_assert_eq!(read.to_bytes(), bytes);
+        check(of, &values, &read);
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused(of in of(), values in values(12)) {
+        prop_assert!(damage_is_refused(&of.sketch(&values).to_bytes(), |bytes| Sketch::from_bytes(bytes).is_ok()));
+    }
+
+    #[test]
+    fn made_up_bytes_are_refused_or_a_sketch_like_any_other(of in of(), values in values(12), edits in edits()) {
+        let honest = of.sketch(&values);
+        let bytes = edited(&honest.to_bytes(), &edits);
+        if let Ok(sketch) = Sketch::from_bytes(&bytes) {
+            prop_assert_eq!(sketch.to_bytes(), bytes);
+            check_made_up(sketch, &honest, &values);
+        }
+    }
+}
+
+/// What holds for any sketch, whatever it says it has seen.
+fn check_made_up(mut sketch: Sketch, honest: &Sketch, values: &[f64]) {
+    let n = sketch.n();
+    let extremes = sketch.extremes();
+    assert!(sketch.n_distinct().is_none_or(|distinct| distinct <= n));
+    let mut last: Option<(f64, f64)> = None;
+    for k in (0..n.min(20)).chain(n.saturating_sub(20).max(20)..n.max(20) + 2) {
+        match (sketch.neighbours(k), sketch.refined(k)) {
+            (Ok(pair), Ok(mut refined)) => {
+                let (lowest, highest) = extremes.unwrap();
+                if let Some((low, high)) = pair {
+                    assert!(lowest <= low && low <= high && high <= highest && k < n);
+                    assert!(last.is_none_or(|last| last.0 <= low && last.1 <= high));
+                }
+                last = pair.or(last);
+                refined.add(values.iter().copied());
+                Sketch::from_bytes(&refined.to_bytes()).unwrap();
+            }
+            (Err(_), Err(_)) => {}
+            (pair, refined) => panic!("{pair:?} {refined:?}"),
+        }
+    }
+    let before = sketch.to_bytes();
+    for other in [honest, &sketch.clone()] {
+        let mut sum = sketch.clone();
+        if sum.merge(other).is_ok() {
+            assert_eq!(
+                (sum.n(), sum.n_missing()),
+                (n + other.n(), sketch.n_missing() + other.n_missing())
+            );
+            let mut swapped = other.clone();
+            swapped.merge(&sketch).unwrap();
+            assert_eq!(sum.to_bytes(), swapped.to_bytes());
+            Sketch::from_bytes(&sum.to_bytes()).unwrap();
+        } else {
+            // A refusal leaves all as it was.
+            assert_eq!(sum.to_bytes(), before);
+        }
+    }
+    sketch.add(values.iter().copied());
+    assert!(sketch.n() >= n);
+    let _ = (sketch.to_bytes(), sketch.neighbours(0), sketch.neighbours(n));
+}
+
+/// More than are collected before they are sorted, twice over.
+fn many() -> Vec<f64> {
+    (0..200_000_u64)
+        .map(|i| {
+            let mixed = i.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            match mixed >> 57 {
+                0 => f64::NAN,
+                1..40 => ((mixed >> 20) % 900) as f64 - 450.0,
+                _ => (mixed >> 12) as f64 / 1e12 - 1_000.0,
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn many_values_are_like_few() {
+    let values = many();
+    for (lowest, capacity) in [(None, 1_000), (None, 300_000), (Some(500), 1_000), (Some(1_000), 1_000)] {
+        let of = Of {
+            scope: INFINITE,
+            lowest,
+            capacity,
+        };
+        let whole = of.sketch(&values);
+        let sorted = Sorted::new(&values, of);
+        for k in [0, 1, 499, 998, 999, 50_000, 123_456, sorted.values.len() - 1] {
+            let (pair, _) = found(whole.clone(), &values, k as u64);
+            assert_eq!(pair, sorted.neighbours(k), "number {k}");
+        }
+        for sizes in [[1, 65_536, 7], [65_535, 65_537, 100_000], [0, 199_999, 3]] {
+            let mut rest = values.as_slice();
+            let mut parts = Vec::new();
+            for size in sizes.into_iter().cycle().take(12) {
+                let (part, others) = rest.split_at(size.min(rest.len()));
+                parts.push(of.sketch(part));
+                rest = others;
+            }
+            parts.push(of.sketch(rest));
+            let sum = merged(parts, &[3, 50, 1, 7, 22], |a, b| a.merge(b).unwrap());
+            assert!(sum.to_bytes() == whole.to_bytes(), "{lowest:?} {capacity} {sizes:?}");
+        }
+    }
+}
+
+#[test]
+fn values_added_one_by_one_are_like_all_at_once() {
+    let values = &many()[..3_000];
+    for lowest in [None, Some(50)] {
+        let of = Of {
+            scope: (-400.0, 900.0),
+            lowest,
+            capacity: 64,
+        };
+        let mut slow = of.sketch(&[]);
+        for (i, &value) in values.iter().enumerate() {
+            slow.add([value]);
+            if i % 7 == 0 {
+                // A look in between changes nothing.
+                let _ = (slow.neighbours(0), slow.n_distinct(), slow.extremes());
+            }
+        }
+        assert_eq!(slow.to_bytes(), of.sketch(values).to_bytes());
+    }
+}
+
+#[test]
+fn sketches_of_something_else_do_not_merge() {
+    let of = Of {
+        scope: (-1.0, 1.0),
+        lowest: Some(2),
+        capacity: 4,
+    };
+    let others = [
+        Of {
+            scope: (-1.0, 2.0),
+            ..of
+        },
+        Of {
+            scope: (-2.0, 1.0),
+            ..of
+        },
+        Of { lowest: None, ..of },
+        Of { lowest: Some(3), ..of },
+        Of { capacity: 5, ..of },
+    ];
+    for other in others {
+        let mut sketch = of.sketch(&[0.5, f64::NAN]);
+        let before = sketch.to_bytes();
+        assert!(
+            matches!(sketch.merge(&other.sketch(&[0.5])), Err(Error::Parts(_))),
+            "{other:?}"
+        );
+        assert_eq!(sketch.to_bytes(), before);
+    }
+    // More of the lowest than there is room for are all values.
+    let (many, more) = (Of { lowest: Some(5), ..of }, Of { lowest: Some(9), ..of });
+    many.sketch(&[0.5]).merge(&more.sketch(&[0.5])).unwrap();
+}
+
+#[test]
+fn sketches_of_nothing_are_refused() {
+    let infinity = f64::INFINITY;
+    for (low, high, lowest, capacity) in [
+        (1.0, 0.5, None, 9),
+        (f64::NAN, 1.0, None, 9),
+        (0.0, f64::NAN, None, 9),
+        (-infinity, infinity, Some(0), 9),
+        (-infinity, infinity, None, 1),
+        (-infinity, infinity, None, 0),
+    ] {
+        let error = Sketch::new(low, high, lowest, capacity).unwrap_err();
+        assert!(matches!(error, Error::Parts(_)), "{error}");
+    }
+}
