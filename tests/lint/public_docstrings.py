@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from numpydoc.validate import validate
 
 import isoxide
+import isoxide.dask
 import isoxide.displays
+import isoxide.partials
+import isoxide.spark
+import isoxide.stream
 import isoxide.ueba
 
 #: Checks that are not ours, with the reason.
@@ -17,11 +21,19 @@ EXCLUDED = {
     "EX01": "examples of simple methods stand in their class; functions must have one (test_docstrings.py)",
     "GL08": "attributes set by scikit-learn's base classes",
 }
-MODULES = (isoxide, isoxide.ueba, isoxide.displays)
+MODULES = (
+    isoxide,
+    isoxide.ueba,
+    isoxide.displays,
+    isoxide.partials,
+    isoxide.stream,
+    isoxide.spark,
+    isoxide.dask,
+)
 #: Of a property, and of a class whose instances a function makes.
 NOT_FOR_PROPERTIES = {"RT01"}
 MADE_BY_FUNCTIONS = {
-    name: {"PR01"} for name in ("FeatureRanks", "FeatureTable", "TableCheck", "Calibration", "Findings")
+    name: {"PR01"} for name in ("FeatureRanks", "FeatureTable", "TableCheck", "Calibration", "Findings", "SamplePlan")
 }
 
 

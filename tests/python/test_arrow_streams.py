@@ -149,13 +149,7 @@ def test_as_in_memory(frame, path, make, batch_rows, tmp_path):
     "make",
     [
         pytest.param(lambda table: duckdb.connect().from_arrow(table), id="duckdb"),
-        pytest.param(
-            lambda table: pl.from_arrow(table),
-            id="polars",
-            marks=pytest.mark.xfail(
-                raises=pa.ArrowNotImplementedError, reason="pyarrow takes no rows of views, which polars' text comes as"
-            ),
-        ),
+        pytest.param(lambda table: pl.from_arrow(table), id="polars"),
         pytest.param(
             lambda table: datafusion.SessionContext().from_arrow(table).sort(datafusion.col("row")), id="datafusion"
         ),

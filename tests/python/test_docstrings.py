@@ -9,15 +9,21 @@ import pytest
 
 import isoxide
 import isoxide.displays
+import isoxide.partials
+import isoxide.stream
 import isoxide.ueba
 
 ROOT = pathlib.Path(__file__).parents[2]
+#: Engines have tests that run their examples: `make test-oldest` does without these, and Spark's want a session.
+ENGINES = ("isoxide.dask", "isoxide.spark")
 MODULES = ["isoxide", *(module.name for module in pkgutil.walk_packages(isoxide.__path__, "isoxide."))]
+MODULES = [name for name in MODULES if not name.startswith(ENGINES)]
 #: Classes whose instances functions make; the examples of these show one.
-MADE = {"FeatureRanks", "Calibration", "Findings", "TableCheck"}
+MADE = {"FeatureRanks", "Calibration", "Findings", "TableCheck", "SamplePlan"}
 #: Displays of findings, which take a table to make: notebooks/ueba_workflow.ipynb draws them.
 DRAWN = {"CutoffDisplay", "FeatureRankDisplay", "ScoreTimelineDisplay"}
-PUBLIC = [(home, name) for home in (isoxide, isoxide.ueba, isoxide.displays) for name in home.__all__]
+HOMES = (isoxide, isoxide.ueba, isoxide.displays, isoxide.partials, isoxide.stream)
+PUBLIC = [(home, name) for home in HOMES for name in home.__all__]
 
 pytestmark = pytest.mark.thread_unsafe(reason="doctest wraps a function of linecache for the whole process")
 

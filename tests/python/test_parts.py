@@ -84,6 +84,13 @@ def test_ranks(seed, n_parts, groups):
     pd.testing.assert_frame_equal(found.to_frame(), expected.to_frame())
 
 
+def test_rows_in_another_order_of_bytes(seed):
+    frame = pd.DataFrame({"a": np.random.default_rng(seed).normal(size=100)})
+    rows = pd.DataFrame({"a": frame["a"].to_numpy()[:5].astype(">f8")})
+    found = _verbs.rank_features(rows, parted(arrow(frame), 3, seed))
+    assert_array_equal(found.percentiles, rank_features(frame[:5], frame).percentiles)
+
+
 def test_rows_without_a_label_have_no_ranks(seed):
     r = np.random.default_rng(seed)
     frame = frame_of(r, 200)

@@ -47,6 +47,7 @@ def actor_days(seed, n=2500, *, duplicates=40):
             "group": r.choice(list("xyz"), n),
             "zscore_q": r.normal(size=n) * 2,
             "is_weekend": r.integers(0, 2, n),
+            "flag": r.random(n) < 0.1,
         }
     )
     again = frame.iloc[r.integers(0, n, duplicates)]

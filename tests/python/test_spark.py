@@ -630,7 +630,7 @@ def assert_same_findings(ours, theirs):
     ("n_partitions", "options"),
     [
         (1, {"contamination": 0.02}),
-        (2, {"budget": 0.5, "groups": "team"}),
+        (2, {"budget": 20, "groups": "team"}),
         (7, {"threshold": -0.02, "tail": "two"}),
         (13, {"contamination": 0.01, "groups": "actor"}),
     ],

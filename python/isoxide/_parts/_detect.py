@@ -343,11 +343,8 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _reference(surveyed: Surveyed, quantiles: Quantiles) -> pd.DataFrame:
-    # pandas rounds the quantiles of a whole block of columns of one type if a value is missing in any of it.
-    float32 = [name for name in surveyed.features if surveyed._dtypes[name] == np.float32]
-    rounded = any(quantiles.has_missing(name) for name in float32)
     stats = {
-        name: {word: quantiles.quantile(name, q, rounded=rounded and name in float32) for q, word in _REFERENCE.items()}
+        name: {word: ColumnQuantiles(quantiles, name).quantile(q) for q, word in _REFERENCE.items()}
         for name in surveyed.features
     }
     return pd.DataFrame.from_dict(stats, orient="index")

@@ -108,18 +108,15 @@ class Quantiles:
         for (name, place), sketch in zip(list(self._open), SketchColumns.read(result), strict=True):
             self._look(name, place, sketch)
 
-    def has_missing(self, name: str) -> bool:
-        """Whether values of a column are missing."""
-        return self._missing[name] > 0
-
-    def quantile(self, name: str, q: float, *, rounded: bool) -> float:
-        """A quantile of a column; `rounded` to the type of its values, as pandas does where values are missing."""
+    def quantile(self, name: str, q: float) -> float:
+        """A quantile of a column."""
         if (name, q) not in self._places:
             return float("nan")
         place, way = self._places[name, q]
         kind = self._types[name]
         value = interpolated(*self._values[name, place], way, kind)
-        return float(kind(value)) if rounded else float(value)
+        # Where values are missing pandas rounds to their type.
+        return float(kind(value)) if self._missing[name] else float(value)
 
 
 class ColumnQuantiles:
@@ -130,4 +127,4 @@ class ColumnQuantiles:
 
     def quantile(self, q: float) -> float:
         """As ``Series.quantile``."""
-        return self._quantiles.quantile(self._name, q, rounded=self._quantiles.has_missing(self._name))
+        return self._quantiles.quantile(self._name, q)

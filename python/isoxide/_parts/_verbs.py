@@ -144,4 +144,6 @@ def _by_label(labels: list[Any]) -> tuple[list[Any], list[Any]]:
 
 
 def _frame(names: list[str], columns: list[Any]) -> Any:
-    return pa.table(dict(zip(names, columns, strict=True)))
+    # Arrow has one order of bytes.
+    native = [np.asarray(column, dtype=column.dtype.newbyteorder("=")) for column in columns]
+    return pa.table(dict(zip(names, native, strict=True)))

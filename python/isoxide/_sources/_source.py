@@ -220,7 +220,8 @@ class ArrowStream(Source):
         self.once = isinstance(producer, pa.RecordBatchReader)
         self._is_read = False
         reader = producer if self.once else pa.RecordBatchReader.from_stream(producer)
-        self.schema = reader.schema.remove_metadata()
+        fields = [field.with_type(_without_view(field.type)) for field in reader.schema]
+        self.schema = pa.schema(fields)
 
     def count(self) -> int | None:
         """Known of tables only."""
@@ -242,9 +243,17 @@ class ArrowStream(Source):
         if reader.schema.names != self.schema.names:
             raise ValueError(f"{self.name} changed while it was read: its columns are others now")
         try:
-            yield from without_first((batch.select(columns) for batch in reader), first_row)
+            wanted = pa.schema([self.schema.field(name) for name in columns])
+            yield from without_first((batch.select(columns).cast(wanted) for batch in reader), first_row)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.name} cannot be read: {str(error).strip().splitlines()[0]}") from error
+
+
+def _without_view(kind: pa.DataType) -> pa.DataType:
+    """The type with the values side by side: of views pyarrow cannot take rows."""
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    return pa.large_binary() if pa.types.is_binary_view(kind) else kind
 
 
 def open_source(source: Any, batch_rows: int | None = None) -> Source:

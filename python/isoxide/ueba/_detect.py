@@ -16,7 +16,7 @@ from isoxide.ueba._calibrate import calibrate, fitted
 from isoxide.ueba._check import TableCheck
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._ranks import rank_rows
-from isoxide.ueba._rules import ZSCORES, Rule, apply_rules, default_rules
+from isoxide.ueba._rules import ZSCORES, Rule, apply_rules, default_rules, numbers
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["detect"]
@@ -171,7 +171,8 @@ def _findings_frame(table: FeatureTable, scores: np.ndarray[Any, Any], anomalies
 
 
 def _reference(X: pd.DataFrame) -> pd.DataFrame:
-    stats = X.quantile([0.5, 0.95, 0.99]).T
+    # Column by column: of a whole frame the last bits depend on which columns pandas keeps together.
+    stats = pd.DataFrame({name: column.quantile([0.5, 0.95, 0.99]) for name, column in numbers(X).items()}).T
     stats.columns = pd.Index(["median", "p95", "p99"])
     return stats
 

@@ -119,6 +119,12 @@ def default_rules(zscores: str = ZSCORES) -> list[Rule]:
     return [ZScore(columns=zscores), Fixed(["leaver_action", "is_weekend"]), Percentile((99, 95))]
 
 
+def numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame with its booleans as numbers: pandas knows no quantiles of these."""
+    booleans = [name for name in frame.columns if pd.api.types.is_bool_dtype(frame[name].dtype)]
+    return frame.astype(dict.fromkeys(booleans, "uint8")) if booleans else frame
+
+
 def apply_rules(rules: Iterable[Rule], values: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     """Judges every value of some rows by the first rule that flags it.
 
@@ -138,6 +144,8 @@ def apply_rules(rules: Iterable[Rule], values: pd.DataFrame, reference: pd.DataF
         ``value``, ``rule`` and ``limit``.
     """
     rules = list(rules)
+    if isinstance(reference, pd.DataFrame):
+        reference = numbers(reference)
     parts = []
     for place, name in enumerate(values.columns):
         column = values[name].to_numpy(dtype=np.float64, na_value=np.nan)
