@@ -393,3 +393,13 @@ def test_a_worker_dies(frame, cluster, verb, tmp_path):
                 assert_array_equal(found, forest.decision_function(frame))
         assert (tmp_path / "dead").exists()
         cluster.wait_for_workers(2, timeout=30)
+
+
+@pytest.mark.parametrize("name", isoxide.dask.__all__)
+def test_examples(name):
+    runner = doctest.DocTestRunner()
+    with dask.config.set(scheduler="synchronous"):
+        for test in doctest.DocTestFinder().find(getattr(isoxide.dask, name), name, module=False, globs={}):
+            runner.run(test)
+    assert runner.tries > 0
+    assert runner.failures == 0

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import decimal
+import doctest
 import importlib
 import itertools
 import json
@@ -708,3 +709,13 @@ def test_what_was_kept_is_given_back(spark, seed):
     with pytest.raises(ValueError, match="same 'actor'"):
         isoxide.spark.fit(df, FEATURES, order_by="actor")
     assert set(cached(spark)) <= before
+
+
+@pytest.mark.parametrize("name", isoxide.spark.__all__)
+def test_examples(spark, name):
+    runner = doctest.DocTestRunner()
+    verb = getattr(isoxide.spark, name)
+    for test in doctest.DocTestFinder().find(verb, name, module=False, globs={}):
+        runner.run(test)
+    assert runner.tries > 0
+    assert runner.failures == 0
