@@ -44,7 +44,7 @@ test-python: $(VENV)/.test browser java
 # work in processes of their own or read sources; the tests themselves say why they must be alone, if they must, and the plugin sees
 # of most by what they use.
 ALONE := $(addprefix tests/python/test_,page.py notebook.py notebooks.py ueba_notebook.py cli.py edges.py layers.py show_versions.py \
-	spark.py spark_cluster.py)
+	spark.py spark_table.py spark_cluster.py)
 
 test-parallel: $(VENV)/.test
 	$(BIN)/python -m pytest --parallel-threads=4 $(addprefix --ignore=,$(ALONE))
@@ -70,6 +70,7 @@ NOT_ON_OLDEST := \
 	--ignore=tests/python/test_promises.py \
 	--ignore=tests/python/test_spark.py \
 	--ignore=tests/python/test_spark_cluster.py \
+	--ignore=tests/python/test_spark_table.py \
 	--ignore=tests/python/test_stateful.py \
 	--deselect=tests/python/test_iforest.py::test_grid \
 	--deselect=tests/python/test_faults.py::test_odd_values_rank_as_in_scipy_and_score_as_in_scikit_learn \
