@@ -19,17 +19,8 @@ import isoxide
 import isoxide.spark
 import isoxide.ueba
 from isoxide import IsolationForest
-from test_spark import (
-    FEATURES,
-    KEY,
-    actor_days,
-    assert_same_findings,
-    assert_same_forest,
-    assert_scored,
-    in_memory,
-    shuffled,
-    spark_session,
-)
+from test_spark import assert_same_findings, assert_same_forest, assert_scored, in_memory
+from test_spark_table import FEATURES, KEY, actor_days, shuffled, spark_session
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),

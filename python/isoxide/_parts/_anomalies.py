@@ -55,7 +55,9 @@ class FindAnomalies(Fold):
     def begin(self, part: Part) -> Any:
         """None found."""
         # The part's number orders what is equal, where rows have no numbers.
-        return {"found": [], "n": 0, "days": {}, "lowest": None, "part": part.number, "hash": hashlib.sha256()}
+        # Scores are hashed where they come in the order of the rows.
+        digest = None if part.first_row is None else hashlib.sha256()
+        return {"found": [], "n": 0, "days": {}, "lowest": None, "part": part.number, "hash": digest}
 
     def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
         """Those of a batch."""
@@ -63,7 +65,8 @@ class FindAnomalies(Fold):
             return state
         batch = batch.select(list(self.columns))
         scores = batch_scores(batch, self.features, self.model.forest()) - self.offset
-        state["hash"].update(np.ascontiguousarray(scores, dtype="<f8"))
+        if state["hash"] is not None:
+            state["hash"].update(np.ascontiguousarray(scores, dtype="<f8"))
         times = self.times.of(batch, first_row)
         days = times.dt.normalize()
         lowest = pd.Series(scores).groupby(days.to_numpy()).min()
@@ -92,7 +95,7 @@ class FindAnomalies(Fold):
     def finish(self, state: Any) -> bytes:
         """The rows, and what is known beside them."""
         facts = {name: state[name] for name in ("n", "days", "lowest")}
-        facts["sha256"] = state["hash"].hexdigest()
+        facts["sha256"] = state["hash"].hexdigest() if state["hash"] is not None else None
         return packed([as_pickle(facts), table_bytes(pa.Table.from_batches(state["found"], self.schema))])
 
     def merge(self, results: Iterable[bytes]) -> bytes:
