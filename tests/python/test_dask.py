@@ -1,6 +1,7 @@
 """Dask frames give what the same rows give in memory, bit for bit, whatever the partitions, workers and schedulers."""
 
 import contextlib
+import doctest
 import os
 import signal
 import time
