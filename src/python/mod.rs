@@ -29,6 +29,7 @@ fn kernel() -> PyResult<&'static str> {
 /// The Rust core of isoxide; use the public names of the package `isoxide` instead.
 #[pymodule]
 mod _core {
+    use numpy::{PyArray1, PyArrayMethods};
     use pyo3::prelude::*;
 
     #[pymodule_export]
@@ -44,6 +45,11 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // rust-numpy looks NumPy's functions up when they are first needed, and panics if a signal comes meanwhile: not within a call.
+        super::border::guarded(|| {
+            drop(PyArray1::<f64>::zeros(module.py(), 0, false).readonly());
+            Ok(())
+        })?;
         let at_exit = module.py().import("atexit")?;
         at_exit.call_method1("register", (module.getattr("close")?,))?;
         Ok(())

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from alone import alone
 from isoxide import IsolationForest, RankReference, percentileofscore, rank_features
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")
@@ -173,6 +174,31 @@ def test_other_threads_are_not_interrupted(table):
         started_and_awaited(worker)
     worker.join()
     np.testing.assert_array_equal(scores[0], expected)
+
+
+def the_very_first_call_imports_nothing():
+    """What it would import, a signal could interrupt, and rust-numpy panics then."""
+    import builtins
+
+    from isoxide import _core
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    usual, builtins.__import__ = builtins.__import__, interrupted
+    try:
+        seeds = _core.tree_seeds(0, 0, 3)
+        rows = _core.sample_rows(
+            seeds, n_samples=9, n_features=1, max_samples=9, max_features=1, bootstrap=False, n_workers=1
+        )
+    finally:
+        builtins.__import__ = usual
+    print(len(seeds), len(rows))
+
+
+def test_the_very_first_call_imports_nothing():
+    ended = alone(the_very_first_call_imports_nothing)
+    assert (ended.code, ended.out) == (0, "3 3\n"), ended.err
 
 
 CTRL_C = """
