@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isoxide._parts._columns import batch_scores, number_column
+from isoxide._frames.columns import number_column
+from isoxide._parts._columns import batch_scores
 from isoxide._parts._model import Model
 from isoxide._parts._steps import (
     SCORE,
@@ -25,7 +26,7 @@ from isoxide._parts._steps import (
     table_from,
     unpacked,
 )
-from isoxide._parts._survey import Times
+from isoxide._frames.times import Times
 from isoxide._parts._table import ROW_NUMBER, Part
 
 #: The column of decision scores of rows that are found.

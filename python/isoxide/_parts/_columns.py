@@ -1,8 +1,7 @@
-"""Columns of Arrow batches as the core takes them, and the scores of a batch."""
+"""The columns that a forest asks for, and the scores of a batch."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,16 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from isoxide import IsolationForest
+from isoxide._frames.columns import batch_table
+from isoxide._frames.features import is_number, need_column, told_type
 from isoxide._validation import Input
-
-_MOST = np.iinfo(np.int64).max
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Whether values of a type are numbers that a forest takes."""
-    is_one = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    return bool(is_one)
-
 
 def check_features(schema: pa.Schema, names: Iterable[str], where: str) -> list[str]:
     """The names as a list, if they are distinct columns of numbers.
@@ -38,7 +30,7 @@ def check_features(schema: pa.Schema, names: Iterable[str], where: str) -> list[
             raise ValueError(f"features has {name!r} twice")
         check_column(schema, name, "features", where)
         if not is_number(kind := schema.field(name).type):
-            raise ValueError(f"column {name!r} of {where} is not numeric but {kind}; leave it out of features")
+            raise ValueError(f"column {name!r} of {where} holds no numbers but {told_type(kind)}; leave it out of features")
     return names
 
 
@@ -50,16 +42,9 @@ def check_column(schema: pa.Schema, name: str, argument: str, where: str) -> Non
     ValueError
         It says which ones there are.
     """
-    n = schema.names.count(name)
-    if n == 1:
-        return
-    if n > 1:
-        raise ValueError(f"{where} has {n} columns of the name {name!r}; rename them")
-    close = difflib.get_close_matches(str(name), schema.names, n=1)
-    listed = ", ".join(map(repr, schema.names[:8]))
-    more = f" and {len(schema.names) - 8} more" if len(schema.names) > 8 else ""
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {listed}{more}"
-    raise ValueError(f"{where} has no column {name!r} ({argument}); {hint}")
+    if schema.names.count(name) > 1:
+        raise ValueError(f"{where} has several columns of the name {name!r}; rename them")
+    need_column(schema.names, name, argument, where)
 
 
 def numeric_names(schema: pa.Schema) -> list[str]:
@@ -85,47 +70,6 @@ def features_of(forest: IsolationForest, schema: pa.Schema, where: str = "the ta
             f"and {where} has {len(numeric)} numeric columns"
         )
     return numeric
-
-
-def batch_table(
-    batch: pa.RecordBatch | pa.Table, names: Iterable[str]
-) -> list[NDArray[Any]] | tuple[NDArray[Any], ...]:
-    """Some columns of a batch as the core takes them.
-
-    Values round to float32 as those of the pandas frame of all rows do: integers beside floats by way of float64.
-    """
-    names = list(names)
-    columns = [number_column(batch, name) for name in names]
-    types = [batch.schema.field(name).type for name in names]
-    has_floats = any(pa.types.is_floating(kind) for kind in types)
-    has_booleans = any(pa.types.is_boolean(kind) for kind in types)
-    return tuple(columns) if has_floats and not has_booleans else columns
-
-
-def float32_rows(rows: pa.Table, names: Iterable[str]) -> NDArray[np.float32]:
-    """Some columns as trees read them."""
-    table = batch_table(rows, names)
-    values = np.empty((rows.num_rows, len(table)), dtype=np.float32, order="F")
-    # Beyond the range of float32 is infinity.
-    with np.errstate(over="ignore"):
-        for j, column in enumerate(table):
-            values[:, j] = column.astype(np.float64) if isinstance(table, tuple) else column
-    return values
-
-
-def number_column(batch: pa.RecordBatch | pa.Table, name: str) -> NDArray[Any]:
-    """A column as float64, float32 or int64, a view where possible; missing values are NaN."""
-    column = batch.column(name)
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.uint8())
-    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    if values.dtype.kind == "u" and values.dtype.itemsize == 8:
-        return values.astype(np.float64 if (values > _MOST).any() else np.int64)
-    if values.dtype.kind in "iu":
-        return values.astype(np.int64, copy=False)
-    return values.astype(np.float32) if values.dtype.itemsize < 4 else values
 
 
 def batch_scores(batch: pa.RecordBatch | pa.Table, features: list[str], forest: IsolationForest) -> NDArray[np.float64]:

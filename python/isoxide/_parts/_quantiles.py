@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from isoxide import _core
 from isoxide._order import interpolated, quantile_place
-from isoxide._parts._columns import number_column
+from isoxide._frames.columns import number_column
 from isoxide._parts._steps import Fold, packed, unpacked
 from isoxide._parts._table import Part
 

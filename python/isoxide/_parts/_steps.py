@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from isoxide import IsolationForest
 from isoxide._groups import members
-from isoxide._parts._columns import batch_scores, features_of, number_column
+from isoxide._frames.columns import number_column
+from isoxide._parts._columns import batch_scores, features_of
 from isoxide._parts._model import Model
 from isoxide._parts._table import ROW_NUMBER, Part, PartedTable, Step
 from isoxide._rank_counts import RankCounts

@@ -7,7 +7,8 @@ computes nothing: what a step does is the same on every engine, and so are the r
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -57,6 +58,13 @@ class PartedTable(ABC):
     #: Columns whose values together tell one row from all others, and give the order of the rows, where rows have no
     #: numbers while they are read. Otherwise empty.
     key: tuple[str, ...] = ()
+
+    #: Why a column of text is none of numbers, where its cells were looked at.
+    reasons: Mapping[str, str] = MappingProxyType({})
+    #: Columns of objects of which some are numbers and some are text; they are read as text.
+    untyped: frozenset[str] = frozenset()
+    #: What was changed or left out while the table was opened, a sentence each.
+    notes: tuple[str, ...] = ()
 
     #: Whether steps run in this process, so that they can put things aside in files.
     is_local: bool = False

@@ -16,7 +16,8 @@ from isoxide import IsolationForest
 from isoxide._parts._columns import batch_scores, features_of
 from isoxide._parts._steps import SCORE, PickRows, picked_rows
 from isoxide._parts._table import Part, PartedTable, Step
-from isoxide._sources import Source
+from isoxide._frames import Source
+from isoxide._frames.cells import BadCellError
 from isoxide.stream._batches import Ahead
 
 #: Scores read at a time from where they are kept.
@@ -30,13 +31,24 @@ class StreamTable(PartedTable):
 
     def __init__(self, source: Source, *, progress: bool | None) -> None:
         self.source, self.name, self.schema = source, source.name, source.schema
+        self.reasons, self.notes = source.reasons, tuple(source.notes)
         self._progress = progress
         self._n_rows: int | None = None
 
     def gather(self, step: Step) -> bytes:
         """Runs the step on all batches while the next ones are read."""
-        with Ahead(self.source.batches(step.columns)) as batches:
+        with Ahead(self.source.batches(step.columns)) as batches, self.placed():
             return step.run(Part(0, 0), self.shown(batches, "reading"))
+
+    @contextmanager
+    def placed(self) -> Iterator[None]:
+        """Let refusals of cells say where they stand as the file counts."""
+        try:
+            yield
+        except BadCellError as error:
+            if error.row is None:
+                raise
+            raise error.at(self.source.place(error.row)) from None
 
     def shown(self, batches: Iterable[pa.RecordBatch], what: str, first_row: int = 0) -> Iterator[pa.RecordBatch]:
         """The same batches, with a bar of how far they are."""

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from isoxide import IsolationForest
 from isoxide._files import replace_file
 from isoxide._parts._columns import check_column, features_of, score_batch
-from isoxide._sources import Source
+from isoxide._frames import Source
 from isoxide.stream._batches import Ahead
 from isoxide.stream._table import StreamTable
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from isoxide import IsolationForest, percentileofscore
 from isoxide.ueba._calibrate import calibrate, fitted
-from isoxide.ueba._check import TableCheck
+from isoxide._frames.check import TableCheck
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._ranks import rank_rows
 from isoxide.ueba._rules import ZSCORES, Rule, apply_rules, default_rules, numbers

@@ -1,0 +1,237 @@
+"""Bytes of files: what kind of file it is, decompressed, and the checksum of what was read."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+__all__ = ["WANTED", "InputFile", "decompressed", "kind_of", "local_path", "opened", "spooled"]
+
+#: What the name of a file says of its contents.
+KINDS = {
+    ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet",
+    ".feather": "arrow", ".arrow": "arrow", ".ipc": "arrow", ".arrows": "arrow",
+    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".tab": "csv",
+    ".jsonl": "jsonl", ".ndjson": "jsonl",
+    ".xlsx": "xlsx", ".xlsm": "xlsx",
+}  # fmt: skip
+#: What it says of how its text is compressed.
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
+#: How files begin.
+_MAGIC = (
+    (b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"PK\x03\x04", "xlsx"), (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bz2"), (b"\xfd7zXZ\x00", "xz"),
+    (b"\xff\xff\xff\xff", "arrow"),
+)  # fmt: skip
+#: Files that hold something else, and what to do with them.
+_OTHERS = {
+    b"\xd0\xcf\x11\xe0": "an Excel file of the old kind (.xls); save it as .xlsx or .csv",
+    b"SQLite format 3": "an SQLite database; export the table as CSV or Parquet",
+    b"\x89HDF": "an HDF5 file; write it as Parquet or CSV",
+    b"\x80\x04\x95": "a pickle, which is not read since it can run code; write the table as Parquet or CSV",
+    b"\x80\x05\x95": "a pickle, which is not read since it can run code; write the table as Parquet or CSV",
+    b"Obj\x01": "an Avro file; write it as Parquet or CSV",
+    b"ORC": "an ORC file; write it as Parquet or CSV",
+}
+WANTED = (
+    ".parquet (.parq, .pq), .feather (.arrow), .csv, .tsv, .txt (also .gz, .zst, .bz2, .xz), .jsonl, .xlsx, "
+    "or a folder of these"
+)
+_BLOCK = 1 << 20
+
+
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path with ``~`` replaced by the home directory."""
+    return Path(path).expanduser()
+
+
+def spooled(file: Any, name: str) -> InputFile:
+    """Return all that a file, a pipe or standard input gives, kept in a temporary file that is gone with its reader."""
+    kept = tempfile.TemporaryFile(prefix="isoxide-input-")  # noqa: SIM115 (it stays open)
+    while block := file.read(_BLOCK):
+        kept.write(block.encode() if isinstance(block, str) else block)
+    kept.flush()
+    return InputFile(name, None, kept)
+
+
+def _standard_input() -> InputFile:
+    if sys.stdin is None or sys.stdin.closed:
+        raise ValueError("there is no standard input to read a table from")
+    return spooled(getattr(sys.stdin, "buffer", sys.stdin), "standard input")
+
+
+def opened(path: str | os.PathLike[str]) -> InputFile:
+    """Return a file to read; ``-`` is standard input, and a pipe is kept as it comes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is a device.
+    """
+    if str(path) == "-":
+        return _standard_input()
+    path = local_path(path)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}") from None
+    if stat.S_ISFIFO(mode):
+        with path.open("rb") as pipe:
+            return spooled(pipe, str(path))
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path} is no file that a table can be read from, but a device or a socket")
+    return InputFile(str(path), path, None)
+
+
+class _Reader(io.RawIOBase):
+    """A reader of an open file with a position of its own."""
+
+    def __init__(self, kept: BinaryIO) -> None:
+        self._kept, self._position = kept, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}.get(whence)
+        self._position = offset + (os.fstat(self._kept.fileno()).st_size if base is None else base)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        data = os.pread(self._kept.fileno(), len(buffer), self._position)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+class InputFile:
+    """A file that can be read several times, as long as it stays the same."""
+
+    def __init__(self, name: str, path: Path | None, kept: BinaryIO | None) -> None:
+        self.name, self.path = name, path
+        self._kept = kept
+        self._seen = self._state()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}
+
+    def _state(self) -> tuple[int, ...] | None:
+        if self.path is None:
+            return None
+        found = self.path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        if self._kept is not None:
+            return self._kept.seek(0, os.SEEK_END)
+        return 0 if self._seen is None else self._seen[1]
+
+    def open(self) -> BinaryIO:
+        """Open it anew, from its first byte.
+
+        Raises
+        ------
+        ValueError
+            If it is no longer what it was.
+        """
+        self.check()
+        if self.path is not None:
+            return self.path.open("rb")
+        if self._kept is None:
+            raise ValueError(f"{self.name} can no longer be read: it came through a pipe to another process")
+        return io.BufferedReader(_Reader(self._kept))
+
+    def check(self) -> None:
+        """Refuse a file that has changed since it was opened first."""
+        if self._state() != self._seen:
+            raise ValueError(f"{self.name} changed while it was read; read it again when nobody writes it")
+
+    def head(self, n: int = 64) -> bytes:
+        """Return its first bytes."""
+        with self.open() as file:
+            return file.read(n)
+
+    def checksum(self) -> str:
+        """Return the SHA-256 of its bytes, which are those that were read."""
+        digest = hashlib.sha256()
+        with self.open() as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+        self.check()
+        return digest.hexdigest()
+
+
+def kind_of(file: InputFile) -> tuple[str, str | None]:
+    """Return what a file holds (``"parquet"``, ``"arrow"``, ``"csv"``, ``"jsonl"`` or ``"xlsx"``), and its compression.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    head = file.head()
+    for magic, what in _OTHERS.items():
+        if head.startswith(magic):
+            raise ValueError(f"{file.name} is {what}")
+    found = next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
+    suffixes = [] if file.path is None else [suffix.lower() for suffix in file.path.suffixes]
+    compression = None
+    if suffixes and suffixes[-1] in COMPRESSIONS:
+        compression = COMPRESSIONS[suffixes.pop()]
+        if found != compression:
+            raise ValueError(f"{file.name} is no {compression} file, although its name says so")
+    elif found in COMPRESSIONS.values():
+        compression = found
+    named = KINDS.get(suffixes[-1]) if suffixes else None
+    if compression is not None:
+        if named in ("parquet", "arrow", "xlsx"):
+            raise ValueError(f"{file.name} is compressed around its own compression; unpack it first")
+        return named or "csv", compression
+    if found in ("parquet", "arrow", "xlsx"):
+        return found, None
+    if named in ("parquet", "arrow", "xlsx"):
+        if not head:
+            raise ValueError(f"{file.name} is empty")
+        raise ValueError(f"{file.name} cannot be read: it is no {suffixes[-1][1:]} file, or it is damaged")
+    if named is None and suffixes:
+        raise ValueError(f"{file.name}: files {suffixes[-1]!r} are not read; give {WANTED}")
+    return named or "csv", None
+
+
+@contextmanager
+def decompressed(file: InputFile, compression: str | None) -> Iterator[Any]:
+    """Open a file as an Arrow stream of what is in it; closed with the context."""
+    with ExitStack() as stack:
+        stream: Any = stack.enter_context(file.open())
+        if compression == "gzip":
+            # Arrow's own reader is no faster, and says nothing of files that are cut short.
+            stream = stack.enter_context(gzip.open(stream))
+        elif compression == "xz":
+            stream = stack.enter_context(lzma.open(stream))
+        elif compression == "bz2":
+            stream = stack.enter_context(bz2.open(stream))
+        stream = pa.PythonFile(stream, mode="r")
+        yield pa.CompressedInputStream(stream, "zstd") if compression == "zstd" else stream

@@ -1,0 +1,261 @@
+"""One way in: whatever holds a table becomes a source, by the same rules for memory, batches and engines."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.feather
+
+from isoxide._frames import files
+from isoxide._frames.delimited import DelimitedFile
+from isoxide._frames.documents import json_lines, spreadsheet
+from isoxide._frames.files import InputFile, kind_of
+from isoxide._frames.frames import ArrowStream, DatasetSource, TypedTable, from_pandas, from_polars, usable_names, without_views
+from isoxide._frames.parquet import ParquetFiles
+from isoxide._frames.source import ChooseRoles, ReadOptions, Roles, Source, first_line
+
+__all__ = ["open_source"]
+
+
+def _no_roles(names: list[str]) -> Roles:
+    return Roles()
+
+
+def open_source(
+    source: Any,
+    batch_rows: int | None = None,
+    *,
+    options: ReadOptions | None = None,
+    roles: ChooseRoles = _no_roles,
+) -> Source:
+    """Return a source of any kind.
+
+    Parameters
+    ----------
+    source : path, list of paths, file object, frame, dataset or object with an Arrow stream
+        What has the rows; ``"-"`` is standard input.
+    batch_rows : int, optional
+        Rows of a batch; by default as many as make about 16 MB.
+    options : ReadOptions, optional
+        How text is read.
+    roles : callable, optional
+        Says what columns are wanted for, given their names; it may refuse.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a path is nothing, or a folder without files of tables.
+    ValueError
+        If a file cannot be read, or has other columns than the first one.
+    TypeError
+        If it is nothing that rows can be read from.
+    """
+    if batch_rows is not None and batch_rows < 1:
+        raise ValueError(f"batch_rows must be at least 1, got {batch_rows}")
+    found = _opened(source, options or ReadOptions(), roles)
+    if batch_rows is not None:
+        found.batch_rows = batch_rows
+    return found
+
+
+def _opened(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        return _from_path(source, options, roles)
+    if isinstance(source, (list, tuple)):
+        if not source or not all(isinstance(path, (str, os.PathLike)) for path in source):
+            raise TypeError("a list as a source must be of paths, at least one")
+        return _from_files([files.opened(path) for path in source], f"the {len(source)} files", options, roles)
+    if isinstance(source, pa.dataset.Dataset):
+        return DatasetSource(source, roles)
+    kind = type(source)
+    package = kind.__module__.split(".")[0]
+    if package == "polars" and kind.__name__ == "LazyFrame":
+        raise TypeError("source is a lazy frame, which has no rows yet; call collect() first")
+    if hasattr(source, "iloc") and hasattr(source, "columns"):
+        return from_pandas(source, options, roles)[0]
+    if package == "polars" and kind.__name__ == "DataFrame":
+        return from_polars(source, options, roles)
+    if hasattr(source, "__arrow_c_stream__") and not isinstance(source, (pa.ChunkedArray, pa.Array)):
+        return ArrowStream(source, roles)
+    if hasattr(source, "read") and callable(source.read):
+        name = getattr(source, "name", None)
+        file = files.spooled(source, name if isinstance(name, str) else "the file")
+        return _from_file(file, options, roles)
+    raise TypeError(
+        "source must be a path, a frame of pandas or polars, a pyarrow dataset, an open file, or have an Arrow stream "
+        f"(__arrow_c_stream__), not {kind.__name__}"
+    )
+
+
+def _from_path(path: str | os.PathLike[str], options: ReadOptions, roles: ChooseRoles) -> Source:
+    folder = files.local_path(path)
+    if str(path) == "-" or not folder.is_dir():
+        return _from_file(files.opened(path), options, roles)
+    paths = table_files(folder)
+    if not paths:
+        raise FileNotFoundError(f"the folder {folder} has no files of tables ({files.WANTED})")
+    return _from_files([files.opened(found) for found in paths], str(folder), options, roles, folder)
+
+
+def _from_files(
+    inputs: list[InputFile], name: str, options: ReadOptions, roles: ChooseRoles, root: Path | None = None
+) -> Source:
+    kinds = {kind_of(file)[0] for file in inputs}
+    if kinds == {"parquet"}:
+        return ParquetFiles(name, inputs, roles, root)
+    return Joined(name, [_from_file(file, options, roles) for file in inputs])
+
+
+def _from_file(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> Source:
+    kind, compression = kind_of(file)
+    if kind == "parquet":
+        return ParquetFiles(file.name, [file], roles)
+    if kind == "csv":
+        return DelimitedFile(file, compression, options, roles)
+    if kind == "jsonl":
+        return json_lines(file, compression, options, roles)
+    if kind == "xlsx":
+        return spreadsheet(file, options, roles)
+    return _from_arrow(file, options, roles)
+
+
+class ArrowFile(TypedTable):
+    """The table of a file in Arrow's own format."""
+
+    file: InputFile
+
+    def checksum(self) -> str | None:
+        """Return the SHA-256 of the file's bytes."""
+        return self.file.checksum()
+
+
+def _from_arrow(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> Source:
+    try:
+        with file.open() as stream:
+            if file.head(6) == b"ARROW1":
+                table = pa.ipc.open_file(stream).read_all()
+            else:
+                table = pa.ipc.open_stream(stream).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{file.name} cannot be read, it may be damaged or truncated: {first_line(error)}") from error
+    table = without_views(table.replace_schema_metadata())
+    names, notes = usable_names(table.column_names, file.name)
+    kept = [place for place, name in enumerate(names) if name is not None]
+    table = table.select(kept).rename_columns([name for name in names if name is not None])
+    source = ArrowFile(
+        table, file.name, untyped=set(), options=options, roles=roles, notes=notes,
+        fingerprint=[file.name, file.size, table.num_rows],
+    )  # fmt: skip
+    source.file = file
+    return source
+
+
+def table_files(folder: Path) -> list[Path]:
+    """Return the files of tables in a folder and those below it, in the order of their names; hidden ones left out."""
+    found = []
+    for path in folder.rglob("*"):
+        parts = path.relative_to(folder).parts
+        suffixes = [suffix.lower() for suffix in path.suffixes]
+        if suffixes and suffixes[-1] in files.COMPRESSIONS:
+            suffixes.pop()
+        is_table = bool(suffixes) and suffixes[-1] in files.KINDS
+        if is_table and not any(part.startswith(("_", ".")) for part in parts) and path.is_file():
+            found.append(path)
+    return sorted(found, key=lambda path: path.relative_to(folder).parts)
+
+
+class Joined(Source):
+    """Several sources with the same columns, one after the other."""
+
+    def __init__(self, name: str, sources: list[Source]) -> None:
+        self.name, self.sources = name, sources
+        first = sources[0]
+        self.notes = list(dict.fromkeys(note for source in sources for note in source.notes))
+        self.reasons = {}
+        fields = []
+        for column in first.schema.names:
+            fields.append(pa.field(column, self._type_of(column)))
+        for source in sources[1:]:
+            for column in source.schema.names:
+                if column not in first.schema.names:
+                    raise ValueError(f"{source.name} has a column {column!r} and {first.name} has not; all files must have the same")
+        self.schema = pa.schema(fields)
+        counts = [source.count() for source in sources]
+        self._rows = [n for n in counts if n is not None]
+        assert len(self._rows) == len(sources)
+
+    def _type_of(self, column: str) -> pa.DataType:
+        found: dict[pa.DataType, str] = {}
+        for source in self.sources:
+            if column not in source.schema.names:
+                raise ValueError(f"{source.name} has no column {column!r}, which {self.sources[0].name} has; all files must have the same")
+            dtype = source.schema.field(column).type
+            reason = source.reasons.get(column)
+            if reason is not None:
+                self.reasons.setdefault(column, reason)
+            # A column without values fits any other.
+            if reason != "no values" and not pa.types.is_null(dtype):
+                found.setdefault(dtype, source.name)
+        if len(found) > 1 and all(pa.types.is_integer(one) or pa.types.is_floating(one) for one in found):
+            self.reasons.pop(column, None)
+            return pa.float64()
+        if len(found) > 1:
+            (one, there), (other, here), *_ = found.items()
+            raise ValueError(
+                f"column {column!r} is {one} in {there} and {other} in {here}; all files must have the same types"
+            )
+        if found:
+            if self.reasons.get(column) == "no values":
+                del self.reasons[column]
+            return next(iter(found))
+        return self.sources[0].schema.field(column).type
+
+    def count(self) -> int | None:
+        """Return the number of rows of all."""
+        return sum(self._rows)
+
+    def fingerprint(self) -> Any:
+        """Return what is known of each."""
+        return [source.fingerprint() for source in self.sources]
+
+    def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
+        """Yield source after source."""
+        schema = pa.schema([self.schema.field(name) for name in columns])
+        for source, rows in zip(self.sources, self._rows, strict=True):
+            if first_row >= rows:
+                first_row -= rows
+                continue
+            for batch in source.read(columns, first_row):
+                yield batch.cast(schema) if columns else batch
+            first_row = 0
+
+    def texts(self, column: str) -> pa.ChunkedArray | None:
+        """Return a column as it was written, if all sources know."""
+        pieces = []
+        for source in self.sources:
+            found = source.texts(column)
+            if found is None:
+                return None
+            pieces += found.chunks
+        return pa.chunked_array(pieces, pa.string())
+
+    def place(self, row: int) -> str:
+        """Return the file of a row, and where it stands in it."""
+        for source, rows in zip(self.sources, self._rows, strict=True):
+            if row < rows:
+                return f"{source.place(row)} of {source.name}"
+            row -= rows
+        return super().place(row)
+
+    def checksum(self) -> str | None:
+        """Return the SHA-256 of the files' checksums and names, one below the other."""
+        lines = "".join(f"{source.checksum()}  {Path(source.name).name}\n" for source in self.sources)
+        return hashlib.sha256(lines.encode()).hexdigest()

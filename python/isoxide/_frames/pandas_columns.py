@@ -1,0 +1,188 @@
+"""Columns of pandas frames as Arrow arrays: every type and every NaN as it is, and objects by what they hold."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pandas.api.types import is_object_dtype
+
+__all__ = ["OBJECTS", "UNTYPED", "ColumnError", "arrow_column", "declared_type", "index_as_columns", "objects_type"]
+
+#: What stands for columns of objects that nobody can read as one thing.
+OBJECTS = pa.opaque(pa.binary(), "object", "pandas")
+#: What stands for objects of which some are numbers and some are text: cells of no declared type.
+UNTYPED = pa.opaque(pa.string(), "untyped", "isoxide")
+#: Categories that dask has not looked at yet.
+_UNKNOWN = "__UNKNOWN_CATEGORIES__"
+_INT64 = (-(2**63), 2**63 - 1)
+
+
+class ColumnError(ValueError):
+    """A column that does not hold what its frame says; the message follows on the column's name."""
+
+
+def declared_type(column: pd.Series) -> pa.DataType | None:
+    """Return the Arrow type that a column declares; None where only its values tell: objects, unknown categories."""
+    dtype = column.dtype
+    if is_object_dtype(dtype):
+        return None
+    if isinstance(dtype, pd.CategoricalDtype) and (dtype.categories is None or _UNKNOWN in dtype.categories):
+        return None
+    try:
+        return _typed(column.iloc[:0]).type
+    except (pa.ArrowException, TypeError):
+        # Complex numbers, for one.
+        return pa.opaque(pa.binary(), str(dtype), "pandas")
+
+
+def objects_type(column: pd.Series) -> pa.DataType:
+    """Return the Arrow type of what the objects of a column hold; null where there are none."""
+    known = declared_type(column)
+    if known is not None:
+        return known
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return _typed(column).type
+    return _object_kind({type(value) for value in column if not _is_missing(value)}, column)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and value != value)
+
+
+def _object_kind(kinds: set[type], column: pd.Series) -> pa.DataType:
+    if not kinds:
+        return pa.null()
+    if all(issubclass(kind, str) for kind in kinds):
+        return pa.string()
+    if all(issubclass(kind, (bool, np.bool_)) for kind in kinds):
+        return pa.bool_()
+    numbers = (int, float, np.integer, np.floating, decimal.Decimal, bool, np.bool_)
+    if all(issubclass(kind, numbers) for kind in kinds):
+        whole = all(issubclass(kind, (int, np.integer)) and not issubclass(kind, bool) for kind in kinds)
+        if whole and all(_INT64[0] <= int(value) <= _INT64[1] for value in column if not _is_missing(value)):
+            return pa.int64()
+        return pa.float64() if not whole else UNTYPED
+    if all(issubclass(kind, (*numbers, str)) for kind in kinds):
+        return UNTYPED
+    try:
+        found = pa.array(column, from_pandas=True).type
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return _mixed_times(kinds)
+    return found
+
+
+def _mixed_times(kinds: set[type]) -> pa.DataType:
+    if all(issubclass(kind, (str, datetime.date)) for kind in kinds):
+        return pa.string()
+    return OBJECTS
+
+
+def arrow_column(column: pd.Series, dtype: pa.DataType) -> Any:
+    """Return a column as an Arrow array of a type that `declared_type` or `objects_type` gave.
+
+    Raises
+    ------
+    ColumnError
+        If it holds something else.
+    """
+    if isinstance(dtype, pa.OpaqueType) and dtype != UNTYPED:
+        what = "objects that are neither numbers, text nor times" if dtype == OBJECTS else str(column.dtype)
+        raise ColumnError(f"has {what} in column {{column}}, which cannot be read; convert it (astype) or leave it out")
+    try:
+        found = _objects(column, dtype) if is_object_dtype(column.dtype) else _typed(column)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise ColumnError(f"has values in column {{column}} that are no {dtype}, as they should be") from error
+    if found.type.equals(dtype):
+        return found
+    wanted = pa.string() if dtype == UNTYPED else dtype
+    if _are(found.type, wanted, pa.types.is_dictionary) or _are(found.type, wanted, _is_text):
+        return found.cast(wanted)
+    raise ColumnError(f"has {column.dtype} in column {{column}}, which should be {dtype}")
+
+
+def _are(one: pa.DataType, other: pa.DataType, is_kind: Callable[[pa.DataType], bool]) -> bool:
+    return is_kind(one) and is_kind(other)
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    """Return whether a type is one of those that Arrow has for text."""
+    return pa.types.is_string(dtype) or pa.types.is_large_string(dtype)  # type: ignore[no-any-return]
+
+
+def _objects(column: pd.Series, dtype: pa.DataType) -> Any:
+    if dtype == UNTYPED or pa.types.is_string(dtype):
+        return pa.array([None if _is_missing(value) else _spelled(value) for value in column], pa.string())
+    if pa.types.is_floating(dtype):
+        values = np.array([np.nan if _is_missing(value) else float(value) for value in column], dtype=np.float64)
+        return pa.array(values, dtype, from_pandas=False)
+    return pa.array(column, type=dtype, from_pandas=True)
+
+
+def _spelled(value: Any) -> str:
+    """Return the text of a cell: that of 1001 and of 1001.0 is the same."""
+    if isinstance(value, (float, np.floating)) and float(value).is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    return value.isoformat() if isinstance(value, datetime.date) else str(value)
+
+
+def _typed(column: pd.Series) -> Any:
+    """Return a column without objects."""
+    if isinstance(column.array, pd.Categorical):
+        return _categories(column.array)
+    if isinstance(column.dtype, pd.PeriodDtype):
+        column = column.dt.to_timestamp()
+    if isinstance(column.dtype, np.dtype | pd.SparseDtype):
+        values = np.asarray(column)
+        if values.dtype.kind == "f" and values.dtype.itemsize not in (4, 8):
+            values = values.astype(np.float32 if values.dtype.itemsize < 4 else np.float64)
+        # NaN is a number here, as in NumPy; Arrow knows no other byte order than the machine's.
+        return pa.array(values.astype(values.dtype.newbyteorder("="), copy=False), from_pandas=False)
+    return pa.Array.from_pandas(column)
+
+
+def _categories(values: pd.Categorical) -> Any:
+    codes = values.codes.astype(np.int32)
+    # As a column: an index has no such values as columns have.
+    categories = values.categories.to_series()
+    if is_object_dtype(categories.dtype):
+        words = arrow_column(categories, objects_type(categories))
+    else:
+        words = _typed(categories)
+    if isinstance(words, pa.ChunkedArray):
+        words = words.combine_chunks()
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), words, ordered=bool(values.ordered))
+
+
+def index_as_columns(frame: Any, where: str) -> tuple[Any, list[str]]:
+    """Return a frame whose named index levels are columns and whose others are gone, and a note if there were any.
+
+    Raises
+    ------
+    ValueError
+        If a level has the name of a column that holds something else.
+    """
+    index = frame.index
+    named = [(level, name) for level, name in enumerate(index.names) if name is not None]
+    if not named:
+        if isinstance(index, pd.MultiIndex):
+            return frame.reset_index(drop=True), ["the levels of the index have no names and were left out"]
+        return frame.reset_index(drop=True), []
+    levels = {}
+    for level, name in named:
+        values = index.get_level_values(level).to_series().reset_index(drop=True)
+        if name in frame.columns:
+            if not values.equals(frame[name].reset_index(drop=True)):
+                raise ValueError(f"{where} has an index level and a column of the name {name!r}; rename one of them")
+            continue
+        levels[name] = values
+    plain = frame.reset_index(drop=True)
+    for position, (name, values) in enumerate(levels.items()):
+        plain.insert(position, name, values)
+    told = ", ".join(repr(name) for name in levels)
+    return plain, [f"levels of the index became columns: {told}"] if levels else []

@@ -1,0 +1,169 @@
+"""Parquet files, one after the other, read a few rows at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from isoxide._frames.batches import without_first
+from isoxide._frames.files import InputFile
+from isoxide._frames.frames import usable_names, without_view
+from isoxide._frames.source import ChooseRoles, Source, first_line
+
+__all__ = ["ParquetFiles"]
+
+#: Bytes read from a file at a time.
+_BUFFER = 1 << 20
+
+
+class ParquetFiles(Source):
+    """Parquet files, one after the other; the names of folders such as ``day=2025-04-26`` are columns too."""
+
+    def __init__(self, name: str, files: list[InputFile], roles: ChooseRoles, root: Path | None = None) -> None:
+        self.name, self.files, self.reasons = name, files, {}
+        self._partitions = [_partition_keys(file.path, root) for file in files]
+        self._rows: list[int] = []
+        own: pa.Schema | None = None
+        for input_file, keys in zip(files, self._partitions, strict=True):
+            path = input_file.name
+            file = _open(input_file)
+            found = file.schema_arrow.remove_metadata()
+            if own is None:
+                own, first, first_keys = found, path, keys
+            _check_drift(path, found, first, own)
+            if keys.keys() != first_keys.keys():
+                raise ValueError(
+                    f"the folders of {path} name {sorted(keys)}, those of {first} name {sorted(first_keys)}"
+                )
+            self._rows.append(file.metadata.num_rows)
+            file.close()
+        assert own is not None
+        names, self.notes = usable_names(own.names, name)
+        #: What a column is called in the files.
+        self._stored = {plain: stored for plain, stored in zip(names, own.names, strict=True) if plain is not None}
+        stored = [own.field(inner).with_name(plain) for plain, inner in self._stored.items()]
+        # Numbers only if all are: 20250426 is one, 2025-04-26 is text.
+        fields = [pa.field(key, self._key_type(key)) for key in first_keys if key not in self._stored]
+        self.schema = pa.schema([*(field.with_type(without_view(field.type)) for field in stored), *fields])
+        roles(self.schema.names)
+
+    def _key_type(self, key: str) -> pa.DataType:
+        # Neither signs nor leading zeros: those are names, not numbers.
+        texts = [keys[key] for keys in self._partitions]
+        whole = all(text is not None and text.isdigit() and str(int(text)) == text for text in texts)
+        return pa.int64() if whole else pa.string()
+
+    def count(self) -> int | None:
+        """Return the number of rows, from the files' own notes."""
+        return sum(self._rows)
+
+    def fingerprint(self) -> Any:
+        """Return names, sizes and rows of the files."""
+        return [[Path(file.name).name, file.size, rows] for file, rows in zip(self.files, self._rows, strict=True)]
+
+    def checksum(self) -> str | None:
+        """Return the SHA-256 of the file, or of the files' checksums and names one below the other."""
+        if len(self.files) == 1 and self.files[0].name == self.name:
+            return self.files[0].checksum()
+        lines = "".join(f"{file.checksum()}  {Path(file.name).name}\n" for file in self.files)
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
+        """Yield file after file, and of each the groups of rows from where the first row is."""
+        n_rows = self.rows_of(columns)
+        stored = [name for name in columns if name in self._stored]
+        for file, rows, keys in zip(self.files, self._rows, self._partitions, strict=True):
+            if first_row >= rows:
+                first_row -= rows
+                continue
+            schema = pa.schema([self.schema.field(name) for name in columns])
+            inner = [self._stored[name] for name in stored]
+            for batch in _read_file(file, rows, inner, first_row, n_rows):
+                values = {name: batch.column(self._stored[name]).cast(schema.field(name).type) for name in stored}
+                arrays = [
+                    values[name]
+                    if name in values
+                    else _repeated(keys[name], self.schema.field(name).type, batch.num_rows)
+                    for name in columns
+                ]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            first_row = 0
+
+
+def _partition_keys(path: Path | None, root: Path | None) -> dict[str, Any]:
+    if root is None or path is None:
+        return {}
+    folders = path.relative_to(root).parts[:-1]
+    pairs = [folder.split("=", 1) for folder in folders if "=" in folder]
+    return {key: None if value == "__HIVE_DEFAULT_PARTITION__" else value for key, value in pairs}
+
+
+def _repeated(value: Any, kind: pa.DataType, n: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, pa.string()).cast(kind), n)
+
+
+def _open(file: InputFile) -> Any:
+    try:
+        # Column by column in pieces, so that a large group of rows is never in memory as a whole.
+        file.check()
+        source = file.path if file.path is not None else file.open()
+        return pq.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file.name, error) from error
+
+
+def _unreadable(path: str, error: Exception) -> Exception:
+    if isinstance(error, FileNotFoundError):
+        return FileNotFoundError(f"there is no file {path}")
+    return ValueError(f"{path} cannot be read as Parquet, it may be truncated: {first_line(error)}")
+
+
+def _check_drift(path: str, found: pa.Schema, first: str, schema: pa.Schema) -> None:
+    """Refuses a file whose columns are not those of the first one."""
+    for field in schema:
+        n = found.names.count(field.name)
+        if n != 1:
+            there = "no column" if n == 0 else f"{n} columns"
+            raise ValueError(f"{path} has {there} {field.name!r}, which {first} has once; all files must have the same")
+        if (kind := found.field(field.name).type) != field.type:
+            raise ValueError(
+                f"column {field.name!r} is {kind} in {path} and {field.type} in {first}; "
+                "all files must have the same types"
+            )
+
+
+def _read_file(
+    source: InputFile, rows: int, columns: list[str], first_row: int, n_rows: int
+) -> Iterator[pa.RecordBatch]:
+    file, path = _open(source), source.name
+    try:
+        if file.metadata.num_rows != rows:
+            raise ValueError(f"{path} changed while it was read: it has {file.metadata.num_rows} rows, and had {rows}")
+        if not columns:
+            yield from _empty_batches(rows - first_row, n_rows)
+            return
+        groups: list[int] = []
+        for number in range(file.metadata.num_row_groups):
+            size = file.metadata.row_group(number).num_rows
+            if groups or first_row < size:
+                groups.append(number)
+            else:
+                first_row -= size
+        batches = file.iter_batches(batch_size=n_rows, row_groups=groups, columns=columns)
+        yield from without_first(batches, first_row)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+    finally:
+        file.close()
+
+
+def _empty_batches(rows: int, n_rows: int) -> Iterator[pa.RecordBatch]:
+    """Batches of no columns, which have a number of rows all the same."""
+    for start in range(0, rows, n_rows):
+        empty = pa.struct([])
+        yield pa.RecordBatch.from_struct_array(pa.array([{}] * min(n_rows, rows - start), empty))

@@ -1,0 +1,261 @@
+"""What is learned of a feature table before anything is made of it: days, entities, and every column once.
+
+    update   a batch: days and rows of each, entities, a sketch of each column of numbers, counts of each column of text
+    merge    two parts of the table, in any order
+    check    the words for it, the same in memory and on every engine
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from isoxide import _core
+from isoxide._frames.cells import CellFacts
+from isoxide._frames.check import TableCheck
+from isoxide._frames.columns import number_column
+from isoxide._frames.keys import alike, as_text
+from isoxide._frames.times import Times
+
+__all__ = ["CAPACITY", "Profile", "Profiler", "repeated_rows", "whole_sketch"]
+
+#: Distinct values of a column that a sketch keeps.
+CAPACITY = 2**14
+#: Values that tell of most columns that they number no rows, and the share of distinct ones that makes a number.
+_FIRST, _ID_LIKE, _FEWEST_IDS = 200, 0.95, 20
+#: Days between one day and all others that make it a far one.
+_FAR = 366
+#: Gaps and groups of spellings that are listed.
+_LISTED = 20
+
+
+def whole_sketch() -> _core.Sketch:
+    """Return a sketch of all values of a column."""
+    return _core.Sketch(-np.inf, np.inf, capacity=CAPACITY)
+
+
+class Profile:
+    """What is known of some rows of a table."""
+
+    def __init__(self, names: list[str], texts: list[str]) -> None:
+        self.n = 0
+        self.days: Counter[Any] = Counter()
+        self.entities: set[str | None] = set()
+        self.n_unnamed = 0
+        self.has_times_of_day = False
+        self.may_number_rows = dict.fromkeys(names, True)
+        self.sketches = {name: whole_sketch() for name in names}
+        self.texts = {name: CellFacts() for name in texts}
+
+
+class Profiler:
+    """How a table is looked at, the same in every partition.
+
+    Parameters
+    ----------
+    entity : str
+        The column that says who, as text.
+    times : Times
+        How times are read.
+    names : list of str
+        Columns of numbers that may be features.
+    texts : list of str
+        Columns of text that could have been numbers.
+    """
+
+    def __init__(self, entity: str, times: Times, names: Iterable[str], texts: Iterable[str]) -> None:
+        self.entity, self.times = entity, times
+        self.names, self.texts = list(names), list(texts)
+        self.columns = tuple(dict.fromkeys([entity, times.name, *self.names, *self.texts]))
+
+    def start(self) -> Profile:
+        """Return the profile of no rows."""
+        return Profile(self.names, self.texts)
+
+    def update(self, profile: Profile, batch: pa.RecordBatch, first_row: int | None) -> Profile:
+        """Add a batch; `first_row` is the number of its first row, None where rows have no numbers."""
+        times = self.times.of(batch, first_row)
+        days = times.dt.normalize()
+        profile.days.update(days.value_counts().to_dict())
+        profile.has_times_of_day |= bool((times != days).any())
+        entities = as_text(batch.column(self.entity), self.entity)
+        profile.n_unnamed += entities.null_count
+        profile.entities.update(entities.unique().to_pylist())
+        for name in self.names:
+            values = number_column(batch, name)
+            # The first values tell of most columns.
+            if profile.may_number_rows[name]:
+                profile.may_number_rows[name] = _may_number_rows(values, is_first=profile.n == 0)
+            profile.sketches[name].add(values)
+        for name in self.texts:
+            # Rows are not named: on some engines they have no numbers.
+            column = batch.column(name)
+            profile.texts[name].update(column.cast(pa.string()), None)
+        profile.n += batch.num_rows
+        return profile
+
+    def merge(self, profiles: Iterable[Profile]) -> Profile:
+        """Return the profile of some parts together, in any order."""
+        merged = self.start()
+        for profile in profiles:
+            if profile.n == 0:
+                continue
+            merged.n += profile.n
+            merged.days += profile.days
+            merged.entities |= profile.entities
+            merged.n_unnamed += profile.n_unnamed
+            merged.has_times_of_day |= profile.has_times_of_day
+            for name in self.names:
+                merged.may_number_rows[name] &= profile.may_number_rows[name]
+                merged.sketches[name].merge(profile.sketches[name])
+            for name in self.texts:
+                merged.texts[name].merge(profile.texts[name])
+        return merged
+
+    @staticmethod
+    def to_bytes(profile: Profile) -> bytes:
+        """Return a profile as it travels between processes of one engine."""
+        state = {**profile.__dict__, "sketches": {name: one.to_bytes() for name, one in profile.sketches.items()}}
+        return pickle.dumps(state)
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Profile:
+        """Return what `to_bytes` was given; never called on files."""
+        state = pickle.loads(data)  # noqa: S301 (from our own steps, over the engine's own channels)
+        profile = Profile([], [])
+        profile.__dict__.update(state)
+        profile.sketches = {name: _core.Sketch.from_bytes(one) for name, one in state["sketches"].items()}
+        return profile
+
+    def check(
+        self,
+        profile: Profile,
+        *,
+        features: list[str],
+        left_out: dict[str, str],
+        n_read: int,
+        n_duplicate_keys: int,
+        notes: Iterable[str],
+    ) -> TableCheck:
+        """Return what is told of a table."""
+        days = pd.DatetimeIndex(sorted(profile.days))
+        far = far_days(days)
+        period = days[~np.isin(np.arange(len(days)), far)]
+        n_period = (period[-1] - period[0]).days + 1
+        constant, id_like, infinite, nan_share = [], [], [], {}
+        for name in features:
+            sketch = profile.sketches[name]
+            low, high = sketch.extremes() or (np.nan, np.nan)
+            if sketch.n_missing:
+                nan_share[name] = sketch.n_missing / profile.n
+            if np.isinf([low, high]).any():
+                infinite.append(name)
+            if low == high:
+                constant.append(name)
+            elif profile.may_number_rows[name] and _numbers_rows(sketch):
+                id_like.append(name)
+        left_out = {
+            name: profile.texts[name].reason() if name in profile.texts and why == "text" else why
+            for name, why in left_out.items()
+        }
+        groups = alike(profile.entities)
+        return TableCheck(
+            n_read=n_read,
+            n_rows=profile.n,
+            n_duplicates=n_read - profile.n,
+            n_duplicate_keys=n_duplicate_keys,
+            n_entities=len(profile.entities),
+            n_unnamed=profile.n_unnamed,
+            n_days=len(days),
+            n_features=len(features),
+            first_day=days[0].date().isoformat(),
+            last_day=days[-1].date().isoformat(),
+            n_missing_days=n_period - len(period),
+            n_period_days=n_period,
+            has_times_of_day=profile.has_times_of_day,
+            gaps=_gaps(period),
+            far_days={days[place].date().isoformat(): profile.days[days[place]] for place in far[:_LISTED]},
+            features=list(features),
+            constant=constant,
+            id_like=id_like,
+            infinite=infinite,
+            nan_share=nan_share,
+            left_out=left_out,
+            time_zones=sorted(zone or "none" for zone in self.times.zones) if self.times.is_mixed else [],
+            spellings=[list(group) for group in groups[:_LISTED]],
+            n_spellings=len(groups),
+            notes=list(notes),
+        )
+
+
+def far_days(days: pd.DatetimeIndex) -> list[int]:
+    """Return the positions of the days that lie more than a year from the longest run of days, in ascending order."""
+    if len(days) < 2:
+        return []
+    numbers = (days.tz_localize(None) if days.tz is not None else days).to_numpy().astype("datetime64[D]").astype(np.int64)
+    cuts = np.flatnonzero(np.diff(numbers) > _FAR) + 1
+    runs = np.split(np.arange(len(days)), cuts)
+    longest = max(runs, key=len)
+    # A few years with one row each are no run and its exceptions.
+    if len(runs) == 1 or len(longest) < 3 * (len(days) - len(longest)):
+        return []
+    kept = set(longest.tolist())
+    return [place for place in range(len(days)) if place not in kept]
+
+
+def _gaps(days: pd.DatetimeIndex) -> list[list[str]]:
+    """Return the longest runs of days without rows, in ascending order."""
+    steps = np.array([(after - before).days for before, after in zip(days[:-1], days[1:], strict=True)], dtype=np.int64)
+    places = np.flatnonzero(steps > 1)
+    longest = np.sort(places[np.argsort(-steps[places], kind="stable")[:_LISTED]])
+    one = pd.Timedelta(days=1)
+    return [
+        [(days[place] + one).date().isoformat(), (days[place + 1] - one).date().isoformat()] for place in longest.tolist()
+    ]
+
+
+def _may_number_rows(values: NDArray[Any], *, is_first: bool) -> bool:
+    values = values[np.isfinite(values)]
+    if not np.all(np.mod(values, 1) == 0):
+        return False
+    first = values[:_FIRST]
+    return not is_first or len(np.unique(first)) >= _ID_LIKE * len(first)
+
+
+def _numbers_rows(sketch: Any) -> bool:
+    """Return whether nearly all values of a column of whole numbers differ."""
+    n, extremes = sketch.n, sketch.extremes()
+    if n < _FEWEST_IDS or extremes is None:
+        return False
+    # Of more distinct values than a sketch can tell, their range says how many there can be.
+    n_distinct = sketch.n_distinct()
+    n_distinct = extremes[1] - extremes[0] + 1 if n_distinct is None else n_distinct
+    return bool(n_distinct >= _ID_LIKE * n)
+
+
+def repeated_rows(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which rows equal an earlier one in every column, whatever the columns hold."""
+    comparable = {}
+    for place, name in enumerate(rows.columns):
+        column = rows[name]
+        try:
+            comparable[place] = column if column.dtype != object else pd.Series(pd.factorize(column)[0])
+        except TypeError:
+            # Lists and the like cannot be hashed: their words are compared.
+            comparable[place] = pd.Series([repr(_plain(value)) for value in column])
+    columns = {place: np.asarray(column) if column.dtype == object else column.array for place, column in comparable.items()}
+    found: NDArray[np.bool_] = pd.DataFrame(columns).duplicated().to_numpy()
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [_plain(inner) for inner in value.tolist()]
+    return value

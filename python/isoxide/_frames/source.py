@@ -1,0 +1,135 @@
+"""Where rows come from: the interface of everything that is read batch by batch, and the options of reading."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from isoxide._frames.batches import batch_rows, sliced
+from isoxide._frames.cells import NumberStyle, missing_tuple
+
+__all__ = ["ReadOptions", "Roles", "Source", "first_line"]
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How text is read; tables that declare their types do without.
+
+    Parameters
+    ----------
+    sep : str or None
+        The field delimiter; None takes the one of ``, ; tab |`` that parts the header into most names.
+    encoding : str or None
+        The encoding of the text; None reads UTF-8, or UTF-16 where the file says so by its first bytes.
+    numbers : NumberStyle
+        How numbers are written.
+    """
+
+    sep: str | None = None
+    encoding: str | None = None
+    numbers: NumberStyle = field(default_factory=NumberStyle)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        sep: str | None = None,
+        decimal: str = ".",
+        thousands: str | None = None,
+        missing: str | Iterable[str] = (),
+        encoding: str | None = None,
+    ) -> ReadOptions:
+        """Return the options from the arguments of public functions, checked."""
+        if sep is not None and (not isinstance(sep, str) or len(sep) != 1 or sep in '"\r\n' or ord(sep) > 127):
+            raise ValueError(f"sep={sep!r} must be one ASCII character that is no quote and no line break")
+        if encoding is not None:
+            try:
+                "".encode(encoding)
+            except LookupError:
+                raise ValueError(f"encoding={encoding!r} is not known; try 'utf-8', 'utf-16' or 'cp1252'") from None
+        return cls(sep, encoding, NumberStyle(decimal, thousands, missing_tuple(missing)))
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What columns of a table without declared types are wanted for.
+
+    Parameters
+    ----------
+    texts : frozenset of str
+        Keys, times and columns to keep: they stay the text that was written.
+    numbers : frozenset of str
+        Columns that must be numbers: a cell that is none is refused, however few are.
+    ignored : frozenset of str
+        Columns that nobody looks at; they stay text.
+    """
+
+    texts: frozenset[str] = frozenset()
+    numbers: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset()
+
+
+#: Decides about columns when their names are known; refuses there what names columns that are not there.
+ChooseRoles = Callable[[list[str]], Roles]
+
+
+class Source(ABC):
+    """Rows in an order that is the same each time they are read."""
+
+    #: What it is called in messages.
+    name: str
+    #: Names and types of all columns. Names are distinct and not empty.
+    schema: pa.Schema
+    #: What was changed or left out while reading, a sentence each.
+    notes: list[str]
+    #: Why a column of text is no column of numbers, by its name, where cells were looked at.
+    reasons: dict[str, str]
+    #: Rows per batch that were asked for; None leaves it to the size of a row.
+    batch_rows: int | None = None
+
+    @abstractmethod
+    def count(self) -> int | None:
+        """Return the number of rows, if it can be known without reading them."""
+
+    @abstractmethod
+    def fingerprint(self) -> Any:
+        """Return what tells this source from another one or a changed one, as far as known; in types of JSON."""
+
+    @abstractmethod
+    def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
+        """Yield batches of some columns from a row on, of any size."""
+
+    def batches(self, columns: Iterable[str], first_row: int = 0) -> Iterator[pa.RecordBatch]:
+        """Yield the same, of a size that stays in bounds."""
+        columns = list(columns)
+        return sliced(self.read(columns, first_row), self.rows_of(columns))
+
+    def rows_of(self, columns: Iterable[str]) -> int:
+        """Return the number of rows of a batch of these columns."""
+        return self.batch_rows or batch_rows(self.schema, columns)
+
+    def table(self) -> pa.Table:
+        """Return all rows and columns."""
+        return pa.Table.from_batches(self.batches(self.schema.names), self.schema)
+
+    def texts(self, column: str) -> pa.ChunkedArray | None:
+        """Return a column as it was written; None where its type is the table's own."""
+        return None
+
+    def place(self, row: int) -> str:
+        """Return where a row stands, as its file counts."""
+        return f"row {row} (the first is 0)"
+
+    def checksum(self) -> str | None:
+        """Return the SHA-256 of the bytes that were read; None if there are no files."""
+        return None
+
+
+def first_line(error: BaseException) -> str:
+    """Return what a library says of an error, without what it says of its own insides."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,250 @@
+"""Times of rows: the day that was written, whatever it was written as."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from isoxide._frames.cells import BadCellError
+
+__all__ = ["Times", "TimeStyle", "zones"]
+
+#: What `time_format` may say besides a pattern: the unit of numbers counted since 1970-01-01 in UTC.
+EPOCH_UNITS = {
+    prefix + name: unit
+    for unit, names in {
+        "s": ("s", "seconds"), "ms": ("ms", "milliseconds"), "us": ("us", "microseconds"), "ns": ("ns", "nanoseconds"),
+    }.items()
+    for name in names
+    for prefix in ("", "epoch_", "unix_", "epoch ", "unix ")
+} | {"epoch": "s", "unix": "s"}  # fmt: skip
+#: A whole day in ISO 8601; what pandas takes for one besides (a month, a week) does not say which day it is.
+_DAY = r"^(\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{8})([T ].*)?$"
+_ZONE = re.compile(r"(?<=\d)\s?(?:Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")
+_WANTED = "a day in ISO 8601 (2025-04-26, 2025-04-26T13:00:00Z) or of eight digits (20250426)"
+_OTHERS = "say time_format='%d.%m.%Y' for other patterns, time_format='s' or 'ms' for seconds or milliseconds since 1970"
+
+
+@dataclass(frozen=True)
+class TimeStyle:
+    """How times are written.
+
+    Parameters
+    ----------
+    format : str or None
+        A pattern of `datetime.strptime`, or the unit of numbers since 1970 (`EPOCH_UNITS`). None reads ISO 8601 and
+        eight digits.
+    timezone : str or None
+        The zone whose days count. None keeps the day that was written.
+    """
+
+    format: str | None = None
+    timezone: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.format is not None and (
+            not isinstance(self.format, str) or ("%" not in self.format and self.format not in EPOCH_UNITS)
+        ):
+            raise ValueError(
+                f"time_format={self.format!r} must be a pattern such as '%d.%m.%Y', or a unit: 's', 'ms', 'us', 'ns'"
+            )
+        if self.timezone is not None:
+            try:
+                pd.Timestamp("2025-01-01", tz=self.timezone)
+            except Exception as error:
+                raise ValueError(f"timezone={self.timezone!r} is no time zone that is known here") from error
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype))
+
+
+def _zone(text: str) -> str:
+    """Return the zone that a time was written in: ``""`` for none, ``"UTC"``, or an offset such as ``"+02:00"``."""
+    found = _ZONE.search(text)
+    # The last two digits of a day (2025-04-26) are no offset.
+    if found is None or not re.search(r"[T ]", text):
+        return ""
+    zone = found[0].strip()
+    if zone[0] not in "+-" or not zone.strip("+-:0"):
+        return "UTC"
+    digits = zone[1:].replace(":", "").ljust(4, "0")
+    return f"{zone[0]}{digits[:2]}:{digits[2:]}"
+
+
+def zones(column: pa.Array) -> set[str]:
+    """Return the time zones in which times are written; nothing where they are no text."""
+    values = _distinct(column)
+    return {_zone(text) for text in values.to_pylist() if text is not None} if _is_text(values.type) else set()
+
+
+def _distinct(column: pa.Array) -> pa.Array:
+    return column.dictionary if pa.types.is_dictionary(column.type) else column.unique()
+
+
+@dataclass(frozen=True)
+class Times:
+    """How the times of one column become times, the same in every partition.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    style : TimeStyle
+        How its times are written.
+    zones : frozenset of str
+        The zones of all times in text, of the whole table.
+    """
+
+    name: str
+    style: TimeStyle = field(default_factory=TimeStyle)
+    zones: frozenset[str] = frozenset()
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether times were written in several zones, and none was asked for: each keeps the day it was written."""
+        return len(self.zones) > 1 and self.style.timezone is None
+
+    def of(self, batch: pa.RecordBatch, first_row: int | None) -> pd.Series:
+        """Return the times of a batch; see `read`."""
+        return self.read(batch.column(self.name), first_row)
+
+    def parsed(self, column: pd.Series) -> pd.Series:
+        """Return the times of a column that came from Arrow, on the same index."""
+        return self.read(pa.Array.from_pandas(column)).set_axis(column.index)
+
+    def read(self, column: pa.Array | pa.ChunkedArray, first_row: int | None = 0) -> pd.Series:
+        """Return the times of a column.
+
+        Parameters
+        ----------
+        column : pyarrow array
+            Texts, days, times or whole numbers.
+        first_row : int or None
+            Number of the first row in the table, for messages; None where rows have no numbers.
+
+        Raises
+        ------
+        BadCellError
+            If a time is missing or cannot be read.
+        """
+        if isinstance(column, pa.ChunkedArray):
+            column = column.combine_chunks()
+        if column.null_count:
+            self._refuse(column, pc.is_null(column), first_row, None)
+        coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        # There are few days and many rows: each is read once.
+        values, codes = coded.dictionary, coded.indices.to_numpy(zero_copy_only=False)
+        if values.null_count:
+            self._refuse(column, pc.is_null(column.cast(values.type)), first_row, None)
+        if pa.types.is_dictionary(column.type):
+            # Categories that no row has are nobody's time.
+            used, codes = np.unique(codes, return_inverse=True)
+            values = values.take(pa.array(used))
+        times, wanted = self._parsed(values)
+        bad = np.flatnonzero(times.isna())
+        if bad.size:
+            self._refuse(column, pa.array(np.isin(codes, bad)), first_row, wanted)
+        if self.style.timezone is not None:
+            times = self._localized(times) if times.dt.tz is None else times.dt.tz_convert(self.style.timezone)
+        return pd.Series(times.array.take(codes), name=self.name)
+
+    def _localized(self, times: pd.Series) -> pd.Series:
+        # Hours that a change of the clock skips or repeats: the day is the same either way.
+        return times.dt.tz_localize(self.style.timezone, ambiguous=False, nonexistent="shift_forward")  # type: ignore[arg-type]
+
+    def _parsed(self, values: pa.Array) -> tuple[pd.Series, str]:
+        dtype, types = values.type, pa.types
+        if len(values) == 0:
+            return pd.Series([], dtype="datetime64[us]"), _WANTED
+        if types.is_date(dtype):
+            return values.cast(pa.timestamp("us")).to_pandas(), _WANTED
+        if types.is_timestamp(dtype):
+            return values.to_pandas(), _WANTED
+        if self.style.format in EPOCH_UNITS:
+            return self._from_epoch(values)
+        if _is_text(dtype):
+            return self._from_text(values.to_pandas().astype("str"))
+        if types.is_integer(dtype):
+            return self._from_integers(values)
+        wanted = f"a value of type {dtype}, not {_WANTED}; {_OTHERS}"
+        return pd.Series(np.full(len(values), np.datetime64("NaT", "s"))), wanted
+
+    def _from_text(self, texts: pd.Series) -> tuple[pd.Series, str]:
+        if self.style.format is not None:
+            return self._from_pattern(texts)
+        texts = texts.str.strip()
+        is_day = texts.str.match(_DAY).astype(bool)
+        if self.is_mixed:
+            texts = texts.str.replace(_ZONE, "", regex=True).where(texts.str.contains("[T ]"), texts)
+        else:
+            texts = texts.str.replace(r"\s?(?:UTC|GMT)$", "Z", regex=True)
+        texts = texts.where(is_day)
+        if self.style.timezone is None:
+            return pd.to_datetime(texts, format="ISO8601", errors="coerce"), f"not {_WANTED}; {_OTHERS}"
+        # Times without a zone are of the zone that was asked for; the others are brought to it.
+        has_zone = texts.str.contains(_ZONE).eq(True) & texts.str.contains("[T ]").eq(True)
+        there = pd.to_datetime(texts.where(has_zone), format="ISO8601", errors="coerce", utc=True)
+        here = pd.to_datetime(texts.where(~has_zone), format="ISO8601", errors="coerce")
+        times = there.dt.tz_convert(self.style.timezone)
+        return times.where(has_zone, self._localized(here)), f"not {_WANTED}; {_OTHERS}"
+
+    def _from_pattern(self, texts: pd.Series) -> tuple[pd.Series, str]:
+        pattern = str(self.style.format)
+        wanted = f"no time of the form {pattern}"
+        if "%z" not in pattern:
+            return pd.to_datetime(texts, format=pattern, errors="coerce"), wanted
+        if self.style.timezone is not None:
+            return pd.to_datetime(texts, format=pattern, errors="coerce", utc=True), wanted
+        # Each keeps the day that was written.
+        return pd.to_datetime(pd.Series([_written(text, pattern) for text in texts], dtype="datetime64[us]")), wanted
+
+    def _from_integers(self, values: pa.Array) -> tuple[pd.Series, str]:
+        texts = values.cast(pa.string()).to_pandas().astype("str")
+        if self.style.format is not None:
+            return self._from_text(texts)
+        lengths = {len(text.lstrip("-")) for text in texts}
+        guess = {10: "s", 13: "ms", 16: "us", 19: "ns"}.get(max(lengths))
+        hint = f"it may count since 1970: say time_format={guess!r}" if guess else _OTHERS
+        days = texts.where(texts.str.fullmatch(r"\d{8}"))
+        return pd.to_datetime(days, format="%Y%m%d", errors="coerce"), f"no day of eight digits (20250426); {hint}"
+
+    def _from_epoch(self, values: pa.Array) -> tuple[pd.Series, str]:
+        unit = EPOCH_UNITS[str(self.style.format)]
+        numbers = pd.to_numeric(values.to_pandas(), errors="coerce")
+        times = pd.to_datetime(numbers, unit=unit, errors="coerce", utc=True)
+        return times, f"no number of {unit} since 1970 within the years that are known"
+
+    def _refuse(self, column: pa.Array, is_bad: pa.Array, first_row: int | None, wanted: str | None) -> NoReturn:
+        rows = np.flatnonzero(is_bad.to_numpy(zero_copy_only=False))
+        row, value = int(rows[0]), column[int(rows[0])].as_py()
+        more = f" ({rows.size - 1:,} more rows have such)" if rows.size > 1 else ""
+        wanted = f"{wanted}{more}" if wanted else f"no time{more}; every row needs one"
+        shown: Any = "no value" if value is None else value if isinstance(value, str) else str(value)
+        number = None if first_row is None else first_row + row
+        raise BadCellError(self.name, number, shown if isinstance(value, str) else _Plain(shown), wanted)
+
+
+def _written(text: str, pattern: str) -> datetime.datetime | None:
+    """Return a time as it was written, without its zone; None if it does not fit the pattern."""
+    try:
+        return datetime.datetime.strptime(text, pattern).replace(tzinfo=None)
+    except ValueError:
+        return None
+
+
+class _Plain(str):
+    """Text that is shown without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
