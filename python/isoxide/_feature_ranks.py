@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from isoxide._names import select
 from isoxide._percentiles import Ranks
 from isoxide._tables import Table, check_known, name_list, needed_module
 
@@ -324,6 +324,6 @@ def feature_ranks(
 
 def _last(names: list[str], last: str | Callable[[str], bool] | None) -> NDArray[np.bool_]:
     if isinstance(last, str):
-        pattern = last
-        return np.array([fnmatchcase(name, pattern) for name in names], dtype=bool)
+        chosen = set(select(names, last))
+        return np.array([name in chosen for name in names], dtype=bool)
     return np.array([last is not None and bool(last(name)) for name in names], dtype=bool)

@@ -34,7 +34,7 @@ DECISION = "__isoxide_decision"
 
 
 class FindAnomalies(Fold):
-    """The rows whose decision score is negative, unless `most` is None, and the lowest score of each day and of all."""
+    """The rows whose decision score is negative, `most` at the most, and the lowest score of each day."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class FindAnomalies(Fold):
         features: Iterable[str],
         others: Iterable[str],
         schema: pa.Schema,
-        most: int | None,
+        most: int,
     ) -> None:
         self.model, self.offset, self.entity, self.times, self.most = model, offset, entity, times, most
         self.features = list(features)
@@ -55,10 +55,9 @@ class FindAnomalies(Fold):
 
     def begin(self, part: Part) -> Any:
         """None found."""
-        # The part's number orders what is equal, where rows have no numbers.
         # Scores are hashed where they come in the order of the rows.
         digest = None if part.first_row is None else hashlib.sha256()
-        return {"found": [], "n": 0, "days": {}, "lowest": None, "part": part.number, "hash": digest}
+        return {"found": [], "n": 0, "days": {}, "hash": digest}
 
     def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
         """Those of a batch."""
@@ -73,13 +72,8 @@ class FindAnomalies(Fold):
         lowest = pd.Series(scores).groupby(days.to_numpy()).min()
         for day, score in lowest.items():
             state["days"][day] = min(state["days"].get(day, np.inf), score)
-        place = int(np.argmin(scores))
-        if state["lowest"] is None or scores[place] < state["lowest"][0]:
-            who = batch.column(self.entity)[place].as_py()
-            order = state["part"] if first_row is None else first_row + place
-            state["lowest"] = (float(scores[place]), order, who, times.iloc[place])
         rows = np.flatnonzero(scores < 0)
-        if rows.size and self.most is not None:
+        if rows.size:
             state["n"] += rows.size
             self._check_number(state["n"])
             found = batch.take(pa.array(rows)).append_column(DECISION, pa.array(scores[rows]))
@@ -87,7 +81,7 @@ class FindAnomalies(Fold):
         return state
 
     def _check_number(self, n: int) -> None:
-        if self.most is not None and n > self.most:
+        if n > self.most:
             raise ValueError(
                 f"more than {self.most:,} rows are anomalies, which is more than findings are made for; "
                 "give a lower contamination or threshold, or score the table instead"
@@ -95,7 +89,7 @@ class FindAnomalies(Fold):
 
     def finish(self, state: Any) -> bytes:
         """The rows, and what is known beside them."""
-        facts = {name: state[name] for name in ("n", "days", "lowest")}
+        facts = {name: state[name] for name in ("n", "days")}
         facts["sha256"] = state["hash"].hexdigest() if state["hash"] is not None else None
         return packed([as_pickle(facts), table_bytes(pa.Table.from_batches(state["found"], self.schema))])
 
@@ -108,11 +102,9 @@ class FindAnomalies(Fold):
         for own in facts:
             for day, score in own["days"].items():
                 days[day] = min(days.get(day, np.inf), score)
-        lowest = [own["lowest"] for own in facts if own["lowest"] is not None]
         merged = {
             "n": sum(own["n"] for own in facts),
             "days": days,
-            "lowest": min(lowest, key=lambda one: one[:2]) if lowest else None,
             # Of scores in one piece only.
             "sha256": facts[0]["sha256"] if len(facts) == 1 else None,
         }

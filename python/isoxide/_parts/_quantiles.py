@@ -7,15 +7,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from isoxide import _core
+from isoxide._groups import members
 from isoxide._order import interpolated, quantile_place
 from isoxide._frames.columns import number_column
-from isoxide._parts._steps import Fold, packed, unpacked
+from isoxide._parts._steps import Fold, as_pickle, from_pickle, packed, unpacked
 from isoxide._parts._table import Part
 
 #: Different values of a column kept, at most.
 CAPACITY = 2**14
+#: Different values kept of all columns of all groups together, and at least of each one.
+_GROUP_CELLS, _MIN_CAPACITY = 2**22, 16
 
 
 class SketchColumns(Fold):
@@ -75,7 +79,7 @@ class Quantiles:
     """
 
     def __init__(self, sketches: Mapping[str, _core.Sketch], qs: Iterable[float], types: Mapping[str, Any]) -> None:
-        self._types, self._values, self._missing = types, {}, {}
+        self.types, self._values, self._missing = types, {}, {}
         self._open: dict[tuple[str, int], _core.Sketch] = {}
         self._places: dict[tuple[str, float], tuple[int, float]] = {}
         for name, sketch in sketches.items():
@@ -99,13 +103,22 @@ class Quantiles:
             self._values[name, place] = found
 
     @property
+    def asked(self) -> list[tuple[str, _core.Sketch]]:
+        """The sketches that are to be filled next, each with its column; none if all is known."""
+        return [(name, sketch) for (name, _), sketch in self._open.items()]
+
+    @property
     def steps(self) -> list[SketchColumns]:
         """What to run next on the table; nothing if all is known."""
-        return [SketchColumns((name, sketch) for (name, _), sketch in self._open.items())] if self._open else []
+        return [SketchColumns(self.asked)] if self._open else []
 
     def take(self, result: bytes) -> None:
         """Takes over the result of that step."""
-        for (name, place), sketch in zip(list(self._open), SketchColumns.read(result), strict=True):
+        self.take_sketches(SketchColumns.read(result))
+
+    def take_sketches(self, sketches: Iterable[_core.Sketch]) -> None:
+        """Take over the sketches that were asked for, filled."""
+        for (name, place), sketch in zip(list(self._open), sketches, strict=True):
             self._look(name, place, sketch)
 
     def quantile(self, name: str, q: float) -> float:
@@ -113,18 +126,140 @@ class Quantiles:
         if (name, q) not in self._places:
             return float("nan")
         place, way = self._places[name, q]
-        kind = self._types[name]
+        kind = self.types[name]
         value = interpolated(*self._values[name, place], way, kind)
         # Where values are missing pandas rounds to their type.
         return float(kind(value)) if self._missing[name] else float(value)
 
 
-class ColumnQuantiles:
-    """The quantiles of a column with the method of a pandas series."""
+class SketchGroups(Fold):
+    """Sizes of some groups of rows, the days they have rows on, and sketches of their columns."""
 
-    def __init__(self, quantiles: Quantiles, name: str) -> None:
-        self._quantiles, self._name = quantiles, name
+    def __init__(
+        self,
+        groups: str,
+        labels: list[Any],
+        names: Iterable[str],
+        *,
+        time: Any = None,
+        max_days: int = 0,
+        sketches: Iterable[tuple[int, str, _core.Sketch]] | None = None,
+    ) -> None:
+        self.groups, self.labels, self.names = groups, labels, list(names)
+        #: How times are read, if days are counted: that of small groups, whose days are fewer than `max_days`.
+        self.time, self.max_days = time, max_days
+        capacity = max(_MIN_CAPACITY, min(CAPACITY, _GROUP_CELLS // max(1, len(labels) * len(self.names))))
+        if sketches is None:
+            whole = _core.Sketch(-np.inf, np.inf, capacity=capacity)
+            sketches = [(number, name, whole) for number in range(len(labels)) for name in self.names]
+        sketches = list(sketches)
+        self.sketched = [(number, name) for number, name, _ in sketches]
+        self.empty = [sketch.to_bytes() for _, _, sketch in sketches]
+        times = () if time is None else (time.name,)
+        columns = dict.fromkeys([groups, *times, *(name for _, name in self.sketched)])
+        self.columns = tuple(columns)
 
-    def quantile(self, q: float) -> float:
-        """As ``Series.quantile``."""
-        return self._quantiles.quantile(self._name, q)
+    def begin(self, part: Part) -> Any:
+        """Return no rows, no days and empty sketches."""
+        return {
+            "rows": [0] * len(self.labels),
+            "days": [set() for _ in self.labels],
+            "sketches": [_core.Sketch.from_bytes(data) for data in self.empty],
+        }
+
+    def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
+        """Add a batch."""
+        if batch.num_rows == 0:
+            return state
+        labels = batch.column(self.groups).to_pylist()
+        days = None if self.time is None else self.time.of(batch, first_row).dt.normalize().to_numpy()
+        values = {name: number_column(batch, name) for name in dict.fromkeys(name for _, name in self.sketched)}
+        by_group: dict[int, list[int]] = {}
+        for place, (number, _) in enumerate(self.sketched):
+            by_group.setdefault(number, []).append(place)
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        for places, rows in members(self.labels, labels):
+            number = numbers[self.labels[int(places[0])]]
+            state["rows"][number] += len(rows)
+            if days is not None and len(state["days"][number]) < self.max_days:
+                state["days"][number].update(np.unique(days[rows]).tolist())
+            for place in by_group.get(number, ()):
+                state["sketches"][place].add(values[self.sketched[place][1]][rows])
+        return state
+
+    def finish(self, state: Any) -> bytes:
+        """Return everything."""
+        sketches = [sketch.to_bytes() for sketch in state["sketches"]]
+        return packed([as_pickle((state["rows"], state["days"])), *sketches])
+
+    def merge(self, results: Iterable[bytes]) -> bytes:
+        """Add up what was found in each partition."""
+        (rows, days, sketches), *rest = (self.read(result) for result in results)
+        for other_rows, other_days, other_sketches in rest:
+            rows = [mine + theirs for mine, theirs in zip(rows, other_rows, strict=True)]
+            days = [mine | theirs for mine, theirs in zip(days, other_days, strict=True)]
+            for sketch, other in zip(sketches, other_sketches, strict=True):
+                sketch.merge(other)
+        return self.finish({"rows": rows, "days": days, "sketches": sketches})
+
+    @staticmethod
+    def read(data: bytes) -> tuple[list[int], list[set[Any]], list[_core.Sketch]]:
+        """Return rows and days of each group, and the sketches."""
+        facts, *sketches = unpacked(data)
+        rows, days = from_pickle(facts)
+        return rows, days, [_core.Sketch.from_bytes(one) for one in sketches]
+
+
+class GroupQuantiles:
+    """Quantiles of the columns of each group, as pandas gives them; known when `step` is None.
+
+    Parameters
+    ----------
+    first : SketchGroups
+        The step that looks at all groups.
+    result : bytes
+        What it gave.
+    wanted : list of int
+        The groups whose quantiles are wanted.
+    qs : list of float
+        From 0 to 1.
+    types : mapping of str to type
+        Of each column that of its values, float32 or float64.
+    """
+
+    def __init__(
+        self, first: SketchGroups, result: bytes, wanted: Iterable[int], qs: Iterable[float], types: Mapping[str, Any]
+    ) -> None:
+        self._first, self._wanted, self._qs = first, list(wanted), list(qs)
+        _, _, sketches = SketchGroups.read(result)
+        kept = set(self._wanted)
+        by_group: dict[int, dict[str, _core.Sketch]] = {number: {} for number in self._wanted}
+        for (number, name), sketch in zip(first.sketched, sketches, strict=True):
+            if number in kept:
+                by_group[number][name] = sketch
+        self._quantiles = {number: Quantiles(own, self._qs, types) for number, own in by_group.items()}
+
+    @property
+    def step(self) -> SketchGroups | None:
+        """The step to run next on the table; None if all is known."""
+        asked = [
+            (number, name, sketch)
+            for number, own in self._quantiles.items()
+            for name, sketch in own.asked
+        ]
+        return SketchGroups(self._first.groups, self._first.labels, [], sketches=asked) if asked else None
+
+    def take(self, result: bytes) -> None:
+        """Take over the result of that step."""
+        _, _, sketches = SketchGroups.read(result)
+        start = 0
+        for own in self._quantiles.values():
+            n = len(own.asked)
+            own.take_sketches(sketches[start : start + n])
+            start += n
+
+    def values(self, names: Iterable[str]) -> NDArray[np.float64]:
+        """Return the quantiles as an array of shape (n_groups, n_columns, n_quantiles)."""
+        names = list(names)
+        cells = [[[own.quantile(name, q) for q in self._qs] for name in names] for own in self._quantiles.values()]
+        return np.array(cells, dtype=np.float64).reshape(len(self._wanted), len(names), len(self._qs))

@@ -277,6 +277,7 @@ def detect(
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
+    min_group: int = 20,
     nan_policy: str = "omit",
     zscores: str = "*zscore*",
     rules: Iterable[Rule] | None = None,
@@ -315,6 +316,8 @@ def detect(
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column: features are ranked among the rows of the same group.
+    min_group : int, default=20
+        Rows that a group must have; a finding of a smaller one has no ranks.
     nan_policy : {"omit", "propagate", "raise"}, default="omit"
         What missing values do to ranks.
     zscores : str, default="*zscore*"
@@ -332,7 +335,7 @@ def detect(
     TypeError
         If `ddf` is no dask frame.
     ValueError
-        If there are no anomalies or too many, an argument is out of range, or a column is not as it must be.
+        If there are too many anomalies, an argument is out of range, or a column is not as it must be.
 
     Notes
     -----
@@ -373,6 +376,7 @@ def detect(
         kind=kind,
         tail=tail,
         groups=groups,
+        min_group=min_group,
         nan_policy=nan_policy,
         zscores=zscores,
         rules=rules,

@@ -261,6 +261,7 @@ def detect(
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
+    min_group: int = 20,
     nan_policy: str = "omit",
     zscores: str = "*zscore*",
     rules: Iterable[Rule] | None = None,
@@ -301,6 +302,8 @@ def detect(
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column of the table: features are ranked among the rows of the same group.
+    min_group : int, default=20
+        Rows that a group must have; a finding of a smaller one has no ranks.
     nan_policy : {"omit", "propagate", "raise"}, default="omit"
         What missing values of the table do to ranks.
     zscores : str, default="*zscore*"
@@ -316,7 +319,7 @@ def detect(
     Raises
     ------
     ValueError
-        If there are no anomalies, rows share a key or have a null in it, or an argument is out of range.
+        If rows share a key or have a null in it, or an argument is out of range.
 
     See Also
     --------
@@ -352,6 +355,7 @@ def detect(
             kind=kind,
             tail=tail,
             groups=groups,
+            min_group=min_group,
             nan_policy=nan_policy,
             zscores=zscores,
             rules=rules,

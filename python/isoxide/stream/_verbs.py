@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isoxide import FeatureRanks, IsolationForest
 from isoxide._parts import _verbs
-from isoxide._sources import open_source
+from isoxide._frames import open_source
 from isoxide.stream._table import StreamTable
 from isoxide.stream._write import ScoreWriter, is_one_file
 
@@ -296,6 +296,7 @@ def detect(
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
+    min_group: int = 20,
     nan_policy: str = "omit",
     zscores: str = "*zscore*",
     rules: Iterable[Rule] | None = None,
@@ -336,6 +337,8 @@ def detect(
         Which values are unusual.
     groups : str, optional
         A column of the table: features are ranked among the rows of the same peer group.
+    min_group : int, default=20
+        Rows that a group must have; a finding of a smaller one has no ranks.
     nan_policy : {"omit", "propagate", "raise"}, default="omit"
         What missing values do to ranks.
     zscores : str, default="*zscore*"
@@ -361,7 +364,7 @@ def detect(
     ImportError
         If pandas is not installed.
     ValueError
-        If there are no anomalies or too many, a column is missing, a time cannot be read, or an argument is out of
+        If there are too many anomalies, a column is missing, a time cannot be read, or an argument is out of
         range.
 
     Notes
@@ -387,5 +390,5 @@ def detect(
     return _detect.detect(
         table, entity=entity, time=time, include=include, exclude=exclude, forest=forest, threshold=threshold,
         contamination=contamination, budget=budget, baseline=baseline, random_state=random_state, kind=kind, tail=tail,
-        groups=groups, nan_policy=nan_policy, zscores=zscores, rules=rules, n_jobs=n_jobs,
+        groups=groups, min_group=min_group, nan_policy=nan_policy, zscores=zscores, rules=rules, n_jobs=n_jobs,
     )  # fmt: skip

@@ -13,7 +13,8 @@ except ImportError as error:
 from isoxide.ueba._calibrate import Calibration, calibrate
 from isoxide._frames.check import TableCheck
 from isoxide.ueba._detect import detect
-from isoxide.ueba._findings import Findings, read_findings
+from isoxide.ueba._document import read_findings
+from isoxide.ueba._findings import Findings
 from isoxide.ueba._rules import Fixed, Percentile, ZScore
 from isoxide.ueba._table import FeatureTable, read_table
 

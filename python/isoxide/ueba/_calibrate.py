@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import numbers
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,8 @@ __all__ = ["Calibration", "calibrate"]
 
 #: Days of a month on average, for "25 a month".
 DAYS_PER_MONTH = 365.25 / 12
+#: Rows that a tree draws with ``max_samples="auto"``, if there are as many.
+_AUTO_SAMPLES = 256
 
 
 @dataclass(frozen=True)
@@ -105,8 +109,25 @@ class Calibration:
         ValueError
             If the budget is not positive, or more than half of the rows.
         """
-        n_days = (self.table.days.max() - self.table.days.min()).days + 1
+        n_days = self.table.check.n_period_days
         return share_of_budget(budget, len(self.table), n_days)
+
+    def at_threshold(self) -> IsolationForest:
+        """Return the forest with its offset moved so that the threshold is 0.
+
+        Returns
+        -------
+        IsolationForest
+            A copy that shares the trees. Rows that score above the threshold have decision scores of 0 or more.
+        """
+        if self.threshold is None:
+            raise ValueError("this calibration has no threshold; give one to calibrate")
+        forest = copy.copy(self.forest)
+        above = self.scores[self.scores > self.threshold]
+        # Rounding must not put a row at or below the threshold that is above it.
+        shift = self.threshold if not above.size else min(self.threshold, float(above.min()))
+        forest.offset_ = np.float64(forest.offset_ + shift)
+        return forest
 
     def thresholds(self, thresholds: Iterable[float] | None = None) -> pd.DataFrame:
         """How many rows are at or below each threshold.
@@ -127,7 +148,7 @@ class Calibration:
             thresholds = sorted({*steps.tolist(), *([self.threshold] if self.threshold is not None else [])})
         wanted = np.sort(np.asarray(list(thresholds), dtype=np.float64))
         rows = np.searchsorted(np.sort(self.scores), wanted, side="right")
-        n_days = (self.table.days.max() - self.table.days.min()).days + 1
+        n_days = self.table.check.n_period_days
         per_month = rows / n_days * DAYS_PER_MONTH
         return pd.DataFrame(
             {"threshold": wanted, "rows": rows, "share": rows / len(self.scores), "per_month": per_month}
@@ -210,20 +231,20 @@ def calibrate(
     Parameters
     ----------
     table : FeatureTable
-        From `read_table`.
+        The rows to score, from `read_table`.
     forest : IsolationForest, optional
         Its parameters are used; if it is fitted, it is not grown again. By default
         ``IsolationForest(random_state=random_state)``. It is not changed.
     threshold : float, optional
-        Rows whose score is at or below it are anomalies.
+        Rows whose score is at or below it are anomalies. There may be none: the contamination is 0 then.
     contamination : float, optional
-        Share of the rows that are, in (0, 0.5].
+        Share of the rows that are anomalies, in (0, 0.5].
     budget : float, optional
-        How many a month there may be, on average. At most one of these three.
+        Number of anomalies a month of 30.4 days, on average. At most one of these three may be given.
     baseline : float, default=0.1
         The contamination that scores are counted from: the notebook's 10 %.
     random_state : int or None, default=0
-        Of the default forest.
+        Seed of the forest that is fitted when `forest` is None.
     n_jobs : int, optional
         Number of threads; None means all cores.
 
@@ -235,7 +256,13 @@ def calibrate(
     Raises
     ------
     ValueError
-        If no row scores at or below the threshold, or an argument is out of range.
+        If more than half of the rows score at or below the threshold, a feature has infinite values, or an argument is
+        out of range.
+
+    Warns
+    -----
+    UserWarning
+        If no fitted forest is given and the table has fewer rows than a tree draws.
 
     Examples
     --------
@@ -254,9 +281,7 @@ def calibrate(
         contamination = study.contamination_for(budget)
     if threshold is not None:
         contamination = study.contamination_at(threshold)
-        place = int(np.argmin(study.scores))
-        who, when = (table.frame[name].iloc[place] for name in (table.entity, table.time))
-        check_share(contamination, threshold, float(study.scores[place]), who, when)
+        check_share(contamination, threshold)
     elif contamination is not None:
         threshold = study.threshold_at(contamination)
     return Calibration(table, forest, study.scores, baseline, threshold, contamination)
@@ -285,25 +310,67 @@ def check_amount(threshold: float | None, contamination: float | None, budget: f
     named = [name for name, value in given.items() if value is not None]
     if len(named) > 1:
         raise ValueError(f"give one of threshold, contamination and budget, not {' and '.join(named)}")
+    for name in named:
+        value = given[name]
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise TypeError(f"{name} must be a number, not {value!r}")
     if contamination is not None and not 0 < contamination <= 0.5:
         raise ValueError(f"contamination={contamination!r} must be in (0, 0.5]")
+    if threshold is not None and not np.isfinite(threshold):
+        raise ValueError(f"threshold={threshold!r} must be a finite score")
 
 
-def check_share(share: float, threshold: float, lowest: float, who: Any, when: pd.Timestamp) -> None:
-    """Refuses a threshold that no row or more than half of the rows are at or below."""
-    if share == 0:
-        raise ValueError(
-            f"no row scores at or below {threshold:g}; the lowest is {lowest:.4f} ({who}, {when:%Y-%m-%d})"
-        )
+def check_share(share: float, threshold: float) -> None:
+    """Refuse a threshold that more than half of the rows are at or below.
+
+    Raises
+    ------
+    ValueError
+        It says how many are.
+    """
     if share > 0.5:
         raise ValueError(f"{share:.0%} of the rows score at or below {threshold:g}; at most half can be anomalies")
 
 
+def small_table_notes(n_rows: int, forest: IsolationForest | None) -> list[str]:
+    """Return what is to be told of a table that a forest is going to be fitted on: a sentence, or none.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows of the table.
+    forest : IsolationForest, optional
+        The forest that was given. If it is fitted, there is nothing to tell.
+
+    Returns
+    -------
+    list of str
+        One sentence if the table has fewer rows than a tree draws, since then every tree has seen every row.
+    """
+    if forest is not None and hasattr(forest, "offset_"):
+        return []
+    max_samples = "auto" if forest is None else forest.max_samples
+    n_drawn = _AUTO_SAMPLES if isinstance(max_samples, str) else max_samples
+    # A share of the rows is never more than there are.
+    if isinstance(n_drawn, float) or n_rows >= n_drawn:
+        return []
+    return [
+        f"the table of {n_rows:,} rows is its own training data: these are fewer than the {n_drawn:,} rows a tree "
+        "draws, so that every tree has seen every row; fit a forest on more rows, and give it as forest"
+    ]
+
+
 def refuse_infinite(infinite: list[str]) -> None:
-    """Refuses features with infinite values."""
+    """Refuse features with infinite values.
+
+    Raises
+    ------
+    ValueError
+        It names the first one.
+    """
     if infinite:
         raise ValueError(
-            f"feature {infinite[0]!r} has infinite values, which a forest refuses; "
+            f"feature {infinite[0]!r} has infinite values: its typical values and percentiles are not defined; "
             "replace them, or leave the feature out (exclude)"
         )
 
@@ -318,6 +385,8 @@ def fitted(
 ) -> IsolationForest:
     """A forest fitted on a table, with the offset of a contamination, or its own; the given one is left as it is."""
     refuse_infinite(table.check.infinite)
+    for note in small_table_notes(len(table), forest):
+        warnings.warn(note, stacklevel=3)
     if forest is None:
         forest = IsolationForest(random_state=random_state, n_jobs=n_jobs)
     is_fitted = hasattr(forest, "offset_")

@@ -1,4 +1,4 @@
-"""Detection: the anomalies of a table, each with what is known of it."""
+"""Find the anomalies of a table, and tell of each which features are out of the ordinary."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 
 from isoxide import IsolationForest, percentileofscore
-from isoxide.ueba._calibrate import calibrate, fitted
 from isoxide._frames.check import TableCheck
+from isoxide.ueba._calibrate import calibrate, check_amount, fitted, small_table_notes
+from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._findings import Findings
-from isoxide.ueba._ranks import rank_rows
-from isoxide.ueba._rules import ZSCORES, Rule, apply_rules, default_rules, numbers
+from isoxide.ueba._quantiles import TableQuantiles
+from isoxide.ueba._ranks import MIN_GROUP, RankOptions, Scope, rank_rows
+from isoxide.ueba._rules import ZSCORES, Rule, apply_rules, asked_quantiles, default_rules
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["detect"]
@@ -34,6 +36,7 @@ def detect(
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
+    min_group: int = MIN_GROUP,
     nan_policy: str = "omit",
     zscores: str = ZSCORES,
     rules: Iterable[Rule] | None = None,
@@ -44,47 +47,57 @@ def detect(
     Parameters
     ----------
     table : FeatureTable
-        From `read_table`.
+        The rows to search, from `read_table`.
     forest : IsolationForest, optional
         A fitted one is not grown again; with a threshold, contamination or budget its offset moves, in a copy.
-        Without any of these its own offset decides. By default a forest is fitted on the table.
+        Without any of these its own offset decides. By default a forest is fitted on the table, with a warning if the
+        table has fewer rows than a tree draws.
     threshold : float, optional
-        See `calibrate`.
+        Rows whose score is at or below it are anomalies; scores are those of `calibrate` with the same `baseline`.
     contamination : float, optional
-        See `calibrate`. With neither this nor `threshold` nor `budget`, and no forest, it is ``"auto"``: anomalies are
-        rows whose score in the paper's terms is above 0.5.
+        Share of the rows that are anomalies, in (0, 0.5]. With neither this nor `threshold` nor `budget`, and no
+        forest, it is ``"auto"``: anomalies are rows whose score in the paper's terms is above 0.5.
     budget : float, optional
-        See `calibrate`.
+        Number of anomalies a month of 30.4 days, on average. At most one of these three may be given.
     baseline : float, default=0.1
-        See `calibrate`.
+        The contamination that the scores of a threshold are counted from.
     random_state : int or None, default=0
-        Of the default forest.
+        Seed of the forest that is fitted when `forest` is None.
     kind : {"rank", "weak", "strict", "mean"}, default="rank"
-        See `isoxide.rank_features`, as for the next ones.
+        How equal values share a rank; `isoxide.percentileofscore` describes each.
     tail : {"upper", "lower", "two"}, default="upper"
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column of the table: features are ranked among the rows of the same peer group, or with the entity's column
-        in the entity's own history.
+        in the entity's own history. The typical values shown beside these ranks are those of the same rows.
+    min_group : int, default=20
+        Rows that a group must have. A finding of a smaller group has no ranks (NaN), and ``rank_among`` says why; its
+        features are in the order of their ranks among all rows.
     nan_policy : {"omit", "propagate", "raise"}, default="omit"
-        What missing values of the table do to ranks.
+        Whether ranks leave missing values of the table out, become NaN, or are refused.
     zscores : str, default="*zscore*"
-        Pattern of features that are z-scores already: they come after all others in a finding.
+        Name or pattern of features that are z-scores already: they come after all others in a finding.
     rules : list of rule, optional
-        See `ZScore`, `Fixed` and `Percentile`; percentiles are those of the table, not of the findings. By default
-        `zscores` from 3 on, the flags ``leaver_action`` and ``is_weekend``, and the 99th and 95th percentile.
+        Instances of `ZScore`, `Fixed` and `Percentile`; percentiles are those of the table, not of the findings. By
+        default `zscores` from 3 on, the flags ``leaver_action`` and ``is_weekend``, and the 99th and 95th percentile.
     n_jobs : int, optional
         Number of threads; None means all cores.
 
     Returns
     -------
     Findings
-        A row per anomaly, the lowest score first; of equal ones the latest.
+        A row per anomaly, the lowest score first; of equal ones the latest. On a quiet day there is none.
 
     Raises
     ------
     ValueError
-        If there are no anomalies, or an argument is out of range.
+        If a column has the name of a column that findings add, a feature has infinite values, or an argument is out
+        of range.
+
+    Warns
+    -----
+    UserWarning
+        If no fitted forest is given and the table has fewer rows than a tree draws.
 
     Examples
     --------
@@ -97,39 +110,49 @@ def detect(
     >>> findings.frame["day"].iloc[0]
     Timestamp('2025-02-12 00:00:00')
     """
+    check_amount(threshold, contamination, budget)
+    refuse_result_names(table.entity, table.time, table.features)
+    options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group).check()
+    labels = None if groups is None else table.labels(groups)
+    rules = default_rules(zscores) if rules is None else list(rules)
+    qs = asked_quantiles(rules)
+    notes = small_table_notes(len(table), forest)
     if threshold is not None or budget is not None:
         study = calibrate(
-            table, forest=forest, threshold=threshold, contamination=contamination, budget=budget, baseline=baseline,
-            random_state=random_state, n_jobs=n_jobs,
+            table, forest=forest, threshold=threshold, budget=budget, baseline=baseline, random_state=random_state,
+            n_jobs=n_jobs,
         )  # fmt: skip
         forest, contamination = study.forest, study.contamination
+        if contamination == 0:
+            # No row reaches the threshold: it becomes the offset, without a share of the rows that would give it.
+            forest, contamination = study.at_threshold(), None
     forest = fitted(table, forest, contamination=contamination, random_state=random_state, n_jobs=n_jobs)
     scores = forest.decision_function(table.X)
     anomalies = np.flatnonzero(scores < 0)
-    if anomalies.size == 0:
-        place = int(np.argmin(scores))
-        who, when = (table.frame[name].iloc[place] for name in (table.entity, table.time))
-        raise no_anomalies(float(scores[place]), who, when)
     found = pd.DataFrame({"score": scores[anomalies], "time": table.frame[table.time].to_numpy()[anomalies]})
     order = found.sort_values(["score", "time"], ascending=[True, False]).index
     anomalies = anomalies[order]
     rows = table.X.iloc[anomalies]
-    ranking: dict[str, Any] = {
-        "kind": kind, "tail": tail, "groups": groups, "zscores": zscores, "nan_policy": nan_policy,
-    }  # fmt: skip
-    ranks = rank_rows(table, rows.index, **ranking, n_jobs=n_jobs)
-    flags = apply_rules(default_rules(zscores) if rules is None else rules, rows, table.X)
+    statistics = TableQuantiles(table.X, qs)
+    ranks = rank_rows(
+        rows, None if labels is None else labels.iloc[anomalies].tolist(), table,
+        None if labels is None else labels.tolist(), statistics, options, Scope(groups, table.entity), n_jobs,
+    )  # fmt: skip
+    features = list(table.features)
+    values = rows.to_numpy(dtype=np.float64, na_value=np.nan)
     return Findings(
-        _findings_frame(table, scores, anomalies),
+        _findings_frame(table, scores, anomalies).assign(rank_rows=ranks.rank_rows, rank_among=ranks.rank_among),
         entity=table.entity,
         time=table.time,
-        features=list(table.features),
-        values=rows.to_numpy(dtype=np.float64, na_value=np.nan),
+        features=features,
+        values=values,
         percentiles=ranks.percentiles,
         order=ranks.order,
         directions=ranks.directions,
-        reference=_reference(table.X),
-        flags=flags,
+        reference=statistics.typical(),
+        group_of=ranks.group_of,
+        group_typical=ranks.group_typical,
+        flags=apply_rules(rules, features, values, statistics.quantile),
         timeline=_timeline(table, scores),
         manifest={
             **manifest(
@@ -143,18 +166,16 @@ def detect(
             ),
             "threshold": threshold,
             "budget": budget,
-            "ranking": ranking,
+            "ranking": ranking(options, Scope(groups, table.entity), len(table)),
+            "notes": notes,
         },
         forest=forest,
     )
 
 
-def no_anomalies(lowest: float, who: Any, when: pd.Timestamp) -> ValueError:
-    """The refusal where nothing is found."""
-    return ValueError(
-        f"no row is an anomaly: the lowest score is {lowest:.4f} ({who}, {when:%Y-%m-%d}) "
-        "and must be below 0; raise contamination or threshold"
-    )
+def ranking(options: RankOptions, scope: Scope, n_rows: int) -> dict[str, Any]:
+    """Return what the manifest tells of ranks: the options, and the rows that values are ranked among."""
+    return {**options.to_dict(), "among": scope.overall(n_rows), "rows": n_rows}
 
 
 def _findings_frame(table: FeatureTable, scores: np.ndarray[Any, Any], anomalies: np.ndarray[Any, Any]) -> pd.DataFrame:
@@ -168,13 +189,6 @@ def _findings_frame(table: FeatureTable, scores: np.ndarray[Any, Any], anomalies
     first = table.days.groupby(table.frame[table.entity], sort=False, dropna=False).transform("min")
     frame["first_seen"] = first.iloc[anomalies]
     return frame
-
-
-def _reference(X: pd.DataFrame) -> pd.DataFrame:
-    # Column by column: of a whole frame the last bits depend on which columns pandas keeps together.
-    stats = pd.DataFrame({name: column.quantile([0.5, 0.95, 0.99]) for name, column in numbers(X).items()}).T
-    stats.columns = pd.Index(["median", "p95", "p99"])
-    return stats
 
 
 def _timeline(table: FeatureTable, scores: np.ndarray[Any, Any]) -> pd.DataFrame:

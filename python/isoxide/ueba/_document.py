@@ -1,82 +1,111 @@
-"""Findings as a JSON document, and back, with every part checked.
+"""Findings as a JSON document, and back, with every field checked.
 
 ```text
-format, version      "isoxide-findings", 1
+format, version      "isoxide-findings", 2
 manifest             as in Findings
 entity, time         names
+time_zone            name of the zone of all times, or null
 joined               names of joined columns
 features             names
 reference            {feature: {median, p95, p99}}
+groups               null, or of each group [median, p95, p99], each a list of a number per feature
 timeline             [{day, rows, lowest, findings}]
-findings             [{row, entity, time, score, severity, day_rank, day_rows, first_seen, joined: {...},
-                       values: [...], percentiles: [...], order: [...], directions: [...],
+findings             [{row, entity, time, score, severity, day_rank, day_rows, first_seen, rank_rows, rank_among,
+                       group, joined: {...}, values: [...], percentiles: [...], order: [...], directions: [...],
                        flags: [{feature, rule, limit}]}]
 ```
 
-Missing numbers are null. Times are in ISO 8601.
+Missing numbers are null. Times are in ISO 8601. Version 1 has no time_zone, groups, rank_rows, rank_among and group;
+it is read as well.
 """
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from isoxide._files import read_file
+from isoxide.ueba import _fields as fields
+from isoxide.ueba._columns import RESULT_COLUMNS
+from isoxide.ueba._quantiles import STATISTICS
+
 if TYPE_CHECKING:
     from isoxide.ueba._findings import Findings
 
-__all__ = ["dump", "load"]
+__all__ = ["dump", "load", "read_findings"]
 
-FORMAT, VERSION = "isoxide-findings", 1
-_NUMBERS = ("score", "severity", "day_rank", "day_rows")
+FORMAT, VERSION = "isoxide-findings", 2
+#: Bytes of a file, and what may be in it.
+_MAX_BYTES = 2**32
+_MAX_FEATURES, _MAX_FINDINGS, _MAX_DAYS, _MAX_JOINED = 100_000, 1_000_000, 4_000_000, 1_000
 
 
 def dump(findings: Findings) -> dict[str, Any]:
-    """Everything, in types of JSON."""
+    """Return everything in types of JSON."""
     flags: dict[int, list[dict[str, Any]]] = {}
     for flag in findings.flags.to_dict("records"):
         told = {name: plain(flag[name]) for name in ("feature", "rule", "limit")}
         flags.setdefault(int(flag["row"]), []).append(told)
     rows = []
     records = findings.frame.to_dict("records")
-    parts = zip(findings.frame.index, records, findings.values, strict=True)
-    for number, (index, row, values) in enumerate(parts):
+    for number, (index, row) in enumerate(zip(findings.frame.index, records, strict=True)):
         rows.append(
             {
                 "row": int(index),
                 "entity": plain(row[findings.entity]),
                 "time": row[findings.time].isoformat(),
-                **{name: plain(row[name]) for name in _NUMBERS},
+                **{name: plain(row[name]) for name in ("score", "severity", "day_rank", "day_rows")},
                 "first_seen": row["first_seen"].isoformat(),
+                "rank_rows": plain(row.get("rank_rows")),
+                "rank_among": plain(row.get("rank_among")),
+                "group": _group(findings, number),
                 "joined": {name: plain(row[name]) for name in findings.joined},
-                "values": [plain(value) for value in values],
-                "percentiles": [plain(value) for value in findings.percentiles[number]],
+                "values": _numbers(findings.values[number]),
+                "percentiles": _numbers(findings.percentiles[number]),
                 "order": findings.order[number].tolist(),
                 "directions": findings.directions[number].tolist(),
                 "flags": flags.get(number, []),
             }
         )
     timeline = findings.timeline.assign(day=[day.isoformat() for day in pd.DatetimeIndex(findings.timeline["day"])])
+    zone = findings.frame[findings.time].dt.tz
+    typical = findings.group_typical
     return {
         "format": FORMAT,
         "version": VERSION,
         "manifest": findings.manifest,
         "entity": findings.entity,
         "time": findings.time,
+        "time_zone": None if zone is None else str(zone),
         "joined": findings.joined,
         "features": findings.features,
         "reference": {
             name: {statistic: plain(value) for statistic, value in row.items()}
             for name, row in zip(findings.features, findings.reference.to_dict("records"), strict=True)
         },
+        "groups": None if typical is None else [[_numbers(own) for own in group.T] for group in typical],
         "timeline": [{name: plain(value) for name, value in row.items()} for row in timeline.to_dict("records")],
         "findings": rows,
     }
 
 
+def _numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
+    return [value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True)]
+
+
+def _group(findings: Findings, number: int) -> int | None:
+    if findings.group_of is None or findings.group_of[number] < 0:
+        return None
+    return int(findings.group_of[number])
+
+
 def plain(value: Any) -> Any:
-    """A cell as JSON knows it; what is missing or infinite as None."""
+    """Return a cell as JSON knows it; what is missing or infinite as None."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (bool, np.bool_)):
@@ -85,11 +114,66 @@ def plain(value: Any) -> Any:
         return int(value)
     if isinstance(value, (float, np.floating)):
         return float(value) if np.isfinite(value) else None
-    return None if pd.isna(value) else str(value)
+    return None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
+
+
+def read_findings(path: str | os.PathLike[str]) -> Findings:
+    """Read what `Findings.to_json` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The file; it may come from anybody, since every field is checked.
+
+    Returns
+    -------
+    Findings
+        Without the forest.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not such a file, is damaged, or is of a later version.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd
+    >>> from isoxide import ueba
+    >>> rng = np.random.default_rng(0)
+    >>> frame = pd.DataFrame({"actor": "a", "day": pd.date_range("2025-01-01", periods=300), "x": rng.normal(size=300)})
+    >>> findings = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.01)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ueba.read_findings(findings.to_json(f"{folder}/findings.json"))
+    Findings(3 rows of 1 entities, 1 features)
+    """
+    from isoxide.ueba._findings import Findings
+
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    if path.is_file() and (size := path.stat().st_size) > _MAX_BYTES:
+        raise ValueError(f"{path} has {size:,} bytes, which is more than findings have")
+    data = read_file(path)
+    try:
+        fields.check_depth(data)
+        document = json.loads(data.decode("utf-8"), parse_constant=fields.refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON file of findings: {error}") from None
+    return Findings(**load(document, str(path)))
 
 
 def load(document: Any, place: str) -> dict[str, Any]:
-    """What `Findings` is made of.
+    """Return the arguments of `Findings`.
+
+    Parameters
+    ----------
+    document : object
+        What JSON was read as.
+    place : str
+        Where it was read from, for messages.
 
     Raises
     ------
@@ -98,95 +182,139 @@ def load(document: Any, place: str) -> dict[str, Any]:
     """
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError(f"{place} has no findings: its format is not {FORMAT!r}")
-    if document.get("version") != VERSION:
-        raise ValueError(f"{place} is of version {document.get('version')!r}; this release reads version {VERSION}")
+    version = document.get("version")
+    if type(version) is not int or version not in (1, VERSION):
+        raise ValueError(f"{place} is of version {fields.short(version)}; this release reads versions 1 and {VERSION}")
     try:
-        return _load(document)
+        return _load(document, version)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{place} is damaged: {what}") from error
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{place} is damaged: {reason}") from error
 
 
-def _load(document: dict[str, Any]) -> dict[str, Any]:
-    features = [_text(name) for name in document["features"]]
-    joined = [_text(name) for name in document["joined"]]
-    entity, time = _text(document["entity"]), _text(document["time"])
-    rows, n_features = document["findings"], len(features)
-    if not rows:
-        raise ValueError("it has no findings")
-
-    def matrix(name: str, dtype: Any) -> np.ndarray[Any, Any]:
-        array = np.array([row[name] for row in rows], dtype=dtype)
-        if array.shape != (len(rows), n_features):
-            raise ValueError(f"{name!r} must have {n_features} numbers for each of {len(rows)} findings")
-        return array
-
-    order = matrix("order", np.intp)
+def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
+    features = fields.names(document["features"], "features", _MAX_FEATURES)
+    joined = fields.names(document["joined"], "joined", _MAX_JOINED)
+    entity, time = fields.text(document["entity"], "entity"), fields.text(document["time"], "time")
+    if not features:
+        raise ValueError("it has no features")
+    fields.check_distinct([entity, time, *features, *joined, *RESULT_COLUMNS])
+    manifest = fields.manifest(document["manifest"])
+    rows = fields.records(document["findings"], "findings", _MAX_FINDINGS)
+    zone = document["time_zone"] if version > 1 else None
+    frame = _frame(rows, entity, time, joined, fields.zone(zone))
+    n_features = len(features)
+    values = fields.matrix(rows, "values", n_features)
+    percentiles = fields.matrix(rows, "percentiles", n_features, low=0.0, high=100.0)
+    order = fields.integer_matrix(rows, "order", n_features, 0, n_features - 1)
     if not np.array_equal(np.sort(order, axis=1), np.broadcast_to(np.arange(n_features), order.shape)):
         raise ValueError("'order' must name each feature once")
-    frame = pd.DataFrame(
-        {
-            entity: [_cell(row["entity"]) for row in rows],
-            time: pd.to_datetime([_text(row["time"]) for row in rows], format="ISO8601"),
-            **{name: [_number(row[name]) for row in rows] for name in _NUMBERS},
-            "first_seen": pd.to_datetime([_text(row["first_seen"]) for row in rows], format="ISO8601"),
-            **{name: [_cell(row["joined"].get(name)) for row in rows] for name in joined},
-        },
-        index=[int(row["row"]) for row in rows],
-    )
-    flags = [
-        {"row": number, "feature": _text(flag["feature"]), "value": values[flag["feature"]],
-         "rule": _text(flag["rule"]), "limit": _number(flag["limit"])}
-        for number, row in enumerate(rows)
-        for values in [dict(zip(features, row["values"], strict=True))]
-        for flag in row["flags"]
-    ]  # fmt: skip
-    reference = pd.DataFrame(
-        [{name: document["reference"][feature][name] for name in ("median", "p95", "p99")} for feature in features],
-        index=features,
-        dtype=np.float64,
-    )
-    days = [
-        {"day": _text(day["day"]), **{name: _number(day[name]) for name in ("rows", "lowest", "findings")}}
-        for day in document["timeline"]
-    ]
-    timeline = pd.DataFrame(days, columns=["day", "rows", "lowest", "findings"])
-    timeline["day"] = pd.to_datetime(timeline["day"], format="ISO8601")
-    # What reports tell of it.
-    for name in ("first_day", "last_day"):
-        _text(document["manifest"][name])
-    for name in ("days", "rows", "entities", "offset"):
-        _number(document["manifest"][name])
+    group_of, group_typical = None, None
+    if version == 1:
+        group_of, group_typical = _first_version(frame, manifest, n_features)
+    else:
+        frame["rank_rows"] = fields.counts(rows, "rank_rows")
+        frame["rank_among"] = fields.texts(rows, "rank_among")
+        group_of, group_typical = _groups(document["groups"], rows, n_features)
+    frame = frame[[*(name for name in frame.columns if name not in joined), *joined]]
     return {
         "frame": frame,
         "entity": entity,
         "time": time,
         "features": features,
-        "values": matrix("values", np.float64),
-        "percentiles": matrix("percentiles", np.float64),
+        "values": values,
+        "percentiles": percentiles,
         "order": order,
-        "directions": matrix("directions", np.int8),
-        "reference": reference,
-        "flags": pd.DataFrame(flags, columns=["row", "feature", "value", "rule", "limit"]),
-        "timeline": timeline,
-        "manifest": document["manifest"],
+        "directions": fields.integer_matrix(rows, "directions", n_features, -1, 1).astype(np.int8),
+        "reference": _reference(document["reference"], features),
+        "group_of": group_of,
+        "group_typical": group_typical,
+        "flags": _flags(rows, features, values),
+        "timeline": _timeline(document["timeline"]),
+        "manifest": manifest,
         "joined": joined,
     }
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} must be text")
-    return value
+def _frame(rows: list[dict[str, Any]], entity: str, time: str, joined: list[str], zone: Any) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            entity: pd.Series([fields.entity(row["entity"]) for row in rows], dtype=object).astype("str")
+            if all(isinstance(row["entity"], str) for row in rows)
+            else [fields.entity(row["entity"]) for row in rows],
+            time: fields.times([row["time"] for row in rows], "time", zone),
+            "score": fields.numbers([row["score"] for row in rows], "score", -fields.MAX_SCORE, fields.MAX_SCORE),
+            "severity": fields.numbers([row["severity"] for row in rows], "severity", 0.0, 100.0),
+            "day_rank": fields.integers([row["day_rank"] for row in rows], "day_rank", 1),
+            "day_rows": fields.integers([row["day_rows"] for row in rows], "day_rows", 1),
+            "first_seen": fields.times([row["first_seen"] for row in rows], "first_seen", zone),
+            **{name: [fields.cell(fields.member(row["joined"], name)) for row in rows] for name in joined},
+        }
+    ).set_axis(pd.Index(fields.integers([row["row"] for row in rows], "row", 0)), axis=0)
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, (list, dict)):
-        raise ValueError(f"{value!r} must be a text or a number")
-    return value
+def _first_version(frame: pd.DataFrame, manifest: dict[str, Any], n_features: int) -> tuple[Any, Any]:
+    """Complete a frame of version 1: with groups it had typical values of all rows, which are left out."""
+    groups = manifest.get("ranking", {}).get("groups")
+    if groups is None:
+        frame["rank_rows"] = np.full(len(frame), manifest["rows"], dtype=np.int64)
+        frame["rank_among"] = f"all {manifest['rows']:,} rows"
+        return None, None
+    frame["rank_rows"] = np.full(len(frame), np.nan)
+    frame["rank_among"] = f"the rows with the same {groups}"
+    return np.full(len(frame), -1, dtype=np.intp), np.empty((0, n_features, len(STATISTICS)))
 
 
-def _number(value: Any) -> float | int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{value!r} must be a number")
-    return value
+def _groups(groups: Any, rows: list[dict[str, Any]], n_features: int) -> tuple[Any, Any]:
+    if groups is None:
+        if any(row["group"] is not None for row in rows):
+            raise ValueError("a finding has a group, and there are none")
+        return None, None
+    if not isinstance(groups, list) or len(groups) > len(rows):
+        raise ValueError("'groups' must be a list, not longer than the findings")
+    for group in groups:
+        if not isinstance(group, list) or len(group) != len(STATISTICS):
+            raise ValueError(f"each of 'groups' must have {len(STATISTICS)} lists")
+    parts = [
+        fields.matrix([{"groups": group[k]} for group in groups], "groups", n_features) for k in range(len(STATISTICS))
+    ]
+    numbers = [-1 if row["group"] is None else row["group"] for row in rows]
+    return fields.integers(numbers, "group", -1, len(groups) - 1).astype(np.intp), np.stack(parts, axis=2)
+
+
+def _reference(reference: Any, features: list[str]) -> pd.DataFrame:
+    rows = [{"reference": [reference[name][statistic] for statistic in STATISTICS]} for name in features]
+    typical = fields.matrix(rows, "reference", len(STATISTICS))
+    return pd.DataFrame(typical, index=pd.Index(features), columns=pd.Index(list(STATISTICS)))
+
+
+def _flags(rows: list[dict[str, Any]], features: list[str], values: np.ndarray[Any, Any]) -> pd.DataFrame:
+    positions = {name: j for j, name in enumerate(features)}
+    flags: dict[str, list[Any]] = {"row": [], "feature": [], "value": [], "rule": [], "limit": []}
+    for number, row in enumerate(rows):
+        for flag in fields.records(row["flags"], "flags", len(features)):
+            name = fields.text(flag["feature"], "feature of a flag")
+            if name not in positions:
+                raise ValueError(f"a flag has the feature {fields.short(name)}, which is none of the features")
+            flags["row"].append(number)
+            flags["feature"].append(name)
+            flags["value"].append(values[number, positions[name]])
+            flags["rule"].append(fields.text(flag["rule"], "rule"))
+            flags["limit"].append(flag["limit"])
+    flags["limit"] = fields.numbers(flags["limit"], "limit").tolist()
+    frame = pd.DataFrame(flags)
+    return frame.astype({"row": np.int64, "feature": str, "value": np.float64, "rule": str, "limit": np.float64})
+
+
+def _timeline(timeline: Any) -> pd.DataFrame:
+    days = fields.records(timeline, "timeline", _MAX_DAYS)
+    if not days:
+        raise ValueError("'timeline' has no days")
+    return pd.DataFrame(
+        {
+            "day": fields.times([day["day"] for day in days], "day", None),
+            "rows": fields.integers([day["rows"] for day in days], "rows", 0),
+            "lowest": fields.numbers([day["lowest"] for day in days], "lowest", -fields.MAX_SCORE, fields.MAX_SCORE),
+            "findings": fields.integers([day["findings"] for day in days], "findings", 0),
+        }
+    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 
 from isoxide import IsolationForest
 from isoxide._files import replace_file
+from isoxide._names import select
 from isoxide.ueba import _document
+from isoxide.ueba._columns import RESULT_COLUMNS
 from isoxide.ueba._files import write_csv
-from isoxide.ueba._ranks import rank_rows
+from isoxide.ueba._quantiles import STATISTICS
+from isoxide.ueba._ranks import MIN_GROUP, RankOptions
 from isoxide.ueba._rules import ZSCORES
 from isoxide.ueba._table import FeatureTable
+from isoxide.ueba._users import exact_text, matched, read_users, unmatched_warning
 
-__all__ = ["Findings", "read_findings"]
+__all__ = ["Findings"]
 
 #: Cut-offs of the notebook.
 CUTOFFS = (95.0, 96.0, 97.0, 98.0, 99.0, 99.1, 99.2, 99.3, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9, 99.99)
@@ -36,7 +40,8 @@ class Findings:
     frame : pandas.DataFrame
         A row per finding: entity, time, ``score``, ``severity`` (percentile of the score among all rows, 100 the most
         abnormal), ``day_rank`` (1 is the lowest score of the day) of ``day_rows``, ``first_seen`` (the entity's first
-        day in the table), and joined columns. The index is the number of the row in the table.
+        day in the table), ``rank_rows`` (number of rows that its ranks are among), ``rank_among`` (which rows these
+        are, or why there are no ranks), and joined columns. The index is the number of the row in the table.
     entity, time : str
         Names of the columns that say who and when.
     features : list of str
@@ -48,7 +53,7 @@ class Findings:
     directions : ndarray of shape (n_findings, n_features)
         1 where the value is high among the reference, -1 where it is low.
     reference : pandas.DataFrame
-        Per feature the typical values: ``median``, ``p95`` and ``p99`` of the table.
+        Per feature the typical values: ``median``, ``p95`` and ``p99`` of all rows that values are ranked among.
     flags : pandas.DataFrame
         A line per value that a rule flags: ``row`` (number of the finding), ``feature``, ``value``, ``rule`` and
         ``limit``.
@@ -58,6 +63,11 @@ class Findings:
         How the findings came about: input, parameters, versions.
     forest : IsolationForest or None
         The forest that found them; None if they were read from a file.
+    joined : list of str
+        Names of the columns that `join` added.
+    group_of, group_typical : ndarray or None
+        With groups, per finding the number of its group or -1, and the typical values of each group, of shape
+        (n_groups, n_features, 3); `typical` gives those of each finding.
 
     See Also
     --------
@@ -80,6 +90,8 @@ class Findings:
         flags: pd.DataFrame,
         timeline: pd.DataFrame,
         manifest: dict[str, Any],
+        group_of: NDArray[np.intp] | None = None,
+        group_typical: NDArray[np.float64] | None = None,
         joined: Sequence[str] = (),
         forest: IsolationForest | None = None,
     ) -> None:
@@ -88,6 +100,7 @@ class Findings:
         self.features = features
         self.values, self.percentiles, self.order, self.directions = values, percentiles, order, directions
         self.reference, self.flags, self.timeline, self.manifest = reference, flags, timeline, manifest
+        self.group_of, self.group_typical = group_of, group_typical
         self.joined = list(joined)
         self.forest = forest
 
@@ -101,19 +114,45 @@ class Findings:
     def _repr_html_(self) -> str:
         return self.frame.head(10).to_html()
 
+    def typical(self, statistic: str = "median") -> NDArray[np.float64]:
+        """The typical values that each value of the findings is to be compared with.
+
+        Parameters
+        ----------
+        statistic : {"median", "p95", "p99"}, default="median"
+            Which one.
+
+        Returns
+        -------
+        ndarray of shape (n_findings, n_features)
+            Of the same rows that the ranks of a finding are among: all rows, or those of its group. NaN for findings
+            without ranks, whose group is too small.
+        """
+        if statistic not in STATISTICS:
+            raise ValueError(f"statistic={statistic!r} must be one of {list(STATISTICS)}")
+        whole = self.reference[statistic].to_numpy(dtype=np.float64)
+        if self.group_of is None or self.group_typical is None:
+            return np.broadcast_to(whole, (len(self), len(self.features)))
+        values = self.group_typical[:, :, list(STATISTICS).index(statistic)]
+        return np.vstack([values, np.full((1, len(self.features)), np.nan)])[self.group_of]
+
     def join(
-        self, users: pd.DataFrame | str | os.PathLike[str], on: str | None = None, columns: Iterable[str] | None = None
+        self, users: Any, on: str | None = None, columns: Iterable[str] | None = None, *, sep: str | None = None
     ) -> Findings:
         """Add what is known of the entities: e-mail, name, department.
 
         Parameters
         ----------
-        users : DataFrame or path of a CSV file
-            One row per entity.
+        users : path or frame
+            One row per entity: a CSV file (every cell is text, empty ones are missing), a Parquet file, or a frame of
+            pandas, polars or pyarrow.
         on : str, optional
-            Its column that holds the entities; by default one of the same name as in the findings.
+            Its column that holds the entities; by default one of the same name as in the findings. Entities are
+            compared as exact text: ``"0001"`` is not ``"1"``. An integer is its digits.
         columns : list of str, optional
             The columns to add; by default all others.
+        sep : str, optional
+            Field delimiter of a CSV file; by default it is guessed from the header.
 
         Returns
         -------
@@ -124,82 +163,78 @@ class Findings:
         ------
         ValueError
             If a column is missing or would be there twice, or an entity has several rows in `users`.
+
+        Warns
+        -----
+        UserWarning
+            If `users` does not have some entities of the findings; it names them.
         """
-        table = users if isinstance(users, pd.DataFrame) else pd.read_csv(users, dtype=str)
         on = self.entity if on is None else on
-        columns = [column for column in table.columns if column != on] if columns is None else list(columns)
-        for column in (on, *columns):
-            if column not in table.columns:
-                there = ", ".join(map(repr, table.columns[:8]))
-                raise ValueError(f"users has no column {column!r}; there are {there}")
-        for column in columns:
-            if column in self.frame.columns or column in self.features:
+        found = read_users(users, on, columns, sep)
+        for column in found.columns:
+            if column in RESULT_COLUMNS or column in self.frame.columns or column in self.features:
                 raise ValueError(f"the findings have a column {column!r} already; rename that of users")
-        repeated = table[on][table[on].duplicated()]
-        if len(repeated):
-            raise ValueError(f"users has several rows of {repeated.iloc[0]!r} in {on!r}; one row per entity is wanted")
-        known = table.set_index(on)[columns]
-        # Numbers here and text there would not meet.
-        keys = self.frame[self.entity]
-        if keys.dtype != known.index.dtype:
-            keys, known.index = keys.astype(str), known.index.astype(str)
+        entities = exact_text(self.frame[self.entity].tolist())
+        if (message := unmatched_warning(found, entities)) is not None:
+            warnings.warn(message, stacklevel=2)
         joined = copy.copy(self)
-        joined.frame = self.frame.copy()
-        for column in columns:
-            joined.frame[column] = keys.map(known[column]).to_numpy()
-        joined.joined = [*self.joined, *columns]
+        added = {name: column.set_axis(self.frame.index) for name, column in matched(found, entities).items()}
+        joined.frame = self.frame.assign(**added)
+        joined.joined = [*self.joined, *added]
         return joined
 
     def rank_features(
         self,
-        table: FeatureTable,
+        table: FeatureTable | None = None,
         *,
+        reference: FeatureTable | None = None,
         kind: str = "rank",
         tail: str = "upper",
         groups: str | None = None,
+        min_group: int = MIN_GROUP,
         zscores: str = ZSCORES,
         nan_policy: str = "omit",
         n_jobs: int | None = None,
     ) -> Findings:
-        """The same findings with other ranks: of both sides, among peers, or in each entity's own history.
+        """The same findings with other ranks: of both sides, among peers, in each entity's history, in another table.
 
         Parameters
         ----------
-        table : FeatureTable
-            The one they were found in.
+        table : FeatureTable, optional
+            The table they were found in. Its rows are identified by entity, time and values, never by row labels.
+        reference : FeatureTable, optional
+            Another table: the findings' own values are ranked among its rows. With `groups` the label of a finding
+            comes from `table` if that is given too, else from the column of `frame` of this name.
         kind : {"rank", "weak", "strict", "mean"}, default="rank"
-            See `detect`, as for all others.
+            How equal values share a rank; `isoxide.percentileofscore` describes each.
         tail : {"upper", "lower", "two"}, default="upper"
-            Which values are unusual.
+            Which values are unusual: high ones, low ones, or both.
         groups : str, optional
-            A column of the table.
+            A column: values are ranked among the rows with the same value there.
+        min_group : int, default=20
+            Rows that a group must have; findings of smaller ones have no ranks.
         zscores : str, default="*zscore*"
-            Pattern of features that come after all others.
+            Name or pattern of features that come after all others.
         nan_policy : {"omit", "propagate", "raise"}, default="omit"
-            What missing values of the table do to ranks.
+            Whether ranks leave missing values of the table out, become NaN, or are refused.
         n_jobs : int, optional
             Number of threads; None means all cores.
 
         Returns
         -------
         Findings
-            New ones.
+            New ones; their typical values, too, are those of the rows that values are ranked among.
 
         Raises
         ------
         ValueError
-            If the table is another one, or an argument is out of range.
+            If `table` is not the one they were found in, a feature is missing in `reference`, or an argument is out of
+            range.
         """
-        if list(table.features) != self.features or not self.frame.index.isin(table.frame.index).all():
-            raise ValueError("table is not the one in which these findings were found")
-        ranking: dict[str, Any] = {
-            "kind": kind, "tail": tail, "groups": groups, "zscores": zscores, "nan_policy": nan_policy,
-        }  # fmt: skip
-        ranks = rank_rows(table, self.frame.index, **ranking, n_jobs=n_jobs)
-        ranked = copy.copy(self)
-        ranked.percentiles, ranked.order, ranked.directions = ranks.percentiles, ranks.order, ranks.directions
-        ranked.manifest = {**self.manifest, "ranking": ranking}
-        return ranked
+        from isoxide.ueba._again import rank_again
+
+        options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group).check()
+        return rank_again(self, table, reference, options, n_jobs)
 
     def by(self, what: str = "day") -> dict[Any, pd.DataFrame]:
         """The findings of each day, or of each value of a column.
@@ -227,17 +262,17 @@ class Findings:
         Parameters
         ----------
         cutoff : float, default=99.0
-            Those whose percentile reaches it.
+            Those whose percentile is at or above it.
         always : list of str, optional
             Names or patterns of features that are whenever they are above zero.
 
         Returns
         -------
         ndarray of bool, shape (n_findings, n_features)
-            True where it is.
+            True where it is. Values without a percentile never reach the cutoff.
         """
-        patterns = [always] if isinstance(always, str) else list(always)
-        flag = np.array([any(fnmatchcase(name, pattern) for pattern in patterns) for name in self.features], dtype=bool)
+        chosen_always = set(select(self.features, always))
+        flag = np.array([name in chosen_always for name in self.features], dtype=bool)
         with np.errstate(invalid="ignore"):
             chosen: NDArray[np.bool_] = (self.percentiles >= cutoff) | (flag & (self.values > 0))
         return chosen
@@ -253,18 +288,17 @@ class Findings:
         Returns
         -------
         DataFrame
-            ``cutoff``, the ``mean`` and the ``min`` number of features per finding, and the findings with ``none``.
+            ``cutoff``, the ``mean`` and the ``min`` number of features per finding, and the findings with ``none``;
+            without findings NaN, 0 and 0.
         """
         wanted = list(cutoffs)
-        counts = np.array([(self.percentiles >= cutoff).sum(axis=1) for cutoff in wanted]).reshape(
-            len(wanted), len(self)
-        )
+        counts = [(self.percentiles >= cutoff).sum(axis=1) for cutoff in wanted]
         return pd.DataFrame(
             {
                 "cutoff": wanted,
-                "mean": counts.mean(axis=1),
-                "min": counts.min(axis=1),
-                "none": (counts == 0).sum(axis=1),
+                "mean": np.array([own.mean() if len(self) else np.nan for own in counts], dtype=np.float64),
+                "min": np.array([own.min() if len(self) else 0 for own in counts], dtype=int),
+                "none": np.array([(own == 0).sum() for own in counts], dtype=int),
             }
         )
 
@@ -430,45 +464,3 @@ class Findings:
         return (
             text if path is None else replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
         )
-
-
-def read_findings(path: str | os.PathLike[str]) -> Findings:
-    """Read what `Findings.to_json` wrote.
-
-    Parameters
-    ----------
-    path : path
-        The file.
-
-    Returns
-    -------
-    Findings
-        Without the forest.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is not such a file, or of a later version.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import numpy as np, pandas as pd
-    >>> from isoxide import ueba
-    >>> rng = np.random.default_rng(0)
-    >>> frame = pd.DataFrame({"actor": "a", "day": pd.date_range("2025-01-01", periods=300), "x": rng.normal(size=300)})
-    >>> findings = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.01)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     ueba.read_findings(findings.to_json(f"{folder}/findings.json"))
-    Findings(3 rows of 1 entities, 1 features)
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no JSON file: {error}") from None
-    return Findings(**_document.load(document, str(path)))

@@ -1,40 +1,246 @@
-"""Ranks of some rows of a table, among all of its rows or those of their group."""
+"""Ranks of findings among all rows of a table, or among those of their group, and the typical values of the same rows."""
 
 from __future__ import annotations
 
-import pandas as pd
+import numbers
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from isoxide import FeatureRanks, rank_features
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from isoxide import rank_features
+from isoxide._groups import members
+from isoxide._percentiles import Definition
+from isoxide.ueba._quantiles import STATISTICS, TableQuantiles
 from isoxide.ueba._table import FeatureTable
 
-__all__ = ["rank_rows"]
+__all__ = ["MIN_GROUP", "Ranked", "RankOptions", "Scope", "rank_rows"]
+
+#: Rows that a group must have before values are ranked among them.
+MIN_GROUP = 20
+
+
+@dataclass(frozen=True)
+class RankOptions:
+    """How values are ranked: the arguments of `detect` of the same names."""
+
+    kind: str
+    tail: str
+    groups: str | None
+    zscores: str
+    nan_policy: str
+    min_group: int
+
+    def check(self) -> RankOptions:
+        """Refuse options out of range before any work is done.
+
+        Raises
+        ------
+        TypeError
+            If `min_group` is no integer.
+        ValueError
+            If it is below 1, or another option is none of its words.
+        """
+        if isinstance(self.min_group, bool) or not isinstance(self.min_group, numbers.Integral):
+            raise TypeError(f"min_group must be an integer, not {self.min_group!r}")
+        if self.min_group < 1:
+            raise ValueError(f"min_group={self.min_group} must be at least 1 row")
+        Definition(self.kind, self.tail, self.nan_policy).check()
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options for the manifest."""
+        return {**asdict(self), "min_group": int(self.min_group)}
+
+
+class Scope(NamedTuple):
+    """What ranks are among, for the words that say it."""
+
+    #: The column that holds the groups, if there are any.
+    groups: str | None
+    #: The column that holds the entities.
+    entity: str
+    #: The name of the reference table; None if the findings are of this very table.
+    source: str | None = None
+
+    @classmethod
+    def other(cls, table: FeatureTable, groups: str | None, entity: str) -> Scope:
+        """Return the scope of ranks among the rows of another table."""
+        return cls(groups, entity, "the reference table" if table.source is None else Path(table.source).name)
+
+    def whole(self, n_rows: int) -> str:
+        """Say that ranks are among all rows."""
+        return f"all {n_rows:,} rows" if self.source is None else f"the {n_rows:,} rows of {self.source}"
+
+    def overall(self, n_rows: int) -> str:
+        """Say what the ranks of all findings are among."""
+        if self.groups is None:
+            return self.whole(n_rows)
+        of = "" if self.source is None else f" of {self.source}"
+        return f"the rows{of} with the same {self.groups}"
+
+    def group(self, label: Any, n_rows: int, n_days: int, *, is_large: bool) -> str:
+        """Say what the ranks of a finding are among, or why it has none."""
+        is_history = self.groups == self.entity
+        of = "" if self.source is None else f" of {self.source}"
+        if not is_large:
+            if is_history:
+                return f"no ranks: {_many(n_days, 'day')} of history{of and f' in {self.source}'}"
+            return f"no ranks: {_many(n_rows, 'row')}{of} in the group"
+        if is_history:
+            return f"the {n_rows:,} rows{of} of this {self.entity}"
+        shown = repr(label) if isinstance(label, str) else str(label)
+        return f"the {n_rows:,} rows{of} with {self.groups} {shown}"
+
+    def missing(self) -> str:
+        """Say that a finding belongs to no group."""
+        return f"no ranks: no value in {self.groups}"
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+class Ranked(NamedTuple):
+    """Ranks of some findings, and all that is said of them."""
+
+    percentiles: NDArray[np.float64]
+    order: NDArray[np.intp]
+    directions: NDArray[np.int8]
+    #: Per finding the number of rows that its ranks are among, and words for these rows.
+    rank_rows: NDArray[np.int64]
+    rank_among: list[str]
+    #: Per finding the number of its group in `group_typical`, or -1; None without groups.
+    group_of: NDArray[np.intp] | None
+    #: Typical values of shape (n_groups, n_features, 3); None without groups.
+    group_typical: NDArray[np.float64] | None
+
+    @classmethod
+    def empty(cls, n_features: int, options: RankOptions) -> Ranked:
+        """Return the ranks of no findings."""
+        grouped = options.groups is not None
+        return cls(
+            np.empty((0, n_features)),
+            np.empty((0, n_features), dtype=np.intp),
+            np.empty((0, n_features), dtype=np.int8),
+            np.empty(0, dtype=np.int64),
+            [],
+            np.empty(0, dtype=np.intp) if grouped else None,
+            np.empty((0, n_features, len(STATISTICS))) if grouped else None,
+        )
+
+
+class Groups:
+    """The groups of some findings: how large they are in the reference, and which are large enough for ranks.
+
+    Parameters
+    ----------
+    labels : list
+        The label of each finding; missing ones are in no group.
+    scope : Scope
+        Where the groups are.
+    min_group : int
+        Rows that a group must have.
+    """
+
+    def __init__(self, labels: list[Any], scope: Scope, min_group: int) -> None:
+        self.labels, self.scope, self.min_group = labels, scope, min_group
+        found = list(members(labels, labels))
+        #: Distinct labels, and per finding the number of its label, or -1.
+        self.distinct = [labels[int(rows[0])] for rows, _ in found]
+        self.number = np.full(len(labels), -1, dtype=np.intp)
+        for number, (rows, _) in enumerate(found):
+            self.number[rows] = number
+
+    def set_sizes(self, n_rows: Sequence[int], n_days: Sequence[int]) -> None:
+        """Take the rows and the days that each distinct label has in the reference."""
+        is_large = np.array([n >= self.min_group for n in n_rows], dtype=bool)
+        self.large = np.flatnonzero(is_large)
+        renumbered = np.full(len(self.distinct) + 1, -1, dtype=np.intp)
+        renumbered[self.large] = np.arange(len(self.large))
+        #: Per finding the number of its group among those that are large enough, or -1.
+        self.group_of = renumbered[self.number]
+        words = [
+            self.scope.group(label, rows, days, is_large=bool(large))
+            for label, rows, days, large in zip(self.distinct, n_rows, n_days, is_large, strict=True)
+        ]
+        self.rank_among = [words[k] if k >= 0 else self.scope.missing() for k in self.number]
+        sizes = np.array([*n_rows, 0], dtype=np.int64)
+        self.rank_rows = sizes[self.number]
+
+    @property
+    def ranked_labels(self) -> list[Any]:
+        """The label of each finding; None where no rank is given."""
+        return [label if k >= 0 else None for label, k in zip(self.labels, self.group_of, strict=True)]
 
 
 def rank_rows(
-    table: FeatureTable,
-    rows: pd.Index,
-    *,
-    kind: str,
-    tail: str,
-    groups: str | None,
-    zscores: str,
-    nan_policy: str,
+    rows: pd.DataFrame,
+    labels: list[Any] | None,
+    reference: FeatureTable,
+    reference_labels: list[Any] | None,
+    statistics: TableQuantiles,
+    options: RankOptions,
+    scope: Scope,
     n_jobs: int | None,
-) -> FeatureRanks:
-    """See `detect`; `rows` are labels of ``table.frame``."""
-    peers = None
-    if groups is not None:
-        if groups not in table.frame.columns:
-            raise ValueError(f"groups={groups!r} is no column of the table")
-        labels = table.frame[groups]
-        peers = (labels.loc[rows].to_numpy(), labels.to_numpy())
-    return rank_features(
-        table.X.loc[rows],
-        table.X,
-        kind=kind,
-        tail=tail,
-        groups=peers,
-        last=zscores,
-        nan_policy=nan_policy,
-        n_jobs=n_jobs,
+) -> Ranked:
+    """Rank the features of some rows among those of a table.
+
+    Parameters
+    ----------
+    rows : DataFrame of shape (n_rows, n_features)
+        The features of the findings.
+    labels : list, optional
+        The group of each; None without groups.
+    reference : FeatureTable
+        What they are ranked among.
+    reference_labels : list, optional
+        The group of each of its rows.
+    statistics : TableQuantiles
+        Those of the features of `reference`.
+    options : RankOptions
+        How values are ranked.
+    scope : Scope
+        What the ranks are among, for words.
+    n_jobs : int, optional
+        Number of threads.
+
+    Returns
+    -------
+    Ranked
+        Findings whose group is too small have no percentiles; their features are in the order of their ranks among all
+        rows.
+    """
+    if len(rows) == 0:
+        return Ranked.empty(rows.shape[1], options)
+    X = reference.X if list(reference.features) == list(rows.columns) else reference.X[list(rows.columns)]
+    how: dict[str, Any] = {"kind": options.kind, "tail": options.tail, "last": options.zscores, "n_jobs": n_jobs}
+    if labels is None or reference_labels is None:
+        ranks = rank_features(rows, X, nan_policy=options.nan_policy, **how)
+        n_rows = np.full(len(rows), len(X), dtype=np.int64)
+        words = [scope.whole(len(X))] * len(rows)
+        return Ranked(ranks.percentiles, ranks.order, ranks.directions, n_rows, words, None, None)
+    groups = Groups(labels, scope, options.min_group)
+    empty = np.empty(0, dtype=np.intp)
+    found = {int(groups.number[own[0]]): theirs for own, theirs in members(labels, reference_labels)}
+    places = [found.get(k, empty) for k in range(len(groups.distinct))]
+    days = reference.days.to_numpy()
+    groups.set_sizes([len(one) for one in places], [len(np.unique(days[one])) for one in places])
+    ranks = rank_features(
+        rows, X, groups=(groups.ranked_labels, reference_labels), nan_policy=options.nan_policy, **how
+    )
+    order, without = ranks.order, groups.group_of < 0
+    if without.any():
+        order = order.copy()
+        order[without] = rank_features(rows[without], X, nan_policy="omit", **how).order
+    qs = list(STATISTICS.values())
+    typical = np.empty((len(groups.large), rows.shape[1], len(qs)))
+    for number, k in enumerate(groups.large):
+        typical[number] = statistics.of_rows(places[k], qs)
+    return Ranked(
+        ranks.percentiles, order, ranks.directions, groups.rank_rows, groups.rank_among, groups.group_of, typical
     )

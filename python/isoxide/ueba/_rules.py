@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["Fixed", "Percentile", "Rule", "ZScore", "apply_rules", "default_rules"]
+from isoxide._names import select
+
+__all__ = ["Fixed", "Percentile", "Rule", "ZScore", "apply_rules", "asked_quantiles", "default_rules"]
+
+#: Gives a quantile of a column by its name, as ``pandas.Series.quantile`` does.
+Quantile = Callable[[str, float], float]
+
+
+class _Standard(NamedTuple):
+    """One limit that values are held against: which columns it is for, and which values it flags."""
+
+    columns: list[str]
+    code: str
+    limits: NDArray[np.float64]
+    is_inclusive: bool
+    is_positive: bool
+
 
 #: What columns of z-scores are usually called.
 ZSCORES = "*zscore*"
@@ -42,15 +58,10 @@ class ZScore:
         """What a finding is marked with."""
         return f"zscore>={self.limit:g}"
 
-    def _takes(self, name: str) -> bool:
-        """Whether a column is this rule's alone."""
-        return fnmatchcase(name, self.columns)
-
-    def _flag(
-        self, name: str, values: NDArray[np.float64], reference: pd.Series
-    ) -> list[tuple[NDArray[np.bool_], str, float]]:
-        """Which values of a column are flagged, with the code and the limit."""
-        return [(values >= self.limit, self.code, float(self.limit))] if self._takes(name) else []
+    def _standards(self, names: Sequence[str], quantile: Quantile) -> list[_Standard]:
+        """Return the limit of the columns that are z-scores."""
+        columns = select(names, self.columns)
+        return [_Standard(columns, self.code, np.full(len(columns), float(self.limit)), True, False)]
 
 
 @dataclass(frozen=True)
@@ -74,12 +85,10 @@ class Fixed:
     columns: Sequence[str]
     code: str = "flag"
 
-    def _flag(
-        self, name: str, values: NDArray[np.float64], reference: pd.Series
-    ) -> list[tuple[NDArray[np.bool_], str, float]]:
-        """Which values of a column are flagged, with the code and the limit."""
-        columns = [self.columns] if isinstance(self.columns, str) else self.columns
-        return [(values > 0, self.code, 0.0)] if any(fnmatchcase(name, column) for column in columns) else []
+    def _standards(self, names: Sequence[str], quantile: Quantile) -> list[_Standard]:
+        """Return the limit of the flags, which is zero."""
+        columns = select(names, self.columns)
+        return [_Standard(columns, self.code, np.zeros(len(columns)), False, True)]
 
 
 @dataclass(frozen=True)
@@ -100,15 +109,18 @@ class Percentile:
 
     percents: Sequence[float] = (99, 95)
 
-    def _flag(
-        self, name: str, values: NDArray[np.float64], reference: pd.Series
-    ) -> list[tuple[NDArray[np.bool_], str, float]]:
-        """Which values of a column are flagged, with the code and the limit."""
-        found = []
-        for percent in sorted(self.percents, reverse=True):
-            limit = float(reference.quantile(percent / 100))
-            found.append(((values >= limit) & (values > 0), f">=p{percent:g}", limit))
-        return found
+    def _standards(self, names: Sequence[str], quantile: Quantile) -> list[_Standard]:
+        """Return the percentiles of each column, the highest first."""
+        return [
+            _Standard(
+                list(names),
+                f">=p{percent:g}",
+                np.array([quantile(name, percent / 100) for name in names], dtype=np.float64),
+                True,
+                True,
+            )
+            for percent in sorted(self.percents, reverse=True)
+        ]
 
 
 Rule = ZScore | Fixed | Percentile
@@ -119,23 +131,36 @@ def default_rules(zscores: str = ZSCORES) -> list[Rule]:
     return [ZScore(columns=zscores), Fixed(["leaver_action", "is_weekend"]), Percentile((99, 95))]
 
 
-def numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """A frame with its booleans as numbers: pandas knows no quantiles of these."""
-    booleans = [name for name in frame.columns if pd.api.types.is_bool_dtype(frame[name].dtype)]
-    return frame.astype(dict.fromkeys(booleans, "uint8")) if booleans else frame
+def asked_quantiles(rules: Iterable[Rule]) -> list[float]:
+    """Return the quantiles, from 0 to 1, that some rules ask for.
+
+    Raises
+    ------
+    ValueError
+        If a percentile is not from 0 to 100.
+    """
+    percents = [percent for rule in rules if isinstance(rule, Percentile) for percent in rule.percents]
+    for percent in percents:
+        if not 0 <= percent <= 100:
+            raise ValueError(f"Percentile has {percent!r} among its percents, which must be from 0 to 100")
+    return list(dict.fromkeys(percent / 100 for percent in percents))
 
 
-def apply_rules(rules: Iterable[Rule], values: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """Judges every value of some rows by the first rule that flags it.
+def apply_rules(
+    rules: Iterable[Rule], names: Sequence[str], values: NDArray[np.float64], quantile: Quantile
+) -> pd.DataFrame:
+    """Judge every value of some rows by the first rule that flags it.
 
     Parameters
     ----------
     rules : list of rule
         In the order in which they are tried. A column that a `ZScore` takes is left alone by all others.
-    values : DataFrame of shape (n_rows, n_features)
+    names : sequence of str
+        Names of the features.
+    values : ndarray of shape (n_rows, n_features)
         The rows.
-    reference : DataFrame of shape (n_samples, n_features)
-        What percentiles are taken of.
+    quantile : callable
+        Gives the quantile of a column by its name and a number from 0 to 1: what percentiles are taken of.
 
     Returns
     -------
@@ -143,31 +168,31 @@ def apply_rules(rules: Iterable[Rule], values: pd.DataFrame, reference: pd.DataF
         A line per value flagged, row by row in the order of the features: ``row`` (its number), ``feature``,
         ``value``, ``rule`` and ``limit``.
     """
-    rules = list(rules)
-    if isinstance(reference, pd.DataFrame):
-        reference = numbers(reference)
-    parts = []
-    for place, name in enumerate(values.columns):
-        column = values[name].to_numpy(dtype=np.float64, na_value=np.nan)
-        free = np.ones(len(column), dtype=bool)
-        taken = any(isinstance(rule, ZScore) and rule._takes(name) for rule in rules)
-        for rule in rules:
-            if taken and not isinstance(rule, ZScore):
-                continue
-            for flagged, code, limit in rule._flag(name, column, reference[name]):
-                rows = np.flatnonzero(flagged & free)
-                free[rows] = False
-                part = {
-                    "row": rows,
-                    "place": place,
-                    "feature": name,
-                    "value": column[rows],
-                    "rule": code,
-                    "limit": limit,
-                }
-                parts.append(pd.DataFrame(part))
-    columns = ["row", "feature", "value", "rule", "limit"]
-    if not any(len(part) for part in parts):
-        return pd.DataFrame({name: [] for name in columns})
-    flags = pd.concat([part for part in parts if len(part)], ignore_index=True)
-    return flags.sort_values(["row", "place"], kind="stable", ignore_index=True)[columns]
+    rules, positions = list(rules), {name: j for j, name in enumerate(names)}
+    zscores = {name for rule in rules if isinstance(rule, ZScore) for name in select(names, rule.columns)}
+    standard_of = np.full(values.shape, -1, dtype=np.int32)
+    limits = np.full(values.shape, np.nan)
+    codes: list[str] = []
+    for rule in rules:
+        for standard in rule._standards(names, quantile):
+            kept = [isinstance(rule, ZScore) or name not in zscores for name in standard.columns]
+            columns = np.array([positions[name] for name in standard.columns], dtype=np.intp)[kept]
+            limit = standard.limits[kept]
+            own = values[:, columns]
+            flagged = own >= limit if standard.is_inclusive else own > limit
+            if standard.is_positive:
+                flagged &= own > 0
+            rows, which = np.nonzero(flagged & (standard_of[:, columns] < 0))
+            standard_of[rows, columns[which]] = len(codes)
+            limits[rows, columns[which]] = limit[which]
+            codes.append(standard.code)
+    rows, columns = np.nonzero(standard_of >= 0)
+    return pd.DataFrame(
+        {
+            "row": rows,
+            "feature": pd.Series([names[j] for j in columns], dtype=object).astype(str),
+            "value": values[rows, columns],
+            "rule": pd.Series([codes[k] for k in standard_of[rows, columns]], dtype=object).astype(str),
+            "limit": limits[rows, columns],
+        }
+    )

@@ -1,0 +1,33 @@
+"""Columns that results add to those of the table: no column of the table or of the users may have their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["RESULT_COLUMNS", "refuse_result_names"]
+
+#: Columns of `Findings.frame` and of `Findings.to_frame` besides entity, time, joined columns and features.
+RESULT_COLUMNS = (
+    "score",
+    "severity",
+    "day_rank",
+    "day_rows",
+    "first_seen",
+    "rank_rows",
+    "rank_among",
+    "reasons",
+)
+
+
+def refuse_result_names(entity: str, time: str, features: Iterable[str]) -> None:
+    """Refuse a table whose columns would be mistaken for those of the results.
+
+    Raises
+    ------
+    ValueError
+        If entity, time or a feature has such a name; the message names the column and says what to do.
+    """
+    for role, name in (("entity", entity), ("time", time), *(("a feature", name) for name in features)):
+        if name in RESULT_COLUMNS:
+            remedy = "rename it, or leave it out with exclude" if role == "a feature" else "rename it"
+            raise ValueError(f"column {name!r} ({role}) has the name of a column that findings add; {remedy}")

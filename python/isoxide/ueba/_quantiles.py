@@ -1,0 +1,123 @@
+"""Exact quantiles of many columns at once: the values of ``pandas.Series.quantile`` without its cost per column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from isoxide._order import quantile_place
+
+__all__ = ["STATISTICS", "TableQuantiles", "quantiles", "typical_frame"]
+
+#: Typical values of a feature, and the quantiles they are.
+STATISTICS = {"median": 0.5, "p95": 0.95, "p99": 0.99}
+#: Cells that are copied at a time.
+_BLOCK_CELLS = 2**22
+
+
+def quantiles(values: NDArray[np.float64], qs: Sequence[float], is_float32: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return quantiles of each row of a matrix, missing values left out.
+
+    Neighbours are interpolated as `numpy.quantile` does it, so that each result has the bits of
+    ``pandas.Series.quantile`` and of `isoxide._parts._quantiles.Quantiles`.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_columns, n_values)
+        A column of the table in each row; it is reordered in place.
+    qs : sequence of float
+        From 0 to 1.
+    is_float32 : ndarray of bool, shape (n_columns,)
+        Which columns hold float32 values: neighbours are subtracted in this type, and where values are missing the
+        result is rounded to it.
+
+    Returns
+    -------
+    ndarray of shape (n_columns, n_quantiles)
+        NaN for columns without values.
+    """
+    n_columns, n_values = values.shape
+    result = np.full((n_columns, len(qs)), np.nan)
+    n_valid = n_values - np.isnan(values).sum(axis=1)
+    # Per number of values, which most columns share, the two neighbours of each quantile and the weight of the upper.
+    lower = np.zeros((n_columns, len(qs)), dtype=np.intp)
+    weight = np.zeros((n_columns, len(qs)))
+    for n in np.unique(n_valid[n_valid > 0]):
+        columns = n_valid == n
+        for k, q in enumerate(qs):
+            lower[columns, k], weight[columns, k] = quantile_place(int(n), q)
+    upper = np.minimum(lower + 1, np.maximum(n_valid - 1, 0)[:, np.newaxis])
+    wanted = np.unique(np.concatenate([lower.ravel(), upper.ravel()]))
+    if not n_values or not wanted.size:
+        return result
+    if 8 * len(wanted) > n_values:
+        values.sort(axis=1)
+    else:
+        values.partition(wanted, axis=1)
+    low, high = np.take_along_axis(values, lower, axis=1), np.take_along_axis(values, upper, axis=1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        single = is_float32[:, np.newaxis]
+        step = np.where(single, (high.astype(np.float32) - low.astype(np.float32)).astype(np.float64), high - low)
+        # The order of operations fixes the last bit.
+        result = np.where(weight >= 0.5, high - step * (1 - weight), low + step * weight)
+        rounded = single & (n_valid < n_values)[:, np.newaxis]
+        result = np.where(rounded, result.astype(np.float32).astype(np.float64), result)
+    result[n_valid == 0] = np.nan
+    return result
+
+
+def _numbers(column: pd.Series) -> NDArray[Any]:
+    """Return a column as NumPy numbers, missing values as NaN."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+        return column.to_numpy()
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+class TableQuantiles:
+    """Quantiles of all columns of a frame of numbers.
+
+    Parameters
+    ----------
+    frame : DataFrame of shape (n_rows, n_features)
+        The table.
+    qs : iterable of float
+        The quantiles that can be asked for, from 0 to 1.
+    """
+
+    def __init__(self, frame: pd.DataFrame, qs: Iterable[float]) -> None:
+        self._qs = list(dict.fromkeys([*STATISTICS.values(), *qs]))
+        self._columns = [_numbers(frame.iloc[:, j]) for j in range(frame.shape[1])]
+        self._names = {name: j for j, name in enumerate(frame.columns)}
+        self._is_float32 = np.array([column.dtype == np.float32 for column in self._columns], dtype=bool)
+        self._values = self.of_rows(None, self._qs)
+
+    def of_rows(self, rows: NDArray[np.intp] | None, qs: Sequence[float]) -> NDArray[np.float64]:
+        """Return the quantiles of some rows, or of all, as an array of shape (n_features, n_quantiles)."""
+        n_columns = len(self._columns)
+        result = np.empty((n_columns, len(qs)))
+        n_rows = len(rows) if rows is not None else len(self._columns[0]) if self._columns else 0
+        size = max(1, _BLOCK_CELLS // max(1, n_rows))
+        for start in range(0, n_columns, size):
+            some = self._columns[start : start + size]
+            block = np.empty((len(some), n_rows))
+            for line, column in zip(block, some, strict=True):
+                line[:] = column if rows is None else column[rows]
+            result[start : start + size] = quantiles(block, qs, self._is_float32[start : start + size])
+        return result
+
+    def quantile(self, name: str, q: float) -> float:
+        """Return a quantile of a column; it must be one of those that were announced."""
+        return float(self._values[self._names[name], self._qs.index(q)])
+
+    def typical(self) -> pd.DataFrame:
+        """Return the median and the upper percentiles of each column."""
+        return typical_frame(list(self._names), self._values[:, : len(STATISTICS)])
+
+
+def typical_frame(features: Sequence[str], values: NDArray[np.float64]) -> pd.DataFrame:
+    """Return typical values, of shape (n_features, 3), as a frame with a row per feature."""
+    return pd.DataFrame(values, index=pd.Index(features), columns=pd.Index(list(STATISTICS)))

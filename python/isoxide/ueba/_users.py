@@ -1,0 +1,204 @@
+"""What is known of the entities, from a file or a frame, with keys as exact text."""
+
+from __future__ import annotations
+
+import csv
+import decimal
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["Users", "exact_text", "read_users", "unmatched_warning"]
+
+_PARQUET = (".parquet", ".parq", ".pq")
+#: Delimiters that are guessed, the likeliest first.
+_DELIMITERS = ",;\t|"
+#: Bytes of a file that are looked at for its header.
+_HEAD = 2**16
+#: Names listed in a warning, and characters shown of each.
+_LISTED, _SHOWN = 8, 60
+
+
+class Users(NamedTuple):
+    """A row per entity: the keys, and the columns to add."""
+
+    #: Exact text; None where it is missing.
+    keys: list[str | None]
+    columns: dict[str, pd.Series]
+
+
+def exact_text(values: Iterable[Any]) -> list[str | None]:
+    """Return keys as exact text, missing ones as None.
+
+    Text stays as it is, integers become their digits. So do floats if all of them are whole numbers: a column of
+    integers with missing cells comes as floats from pandas. Empty text is missing.
+
+    Examples
+    --------
+    >>> from isoxide.ueba._users import exact_text
+    >>> exact_text(["0001", "null", ""]), exact_text([7, None]), exact_text([7.0, float("nan")])
+    (['0001', 'null', None], ['7', None], ['7', None])
+    """
+    cells = [None if _is_missing(value) else value for value in values]
+    floats = [float(value) for value in cells if isinstance(value, (float, np.floating))]
+    are_whole = all(value.is_integer() for value in floats)
+    return [None if value is None else _text(value, are_whole) for value in cells]
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value == "" or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
+
+
+def _text(value: Any, are_whole: bool) -> str:
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, (float, np.floating)):
+        return str(int(value)) if are_whole else repr(float(value))
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value))
+    if isinstance(value, (int, np.integer)):
+        return str(int(value))
+    if isinstance(value, decimal.Decimal) and value == value.to_integral_value():
+        return str(int(value))
+    return str(value)
+
+
+def read_users(users: Any, on: str, columns: Iterable[str] | None, sep: str | None) -> Users:
+    """Read one row per entity.
+
+    Parameters
+    ----------
+    users : path or frame
+        A CSV file (its cells stay text, and empty ones are missing), a Parquet file, or a frame of pandas, polars or
+        pyarrow.
+    on : str
+        The column that holds the entities.
+    columns : iterable of str, optional
+        The columns to add; by default all others.
+    sep : str, optional
+        Field delimiter of a CSV file; None guesses it from the header.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read, a column is missing, or an entity has several rows.
+    TypeError
+        If `users` is neither a path nor a frame.
+    """
+    frame = _read(users, on, sep)
+    names = [str(name) for name in frame.columns]
+    wanted = [name for name in names if name != on] if columns is None else list(columns)
+    for name in (on, *wanted):
+        if names.count(name) != 1:
+            listed = ", ".join(map(repr, names[:_LISTED]))
+            has = f"{names.count(name)} columns {name!r}" if name in names else f"no column {name!r}"
+            raise ValueError(f"users has {has}; there are {listed}")
+    by_name = {name: frame.iloc[:, names.index(name)] for name in (on, *wanted)}
+    keys = exact_text(by_name[on].tolist())
+    seen: dict[str, int] = {}
+    for row, key in enumerate(keys):
+        if key is not None and seen.setdefault(key, row) != row:
+            raise ValueError(
+                f"users has several rows of {key!r} in {on!r}, such as rows {seen[key]} and {row} (the first is 0); "
+                "one row per entity is wanted"
+            )
+    return Users(keys, {name: by_name[name] for name in wanted})
+
+
+def _read(users: Any, on: str, sep: str | None) -> pd.DataFrame:
+    if isinstance(users, pd.DataFrame):
+        return users
+    if isinstance(users, (str, os.PathLike)):
+        path = Path(users).expanduser()
+        if not path.exists():
+            raise FileNotFoundError(f"there is no file {path}")
+        return _read_file(path, on, sep)
+    if not hasattr(users, "__arrow_c_stream__") and not hasattr(users, "to_arrow"):
+        raise TypeError(f"users must be a path or a frame of pandas, polars or pyarrow, not {type(users).__name__}")
+    import pyarrow as pa
+
+    return _from_arrow(pa.table(users) if hasattr(users, "__arrow_c_stream__") else users.to_arrow())
+
+
+def _read_file(path: Path, on: str, sep: str | None) -> pd.DataFrame:
+    try:
+        import pyarrow as pa
+        import pyarrow.csv
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError(f"reading {path} needs pyarrow: pip install 'isoxide[ueba]'") from error
+    try:
+        if path.suffix.lower() in _PARQUET:
+            return _from_arrow(pyarrow.parquet.read_table(path))
+        with pa.input_stream(str(path), compression="detect") as file:
+            head = file.read(_HEAD)
+        line = head.decode("utf-8-sig", errors="replace")
+        delimiter = _guess(line, on) if sep is None else sep
+        header = next(csv.reader(io.StringIO(line), delimiter=delimiter), [])
+        table = pyarrow.csv.read_csv(
+            str(path),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, null_values=[""]
+            ),
+        )
+    except (pa.ArrowException, OSError, TypeError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read: {str(error).strip().splitlines()[0]}") from error
+    return _from_arrow(table)
+
+
+def _guess(text: str, on: str) -> str:
+    """Return the delimiter with which the header has the column, or else the one that is in it most often."""
+    for delimiter in _DELIMITERS:
+        if on in next(csv.reader(io.StringIO(text), delimiter=delimiter), []):
+            return delimiter
+    line = text.splitlines()[0] if text.strip() else ""
+    return max(_DELIMITERS, key=line.count)
+
+
+def _from_arrow(table: Any) -> pd.DataFrame:
+    # As Python's own objects: pandas would make floats of integers where cells are missing.
+    columns = [pd.Series(column.to_pylist(), dtype=object) for column in table.columns]
+    frame = pd.concat(columns, axis=1) if columns else pd.DataFrame()
+    frame.columns = pd.Index(list(table.column_names), dtype=object)
+    return frame
+
+
+def matched(users: Users, entities: Sequence[str | None]) -> dict[str, pd.Series]:
+    """Return the columns of the users for some entities; what no user has is missing."""
+    rows = {key: row for row, key in enumerate(users.keys) if key is not None}
+    places = np.array([-1 if key is None else rows.get(key, -1) for key in entities], dtype=np.intp)
+    found = {}
+    for name, column in users.columns.items():
+        if (places >= 0).all():
+            found[name] = column.iloc[places].reset_index(drop=True)
+        else:
+            cells = column.astype(object).tolist()
+            found[name] = pd.Series([None if place < 0 else cells[place] for place in places], dtype=object)
+    return found
+
+
+def unmatched_warning(users: Users, entities: Iterable[str | None]) -> str | None:
+    """Say which entities are not among the users; None if all are."""
+    distinct = list(dict.fromkeys(key for key in entities if key is not None))
+    known = {key for key in users.keys if key is not None}
+    absent = [key for key in distinct if key not in known]
+    if not absent:
+        return None
+    alike = {_folded(key) for key in known}
+    n_alike = sum(_folded(key) in alike for key in absent)
+    shown = ", ".join(repr(key if len(key) <= _SHOWN else f"{key[:_SHOWN]}...") for key in absent[:_LISTED])
+    more = ", ..." if len(absent) > _LISTED else ""
+    count = f"{len(absent):,} of {len(distinct):,} entities of the findings are not in users: {shown}{more}"
+    return f"{count}; {n_alike:,} of them differ only in case or blanks" if n_alike else count
+
+
+def _folded(key: str) -> str:
+    return "".join(key.split()).casefold()
