@@ -62,7 +62,7 @@ PRELUDE = """
 import json, pathlib, resource, shutil, sys, time
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
 from isoxide import IsolationForest, stream
-from isoxide._sources import open_source
+from isoxide._frames import open_source
 source, out, model, code, n_rows = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5])
 features = [f"f{j:02}" for j in range(20)]
 forest = lambda: IsolationForest.load(model)

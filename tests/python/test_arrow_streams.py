@@ -200,6 +200,6 @@ def test_what_is_no_table(frame, path):
             stream.fit(lazy)
     for nothing in (duckdb.connect(), frame["x"].to_numpy(), iter([]), None):
         with pytest.raises(
-            TypeError, match="must be a path of Parquet files, a pyarrow dataset, or have an Arrow stream"
+            TypeError, match="source must be a path, a list of paths, .* or have an Arrow stream"
         ):
             stream.fit(nothing)

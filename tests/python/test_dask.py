@@ -238,7 +238,7 @@ def test_bad_input(frame, synchronous):
             call(frame)
     with pytest.raises(ValueError, match="the dask frame has no column 'A'"):
         isoxide.dask.fit(ddf, ["A"])
-    with pytest.raises(ValueError, match="column 'group' of the dask frame is not numeric"):
+    with pytest.raises(ValueError, match="column 'group' of the dask frame holds no numbers but text"):
         isoxide.dask.fit(ddf, ["a", "group"])
     with pytest.raises(TypeError, match="features must be a list of names"):
         isoxide.dask.fit(ddf, "abc")

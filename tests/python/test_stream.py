@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal
 
 from alone import alone
 from isoxide import IsolationForest, rank_features, stream, ueba
-from isoxide._sources import open_source
+from isoxide._frames import open_source
 from test_parts import frame_of, in_memory
 from test_parts_detect import NAMES, actor_days, assert_same_findings
 
@@ -110,7 +110,7 @@ def test_findings(seed, tmp_path):
     assert found.manifest["scores_sha256"] == expected.manifest["scores_sha256"]
     assert found.manifest["source"] == str(folder)
     table = ueba.read_table(folder, **NAMES)
-    assert (table.source, table.checksum) == (str(folder), None)
+    assert (table.source, len(table.checksum)) == (str(folder), 64)
     assert_same_findings(found, ueba.detect(table, contamination=0.02, groups="group"))
 
 
@@ -169,7 +169,7 @@ def test_a_truncated_file_is_named(folder, features, share):
     path = sorted(folder.iterdir())[1]
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(ValueError, match=f"{path} cannot be read as Parquet, it may be truncated"):
+    with pytest.raises(ValueError, match=f"{path} (cannot be read as Parquet, it may be truncated|is empty)"):
         stream.fit(folder, features)
 
 
@@ -197,7 +197,7 @@ def test_a_file_that_changes_between_passes_is_told(folder, features):
     ("source", "error", "message"),
     [
         ("nothing/there.parquet", FileNotFoundError, "there is no file nothing/there.parquet"),
-        (3, TypeError, "a source must be a path of Parquet files"),
+        (3, TypeError, "source must be a path, a list of paths, .* not int"),
         ([], TypeError, "a list as a source must be of paths"),
         (["a", 3], TypeError, "a list as a source must be of paths"),
         (pa.chunked_array([[1.0]]), TypeError, "not ChunkedArray"),
@@ -211,7 +211,7 @@ def test_sources_that_are_none(source, error, message):
 
 
 def test_other_refusals(tmp_path, folder, expected):
-    with pytest.raises(FileNotFoundError, match="has no Parquet files"):
+    with pytest.raises(FileNotFoundError, match="has no files of tables"):
         stream.fit(_empty(tmp_path))
     with pytest.raises(ValueError, match="batch_rows must be at least 1, got 0"):
         stream.fit(folder, batch_rows=0)
@@ -363,7 +363,7 @@ def interrupted_while_scoring(folder, out, seed):
     def stop(*_):
         raise StopError
 
-    forest = stream.fit(folder, forest=IsolationForest(random_state=seed))
+    forest = stream.fit(folder, forest=IsolationForest(n_estimators=400, random_state=seed))
     signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, 0.25)
     try:

@@ -35,7 +35,7 @@ def larger_than_memory(table: str, *, in_batches: bool = False) -> bool:
         if in_batches:
             raise ValueError(f"{path} cannot be read in batches: only Parquet files and folders of such can")
         return False
-    from isoxide._sources import open_source
+    from isoxide._frames import open_source
 
     source = open_source(path)
     n_rows, free = source.count() or 0, free_memory()

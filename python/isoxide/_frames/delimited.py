@@ -58,7 +58,7 @@ class DelimitedFile(Source):
         )
         self.notes += notes
         self._all_names = names
-        self._roles = roles([name for place, name in enumerate(names) if place not in self._index])
+        self._roles = roles([name for place, name in enumerate(names) if place not in self._index], self.name)
         self._style = options.numbers
         #: How each column is read: ``"double"``, or as text and then ``"numbers"``, ``"booleans"`` or ``"text"``.
         self._kinds: dict[str, str] = {}

@@ -77,7 +77,6 @@ def roles_of_features(
     exclude: str | Iterable[str] | None,
     *,
     texts: Iterable[str] = (),
-    where: str = "the table",
 ) -> ChooseRoles:
     """Return the roles of the columns of a table with a row per entity and time, given their names.
 
@@ -86,7 +85,7 @@ def roles_of_features(
     include = None if include is None else as_patterns(include)
     exclude = as_patterns(exclude)
 
-    def roles(names: list[str]) -> Roles:
+    def roles(names: list[str], where: str) -> Roles:
         _check_roles(names, entity, time, where)
         _check_patterns(names, "include", include or [])
         _check_patterns(names, "exclude", exclude)

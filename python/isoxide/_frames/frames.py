@@ -33,7 +33,7 @@ class TypedTable(Source):
     ) -> None:
         self.name, self.notes, self.reasons = name, list(notes), {}
         self._fingerprint = name if fingerprint is None else fingerprint
-        chosen = roles(table.column_names)
+        chosen = roles(table.column_names, name)
         self._as_written: dict[str, pa.ChunkedArray] = {}
         for position, column in enumerate(table.column_names):
             if column in untyped:
@@ -165,7 +165,7 @@ class DatasetSource(Source):
         self._stored = {name: stored for name, stored in zip(names, dataset.schema.names, strict=True) if name}
         fields = [dataset.schema.field(stored).with_name(name) for name, stored in self._stored.items()]
         self.schema = pa.schema([field.with_type(without_view(field.type)) for field in fields])
-        roles(self.schema.names)
+        roles(self.schema.names, self.name)
         self._n_rows: int | None = None
 
     def count(self) -> int | None:
@@ -209,7 +209,7 @@ class ArrowStream(Source):
         self._positions = {name: place for place, name in enumerate(names) if name is not None}
         fields = [reader.schema.field(place).with_name(name) for name, place in self._positions.items()]
         self.schema = pa.schema([field.with_type(without_view(field.type)) for field in fields])
-        roles(self.schema.names)
+        roles(self.schema.names, self.name)
 
     def count(self) -> int | None:
         """Return the number of rows, which only tables know."""

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["alike", "as_text"]
+__all__ = ["alike", "as_text", "text_labels"]
 
 #: Beyond this a float does not hold every integer: digits of an identifier are lost already.
 _EXACT = 2.0**53
@@ -73,6 +73,17 @@ def _from_floats(column: pa.Array, name: str) -> pa.Array:
     whole = pc.equal(pc.floor(column), column)
     digits = pc.if_else(whole, column, pa.scalar(None, pa.float64())).cast(pa.int64()).cast(pa.string())
     return pc.if_else(whole, digits, column.cast(pa.string()))
+
+
+def text_labels(values: list[Any], name: str) -> list[str | None]:
+    """Return labels of rows in memory as the text that `as_text` gives for a column of such."""
+    try:
+        found: list[str | None] = as_text(pa.array(values, from_pandas=True), name).to_pylist()
+    except pa.ArrowException:
+        # Numbers among texts.
+        missing = [value is None or value != value or value == "" for value in values]
+        found = [None if absent else str(value) for value, absent in zip(values, missing, strict=True)]
+    return found
 
 
 def alike(texts: Iterable[Any]) -> list[tuple[str, ...]]:

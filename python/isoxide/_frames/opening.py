@@ -23,7 +23,7 @@ from isoxide._frames.source import ChooseRoles, ReadOptions, Roles, Source, firs
 __all__ = ["open_source"]
 
 
-def _no_roles(names: list[str]) -> Roles:
+def _no_roles(names: list[str], where: str) -> Roles:
     return Roles()
 
 
@@ -78,7 +78,7 @@ def _opened(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
     kind = type(source)
     package = kind.__module__.split(".")[0]
     if package == "polars" and kind.__name__ == "LazyFrame":
-        raise TypeError("source is a lazy frame, which has no rows yet; call collect() first")
+        raise TypeError("source is a LazyFrame, which has no rows yet; call collect() first")
     if hasattr(source, "iloc") and hasattr(source, "columns"):
         return from_pandas(source, options, roles)[0]
     if package == "polars" and kind.__name__ == "DataFrame":
@@ -90,8 +90,8 @@ def _opened(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
         file = files.spooled(source, name if isinstance(name, str) else "the file")
         return _from_file(file, options, roles)
     raise TypeError(
-        "source must be a path, a frame of pandas or polars, a pyarrow dataset, an open file, or have an Arrow stream "
-        f"(__arrow_c_stream__), not {kind.__name__}"
+        "source must be a path, a list of paths, an open file, a frame of pandas or polars, a pyarrow dataset, or have an "
+        f"Arrow stream (__arrow_c_stream__), not {kind.__name__}"
     )
 
 
@@ -166,7 +166,8 @@ def table_files(folder: Path) -> list[Path]:
         suffixes = [suffix.lower() for suffix in path.suffixes]
         if suffixes and suffixes[-1] in files.COMPRESSIONS:
             suffixes.pop()
-        is_table = bool(suffixes) and suffixes[-1] in files.KINDS
+        # Notes lie beside tables as .txt.
+        is_table = bool(suffixes) and suffixes[-1] in files.KINDS and suffixes[-1] != ".txt"
         if is_table and not any(part.startswith(("_", ".")) for part in parts) and path.is_file():
             found.append(path)
     return sorted(found, key=lambda path: path.relative_to(folder).parts)

@@ -139,8 +139,8 @@ def _typed(column: pd.Series) -> Any:
         column = column.dt.to_timestamp()
     if isinstance(column.dtype, np.dtype | pd.SparseDtype):
         values = np.asarray(column)
-        if values.dtype.kind == "f" and values.dtype.itemsize not in (4, 8):
-            values = values.astype(np.float32 if values.dtype.itemsize < 4 else np.float64)
+        if values.dtype.kind == "f" and values.dtype.itemsize > 8:
+            values = values.astype(np.float64)
         # NaN is a number here, as in NumPy; Arrow knows no other byte order than the machine's.
         return pa.array(values.astype(values.dtype.newbyteorder("="), copy=False), from_pandas=False)
     return pa.Array.from_pandas(column)

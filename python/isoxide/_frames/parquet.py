@@ -50,7 +50,7 @@ class ParquetFiles(Source):
         # Numbers only if all are: 20250426 is one, 2025-04-26 is text.
         fields = [pa.field(key, self._key_type(key)) for key in first_keys if key not in self._stored]
         self.schema = pa.schema([*(field.with_type(without_view(field.type)) for field in stored), *fields])
-        roles(self.schema.names)
+        roles(self.schema.names, self.name)
 
     def _key_type(self, key: str) -> pa.DataType:
         # Neither signs nor leading zeros: those are names, not numbers.

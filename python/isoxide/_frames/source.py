@@ -73,8 +73,8 @@ class Roles:
     ignored: frozenset[str] = frozenset()
 
 
-#: Decides about columns when their names are known; refuses there what names columns that are not there.
-ChooseRoles = Callable[[list[str]], Roles]
+#: Decides about columns when their names, and what has them, are known; refuses names of columns that are not there.
+ChooseRoles = Callable[[list[str], str], Roles]
 
 
 class Source(ABC):

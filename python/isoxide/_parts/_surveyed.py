@@ -51,7 +51,7 @@ class Surveyed:
         groups: str | None = None,
         style: TimeStyle | None = None,
     ) -> None:
-        roles_of_features(entity, time, include, exclude, where=table.name)(table.schema.names)
+        roles_of_features(entity, time, include, exclude)(table.schema.names, table.name)
         self.entity, self.time = entity, time
         keyed = Keyed(table, dict.fromkeys([entity, *([] if groups is None else [groups])]))
         self.schema = keyed.schema

@@ -19,7 +19,8 @@ from isoxide import IsolationForest
 from isoxide._parts._model import Model
 from isoxide._parts._steps import CountRows
 from isoxide._parts._table import Part, PartedTable, Step
-from isoxide.dask._arrow import batches, found_type, known_type
+from isoxide._frames.pandas_columns import UNTYPED, declared_type, objects_type
+from isoxide.dask._arrow import batches, joined_type
 
 #: How many results are merged by one task.
 _MERGED = 8
@@ -46,11 +47,18 @@ class DaskTable(PartedTable):
     def schema(self) -> pa.Schema:
         """Names and types; only for columns of objects and unknown categories partitions are looked at."""
         meta = self._frame._meta
-        types = {name: known_type(meta[name]) for name in meta.columns}
+        types = {name: declared_type(meta[name]) for name in meta.columns}
         unknown = [name for name, known in types.items() if known is None]
         if unknown:
             types |= self._look_at(unknown)
-        return pa.schema(list(types.items()))
+        self.untyped = frozenset(name for name, dtype in types.items() if dtype == UNTYPED)
+        told = {b"untyped": b""}
+        return pa.schema(
+            [
+                pa.field(name, pa.string(), metadata=told) if name in self.untyped else pa.field(name, dtype)
+                for name, dtype in types.items()
+            ]
+        )
 
     def gather(self, step: Step) -> bytes:
         """Runs a step on each partition and merges what comes, some results at a time, in tasks as well."""
@@ -127,15 +135,10 @@ class DaskTable(PartedTable):
             return parts if len(parts) == self._n_partitions else list(frame.to_delayed())
 
     def _look_at(self, names: list[str]) -> dict[str, pa.DataType]:
-        """The types of some columns by what they hold: in the first partition, or where that has no values, in all."""
-        partitions = self._partitions(names)
-        types: dict[str, pa.DataType] = dict.fromkeys(names, pa.null())
-        for some in (partitions[:1], partitions[1:]):
-            unknown = [name for name, known in types.items() if pa.types.is_null(known)]
-            if some and unknown:
-                looks = [delayed(_types)(partition, unknown) for partition in some]
-                types |= self._compute(_together(looks, lambda some: delayed(_known)(*some)), names)
-        return types
+        """Return the types of some columns by what they hold in all partitions."""
+        looks = [delayed(_types)(partition, names) for partition in self._partitions(names)]
+        found: list[dict[str, pa.DataType]] = self._compute(_together(looks, _listed), names)
+        return {name: joined_type([look[name] for look in found]) for name in names}
 
     def _compute(self, task: Delayed, names: Sequence[str]) -> Any:
         try:
@@ -185,6 +188,10 @@ def checked(frame: Any) -> Any:
     repeated = meta.columns[meta.columns.duplicated()]
     if len(repeated):
         raise ValueError(f"the dask frame has several columns of the name {repeated[0]!r}; rename them")
+    if meta.index.name is not None:
+        if meta.index.name in meta.columns:
+            raise ValueError(f"the dask frame has an index and a column of the name {meta.index.name!r}; rename one")
+        frame = frame.reset_index()
     return frame
 
 
@@ -260,13 +267,17 @@ def _together(tasks: list[Delayed], merge: Callable[[list[Delayed]], Delayed]) -
             return tasks[0]
 
 
-def _known(*looks: dict[str, pa.DataType]) -> dict[str, pa.DataType]:
-    """The types of what has any values."""
-    return {name: known for look in looks for name, known in look.items() if not pa.types.is_null(known)}
+def _types(partition: pd.DataFrame, names: list[str]) -> list[dict[str, pa.DataType]]:
+    return [{name: objects_type(partition[name]) for name in names}]
 
 
-def _types(partition: pd.DataFrame, names: list[str]) -> dict[str, pa.DataType]:
-    return {name: found_type(partition[name]) for name in names}
+def _listed(some: list[Delayed]) -> Delayed:
+    looks: Delayed = delayed(_chained)(*some)
+    return looks
+
+
+def _chained(*looks: list[dict[str, pa.DataType]]) -> list[dict[str, pa.DataType]]:
+    return [one for look in looks for one in look]
 
 
 def _compute(*tasks: Delayed) -> tuple[Any, ...]:

@@ -281,6 +281,8 @@ def detect(
     nan_policy: str = "omit",
     zscores: str = "*zscore*",
     rules: Iterable[Rule] | None = None,
+    time_format: str | None = None,
+    timezone: str | None = None,
 ) -> Findings:
     """Find the anomalies of a dask frame, and say of each which features are out of the ordinary.
 
@@ -324,6 +326,11 @@ def detect(
         Pattern of features that are z-scores already.
     rules : list of rule, optional
         What marks a feature of a finding.
+    time_format : str, optional
+        Pattern of the times as in `datetime.datetime.strptime`, or the unit of numbers since 1970: ``"s"``, ``"ms"``,
+        ``"us"`` or ``"ns"``.
+    timezone : str, optional
+        Time zone whose days count; by default each time keeps the day that was written.
 
     Returns
     -------
@@ -380,6 +387,8 @@ def detect(
         nan_policy=nan_policy,
         zscores=zscores,
         rules=rules,
+        time_format=time_format,
+        timezone=timezone,
         # Of each task.
         n_jobs=1,
     )

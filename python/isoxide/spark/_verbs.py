@@ -265,6 +265,8 @@ def detect(
     nan_policy: str = "omit",
     zscores: str = "*zscore*",
     rules: Iterable[Rule] | None = None,
+    time_format: str | None = None,
+    timezone: str | None = None,
 ) -> Findings:
     """Find the anomalies of a DataFrame, and say of each which features are out of the ordinary.
 
@@ -310,6 +312,11 @@ def detect(
         Pattern of features that are z-scores already.
     rules : list of rule, optional
         Which features are out of the ordinary by a fixed standard.
+    time_format : str, optional
+        Pattern of the times as in `datetime.datetime.strptime`, or the unit of numbers since 1970: ``"s"``, ``"ms"``,
+        ``"us"`` or ``"ns"``.
+    timezone : str, optional
+        Time zone whose days count; by default each time keeps the day that was written.
 
     Returns
     -------
@@ -359,6 +366,8 @@ def detect(
             nan_policy=nan_policy,
             zscores=zscores,
             rules=rules,
+            time_format=time_format,
+            timezone=timezone,
             n_jobs=table.n_jobs,
         )
         # Of a single partition the scores are known in one piece, but in its own order, which is not that of the rows.

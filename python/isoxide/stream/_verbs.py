@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from sklearn.utils.validation import check_is_fitted
 
 from isoxide import FeatureRanks, IsolationForest
+from isoxide._frames import ReadOptions, Roles, open_source
+from isoxide._frames.features import need_column, roles_of_features
+from isoxide._frames.source import ChooseRoles
 from isoxide._parts import _verbs
-from isoxide._frames import open_source
+from isoxide._tables import name_list, read_table
 from isoxide.stream._table import StreamTable
 from isoxide.stream._write import ScoreWriter, is_one_file
 
@@ -22,6 +25,36 @@ if TYPE_CHECKING:
 __all__ = ["detect", "fit", "offset", "rank_features", "score"]
 
 
+def _roles(texts: Iterable[str], numbers: Iterable[str], argument: str = "groups") -> ChooseRoles:
+    """Return the roles of columns that are wanted by name; without names of numbers any column may be one."""
+    texts, numbers = frozenset(texts), frozenset(numbers)
+
+    def roles(names: list[str], where: str) -> Roles:
+        for name in [*numbers, *texts]:
+            need_column(names, name, "features" if name in numbers else argument, where)
+        return Roles(texts - numbers, numbers, frozenset(names) - texts - numbers if numbers else frozenset())
+
+    return roles
+
+
+def _names_of(forest: IsolationForest) -> list[str]:
+    """Return the names of the columns that a forest was fitted on, if it knows any."""
+    return list(getattr(forest, "feature_names_in_", ()))
+
+
+def _table(
+    source: Any,
+    batch_rows: int | None,
+    progress: bool | None,
+    reading: dict[str, Any],
+    *,
+    texts: Iterable[str] = (),
+    numbers: Iterable[str] = (),
+) -> StreamTable:
+    opened = open_source(source, batch_rows, options=ReadOptions.of(**reading), roles=_roles(texts, numbers))
+    return StreamTable(opened, progress=progress)
+
+
 def fit(
     source: Any,
     features: Iterable[str] | None = None,
@@ -29,6 +62,7 @@ def fit(
     forest: IsolationForest | None = None,
     batch_rows: int | None = None,
     progress: bool | None = None,
+    **reading: Any,
 ) -> IsolationForest:
     """Fit a forest on a table that need not fit in memory.
 
@@ -37,10 +71,12 @@ def fit(
 
     Parameters
     ----------
-    source : path, list of paths, pyarrow.dataset.Dataset, or object with an Arrow stream
-        A Parquet file; a folder of such, read in the order of their names, those of folders like ``day=2025-04-26``
-        being columns too; a dataset; or whatever has ``__arrow_c_stream__``, such as a relation of DuckDB, a frame of
-        polars or DataFusion, or a table. It must give the same rows in the same order each time it is read.
+    source : path, list of paths, frame, pyarrow.dataset.Dataset, or object with an Arrow stream
+        A file (Parquet, Feather or Arrow, CSV and its kin, JSON lines, Excel) or ``"-"`` for standard input; a folder of
+        such, read in the order of their names (those of folders like ``day=2025-04-26`` are columns of Parquet files
+        too); a frame of pandas or polars; a dataset; or whatever has ``__arrow_c_stream__``, such as a relation of
+        DuckDB. It must give the same rows in the same order each time it is read. JSON lines and Excel files are read
+        into memory; CSV files are read once more, to learn what their columns hold.
     features : list of str, optional
         The columns to fit on; by default all numeric ones.
     forest : IsolationForest, optional
@@ -49,6 +85,9 @@ def fit(
         Rows read at a time; by default as many as make about 16 MB.
     progress : bool, optional
         Whether to show a progress bar; by default on a terminal only.
+    **reading
+        How text files are read: ``sep``, ``decimal``, ``thousands``, ``missing`` and ``encoding``, as in
+        `isoxide.ueba.read_table`.
 
     Returns
     -------
@@ -83,7 +122,8 @@ def fit(
     >>> bool(forest.offset_ == IsolationForest(contamination=0.01, random_state=7).fit(frame).offset_)
     True
     """
-    table = StreamTable(open_source(source, batch_rows), progress=progress)
+    features = None if features is None else name_list(features, "features")
+    table = _table(source, batch_rows, progress, reading, numbers=features or ())
     return _verbs.fit(table, features=features, forest=forest)
 
 
@@ -94,6 +134,7 @@ def offset(
     contamination: float | Literal["auto"],
     batch_rows: int | None = None,
     progress: bool | None = None,
+    **reading: Any,
 ) -> float:
     """Find the offset of a forest for another contamination.
 
@@ -101,7 +142,7 @@ def offset(
     ----------
     forest : IsolationForest
         A fitted one; it is left as it is.
-    source : path, list of paths, pyarrow.dataset.Dataset, or object with an Arrow stream
+    source : path, list of paths, frame, pyarrow.dataset.Dataset, or object with an Arrow stream
         The rows of which the share is to be outliers; see `fit`.
     contamination : float or "auto"
         Their share, in (0, 0.5].
@@ -109,6 +150,9 @@ def offset(
         Rows read at a time.
     progress : bool, optional
         Whether to show a progress bar; by default on a terminal only.
+    **reading
+        How text files are read: ``sep``, ``decimal``, ``thousands``, ``missing`` and ``encoding``, as in
+        `isoxide.ueba.read_table`.
 
     Returns
     -------
@@ -132,7 +176,7 @@ def offset(
     >>> float(stream.offset(forest, table, contamination=0.25)) == float(np.percentile(forest.score_samples(X), 25))
     True
     """
-    table = StreamTable(open_source(source, batch_rows), progress=progress)
+    table = _table(source, batch_rows, progress, reading, numbers=_names_of(forest))
     return _verbs.offset(table, forest, contamination=contamination)
 
 
@@ -146,6 +190,7 @@ def score(
     resume: bool = False,
     batch_rows: int | None = None,
     progress: bool | None = None,
+    **reading: Any,
 ) -> int:
     """Score a table and write the scores to Parquet.
 
@@ -156,7 +201,7 @@ def score(
     ----------
     forest : IsolationForest
         A fitted one. With names of features, columns are found by these; else all numeric ones are taken.
-    source : path, list of paths, pyarrow.dataset.Dataset, or object with an Arrow stream
+    source : path, list of paths, frame, pyarrow.dataset.Dataset, or object with an Arrow stream
         The rows; see `fit`.
     out : path
         A file, if its name ends with ``.parquet``, which is replaced when the new one is whole. Otherwise a folder for
@@ -172,6 +217,9 @@ def score(
         Rows read at a time.
     progress : bool, optional
         Whether to show a progress bar; by default on a terminal only.
+    **reading
+        How text files are read: ``sep``, ``decimal``, ``thousands``, ``missing`` and ``encoding``, as in
+        `isoxide.ueba.read_table`.
 
     Returns
     -------
@@ -204,7 +252,10 @@ def score(
     if rows_per_file < 1:
         raise ValueError(f"rows_per_file must be at least 1, got {rows_per_file}")
     path = Path(out)
-    writer = ScoreWriter(forest, open_source(source, batch_rows), keep, progress)
+    keep = [keep] if isinstance(keep, str) else list(keep)
+    numbers = _names_of(forest)
+    opened = open_source(source, batch_rows, options=ReadOptions.of(**reading), roles=_roles(keep, numbers, "keep"))
+    writer = ScoreWriter(forest, opened, keep, progress)
     if is_one_file(path):
         if resume:
             raise ValueError(f"{path} is one file, which is written as a whole; resume=True needs a folder")
@@ -225,6 +276,7 @@ def rank_features(
     n_jobs: int | None = None,
     batch_rows: int | None = None,
     progress: bool | None = None,
+    **reading: Any,
 ) -> FeatureRanks:
     """Percentile of every value in `rows` among the same column of a table that need not fit in memory.
 
@@ -232,7 +284,7 @@ def rank_features(
     ----------
     rows : frame of shape (n_rows, n_features)
         The rows to explain, in memory; see `isoxide.rank_features`.
-    source : path, list of paths, pyarrow.dataset.Dataset, or object with an Arrow stream
+    source : path, list of paths, frame, pyarrow.dataset.Dataset, or object with an Arrow stream
         What they are compared with; see `fit`. It is read once.
     features : list of str, optional
         The columns to use; by default all of `rows`.
@@ -252,6 +304,9 @@ def rank_features(
         Rows read at a time.
     progress : bool, optional
         Whether to show a progress bar; by default on a terminal only.
+    **reading
+        How text files are read: ``sep``, ``decimal``, ``thousands``, ``missing`` and ``encoding``, as in
+        `isoxide.ueba.read_table`.
 
     Returns
     -------
@@ -273,7 +328,13 @@ def rank_features(
     >>> stream.rank_features(pa.table({"logins": [3.0], "share": [0.0]}), reference).percentiles
     array([[100.,  50.]])
     """
-    table = StreamTable(open_source(source, batch_rows), progress=progress)
+    if features is None:
+        wanted = [name for name in read_table(rows, "rows").names or [] if name != groups]
+    else:
+        wanted = features = name_list(features, "features")
+    table = _table(
+        source, batch_rows, progress, reading, texts=() if groups is None else (groups,), numbers=wanted
+    )
     return _verbs.rank_features(
         rows, table, features=features, kind=kind, tail=tail, groups=groups, last=last, nan_policy=nan_policy,
         n_jobs=n_jobs,
@@ -301,14 +362,17 @@ def detect(
     zscores: str = "*zscore*",
     rules: Iterable[Rule] | None = None,
     n_jobs: int | None = None,
+    time_format: str | None = None,
+    timezone: str | None = None,
     batch_rows: int | None = None,
     progress: bool | None = None,
+    **reading: Any,
 ) -> Findings:
     """Find the anomalies of a table that need not fit in memory.
 
     Parameters
     ----------
-    source : path, list of paths, pyarrow.dataset.Dataset, or object with an Arrow stream
+    source : path, list of paths, frame, pyarrow.dataset.Dataset, or object with an Arrow stream
         A row per entity and time; see `fit`. It is read six times, two of them for entity and time only; more often
         where more than 10,000 different values of a feature crowd around one of its quantiles.
     entity : str
@@ -347,10 +411,18 @@ def detect(
         Which values are flagged.
     n_jobs : int, optional
         Number of threads; None means all cores.
+    time_format : str, optional
+        Pattern of the times as in `datetime.datetime.strptime`, or the unit of numbers since 1970: ``"s"``, ``"ms"``,
+        ``"us"`` or ``"ns"``.
+    timezone : str, optional
+        Time zone whose days count; by default each time keeps the day that was written.
     batch_rows : int, optional
         Rows read at a time.
     progress : bool, optional
         Whether to show a progress bar; by default on a terminal only.
+    **reading
+        How text files are read: ``sep``, ``decimal``, ``thousands``, ``missing`` and ``encoding``, as in
+        `isoxide.ueba.read_table`.
 
     Returns
     -------
@@ -386,9 +458,13 @@ def detect(
     # Here, since all else in this module does without pandas.
     from isoxide._parts import _detect
 
-    table = StreamTable(open_source(source, batch_rows), progress=progress)
+    include = include if include is None or isinstance(include, str) else list(include)
+    exclude = exclude if exclude is None or isinstance(exclude, str) else list(exclude)
+    roles = roles_of_features(entity, time, include, exclude, texts=() if groups is None else (groups,))
+    opened = open_source(source, batch_rows, options=ReadOptions.of(**reading), roles=roles)
     return _detect.detect(
-        table, entity=entity, time=time, include=include, exclude=exclude, forest=forest, threshold=threshold,
-        contamination=contamination, budget=budget, baseline=baseline, random_state=random_state, kind=kind, tail=tail,
-        groups=groups, min_group=min_group, nan_policy=nan_policy, zscores=zscores, rules=rules, n_jobs=n_jobs,
+        StreamTable(opened, progress=progress), entity=entity, time=time, include=include, exclude=exclude,
+        forest=forest, threshold=threshold, contamination=contamination, budget=budget, baseline=baseline,
+        random_state=random_state, kind=kind, tail=tail, groups=groups, min_group=min_group, nan_policy=nan_policy,
+        zscores=zscores, rules=rules, n_jobs=n_jobs, time_format=time_format, timezone=timezone,
     )  # fmt: skip
