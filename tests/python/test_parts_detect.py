@@ -17,6 +17,11 @@ def assert_same_findings(ours, theirs):
     pd.testing.assert_frame_equal(ours.frame, theirs.frame, check_exact=True)
     for name in ("values", "percentiles", "order", "directions"):
         assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)
+    for name in ("group_of", "group_typical"):
+        mine, other = getattr(ours, name), getattr(theirs, name)
+        assert (mine is None) == (other is None)
+        if mine is not None:
+            assert_array_equal(mine, other, err_msg=name)
     for name in ("reference", "flags", "timeline"):
         pd.testing.assert_frame_equal(getattr(ours, name), getattr(theirs, name), check_exact=True)
     unlike = {"created", "source", "sha256", "scores_sha256"}
@@ -45,6 +50,8 @@ def actor_days(seed, n=2500, *, duplicates=40):
             "nothing": np.nan,
             "constant": 1.0,
             "group": r.choice(list("xyz"), n),
+            # Groups of one row to hundreds, and rows of none.
+            "team": pd.Series((r.pareto(0.4, n) + 1).clip(max=10**6).astype(int).astype(str)).where(r.random(n) < 0.9),
             "zscore_q": r.normal(size=n) * 2,
             "is_weekend": r.integers(0, 2, n),
             "flag": r.random(n) < 0.1,
@@ -70,6 +77,11 @@ def frame(seed):
         {"contamination": 0.02},
         {"contamination": 0.02, "tail": "two", "groups": "group", "kind": "mean"},
         {"contamination": 0.01, "groups": "actor"},
+        {"contamination": 0.02, "groups": "actor", "min_group": 65},
+        {"contamination": 0.02, "groups": "team", "min_group": 3},
+        {"contamination": 0.02, "groups": "is_weekend", "nan_policy": "propagate"},
+        {"contamination": 0.02, "groups": "actor", "min_group": 10**6},
+        {"threshold": -0.9},
         {"threshold": -0.04},
         {"budget": 20},
         {"forest": IsolationForest(random_state=5, contamination=0.03)},
@@ -116,11 +128,40 @@ def test_times(frame, seed, kind):
     assert_same_findings(found, expected)
 
 
-def test_quantiles_of_many_distinct_values_take_more_passes(seed, monkeypatch):
+@pytest.mark.parametrize("chosen", [{}, {"groups": "group"}, {"groups": "actor"}], ids=str)
+def test_quantiles_of_many_distinct_values_take_more_passes(seed, monkeypatch, chosen):
     monkeypatch.setattr("isoxide._parts._quantiles.CAPACITY", 20)
     frame = actor_days(seed)
-    expected = ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.02)
-    assert_same_findings(_detect.detect(parted(arrow(frame), 4, seed), **NAMES, contamination=0.02), expected)
+    expected = ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.02, **chosen)
+    found = _detect.detect(parted(arrow(frame), 4, seed), **NAMES, contamination=0.02, **chosen)
+    assert_same_findings(found, expected)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"groups": "actor"}, {"groups": "group"}, {"contamination": 0.01}], ids=str)
+def test_a_quiet_day(frame, seed, chosen):
+    table = ueba.read_table(frame, **NAMES)
+    forest = IsolationForest(random_state=0).fit(table.X)
+    forest.offset_ = forest.score_samples(table.X).min() - 0.01
+    one = frame[frame["day"] == frame["day"].iloc[0]].reset_index(drop=True)
+    if "contamination" in chosen:
+        # All scores are equal: none is below the percentile.
+        one = one.drop(columns="nothing").dropna().iloc[[0]]
+    expected = ueba.detect(ueba.read_table(one, **NAMES, include=list(table.features)), forest=forest, **chosen)
+    found = _detect.detect(
+        parted(arrow(one), 3, seed), **NAMES, include=list(table.features), forest=forest, **chosen
+    )
+    assert len(found) == 0
+    assert_same_findings(found, expected)
+
+
+def test_a_table_smaller_than_a_tree_draws_is_told(frame, seed):
+    some = frame.iloc[:200].drop(columns="nothing")
+    with pytest.warns(UserWarning, match="rows is its own training data") as caught:
+        found = _detect.detect(parted(arrow(some), 3, seed), **NAMES, contamination=0.02)
+    assert [str(warning.message) for warning in caught] == found.manifest["notes"]
+    with pytest.warns(UserWarning, match="fewer than the 256 rows a tree draws"):
+        expected = ueba.detect(ueba.read_table(some, **NAMES), contamination=0.02)
+    assert_same_findings(found, expected)
 
 
 def test_the_check_is_that_of_the_table(frame, seed):
@@ -140,8 +181,14 @@ def refused(frame, **chosen):
 def test_refusals_are_those_in_memory(frame):
     odd = frame.assign(normal=np.where(frame.index == 7, np.inf, frame["normal"]))
     for table, chosen in (
-        (frame, {"threshold": -0.9}),
         (frame, {"threshold": 0.9}),
+        (frame, {"threshold": np.nan}),
+        (frame, {"groups": "group", "min_group": 0}),
+        (frame, {"rules": [ueba.Percentile((99, 101))]}),
+        (frame.rename(columns={"normal": "score"}), {}),
+        (frame.rename(columns={"normal": "rank_among"}), {}),
+        (frame.rename(columns={"actor": "reasons"}), {"entity": "reasons"}),
+        (frame.rename(columns={"day": "first_seen"}), {"time": "first_seen"}),
         (frame, {"budget": 1e9}),
         (frame, {"budget": 0}),
         (frame, {"threshold": -0.1, "budget": 3}),

@@ -90,6 +90,9 @@ def detect(
         labels = None if groups is None else pd.Series(found[groups].to_pylist(), rows.index, dtype=object)
         decisions = found[DECISION].to_numpy()
         rows[time] = surveyed.times.parsed(rows[time])
+        if not len(rows):
+            # Without a text to parse pandas knows neither unit nor zone.
+            rows[time] = rows[time].astype(pd.DatetimeIndex(list(surveyed.facts["days"])).dtype)
         rows, decisions = _in_order(rows, decisions, time)
         severity = _severity(scores, forest, decisions, n_jobs) if len(rows) else np.empty(0)
     finally:

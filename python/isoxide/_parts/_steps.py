@@ -282,7 +282,7 @@ class CountRanks(Fold):
         #: Of each of the counts the label; without groups there is one of them, for all rows.
         self.labels = labels
         self.n_jobs = n_jobs
-        self.columns = tuple(self.features if groups is None else [*self.features, groups])
+        self.columns = tuple(dict.fromkeys(self.features if groups is None else [*self.features, groups]))
 
     def begin(self, part: Part) -> Any:
         """Nothing counted."""

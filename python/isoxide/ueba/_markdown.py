@@ -6,9 +6,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from isoxide._format import format_time, format_value
+from isoxide.ueba._texts import LongTexts, amongs, left_out, notes, shown_features
 
 if TYPE_CHECKING:
     from isoxide.ueba._findings import Findings
@@ -34,55 +36,100 @@ def escape(text: Any) -> str:
 
 
 def render(findings: Findings, selected: NDArray[np.bool_], *, cutoff: float, order: str) -> str:
-    """See `Findings.to_markdown`."""
+    """Return the report; see `Findings.to_markdown`."""
     if order not in ("score", "entity"):
         raise ValueError(f"order={order!r} must be 'score' or 'entity'")
-    manifest = findings.manifest
-    n_entities = findings.frame[findings.entity].nunique()
-    lines = [
-        f"# Findings: {manifest.get('first_day')} to {manifest.get('last_day')}",
-        "",
-        f"{manifest.get('days'):,} days, {manifest.get('rows'):,} rows of {manifest.get('entities'):,} entities:"
-        f" {len(findings):,} findings, {n_entities:,} entities with findings. Listed are features from the"
-        f" percentile {cutoff:g} on.",
-        "",
-    ]
+    long, (among, own_among) = LongTexts(), amongs(findings)
+    lines = [*_head(findings, cutoff, among, long), *_notes(findings, long)]
+    features = shown_features(findings, selected)
     frame = findings.frame.reset_index(drop=True)
+    columns = ["Day", "Score", "Severity", *([] if own_among is None else ["Ranked among"]), "Feature", "Value"]
+    columns += ["Typical", "Percentile"]
+    rule = "|".join("--:" if name in ("Score", "Severity", *columns[-3:]) else "---" for name in columns)
+    medians = findings.typical("median")
     # In the order of the findings, which is that of the scores.
     for entity, rows in frame.groupby(findings.entity, sort=order == "entity", dropna=False):
-        known = [escape(frame.at[rows.index[0], name]) for name in findings.joined]
+        known = [_shown(frame.at[rows.index[0], name], long) for name in findings.joined]
         lines += [
-            f"## {', '.join([escape(entity), *known])}",
+            f"## {', '.join([_shown(entity, long), *known])}",
             "",
-            "| Day | Score | Severity | Feature | Value | Typical | Percentile |",
-            "|---|--:|--:|---|--:|--:|--:|",
+            f"| {' | '.join(columns)} |",
+            f"|{rule}|",
         ]
         for number in rows.index:
-            lines += _finding(findings, number, selected[number])
+            told = None if own_among is None else _shown(own_among[number], long)
+            lines += _finding(findings, number, features[number], medians[number], told, long)
         lines.append("")
+    if not len(findings):
+        lines += ["No row is an anomaly.", ""]
+    lines += _left_out(findings, long)
+    if long.texts:
+        # What stands here is the whole of each name that is cut above.
+        lines += ["## Full texts", "", *(f"{k}. {escape(text)}" for k, text in enumerate(long.texts, 1)), ""]
     return "\n".join(lines)
 
 
-def shown(findings: Findings, number: int, selected: NDArray[np.bool_]) -> list[int]:
-    """The features of a finding that are shown: those selected, or the most unusual one."""
-    order = [int(j) for j in findings.order[number]]
-    return [j for j in order if selected[j]] or order[:1]
+def _shown(text: Any, long: LongTexts) -> str:
+    """Return a text in one line, cut if it is long."""
+    if text is None or (pd.api.types.is_scalar(text) and pd.isna(text)):
+        return "\\-"
+    shown = long.show(_INVISIBLE.sub(" ", str(text)))
+    return escape(shown.text) if not shown.number else f"{escape(shown.text)}… (full text {shown.number})"
 
 
-def _finding(findings: Findings, number: int, selected: NDArray[np.bool_]) -> list[str]:
+def _count(value: Any, noun: str) -> list[str]:
+    return [f"{value:,} {noun}"] if isinstance(value, int) else []
+
+
+def _head(findings: Findings, cutoff: float, among: str, long: LongTexts) -> list[str]:
+    manifest = findings.manifest
+    n_entities = findings.frame[findings.entity].nunique()
+    table = [*_count(manifest.get("days"), "days"), *_count(manifest.get("rows"), "rows")]
+    of = ", ".join(table) + "".join(f" of {count}" for count in _count(manifest.get("entities"), "entities"))
+    days = f"{manifest.get('first_day')} to {manifest.get('last_day')}"
+    return [
+        f"# Findings: {escape(days)}",
+        "",
+        f"{of}: {len(findings):,} findings, {n_entities:,} entities with findings. Listed are features from the"
+        f" percentile {cutoff:g} on.",
+        "",
+        f"Percentiles and typical values (medians) are those of {_shown(among, long)}.",
+        "",
+    ]
+
+
+def _notes(findings: Findings, long: LongTexts) -> list[str]:
+    told = notes(findings)
+    return ["## Notes on the table", "", *(f"- {_shown(note, long)}" for note in told), ""] if told else []
+
+
+def _left_out(findings: Findings, long: LongTexts) -> list[str]:
+    columns = left_out(findings)
+    lines = [f"- {_shown(name, long)}: {_shown(reason, long)}" for name, reason in columns]
+    return ["## Left out", "", *lines, ""] if lines else []
+
+
+def _finding(
+    findings: Findings,
+    number: int,
+    features: list[int],
+    medians: NDArray[np.float64],
+    among: str | None,
+    long: LongTexts,
+) -> list[str]:
     row = findings.frame.iloc[number]
-    lead = f"{format_time(row[findings.time])} | {row['score']:.6f} | {row['severity']:.2f}"
-    lines = []
-    for j in shown(findings, number, selected):
-        name = findings.features[j]
-        arrow = "↑" if findings.directions[number, j] > 0 else "↓"
+    first = [format_time(row[findings.time]), f"{row['score']:.6f}", f"{row['severity']:.2f}"]
+    lead, lines = first if among is None else [*first, among], []
+    for j in features:
+        arrow = {1: " ↑", -1: " ↓"}.get(int(findings.directions[number, j]), "")
+        percentile = findings.percentiles[number, j]
         cells = (
-            lead,
-            f"{escape(name)} {arrow}",
+            *lead,
+            f"{_shown(findings.features[j], long)}{arrow}",
             format_value(findings.values[number, j]),
-            format_value(findings.reference.at[name, "median"]),
-            f"{findings.percentiles[number, j]:.2f}",
+            format_value(medians[j]),
+            "-" if np.isnan(percentile) else f"{percentile:.2f}",
         )
         lines.append(f"| {' | '.join(cells)} |")
-        lead = " | | "
+        lead = [""] * len(lead)
     return lines

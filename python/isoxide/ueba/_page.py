@@ -7,6 +7,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from isoxide._format import format_time, format_value
 from isoxide.ueba import _timeline
-from isoxide.ueba._markdown import shown
+from isoxide.ueba._texts import LongTexts, Shown, amongs, left_out, notes, shown_features
 
 if TYPE_CHECKING:
     from isoxide.ueba._findings import Findings
@@ -27,12 +28,14 @@ __all__ = ["render"]
 _FREQUENT = 10
 #: Steps of the bar that shows a percentile; report.css has a class for each.
 _STEPS = 20
+#: Characters of an entry of the manifest, and entries, that are shown; the JSON file has all.
+_LONG_ENTRY, _MANY_ENTRIES = 2_000, 500
 #: Controls, and halves of characters, which no file can hold in UTF-8.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def render(findings: Findings, selected: NDArray[np.bool_], *, cutoff: float, title: str | None) -> str:
-    """See `Findings.to_html`."""
+    """Return the page; see `Findings.to_html`."""
     try:
         import jinja2
     except ImportError as error:
@@ -46,25 +49,34 @@ def render(findings: Findings, selected: NDArray[np.bool_], *, cutoff: float, ti
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     days = findings.frame[findings.time].dt.strftime("%Y-%m-%d").tolist()
-    first = findings.manifest.get("first_day") or min(days)
-    last = findings.manifest.get("last_day") or max(days)
-    cards = _cards(findings, selected, days)
+    timeline = pd.DatetimeIndex(findings.timeline["day"])
+    first = findings.manifest.get("first_day") or f"{timeline.min():%Y-%m-%d}"
+    last = findings.manifest.get("last_day") or f"{timeline.max():%Y-%m-%d}"
+    long, (among, own_among) = LongTexts(), amongs(findings)
+    names = [long.show(text_of(name)) for name in findings.features]
+    cards = _cards(findings, selected, days, names, own_among, long)
     page: str = environment.get_template("report.html.j2").render(
-        title=text_of(title) if title else f"Findings, {first} to {last}",
+        title=text_of(title) if title else text_of(f"Findings, {first} to {last}"),
         policy=_policy(environment),
         cutoff=f"{cutoff:g}",
-        tiles=_tiles(findings, days, f"{first} to {last}"),
-        frequent=_frequent(findings, selected),
-        manifest=list(_flat(findings.manifest)),
+        among=long.show(text_of(among)),
+        tiles=_tiles(findings, days, text_of(f"{first} to {last}")),
+        frequent=_frequent(selected, names),
+        notes=[long.show(text_of(note)) for note in notes(findings)],
+        left_out=[(long.show(text_of(name)), long.show(text_of(why))) for name, why in left_out(findings)],
+        manifest=_entries(findings.manifest),
         timeline=_timeline.draw(findings.timeline),
         days_found=_days_found(findings, days),
         months=sorted({day[:7] for day in days}),
         cards=cards,
         n_findings=len(findings),
         data={
-            "features": [text_of(name) for name in findings.features],
-            "cards": [[card["name"], card["known"], [row["index"] for row in card["rows"]]] for card in cards],
+            # A number stands for the full text of this number, which the page has once.
+            "features": [name.number or name.text for name in names],
+            "cards": [[card["key"], card["known"], [row["index"] for row in card["rows"]]] for card in cards],
         },
+        # Last, when all are known.
+        texts=long.texts,
     )
     return page
 
@@ -107,15 +119,26 @@ def _tiles(findings: Findings, days: list[str], span: str) -> list[tuple[str, st
         ("Findings", f"{len(findings):,}", f"{of('rows')} rows" if of("rows") else ""),
         ("Entities", f"{findings.frame[findings.entity].nunique(dropna=False):,}", of("entities")),
         ("Days", f"{len(set(days)):,}", f"{of('days')}, {span}" if of("days") else span),
-        ("Lowest score", format_value(findings.frame["score"].min()), "findings are below 0"),
+        ("Lowest score", format_value(findings.timeline["lowest"].min()), "findings are below 0"),
     ]
 
 
-def _frequent(findings: Findings, selected: NDArray[np.bool_]) -> list[tuple[str, str]]:
+def _frequent(selected: NDArray[np.bool_], names: list[Shown]) -> list[tuple[Shown, str]]:
     """Features that are out of the ordinary in most findings, with their number."""
     counts = selected.sum(axis=0)
     order = np.argsort(-counts, kind="stable")[:_FREQUENT]
-    return [(text_of(findings.features[j]), f"{counts[j]:,}") for j in order if counts[j]]
+    return [(names[j], f"{counts[j]:,}") for j in order if counts[j]]
+
+
+def _entries(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the manifest as lines; what is too long is cut, since the JSON file has it."""
+    entries = list(islice(_flat(manifest), _MANY_ENTRIES + 1))
+    cut = [(_start(name), _start(value)) for name, value in entries[:_MANY_ENTRIES]]
+    return [*cut, ("and more", "in the JSON file")] if len(entries) > _MANY_ENTRIES else cut
+
+
+def _start(text: str) -> str:
+    return text if len(text) <= _LONG_ENTRY else f"{text[:_LONG_ENTRY]}…"
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
@@ -124,7 +147,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         for key, inner in value.items():
             yield from _flat(inner, f"{name}.{key}" if name else str(key))
     elif isinstance(value, (list, tuple)):
-        yield text_of(name), ", ".join(map(text_of, value)) or "-"
+        yield text_of(name), ", ".join(map(text_of, value[:_LONG_ENTRY])) or "-"
     else:
         yield text_of(name), text_of(value)
 
@@ -144,38 +167,42 @@ def _days_found(findings: Findings, days: list[str]) -> list[tuple[str, str, str
     ]
 
 
-def _cards(findings: Findings, selected: NDArray[np.bool_], days: list[str]) -> list[dict[str, Any]]:
+def _cards(
+    findings: Findings,
+    selected: NDArray[np.bool_],
+    days: list[str],
+    names: list[Shown],
+    own_among: list[str] | None,
+    long: LongTexts,
+) -> list[dict[str, Any]]:
     """A card per entity, that of the lowest score first."""
     frame = findings.frame.reset_index(drop=True)
-    names = [text_of(name) for name in findings.features]
-    typical = findings.reference.loc[findings.features]
-    median = [format_value(value) for value in typical["median"]]
-    p99 = [format_value(value) for value in typical["p99"]]
+    medians, p99s = findings.typical("median"), findings.typical("p99")
     flags = findings.flags
     rules = dict(zip(zip(flags["row"], flags["feature"], strict=True), flags["rule"], strict=True))
     columns = zip(
         frame["score"], frame["severity"], frame["day_rank"], frame["day_rows"], frame["first_seen"],
-        frame[findings.time], strict=True,
+        frame[findings.time], shown_features(findings, selected), strict=True,
     )  # fmt: skip
     rows = []
-    for number, (score, severity, day_rank, day_rows, first_seen, time) in enumerate(columns):
-        features, signs = [], []
-        for j in shown(findings, number, selected[number]):
-            high = bool(findings.directions[number, j] > 0)
+    for number, (score, severity, day_rank, day_rows, first_seen, time, shown) in enumerate(columns):
+        features, signs, neutral = [], [], []
+        for j in shown:
+            direction = int(findings.directions[number, j])
             percentile = float(findings.percentiles[number, j])
             features.append(
                 {
                     "name": names[j],
                     "value": format_value(findings.values[number, j]),  # noqa: PD011
-                    "median": median[j],
-                    "p99": p99[j],
+                    "median": format_value(medians[number, j]),
+                    "p99": format_value(p99s[number, j]),
                     "bar": _bar(percentile),
                     "percentile": "-" if math.isnan(percentile) else f"{percentile:.2f}",
-                    "high": high,
-                    "rule": text_of(rules.get((number, findings.features[j]))),
+                    "direction": {1: "↑ high", -1: "↓ low"}.get(direction, "-"),
+                    "rule": long.show(text_of(rules.get((number, findings.features[j])))),
                 }
             )
-            signs.append(j + 1 if high else -j - 1)
+            (signs if direction else neutral).append(j + 1 if direction >= 0 else -j - 1)
         rows.append(
             {
                 "number": number + 1,
@@ -186,20 +213,25 @@ def _cards(findings: Findings, selected: NDArray[np.bool_], days: list[str]) -> 
                 "day_rows": f"{day_rows:,}",
                 "first_seen": format_time(first_seen),
                 "is_first": days[number] == f"{first_seen:%Y-%m-%d}",
+                "among": None if own_among is None else long.show(text_of(own_among[number])),
                 "features": features,
-                # Number, day, and the features shown, counted from 1 and negative where they are low.
-                "index": [number + 1, days[number], signs],
+                # Number, day, and the features shown, counted from 1: negative where they are low; then those that
+                # have no rank.
+                "index": [number + 1, days[number], signs, neutral],
             }
         )
     cards = []
     for entity, group in frame.groupby(findings.entity, sort=False, dropna=False):
-        known = [(text_of(name), text_of(group[name].iloc[0])) for name in findings.joined]
+        name = long.show(text_of(entity))
+        known = [(text_of(column), text_of(group[column].iloc[0])) for column in findings.joined]
+        joined = [(long.show(column), long.show(value)) for column, value in known]
         of_entity = sorted(days[number] for number in group.index)
         cards.append(
             {
-                "name": text_of(entity),
-                "known": " ".join(value for _, value in known),
-                "joined": known,
+                "name": name,
+                "key": name.number or name.text,
+                "known": [value.number or value.text for _, value in joined],
+                "joined": joined,
                 "rows": [rows[number] for number in group.index],
                 "span": of_entity[0] if of_entity[0] == of_entity[-1] else f"{of_entity[0]} to {of_entity[-1]}",
             }

@@ -3,7 +3,9 @@
   "use strict";
   const find = (id) => document.getElementById(id);
   const data = JSON.parse(find("data").textContent);
-  const features = data.features.map((name) => name.toLowerCase());
+  // Long texts are in the page once; a number stands for them.
+  const whole = (text) => (typeof text === "number" ? find("full-" + text).textContent : text);
+  const features = data.features.map((name) => whole(name).toLowerCase());
   const list = find("cards");
   const fields = ["text", "sort", "month", "from", "to", "direction"].map(find);
   const [text, sort, month, from, to, direction] = fields;
@@ -12,9 +14,9 @@
   const elements = list.children;
   const cards = data.cards.map(([name, known, rows], i) => ({
     element: elements[i],
-    name,
-    words: (name + " " + known).toLowerCase(),
-    rows: rows.map(([number, day, signs]) => ({ element: find("finding-" + number), number, day, signs })),
+    name: whole(name),
+    words: [name, ...known].map(whole).join(" ").toLowerCase(),
+    rows: rows.map(([number, day, signs, neutral]) => ({ element: find("finding-" + number), number, day, signs, neutral })),
   }));
   const total = cards.reduce((sum, card) => sum + card.rows.length, 0);
 
@@ -37,7 +39,7 @@
   function matches(row, wanted, sign) {
     if (from.value && row.day < from.value) return false;
     if (to.value && row.day > to.value) return false;
-    const signs = sign ? row.signs.filter((one) => one * sign > 0) : row.signs;
+    const signs = sign ? row.signs.filter((one) => one * sign > 0) : row.signs.concat(row.neutral);
     if (sign && !signs.length) return false;
     return wanted.every((hits) => signs.some((one) => hits[Math.abs(one) - 1]));
   }
@@ -100,8 +102,10 @@
 
   // A link to a finding that is filtered away shows it.
   function follow() {
-    const target = /^#finding-\d+$/.test(location.hash) && find(location.hash.slice(1));
+    const target = /^#f(inding|ull)-\d+$/.test(location.hash) && find(location.hash.slice(1));
     if (!target) return;
+    const folded = target.closest("details");
+    if (folded) folded.open = true;
     if (target.closest("[hidden]")) clear();
     settle(target, 4);
   }
@@ -135,7 +139,8 @@
   });
   for (const item of document.querySelectorAll(".frequent li")) {
     const button = document.createElement("button");
-    const name = item.firstElementChild.textContent;
+    // Of a name that is cut the beginning, without the dots.
+    const name = item.firstElementChild.firstChild.textContent.trim();
     button.type = "button";
     button.append(...item.childNodes);
     button.addEventListener("click", () => {
@@ -145,6 +150,11 @@
     });
     item.append(button);
   }
+  // Under the pointer a text that is cut shows itself in full.
+  document.addEventListener("pointerover", (event) => {
+    const link = event.target.closest && event.target.closest(".more");
+    if (link && !link.title) link.title = find(link.hash.slice(1)).textContent;
+  });
   window.addEventListener("hashchange", follow);
 
   find("controls").hidden = false;
