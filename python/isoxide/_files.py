@@ -197,6 +197,11 @@ class FileSet:
         self._lock: int | None = None
         self._keep = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a private folder to write to."""
+        return self._temporary is not None
+
     def open(self) -> None:
         """Make the folder and a private one inside it; fails early if the folder cannot be written to."""
         for _ in range(100):
@@ -271,7 +276,7 @@ class FileSet:
             ) from error
 
     def close(self) -> None:
-        """Remove what this run has left: its private folder, and the folder itself if this run made it and it is empty."""
+        """Remove the private folder, and the folder itself if this run made it and it is empty."""
         if self._temporary is not None and not self._keep:
             _remove(self._temporary)
             self._temporary = None

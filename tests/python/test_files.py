@@ -215,8 +215,8 @@ def contents(folder):
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-OLD = {name: "old" for name in "abc"}
-NEW = {name: "new" for name in "abcd"}
+OLD = dict.fromkeys("abc", "old")
+NEW = dict.fromkeys("abcd", "new")
 
 
 @pytest.fixture
@@ -400,11 +400,11 @@ def test_the_next_run_clears_what_a_killed_one_left(old, number):
 
 
 def test_a_killed_run_is_finished_before_the_next_set_is_put_in_place(old):
-    files = file_set(old, {name: "newer" for name in "abc"})
+    files = file_set(old, dict.fromkeys("abc", "newer"))
     assert len(killed(old, 3)) == 2
     files.put_in_place()
     files.close()
-    assert contents(old) == {**{name: "newer" for name in "abc"}, "d": "new", "notes": "mine"}
+    assert contents(old) == {**dict.fromkeys("abc", "newer"), "d": "new", "notes": "mine"}
 
 
 def test_files_of_running_ones_and_of_others_stay(old):
