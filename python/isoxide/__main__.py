@@ -1,4 +1,4 @@
-"""``python -m isoxide``."""
+"""Run the command: ``python -m isoxide``."""
 
 import sys
 

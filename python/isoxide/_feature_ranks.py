@@ -327,3 +327,7 @@ def _last(names: list[str], last: str | Callable[[str], bool] | None) -> NDArray
         chosen = set(select(names, last))
         return np.array([name in chosen for name in names], dtype=bool)
     return np.array([last is not None and bool(last(name)) for name in names], dtype=bool)
+
+
+# Pickles, skops and messages hold the public module's name, so that private ones can move.
+FeatureRanks.__module__ = "isoxide"

@@ -445,3 +445,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         return tags
+
+
+# Pickles, skops and messages hold the public module's name, so that private ones can move.
+IsolationForest.__module__ = "isoxide"

@@ -104,7 +104,7 @@ class ModelFile(BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases ar
         data = self.to_bytes(complete=complete)
 
         def write(temporary: Path) -> None:
-            with open(temporary, "xb") as file:
+            with open(temporary, "wb") as file:
                 file.write(data)
 
         replace_file(path, write)

@@ -220,3 +220,8 @@ def _ranks_by_group(
         parts = [(column[members], queries[rows]) for column, queries in pairs]
         percentiles[rows], directions[rows] = _checked_ranks(parts, names, len(rows), definition, n_workers)
     return percentiles, directions
+
+
+# Pickles, skops and messages hold the public module's name, so that private ones can move.
+percentileofscore.__module__ = "isoxide"
+rank_features.__module__ = "isoxide"

@@ -207,3 +207,7 @@ def _ranks(
             prepared, compared, n_workers=n_workers, **definition.native()
         )
     return percentiles, directions
+
+
+# Pickles, skops and messages hold the public module's name, so that private ones can move.
+RankReference.__module__ = "isoxide"

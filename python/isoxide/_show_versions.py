@@ -48,3 +48,7 @@ def _numpy_features() -> str:
         return "not known"
     features = (config or {}).get("SIMD Extensions", {}).get("found", [])
     return " ".join(features) or "the common features only"
+
+
+# Pickles, skops and messages hold the public module's name, so that private ones can move.
+show_versions.__module__ = "isoxide"

@@ -272,7 +272,7 @@ def test_resume_goes_on_after_the_last_whole_part(frame, features, expected, tmp
     there = sorted(path.name for path in out.glob("part-*"))
     assert there == [f"part-{k:05}.parquet" for k in range(after // 700)]
     assert not (out / "_SUCCESS").exists()
-    assert not [path for path in out.iterdir() if path.name.endswith(".tmp")]
+    assert not [path for path in out.iterdir() if path.name.startswith(".isoxide-")]
     stamps = {name: (out / name).stat().st_mtime_ns for name in there}
     with pytest.raises(FileExistsError, match="resume=True goes on"):
         stream.score(expected, frame, out, **chosen)
@@ -304,7 +304,7 @@ def test_resume_wants_the_same(frame, folder, expected, tmp_path):
     with pytest.raises(ValueError, match="holds scores of another format"):
         stream.score(expected, folder, out, resume=True, rows_per_file=999)
     (out / "_isoxide.json").unlink()
-    with pytest.raises(ValueError, match=r"has no _isoxide.json"):
+    with pytest.raises(ValueError, match=r"has no _isoxide\.json"):
         stream.score(expected, folder, out, resume=True, rows_per_file=999)
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError, match="is a file"):

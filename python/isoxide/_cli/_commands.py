@@ -1,33 +1,39 @@
-"""What each command does. Results are put in place when all of them are there."""
+"""What each command does. Results are put in place together, when all of them are complete."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import shutil
+import datetime
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isoxide._cli._messages import print_json, print_lines, tell
+from isoxide._cli._output import print_findings, write_scores
 from isoxide._cli._progress import steps
 from isoxide._cli._size import larger_than_memory
+from isoxide._cli._tables import Tables, open_tables
+from isoxide._cli._values import output_format
+from isoxide._files import FileSet
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from isoxide import IsolationForest
-    from isoxide.ueba import FeatureTable, Findings
+    from isoxide._cli._main import Session
+    from isoxide.ueba import Calibration, FeatureTable, Findings
 
 __all__ = ["calibrate", "detect", "report", "score"]
 
 
-def detect(options: argparse.Namespace) -> None:
-    """``isoxide detect``."""
+def detect(options: argparse.Namespace, session: Session) -> None:
+    """Run ``isoxide detect``."""
+    _load("isoxide.ueba", "pyarrow.parquet", "jinja2", *(["isoxide.stream"] if options.stream else []))
     from isoxide import ueba
-    from isoxide.ueba import TableCheck
-    from isoxide.ueba._table import read_frame
 
     chosen = {
         "threshold": options.threshold,
@@ -39,212 +45,297 @@ def detect(options: argparse.Namespace) -> None:
         "zscores": options.zscores,
         "n_jobs": options.jobs,
     }
-    in_batches = larger_than_memory(options.table, in_batches=options.stream)
-    with _results(Path(options.out)) as results, steps(4, "detect") as step:
-        users = None if options.users is None else read_frame(options.users)
+    with (
+        _results(options.out, session) as results,
+        _tables(options, session) as tables,
+        steps(4, "detect") as step,
+    ):
+        in_batches = larger_than_memory(tables.paths, in_batches=options.stream)
+        users = None if options.users is None else _read_users(options)
+        entity, time = tables.choose_keys(options.entity, options.time, options.reading)
         if in_batches:
             from isoxide import stream
 
             step("reading and detecting")
             findings = stream.detect(
-                options.table, entity=options.entity, time=options.time, include=options.include,
-                exclude=options.exclude, **chosen,
+                tables.source, entity=entity, time=time, include=options.include, exclude=options.exclude,
+                **options.reading, **chosen,
             )  # fmt: skip
-            check = str(TableCheck(**findings.manifest["check"]))
             step("read and detected")
         else:
-            table = _read(options, step)
-            check = str(table.check)
+            table = _read_table(options, tables, entity, time, step)
             step("detecting")
             findings = ueba.detect(table, **chosen)
+        session.signals.check()
         if users is not None:
-            findings = findings.join(users, on=options.users_on or options.entity, columns=options.users_columns)
+            findings = findings.join(users, on=options.users_on or entity, columns=options.users_columns)
         step("writing")
-        stem = _stem(findings)
+        stem = _stem(findings, "the table")
         findings.to_csv(results / f"findings-{stem}.csv")
         findings.to_parquet(results / f"findings-{stem}.parquet")
         findings.to_json(results / f"findings-{stem}.json")
         assert findings.forest is not None
         findings.forest.save(results / f"forest-{stem}.safetensors")
         step("writing the pages")
-        _write_pages(findings, results, options)
-    _tell(options, findings, results.names, check)
+        _write_pages(findings, results, stem, options)
+    _show(options, findings, results.paths)
 
 
-def report(options: argparse.Namespace) -> None:
-    """``isoxide report``."""
+def report(options: argparse.Namespace, session: Session) -> None:
+    """Run ``isoxide report``."""
+    _load("isoxide.ueba", "jinja2")
     from isoxide import ueba
 
-    with _results(Path(options.out)) as results, steps(2, "report") as step:
-        step("reading")
-        findings = ueba.read_findings(options.findings)
-        step("writing the pages")
-        _write_pages(findings, results, options)
-    _tell(options, findings, results.names)
+    path = Path(options.findings)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a regular file; give the findings that `isoxide detect` wrote as JSON")
+    try:
+        findings = ueba.read_findings(path)
+        stem = _stem(findings, str(path))
+        with _results(options.out, session) as results, steps(1, "report") as step:
+            step("writing the pages")
+            _write_pages(findings, results, stem, options)
+        _show(options, findings, results.paths)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, RecursionError) as error:
+        # Whatever is in the file, it is the file that is wrong.
+        raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
 
-def calibrate(options: argparse.Namespace) -> None:
-    """``isoxide calibrate``."""
+def calibrate(options: argparse.Namespace, session: Session) -> None:
+    """Run ``isoxide calibrate``."""
+    _load("isoxide.ueba", *(["matplotlib.pyplot"] if options.plot else []))
     from isoxide import ueba
 
-    with steps(3, "calibrate") as step:
-        table = _read(options, step)
+    session.signals.begin_work()
+    with _tables(options, session) as tables, steps(3, "calibrate") as step:
+        entity, time = tables.choose_keys(options.entity, options.time, options.reading)
+        table = _read_table(options, tables, entity, time, step)
         step("fitting")
         study = ueba.calibrate(
             table, threshold=options.threshold, contamination=options.contamination, budget=options.budget,
             random_state=options.seed, n_jobs=options.jobs,
         )  # fmt: skip
+        own = study.threshold is None
+        if own:
+            study = _with_own_outliers(study)
         if options.plot:
             step("drawing")
+            session.signals.check()
             _draw(study, Path(options.plot))
-    thresholds, drift = study.thresholds(), study.drift()
+    thresholds, months = study.thresholds(), study.drift()
+    n_anomalies = int(months["anomalies"].sum())
     if options.json:
-        _print_json(
+        tell(table.check)
+        print_json(
             {
                 "check": table.check.to_dict(),
+                "entity": entity,
+                "time": time,
+                "is_default": own,
                 "threshold": study.threshold,
                 "contamination": study.contamination,
+                "anomalies": n_anomalies,
                 "thresholds": thresholds.to_dict("records"),
-                "months": drift.to_dict("records"),
+                "months": months.to_dict("records"),
             }
         )
         return
-    print(table.check)
-    print("\nRows at or below each threshold:")
-    print(thresholds.to_string(index=False, formatters={"share": "{:.3%}".format, "per_month": "{:.1f}".format}))
-    print("\nMonths, on the scale of the one forest:")
-    print(drift.to_string(index=False, formatters={"share": "{:.3%}".format}, float_format="{:.4f}".format))
+    print_lines(table.check)
+    print_lines("\nRows at or below each threshold:")
+    formats = {"threshold": "{:.4f}".format, "share": "{:.3%}".format, "per_month": "{:.1f}".format}
+    print_lines(thresholds.to_string(index=False, formatters=formats))
+    print_lines("\nMonths, on the scale of the one forest:")
+    print_lines(months.to_string(index=False, formatters={"share": "{:.3%}".format}, float_format="{:.4f}".format))
+    if own:
+        print_lines(
+            f"\nAnomalies are the {n_anomalies:,} rows that the forest itself takes for outliers, as in "
+            "`isoxide detect`;\nchoose other ones with --threshold, --contamination or --budget."
+        )
     if study.threshold is not None:
-        print(f"\nthreshold {study.threshold:.4f}: contamination {study.contamination:.6f}")
+        print_lines(f"\nthreshold {study.threshold:.4f}: contamination {study.contamination:.6f}")
+    if options.plot:
+        print_lines(options.plot)
 
 
-def score(options: argparse.Namespace) -> None:
-    """``isoxide score``."""
+def score(options: argparse.Namespace, session: Session) -> None:
+    """Run ``isoxide score``."""
+    _load("isoxide.ueba", *([] if options.out is None else ["pyarrow.parquet"]))
     from isoxide import IsolationForest
-    from isoxide._files import replace_file
-    from isoxide.ueba._files import write_csv
-    from isoxide.ueba._table import read_frame
 
     forest = IsolationForest.load(options.model)
-    if Path(options.table).is_dir() or (options.out is not None and larger_than_memory(options.table)):
-        _score_in_batches(forest, options)
-        return
-    with steps(2, "score") as step:
-        step("reading")
-        frame = read_frame(options.table, options.sep)
-        names = list(getattr(forest, "feature_names_in_", []))
-        missing = [name for name in [*names, *options.keep] if name not in frame.columns]
-        if missing:
-            raise ValueError(f"{options.table} has no column {missing[0]!r}, which the forest or --keep asks for")
-        step("scoring")
-        forest.set_params(n_jobs=options.jobs)
-        scores = forest.decision_function(frame[names] if names else frame.select_dtypes("number"))
+    forest.set_params(n_jobs=options.jobs)
+    kind = None if options.out is None else output_format(options.out)
+    session.signals.begin_work()
+    with _tables(options, session) as tables:
+        is_folder = any(Path(path).is_dir() for path in tables.paths)
+        if is_folder or kind == "folder" or (kind is not None and larger_than_memory(tables.paths)):
+            _score_in_batches(forest, options, session, tables, kind)
+            return
+        with steps(2, "score") as step:
+            step("reading")
+            frame = _read_frame(tables, options.reading)
+            names = list(getattr(forest, "feature_names_in_", []))
+            absent = [name for name in [*names, *options.keep] if name not in frame.columns]
+            if absent:
+                raise ValueError(f"{tables.name} has no column {absent[0]!r}, which the forest or --keep asks for")
+            step("scoring")
+            features = frame[names] if names else frame.select_dtypes("number")
+            scores = forest.decision_function(features)
+    session.signals.check()
     result = frame[options.keep].copy()
     result["score"], result["anomaly"] = scores, scores < 0
-    if options.out is None:
-        write_csv(result, sys.stdout)
-        return
-    out = Path(options.out)
-    if out.suffix.lower() in (".parquet", ".pq"):
-        replace_file(out, lambda file: result.to_parquet(file, index=False))
+    unused = [str(name) for name in frame.columns if name not in features.columns and name not in options.keep]
+    told = f"{len(result):,} rows scored by {features.shape[1]} features"
+    if unused:
+        more = f" and {len(unused) - 8} more" if len(unused) > 8 else ""
+        told += f"; columns not used: {', '.join(unused[:8])}{more}"
+    if kind is None:
+        session.signals.outcome = "what was printed is not complete"
+    write_scores(result, options.out, kind)
+    if kind is None:
+        tell(f"isoxide: {told}")
     else:
-        replace_file(out, lambda file: write_csv(result, file))
-    print(out)
+        print_lines(f"{options.out}: {told}")
 
 
-def _score_in_batches(forest: IsolationForest, options: argparse.Namespace) -> None:
+def _score_in_batches(
+    forest: IsolationForest, options: argparse.Namespace, session: Session, tables: Tables, kind: str | None
+) -> None:
     from isoxide import stream
 
-    if options.out is None or Path(options.out).suffix.lower() == ".csv":
-        raise ValueError(f"scores of {options.table} are written as Parquet: give --out a .parquet file or a folder")
-    forest.set_params(n_jobs=options.jobs)
-    n_rows = stream.score(forest, options.table, options.out, keep=options.keep, resume=options.resume)
-    print(f"{options.out}: {n_rows:,} rows")
+    if kind not in ("parquet", "folder"):
+        raise ValueError(
+            f"scores of {tables.name} are written as Parquet: give --out a name that ends with .parquet, or a folder"
+        )
+    if any(not Path(path).is_dir() and output_format(path) != "parquet" for path in tables.paths):
+        raise ValueError(f"scores of {tables.name} are written to one file: give --out a .csv or .parquet file")
+    if kind == "folder":
+        session.signals.outcome = f"what is in {options.out} is whole, and --resume goes on with it"
+    n_rows = stream.score(
+        forest, tables.source, options.out, keep=options.keep, resume=options.resume, **options.reading
+    )
+    print_lines(f"{options.out}: {n_rows:,} rows")
 
 
-def _read(options: argparse.Namespace, step: Any) -> FeatureTable:
+def _load(*modules: str) -> None:
+    """Import what a command needs while a signal can still end the process at once."""
+    for module in modules:
+        import_module(module)
+
+
+@contextmanager
+def _tables(options: argparse.Namespace, session: Session) -> Iterator[Tables]:
+    with open_tables(options.table) as tables:
+        session.aliases = tables.aliases
+        yield tables
+
+
+def _read_table(options: argparse.Namespace, tables: Tables, entity: str, time: str, step: Any) -> FeatureTable:
     from isoxide import ueba
 
     step("reading")
-    return ueba.read_table(
-        options.table, entity=options.entity, time=options.time, include=options.include, exclude=options.exclude,
-        sep=options.sep,
-    )  # fmt: skip
+    table = ueba.read_table(
+        tables.source, entity=entity, time=time, include=options.include, exclude=options.exclude, **options.reading
+    )
+    # Results say where the table came from, not where it was kept meanwhile.
+    return replace(table, source=tables.aliases[table.source]) if table.source in tables.aliases else table
 
 
-def _stem(findings: Findings) -> str:
-    """The days that findings are about: results of other days stay beside them."""
-    return f"{findings.manifest['first_day']}-to-{findings.manifest['last_day']}"
+def _read_frame(tables: Tables, reading: dict[str, Any]) -> pd.DataFrame:
+    from isoxide.ueba._table import read_frame
+
+    return read_frame(tables.source, **reading)  # type: ignore[arg-type]
 
 
-def _write_pages(findings: Findings, results: _Results, options: argparse.Namespace) -> None:
-    stem = _stem(findings)
+def _read_users(options: argparse.Namespace) -> pd.DataFrame:
+    """Read the users, every cell of a CSV file as it is written: numbers with leading zeros are names."""
+    import pandas as pd
+
+    path = Path(options.users)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    if output_format(str(path)) == "parquet":
+        return pd.read_parquet(path)
+    from isoxide._cli._tables import read_columns
+
+    separator = options.users_sep or read_columns(path)[1]
+    try:
+        return pd.read_csv(path, dtype=str, sep=separator, keep_default_na=False, na_values=[""], encoding="utf-8-sig")
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read: {str(error).strip().splitlines()[0]}") from error
+
+
+@contextmanager
+def _results(out: str, session: Session) -> Iterator[FileSet]:
+    """Give a set of files that is put in place at the end. Whether the folder can be written to shows at once."""
+    signals, results = session.signals, FileSet(out)
+    signals.begin_work()
+    try:
+        with signals.deferred():
+            results.open()
+        yield results
+        with signals.deferred():
+            try:
+                results.put_in_place()
+            except OSError as error:
+                if error.filename is None or error.strerror is None:
+                    raise
+                raise OSError(error.errno, f"{error.strerror}; nothing in {out} was changed", error.filename) from error
+            signals.outcome = f"all results are in {out}"
+    finally:
+        with signals.deferred():
+            results.close()
+
+
+def _stem(findings: Findings, source: str) -> str:
+    """Return the days that findings are about, for the names of files: results of other days stay beside them."""
+    days = []
+    for name in ("first_day", "last_day"):
+        try:
+            days.append(datetime.date.fromisoformat(findings.manifest[name]).isoformat())
+        except (TypeError, ValueError):
+            raise ValueError(f"{source} is damaged: {name} is {findings.manifest[name]!r}, not a day") from None
+    return "-to-".join(days)
+
+
+def _write_pages(findings: Findings, results: FileSet, stem: str, options: argparse.Namespace) -> None:
     chosen = {"cutoff": options.cutoff, "always": options.always}
     findings.to_markdown(results / f"report-{stem}.md", order=options.order, **chosen)
     findings.to_html(results / f"report-{stem}.html", title=options.title, **chosen)
 
 
-def _tell(options: argparse.Namespace, findings: Findings, paths: list[Path], check: str | None = None) -> None:
-    if options.json:
-        lowest = findings.frame[[findings.entity, findings.time, "score"]].head(10)
-        first = [[str(who), when.isoformat(), value] for who, when, value in lowest.itertuples(index=False)]
-        _print_json(
-            {
-                "findings": len(findings),
-                "lowest": first,
-                "files": [str(path) for path in paths],
-                "manifest": findings.manifest,
-            }
-        )
-        return
-    if check:
-        print(check)
-    n_entities = findings.frame[findings.entity].nunique()
-    print(f"{len(findings):,} findings of {n_entities:,} entities, offset {findings.manifest['offset']:.6f}")
-    for path in paths:
-        print(f"  {path}")
+def _show(options: argparse.Namespace, findings: Findings, paths: list[Path]) -> None:
+    """Print what was found, and open the page if that was asked for."""
+    print_findings(findings, paths, as_json=options.json)
+    if options.open:
+        import webbrowser
+
+        page = next(path for path in paths if path.suffix == ".html")
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        try:
+            opened = webbrowser.open(page.resolve().as_uri())
+        except (OSError, webbrowser.Error):
+            opened = False
+        if not opened:
+            tell(f"isoxide: no browser could be opened; the page is {page}")
 
 
-def _print_json(what: Any) -> None:
-    print(json.dumps(what, ensure_ascii=False, default=str))
+def _with_own_outliers(study: Calibration) -> Calibration:
+    """Return the calibration with the threshold that the forest has itself: what detect takes without an amount."""
+    X = study.table.X
+    outliers = study.forest.recalibrate(X, contamination="auto").decision_function(X) < 0
+    if not outliers.any():
+        return study
+    threshold = float(study.scores[outliers].max())
+    return replace(study, threshold=threshold, contamination=study.contamination_at(threshold))
 
 
-def _draw(study: Any, path: Path) -> None:
+def _draw(study: Calibration, path: Path) -> None:
     import matplotlib as mpl
 
     from isoxide._files import replace_file
 
     mpl.use("agg")
     figure = study.plot().figure_
-    replace_file(path, lambda file: figure.savefig(file, format=path.suffix[1:] or "png", bbox_inches="tight"))
-
-
-class _Results:
-    """A folder for results, and one beside them where they are made."""
-
-    def __init__(self, folder: Path, temporary: Path) -> None:
-        self.folder, self.temporary = folder, temporary
-        self.names: list[Path] = []
-
-    def __truediv__(self, name: str) -> Path:
-        self.names.append(self.folder / name)
-        return self.temporary / name
-
-
-@contextmanager
-def _results(folder: Path) -> Iterator[_Results]:
-    """All results or none: they are moved to their places at the end. Whether the folder takes files shows first."""
-    made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".isoxide-", dir=folder))
-    results = _Results(folder, temporary)
-    done = False
-    try:
-        yield results
-        for path in results.names:
-            os.replace(temporary / path.name, path)
-        done = True
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if made and not done:
-            shutil.rmtree(folder, ignore_errors=True)
+    replace_file(path, lambda file: figure.savefig(file, format=path.suffix[1:].lower(), bbox_inches="tight"))

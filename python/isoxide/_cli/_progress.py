@@ -18,7 +18,8 @@ def steps(total: int, what: str) -> Iterator[Callable[[str], None]]:
         yield lambda name: None
         return
     layout = "{desc:<28} {percentage:3.0f}% |{bar:24}| {elapsed}"
-    with tqdm(total=total, desc=what, bar_format=layout, leave=False, disable=not sys.stderr.isatty()) as bar:
+    hidden = sys.stderr is None or not sys.stderr.isatty()
+    with tqdm(total=total, desc=what, bar_format=layout, leave=False, disable=hidden) as bar:
         begun = False
 
         def step(name: str) -> None:

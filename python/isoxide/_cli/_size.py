@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from isoxide._cli._messages import tell
 from isoxide._format import format_bytes
 
 __all__ = ["larger_than_memory"]
@@ -18,35 +19,44 @@ _COPIES = 3
 _PARQUET = (".parquet", ".pq", ".parq")
 
 
-def larger_than_memory(table: str, *, in_batches: bool = False) -> bool:
-    """Whether a table is to be read in batches: a Parquet file or folder that takes more memory than is free.
+def larger_than_memory(tables: Sequence[str], *, in_batches: bool = False) -> bool:
+    """Return whether to read tables in batches: Parquet files or folders that take more memory than is free.
 
-    Says so on standard error.
+    A line on standard error says so.
 
     Parameters
     ----------
-    table : str
-        Its path.
+    tables : list of str
+        Their paths.
     in_batches : bool
-        Whether that was asked for, however large it is.
+        Whether the user asked for batches, however large the tables are.
+
+    Raises
+    ------
+    ValueError
+        If the user asked for batches, and a table is no Parquet.
     """
-    path = Path(table)
-    if not (path.is_dir() or (path.suffix.lower() in _PARQUET and path.exists())):
-        if in_batches:
-            raise ValueError(f"{path} cannot be read in batches: only Parquet files and folders of such can")
-        return False
+    paths = [Path(table) for table in tables]
+    for path in paths:
+        if not (path.is_dir() or (path.suffix.lower() in _PARQUET and path.exists())):
+            if in_batches:
+                raise ValueError(f"{path} cannot be read in batches: only Parquet files and folders of such can")
+            return False
     from isoxide._frames import open_source
 
-    source = open_source(path)
-    n_rows, free = source.count() or 0, free_memory()
-    needed = n_rows * _COPIES * sum(_width(field.type) for field in source.schema)
+    sources = [open_source(path) for path in paths]
+    free = free_memory()
+    n_rows = sum(source.count() or 0 for source in sources)
+    needed = sum(
+        (source.count() or 0) * _COPIES * sum(_width(field.type) for field in source.schema) for source in sources
+    )
     if in_batches or (free is not None and needed > free):
         told = "of unknown size" if free is None else f"{format_bytes(free)} are free"
         why = "as was asked for" if in_batches else "in memory it would not fit"
-        print(
-            f"isoxide: {path} has {n_rows:,} rows, which would take about {format_bytes(needed)} of memory ({told}); "
-            f"it is read in batches, {why}",
-            file=sys.stderr,
+        name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+        tell(
+            f"isoxide: {name} has {n_rows:,} rows, which would take about {format_bytes(needed)} of memory ({told}); "
+            f"it is read in batches, {why}"
         )
         return True
     return False

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from isoxide import IsolationForest
-from isoxide._files import replace_file
+from isoxide._files import clear_leftovers, read_file, replace_file
 from isoxide._parts._columns import check_column, features_of, score_batch
 from isoxide._frames import Source
 from isoxide.stream._batches import Ahead
@@ -119,16 +119,17 @@ class ScoreWriter:
         """Makes the folder, or finds how many rows the parts have that are there already."""
         if out.exists() and not out.is_dir():
             raise FileExistsError(f"{out} is a file; give a folder, or a name that ends with .parquet")
-        there = sorted(path.name for path in out.iterdir()) if out.exists() else []
-        if there and not resume:
+        clear_leftovers(out)
+        existing = out.exists() and any(out.iterdir())
+        if existing and not resume:
             raise FileExistsError(
                 f"the folder {out} is not empty; resume=True goes on with what is there, or choose another"
             )
-        if there:
+        if existing:
             try:
-                found = json.loads((out / _NOTE).read_text())
-            except (OSError, ValueError):
-                raise ValueError(f"{out} has no {_NOTE}: it holds no scores that could be gone on with") from None
+                found = json.loads(read_file(out / _NOTE))
+            except (OSError, ValueError, RecursionError):
+                raise ValueError(f"cannot resume: {out} was not written by score; it has no {_NOTE}") from None
             for name, value in note.items():
                 if not isinstance(found, dict) or found.get(name) != value:
                     raise ValueError(

@@ -1,0 +1,318 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from isoxide._cli import _values
+from isoxide._cli._arguments import Parser
+
+__all__ = ["DEFAULT_OUT", "ENTITY_NAMES", "TIME_NAMES", "make_parser"]
+
+#: Where results go if --out does not say.
+DEFAULT_OUT = "isoxide-results"
+#: Columns that are taken for the entity and the time if no other column is called so.
+ENTITY_NAMES = ("actor", "user", "username", "user_name", "user_id", "account", "account_name", "entity", "host")
+TIME_NAMES = ("day", "date", "time", "timestamp", "datetime")
+#: The options of `ueba.read_table` and the readers below it.
+READING = ("sep", "decimal", "thousands", "missing", "encoding", "time_format", "timezone")
+
+_EXAMPLES = """examples:
+  isoxide calibrate features.csv
+  isoxide detect features.csv --budget 25 --users users.csv --out out/
+  isoxide score out/forest-*.safetensors features.csv --keep actor day --out scores.csv
+  isoxide report out/findings-*.json --cutoff 99.5 --out out/
+
+exit codes: 0 done, 1 the input or its contents did not allow it, 2 the command was not understood,
+  130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP
+"""
+_DETECT_EXAMPLES = f"""results, each with the first and the last day in its name, all of them or none:
+  findings-*.csv .parquet .json, forest-*.safetensors, report-*.md .html in the folder --out (default: {DEFAULT_OUT})
+
+examples:
+  isoxide detect features.csv.gz --entity actor --time day --contamination 0.01
+  isoxide detect features.parquet --budget 25 --exclude 'zscore_*' --tail two --out out/
+  isoxide detect features.csv --threshold -0.1 --users users.csv --groups department --out out/
+  isoxide detect lake/features/ --contamination 0.01 --out out/
+  cat features.csv | isoxide detect - --contamination 0.01 --json
+"""
+_CALIBRATE_EXAMPLES = """examples:
+  isoxide calibrate features.csv --entity actor --time day
+  isoxide calibrate features.csv --budget 25 --plot scores.png
+"""
+_SCORE_EXAMPLES = """examples:
+  isoxide score out/forest-*.safetensors features.csv --keep actor day --out scores.csv
+  isoxide score out/forest-*.safetensors lake/features/ --keep actor day --out scores/
+"""
+_REPORT_EXAMPLES = """examples:
+  isoxide report out/findings-*.json --cutoff 99.5 --order entity --out out/
+"""
+_TABLE = (
+    "TABLE: a file (.csv, .tsv, .txt, also .gz; .parquet, .parq, .pq), a folder of Parquet files, several of these, or "
+    "- for\nstandard input"
+)
+
+
+def make_parser() -> Parser:
+    """Return the parser of the command."""
+    parser = Parser(
+        prog="isoxide",
+        short_usage="isoxide COMMAND ...",
+        description="Finds odd rows in a table with a row per entity and day, and says why they are odd.",
+        epilog=_EXAMPLES,
+    )
+    parser.add_argument("--version", action=_Version, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
+    _add_detect(commands)
+    _add_calibrate(commands)
+    _add_score(commands)
+    _add_report(commands)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Print the version. It is looked up only when it is asked for, since that takes longer than all of the rest."""
+
+    def __init__(self, option_strings: Any, dest: str, **more: Any) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, **more)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"isoxide {version('isoxide')}")
+        raise SystemExit(0)
+
+
+def _add_detect(commands: Any) -> None:
+    parser = commands.add_parser(
+        "detect",
+        short_usage="isoxide detect TABLE [TABLE ...] [options]",
+        n_files=1,
+        help="from a table to findings and reports",
+        description="Finds the anomalies of a table, and writes them as CSV, Parquet and JSON, a report as Markdown\n"
+        f"and as a page, and the forest.\n\n{_TABLE}, with a row per entity and time",
+        epilog=_DETECT_EXAMPLES,
+    )
+    _add_table(parser)
+    _add_reading(parser)
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        help="read Parquet in batches even if it fits in memory; what does not fit is read so anyway",
+    )
+    _add_amount(parser)
+    ranks = parser.add_argument_group("ranks")
+    ranks.add_argument(
+        "--tail",
+        choices=("upper", "lower", "two"),
+        default="upper",
+        help="which values are unusual: high ones, low ones, or both (default: upper)",
+    )
+    ranks.add_argument(
+        "--groups",
+        metavar="COLUMN",
+        help="rank among the rows of the same peer group; the entity's column ranks within its own history",
+    )
+    ranks.add_argument(
+        "--zscores",
+        metavar="PATTERN",
+        default="*zscore*",
+        help="features that are z-scores already: flagged from 3 on, listed after the others (default: *zscore*)",
+    )
+    users = parser.add_argument_group("users")
+    users.add_argument(
+        "--users",
+        metavar="FILE",
+        type=_values.local_path,
+        help="CSV or Parquet file with a row per entity: e-mail, name, department",
+    )
+    users.add_argument(
+        "--users-on", metavar="COLUMN", help="its column that holds the entities (default: that of --entity)"
+    )
+    parser.add_list(users, "--users-columns", metavar="COLUMN ...", help="the columns to add (default: all)")
+    users.add_argument(
+        "--users-sep",
+        metavar="CHARACTER",
+        type=_values.column_separator,
+        help="field delimiter of the users' file (default: found in its first line)",
+    )
+    _add_report_options(parser)
+    parser.set_defaults(run="detect")
+
+
+def _add_calibrate(commands: Any) -> None:
+    parser = commands.add_parser(
+        "calibrate",
+        short_usage="isoxide calibrate TABLE [TABLE ...] [options]",
+        n_files=1,
+        help="how many rows each threshold makes anomalies",
+        description="Fits a forest, and prints how many rows are at or below each threshold, and how many anomalies\n"
+        f"each month has.\n\n{_TABLE}, with a row per entity and time",
+        epilog=_CALIBRATE_EXAMPLES,
+    )
+    _add_table(parser)
+    _add_reading(parser)
+    _add_amount(parser)
+    parser.add_argument(
+        "--plot", metavar="FILE", type=_values.picture_path, help="draw the scores by day (.png, .svg or .pdf)"
+    )
+    _add_json(parser)
+    parser.set_defaults(run="calibrate")
+
+
+def _add_score(commands: Any) -> None:
+    parser = commands.add_parser(
+        "score",
+        short_usage="isoxide score MODEL TABLE [TABLE ...] [options]",
+        n_files=2,
+        help="score a table with a forest kept by detect",
+        description="Scores the rows of a table with a forest that `isoxide detect` wrote: forest-*.safetensors.\n\n"
+        f"MODEL: the forest\n{_TABLE}, with the forest's features",
+        epilog=_SCORE_EXAMPLES,
+    )
+    parser.add_argument("model", metavar="MODEL", type=_values.local_path, help=argparse.SUPPRESS)
+    parser.add_argument("table", metavar="TABLE", nargs="+", type=_values.local_path, help=argparse.SUPPRESS)
+    _add_reading(parser, times=False)
+    parser.add_list(parser, "--keep", metavar="COLUMN ...", help="columns of the table to write beside the scores")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        type=_values.scores_path,
+        help="what to write: .csv, .csv.gz, .parquet, or a folder of Parquet files (default: CSV in UTF-8 to standard "
+        "output)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with a folder of scores that is not complete")
+    parser.add_argument("--jobs", type=_values.jobs, metavar="N", help="threads (default: all cores)")
+    parser.set_defaults(run="score", json=False)
+
+
+def _add_report(commands: Any) -> None:
+    parser = commands.add_parser(
+        "report",
+        short_usage="isoxide report FINDINGS [options]",
+        n_files=1,
+        help="the pages anew from findings",
+        description="Writes the reports anew from the findings that `isoxide detect` wrote: findings-*.json.\n\n"
+        "FINDINGS: the findings",
+        epilog=_REPORT_EXAMPLES,
+    )
+    parser.add_argument("findings", metavar="FINDINGS", type=_values.local_path, help=argparse.SUPPRESS)
+    _add_report_options(parser)
+    parser.set_defaults(run="report")
+
+
+def _add_table(parser: Parser) -> None:
+    parser.add_argument("table", metavar="TABLE", nargs="+", type=_values.local_path, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--entity",
+        metavar="COLUMN",
+        help=f"the column that says who (default: the only one called {_listed(ENTITY_NAMES)})",
+    )
+    parser.add_argument(
+        "--time",
+        metavar="COLUMN",
+        help=f"the column that says when (default: the only one called {_listed(TIME_NAMES)})",
+    )
+    parser.add_list(
+        parser,
+        "--include",
+        metavar="PATTERN ...",
+        help="names or patterns of the features (default: all numeric columns)",
+    )
+    parser.add_list(
+        parser, "--exclude", metavar="PATTERN ...", help="names or patterns of columns that are no features"
+    )
+    parser.add_argument("--seed", type=_values.seed, default=0, metavar="N", help="seed of the forest (default: 0)")
+    parser.add_argument("--jobs", type=_values.jobs, metavar="N", help="threads (default: all cores)")
+
+
+def _add_reading(parser: Parser, *, times: bool = True) -> None:
+    reading = parser.add_argument_group("how the table is written")
+    reading.add_argument(
+        "--sep",
+        metavar="CHARACTER",
+        type=_values.column_separator,
+        help="field delimiter of a CSV file, or tab (default: found in the first line)",
+    )
+    reading.add_argument(
+        "--decimal", metavar="CHARACTER", type=_values.single_character, help="decimal separator (default: .)"
+    )
+    reading.add_argument(
+        "--thousands", metavar="CHARACTER", type=_values.single_character, help="thousands separator (default: none)"
+    )
+    parser.add_list(
+        reading, "--missing", metavar="WORD ...", help="cells that mean a missing value (default: empty ones only)"
+    )
+    reading.add_argument(
+        "--encoding", metavar="NAME", type=_values.encoding, help="text encoding of a CSV file (default: UTF-8)"
+    )
+    if times:
+        reading.add_argument(
+            "--time-format", metavar="FORMAT", help="format of the times, such as %%d.%%m.%%Y (default: ISO 8601)"
+        )
+        reading.add_argument("--timezone", metavar="ZONE", help="time zone that decides which day a time belongs to")
+
+
+def _add_amount(parser: Parser) -> None:
+    amount = parser.add_argument_group(
+        "how many", "one of these; by default the rows that the forest itself takes for outliers"
+    )
+    one = amount.add_mutually_exclusive_group()
+    one.add_argument(
+        "--threshold",
+        type=_values.number(wanted="a number"),
+        metavar="X",
+        help="rows that score at or below X; scores are 0 where a tenth of the rows lies below",
+    )
+    one.add_argument(
+        "--contamination",
+        type=_values.number(above=0, most=0.5, wanted="a share above 0 and at most 0.5"),
+        metavar="C",
+        help="this share of the rows, above 0 and at most 0.5",
+    )
+    one.add_argument(
+        "--budget", type=_values.number(above=0, wanted="a number above 0"), metavar="N", help="about N a month"
+    )
+
+
+def _add_report_options(parser: Parser) -> None:
+    report = parser.add_argument_group("report")
+    report.add_argument(
+        "--cutoff",
+        type=_values.number(least=0, most=100, wanted="a percentile from 0 to 100"),
+        default=99.0,
+        metavar="P",
+        help="features are listed from this percentile on (default: 99)",
+    )
+    parser.add_list(
+        report,
+        "--always",
+        may_be_empty=True,
+        metavar="PATTERN ...",
+        help="features that are listed whenever they are above zero (default: is_weekend)",
+    )
+    report.add_argument(
+        "--order",
+        choices=("score", "entity"),
+        default="score",
+        help="order of the entities in the Markdown report (default: score)",
+    )
+    report.add_argument("--title", help="title of the page (default: the days it is about)")
+    report.add_argument(
+        "--out",
+        default=DEFAULT_OUT,
+        metavar="FOLDER",
+        type=_values.local_path,
+        help=f"folder to write to, which is made if it does not exist (default: {DEFAULT_OUT})",
+    )
+    report.add_argument("--open", action="store_true", help="open the page in the browser")
+    _add_json(parser)
+
+
+def _add_json(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print what was found as JSON")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -1,0 +1,109 @@
+"""Ctrl-C, SIGTERM and SIGHUP end the command with one line, and never in the middle of putting files in place.
+
+As long as nothing is on the disk, a signal ends the process at once: an exception out of half an import would be
+swallowed or reported by whatever is being imported. Later it raises KeyboardInterrupt, so that files are cleaned up.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+__all__ = ["Signals"]
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Signals:
+    """Handle the signals that end a command.
+
+    Parameters
+    ----------
+    own_process : bool
+        Whether the command is all that this process does. Otherwise the handlers are put back at the end.
+
+    Attributes
+    ----------
+    number : int or None
+        The first signal that came.
+    outcome : str
+        What to say of the results if a signal ends the command now.
+    """
+
+    def __init__(self, *, own_process: bool) -> None:
+        self.own_process = own_process
+        self.number: int | None = None
+        self.outcome = "nothing was written"
+        self._at_once = own_process
+        self._deferred = 0
+        self._before: dict[int, Any] = {}
+        self._hook = sys.unraisablehook
+
+    def __enter__(self) -> Signals:
+        if threading.current_thread() is threading.main_thread():
+            for name in _NAMES:
+                number = getattr(signal, name, None)
+                # A command under nohup ignores SIGHUP.
+                if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
+                    continue
+                self._before[number] = signal.signal(number, self._handle)
+        if self.own_process:
+            sys.unraisablehook = self._unraisable
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            # From here on there is nothing to clean up, and nothing to say.
+            signal.signal(number, signal.SIG_DFL if self.own_process else before)
+        if not self.own_process:
+            sys.unraisablehook = self._hook
+
+    @property
+    def code(self) -> int:
+        """The exit code that shells give a process which a signal ended."""
+        return 128 + (self.number or 0)
+
+    @property
+    def message(self) -> str:
+        """What to say of the signal that came."""
+        name = "interrupted" if self.number == signal.SIGINT else f"ended by {signal.Signals(self.number or 0).name}"
+        return f"{name}; {self.outcome}"
+
+    def begin_work(self) -> None:
+        """From now on there may be something to clean up: signals raise KeyboardInterrupt."""
+        self._at_once = False
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Let signals wait until a step is done that must not be interrupted."""
+        self._deferred += 1
+        try:
+            yield
+        finally:
+            self._deferred -= 1
+            self.check()
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a signal came, also one that was swallowed or deferred."""
+        if self.number is not None and not self._deferred:
+            raise KeyboardInterrupt
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self.number is None:
+            self.number = number
+        if self._at_once:
+            with suppress(OSError):
+                os.write(2, f"isoxide: error: {self.message}\n".encode())
+            os._exit(self.code)
+        self.check()
+
+    def _unraisable(self, what: Any) -> None:
+        # Python reports exceptions that it cannot raise, such as in the callback of a weak reference. The next check
+        # raises it again.
+        if self.number is None:
+            self._hook(what)

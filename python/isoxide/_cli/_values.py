@@ -1,0 +1,134 @@
+"""The values that options take, checked before any work is done."""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = [
+    "column_separator",
+    "encoding",
+    "jobs",
+    "local_path",
+    "number",
+    "output_format",
+    "picture_path",
+    "scores_path",
+    "seed",
+    "single_character",
+]
+
+_LARGEST_SEED = 2**32 - 1
+#: What `isoxide score` can write, by the end of the name; anything without such an end is a folder.
+SCORES = {".csv": "csv", ".csv.gz": "csv.gz", ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet"}
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def number(
+    *, above: float = -math.inf, least: float = -math.inf, most: float = math.inf, wanted: str
+) -> Callable[[str], float]:
+    """Make a check of a finite number within bounds.
+
+    Parameters
+    ----------
+    above : float
+        The number must be greater than this.
+    least, most : float
+        The smallest and the largest number that is accepted.
+    wanted : str
+        The words for these bounds in the message.
+    """
+
+    def check(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and above < value and least <= value <= most):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        return value
+
+    return check
+
+
+def seed(text: str) -> int:
+    """Check a seed."""
+    value = _whole(text)
+    if value is None or not 0 <= value <= _LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {_LARGEST_SEED}")
+    return value
+
+
+def jobs(text: str) -> int:
+    """Check a number of threads; negative ones count from the number of cores, as in scikit-learn."""
+    value = _whole(text)
+    if value is None or value == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads: give 1 or more, or -1 for all cores")
+    return value
+
+
+def _whole(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
+def column_separator(text: str) -> str:
+    r"""Check the separator of a CSV file; a tab can be written as ``\t`` or ``tab``."""
+    return "\t" if text in (r"\t", "tab") else single_character(text)
+
+
+def single_character(text: str) -> str:
+    """Check that a value is one character."""
+    if len(text) != 1 or text in '\r\n"':
+        raise argparse.ArgumentTypeError(f"{text!r} is not a single character, such as ','")
+    return text
+
+
+def encoding(text: str) -> str:
+    """Check the name of a text encoding."""
+    try:
+        codecs.lookup(text)
+    except (LookupError, ValueError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no text encoding; try utf-8, utf-16, cp1252") from None
+    return text
+
+
+def local_path(text: str) -> str:
+    """Replace a leading ``~`` by the home folder, unless there is a file of that very name."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of a file is empty")
+    return text if os.path.lexists(text) else os.path.expanduser(text)
+
+
+def scores_path(text: str) -> str:
+    """Check the name of the file or folder that scores are written to."""
+    path = local_path(text)
+    is_folder = not Path(path).suffix or path.endswith(("/", os.sep)) or Path(path).is_dir()
+    if output_format(path) == "folder" and not is_folder:
+        raise argparse.ArgumentTypeError(
+            f"scores cannot be written as {Path(path).suffix}: end the name with {', '.join(SCORES)}, "
+            "or with / for a folder of Parquet files"
+        )
+    return path
+
+
+def output_format(path: str) -> str:
+    """Return ``"csv"``, ``"csv.gz"``, ``"parquet"`` or ``"folder"``."""
+    if path.endswith(("/", os.sep)) or Path(path).is_dir():
+        return "folder"
+    name = Path(path).name.lower()
+    return next((kind for end, kind in SCORES.items() if name.endswith(end)), "folder")
+
+
+def picture_path(text: str) -> str:
+    """Check the name of a picture."""
+    path = local_path(text)
+    if Path(path).suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end with {', '.join(PICTURES)}")
+    return path
