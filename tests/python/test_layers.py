@@ -13,14 +13,14 @@ PYTHON = sorted((ROOT / "python" / "isoxide").rglob("*.py"))
 
 #: What each room of the Rust core may use of the others.
 RUST_LEVELS = [
-    {"error", "bytes", "matrix", "memory", "threads", "watch"},
+    {"error", "bytes", "decimal", "matrix", "memory", "threads", "watch"},
     {"random", "forest", "simd", "sketch"},
     {"grow", "score", "rank"},
     {"python"},
 ]
 #: What each Python module may import of the others, lowest first.
 PYTHON_LEVELS = [
-    {"_core", "_path_length", "_threads", "_validation", "_seeds", "_tables", "_format", "_percentiles", "_groups"}
+    {"_core", "_path_length", "_threads", "_frames", "_validation", "_seeds", "_tables", "_format", "_percentiles", "_groups"}
     | {"_files", "_file_header", "_order", "_array_bytes"},
     {"_model_file"},
     {"_sklearn", "_feature_ranks"},

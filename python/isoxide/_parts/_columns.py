@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from isoxide import IsolationForest
+from isoxide._percentiles import native
 from isoxide._validation import Input
 
 _MOST = np.iinfo(np.int64).max
@@ -123,9 +124,7 @@ def number_column(batch: pa.RecordBatch | pa.Table, name: str) -> NDArray[Any]:
     values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
     if values.dtype.kind == "u" and values.dtype.itemsize == 8:
         return values.astype(np.float64 if (values > _MOST).any() else np.int64)
-    if values.dtype.kind in "iu":
-        return values.astype(np.int64, copy=False)
-    return values.astype(np.float32) if values.dtype.itemsize < 4 else values
+    return native(values)
 
 
 def batch_scores(batch: pa.RecordBatch | pa.Table, features: list[str], forest: IsolationForest) -> NDArray[np.float64]:
