@@ -93,7 +93,7 @@ def _checked_sparse(X: Any) -> Any:
     What is not is read by the core, which looks for itself.
     """
     if X.format != "csr" or X.dtype != np.float32:
-        X = X.copy()
+        X = X.copy() if X.dtype.isnative else X.astype(X.dtype.newbyteorder("="))
     if X.format in ("csr", "csc", "bsr"):
         # scipy looks at nothing else where the last entry says that nothing is stored.
         if len(X.indptr) and (X.indptr[0] != 0 or (X.indptr[1:] < X.indptr[:-1]).any()):
