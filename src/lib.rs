@@ -25,6 +25,7 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod bytes;
+pub mod decimal;
 pub mod error;
 pub mod forest;
 pub mod grow;

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from isoxide._validation import Table
 
 _Nodes: TypeAlias = tuple[
-    NDArray[np.float64], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.bool_]
+    NDArray[np.float64], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint8]
 ]
 _Noise: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
@@ -15,6 +15,8 @@ __all__ = [
     "RankCounts",
     "Sketch",
     "close",
+    "float32_of_decimals",
+    "float32_of_objects",
     "kernel",
     "panic",
     "percentile_ranks",
@@ -119,6 +121,8 @@ class RankCounts:
     def from_bytes(data: bytes) -> RankCounts: ...
 
 def close() -> None: ...
+def float32_of_decimals(unscaled: NDArray[np.int64], scale: int) -> NDArray[np.float32]: ...
+def float32_of_objects(cells: NDArray[np.object_], addresses: NDArray[np.uintp]) -> NDArray[np.float32] | None: ...
 def kernel() -> str: ...
 def panic(in_pool: bool) -> None: ...
 def tree_seeds(random_state: int, n_existing: int, n_new: int) -> NDArray[np.uint32]: ...

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from isoxide import _core
 from isoxide._file_header import Header, decode, encode
 from isoxide._files import read_file, replace_file
+from isoxide._frames import readable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -261,7 +262,8 @@ class ModelFile(BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases ar
         weights = self._sample_weight
         if weights is not None:
             # In the precision that they are added up in.
-            weights = np.ascontiguousarray(weights, dtype=np.float32 if weights.dtype.itemsize == 4 else np.float64)
+            dtype = np.float32 if weights.dtype.itemsize == 4 else np.float64
+            weights = readable(np.ascontiguousarray(weights, dtype=dtype))
         facts = Header(
             feature_names=None if names is None else [str(name) if isinstance(name, str) else name for name in names],
             max_features=int(self._max_features),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from isoxide import _core
 from isoxide._feature_ranks import FeatureRanks, feature_ranks
+from isoxide._frames import readable
 from isoxide._percentiles import (
     Definition,
     Ranks,
@@ -199,7 +200,9 @@ def _ranks(
             percentiles[:, j], directions[:, j] = ranks_by_numpy(column.expanded(), query, definition)
         else:
             values = as_compared(column.values, how)
-            known[j] = (values, column.ends, column.n_missing), as_compared(query, how)
+            # Arrays that come from a pickle may lie anywhere in its bytes.
+            ends = None if column.ends is None else readable(column.ends)
+            known[j] = (values, ends, column.n_missing), as_compared(query, how)
     if known:
         prepared, compared = map(list, zip(*known.values(), strict=True))
         places = list(known)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoxide import _core
+from isoxide._frames import readable
 from isoxide._order import interpolated, quantile_place
 
 #: Where scores are: a path is less than four times as long as the average one.
@@ -94,7 +95,7 @@ class ScoreSketch:
         ValueError
             If they are not one-dimensional, or not such scores.
         """
-        values: NDArray[np.float64] = np.ascontiguousarray(scores, dtype=np.float64)
+        values: NDArray[np.float64] = readable(np.ascontiguousarray(scores, dtype=np.float64))
         if values.ndim != 1:
             raise ValueError(f"scores must be one-dimensional, got an array of shape {values.shape}")
         if values.size and not (values.min() >= _LOWEST and values.max() <= _HIGHEST):

@@ -277,7 +277,7 @@ def native_parts(model: SklearnForest) -> tuple[Any, ...]:
             np.where(leaf, np.iinfo(np.uint32).max, joined("feature", np.int64)).astype(np.uint32),
             np.where(leaf, 0, joined("children_right", np.int64)).astype(np.uint32),
             n_node_samples.astype(np.uint32),
-            joined("missing_go_to_left", np.bool_),
+            joined("missing_go_to_left", np.uint8),
         ),
         (joined("impurity", np.float64), joined("value", np.float64), joined("weighted_n_node_samples", np.float64)),
         c,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 #: Beyond this, not every integer is a float64.
 _EXACT = 2**53
-#: Without those that NumPy lacks: integers of 128 bits, and decimals.
+#: Without those that NumPy lacks: decimals, and integers of 128 bits, which are brought to 64.
 _POLARS_INTEGERS = {f"{prefix}{bits}" for prefix in ("Int", "UInt") for bits in (8, 16, 32, 64)}
 _POLARS_NUMBERS = _POLARS_INTEGERS | {"Boolean", "Float16", "Float32", "Float64"}
 
@@ -173,7 +173,19 @@ class PolarsTable(Table):
         return self.data[name].to_list()  # type: ignore[no-any-return]
 
     def _native_column(self, j: int) -> Any:
-        return self.data.to_series(j)
+        column = self.data.to_series(j)
+        return self._in_64_bits(column) if str(column.dtype) in ("Int128", "UInt128") else column
+
+    def _in_64_bits(self, column: Any) -> Any:
+        polars = sys.modules["polars"]
+        for dtype in (polars.Int64, polars.UInt64):
+            narrow = column.cast(dtype, strict=False)
+            if narrow.null_count() == column.null_count():
+                return narrow
+        raise ValueError(
+            f"column {column.name!r} of {self.what} has integers beyond 64 bits, which have no exact percentile ranks; "
+            "cast it to Float64, or list the columns to use with features=[...]"
+        )
 
     def _is_numeric(self, column: Any) -> bool:
         return str(column.dtype) in _POLARS_NUMBERS

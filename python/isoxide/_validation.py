@@ -17,11 +17,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions, validate_parameter_constraints
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from isoxide._containers import READABLE, Columns, float32_of_objects, frame_columns, is_one_piece, readable
+
 #: What the core takes: a 2-D array, one 1-D array per column (of float64, float32 or int64; in a tuple, integers are
 #: rounded to float64 before they are rounded to float32), or compressed sparse rows.
-Table: TypeAlias = (
-    "NDArray[Any] | list[NDArray[Any]] | tuple[NDArray[Any], ...] | scipy.sparse.csr_array | scipy.sparse.csr_matrix"
-)
+Table: TypeAlias = "NDArray[Any] | Columns | scipy.sparse.csr_array | scipy.sparse.csr_matrix"
 
 #: Constraints on the parameters of ``IsolationForest``: those of scikit-learn 1.9.
 PARAMETER_CONSTRAINTS: dict[str, list[Any]] = {
@@ -40,7 +40,6 @@ PARAMETER_CONSTRAINTS: dict[str, list[Any]] = {
     "warm_start": ["boolean"],
 }
 
-_BORROWED = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.int64))
 _PLAIN_ARRAYS = (np.ndarray, np.memmap)
 
 #: Rows and cells up to which a pandas frame of several pieces is copied into one array: taking its columns one by one
@@ -78,6 +77,7 @@ def check_input(estimator: BaseEstimator, X: Any, *, reset: bool) -> Input:
         if scipy.sparse.issparse(X):
             X = _checked_sparse(X)
         table = validate_data(estimator, X, accept_sparse="csr", dtype=np.float32, ensure_all_finite=False, reset=reset)
+        table = _readable_sparse(table) if scipy.sparse.issparse(table) else readable(table)
     elif reset or not _is_as_fitted(estimator, X):
         # Only the names and the number of features are left to check.
         validate_data(estimator, X, skip_check_array=True, reset=reset)
@@ -93,7 +93,7 @@ def _checked_sparse(X: Any) -> Any:
     What is not is read by the core, which looks for itself.
     """
     if X.format != "csr" or X.dtype != np.float32:
-        X = X.copy()
+        X = X.copy() if X.dtype.isnative else X.astype(X.dtype.newbyteorder("="))
     if X.format in ("csr", "csc", "bsr"):
         # scipy looks at nothing else where the last entry says that nothing is stored.
         if len(X.indptr) and (X.indptr[0] != 0 or (X.indptr[1:] < X.indptr[:-1]).any()):
@@ -104,6 +104,21 @@ def _checked_sparse(X: Any) -> Any:
             if len(indices) and not (indices.min() >= 0 and indices.max() < size):
                 raise ValueError(f"the indices of axis {axis} of the sparse matrix must be in [0, {size})")
     return X
+
+
+def _readable_sparse(X: Any) -> Any:
+    """Return compressed rows whose arrays the core can read in place: `X` itself, or another matrix with copies."""
+    parts = (X.data, X.indices, X.indptr)
+    if X.indices.dtype.kind not in "iu" or X.indptr.dtype.kind not in "iu":
+        # scipy never makes such indices, and the core refuses them.
+        return X
+    dtypes = (np.float32, *(np.int32 if part.dtype == np.int32 else np.int64 for part in parts[1:]))
+    copies = [np.require(part, dtype, "CA") for part, dtype in zip(parts, dtypes, strict=True)]
+    if all(copy is part for copy, part in zip(copies, parts, strict=True)):
+        return X
+    matrix = scipy.sparse.csr_array(X.shape, dtype=np.float32)
+    matrix.data, matrix.indices, matrix.indptr = copies
+    return matrix
 
 
 def check_contamination(estimator: BaseEstimator, contamination: Any) -> None:
@@ -139,16 +154,16 @@ def _is_as_fitted(estimator: BaseEstimator, X: Any) -> bool:
 def _borrow(X: Any) -> Table | None:
     """`X` as the core can read it in place; None if it cannot, or if there is anything to object to."""
     if isinstance(X, np.ndarray):
-        plain = type(X) in _PLAIN_ARRAYS and X.ndim == 2 and X.size > 0
-        return X if plain and X.dtype in _BORROWED and X.flags.aligned else None
+        if type(X) not in _PLAIN_ARRAYS or X.ndim != 2 or X.size == 0:
+            return None
+        if X.dtype in READABLE:
+            return X if X.flags.aligned else None
+        return float32_of_objects(X) if X.dtype == object else None
     if scipy.sparse.issparse(X):
         return None
     if _is_pandas_frame(X) and (array := _one_array(X)) is not None:
         return array
-    columns = frame_columns(X)
-    if columns is None or not columns or len(columns[0]) == 0:
-        return None
-    return _common(columns, direct=_is_instance(X, "pyarrow", "Table"))
+    return frame_columns(X)
 
 
 def _one_array(X: Any) -> NDArray[Any] | None:
@@ -162,85 +177,22 @@ def _one_array(X: Any) -> NDArray[Any] | None:
     if n_rows == 0 or not dtypes or not all(map(_is_plain_number, dtypes)):
         return None
     is_small = n_rows <= _FEW_ROWS and n_rows * n_columns <= _FEW_CELLS
-    if not is_small and (len(dtypes) > 1 or not _is_one_piece(X)):
+    if not is_small and (len(dtypes) > 1 or not is_one_piece(X)):
         return None
     array: NDArray[Any] = X.to_numpy()
     if array.dtype.kind in "iu":
         array = array.astype(np.int64, copy=False)
-    return array if array.dtype in _BORROWED and array.flags.aligned else None
+    return array if array.dtype in READABLE and array.flags.aligned else None
 
 
 def _is_plain_number(dtype: Any) -> bool:
     """Whether a type of a column is one of NumPy's that the core reads, or integers that int64 holds."""
     if not isinstance(dtype, np.dtype):
         return False
-    return dtype in _BORROWED or dtype.kind == "i" or (dtype.kind == "u" and dtype.itemsize < 8)
-
-
-def _is_one_piece(X: Any) -> bool:
-    """Whether a pandas frame shows its cells as an array without copying them: two arrays of a row are then one."""
-    row = X.iloc[:1]
-    return np.may_share_memory(row.to_numpy(), row.to_numpy())
+    return dtype in READABLE or dtype.kind == "i" or (dtype.kind == "u" and dtype.itemsize < 8)
 
 
 def _is_pandas_frame(X: Any) -> bool:
     """Whether `X` is a frame of pandas itself, not of a subclass, which may have ways of its own."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and type(X) is getattr(pandas, "DataFrame", None)
-
-
-def frame_columns(X: Any) -> list[NDArray[Any]] | None:
-    """The columns of a pandas or polars frame or an Arrow table as arrays, views where possible.
-
-    None if `X` is no such frame, or has a column that is not of a plain boolean or number type.
-    """
-    if _is_instance(X, "pandas", "DataFrame"):
-        if not all(isinstance(dtype, np.dtype) for dtype in X.dtypes):
-            return None
-        columns = [series.to_numpy(copy=False) for _, series in X.items()]
-    elif _is_instance(X, "polars", "DataFrame"):
-        if not all(dtype.is_numeric() for dtype in X.dtypes):
-            return None
-        columns = [series.to_numpy() for series in X.get_columns()]
-    elif _is_instance(X, "pyarrow", "Table"):
-        types = sys.modules["pyarrow"].types
-        if not all(types.is_integer(field.type) or types.is_floating(field.type) for field in X.schema):
-            return None
-        columns = [_from_chunks(column) for column in X.columns]
-    else:
-        return None
-    return columns if all(column.dtype.kind in "biuf" for column in columns) else None
-
-
-def _from_chunks(column: Any) -> NDArray[Any]:
-    """An Arrow column; missing values become NaN."""
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
-    return values
-
-
-def _is_instance(X: Any, module: str, name: str) -> bool:
-    """Whether `X` is of a class of a package, which is not imported for that."""
-    kind = getattr(sys.modules.get(module), name, None)
-    return kind is not None and isinstance(X, kind)
-
-
-def _common(columns: list[NDArray[Any]], *, direct: bool) -> list[NDArray[Any]] | tuple[NDArray[Any], ...] | None:
-    """Columns in types of the core that round to the same float32 as scikit-learn's conversion of the frame.
-
-    Frames bring integers among floats to the common type float64 before they are rounded to float32, unless they hold
-    booleans (pandas) or are Arrow tables (`direct`): there each column is rounded for itself.
-    """
-    kinds = {column.dtype.kind for column in columns}
-    by_way_of_float64 = "f" in kinds and "b" not in kinds and not direct
-    converted = []
-    for column in columns:
-        dtype = column.dtype
-        if dtype.kind in "biu":
-            if dtype.kind == "u" and dtype.itemsize == 8:
-                return None
-            column = column.astype(np.int64, copy=False)
-        if column.dtype not in _BORROWED or not column.flags.aligned:
-            return None
-        converted.append(column)
-    return tuple(converted) if by_way_of_float64 else converted

@@ -1,17 +1,100 @@
 //! NumPy arrays, and scipy's sparse matrices made of them, as the core's borrowed input.
+//!
+//! Every array comes in as a [`Readable`], the one place that decides whether its cells can be read where they are.
 
-use ndarray::Dimension;
+use ndarray::{ArrayView, Dimension, Ix1, Ix2};
 use numpy::{
-    Element, PyArray, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArray, PyReadonlyArray1, PyReadonlyArray2,
-    PyUntypedArray, PyUntypedArrayMethods,
+    Element, PyArray, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArray, PyUntypedArray, PyUntypedArrayMethods,
 };
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
 use crate::error::{Error, Result};
 use crate::matrix::csr::{Csr, Indices, Values};
 use crate::matrix::{Column, Input, Matrix};
+
+/// A NumPy array whose cells can be read in place: of one type and number of dimensions, in the machine's byte order,
+/// aligned, and with strides of whole cells.
+///
+/// rust-numpy checks the first three; it divides strides by the size of a cell and drops what remains.
+pub(super) struct Readable<'py, T: Element, D: Dimension>(PyReadonlyArray<'py, T, D>);
+
+/// One dimension of it.
+pub(super) type Readable1<'py, T> = Readable<'py, T, Ix1>;
+
+impl<'py, T: Element, D: Dimension> Readable<'py, T, D> {
+    /// Return the array as one of this type and number of dimensions, or `None` if it is another one.
+    fn of(array: Borrowed<'_, 'py, PyUntypedArray>) -> PyResult<Option<Self>> {
+        let Ok(typed) = array.cast::<PyArray<T, D>>() else {
+            return Ok(None);
+        };
+        let size = size_of::<T>().cast_signed();
+        let mut steps = array.shape().iter().zip(array.strides());
+        let is_whole = steps.all(|(&n, &stride)| n <= 1 || stride % size == 0);
+        if !array.is_empty() && !(is_whole && array.is_aligned()) {
+            return Err(PyValueError::new_err(format!(
+                "cannot read an array of {} with strides of {:?} bytes in place, because its cells are not aligned in \
+                 memory; pass a copy of it",
+                array.dtype(),
+                array.strides()
+            )));
+        }
+        Ok(Some(Self(typed.try_readonly()?)))
+    }
+
+    /// The cells.
+    pub(super) fn view(&self) -> ArrayView<'_, T, D> {
+        // Strides and address of an array without cells may be anything, so they are not looked at.
+        if self.0.is_empty()
+            && let Ok(empty) = ArrayView::from_shape(self.0.dims(), &[])
+        {
+            return empty;
+        }
+        self.0.as_array()
+    }
+
+    /// The cells, which must lie side by side.
+    pub(super) fn slice(&self) -> PyResult<&[T]> {
+        self.0.as_slice().map_err(|_| {
+            PyValueError::new_err(format!(
+                "cannot read an array of {} with strides of {:?} bytes in place, because its cells do not lie side by \
+                 side; pass a copy of it",
+                self.0.dtype(),
+                self.0.strides()
+            ))
+        })
+    }
+
+    /// Where the first cell lies.
+    pub(super) fn address(&self) -> *const u8 {
+        self.0.data().cast_const().cast()
+    }
+
+    /// Number of cells.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<'a, 'py, T: Element, D: Dimension> FromPyObject<'a, 'py> for Readable<'py, T, D> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let readable = match object.cast::<PyUntypedArray>() {
+            Ok(array) => Self::of(array)?,
+            Err(_) => None,
+        };
+        readable.ok_or_else(|| {
+            let n_dimensions = D::NDIM.map_or_else(String::new, |n| format!("{n}-D "));
+            PyTypeError::new_err(format!(
+                "expected a {n_dimensions}array of {}, got {}",
+                T::get_dtype(object.py()),
+                described(object)
+            ))
+        })
+    }
+}
 
 /// An array, not yet of any type, with the kind and the size of its cells; None of another object.
 ///
@@ -23,51 +106,58 @@ fn untyped<'a, 'py>(object: Borrowed<'a, 'py, PyAny>) -> Option<(Borrowed<'a, 'p
     Some((array, (dtype.kind(), dtype.itemsize())))
 }
 
-/// The array as one of this type and number of dimensions, if it is (another order of bytes is another type).
-fn typed<'py, T: Element, D: Dimension>(
-    array: Borrowed<'_, 'py, PyUntypedArray>,
-) -> Option<PyReadonlyArray<'py, T, D>> {
-    array.cast::<PyArray<T, D>>().ok()?.try_readonly().ok()
+/// An object in the words of a message.
+fn described(object: Borrowed<'_, '_, PyAny>) -> String {
+    match object.cast::<PyUntypedArray>() {
+        // The dtype's name is that of NumPy, with the byte order if it is not the machine's.
+        Ok(array) => format!("a {}-D array of {}", array.ndim(), array.dtype()),
+        Err(_) => match object.get_type().name() {
+            Ok(name) => format!("an object of type {name}"),
+            Err(_) => "another object".to_owned(),
+        },
+    }
 }
 
-fn not_a_table() -> PyErr {
-    PyTypeError::new_err("X must be a 2-D array or a list of 1-D arrays of float64, float32 or int64")
+fn not_a_table(got: &str) -> PyErr {
+    PyTypeError::new_err(format!(
+        "X must be a 2-D array or a list of 1-D arrays of float64, float32 or int64 in the machine's byte order, got {got}"
+    ))
 }
 
 /// One column of a frame.
 pub(super) enum ColumnArray<'py> {
-    F64(PyReadonlyArray1<'py, f64>),
-    F32(PyReadonlyArray1<'py, f32>),
-    I64(PyReadonlyArray1<'py, i64>),
+    F64(Readable1<'py, f64>),
+    F32(Readable1<'py, f32>),
+    I64(Readable1<'py, i64>),
 }
 
 impl<'a, 'py> FromPyObject<'a, 'py> for ColumnArray<'py> {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        let column = untyped(object).and_then(|(array, cell)| match cell {
-            (b'f', 8) => typed(array).map(Self::F64),
-            (b'f', 4) => typed(array).map(Self::F32),
-            (b'i', 8) => typed(array).map(Self::I64),
+        let column = match untyped(object) {
+            Some((array, (b'f', 8))) => Readable::of(array)?.map(Self::F64),
+            Some((array, (b'f', 4))) => Readable::of(array)?.map(Self::F32),
+            Some((array, (b'i', 8))) => Readable::of(array)?.map(Self::I64),
             _ => None,
-        });
-        column.ok_or_else(not_a_table)
+        };
+        column.ok_or_else(|| not_a_table(&format!("{} as a column", described(object))))
     }
 }
 
 impl ColumnArray<'_> {
     pub(super) fn column(&self) -> Column<'_> {
         match self {
-            Self::F64(a) => Column::F64(a.as_array()),
-            Self::F32(a) => Column::F32(a.as_array()),
-            Self::I64(a) => Column::I64(a.as_array()),
+            Self::F64(a) => Column::F64(a.view()),
+            Self::F32(a) => Column::F32(a.view()),
+            Self::I64(a) => Column::I64(a.view()),
         }
     }
 
     /// The same, but integers go by way of f64.
     fn column_of_floats(&self) -> Column<'_> {
         match self {
-            Self::I64(a) => Column::I64AsF64(a.as_array()),
+            Self::I64(a) => Column::I64AsF64(a.view()),
             other => other.column(),
         }
     }
@@ -75,9 +165,9 @@ impl ColumnArray<'_> {
 
 /// A table: a two-dimensional array, a list of columns, or a tuple of columns whose integers stand among floats.
 pub(super) enum Table<'py> {
-    F64(PyReadonlyArray2<'py, f64>),
-    F32(PyReadonlyArray2<'py, f32>),
-    I64(PyReadonlyArray2<'py, i64>),
+    F64(Readable<'py, f64, Ix2>),
+    F32(Readable<'py, f32, Ix2>),
+    I64(Readable<'py, i64, Ix2>),
     Columns(Vec<ColumnArray<'py>>),
     ColumnsOfFloats(Vec<ColumnArray<'py>>),
 }
@@ -86,30 +176,30 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Table<'py> {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        let array = untyped(object).and_then(|(array, cell)| match cell {
-            (b'f', 8) => typed(array).map(Self::F64),
-            (b'f', 4) => typed(array).map(Self::F32),
-            (b'i', 8) => typed(array).map(Self::I64),
+        let array = match untyped(object) {
+            Some((array, (b'f', 8))) => Readable::of(array)?.map(Self::F64),
+            Some((array, (b'f', 4))) => Readable::of(array)?.map(Self::F32),
+            Some((array, (b'i', 8))) => Readable::of(array)?.map(Self::I64),
             _ => None,
-        });
+        };
         if let Some(table) = array {
-            return Ok(table);
-        }
-        let columns = if object.is_instance_of::<PyTuple>() {
+            Ok(table)
+        } else if object.is_instance_of::<PyList>() {
+            object.extract().map(Self::Columns)
+        } else if object.is_instance_of::<PyTuple>() {
             object.extract().map(Self::ColumnsOfFloats)
         } else {
-            object.extract().map(Self::Columns)
-        };
-        columns.map_err(|_| not_a_table())
+            Err(not_a_table(&described(object)))
+        }
     }
 }
 
 impl Table<'_> {
     pub(super) fn matrix(&self) -> Result<Matrix<'_>> {
         match self {
-            Self::F64(a) => Ok(Matrix::from_f64(a.as_array())),
-            Self::F32(a) => Ok(Matrix::from_f32(a.as_array())),
-            Self::I64(a) => Ok(Matrix::from_i64(a.as_array())),
+            Self::F64(a) => Ok(Matrix::from_f64(a.view())),
+            Self::F32(a) => Ok(Matrix::from_f32(a.view())),
+            Self::I64(a) => Ok(Matrix::from_i64(a.view())),
             Self::Columns(columns) => Matrix::from_columns(columns.iter().map(ColumnArray::column).collect()),
             Self::ColumnsOfFloats(columns) => {
                 Matrix::from_columns(columns.iter().map(ColumnArray::column_of_floats).collect())
@@ -120,65 +210,94 @@ impl Table<'_> {
 
 /// Row starts or column indices of a sparse matrix.
 enum IndexArray<'py> {
-    I32(PyReadonlyArray1<'py, i32>),
-    I64(PyReadonlyArray1<'py, i64>),
+    I32(Readable1<'py, i32>),
+    I64(Readable1<'py, i64>),
 }
 
 impl<'a, 'py> FromPyObject<'a, 'py> for IndexArray<'py> {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        let indices = untyped(object).and_then(|(array, cell)| match cell {
-            (b'i', 4) => typed(array).map(Self::I32),
-            (b'i', 8) => typed(array).map(Self::I64),
+        let indices = match untyped(object) {
+            Some((array, (b'i', 4))) => Readable::of(array)?.map(Self::I32),
+            Some((array, (b'i', 8))) => Readable::of(array)?.map(Self::I64),
             _ => None,
-        });
-        indices.ok_or_else(not_a_table)
+        };
+        indices.ok_or_else(|| {
+            PyTypeError::new_err(format!(
+                "expected indices as a 1-D array of int32 or int64 in the machine's byte order, got {}",
+                described(object)
+            ))
+        })
     }
 }
 
 impl IndexArray<'_> {
     fn indices(&self) -> PyResult<Indices<'_>> {
         Ok(match self {
-            Self::I32(a) => Indices::I32(a.as_slice()?),
-            Self::I64(a) => Indices::I64(a.as_slice()?),
+            Self::I32(a) => Indices::I32(a.slice()?),
+            Self::I64(a) => Indices::I64(a.slice()?),
         })
     }
 }
 
-/// Stored values of a sparse matrix.
-enum ValueArray<'py> {
-    F32(PyReadonlyArray1<'py, f32>),
-    F64(PyReadonlyArray1<'py, f64>),
+/// Stored values of a sparse matrix, or weights of rows.
+pub(super) enum FloatArray<'py> {
+    F32(Readable1<'py, f32>),
+    F64(Readable1<'py, f64>),
 }
 
-impl<'a, 'py> FromPyObject<'a, 'py> for ValueArray<'py> {
+impl<'a, 'py> FromPyObject<'a, 'py> for FloatArray<'py> {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        let values = untyped(object).and_then(|(array, cell)| match cell {
-            (b'f', 4) => typed(array).map(Self::F32),
-            (b'f', 8) => typed(array).map(Self::F64),
+        let values = match untyped(object) {
+            Some((array, (b'f', 4))) => Readable::of(array)?.map(Self::F32),
+            Some((array, (b'f', 8))) => Readable::of(array)?.map(Self::F64),
             _ => None,
-        });
-        values.ok_or_else(not_a_table)
+        };
+        values.ok_or_else(|| {
+            PyTypeError::new_err(format!(
+                "expected a 1-D array of float64 or float32 in the machine's byte order, got {}",
+                described(object)
+            ))
+        })
     }
 }
 
 /// scipy's compressed rows.
-#[derive(FromPyObject)]
 pub(super) struct CsrArray<'py> {
     indptr: IndexArray<'py>,
     indices: IndexArray<'py>,
-    data: ValueArray<'py>,
+    data: FloatArray<'py>,
     shape: (usize, usize),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for CsrArray<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        // Compressed columns have the same attributes.
+        let format: String = object.getattr("format")?.extract()?;
+        if format != "csr" {
+            return Err(PyTypeError::new_err(format!(
+                "a sparse matrix must be in the format csr, got {format}"
+            )));
+        }
+        Ok(Self {
+            indptr: object.getattr("indptr")?.extract()?,
+            indices: object.getattr("indices")?.extract()?,
+            data: object.getattr("data")?.extract()?,
+            shape: object.getattr("shape")?.extract()?,
+        })
+    }
 }
 
 impl CsrArray<'_> {
     fn csr(&self) -> PyResult<Csr<'_>> {
         let values = match &self.data {
-            ValueArray::F32(a) => Values::F32(a.as_slice()?),
-            ValueArray::F64(a) => Values::F64(a.as_slice()?),
+            FloatArray::F32(a) => Values::F32(a.slice()?),
+            FloatArray::F64(a) => Values::F64(a.slice()?),
         };
         let csr = Csr::new(self.indptr.indices()?, self.indices.indices()?, values, self.shape.1)?;
         if csr.n_rows() == self.shape.0 {
@@ -204,13 +323,12 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Samples<'py> {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        // A sparse matrix is looked for first where the type leaves it open, for as a list it would be taken apart; but
-        // an error of its attributes would be of no use to anybody, while that of the table names what is expected.
+        // The usual types come first: asking any object for an attribute takes longer.
         let dense = object.is_instance_of::<PyUntypedArray>()
             || object.is_instance_of::<PyList>()
             || object.is_instance_of::<PyTuple>();
-        if !dense && let Ok(csr) = object.extract() {
-            return Ok(Self::Sparse(csr));
+        if !dense && object.hasattr("indptr")? {
+            return object.extract().map(Self::Sparse);
         }
         object.extract().map(Self::Dense)
     }

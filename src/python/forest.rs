@@ -1,11 +1,11 @@
 //! `_core.Forest`: a grown forest and its prepared scorer.
 
-use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt};
 
-use super::arrays::Samples;
+use super::arrays::{FloatArray, Readable1, Samples};
 use super::border::{detached, guarded};
 use crate::error::{Error, Result};
 use crate::forest::file::{self, Facts, SampleWeight};
@@ -38,7 +38,7 @@ impl Forest {
 /// The noise target: an integer `random_state` that it is drawn from, or one value per row.
 enum Noise<'py> {
     Seed(u32),
-    Drawn(PyReadonlyArray1<'py, f64>),
+    Drawn(Readable1<'py, f64>),
 }
 
 impl<'a, 'py> FromPyObject<'a, 'py> for Noise<'py> {
@@ -66,20 +66,11 @@ type Stored<'py> = (
     Option<Bound<'py, PyAny>>,
 );
 
-/// Sample weights in either type.
-#[derive(FromPyObject)]
-enum Weight<'py> {
-    F32(PyReadonlyArray1<'py, f32>),
-    F64(PyReadonlyArray1<'py, f64>),
-}
-
-impl Weight<'_> {
-    fn copied(self) -> PyResult<SampleWeight> {
-        Ok(match self {
-            Self::F32(weights) => SampleWeight::F32(weights.as_slice()?.to_vec()),
-            Self::F64(weights) => SampleWeight::F64(weights.as_slice()?.to_vec()),
-        })
-    }
+fn copied(weights: &FloatArray<'_>) -> PyResult<SampleWeight> {
+    Ok(match weights {
+        FloatArray::F32(weights) => SampleWeight::F32(weights.slice()?.to_vec()),
+        FloatArray::F64(weights) => SampleWeight::F64(weights.slice()?.to_vec()),
+    })
 }
 
 #[pymethods]
@@ -91,13 +82,13 @@ impl Forest {
         py: Python<'_>,
         x: Bound<'_, PyAny>,
         noise: Bound<'_, PyAny>,
-        seeds: PyReadonlyArray1<'_, u32>,
+        seeds: Readable1<'_, u32>,
         max_samples: usize,
         max_features: usize,
         bootstrap: bool,
-        average_path_lengths: PyReadonlyArray1<'_, f64>,
+        average_path_lengths: Readable1<'_, f64>,
         n_workers: usize,
-        weights: Option<PyReadonlyArray1<'_, f64>>,
+        weights: Option<Readable1<'_, f64>>,
         existing: Option<Bound<'_, Self>>,
     ) -> PyResult<Self> {
         guarded(|| {
@@ -106,10 +97,10 @@ impl Forest {
             let weights = drawing_weights(weights)?;
             let noise = match &noise {
                 Noise::Seed(seed) => NoiseTarget::Seed(*seed),
-                Noise::Drawn(y) => NoiseTarget::Drawn(y.as_slice()?),
+                Noise::Drawn(y) => NoiseTarget::Drawn(y.slice()?),
             };
-            let seeds = seeds.as_slice()?;
-            let average_path_lengths = average_path_lengths.as_slice()?.to_vec();
+            let seeds = seeds.slice()?;
+            let average_path_lengths = average_path_lengths.slice()?.to_vec();
             let existing = existing.as_ref().map(|forest| forest.get().trees());
             let params = Params {
                 max_samples,
@@ -129,14 +120,14 @@ impl Forest {
     fn grow_on_drawn_rows(
         py: Python<'_>,
         x: Bound<'_, PyAny>,
-        rows: PyReadonlyArray1<'_, i64>,
+        rows: Readable1<'_, i64>,
         noise: Bound<'_, PyAny>,
-        seeds: PyReadonlyArray1<'_, u32>,
+        seeds: Readable1<'_, u32>,
         n_samples: usize,
         max_samples: usize,
         max_features: usize,
         bootstrap: bool,
-        average_path_lengths: PyReadonlyArray1<'_, f64>,
+        average_path_lengths: Readable1<'_, f64>,
         n_workers: usize,
     ) -> PyResult<Self> {
         guarded(|| {
@@ -144,14 +135,14 @@ impl Forest {
             let x = x.input()?;
             let noise = match &noise {
                 Noise::Seed(seed) => NoiseTarget::Seed(*seed),
-                Noise::Drawn(y) => NoiseTarget::Drawn(y.as_slice()?),
+                Noise::Drawn(y) => NoiseTarget::Drawn(y.slice()?),
             };
-            memory::ask_for(&[(rows.len()?, size_of::<usize>())])?;
+            memory::ask_for(&[(rows.len(), size_of::<usize>())])?;
             // What is no number of a row becomes one that no table has.
             let row = |&row: &i64| usize::try_from(row).unwrap_or(usize::MAX);
-            let rows: Vec<usize> = rows.as_slice()?.iter().map(row).collect();
-            let seeds = seeds.as_slice()?;
-            let average_path_lengths = average_path_lengths.as_slice()?.to_vec();
+            let rows: Vec<usize> = rows.slice()?.iter().map(row).collect();
+            let seeds = seeds.slice()?;
+            let average_path_lengths = average_path_lengths.slice()?.to_vec();
             let params = Params {
                 max_samples,
                 max_features,
@@ -169,17 +160,17 @@ impl Forest {
     #[staticmethod]
     fn from_parts(
         n_features: usize,
-        features: PyReadonlyArray1<'_, u32>,
-        feature_starts: PyReadonlyArray1<'_, u64>,
-        starts: PyReadonlyArray1<'_, u64>,
-        nodes: NodeArrays<PyReadonlyArray1<'_, f64>, PyReadonlyArray1<'_, u32>, PyReadonlyArray1<'_, bool>>,
-        noise: NoiseArrays<PyReadonlyArray1<'_, f64>>,
-        average_path_lengths: PyReadonlyArray1<'_, f64>,
+        features: Readable1<'_, u32>,
+        feature_starts: Readable1<'_, u64>,
+        starts: Readable1<'_, u64>,
+        nodes: NodeArrays<Readable1<'_, f64>, Readable1<'_, u32>, Readable1<'_, u8>>,
+        noise: NoiseArrays<Readable1<'_, f64>>,
+        average_path_lengths: Readable1<'_, f64>,
     ) -> PyResult<Self> {
         guarded(|| {
-            let (threshold, feature, right) = (nodes.0.as_slice()?, nodes.1.as_slice()?, nodes.2.as_slice()?);
-            let (n_node_samples, missing) = (nodes.3.as_slice()?, nodes.4.as_slice()?);
-            let (impurity, value, weight) = (noise.0.as_slice()?, noise.1.as_slice()?, noise.2.as_slice()?);
+            let (threshold, feature, right) = (nodes.0.slice()?, nodes.1.slice()?, nodes.2.slice()?);
+            let (n_node_samples, missing) = (nodes.3.slice()?, nodes.4.slice()?);
+            let (impurity, value, weight) = (noise.0.slice()?, noise.1.slice()?, noise.2.slice()?);
             let lengths = [
                 feature.len(),
                 right.len(),
@@ -202,9 +193,9 @@ impl Forest {
                     threshold.len(),
                     size_of::<Node>() + size_of::<NodeNoise>() + size_of::<bool>(),
                 ),
-                (features.len()?, size_of::<u32>()),
-                (starts.len()? + feature_starts.len()?, size_of::<usize>()),
-                (average_path_lengths.len()?, size_of::<f64>()),
+                (features.len(), size_of::<u32>()),
+                (starts.len() + feature_starts.len(), size_of::<usize>()),
+                (average_path_lengths.len(), size_of::<f64>()),
             ])?;
             #[allow(
                 clippy::indexing_slicing,
@@ -215,7 +206,7 @@ impl Forest {
                 feature: feature[i],
                 right: right[i],
                 n_node_samples: n_node_samples[i],
-                missing_go_to_left: missing[i],
+                missing_go_to_left: missing[i] != 0,
             });
             #[allow(
                 clippy::indexing_slicing,
@@ -226,18 +217,18 @@ impl Forest {
                 mean: value[i],
                 weight: weight[i],
             });
-            let indices = |starts: &PyReadonlyArray1<'_, u64>| -> PyResult<Vec<usize>> {
-                Ok(starts.as_slice()?.iter().map(|&start| start as usize).collect())
+            let indices = |starts: &Readable1<'_, u64>| -> PyResult<Vec<usize>> {
+                Ok(starts.slice()?.iter().map(|&start| start as usize).collect())
             };
             let forest = forest::Forest::new(
                 n_features,
-                features.as_slice()?.to_vec(),
+                features.slice()?.to_vec(),
                 indices(&feature_starts)?,
                 nodes.collect(),
                 noise.collect(),
                 indices(&starts)?,
             )?;
-            Ok(Self::new(forest, average_path_lengths.as_slice()?.to_vec())?)
+            Ok(Self::new(forest, average_path_lengths.slice()?.to_vec())?)
         })
     }
 
@@ -246,8 +237,8 @@ impl Forest {
         &self,
         py: Python<'py>,
         header: String,
-        tree_seeds: PyReadonlyArray1<'_, i64>,
-        tree_depths: PyReadonlyArray1<'_, i64>,
+        tree_seeds: Readable1<'_, i64>,
+        tree_depths: Readable1<'_, i64>,
         sample_weight: Option<Bound<'_, PyAny>>,
         complete: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
@@ -261,13 +252,13 @@ impl Forest {
                 (c, 3 * size_of::<f64>()),
             ])?;
             // A depth that is out of range is refused like any other too deep one.
-            let depths = tree_depths.as_slice()?.iter();
+            let depths = tree_depths.slice()?.iter();
             let facts = Facts {
                 header,
-                tree_seeds: tree_seeds.as_slice()?.to_vec(),
+                tree_seeds: tree_seeds.slice()?.to_vec(),
                 tree_depths: depths.map(|&depth| u32::try_from(depth).unwrap_or(u32::MAX)).collect(),
                 sample_weight: match sample_weight {
-                    Some(weight) => Some(weight.extract::<Weight<'_>>()?.copied()?),
+                    Some(weight) => Some(copied(&weight.extract()?)?),
                     None => None,
                 },
             };
@@ -414,9 +405,9 @@ fn array<T: numpy::Element>(
 }
 
 /// The chances of the rows to be drawn, checked.
-fn drawing_weights(probabilities: Option<PyReadonlyArray1<'_, f64>>) -> PyResult<Option<Weights>> {
+fn drawing_weights(probabilities: Option<Readable1<'_, f64>>) -> PyResult<Option<Weights>> {
     probabilities
-        .map(|p| Ok(Weights::new(p.as_slice()?.to_vec())?))
+        .map(|p| Ok(Weights::new(p.slice()?.to_vec())?))
         .transpose()
 }
 
@@ -440,14 +431,14 @@ pub(super) fn tree_seeds(
 #[pyo3(signature = (seeds, *, n_samples, n_features, max_samples, max_features, bootstrap, n_workers, weights=None))]
 pub(super) fn sample_rows<'py>(
     py: Python<'py>,
-    seeds: PyReadonlyArray1<'_, u32>,
+    seeds: Readable1<'_, u32>,
     n_samples: usize,
     n_features: usize,
     max_samples: usize,
     max_features: usize,
     bootstrap: bool,
     n_workers: usize,
-    weights: Option<PyReadonlyArray1<'_, f64>>,
+    weights: Option<Readable1<'_, f64>>,
 ) -> PyResult<Vec<Bound<'py, PyArray1<i64>>>> {
     guarded(|| {
         let bagging = Bagging {
@@ -461,7 +452,7 @@ pub(super) fn sample_rows<'py>(
         if let Some(weights) = weights.as_ref().filter(|_| !bootstrap) {
             weights.check(max_samples)?;
         }
-        let seeds = seeds.as_slice()?;
+        let seeds = seeds.slice()?;
         // A file can claim to have drawn any number. The rows of a tree may be drawn from a list of all.
         let n_drawn = max_samples.saturating_mul(seeds.len());
         let n_shuffled = if bootstrap || max_samples < n_samples / 100 {

@@ -11,6 +11,7 @@
 
 mod arrays;
 mod border;
+mod convert;
 mod error;
 mod forest;
 mod parts;
@@ -34,6 +35,8 @@ mod _core {
 
     #[pymodule_export]
     use super::border::{close, panic};
+    #[pymodule_export]
+    use super::convert::{float32_of_decimals, float32_of_objects};
     #[pymodule_export]
     use super::forest::{Forest, sample_rows, tree_seeds};
     #[pymodule_export]

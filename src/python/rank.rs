@@ -1,11 +1,11 @@
 //! `_core.percentile_ranks`: the percentile of each cell of one table among the same column of another; and
 //! `_core.sorted_ranks`, where the columns of the other one are sorted.
 
-use numpy::{IntoPyArray, PyArray2, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::arrays::{ColumnArray, Table};
+use super::arrays::{ColumnArray, Readable1, Table};
 use super::border::{detached, guarded};
 use crate::rank::sorted::{self, Sorted};
 use crate::rank::{self, Definition, Kind, NanPolicy, Ranks, Tail};
@@ -41,7 +41,7 @@ pub(super) fn percentile_ranks<'py>(
 #[pyo3(signature = (reference, rows, *, kind, tail, omit_nan, n_workers))]
 pub(super) fn sorted_ranks<'py>(
     py: Python<'py>,
-    reference: Vec<(ColumnArray<'_>, Option<PyReadonlyArray1<'_, i64>>, u64)>,
+    reference: Vec<(ColumnArray<'_>, Option<Readable1<'_, i64>>, u64)>,
     rows: Table<'_>,
     kind: &str,
     tail: &str,
@@ -53,7 +53,7 @@ pub(super) fn sorted_ranks<'py>(
         let columns: Vec<Sorted<'_>> = reference
             .iter()
             .map(|(values, ends, n_missing)| {
-                let ends = ends.as_ref().map(PyReadonlyArray1::as_array);
+                let ends = ends.as_ref().map(Readable1::view);
                 Sorted::new(values.column(), ends, *n_missing)
             })
             .collect::<crate::error::Result<_>>()?;

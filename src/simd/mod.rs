@@ -93,7 +93,7 @@ pub use bits::{BLOCK, Mask, WORDS};
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
 pub use portable::Portable;
-pub use prefetch::ask_for;
+pub use prefetch::{ask_for, ask_for_address};
 pub use search::{MAX_THRESHOLDS, Search, Threshold};
 pub use tree::{Path, Split, Tree};
 

@@ -44,6 +44,12 @@ pub fn ask_for(values: &[f32], place: usize) {
     ask::<NEAREST>(values.as_ptr().wrapping_add(place).cast());
 }
 
+/// Asks for what lies at an address and will be read soon, into the nearest cache. Nothing needs to be there.
+#[inline]
+pub fn ask_for_address(address: usize) {
+    ask::<NEAREST>(std::ptr::without_provenance(address));
+}
+
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn ask<const CACHE: i32>(address: *const u8) {

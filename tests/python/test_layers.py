@@ -13,15 +13,15 @@ PYTHON = sorted((ROOT / "python" / "isoxide").rglob("*.py"))
 
 #: What each room of the Rust core may use of the others.
 RUST_LEVELS = [
-    {"error", "bytes", "matrix", "memory", "threads", "watch"},
+    {"error", "bytes", "decimal", "matrix", "memory", "threads", "watch"},
     {"random", "forest", "simd", "sketch"},
     {"grow", "score", "rank"},
     {"python"},
 ]
 #: What each Python module may import of the others, lowest first.
 PYTHON_LEVELS = [
-    {"_core", "_path_length", "_threads", "_validation", "_seeds", "_tables", "_format", "_percentiles", "_groups"}
-    | {"_files", "_file_header", "_order", "_array_bytes", "_names"},
+    {"_core", "_path_length", "_threads", "_containers", "_validation", "_seeds", "_tables", "_format", "_percentiles"}
+    | {"_files", "_file_header", "_order", "_array_bytes", "_names", "_groups"},
     {"_model_file"},
     {"_sklearn", "_feature_ranks"},
     {"_iforest", "_rank", "_rank_reference", "_show_versions"},
@@ -30,7 +30,7 @@ PYTHON_LEVELS = [
 ]
 #: What the packages on top may import besides their own modules; "" is the public package.
 ON_TOP = {
-    "_frames": {"_core", "_names"},
+    "_frames": {"_core", "_names", "_percentiles"},
     "ueba": {"", "displays", "_format", "_files", "_groups", "_names", "_order", "_percentiles", "_frames"},
     "_parts": {"", "partials", "ueba", "_order", "_groups", "_feature_ranks", "_percentiles", "_tables", "_validation"}
     | {"_core", "_names", "_rank_counts", "_sample_plan", "_score_sketch"},

@@ -176,11 +176,11 @@ SHORT = [
     ("array", "read-only"), ("array", "missing"), ("number names", "array"), ("frame", "frame"), ("frame", "day"),
     ("frame", "mixed frame"), ("frame", "int frame"), ("mixed", "mixed frame"), ("mixed", "frame"),
     ("frame", "names as objects"), ("frame", "missing in a frame"), ("polars", "frame"),
-    ("frame", "booleans in a frame"),
+    ("frame", "booleans in a frame"), ("array", "object"), ("frame", "nullable"),
 ]  # fmt: skip
 LONG = [
     ("array", "frame"), ("frame", "array"), ("frame", "number names"), ("frame", "subclass of frames"),
-    ("frame", "subclass of names"), ("frame", "polars"), ("array", "subclass of arrays"), ("array", "object"),
+    ("frame", "subclass of names"), ("frame", "polars"), ("array", "subclass of arrays"), ("array", "object words"), ("array", "big-endian"),
     ("array", "csr"), ("array", "list"),
 ]  # fmt: skip
 

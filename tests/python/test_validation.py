@@ -307,7 +307,7 @@ def parts_of(forest, average_path_lengths):
         np.where(leaf, 2**32 - 1, tree["feature"]).astype(np.uint32),
         np.where(leaf, 0, tree["children_right"]).astype(np.uint32),
         tree["n_node_samples"].astype(np.uint32),
-        tree["missing_go_to_left"].astype(np.bool_),
+        tree["missing_go_to_left"].astype(np.uint8),
     )
     noise = (tree["impurity"], tree["value"], tree["weighted_n_node_samples"])
     return (forest.n_features, features.astype(np.uint32), *ends, nodes, noise, average_path_lengths)

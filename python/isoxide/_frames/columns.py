@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from isoxide._percentiles import native
+
 __all__ = ["batch_table", "float32_rows", "number_column"]
 
 _INT64_MAX = np.iinfo(np.int64).max
@@ -26,9 +28,7 @@ def number_column(batch: pa.RecordBatch | pa.Table, name: str) -> NDArray[Any]:
     values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
     if values.dtype.kind == "u" and values.dtype.itemsize == 8:
         return values.astype(np.float64 if (values > _INT64_MAX).any() else np.int64)
-    if values.dtype.kind in "iu":
-        return values.astype(np.int64, copy=False)
-    return values.astype(np.float32) if values.dtype.itemsize < 4 else values
+    return native(values)
 
 
 def batch_table(
