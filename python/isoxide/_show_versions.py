@@ -17,7 +17,7 @@ _PACKAGES = ("isoxide", "numpy", "scikit-learn", "scipy", "joblib", "pandas", "p
 def show_versions() -> None:
     """Print what results and times may depend on: versions, processor, threads.
 
-    The output belongs into reports of defects. Packages that are not installed are left out. ``kernel`` is the kernel in
+    The output belongs into reports of defects. Packages that are not installed are left out. ``kernel`` is the one in
     use; ``kernels`` are those that this processor can run, the fastest first, which the environment variable
     ``ISOXIDE_KERNEL`` may name.
 

@@ -113,9 +113,9 @@ class SklearnViews(ModelFile):
         if not isinstance(model, SklearnForest):
             raise TypeError(f"model must be a fitted sklearn.ensemble.IsolationForest, got {type(model).__name__}")
         check_is_fitted(model, "estimators_")
-        known = model.get_params()
-        forest = cls(**{name: known[name] for name in cls().get_params()})
-        _refuse_other_parameters(known, forest.get_params())
+        # Not of `get_params`: a subclass may have a constructor of its own.
+        forest = cls(**{name: getattr(model, name) for name in cls().get_params()})
+        _refuse_other_parameters(model, forest.get_params())
         forest._forest = native_forest(model)
         forest.n_features_in_ = model.n_features_in_
         if hasattr(model, "feature_names_in_"):
@@ -250,10 +250,10 @@ def fitted_tree(forest: _core.Forest, index: int, seed: int, max_depth: int) -> 
     return set_fitted(tree_template(max_depth, state), tree)
 
 
-def _refuse_other_parameters(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+def _refuse_other_parameters(model: SklearnForest, ours: dict[str, Any]) -> None:
     """Refuse a model with a parameter of a later scikit-learn, such as ``categorical_features``, that is in use."""
     for name, default in SklearnForest().get_params().items():
-        value = theirs.get(name, default)
+        value = getattr(model, name, default)
         if name in ours or value is default:
             continue
         if not isinstance(value, (bool, int, float, str)) or value != default:
