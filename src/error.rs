@@ -53,6 +53,15 @@ pub enum Error {
         /// What was asked for.
         bytes: usize,
     },
+    /// The environment variable `ISOXIDE_KERNEL` asks for a kernel that cannot be had.
+    Kernel {
+        /// Its value.
+        name: String,
+        /// Whether there is such a kernel, for other processors.
+        exists: bool,
+        /// The kernels that this processor can run, the fastest first.
+        available: Vec<&'static str>,
+    },
     /// The caller has given up the call.
     Interrupted,
     /// A file holds no forest that can be read, or a forest cannot be put in a file; or bytes are not those of what they should be.
@@ -86,6 +95,22 @@ impl fmt::Display for Error {
             Self::Weights(reason) | Self::File(reason) | Self::Parts(reason) => f.write_str(reason),
             Self::Forest(reason) => write!(f, "not a valid forest: {reason}"),
             Self::Memory { bytes } => write!(f, "{} MiB of memory could not be had", bytes.div_ceil(1 << 20)),
+            Self::Kernel {
+                name,
+                exists,
+                available,
+            } => {
+                let reason = if *exists {
+                    "this processor cannot run that kernel"
+                } else {
+                    "there is no such kernel"
+                };
+                write!(
+                    f,
+                    "ISOXIDE_KERNEL={name}: {reason}; set it to one of {}, or leave it out for the fastest",
+                    available.join(", ")
+                )
+            }
             Self::Interrupted => f.write_str("interrupted"),
         }
     }

@@ -1,4 +1,4 @@
-"""What a report of a defect should say of the machine."""
+"""Print what a report of a defect should say about the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _PACKAGES = ("isoxide", "numpy", "scikit-learn", "scipy", "joblib", "pandas", "p
 def show_versions() -> None:
     """Print what results and times may depend on: versions, processor, threads.
 
-    Put it into reports of defects. Packages that are not installed are left out.
+    The output belongs into reports of defects. Packages that are not installed are left out. ``kernel`` is the one in
+    use; ``kernels`` are those that this processor can run, the fastest first, which the environment variable
+    ``ISOXIDE_KERNEL`` may name.
 
     Examples
     --------
@@ -34,6 +36,7 @@ def show_versions() -> None:
         except PackageNotFoundError:
             continue
     facts["kernel"] = _core.kernel()
+    facts["kernels"] = " ".join(_core.kernels())
     facts["threads"] = str(resolve_n_jobs(None))
     facts["numpy uses"] = _numpy_features()
     for name, fact in facts.items():

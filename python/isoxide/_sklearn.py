@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest as SklearnForest
 from sklearn.tree import ExtraTreeRegressor
-from sklearn.tree._tree import Tree
 from sklearn.utils.validation import check_is_fitted
 
 from isoxide import _core
 from isoxide._model_file import ModelFile
 from isoxide._path_length import average_path_length
 from isoxide._seeds import MAX_SEED, RandomState, row_probabilities
+from isoxide._sklearn_tree import has_categories, make_tree, set_fitted
 from isoxide._threads import resolve_n_jobs
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class SklearnViews(ModelFile):
         ------
         sklearn.exceptions.NotFittedError
             If the forest is not fitted.
+        NotImplementedError
+            If the installed scikit-learn keeps its trees in a way that this version of isoxide does not know.
 
         Examples
         --------
@@ -67,11 +70,8 @@ class SklearnViews(ModelFile):
         model._n_samples = self._n_samples
         model._seeds = self._seeds.astype(np.int64)
         model._sample_weight = self._sample_weight
-        # Those that the scores are made of, which another NumPy may have given.
-        c = self._forest.average_path_lengths
-        trees = [tree.tree_ for tree in model.estimators_]
-        model._average_path_length_per_tree = tuple(c[tree.n_node_samples] for tree in trees)
-        model._decision_path_lengths = tuple(tree.compute_node_depths() for tree in trees)
+        model._average_path_length_per_tree = self._average_path_length_per_tree
+        model._decision_path_lengths = self._decision_path_lengths
         model.offset_ = self.offset_
         return model
 
@@ -96,7 +96,10 @@ class SklearnViews(ModelFile):
         sklearn.exceptions.NotFittedError
             If `model` is not fitted.
         ValueError
-            If its trees are not such as scikit-learn grows for an isolation forest.
+            If its trees are not such as scikit-learn grows for an isolation forest on numbers, or if a parameter that
+            this class lacks is not at its default.
+        NotImplementedError
+            If the installed scikit-learn keeps its trees in a way that this version of isoxide does not know.
 
         Examples
         --------
@@ -110,8 +113,9 @@ class SklearnViews(ModelFile):
         if not isinstance(model, SklearnForest):
             raise TypeError(f"model must be a fitted sklearn.ensemble.IsolationForest, got {type(model).__name__}")
         check_is_fitted(model, "estimators_")
-        known = model.get_params()
-        forest = cls(**{name: known[name] for name in cls().get_params()})
+        # Not of `get_params`: a subclass may have a constructor of its own.
+        forest = cls(**{name: getattr(model, name) for name in cls().get_params()})
+        _refuse_other_parameters(model, forest.get_params())
         forest._forest = native_forest(model)
         forest.n_features_in_ = model.n_features_in_
         if hasattr(model, "feature_names_in_"):
@@ -172,10 +176,60 @@ class SklearnViews(ModelFile):
         check_is_fitted(self)
         return [self._forest.tree_features(tree) for tree in range(self._forest.n_trees)]
 
+    def __len__(self) -> int:
+        """Return the number of trees."""
+        check_is_fitted(self)
+        return self._forest.n_trees
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return a tree, or a list of trees for a slice."""
+        return self.estimators_[index]
+
+    def __iter__(self) -> Iterator[ExtraTreeRegressor]:
+        """Iterate over the trees."""
+        return iter(self.estimators_)
+
+    def __bool__(self) -> bool:
+        """Return True, fitted or not: an estimator is no empty sequence before it is fitted."""
+        return True
+
+    # What scikit-learn's forest has from its base class, where it cannot be chosen either.
+
+    @property
+    def estimator(self) -> None:
+        """Return None: the class of the trees cannot be chosen."""
+        return None
+
+    @property
+    def estimator_params(self) -> tuple[()]:
+        """Return an empty tuple: no parameter is handed on to the trees."""
+        return ()
+
+    @property
+    def bootstrap_features(self) -> bool:
+        """Return False: a tree draws each column once at most."""
+        return False
+
+    @property
+    def oob_score(self) -> bool:
+        """Return False: without a target there is no out-of-bag score."""
+        return False
+
+    # What tools read of scikit-learn's private attributes.
+
     @property
     def _max_samples(self) -> int:
-        # scikit-learn's private twin of max_samples_, which tools read.
         return self.max_samples_
+
+    @property
+    def _average_path_length_per_tree(self) -> tuple[NDArray[np.float64], ...]:
+        # Of the values that the scores are made of, which another NumPy may have given.
+        c = self._forest.average_path_lengths
+        return tuple(c[estimator.tree_.n_node_samples] for estimator in self.estimators_)
+
+    @property
+    def _decision_path_lengths(self) -> tuple[NDArray[np.int64], ...]:
+        return tuple(estimator.tree_.compute_node_depths() for estimator in self.estimators_)
 
 
 def max_depth(max_samples: int) -> int:
@@ -192,47 +246,21 @@ def fitted_tree(forest: _core.Forest, index: int, seed: int, max_depth: int) -> 
     """One tree as the fitted ``ExtraTreeRegressor`` that scikit-learn has at its place."""
     # scikit-learn draws the state of a tree from a stream of its own, started from the tree's seed.
     state = None if seed == UNKNOWN_SEED else int(np.random.RandomState(seed).randint(MAX_SEED))
-    estimator = tree_template(max_depth, state)
-    estimator.n_features_in_ = len(forest.tree_features(index))
-    estimator.n_outputs_ = 1
-    estimator.max_features_ = 1
-    estimator.tree_ = _tree(forest.tree(index), estimator.n_features_in_)
-    return estimator
+    tree = make_tree(forest.tree(index), len(forest.tree_features(index)))
+    return set_fitted(tree_template(max_depth, state), tree)
 
 
-def _tree(arrays: dict[str, NDArray[Any]], n_features: int) -> Tree:
-    fields = {
-        "left_child": "children_left",
-        "right_child": "children_right",
-        "feature": "feature",
-        "threshold": "threshold",
-        "impurity": "impurity",
-        "n_node_samples": "n_node_samples",
-        "weighted_n_node_samples": "weighted_n_node_samples",
-        "missing_go_to_left": "missing_go_to_left",
-    }
-    tree = Tree(n_features, np.array([1], dtype=np.intp), 1)
-    # The layout of a node is scikit-learn's own matter; a field that is not known here would be a new rule.
-    layout = tree.__getstate__()["nodes"].dtype
-    if set(layout.names) != set(fields):
-        raise NotImplementedError(
-            f"the trees of this scikit-learn have the fields {layout.names}, which isoxide does not know"
-        )
-    nodes = np.zeros(len(arrays["feature"]), dtype=layout)
-    for field, name in fields.items():
-        nodes[field] = arrays[name]
-    depth = np.zeros(len(nodes), dtype=np.intp)
-    for node in np.flatnonzero(arrays["children_left"] >= 0):
-        depth[[arrays["children_left"][node], arrays["children_right"][node]]] = depth[node] + 1
-    tree.__setstate__(
-        {
-            "max_depth": int(depth.max()),
-            "node_count": len(nodes),
-            "nodes": nodes,
-            "values": arrays["value"].reshape(-1, 1, 1),
-        }
-    )
-    return tree
+def _refuse_other_parameters(model: SklearnForest, ours: dict[str, Any]) -> None:
+    """Refuse a model with a parameter of a later scikit-learn, such as ``categorical_features``, that is in use."""
+    for name, default in SklearnForest().get_params().items():
+        value = getattr(model, name, default)
+        if name in ours or value is default:
+            continue
+        if not isinstance(value, (bool, int, float, str)) or value != default:
+            raise ValueError(
+                f"model has {name}={value!r}, and isoxide has no such parameter: only models with {name}={default!r} "
+                "can be taken over"
+            )
 
 
 def native_forest(model: SklearnForest) -> _core.Forest:
@@ -251,6 +279,8 @@ def native_parts(model: SklearnForest) -> tuple[Any, ...]:
     trees = [estimator.tree_ for estimator in model.estimators_]
     features = [np.asarray(columns, dtype=np.uint32) for columns in model.estimators_features_]
     for index, tree in enumerate(trees):
+        if has_categories(tree):
+            raise ValueError(f"tree {index} is split on categories; only splits on numbers can be taken")
         split = tree.children_left >= 0
         if not np.array_equal(tree.children_left[split], np.flatnonzero(split) + 1):
             raise ValueError(

@@ -30,6 +30,7 @@ use crate::matrix::{Input, Matrix};
 use crate::memory;
 use crate::random::sampling::Weights;
 use crate::random::streams::{self, Bagging};
+use crate::simd::Choice;
 use crate::threads::{self, Workers};
 use bag::InBag;
 use dense::{Copied, DenseSample};
@@ -138,7 +139,7 @@ pub fn grow_on_drawn_rows<'w>(
 ///
 /// # Errors
 /// [`Error::Parameter`], [`Error::RowCount`], [`Error::ColumnCount`] or [`Error::Weights`] when parameters, `noise`, `existing`
-/// or `weights` do not fit `x`; [`Error::Memory`]; [`Error::Interrupted`].
+/// or `weights` do not fit `x`; [`Error::Kernel`]; [`Error::Memory`]; [`Error::Interrupted`].
 pub fn grow<'w>(
     x: &Input<'_>,
     noise: NoiseTarget<'_>,
@@ -288,6 +289,7 @@ struct Forester<'a, 'm> {
 
 impl<'a, 'm> Forester<'a, 'm> {
     fn new(x: &'a Input<'m>, params: &ValidParams, seeds: &'a [u32], workers: Workers<'a>) -> Result<Self> {
+        Choice::asked_for()?;
         Ok(Self {
             table: Table::new(x, params, seeds.len(), workers)?,
             seeds,

@@ -23,6 +23,7 @@ use ndarray::{Array2, ArrayView1, Zip, s};
 use crate::error::{Error, Result};
 use crate::matrix::{Column, Matrix};
 use crate::memory;
+use crate::simd::Choice;
 use crate::threads::{self, Workers};
 use counts::{Counts, Queries, Tally, Value};
 
@@ -60,7 +61,7 @@ pub struct Ranks {
 /// NumPy).
 ///
 /// # Errors
-/// [`Error::ColumnCount`] when the numbers of columns differ; [`Error::Memory`]; [`Error::Interrupted`].
+/// [`Error::ColumnCount`] when the numbers of columns differ; [`Error::Kernel`]; [`Error::Memory`]; [`Error::Interrupted`].
 pub fn percentile_ranks<'w>(
     reference: &Matrix<'_>,
     rows: &Matrix<'_>,
@@ -335,6 +336,7 @@ fn floats(column: Column<'_>) -> Vec<f64> {
 
 /// The counts of each pair over all rows of the reference.
 fn count(pairs: &[Pair<'_, '_>], n_rows: usize, workers: Workers<'_>) -> Result<Vec<Counts>> {
+    Choice::asked_for()?;
     let n_parts = if workers.n() == 1 {
         1
     } else {

@@ -79,7 +79,7 @@ impl RankCounts {
     /// Counts a part of the reference. Integers are compared with integers as such, all else as f64.
     ///
     /// # Errors
-    /// [`Error::ColumnCount`], [`Error::Memory`], [`Error::Interrupted`]; then nothing is counted.
+    /// [`Error::ColumnCount`], [`Error::Kernel`], [`Error::Memory`], [`Error::Interrupted`]; then nothing is counted.
     pub fn add<'w>(&mut self, part: &Matrix<'_>, workers: impl Into<Workers<'w>>) -> Result<()> {
         let workers = workers.into();
         if part.n_columns() != self.columns.len() {

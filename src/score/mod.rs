@@ -115,8 +115,8 @@ impl Scorer {
     /// For each row of `x` the sum of its path lengths over all trees, added in the order of the trees.
     ///
     /// # Errors
-    /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on; [`Error::Memory`];
-    /// [`Error::Interrupted`].
+    /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on; [`Error::Kernel`];
+    /// [`Error::Memory`]; [`Error::Interrupted`].
     pub fn depth_sums<'w>(&self, x: &Input<'_>, workers: impl Into<Workers<'w>>) -> Result<Vec<f64>> {
         let mut sums = vec![0.0; x.n_rows()];
         self.write_depth_sums(x, workers, &mut sums)?;
@@ -127,9 +127,9 @@ impl Scorer {
     ///
     /// # Errors
     /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on; [`Error::RowCount`] when
-    /// `sums` has another number of rows than `x`; [`Error::Memory`]; [`Error::Interrupted`].
+    /// `sums` has another number of rows than `x`; [`Error::Kernel`]; [`Error::Memory`]; [`Error::Interrupted`].
     pub fn write_depth_sums<'w>(&self, x: &Input<'_>, workers: impl Into<Workers<'w>>, sums: &mut [f64]) -> Result<()> {
-        self.write(x, workers.into(), self.path(x.n_rows()), Choice::get(), sums)
+        self.write(x, workers.into(), self.path(x.n_rows()), Choice::asked_for()?, sums)
     }
 
     /// The same by a certain way and kernel: for tests and benchmarks, since it never changes a result.

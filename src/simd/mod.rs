@@ -83,6 +83,7 @@ use std::sync::OnceLock;
 
 use ndarray::ArrayView1;
 
+use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 
 #[cfg(target_arch = "x86_64")]
@@ -248,6 +249,9 @@ pub trait Kernel: Copy + Send + Sync {
     }
 }
 
+/// The names of all kernels, whatever the processor.
+const NAMES: [&str; 4] = ["avx512", "avx2", "neon", "portable"];
+
 /// The kernel in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
@@ -282,17 +286,39 @@ impl Choice {
         .collect()
     }
 
-    /// The kernel of this process, chosen once: the fastest, or what the environment variable `ISOXIDE_KERNEL` names
-    /// (`avx512`, `avx2`, `neon`, `portable`) if the processor can run it.
+    /// The kernel with this name, or the fastest one if the name is empty.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] when there is no such kernel, or this processor cannot run it.
+    pub fn named(name: &str) -> Result<Self> {
+        let all = Self::all();
+        let found = all.iter().find(|choice| name.is_empty() || choice.name() == name);
+        found.copied().ok_or_else(|| Error::Kernel {
+            name: name.to_owned(),
+            exists: NAMES.contains(&name),
+            available: all.iter().map(|choice| choice.name()).collect(),
+        })
+    }
+
+    /// The kernel that this process uses: what the environment variable `ISOXIDE_KERNEL` names, or the fastest one if it is empty
+    /// or not set. Whatever computes with a kernel asks here first, so that nothing is computed with another one than was asked for.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] when there is no such kernel, or this processor cannot run it.
+    pub fn asked_for() -> Result<Self> {
+        Self::chosen().clone()
+    }
+
+    /// The kernel that this process uses; the portable one where [`asked_for`](Self::asked_for) has an error.
     #[must_use]
     pub fn get() -> Self {
-        static CHOICE: OnceLock<Choice> = OnceLock::new();
-        *CHOICE.get_or_init(|| {
-            let name = std::env::var("ISOXIDE_KERNEL").unwrap_or_default();
-            let all = Self::all();
-            let named = all.iter().find(|choice| choice.name() == name);
-            *named.unwrap_or(&all[0])
-        })
+        Self::chosen().as_ref().copied().unwrap_or(Self::Portable(Portable))
+    }
+
+    /// Reads the environment when it is first called.
+    fn chosen() -> &'static Result<Self> {
+        static CHOSEN: OnceLock<Result<Choice>> = OnceLock::new();
+        CHOSEN.get_or_init(|| Self::named(&std::env::var_os("ISOXIDE_KERNEL").unwrap_or_default().to_string_lossy()))
     }
 
     /// Whether [`Kernel::find`] is faster than a plain binary search.

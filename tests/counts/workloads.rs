@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use common::{Numbers, Plot, dense, scorer, table};
-use isoxide::error::Result;
+use isoxide::error::{Error, Result};
 use isoxide::matrix::csr::{Csr, Indices, Values};
 use isoxide::matrix::{Input, Matrix};
 use isoxide::rank::{Definition, Kind, NanPolicy, Tail, percentile_ranks};
@@ -41,11 +41,9 @@ fn main() -> ExitCode {
         // Not a failure: `cargo bench` calls every benchmark there is, with options of its own.
         return ExitCode::from(u8::from(!name.starts_with("--")));
     };
-    if std::env::var("ISOXIDE_KERNEL").is_ok_and(|kernel| kernel != Choice::get().name()) {
-        return ExitCode::from(NO_SUCH_KERNEL);
-    }
-    match workload() {
+    match Choice::asked_for().and_then(|_| workload()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Kernel { exists: true, .. }) => ExitCode::from(NO_SUCH_KERNEL),
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE

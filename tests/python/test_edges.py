@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from isoxide import _core
+
 SCRIPT = pathlib.Path(__file__).with_name("page_edges.py")
 PARTS = ["fit", "score", "parts", "ranks", "prepared"]
 
@@ -15,6 +17,8 @@ PARTS = ["fit", "score", "parts", "ranks", "prepared"]
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("kernel", ["avx512", "avx2", "portable"])
 def test_at_the_edge_of_memory(kernel, part):
+    if kernel not in _core.kernels():
+        pytest.skip(f"this processor has no {kernel}")
     done = subprocess.run(
         [sys.executable, "-W", "error", SCRIPT, part],
         env=os.environ | {"ISOXIDE_KERNEL": kernel},
@@ -24,7 +28,4 @@ def test_at_the_edge_of_memory(kernel, part):
         text=True,
     )
     said = done.stdout.splitlines()
-    if said[:1] != [kernel] and done.returncode == 0:
-        # What it ran on instead has passed too.
-        pytest.skip(f"this processor has no {kernel}")
-    assert (done.returncode, said[-1:]) == (0, ["done"]), f"after {said[-1:]}:\n{done.stderr}"
+    assert (done.returncode, said[:1], said[-1:]) == (0, [kernel], ["done"]), f"after {said[-1:]}:\n{done.stderr}"

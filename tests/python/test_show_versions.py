@@ -11,7 +11,7 @@ import pytest
 import sklearn
 
 import isoxide
-from isoxide import _show_versions
+from isoxide import _core, _show_versions
 from isoxide._threads import resolve_n_jobs
 
 
@@ -27,7 +27,9 @@ def test_what_is_printed(capsys):
     assert facts["isoxide"] == importlib.metadata.version("isoxide")
     assert facts["numpy"] == np.__version__
     assert facts["scikit-learn"] == sklearn.__version__
-    assert {"scipy", "joblib", "pandas", "polars", "pyarrow", "numpy uses", "kernel"} <= facts.keys()
+    assert {"scipy", "joblib", "pandas", "polars", "pyarrow", "numpy uses"} <= facts.keys()
+    assert facts["kernel"] == _core.kernel()
+    assert facts["kernels"].split() == _core.kernels()
     assert facts["threads"] == str(resolve_n_jobs(None))
 
 
@@ -38,21 +40,41 @@ def test_packages_that_are_not_installed_are_left_out(capsys, monkeypatch):
     assert "no-such-package" not in facts
 
 
-@pytest.mark.parametrize("kernel", ["portable", "avx2", "no such kernel"])
-def test_the_environment_chooses_the_kernel(kernel):
-    code = "from isoxide import _core; print(_core.kernel())"
+#: All kernels there are, whatever the processor.
+KERNELS = ["avx512", "avx2", "neon", "portable"]
+
+
+def import_with(kernel):
     environment = os.environ | {"ISOXIDE_KERNEL": kernel}
-    asked = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    fallback = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"ISOXIDE_KERNEL": ""},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    # A kernel that the processor lacks, or that there is not, is not insisted on.
-    assert asked.stdout in (f"{kernel}\n", fallback.stdout)
-    assert kernel != "portable" or asked.stdout == "portable\n"
+    code = "from isoxide import _core; print(_core.kernel())"
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_environment_chooses_the_kernel(kernel):
+    asked = import_with(kernel)
+    if kernel in _core.kernels():
+        assert (asked.returncode, asked.stdout) == (0, f"{kernel}\n"), asked.stderr
+    else:
+        assert asked.returncode == 1
+        assert f"ImportError: ISOXIDE_KERNEL={kernel}: this processor cannot run that kernel" in asked.stderr
+
+
+def test_without_a_name_the_fastest_kernel_is_chosen():
+    assert {*_core.kernels()} <= {*KERNELS}
+    assert _core.kernels()[-1] == "portable"
+    asked = import_with("")
+    assert (asked.returncode, asked.stdout) == (0, f"{_core.kernels()[0]}\n"), asked.stderr
+
+
+@pytest.mark.parametrize("kernel", ["avx", "AVX2", " portable", "no such kernel", "\udcff"])
+def test_a_name_that_is_no_kernel_is_refused_when_the_package_is_imported(kernel):
+    asked = import_with(kernel)
+    assert asked.returncode == 1
+    last = asked.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: ISOXIDE_KERNEL=")
+    assert "there is no such kernel; set it to one of " + ", ".join(_core.kernels()) in last
+    assert "panic" not in asked.stderr
 
 
 def test_an_older_numpy_does_not_tell_its_features(capsys, monkeypatch):

@@ -1,7 +1,11 @@
-"""Fitted forests as scikit-learn's own objects, and taken over from them: every field equal."""
+"""Every name of scikit-learn's class; fitted forests as its objects and taken over from them, every field equal."""
 
 import copy
+import inspect
+import operator
+import pathlib
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -71,8 +75,8 @@ def assert_same_trees(ours, theirs):
         for name in expected["nodes"].dtype.names:
             np.testing.assert_array_equal(state["nodes"][name], expected["nodes"][name], err_msg=f"{index} {name}")
         np.testing.assert_array_equal(state["values"], expected["values"], err_msg=str(index))
-        attributes = {name: value for name, value in vars(other).items() if name.endswith("_") and name != "tree_"}
-        assert {name: getattr(mine, name) for name in attributes} == attributes
+        attributes = {name: value for name, value in vars(other).items() if name != "tree_"}
+        assert {name: value for name, value in vars(mine).items() if name != "tree_"} == attributes
         assert mine.tree_.n_features == other.tree_.n_features
 
 
@@ -190,6 +194,18 @@ def test_there_and_back_again(kind):
     np.testing.assert_array_equal(again.decision_function(X), forest.decision_function(X))
 
 
+def test_from_a_subclass_with_a_constructor_of_its_own():
+    class Mine(SklearnForest):
+        def __init__(self, trees=4):
+            super().__init__(n_estimators=trees, random_state=2, contamination=0.1)
+            self.trees = trees
+
+    theirs = Mine().fit(DENSE)
+    ours = IsolationForest.from_sklearn(theirs)
+    assert (ours.n_estimators, ours.contamination) == (4, 0.1)
+    assert_same_scores(ours, theirs, DENSE)
+
+
 @pytest.mark.parametrize("other", [IsolationForest().fit(DENSE), RandomForestRegressor(), None, SklearnForest, "model"])
 def test_other_things_are_not_taken(other):
     with pytest.raises(TypeError, match=r"must be a fitted sklearn\.ensemble\.IsolationForest"):
@@ -274,3 +290,163 @@ def test_copies_share_the_trees_and_nothing_that_changes():
     assert len(twin.estimators_) == 120
     assert (forest.offset_, forest.contamination, forest.n_estimators) == (offset, 0.1, 100)
     assert len(forest.estimators_) == len(trees) == 100
+
+
+# What scikit-learn's class has
+
+#: What the base class of scikit-learn's forest grows and scores with, and what ABCMeta leaves. README names it.
+INTERNAL = {
+    *("_compute_chunked_score_samples", "_compute_score_samples", "_get_estimator", "_get_estimators_indices"),
+    *("_make_estimator", "_parallel_args", "_score_samples", "_set_oob_score", "_validate_estimator", "_validate_y"),
+    *("__abstractmethods__", "_abc_impl"),
+}
+#: Its attributes that look like parameters, and are none of an isolation forest.
+OF_THE_BASE = {"bootstrap_features": False, "estimator": None, "estimator_params": (), "oob_score": False}
+
+
+def both(kind="names", **more):
+    return fit(IsolationForest, kind, **more), fit(SklearnForest, kind, **more)
+
+
+def test_every_name_of_scikit_learn_is_there():
+    """A name that a later scikit-learn adds is noticed here: provide it, or name it in README."""
+    pairs = [(IsolationForest, SklearnForest), (IsolationForest(), SklearnForest()), both("names"), both("missing")]
+    for ours, theirs in pairs:
+        missing = {*dir(theirs)} - {*dir(ours)}
+        assert {name for name in missing if not name.startswith("_")} == set()
+        assert missing <= INTERNAL
+    # On a fitted forest every attribute too, private ones included.
+    ours, theirs = both("names")
+    assert vars(theirs).keys() <= {*dir(ours)}
+
+
+def test_internal_names_are_no_longer_than_they_must_be():
+    assert {*dir(SklearnForest)} >= INTERNAL
+    assert not {*dir(IsolationForest)} & INTERNAL
+
+
+def test_the_readme_names_what_is_missing():
+    readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
+    (row,) = re.findall(r"^\| private methods \|.*$", readme, re.MULTILINE)
+    assert {name for name in INTERNAL if "abc" not in name and "abstract" not in name} == set(
+        re.findall(r"`(\w+)`", row)
+    )
+
+
+def parameters(method):
+    """Names, kinds and defaults; what takes anything is called as it pleases."""
+    named = inspect.signature(method).parameters.values()
+    return [(p.name, p.kind, p.default) for p in named if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def test_signatures():
+    """Parameters, their order and defaults."""
+    for name in dir(SklearnForest):
+        theirs, ours = getattr(SklearnForest, name), getattr(IsolationForest, name, None)
+        if callable(theirs) and (not name.startswith("_") or name == "__init__"):
+            assert parameters(ours) == parameters(theirs), name
+
+
+def outcome(call, forest):
+    """What a call gives, or the exception that it raises."""
+    try:
+        return call(forest)
+    except Exception as error:
+        return type(error), str(error)
+
+
+#: Of a list; an exception has the list's own words.
+READS = {
+    "length": len,
+    "truth": bool,
+    "an index out of range": lambda f: f[8],
+    "an index out of range below": lambda f: f[-9],
+    "a float": lambda f: f[1.0],
+    "a string": lambda f: f["trees"],
+    "None": lambda f: f[None],
+    "two indices": lambda f: f[0, 1],
+    "an array": lambda f: f[np.array([0, 1])],
+    "a step of zero": lambda f: f[::0],
+    "assignment": lambda f: operator.setitem(f, 0, None),
+    "deletion": lambda f: operator.delitem(f, 0),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_forest_is_read_as_a_list_of_trees(read):
+    ours, theirs = both("default")
+    assert outcome(READS[read], ours) == outcome(READS[read], theirs)
+
+
+def test_trees_of_a_forest():
+    ours, theirs = both("default")
+    assert len(ours) == len(theirs) == len(ours.estimators_) == 8
+    for index in (0, 7, -1, -8, np.int64(3), True):
+        assert ours[index] is ours.estimators_[index]
+    for part in (slice(None), slice(2, 5), slice(None, None, -3), slice(100, None), slice(-3, None)):
+        assert type(ours[part]) is list
+        assert_same_trees(ours[part], theirs[part])
+    assert list(ours) == list(iter(ours)) == ours.estimators_
+    assert list(reversed(ours)) == ours.estimators_[::-1]
+    assert ours[3] in ours
+    assert theirs[3] not in ours
+    first, *_, last = ours
+    assert (first, last) == (ours[0], ours[-1])
+    trees = [tree.tree_.n_leaves for tree in ours]
+    assert trees == [tree.tree_.n_leaves for tree in theirs]
+
+
+def test_the_length_makes_no_trees():
+    ours = fit(IsolationForest, "default")
+    assert len(ours) == 8
+    assert bool(ours)
+    assert ours._trees == []
+
+
+def test_lengths_after_a_warm_start():
+    ours, theirs = both("default", warm_start=True)
+    assert len(grow_on(ours, "default", 12)) == len(grow_on(theirs, "default", 12)) == 12
+    assert len(IsolationForest.from_bytes(ours.to_bytes())) == len(pickle.loads(pickle.dumps(ours))) == 12
+
+
+READS_OF_THE_UNFITTED = {"len": len, "iter": iter, "index": lambda f: f[0], "slice": lambda f: f[:], "list": list}
+
+
+@pytest.mark.parametrize("read", READS_OF_THE_UNFITTED)
+def test_an_unfitted_forest_has_no_trees_to_read(read):
+    """scikit-learn's raises an AttributeError; ours raises one that says what to do."""
+    for forest in (IsolationForest(), SklearnForest()):
+        with pytest.raises(AttributeError):
+            READS_OF_THE_UNFITTED[read](forest)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        READS_OF_THE_UNFITTED[read](IsolationForest())
+
+
+def test_a_forest_is_always_true():
+    """Unlike scikit-learn's, whose truth before a fit is an exception; README names it."""
+    assert IsolationForest()
+    assert fit(IsolationForest, "default")
+    with pytest.raises(AttributeError):
+        bool(SklearnForest())
+
+
+def test_attributes_of_the_base_class():
+    for ours, theirs in ((IsolationForest(), SklearnForest()), both("default")):
+        for name, value in OF_THE_BASE.items():
+            assert getattr(ours, name) == getattr(theirs, name) == value
+            assert type(getattr(ours, name)) is type(getattr(theirs, name))
+            # They would be passed over in silence.
+            with pytest.raises(AttributeError):
+                setattr(ours, name, value)
+            assert name not in ours.get_params()
+
+
+def test_private_attributes_that_tools_read(kind):
+    ours, theirs = fit(IsolationForest, kind), fit(SklearnForest, kind)
+    for name in ("_max_samples", "_max_features", "_n_samples"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    for name in ("_average_path_length_per_tree", "_decision_path_lengths"):
+        found, expected = getattr(ours, name), getattr(theirs, name)
+        assert type(found) is type(expected) is tuple
+        assert_same_arrays(found, expected)
+        assert not hasattr(IsolationForest(), name)
