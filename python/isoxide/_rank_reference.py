@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isoxide import _core
 from isoxide._feature_ranks import FeatureRanks, feature_ranks
-from isoxide._frames import readable
+from isoxide._containers import readable
 from isoxide._percentiles import (
     Definition,
     Ranks,

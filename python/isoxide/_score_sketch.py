@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoxide import _core
-from isoxide._frames import readable
+from isoxide._containers import readable
 from isoxide._order import interpolated, quantile_place
 
 #: Where scores are: a path is less than four times as long as the average one.
