@@ -92,7 +92,7 @@ def detect(
         rows[time] = surveyed.times.parsed(rows[time])
         if not len(rows):
             # Without a text to parse pandas knows neither unit nor zone.
-            rows[time] = rows[time].astype(pd.DatetimeIndex(list(surveyed.facts["days"])).dtype)
+            rows[time] = rows[time].astype(pd.DatetimeIndex(list(surveyed.days)).dtype)
         rows, decisions = _in_order(rows, decisions, time)
         severity = _severity(scores, forest, decisions, n_jobs) if len(rows) else np.empty(0)
     finally:
