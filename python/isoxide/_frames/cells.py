@@ -85,7 +85,7 @@ class NumberStyle:
             value = getattr(self, name)
             if name == "thousands" and value is None:
                 continue
-            if not isinstance(value, str) or len(value) != 1 or value.isalnum() or value in "+-\"\n\r":
+            if not isinstance(value, str) or len(value) != 1 or value.isalnum() or value in '+-"\n\r':
                 raise ValueError(f"{name}={value!r} must be one character that is no digit, letter or sign")
         if self.decimal == self.thousands:
             raise ValueError(f"decimal and thousands are both {self.decimal!r}; they must differ")
@@ -114,7 +114,9 @@ def parse_numbers(texts: pa.Array, style: NumberStyle) -> tuple[pa.Array, pa.Arr
         True where a cell holds something else.
     """
     trimmed = pc.utf8_trim_whitespace(texts)
-    absent = pc.or_(pc.is_null(texts), pc.fill_null(pc.or_(pc.equal(trimmed, ""), pc.is_in(trimmed, style.words)), True))
+    absent = pc.or_(
+        pc.is_null(texts), pc.fill_null(pc.or_(pc.equal(trimmed, ""), pc.is_in(trimmed, style.words)), True)
+    )
     decimal = _escaped(style.decimal)
     digits = r"\d+"
     if style.thousands is not None:

@@ -14,6 +14,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from isoxide._frames.files import InputFile, decompressed
 from isoxide._frames.names import is_written_index, text_names
 from isoxide._frames.source import ChooseRoles, ReadOptions, Roles, Source, first_line
 
-__all__ = ["DelimitedFile"]
+__all__ = ["DelimitedFile", "header_names"]
 
 _DELIMITERS = ",;\t|"
 #: Bytes of text read at a time, and looked at for the header.
@@ -47,55 +48,21 @@ class DelimitedFile(Source):
         self.name, self.file, self.options = file.name, file, options
         self._compression = compression
         self.notes, self.reasons = [], {}
-        self._encoding = options.encoding or _encoding(self._head_bytes())
-        head = self._head_text()
-        self.sep, self._skipped, labels = _header(head, options.sep, file)
+        header = Header.read(file, compression, options)
+        self._encoding, self.sep, self._skipped = header.encoding, header.sep, header.n_lines
         if self.sep != "," and options.sep is None:
             self.notes.append(f"values are separated by {self.sep!r}")
-        self._index = [place for place, label in enumerate(labels) if is_written_index(label, place)]
-        names, notes = text_names(
-            [f"column_{place + 1}" if place in self._index else label for place, label in enumerate(labels)], self.name
-        )
-        self.notes += notes
-        self._all_names = names
-        self._roles = roles([name for place, name in enumerate(names) if place not in self._index], self.name)
+        self._index, self._all_names = header.index, header.names
+        self.notes += header.notes
+        self._roles = roles([name for place, name in enumerate(header.names) if place not in header.index], self.name)
         self._style = options.numbers
         #: How each column is read: ``"double"``, or as text and then ``"numbers"``, ``"booleans"`` or ``"text"``.
         self._kinds: dict[str, str] = {}
         self._integers: set[str] = set()
         self._n_rows = 0
         self._learn()
-        self._drop_unnamed(labels)
-        if self._index:
-            self.notes.append("the first column has no name: it is taken for the index that pandas wrote, and left out")
+        self._drop_unnamed(header.labels)
         self.schema = pa.schema([pa.field(name, self._type(name)) for name in self._names])
-
-    def _head_bytes(self) -> bytes:
-        try:
-            with decompressed(self.file, self._compression) as stream:
-                return bytes(stream.read(_HEAD))
-        except (EOFError, OSError) as error:
-            raise self._damaged(error) from error
-
-    def _head_text(self) -> str:
-        head = self._head_bytes()
-        try:
-            return head.decode(self._encoding, errors="strict" if len(head) < _HEAD else "ignore")
-        except UnicodeError:
-            raise self._not_text(head) from None
-
-    def _not_text(self, head: bytes) -> ValueError:
-        if b"\0" in head[:4096] and self._encoding == "utf-8":
-            return ValueError(f"{self.name} is no text; give it the suffix of what it is (.parquet, .xlsx)")
-        return ValueError(
-            f"{self.name} is not {self._encoding.upper()} text; say encoding='cp1252' for what Excel writes on Windows, "
-            "or convert it"
-        )
-
-    def _damaged(self, error: Exception) -> Exception:
-        if isinstance(error, FileNotFoundError):
-            return error
-        return ValueError(f"{self.name} cannot be read, it may be damaged or truncated: {first_line(error)}")
 
     def _reader(self, stream: Any, columns: list[str], as_double: set[str]) -> Any:
         if self._encoding != "utf-8":
@@ -138,10 +105,10 @@ class DelimitedFile(Source):
 
     def _refusal(self, message: str, error: Exception) -> Exception:
         if "UTF8" in message or isinstance(error, UnicodeError):
-            return self._not_text(b"")
+            return _not_text(self.name, self._encoding)
         if "CSV parse error" in message or "out of sync" in message or "straddling" in message:
-            return self._wrong_length() or self._damaged(error)
-        return self._damaged(error)
+            return self._wrong_length() or _damaged(self.name, error)
+        return _damaged(self.name, error)
 
     # What the columns hold.
 
@@ -225,9 +192,7 @@ class DelimitedFile(Source):
         if kind == "mixed" or (name in self._roles.numbers and kind == "text"):
             raise self._located(facts.refusal(name))
         if facts.n_words and kind in ("numbers", "booleans", "empty"):
-            self.notes.append(
-                f"column {name!r}: {facts.n_words:,} cells such as {facts.word!r} were read as missing"
-            )
+            self.notes.append(f"column {name!r}: {facts.n_words:,} cells such as {facts.word!r} were read as missing")
         if kind in ("text", "empty"):
             self.reasons[name] = facts.reason() if kind == "text" else "no values"
         return kind
@@ -348,9 +313,70 @@ def _encoding(head: bytes) -> str:
     return "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
 
 
-def _header(head: str, sep: str | None, file: InputFile) -> tuple[str, int, list[str]]:
+def _damaged(name: str, error: Exception) -> Exception:
+    if isinstance(error, FileNotFoundError):
+        return error
+    return ValueError(f"{name} cannot be read, it may be damaged or truncated: {first_line(error)}")
+
+
+def _not_text(name: str, encoding: str) -> ValueError:
+    return ValueError(
+        f"{name} is not {encoding.upper()} text; say encoding='cp1252' for what Excel writes on Windows, or convert it"
+    )
+
+
+@dataclass(frozen=True)
+class Header:
+    """The names of the columns of a text file, and how it is written."""
+
+    encoding: str
+    sep: str
+    #: Lines before the first row.
+    n_lines: int
+    #: The names as they are written, as they are used, and which columns are an index that pandas wrote.
+    labels: list[str]
+    names: list[str]
+    index: list[int]
+    notes: list[str]
+
+    @classmethod
+    def read(cls, file: InputFile, compression: str | None, options: ReadOptions) -> Header:
+        """Read the beginning of a file.
+
+        Raises
+        ------
+        ValueError
+            If it is no text, is empty, or has two columns of one name.
+        """
+        try:
+            with decompressed(file, compression) as stream:
+                head = bytes(stream.read(_HEAD))
+        except (EOFError, OSError) as error:
+            raise _damaged(file.name, error) from error
+        encoding = options.encoding or _encoding(head)
+        if b"\0" in head[:4096] and encoding == "utf-8":
+            raise ValueError(f"{file.name} is no text; give it the suffix of what it is (.parquet, .xlsx)")
+        try:
+            text = head.decode(encoding, errors="strict" if len(head) < _HEAD else "ignore")
+        except UnicodeError:
+            raise _not_text(file.name, encoding) from None
+        sep, n_lines, labels = _parted(text.removeprefix("\ufeff"), options.sep, file)
+        index = [place for place, label in enumerate(labels) if is_written_index(label, place)]
+        usable = [f"column_{place + 1}" if place in index else label for place, label in enumerate(labels)]
+        names, notes = text_names(usable, file.name)
+        if index:
+            notes.append("the first column has no name: it is taken for the index that pandas wrote, and left out")
+        return cls(encoding, sep, n_lines, labels, names, index, notes)
+
+
+def header_names(file: InputFile, compression: str | None, options: ReadOptions) -> list[str]:
+    """Return the names of the columns of a text file, without reading its rows."""
+    header = Header.read(file, compression, options)
+    return [name for place, name in enumerate(header.names) if place not in header.index]
+
+
+def _parted(text: str, sep: str | None, file: InputFile) -> tuple[str, int, list[str]]:
     """Return the delimiter, the lines before the first row, and the labels of the columns."""
-    text = head.removeprefix("\ufeff")
     if not text.strip():
         raise ValueError(f"{file.name} is empty")
     skipped = 0

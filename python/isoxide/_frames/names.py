@@ -50,7 +50,9 @@ def text_names(labels: Iterable[Any], where: str) -> tuple[list[str], list[str]]
             both = "" if seen[name] == label else f" ({seen[name]!r} and {label!r})"
             raise ValueError(f"{where} has several columns of the name {name!r}{both}; rename them")
         if name.startswith(RESERVED_PREFIX):
-            raise ValueError(f"{where} has a column {name!r}; names that begin with {RESERVED_PREFIX} are taken: rename it")
+            raise ValueError(
+                f"{where} has a column {name!r}; names that begin with {RESERVED_PREFIX} are taken: rename it"
+            )
         seen[name] = label
     return names, notes
 

@@ -13,14 +13,22 @@ import pyarrow.dataset
 import pyarrow.feather
 
 from isoxide._frames import files
-from isoxide._frames.delimited import DelimitedFile
+from isoxide._frames.delimited import DelimitedFile, header_names
 from isoxide._frames.documents import json_lines, spreadsheet
 from isoxide._frames.files import InputFile, kind_of
-from isoxide._frames.frames import ArrowStream, DatasetSource, TypedTable, from_pandas, from_polars, usable_names, without_views
+from isoxide._frames.frames import (
+    ArrowStream,
+    DatasetSource,
+    TypedTable,
+    from_pandas,
+    from_polars,
+    usable_names,
+    without_views,
+)
 from isoxide._frames.parquet import ParquetFiles
 from isoxide._frames.source import ChooseRoles, ReadOptions, Roles, Source, first_line
 
-__all__ = ["open_source"]
+__all__ = ["column_names", "open_source"]
 
 
 def _no_roles(names: list[str], where: str) -> Roles:
@@ -69,6 +77,8 @@ def _opened(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
         return source
     if isinstance(source, (str, os.PathLike)):
         return _from_path(source, options, roles)
+    if isinstance(source, InputFile):
+        return _from_file(source, options, roles)
     if isinstance(source, (list, tuple)):
         if not source or not all(isinstance(path, (str, os.PathLike)) for path in source):
             raise TypeError("a list as a source must be of paths, at least one")
@@ -93,6 +103,20 @@ def _opened(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
         "source must be a path, a list of paths, an open file, a frame of pandas or polars, a pyarrow dataset, or have an "
         f"Arrow stream (__arrow_c_stream__), not {kind.__name__}"
     )
+
+
+def column_names(source: Any, options: ReadOptions | None = None) -> list[str]:
+    """Return the names of the columns of a table; a text file is read as far as its header."""
+    options = options or ReadOptions()
+    if isinstance(source, (list, tuple)) and source:
+        source = source[0]
+    if isinstance(source, (str, os.PathLike)) and not files.local_path(source).is_dir():
+        source = files.opened(source)
+    if isinstance(source, InputFile):
+        kind, compression = kind_of(source)
+        if kind == "csv":
+            return header_names(source, compression, options)
+    return list(_opened(source, options, _no_roles).schema.names)
 
 
 def _from_path(path: str | os.PathLike[str], options: ReadOptions, roles: ChooseRoles) -> Source:
@@ -187,7 +211,9 @@ class Joined(Source):
         for source in sources[1:]:
             for column in source.schema.names:
                 if column not in first.schema.names:
-                    raise ValueError(f"{source.name} has a column {column!r} and {first.name} has not; all files must have the same")
+                    raise ValueError(
+                        f"{source.name} has a column {column!r} and {first.name} has not; all files must have the same"
+                    )
         self.schema = pa.schema(fields)
         counts = [source.count() for source in sources]
         self._rows = [n for n in counts if n is not None]
@@ -197,7 +223,9 @@ class Joined(Source):
         found: dict[pa.DataType, str] = {}
         for source in self.sources:
             if column not in source.schema.names:
-                raise ValueError(f"{source.name} has no column {column!r}, which {self.sources[0].name} has; all files must have the same")
+                raise ValueError(
+                    f"{source.name} has no column {column!r}, which {self.sources[0].name} has; all files must have the same"
+                )
             dtype = source.schema.field(column).type
             reason = source.reasons.get(column)
             if reason is not None:

@@ -1,8 +1,8 @@
 """What is learned of a feature table before anything is made of it: days, entities, and every column once.
 
-    update   a batch: days and rows of each, entities, a sketch of each column of numbers, counts of each column of text
-    merge    two parts of the table, in any order
-    check    the words for it, the same in memory and on every engine
+update   a batch: days and rows of each, entities, a sketch of each column of numbers, counts of each column of text
+merge    two parts of the table, in any order
+check    the words for it, the same in memory and on every engine
 """
 
 from __future__ import annotations
@@ -199,7 +199,9 @@ def far_days(days: pd.DatetimeIndex) -> list[int]:
     """Return the positions of the days that lie more than a year from the longest run of days, in ascending order."""
     if len(days) < 2:
         return []
-    numbers = (days.tz_localize(None) if days.tz is not None else days).to_numpy().astype("datetime64[D]").astype(np.int64)
+    numbers = (
+        (days.tz_localize(None) if days.tz is not None else days).to_numpy().astype("datetime64[D]").astype(np.int64)
+    )
     cuts = np.flatnonzero(np.diff(numbers) > _FAR) + 1
     runs = np.split(np.arange(len(days)), cuts)
     longest = max(runs, key=len)
@@ -217,7 +219,8 @@ def _gaps(days: pd.DatetimeIndex) -> list[list[str]]:
     longest = np.sort(places[np.argsort(-steps[places], kind="stable")[:_LISTED]])
     one = pd.Timedelta(days=1)
     return [
-        [(days[place] + one).date().isoformat(), (days[place + 1] - one).date().isoformat()] for place in longest.tolist()
+        [(days[place] + one).date().isoformat(), (days[place + 1] - one).date().isoformat()]
+        for place in longest.tolist()
     ]
 
 
@@ -250,7 +253,9 @@ def repeated_rows(rows: pd.DataFrame) -> NDArray[np.bool_]:
         except TypeError:
             # Lists and the like cannot be hashed: their words are compared.
             comparable[place] = pd.Series([repr(_plain(value)) for value in column])
-    columns = {place: np.asarray(column) if column.dtype == object else column.array for place, column in comparable.items()}
+    columns = {
+        place: np.asarray(column) if column.dtype == object else column.array for place, column in comparable.items()
+    }
     found: NDArray[np.bool_] = pd.DataFrame(columns).duplicated().to_numpy()
     return found
 

@@ -29,7 +29,9 @@ EPOCH_UNITS = {
 _DAY = r"^(\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{8})([T ].*)?$"
 _ZONE = re.compile(r"(?<=\d)\s?(?:Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")
 _WANTED = "a day in ISO 8601 (2025-04-26, 2025-04-26T13:00:00Z) or of eight digits (20250426)"
-_OTHERS = "say time_format='%d.%m.%Y' for other patterns, time_format='s' or 'ms' for seconds or milliseconds since 1970"
+_OTHERS = (
+    "say time_format='%d.%m.%Y' for other patterns, time_format='s' or 'ms' for seconds or milliseconds since 1970"
+)
 
 
 @dataclass(frozen=True)
