@@ -194,7 +194,7 @@ def load(document: Any, place: str) -> dict[str, Any]:
     try:
         return _load(document, version)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        reason = f"it has no {fields.short(error.args[0])}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{place} is damaged: {reason}") from error
 
 
