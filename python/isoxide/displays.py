@@ -275,15 +275,18 @@ class FeatureRankDisplay(_Display):
         FeatureRankDisplay
             What was drawn.
         """
+        if not -len(findings) <= finding < len(findings):
+            raise IndexError(f"there is no finding {finding}: there are {len(findings)} findings")
         row = findings.frame.iloc[finding]
         places = [j for j in findings.order[finding] if not np.isnan(findings.percentiles[finding, j])][:n_features]
         names = [findings.features[j] for j in places]
-        medians = findings.reference["median"]
+        medians = findings.typical("median")[finding]
         labels = [
-            f"{format_value(findings.values[finding, j])} (typical {format_value(medians[name])})"
-            for j, name in zip(places, names, strict=True)
+            f"{format_value(findings.values[finding, j])} (typical {format_value(medians[j])})" for j in places
         ]
         title = f"{row[findings.entity]}, {format_time(row[findings.time])}: score {row['score']:.4f}"
+        if not places and "rank_among" in row:
+            title = f"{title}, {row['rank_among']}"
         display = cls(
             features=names, percentiles=findings.percentiles[finding, places], labels=labels, cutoff=cutoff, title=title
         )

@@ -185,7 +185,7 @@ def test_folder_that_cannot_be_written_to(folder):
 def test_earlier_results_stay_when_a_run_fails(folder, detected, tmp_path):
     _, out = detected
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert isoxide("detect", folder / "features.csv", *NAMES, "--threshold", -9, "--out", out).returncode == 1
+    assert isoxide("detect", folder / "features.csv", *NAMES, "--threshold", 9, "--out", out).returncode == 1
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 

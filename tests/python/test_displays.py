@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from isoxide import IsolationForest, ueba
+from isoxide._format import format_value
 from isoxide.displays import CutoffDisplay, FeatureRankDisplay, ScoreTimelineDisplay, ThresholdDisplay
 from ueba_tables import actor_days
 
@@ -88,3 +89,37 @@ def test_axes_of_others_are_drawn_on(findings, kind):
 def test_matplotlib_is_imported_only_to_draw():
     code = "import sys, isoxide.displays, isoxide.ueba; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_findings_without_ranks(study):
+    found = ueba.detect(study.table, contamination=0.02, groups="actor", min_group=10**6)
+    display = FeatureRankDisplay.from_findings(found)
+    draw(display)
+    assert display.features == []
+    assert "no ranks" in display.title
+    draw(CutoffDisplay.from_findings(found))
+
+
+def test_typical_values_are_those_of_the_group(study):
+    found = ueba.detect(study.table, contamination=0.02, groups="actor")
+    display = FeatureRankDisplay.from_findings(found, n_features=3)
+    j = found.order[0, 0]
+    own = study.table.frame.loc[study.table.frame["actor"] == found.frame["actor"].iloc[0], found.features[j]]
+    assert display.labels[0].endswith(f"(typical {format_value(own.median())})")
+
+
+def test_a_quiet_day(study):
+    quiet = ueba.detect(study.table, threshold=-0.9)
+    display = ScoreTimelineDisplay.from_findings(quiet)
+    draw(display)
+    assert len(display.ax_.collections[0].get_offsets()) == 0
+    draw(CutoffDisplay.from_findings(quiet))
+    with pytest.raises(IndexError, match="there is no finding 0: there are 0 findings"):
+        FeatureRankDisplay.from_findings(quiet)
+
+
+@pytest.mark.parametrize("finding", [10**6, -(10**6)])
+def test_findings_that_are_not_there(findings, finding):
+    with pytest.raises(IndexError, match=f"there is no finding {finding}: there are {len(findings)} findings"):
+        FeatureRankDisplay.from_findings(findings, finding)
+    assert FeatureRankDisplay.from_findings(findings, -1).features

@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,3 +67,47 @@ def test_tables_keep_their_columns(report):
         assert len(re.findall(r"<t[hd]\b", row)) == 7
     for name in report.frame["actor"]:
         assert as_shown(name) in " ".join(shown.text.split())
+
+
+@pytest.mark.parametrize("groups", [None, "dept"])
+def test_every_text_stays_text(seed, groups):
+    """Joined names and values, notes, columns left out, groups: whatever can be in a report."""
+    frame = actor_days(seed)
+    names = dict(zip(sorted(frame["actor"].unique()), HOSTILE * 3, strict=False))
+    strange = frame.assign(actor=frame["actor"].map(names), dept=frame["actor"].map(names))
+    strange["<i>left</i>"] = "text"
+    users = pd.DataFrame({"actor": HOSTILE, "<i>mail</i>": HOSTILE[::-1], "|": "<b>*x*</b>|[a](b)"})
+    table = ueba.read_table(strange, entity="actor", time="day")
+    found = ueba.detect(table, contamination=0.05, groups=groups).join(users)
+    found.manifest["check"]["notes"] = HOSTILE
+    found.manifest["notes"] = ["# no heading\n\n- no list"]
+    found.manifest["first_day"] = "<img src=x>\n# heading"
+    html = READER.render(found.to_markdown(cutoff=99.0))
+    shown = Text(html)
+    assert set(shown.tags) <= {"h1", "h2", "p", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td"}
+    assert shown.tags.count("h1") == 1
+    # Of each entity, and of the notes and what is left out.
+    assert shown.tags.count("h2") == found.frame["actor"].nunique() + 2
+    assert shown.tags.count("li") == len(HOSTILE) + 1 + len(found.manifest["check"]["left_out"])
+    for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL):
+        assert len(re.findall(r"<t[hd]\b", row)) == (7 if groups is None else 8)
+    words = " ".join(shown.text.split())
+    for name in HOSTILE:
+        assert as_shown(name) in words
+    assert "<b>*x*</b>|[a](b)" in words
+    assert "<i>left</i>: not numeric" in words
+
+
+def test_long_names_are_cut_with_the_full_text_at_the_end(seed):
+    frame = actor_days(seed)
+    long = {name: f"{name} {'<b>' * 3000} end" for name in [*frame["actor"].unique(), "n_0", "n_3"]}
+    table = frame.assign(actor=frame["actor"].map(long)).rename(columns=long)
+    text = ueba.detect(ueba.read_table(table, entity="actor", time="day"), contamination=0.03).to_markdown()
+    body, full = text.split("## Full texts")
+    assert max(map(len, body.splitlines())) < 1000
+    items = [as_shown(item) for item in Text(READER.render(full)).text.splitlines() if item.strip()]
+    assert set(items) <= {as_shown(name) for name in long.values()}
+    assert len(items) == len(set(items)) == len(set(re.findall(r"\(full text (\d+)\)", body)))
+    for line in body.splitlines():
+        for name, number in re.findall(r"## (\w+) .*\(full text (\d+)\)", line):
+            assert items[int(number) - 1].startswith(name)

@@ -3,9 +3,13 @@
 import base64
 import html
 import itertools
+import json
+import pathlib
 import re
 import time
+from html.parser import HTMLParser
 
+import jinja2
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +18,7 @@ from selenium.webdriver.support.ui import Select
 
 import page_browser
 from isoxide import ueba
+from isoxide.ueba import _page
 from ueba_tables import actor_days, users_of
 
 HOSTILE = [
@@ -215,6 +220,144 @@ def test_without_scripts_it_reads_in_full(findings, tmp_path):
     assert re.search(r'<form id="controls"[^>]* hidden>', text)
 
 
+class Tags(HTMLParser):
+    """The tags and the text of a page."""
+
+    def __init__(self, page):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.text = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, *attrs))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def marked(seed):
+    """Findings with markup of its own in every text that a page can hold, and the page's title."""
+    frame = actor_days(seed, n_days=20)
+    marks = (f"<mark id=m{k}>&{k}" for k in itertools.count())
+    names = {name: next(marks) for name in frame["actor"].unique()}
+    strange = frame.assign(actor=frame["actor"].map(names), dept=[next(marks)] * len(frame))
+    strange[next(marks)] = "text"
+    strange = strange.rename(columns={name: next(marks) for name in frame.columns[2:]})
+    strange = strange.rename(columns={"dept": (dept := next(marks))})
+    rules = [ueba.Percentile((50,)), ueba.Fixed(["<mark*"], code=next(marks))][::-1]
+    table = ueba.read_table(strange, entity="actor", time="day")
+    found = ueba.detect(table, contamination=0.2, groups=dept, rules=rules)
+    users = pd.DataFrame({"actor": list(names.values()), next(marks): [next(marks) for _ in names]})
+    found = found.join(users)
+    found.manifest["check"]["notes"] = [next(marks), next(marks) + "x" * 200]
+    found.manifest["check"]["left_out"] |= {next(marks): next(marks)}
+    found.manifest[next(marks)] = {next(marks): [next(marks)]}
+    return found, next(marks)
+
+
+def n_marks(page):
+    return sum(tag[0] == "mark" for tag in Tags(page).tags)
+
+
+def test_every_text_is_escaped_in_its_place(seed, monkeypatch):
+    """`|safe` put into any one place of the template that shows a text lets markup through, and is noticed here."""
+    found, title = marked(seed)
+    assert n_marks(found.to_html(title=title)) == 0
+    source = (pathlib.Path(_page.__file__).parent / "templates" / "report.html.j2").read_text()
+    assert not re.search(r"\|\s*safe|autoescape|Markup", source)
+    places = list(re.finditer(r"\{\{ (.+?) \}\}", source))
+    noticed = set()
+    loader = jinja2.FileSystemLoader
+    for place in places:
+        broken = f"{source[: place.start(1)]}({place[1]})|safe{source[place.end(1) :]}"
+        own = jinja2.ChoiceLoader(
+            [jinja2.DictLoader({"report.html.j2": broken}), loader(pathlib.Path(_page.__file__).parent / "templates")]
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr(jinja2, "FileSystemLoader", lambda _, own=own: own)
+            if n_marks(found.to_html(title=title)):
+                noticed.add(place[1])
+    assert noticed == {"title", "item.text", "name.text", "name", "value", "text"}
+
+
+def test_the_data_block_cannot_be_left(seed):
+    found, _ = marked(seed)
+    page = found.to_html()
+    blocks = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert len(blocks) == 1
+    assert "<" not in blocks[0]
+    assert any("<mark" in name for name in json.loads(blocks[0])["features"])
+
+
+def shown_page(browser, page, path):
+    path.write_text(page, encoding="utf-8")
+    browser.get("about:blank")
+    browser.get(path.as_uri())
+    assert [entry for entry in browser.get_log("browser") if "favicon" not in entry["message"]] == []
+    return browser.find_element(By.TAG_NAME, "body").text
+
+
+def test_a_quiet_day(browser, seed, tmp_path):
+    table = ueba.read_table(actor_days(seed), entity="actor", time="day")
+    quiet = ueba.detect(table, threshold=-0.9)
+    quiet.manifest["check"]["notes"] = ["3 cells are missing"]
+    text = shown_page(browser, quiet.to_html(), tmp_path / "quiet.html")
+    assert "No findings." in text
+    assert "3 cells are missing" in text
+    assert browser.find_element(By.CSS_SELECTOR, "#plot .line").is_displayed()
+    assert browser.find_elements(By.CSS_SELECTOR, "#controls, .card, circle, script") == []
+    assert f"of {len(table):,} rows" in text
+
+
+def test_what_ranks_are_among_is_told(browser, findings, seed, tmp_path):
+    among = findings.frame["rank_among"].iloc[0]
+    text = shown_page(browser, findings.to_html(), tmp_path / "all.html")
+    assert f"Percentiles, medians and p99 are those of {among}." in text
+    assert text.count(among) == 1
+    table = ueba.read_table(actor_days(seed), entity="actor", time="day")
+    grouped = findings.rank_features(table, groups="actor", min_group=37)
+    assert grouped.frame["rank_among"].str.startswith("no ranks").nunique() == 2
+    shown_page(browser, grouped.to_html(), tmp_path / "grouped.html")
+    for number, told in enumerate(grouped.frame["rank_among"], 1):
+        head = browser.find_element(By.CSS_SELECTOR, f"#finding-{number} p").text
+        assert head.endswith(told if told.startswith("no ranks") else f"ranked among {told}")
+    # Features without a rank are found by their name, and by no direction.
+    count = len(numbers(browser))
+    choose(browser, "direction", "1")
+    assert 0 < len(numbers(browser)) < count
+    choose(browser, "direction", "")
+    assert len(numbers(browser)) == count
+
+
+def test_long_names_are_cut_with_the_full_text_at_hand(browser, seed, tmp_path):
+    frame = actor_days(seed)
+    end = " the end of this name"
+    long = {name: f"{name} {'x' * 10_000}{end}" for name in [*frame["actor"].unique(), "n_0", "n_3"]}
+    table = frame.assign(actor=frame["actor"].map(long)).rename(columns=long)
+    found = ueba.detect(ueba.read_table(table, entity="actor", time="day"), contamination=0.03)
+    page = found.to_html()
+    assert page.count(long["n_0"]) == 1
+    who = found.frame["actor"].iloc[0]
+    assert page.count(who) == 1
+    shown_page(browser, page, tmp_path / "long.html")
+    heading = browser.find_element(By.CSS_SELECTOR, ".card h3")
+    assert len(heading.text) < 130
+    link = heading.find_element(By.CSS_SELECTOR, "a.more")
+    browser.execute_script("arguments[0].dispatchEvent(new PointerEvent('pointerover', {bubbles: true}))", link)
+    assert link.get_attribute("title") == who
+    browser.execute_script("arguments[0].click()", link)
+    target = browser.find_element(By.CSS_SELECTOR, link.get_attribute("hash"))
+    assert target.is_displayed()
+    assert target.text == who
+    browser.find_element(By.ID, "text").send_keys(end)
+    assert len(numbers(browser)) == len(found)
+    # A name that is cut can still be looked for from the summary.
+    browser.find_element(By.ID, "clear").click()
+    button = browser.find_element(By.CSS_SELECTOR, ".frequent button")
+    browser.execute_script("arguments[0].click()", button)
+    assert numbers(browser)
+
+
 def contrast(browser, element):
     """Between an element's text and what is behind it."""
     colours = browser.execute_script(
@@ -299,13 +442,15 @@ def test_print(opened):
         opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
-def test_five_thousand_findings(browser, tmp_path):
+@pytest.mark.parametrize("padding", [0, 10_000])
+def test_five_thousand_findings(browser, tmp_path, padding):
+    """With names of ten thousand letters, too."""
     rng = np.random.default_rng(0)
     n, n_features = 5000, 8
-    actors = [f"actor{i:04}" for i in rng.integers(0, 1500, n)]
+    actors = [f"actor{i:04}{'x' * padding}" for i in rng.integers(0, 1500, n)]
     days = pd.Timestamp("2025-01-01") + pd.to_timedelta(rng.integers(0, 180, n), unit="D")
     scores = np.sort(-rng.random(n) / 5)
-    names = [f"feature_{j}" for j in range(n_features)]
+    names = [f"feature_{j}{'x' * padding}" for j in range(n_features)]
     frame = pd.DataFrame(
         {
             "actor": actors,
@@ -332,6 +477,8 @@ def test_five_thousand_findings(browser, tmp_path):
         manifest={"first_day": "2025-01-01", "last_day": "2025-06-30"},
     )
     path = many.to_html(tmp_path / "many.html")
+    # Each name is there once.
+    assert path.stat().st_size < 15e6 + 2 * padding * (1500 + n_features)
     browser.get("about:blank")
     started = time.perf_counter()
     browser.get(path.as_uri())

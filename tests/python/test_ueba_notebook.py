@@ -121,8 +121,9 @@ def test_rules_with_the_percentiles_of_the_notebook(notebook):
             elif row[name] >= limits.loc[name, "95%"] and row[name] > 0:
                 expected.append((number, name, row[name], ">=p95", limits.loc[name, "95%"]))
     flags = apply_rules(
-        [ueba.ZScore(3), ueba.Fixed(["leaver_action", "is_weekend"]), ueba.Percentile((95, 99))], values, values
-    )
+        [ueba.ZScore(3), ueba.Fixed(["leaver_action", "is_weekend"]), ueba.Percentile((95, 99))],
+        list(values.columns), values.to_numpy(dtype=float), lambda name, q: values[name].quantile(q),
+    )  # fmt: skip
     assert list(flags.itertuples(index=False, name=None)) == expected
 
 

@@ -165,7 +165,7 @@ def _places(findings: Findings, table: FeatureTable, groups: str | None) -> NDAr
 
 def _check_typical(findings: Findings, typical: pd.DataFrame) -> None:
     """Refuse a table with other typical values than those that are known of the findings' own table."""
-    told = findings.manifest.get("ranking", {})
+    told = (findings.manifest.get("ranking") or {})
     if "source" in told:
         # The findings have been ranked among another table since.
         return

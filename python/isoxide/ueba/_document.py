@@ -42,6 +42,7 @@ __all__ = ["dump", "load", "read_findings"]
 FORMAT, VERSION = "isoxide-findings", 2
 #: Bytes of a file, and what may be in it.
 _MAX_BYTES = 2**32
+_MAX_PERCENTILE = 100.0 + 1e-9  # that of the largest value can be 100.00000000000001
 _MAX_FEATURES, _MAX_FINDINGS, _MAX_DAYS, _MAX_JOINED = 100_000, 1_000_000, 4_000_000, 1_000
 
 
@@ -61,7 +62,7 @@ def dump(findings: Findings) -> dict[str, Any]:
                 "time": row[findings.time].isoformat(),
                 **{name: plain(row[name]) for name in ("score", "severity", "day_rank", "day_rows")},
                 "first_seen": row["first_seen"].isoformat(),
-                "rank_rows": plain(row.get("rank_rows")),
+                "rank_rows": _whole(row.get("rank_rows")),
                 "rank_among": plain(row.get("rank_among")),
                 "group": _group(findings, number),
                 "joined": {name: plain(row[name]) for name in findings.joined},
@@ -96,6 +97,11 @@ def dump(findings: Findings) -> dict[str, Any]:
 
 def _numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
     return [value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True)]
+
+
+def _whole(value: Any) -> int | None:
+    """Return a number of rows, which is a float where others are missing."""
+    return None if value is None or np.isnan(value) else int(value)
 
 
 def _group(findings: Findings, number: int) -> int | None:
@@ -188,7 +194,7 @@ def load(document: Any, place: str) -> dict[str, Any]:
     try:
         return _load(document, version)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        reason = f"it has no {fields.short(error.args[0])}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{place} is damaged: {reason}") from error
 
 
@@ -201,11 +207,11 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
     fields.check_distinct([entity, time, *features, *joined, *RESULT_COLUMNS])
     manifest = fields.manifest(document["manifest"])
     rows = fields.records(document["findings"], "findings", _MAX_FINDINGS)
-    zone = document["time_zone"] if version > 1 else None
-    frame = _frame(rows, entity, time, joined, fields.zone(zone))
+    zone = fields.zone(document["time_zone"] if version > 1 else None)
+    frame = _frame(rows, entity, time, joined, zone)
     n_features = len(features)
     values = fields.matrix(rows, "values", n_features)
-    percentiles = fields.matrix(rows, "percentiles", n_features, low=0.0, high=100.0)
+    percentiles = fields.matrix(rows, "percentiles", n_features, low=0.0, high=_MAX_PERCENTILE)
     order = fields.integer_matrix(rows, "order", n_features, 0, n_features - 1)
     if not np.array_equal(np.sort(order, axis=1), np.broadcast_to(np.arange(n_features), order.shape)):
         raise ValueError("'order' must name each feature once")
@@ -230,7 +236,7 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
         "group_of": group_of,
         "group_typical": group_typical,
         "flags": _flags(rows, features, values),
-        "timeline": _timeline(document["timeline"]),
+        "timeline": _timeline(document["timeline"], zone),
         "manifest": manifest,
         "joined": joined,
     }
@@ -244,7 +250,7 @@ def _frame(rows: list[dict[str, Any]], entity: str, time: str, joined: list[str]
             else [fields.entity(row["entity"]) for row in rows],
             time: fields.times([row["time"] for row in rows], "time", zone),
             "score": fields.numbers([row["score"] for row in rows], "score", -fields.MAX_SCORE, fields.MAX_SCORE),
-            "severity": fields.numbers([row["severity"] for row in rows], "severity", 0.0, 100.0),
+            "severity": fields.numbers([row["severity"] for row in rows], "severity", 0.0, _MAX_PERCENTILE),
             "day_rank": fields.integers([row["day_rank"] for row in rows], "day_rank", 1),
             "day_rows": fields.integers([row["day_rows"] for row in rows], "day_rows", 1),
             "first_seen": fields.times([row["first_seen"] for row in rows], "first_seen", zone),
@@ -255,7 +261,7 @@ def _frame(rows: list[dict[str, Any]], entity: str, time: str, joined: list[str]
 
 def _first_version(frame: pd.DataFrame, manifest: dict[str, Any], n_features: int) -> tuple[Any, Any]:
     """Complete a frame of version 1: with groups it had typical values of all rows, which are left out."""
-    groups = manifest.get("ranking", {}).get("groups")
+    groups = (manifest.get("ranking") or {}).get("groups")
     if groups is None:
         frame["rank_rows"] = np.full(len(frame), manifest["rows"], dtype=np.int64)
         frame["rank_among"] = f"all {manifest['rows']:,} rows"
@@ -306,13 +312,13 @@ def _flags(rows: list[dict[str, Any]], features: list[str], values: np.ndarray[A
     return frame.astype({"row": np.int64, "feature": str, "value": np.float64, "rule": str, "limit": np.float64})
 
 
-def _timeline(timeline: Any) -> pd.DataFrame:
+def _timeline(timeline: Any, zone: Any) -> pd.DataFrame:
     days = fields.records(timeline, "timeline", _MAX_DAYS)
     if not days:
         raise ValueError("'timeline' has no days")
     return pd.DataFrame(
         {
-            "day": fields.times([day["day"] for day in days], "day", None),
+            "day": fields.times([day["day"] for day in days], "day", zone),
             "rows": fields.integers([day["rows"] for day in days], "rows", 0),
             "lowest": fields.numbers([day["lowest"] for day in days], "lowest", -fields.MAX_SCORE, fields.MAX_SCORE),
             "findings": fields.integers([day["findings"] for day in days], "findings", 0),

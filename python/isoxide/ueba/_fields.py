@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -199,7 +200,10 @@ def times(values: Iterable[Any], name: str, tz: Any) -> pd.Series:
     for value in values:
         if not isinstance(value, str) or not _TIME.fullmatch(value):
             raise ValueError(f"{name!r} is {short(value)}, which must be a time in ISO 8601")
-    parsed = pd.Series(pd.to_datetime(values, format="ISO8601", utc=tz is not None))
+    try:
+        parsed = pd.Series(pd.to_datetime(values, format="ISO8601", utc=tz is not None))
+    except (ValueError, OverflowError):
+        raise ValueError(f"{name!r} has a time that is no time, or times of several zones") from None
     if not pd.api.types.is_datetime64_any_dtype(parsed.dtype):
         parsed = parsed.astype("datetime64[ns]")
     if parsed.isna().any():
@@ -209,10 +213,11 @@ def times(values: Iterable[Any], name: str, tz: Any) -> pd.Series:
 
 def day(value: Any, name: str) -> str:
     """Return a day in ISO 8601."""
-    if not isinstance(value, str) or not re.fullmatch(_DAY, value, re.ASCII):
-        raise ValueError(f"{name!r} is {short(value)}, which must be a day in ISO 8601")
-    datetime.date.fromisoformat(value)
-    return value
+    if isinstance(value, str) and re.fullmatch(_DAY, value, re.ASCII):
+        with suppress(ValueError):
+            datetime.date.fromisoformat(value)
+            return value
+    raise ValueError(f"{name!r} is {short(value)}, which must be a day in ISO 8601")
 
 
 def manifest(value: Any) -> dict[str, Any]:

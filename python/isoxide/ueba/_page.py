@@ -60,6 +60,7 @@ def render(findings: Findings, selected: NDArray[np.bool_], *, cutoff: float, ti
         policy=_policy(environment),
         cutoff=f"{cutoff:g}",
         among=long.show(text_of(among)),
+        is_grouped=own_among is not None,
         tiles=_tiles(findings, days, text_of(f"{first} to {last}")),
         frequent=_frequent(selected, names),
         notes=[long.show(text_of(note)) for note in notes(findings)],

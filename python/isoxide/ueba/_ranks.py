@@ -90,15 +90,18 @@ class Scope(NamedTuple):
         if not is_large:
             if is_history:
                 return f"no ranks: {_many(n_days, 'day')} of history{of and f' in {self.source}'}"
-            return f"no ranks: {_many(n_rows, 'row')}{of} in the group"
+            return f"no ranks: {_many(n_rows, 'row')}{of} in the group with {self.groups} {_label(label)}"
         if is_history:
             return f"the {n_rows:,} rows{of} of this {self.entity}"
-        shown = repr(label) if isinstance(label, str) else str(label)
-        return f"the {n_rows:,} rows{of} with {self.groups} {shown}"
+        return f"the {n_rows:,} rows{of} with {self.groups} {_label(label)}"
 
     def missing(self) -> str:
         """Say that a finding belongs to no group."""
         return f"no ranks: no value in {self.groups}"
+
+
+def _label(label: Any) -> str:
+    return repr(label) if isinstance(label, str) else str(label)
 
 
 def _many(number: int, noun: str) -> str:

@@ -66,7 +66,7 @@ def amongs(findings: Findings) -> tuple[str, list[str] | None]:
     tuple
         The words for all findings, and a list with those of each, or None if they are the same.
     """
-    ranking = findings.manifest.get("ranking", {})
+    ranking = (findings.manifest.get("ranking") or {})
     own = findings.frame["rank_among"].tolist() if "rank_among" in findings.frame else []
     if not own or any(not isinstance(words, str) for words in own):
         return str(ranking.get("among") or "all rows"), None

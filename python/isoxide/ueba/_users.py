@@ -51,7 +51,9 @@ def exact_text(values: Iterable[Any]) -> list[str | None]:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value == "" or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
+    if isinstance(value, str):
+        return value == ""
+    return pd.api.types.is_scalar(value) and bool(pd.isna(value))
 
 
 def _text(value: Any, are_whole: bool) -> str:
