@@ -63,7 +63,9 @@ def make_parser() -> Parser:
         epilog=_EXAMPLES,
     )
     parser.add_argument("--version", action=_Version, help="show the version and exit")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", prog="isoxide", parser_class=Parser
+    )
     _add_detect(commands)
     _add_calibrate(commands)
     _add_score(commands)

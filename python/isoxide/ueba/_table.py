@@ -373,8 +373,11 @@ def choose_features(
         else:
             features.append(column)
     if not features:
+        listed = [f"{name!r} ({why})" for name, why in left_out.items()]
+        more = f" and {len(listed) - 8} more" if len(listed) > 8 else ""
         raise ValueError(
-            f"no features are left besides {entity!r} and {time!r}; columns left out: {left_out or 'none'}"
+            f"no features are left besides {entity!r} and {time!r}; "
+            + (f"left out were {', '.join(listed[:8])}{more}" if listed else "the table has no other columns")
         )
     return features, left_out
 
