@@ -198,7 +198,8 @@ def test_messages_name_options(message, expected):
 def test_what_a_terminal_would_obey_is_escaped():
     for raw, told in (
         ("\x1b[31mroot", r"\x1b[31mroot"), ("\x9b31m", r"\x9b31m"), ("a\rb\b", r"a\rb\x08"),
-        ("\u202egnp", r"\u202egnp"), ("\udc80", r"\udc80"), ("Łukasz 東京", "Łukasz 東京"), ("a\u2028b", r"a\u2028b"), ("\0", r"\x00"),
+        ("\u202egnp", r"\u202egnp"), ("\udc80", r"\udc80"), ("Łukasz 東京", "Łukasz 東京"),
+        ("a\u2028b", r"a\u2028b"), ("\0", r"\x00"),
     ):  # fmt: skip
         assert _messages.shown(raw) == told
     assert _messages.one_line("two\n  lines\n") == "two lines"

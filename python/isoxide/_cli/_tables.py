@@ -189,9 +189,10 @@ def read_columns(path: Path, reading: dict[str, Any] | None = None) -> tuple[lis
     text = head.decode(given.get("encoding", encoding), errors="replace").removeprefix("\ufeff")
     separator = given.get("sep", "")
     first, _, rest = text.partition("\n")
-    if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:
+    first = first.rstrip("\r")
+    if first.lower().startswith("sep=") and len(first) == 5:
         # A line for spreadsheets.
-        separator, text = separator or first.strip()[4], rest
+        separator, text = separator or first[4], rest
     separator = separator or _separator(text.partition("\n")[0])
     return next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), []), separator
 
