@@ -22,6 +22,7 @@ from numpy.testing import assert_array_equal
 
 from isoxide import IsolationForest, ueba
 from isoxide._cli import _commands, main
+from isoxide._cli._output import print_findings
 from isoxide._cli._parser import make_parser
 from isoxide._cli._tables import read_columns
 from ueba_tables import actor_days, users_of
@@ -111,6 +112,18 @@ def test_detect(folder, detected):
         assert f"{expected.frame['day'].iloc[row]:%Y-%m-%d}" in line
         assert [expected.features[j] for j in expected.order[row][:3]] == re.findall(r"(\w+) [-\d.,]+ \(p", line)
     assert f"  and {len(expected) - 10} more" in lines
+
+
+def test_a_quiet_day_is_printed(folder, tmp_path, capsys):
+    findings = ueba.detect(ueba.read_table(folder / "features.csv", entity="actor", time="day"), contamination=0.02)
+    lowest = findings.timeline["lowest"].min()
+    findings.frame = findings.frame[:0]
+    print_findings(findings, [tmp_path / "page.html"], as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3].startswith("0 findings of 0 entities, offset ")
+    assert lines[-2:] == [f"  the lowest score is {lowest:.4f}, and anomalies are below 0", f"  {tmp_path}/page.html"]
+    print_findings(findings, [], as_json=True)
+    assert json.loads(capsys.readouterr().out)["lowest"] == []
 
 
 def test_json(folder, tmp_path):
@@ -450,6 +463,7 @@ def test_examples_run_as_they_are_shown(folder, tmp_path, monkeypatch):
     for name in ("features.csv", "features.csv.gz", "features.parquet", "users.csv", "new.csv", "lake"):
         (tmp_path / name).symlink_to(folder / name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("webbrowser.open", lambda url: True)
     assert Done("detect", "features.csv", *NAMES, "--contamination", 0.02, "--out", "out/").ok()
     shown = commands_shown()
     assert len(shown) >= 14
@@ -535,7 +549,7 @@ def test_standard_output_that_is_closed_or_full(folder, detected, tmp_path):
     _, out = detected
     [model] = out.glob("*.safetensors")
     command = shlex.join([sys.executable, "-m", "isoxide"])
-    table = folder / "features.csv"
+    table, names = folder / "features.csv", shlex.join(NAMES)
     frame = pd.read_csv(table)
     # More than a pipe holds.
     pd.concat([frame] * 10).to_csv(tmp_path / "long.csv", index=False)
@@ -545,7 +559,11 @@ def test_standard_output_that_is_closed_or_full(folder, detected, tmp_path):
         (f"{command} detect {table} --out {tmp_path / 'closed'} >&- 2>&-", 0, ""),
         (f"{score} >&-", 1, "standard output is closed; give --out\n"),
         (f"{score} > /dev/full", 1, "No space left on device\n"),
-        (f"{command} calibrate {table} {shlex.join(NAMES)} > /dev/full", 1, "No space left on device\n"),
+        (
+            f"{command} detect {table} {names} --out {tmp_path / 'full'} > /dev/full",
+            1,
+            f"No space left on device; all results are in {tmp_path / 'full'}\n",
+        ),
         (
             f"{command} calibrate - <&-",
             1,

@@ -115,6 +115,9 @@ def _misuse(options: Namespace) -> str | None:
         if options.resume and options.out is None:
             return "--resume needs the folder of scores: --out"
     if options.run == "detect":
+        columns = options.users_columns or []
+        if len({*columns}) < len(columns):
+            return "--users-columns names a column twice"
         given = [name for name in ("users_on", "users_columns", "users_sep") if getattr(options, name) is not None]
         if given and options.users is None:
             return f"--{given[0].replace('_', '-')} needs --users"
@@ -145,7 +148,9 @@ def _code(error: BaseException, session: Session) -> int:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None and error.strerror else ""
         _close_output()
-        return session.fail(f"{where}{error.strerror or error}")
+        # Results are in place before they are printed.
+        result = f"; {signals.outcome}" if signals.outcome.startswith("all results") else ""
+        return session.fail(f"{where}{error.strerror or error}{result}")
     if isinstance(error, (ValueError, TypeError, ImportError)):
         return session.fail(str(error))
     if sys.flags.dev_mode:
