@@ -43,7 +43,7 @@ test-python: $(VENV)/.test browser java
 # work in processes of their own or read sources; the tests themselves say why they must be alone, if they must, and the plugin sees
 # of most by what they use.
 ALONE := $(addprefix tests/python/test_,page.py notebook.py notebooks.py ueba_notebook.py cli.py edges.py layers.py show_versions.py \
-	cli_stream.py dask.py dask_table.py spark.py spark_table.py spark_cluster.py stream.py)
+	cli_arguments.py cli_signals.py cli_stream.py files.py dask.py dask_table.py spark.py spark_table.py spark_cluster.py stream.py)
 
 test-parallel: $(VENV)/.test
 	$(BIN)/python -m pytest --parallel-threads=4 $(addprefix --ignore=,$(ALONE))
@@ -62,6 +62,8 @@ NOT_ON_OLDEST := \
 	--ignore=tests/python/test_page.py \
 	--ignore=tests/python/test_markdown.py \
 	--ignore=tests/python/test_cli.py \
+	--ignore=tests/python/test_cli_signals.py \
+	--ignore=tests/python/test_files.py \
 	--ignore=tests/python/test_dask.py \
 	--ignore=tests/python/test_dask_table.py \
 	--ignore=tests/python/test_concurrency.py \

@@ -81,6 +81,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say in one line what is wrong, and exit with 2."""
+        if message.endswith("expected one argument"):
+            option = message.removeprefix("argument ").partition(":")[0]
+            message += f" (a value that begins with - is given as {option}=-...)"
         tell(f"{self.prog}: error: {one_line(message)}; usage: {self._short_usage}; see {self.prog} --help")
         raise SystemExit(2)
 

@@ -7,7 +7,6 @@ import datetime
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +15,11 @@ from isoxide._cli._messages import print_json, print_lines, tell
 from isoxide._cli._output import print_findings, write_scores
 from isoxide._cli._progress import steps
 from isoxide._cli._size import larger_than_memory
-from isoxide._cli._tables import Tables, open_tables
+from isoxide._cli._tables import Tables
 from isoxide._cli._values import output_format
 from isoxide._files import FileSet
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from isoxide import IsolationForest
     from isoxide._cli._main import Session
     from isoxide.ueba import Calibration, FeatureTable, Findings
 
@@ -34,6 +30,7 @@ def detect(options: argparse.Namespace, session: Session) -> None:
     """Run ``isoxide detect``."""
     _load("isoxide.ueba", "pyarrow.parquet", "jinja2", *(["isoxide.stream"] if options.stream else []))
     from isoxide import ueba
+    from isoxide.ueba._users import load_users
 
     chosen = {
         "threshold": options.threshold,
@@ -45,14 +42,11 @@ def detect(options: argparse.Namespace, session: Session) -> None:
         "zscores": options.zscores,
         "n_jobs": options.jobs,
     }
-    with (
-        _results(options.out, session) as results,
-        _tables(options, session) as tables,
-        steps(4, "detect") as step,
-    ):
-        in_batches = larger_than_memory(tables.paths, in_batches=options.stream)
-        users = None if options.users is None else _read_users(options)
-        entity, time = tables.choose_keys(options.entity, options.time, options.reading)
+    with _results(options.out, session) as results, steps(4, "detect") as step:
+        tables = Tables(options.table, options.reading)
+        in_batches = larger_than_memory(tables, in_batches=options.stream)
+        users = None if options.users is None else load_users(options.users, options.users_sep)
+        entity, time = tables.choose_keys(options.entity, options.time)
         if in_batches:
             from isoxide import stream
 
@@ -107,8 +101,9 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
     from isoxide import ueba
 
     session.signals.begin_work()
-    with _tables(options, session) as tables, steps(3, "calibrate") as step:
-        entity, time = tables.choose_keys(options.entity, options.time, options.reading)
+    with steps(3, "calibrate") as step:
+        tables = Tables(options.table, options.reading)
+        entity, time = tables.choose_keys(options.entity, options.time)
         table = _read_table(options, tables, entity, time, step)
         step("fitting")
         study = ueba.calibrate(
@@ -166,29 +161,30 @@ def score(options: argparse.Namespace, session: Session) -> None:
     forest.set_params(n_jobs=options.jobs)
     kind = None if options.out is None else output_format(options.out)
     session.signals.begin_work()
-    with _tables(options, session) as tables:
-        is_folder = any(Path(path).is_dir() for path in tables.paths)
-        if is_folder or kind == "folder" or (kind is not None and larger_than_memory(tables.paths)):
-            _score_in_batches(forest, options, session, tables, kind)
-            return
-        with steps(2, "score") as step:
-            step("reading")
-            frame = _read_frame(tables, options.reading)
-            names = list(getattr(forest, "feature_names_in_", []))
-            absent = [name for name in [*names, *options.keep] if name not in frame.columns]
-            if absent:
-                raise ValueError(f"{tables.name} has no column {absent[0]!r}, which the forest or --keep asks for")
-            step("scoring")
-            features = frame[names] if names else frame.select_dtypes("number")
-            scores = forest.decision_function(features)
+    from isoxide import stream
+    from isoxide.stream._verbs import open_to_score
+
+    tables = Tables(options.table, options.reading)
+    if kind in ("parquet", "folder"):
+        if kind == "folder":
+            session.signals.outcome = f"what is in {options.out} is whole, and --resume goes on with it"
+        n_rows = stream.score(
+            forest, tables.source, options.out, keep=options.keep, resume=options.resume, **tables.text_reading
+        )
+        print_lines(f"{options.out}: {n_rows:,} rows")
+        return
+    with steps(2, "score") as step:
+        step("reading and scoring")
+        writer = open_to_score(forest, tables.source, options.keep, **tables.text_reading)
+        result = writer.frame()
     session.signals.check()
-    result = frame[options.keep].copy()
-    result["score"], result["anomaly"] = scores, scores < 0
-    unused = [str(name) for name in frame.columns if name not in features.columns and name not in options.keep]
-    told = f"{len(result):,} rows scored by {features.shape[1]} features"
+    unused = [name for name in writer.source.schema.names if name not in writer.features and name not in options.keep]
+    told = f"{len(result):,} rows scored by {len(writer.features)} features"
     if unused:
         more = f" and {len(unused) - 8} more" if len(unused) > 8 else ""
         told += f"; columns not used: {', '.join(unused[:8])}{more}"
+    for note in writer.source.notes:
+        tell(f"isoxide: note: {note}")
     if kind is None:
         session.signals.outcome = "what was printed is not complete"
     write_scores(result, options.out, kind)
@@ -198,71 +194,19 @@ def score(options: argparse.Namespace, session: Session) -> None:
         print_lines(f"{options.out}: {told}")
 
 
-def _score_in_batches(
-    forest: IsolationForest, options: argparse.Namespace, session: Session, tables: Tables, kind: str | None
-) -> None:
-    from isoxide import stream
-
-    if kind not in ("parquet", "folder"):
-        raise ValueError(
-            f"scores of {tables.name} are written as Parquet: give --out a name that ends with .parquet, or a folder"
-        )
-    if any(not Path(path).is_dir() and output_format(path) != "parquet" for path in tables.paths):
-        raise ValueError(f"scores of {tables.name} are written to one file: give --out a .csv or .parquet file")
-    if kind == "folder":
-        session.signals.outcome = f"what is in {options.out} is whole, and --resume goes on with it"
-    n_rows = stream.score(
-        forest, tables.source, options.out, keep=options.keep, resume=options.resume, **options.reading
-    )
-    print_lines(f"{options.out}: {n_rows:,} rows")
-
-
 def _load(*modules: str) -> None:
     """Import what a command needs while a signal can still end the process at once."""
     for module in modules:
         import_module(module)
 
 
-@contextmanager
-def _tables(options: argparse.Namespace, session: Session) -> Iterator[Tables]:
-    with open_tables(options.table) as tables:
-        session.aliases = tables.aliases
-        yield tables
-
-
 def _read_table(options: argparse.Namespace, tables: Tables, entity: str, time: str, step: Any) -> FeatureTable:
     from isoxide import ueba
 
     step("reading")
-    table = ueba.read_table(
-        tables.source, entity=entity, time=time, include=options.include, exclude=options.exclude, **options.reading
+    return ueba.read_table(
+        tables.source, entity=entity, time=time, include=options.include, exclude=options.exclude, **tables.reading
     )
-    # Results say where the table came from, not where it was kept meanwhile.
-    return replace(table, source=tables.aliases[table.source]) if table.source in tables.aliases else table
-
-
-def _read_frame(tables: Tables, reading: dict[str, Any]) -> pd.DataFrame:
-    from isoxide.ueba._table import read_frame
-
-    return read_frame(tables.source, **reading)  # type: ignore[arg-type]
-
-
-def _read_users(options: argparse.Namespace) -> pd.DataFrame:
-    """Read the users, every cell of a CSV file as it is written: numbers with leading zeros are names."""
-    import pandas as pd
-
-    path = Path(options.users)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
-    if output_format(str(path)) == "parquet":
-        return pd.read_parquet(path)
-    from isoxide._cli._tables import read_columns
-
-    separator = options.users_sep or read_columns(path)[1]
-    try:
-        return pd.read_csv(path, dtype=str, sep=separator, keep_default_na=False, na_values=[""], encoding="utf-8-sig")
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read: {str(error).strip().splitlines()[0]}") from error
 
 
 @contextmanager

@@ -27,21 +27,16 @@ class Session:
     ----------
     signals : Signals
         The handlers of this process.
-    aliases : dict of str to str
-        Names in messages: from a temporary file to what the user called it.
     notes : list of str
         Warnings for the user, which are printed at the end.
     """
 
     def __init__(self, signals: Signals) -> None:
         self.signals = signals
-        self.aliases: dict[str, str] = {}
         self.notes: list[str] = []
 
     def fail(self, message: str, code: int = 1) -> int:
         """Say in one line what went wrong; returns the exit code."""
-        for path, name in self.aliases.items():
-            message = message.replace(path, name)
         _messages.tell(f"isoxide: error: {_messages.one_line(_messages.in_options(message))}")
         return code
 
@@ -115,6 +110,9 @@ def _misuse(options: Namespace) -> str | None:
         if options.resume and options.out is None:
             return "--resume needs the folder of scores: --out"
     if options.run == "detect":
+        columns = options.users_columns or []
+        if len({*columns}) < len(columns):
+            return "--users-columns names a column twice"
         given = [name for name in ("users_on", "users_columns", "users_sep") if getattr(options, name) is not None]
         if given and options.users is None:
             return f"--{given[0].replace('_', '-')} needs --users"
@@ -145,7 +143,9 @@ def _code(error: BaseException, session: Session) -> int:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None and error.strerror else ""
         _close_output()
-        return session.fail(f"{where}{error.strerror or error}")
+        # Results are in place before they are printed.
+        result = f"; {signals.outcome}" if signals.outcome.startswith("all results") else ""
+        return session.fail(f"{where}{error.strerror or error}{result}")
     if isinstance(error, (ValueError, TypeError, ImportError)):
         return session.fail(str(error))
     if sys.flags.dev_mode:

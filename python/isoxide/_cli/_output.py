@@ -57,6 +57,8 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
     print_lines(f"{len(findings):,} findings of {n_entities:,} entities, offset {findings.manifest['offset']:.6f}")
     names = [_cut(who) for who, _, _ in rows]
     times = [format_time(when) for _, when, _ in rows]
+    if not rows:
+        print_lines(f"  the lowest score is {findings.timeline['lowest'].min():.4f}, and anomalies are below 0")
     for number, (name, time, (_, _, score)) in enumerate(zip(names, times, rows, strict=True)):
         name, time = name.ljust(max(map(len, names))), time.ljust(max(map(len, times)))
         print_lines(f"  {score:8.4f}  {time}  {name}  {_features(findings, number)}".rstrip())

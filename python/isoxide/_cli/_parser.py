@@ -33,7 +33,7 @@ _DETECT_EXAMPLES = f"""results, each with the first and the last day in its name
 examples:
   isoxide detect features.csv.gz --entity actor --time day --contamination 0.01
   isoxide detect features.parquet --budget 25 --exclude 'zscore_*' --tail two --out out/
-  isoxide detect features.csv --threshold -0.1 --users users.csv --groups department --out out/
+  isoxide detect features.csv --threshold -0.1 --users users.csv --groups actor --out out/
   isoxide detect lake/features/ --contamination 0.01 --out out/
   cat features.csv | isoxide detect - --contamination 0.01 --json
 """
@@ -63,7 +63,9 @@ def make_parser() -> Parser:
         epilog=_EXAMPLES,
     )
     parser.add_argument("--version", action=_Version, help="show the version and exit")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", prog="isoxide", parser_class=Parser
+    )
     _add_detect(commands)
     _add_calibrate(commands)
     _add_score(commands)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isoxide._cli._messages import tell
 from isoxide._format import format_bytes
+
+if TYPE_CHECKING:
+    from isoxide._cli._tables import Tables
+    from isoxide._frames.files import InputFile
 
 __all__ = ["larger_than_memory"]
 
@@ -16,50 +19,50 @@ __all__ = ["larger_than_memory"]
 _NUMBER, _TEXT = 8, 64
 #: How many times the table detection holds: the frame, what pandas makes of it on the way, scores and ranks.
 _COPIES = 3
-_PARQUET = (".parquet", ".pq", ".parq")
+#: How many times its size a compressed text takes when it is unpacked.
+_UNPACKED = 6
 
 
-def larger_than_memory(tables: Sequence[str], *, in_batches: bool = False) -> bool:
-    """Return whether to read tables in batches: Parquet files or folders that take more memory than is free.
+def larger_than_memory(tables: Tables, *, in_batches: bool = False) -> bool:
+    """Return whether to read tables in batches, since they take more memory than is free.
 
     A line on standard error says so.
 
     Parameters
     ----------
-    tables : list of str
-        Their paths.
+    tables : Tables
+        The tables of the command.
     in_batches : bool
         Whether the user asked for batches, however large the tables are.
-
-    Raises
-    ------
-    ValueError
-        If the user asked for batches, and a table is no Parquet.
     """
-    paths = [Path(table) for table in tables]
-    for path in paths:
-        if not (path.is_dir() or (path.suffix.lower() in _PARQUET and path.exists())):
-            if in_batches:
-                raise ValueError(f"{path} cannot be read in batches: only Parquet files and folders of such can")
-            return False
-    from isoxide._frames import open_source
+    from isoxide._frames.opening import files_of
 
-    sources = [open_source(path) for path in paths]
+    needed = sum(_needed(file) for source in tables.inputs for file in files_of(source))
     free = free_memory()
-    n_rows = sum(source.count() or 0 for source in sources)
-    needed = sum(
-        (source.count() or 0) * _COPIES * sum(_width(field.type) for field in source.schema) for source in sources
+    if not in_batches and (free is None or needed <= free):
+        return False
+    told = "of unknown size" if free is None else f"{format_bytes(free)} are free"
+    why = "as was asked for" if in_batches else "in memory it would not fit"
+    tell(
+        f"isoxide: {tables.name} would take about {format_bytes(needed)} of memory ({told}); "
+        f"it is read in batches, {why}"
     )
-    if in_batches or (free is not None and needed > free):
-        told = "of unknown size" if free is None else f"{format_bytes(free)} are free"
-        why = "as was asked for" if in_batches else "in memory it would not fit"
-        name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
-        tell(
-            f"isoxide: {name} has {n_rows:,} rows, which would take about {format_bytes(needed)} of memory ({told}); "
-            f"it is read in batches, {why}"
-        )
-        return True
-    return False
+    return True
+
+
+def _needed(file: InputFile) -> int:
+    """Return about how many bytes detection takes for the rows of a file."""
+    from isoxide._frames.files import kind_of
+
+    kind, compression = kind_of(file)
+    if kind != "parquet":
+        return _COPIES * file.size * (_UNPACKED if compression else 1)
+    import pyarrow.parquet as pq
+
+    with file.open() as opened:
+        stored = pq.ParquetFile(opened)
+        rows, schema = stored.metadata.num_rows, stored.schema_arrow
+    return int(rows * _COPIES * sum(_width(field.type) for field in schema))
 
 
 def _width(kind: Any) -> int:

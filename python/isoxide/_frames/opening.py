@@ -28,7 +28,7 @@ from isoxide._frames.frames import (
 from isoxide._frames.parquet import ParquetFiles
 from isoxide._frames.source import ChooseRoles, ReadOptions, Roles, Source, first_line
 
-__all__ = ["column_names", "open_source"]
+__all__ = ["column_names", "files_of", "open_source"]
 
 
 def _no_roles(names: list[str], where: str) -> Roles:
@@ -80,9 +80,12 @@ def _opened(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
     if isinstance(source, InputFile):
         return _from_file(source, options, roles)
     if isinstance(source, (list, tuple)):
-        if not source or not all(isinstance(path, (str, os.PathLike)) for path in source):
+        if not source or not all(isinstance(path, (str, os.PathLike, InputFile)) for path in source):
             raise TypeError("a list as a source must be of paths, at least one")
-        return _from_files([files.opened(path) for path in source], f"the {len(source)} files", options, roles)
+        if len(source) == 1:
+            return _opened(source[0], options, roles)
+        found = [file for path in source for file in files_of(path)]
+        return _from_files(found, f"the {len(source)} tables", options, roles)
     if isinstance(source, pa.dataset.Dataset):
         return DatasetSource(source, roles)
     kind = type(source)
@@ -110,8 +113,8 @@ def column_names(source: Any, options: ReadOptions | None = None) -> list[str]:
     options = options or ReadOptions()
     if isinstance(source, (list, tuple)) and source:
         source = source[0]
-    if isinstance(source, (str, os.PathLike)) and not files.local_path(source).is_dir():
-        source = files.opened(source)
+    if isinstance(source, (str, os.PathLike)):
+        source = files_of(source)[0]
     if isinstance(source, InputFile):
         kind, compression = kind_of(source)
         if kind == "csv":
@@ -120,13 +123,23 @@ def column_names(source: Any, options: ReadOptions | None = None) -> list[str]:
 
 
 def _from_path(path: str | os.PathLike[str], options: ReadOptions, roles: ChooseRoles) -> Source:
+    inputs, folder = files_of(path), files.local_path(path)
+    if str(path) == "-" or not folder.is_dir():
+        return _from_file(inputs[0], options, roles)
+    return _from_files(inputs, str(folder), options, roles, folder)
+
+
+def files_of(path: str | os.PathLike[str] | InputFile) -> list[InputFile]:
+    """Return a file, or those of a folder."""
+    if isinstance(path, InputFile):
+        return [path]
     folder = files.local_path(path)
     if str(path) == "-" or not folder.is_dir():
-        return _from_file(files.opened(path), options, roles)
+        return [files.opened(path)]
     paths = table_files(folder)
     if not paths:
         raise FileNotFoundError(f"the folder {folder} has no files of tables ({files.WANTED})")
-    return _from_files([files.opened(found) for found in paths], str(folder), options, roles, folder)
+    return [files.opened(found) for found in paths]
 
 
 def _from_files(

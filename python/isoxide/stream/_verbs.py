@@ -127,6 +127,21 @@ def fit(
     return _verbs.fit(table, features=features, forest=forest)
 
 
+def open_to_score(
+    forest: IsolationForest,
+    source: Any,
+    keep: Iterable[str],
+    batch_rows: int | None = None,
+    progress: bool | None = None,
+    **reading: Any,
+) -> ScoreWriter:
+    """Return what scores the rows of a source; columns to keep are read as text where they have no declared type."""
+    keep = [keep] if isinstance(keep, str) else list(keep)
+    roles = _roles(keep, _names_of(forest), "keep")
+    opened = open_source(source, batch_rows, options=ReadOptions.of(**reading), roles=roles)
+    return ScoreWriter(forest, opened, keep, progress)
+
+
 def offset(
     forest: IsolationForest,
     source: Any,
@@ -252,10 +267,7 @@ def score(
     if rows_per_file < 1:
         raise ValueError(f"rows_per_file must be at least 1, got {rows_per_file}")
     path = Path(out)
-    keep = [keep] if isinstance(keep, str) else list(keep)
-    numbers = _names_of(forest)
-    opened = open_source(source, batch_rows, options=ReadOptions.of(**reading), roles=_roles(keep, numbers, "keep"))
-    writer = ScoreWriter(forest, opened, keep, progress)
+    writer = open_to_score(forest, source, keep, batch_rows, progress, **reading)
     if is_one_file(path):
         if resume:
             raise ValueError(f"{path} is one file, which is written as a whole; resume=True needs a folder")

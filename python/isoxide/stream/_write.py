@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +18,9 @@ from isoxide._parts._columns import check_column, features_of, score_batch
 from isoxide._frames import Source
 from isoxide.stream._batches import Ahead
 from isoxide.stream._table import StreamTable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: What says which scores a folder holds; readers of Parquet pass over it.
 _NOTE, _DONE = "_isoxide.json", "_SUCCESS"
@@ -36,6 +39,8 @@ class ScoreWriter:
             check_column(source.schema, name, "keep", source.name)
             if name in ("score", "anomaly"):
                 raise ValueError(f"keep has {name!r}, which is the name of a column that is written")
+            if self.keep.count(name) > 1:
+                raise ValueError(f"keep has {name!r} twice")
         kept = [source.schema.field(name) for name in self.keep]
         self.schema = pa.schema([*kept, pa.field("score", pa.float64()), pa.field("anomaly", pa.bool_())])
         self.table = StreamTable(source, progress=progress)
@@ -49,6 +54,19 @@ class ScoreWriter:
                 kept = [batch.column(name) for name in self.keep]
                 arrays = [*kept, pa.array(scores), pa.array(scores < 0)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def frame(self) -> pd.DataFrame:
+        """Return all of them as a pandas frame, in memory."""
+        import pandas as pd
+
+        table = pa.Table.from_batches(self.scored(0), self.schema)
+        columns = {}
+        for name in table.column_names:
+            column = table[name]
+            # Identifiers with missing cells do not become floats.
+            is_whole = pa.types.is_integer(column.type) and column.null_count
+            columns[name] = column.to_pandas(types_mapper={column.type: pd.Int64Dtype()}.get if is_whole else None)
+        return pd.DataFrame(columns, columns=table.column_names)
 
     def write_file(self, out: Path) -> int:
         """All of them into one file; returns their number."""

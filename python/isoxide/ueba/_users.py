@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import decimal
-import io
-import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["Users", "exact_text", "read_users", "unmatched_warning"]
+from isoxide._frames import ReadOptions, Roles, open_source
 
-_PARQUET = (".parquet", ".parq", ".pq")
-#: Delimiters that are guessed, the likeliest first.
-_DELIMITERS = ",;\t|"
-#: Bytes of a file that are looked at for its header.
-_HEAD = 2**16
+__all__ = ["Users", "exact_text", "load_users", "read_users", "unmatched_warning"]
+
 #: Names listed in a warning, and characters shown of each.
 _LISTED, _SHOWN = 8, 60
 
@@ -94,7 +87,7 @@ def read_users(users: Any, on: str, columns: Iterable[str] | None, sep: str | No
     TypeError
         If `users` is neither a path nor a frame.
     """
-    frame = _read(users, on, sep)
+    frame = load_users(users, sep)
     names = [str(name) for name in frame.columns]
     wanted = [name for name in names if name != on] if columns is None else list(columns)
     for name in (on, *wanted):
@@ -114,55 +107,31 @@ def read_users(users: Any, on: str, columns: Iterable[str] | None, sep: str | No
     return Users(keys, {name: by_name[name] for name in wanted})
 
 
-def _read(users: Any, on: str, sep: str | None) -> pd.DataFrame:
+def load_users(users: Any, sep: str | None = None) -> pd.DataFrame:
+    """Return a table of users as a frame; files without declared types are text throughout.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read.
+    TypeError
+        If `users` is neither a path nor a frame.
+    """
     if isinstance(users, pd.DataFrame):
         return users
-    if isinstance(users, (str, os.PathLike)):
-        path = Path(users).expanduser()
-        if not path.exists():
-            raise FileNotFoundError(f"there is no file {path}")
-        return _read_file(path, on, sep)
-    if not hasattr(users, "__arrow_c_stream__") and not hasattr(users, "to_arrow"):
-        raise TypeError(f"users must be a path or a frame of pandas, polars or pyarrow, not {type(users).__name__}")
-    import pyarrow as pa
-
-    return _from_arrow(pa.table(users) if hasattr(users, "__arrow_c_stream__") else users.to_arrow())
-
-
-def _read_file(path: Path, on: str, sep: str | None) -> pd.DataFrame:
     try:
-        import pyarrow as pa
-        import pyarrow.csv
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ImportError(f"reading {path} needs pyarrow: pip install 'isoxide[ueba]'") from error
-    try:
-        if path.suffix.lower() in _PARQUET:
-            return _from_arrow(pyarrow.parquet.read_table(path))
-        with pa.input_stream(str(path), compression="detect") as file:
-            head = file.read(_HEAD)
-        line = head.decode("utf-8-sig", errors="replace")
-        delimiter = _guess(line, on) if sep is None else sep
-        header = next(csv.reader(io.StringIO(line), delimiter=delimiter), [])
-        table = pyarrow.csv.read_csv(
-            str(path),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, null_values=[""]
-            ),
-        )
-    except (pa.ArrowException, OSError, TypeError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read: {str(error).strip().splitlines()[0]}") from error
-    return _from_arrow(table)
+        opened = open_source(users, options=ReadOptions.of(sep=sep), roles=_all_text)
+    except TypeError:
+        raise TypeError(
+            f"users must be a path or a frame of pandas, polars or pyarrow, not {type(users).__name__}"
+        ) from None
+    return _from_arrow(opened.table())
 
 
-def _guess(text: str, on: str) -> str:
-    """Return the delimiter with which the header has the column, or else the one that is in it most often."""
-    for delimiter in _DELIMITERS:
-        if on in next(csv.reader(io.StringIO(text), delimiter=delimiter), []):
-            return delimiter
-    line = text.splitlines()[0] if text.strip() else ""
-    return max(_DELIMITERS, key=line.count)
+def _all_text(names: list[str], where: str) -> Roles:
+    return Roles(texts=frozenset(names))
 
 
 def _from_arrow(table: Any) -> pd.DataFrame:
