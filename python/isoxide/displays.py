@@ -281,9 +281,7 @@ class FeatureRankDisplay(_Display):
         places = [j for j in findings.order[finding] if not np.isnan(findings.percentiles[finding, j])][:n_features]
         names = [findings.features[j] for j in places]
         medians = findings.typical("median")[finding]
-        labels = [
-            f"{format_value(findings.values[finding, j])} (typical {format_value(medians[j])})" for j in places
-        ]
+        labels = [f"{format_value(findings.values[finding, j])} (typical {format_value(medians[j])})" for j in places]
         title = f"{row[findings.entity]}, {format_time(row[findings.time])}: score {row['score']:.4f}"
         if not places and "rank_among" in row:
             title = f"{title}, {row['rank_among']}"

@@ -24,7 +24,8 @@ from isoxide import IsolationForest, ueba
 from isoxide._cli import _commands, main
 from isoxide._cli._output import print_findings
 from isoxide._cli._parser import make_parser
-from isoxide._cli._tables import read_columns
+from isoxide._frames import ReadOptions
+from isoxide._frames.opening import column_names
 from ueba_tables import actor_days, users_of
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -180,12 +181,10 @@ def test_columns_of_text_files(tmp_path, encoding, separator):
         for end, compress in COMPRESSIONS.items():
             path = tmp_path / f"t.csv{end}"
             path.write_bytes(compress(data))
-            assert read_columns(path) == (names, separator)
+            assert column_names(path) == names
     (tmp_path / "t.csv").write_bytes(frame.rename(columns={"Łukasz": "müller"}).to_csv(index=False).encode("cp1252"))
-    assert read_columns(tmp_path / "t.csv", {"encoding": "cp1252", "sep": ","}) == (
-        ["actor", "x, y; z\n|", "müller"],
-        ",",
-    )
+    options = ReadOptions.of(encoding="cp1252", sep=",")
+    assert column_names(tmp_path / "t.csv", options) == ["actor", "x, y; z\n|", "müller"]
 
 
 def test_columns_of_other_files(folder, tmp_path):
@@ -196,11 +195,14 @@ def test_columns_of_other_files(folder, tmp_path):
     names = list(frame.columns)
     pa.feather.write_feather(pa.Table.from_pandas(frame), tmp_path / "t.arrow")
     for path in (folder / "features.parquet", folder / "lake" / "features", tmp_path / "t.arrow"):
-        assert read_columns(path) == (names, "")
+        assert column_names(path) == names
     (tmp_path / "t.jsonl").write_text("{}")
-    Done("calibrate", tmp_path / "t.jsonl").failed("give --entity: the columns of")
+    Done("calibrate", tmp_path / "t.jsonl").failed("is empty")
+    (tmp_path / "t.jsonl").write_text('{"who": "a", "x": 1}\n')
+    Done("calibrate", tmp_path / "t.jsonl").failed("the columns of")
     (tmp_path / "t.csv").touch()
-    assert read_columns(tmp_path / "t.csv") == ([], ",")
+    with pytest.raises(ValueError, match=r"t\.csv is empty"):
+        column_names(tmp_path / "t.csv")
     (tmp_path / "t.csv.gz").write_bytes(b"no gzip")
     Done("calibrate", tmp_path / "t.csv.gz").failed("t.csv.gz cannot be read")
 

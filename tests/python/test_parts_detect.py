@@ -147,11 +147,21 @@ def test_a_quiet_day(frame, seed, chosen):
         # All scores are equal: none is below the percentile.
         one = one.drop(columns="nothing").dropna().iloc[[0]]
     expected = ueba.detect(ueba.read_table(one, **NAMES, include=list(table.features)), forest=forest, **chosen)
-    found = _detect.detect(
-        parted(arrow(one), 3, seed), **NAMES, include=list(table.features), forest=forest, **chosen
-    )
+    found = _detect.detect(parted(arrow(one), 3, seed), **NAMES, include=list(table.features), forest=forest, **chosen)
     assert len(found) == 0
     assert_same_findings(found, expected)
+
+
+def test_of_equal_scores_the_latest_comes_first(frame, seed):
+    frame = frame.drop(columns="nothing").dropna()
+    worst = ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.02).frame.index[0]
+    days = ["2025-03-03", "2025-03-05", "2025-03-05T01:00:00", "2025-03-01"]
+    copies = pd.concat([frame.iloc[[worst]]] * 4).assign(actor=list("abcd"), day=days)
+    equal = pd.concat([frame, copies], ignore_index=True).sample(frac=1, random_state=seed % 2**31, ignore_index=True)
+    expected = ueba.detect(ueba.read_table(equal, **NAMES), contamination=0.03)
+    found = _detect.detect(parted(arrow(equal), 4, seed), **NAMES, contamination=0.03)
+    assert_same_findings(found, expected)
+    assert [who for who in found.frame["actor"] if who in "abcd"] == list("cbad")
 
 
 def test_a_table_smaller_than_a_tree_draws_is_told(frame, seed):

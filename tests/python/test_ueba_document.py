@@ -21,7 +21,8 @@ from ueba_tables import actor_days, users_of
 #: More are tried by ISOXIDE_TEST_EXAMPLES=5000.
 MAX_EXAMPLES = int(os.environ.get("ISOXIDE_TEST_EXAMPLES", "200"))
 HOSTILE = [
-    "NaT", "nan", "", " ", "\x1b[31m", "a\nb", "<img src=x onerror=alert(1)>", "\ud800", "2025-13-01", "2025-02-30", "0000-00-00",
+    "NaT", "nan", "", " ", "\x1b[31m", "a\nb", "<img src=x onerror=alert(1)>", "\ud800", "2025-13-01",
+    "2025-02-30", "0000-00-00",
     "9999-12-31", "0001-01-01", "2025-01-01T00:00:00+99:99", "score", "x" * 10_000, "[[[[", "e1", "../../etc",
     float("inf"), float("-inf"), float("nan"), 1e308, -1e308, 5e-324, 10**400, -(10**400), 2**63, -1, 0, 1, 0.5, 1.5,
     None, True, False, [], {}, [[]], [None], {"a": 1}, "ab", ["a", "a"], [1, 2, 3], {"notes": "x"}, [10**400], -0.0,
@@ -94,7 +95,9 @@ def read_or_refused(document, folder):
 
 
 @settings(
-    max_examples=MAX_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=MAX_EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
 def test_any_change_is_refused_or_harmless(document, tmp_path, data):
@@ -189,7 +192,9 @@ def test_brackets_in_names_are_no_nesting(findings, tmp_path):
     assert ueba.read_findings(odd.to_json(tmp_path / "f.json")).frame["email"].tolist() == odd.frame["email"].tolist()
 
 
-@pytest.mark.parametrize("text", ["", "{", '"', '"\\', "NaN", "[1e999]", "\xff", '{"format": "isoxide-findings"}', "[]"])
+@pytest.mark.parametrize(
+    "text", ["", "{", '"', '"\\', "NaN", "[1e999]", "\xff", '{"format": "isoxide-findings"}', "[]"]
+)
 def test_other_files_are_refused(tmp_path, text):
     path = tmp_path / "other.json"
     path.write_bytes(text.encode("latin-1"))

@@ -242,11 +242,7 @@ class GroupQuantiles:
     @property
     def step(self) -> SketchGroups | None:
         """The step to run next on the table; None if all is known."""
-        asked = [
-            (number, name, sketch)
-            for number, own in self._quantiles.items()
-            for name, sketch in own.asked
-        ]
+        asked = [(number, name, sketch) for number, own in self._quantiles.items() for name, sketch in own.asked]
         return SketchGroups(self._first.groups, self._first.labels, [], sketches=asked) if asked else None
 
     def take(self, result: bytes) -> None:

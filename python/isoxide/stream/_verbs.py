@@ -386,7 +386,8 @@ def detect(
     ----------
     source : path, list of paths, frame, pyarrow.dataset.Dataset, or object with an Arrow stream
         A row per entity and time; see `fit`. It is read six times, two of them for entity and time only; more often
-        where more than 10,000 different values of a feature crowd around one of its quantiles.
+        where more than 10,000 different values of a feature crowd around one of its quantiles, and once more where a
+        finding's group is smaller than `min_group`.
     entity : str
         The column that says who; see `isoxide.ueba.read_table`, as for the next ones.
     time : str

@@ -111,7 +111,7 @@ def _own_labels(
     if groups in (findings.entity, findings.time, *findings.joined):
         return findings.frame[groups].tolist()
     if groups in findings.features:
-        return findings.values[:, findings.features.index(groups)].tolist()
+        return list(findings.values[:, findings.features.index(groups)])  # noqa: PD011
     raise ValueError(
         f"groups={groups!r} is no column of the findings; pass the table they were found in as well, or join the column"
     )
@@ -141,7 +141,7 @@ def _places(findings: Findings, table: FeatureTable, groups: str | None) -> NDAr
     pairs = own.merge(theirs, on=["who", "when"])
     numbers, places = pairs["number"].to_numpy(dtype=np.intp), pairs["place"].to_numpy(dtype=np.intp)
     values = table.X[findings.features].iloc[places].to_numpy(dtype=np.float64, na_value=np.nan)
-    expected = findings.values[numbers]
+    expected = findings.values[numbers]  # noqa: PD011
     is_same = ((values == expected) | (np.isnan(values) & np.isnan(expected))).all(axis=1)
     numbers, places = numbers[is_same], places[is_same]
     found = np.full(len(findings), -1, dtype=np.intp)
@@ -153,7 +153,8 @@ def _places(findings: Findings, table: FeatureTable, groups: str | None) -> NDAr
     if groups is not None and len(numbers) > len(findings) and groups in table.frame.columns:
         # Rows of equal key and values are the same finding unless they are of several groups.
         labels = pd.Series(exact_text(table.frame[groups].iloc[places].tolist()), dtype=object)
-        several = labels.groupby(numbers).nunique(dropna=False) > 1
+        n_labels = labels.groupby(numbers).nunique(dropna=False)
+        several = n_labels >= 2
         if several.any():
             row = findings.frame.iloc[int(several.index[several][0])]
             raise ValueError(
@@ -165,7 +166,7 @@ def _places(findings: Findings, table: FeatureTable, groups: str | None) -> NDAr
 
 def _check_typical(findings: Findings, typical: pd.DataFrame) -> None:
     """Refuse a table with other typical values than those that are known of the findings' own table."""
-    told = (findings.manifest.get("ranking") or {})
+    told = findings.manifest.get("ranking") or {}
     if "source" in told:
         # The findings have been ranked among another table since.
         return

@@ -66,7 +66,7 @@ def dump(findings: Findings) -> dict[str, Any]:
                 "rank_among": plain(row.get("rank_among")),
                 "group": _group(findings, number),
                 "joined": {name: plain(row[name]) for name in findings.joined},
-                "values": _numbers(findings.values[number]),
+                "values": _numbers(findings.values[number]),  # noqa: PD011
                 "percentiles": _numbers(findings.percentiles[number]),
                 "order": findings.order[number].tolist(),
                 "directions": findings.directions[number].tolist(),

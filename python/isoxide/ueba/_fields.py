@@ -190,7 +190,7 @@ def zone(value: Any) -> Any:
         return None
     try:
         return pd.Timestamp("2025-01-01").tz_localize(text(value, "time_zone")).tz
-    except Exception:  # noqa: BLE001 (whichever error the time zone library has for it)
+    except Exception:  # whichever error the time zone library has for it
         raise ValueError(f"'time_zone' is {short(value)}, which is no time zone") from None
 
 

@@ -49,7 +49,7 @@ def render(findings: Findings, selected: NDArray[np.bool_], *, cutoff: float, or
     medians = findings.typical("median")
     # In the order of the findings, which is that of the scores.
     for entity, rows in frame.groupby(findings.entity, sort=order == "entity", dropna=False):
-        known = [_shown(frame.at[rows.index[0], name], long) for name in findings.joined]
+        known = [_shown(frame[name].iloc[rows.index[0]], long) for name in findings.joined]
         lines += [
             f"## {', '.join([_shown(entity, long), *known])}",
             "",
@@ -126,7 +126,7 @@ def _finding(
         cells = (
             *lead,
             f"{_shown(findings.features[j], long)}{arrow}",
-            format_value(findings.values[number, j]),
+            format_value(findings.values[number, j]),  # noqa: PD011
             format_value(medians[j]),
             "-" if np.isnan(percentile) else f"{percentile:.2f}",
         )

@@ -187,7 +187,9 @@ def _cards(
     )  # fmt: skip
     rows = []
     for number, (score, severity, day_rank, day_rows, first_seen, time, shown) in enumerate(columns):
-        features, signs, neutral = [], [], []
+        features = []
+        signs: list[int] = []
+        neutral: list[int] = []
         for j in shown:
             direction = int(findings.directions[number, j])
             percentile = float(findings.percentiles[number, j])

@@ -1,4 +1,4 @@
-"""Ranks of findings among all rows of a table, or among those of their group, and the typical values of the same rows."""
+"""Rank findings among all rows of a table or those of their group, and tell the typical values of the same rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from isoxide._percentiles import Definition
 from isoxide.ueba._quantiles import STATISTICS, TableQuantiles
 from isoxide.ueba._table import FeatureTable
 
-__all__ = ["MIN_GROUP", "Ranked", "RankOptions", "Scope", "rank_rows"]
+__all__ = ["MIN_GROUP", "Groups", "RankOptions", "Ranked", "Scope", "rank_rows"]
 
 #: Rows that a group must have before values are ranked among them.
 MIN_GROUP = 20

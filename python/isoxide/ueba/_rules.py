@@ -190,7 +190,7 @@ def apply_rules(
     return pd.DataFrame(
         {
             "row": rows,
-            "feature": pd.Series([names[j] for j in columns], dtype=object).astype(str),
+            "feature": pd.Series([names[int(j)] for j in columns], dtype=object).astype(str),
             "value": values[rows, columns],
             "rule": pd.Series([codes[k] for k in standard_of[rows, columns]], dtype=object).astype(str),
             "limit": limits[rows, columns],

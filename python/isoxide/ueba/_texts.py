@@ -48,7 +48,7 @@ def shown_features(findings: Findings, selected: NDArray[np.bool_]) -> list[list
     """
     positions = {name: j for j, name in enumerate(findings.features)}
     wanted = selected.copy()
-    unranked = np.isnan(findings.percentiles).all(axis=1)
+    unranked = np.asarray(np.isnan(findings.percentiles).all(axis=1))
     for row, feature in zip(findings.flags["row"], findings.flags["feature"], strict=True):
         if unranked[int(row)]:
             wanted[int(row), positions[feature]] = True
@@ -66,7 +66,7 @@ def amongs(findings: Findings) -> tuple[str, list[str] | None]:
     tuple
         The words for all findings, and a list with those of each, or None if they are the same.
     """
-    ranking = (findings.manifest.get("ranking") or {})
+    ranking = findings.manifest.get("ranking") or {}
     own = findings.frame["rank_among"].tolist() if "rank_among" in findings.frame else []
     if not own or any(not isinstance(words, str) for words in own):
         return str(ranking.get("among") or "all rows"), None
