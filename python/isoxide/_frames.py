@@ -44,7 +44,7 @@ def is_instance(X: Any, module: str, name: str) -> bool:
 
 
 def is_one_piece(X: Any) -> bool:
-    """Tell whether a pandas frame shows its cells as an array without copying them: two arrays of a row are then one."""
+    """Tell whether a pandas frame shows its cells as an array without a copy: two arrays of a row then share memory."""
     row = X.iloc[:1]
     return np.may_share_memory(row.to_numpy(), row.to_numpy())
 
@@ -107,8 +107,8 @@ def _number_array(column: NDArray[Any], *, by_way_of_float64: bool) -> NDArray[A
 
 def _pandas_columns(X: Any) -> NDArray[np.float32] | Columns | None:
     dtypes = X.dtypes.tolist()
-    kinds = [_pandas_kind(dtype) for dtype in dtypes]
-    if None in kinds:
+    kinds = [kind for dtype in dtypes if (kind := _pandas_kind(dtype)) is not None]
+    if len(kinds) < len(dtypes):
         return None
     if {"masked", "arrow", "bool"} & {*kinds}:
         # ``X.astype("float32")``: each column for itself.
@@ -155,7 +155,7 @@ def _pandas_column(item: tuple[Any, Any], kind: str, *, by_way_of_float64: bool 
 
 
 def _masked_array(series: Any) -> NDArray[Any] | None:
-    """A nullable column; with missing cells as float32, where they are NaN and integers are rounded once."""
+    """Read a nullable column: as float32 if cells are missing, which become NaN; integers are then rounded once."""
     if series.isna().any():
         converted: NDArray[Any] = series.to_numpy(dtype=np.float32, na_value=np.nan)
         return converted
@@ -209,10 +209,10 @@ def _boolean_array(values: NDArray[np.bool_], is_missing: NDArray[np.bool_] | No
 
 
 def _decimal_array(column: Any) -> NDArray[np.float32]:
-    """An Arrow array of decimals of 128 bits, whose missing values become NaN."""
+    """Read an Arrow array of decimals of 128 bits, whose missing values become NaN."""
     end = column.offset + len(column)
     words = np.frombuffer(column.buffers()[1], dtype=np.int64, count=2 * end).reshape(-1, 2)
-    words = np.require(words[column.offset :], requirements="CA")
+    words = np.require(words[column.offset :], requirements=("C", "A"))
     array = _core.float32_of_decimals(words, column.type.scale)
     if column.null_count:
         array[column.is_null().to_numpy(zero_copy_only=False)] = np.nan
@@ -235,7 +235,7 @@ def _polars_columns(X: Any) -> Columns | None:
 
 
 def _polars_numbers(columns: list[Any], kinds: set[str]) -> Columns | None:
-    """Columns that polars brings to the numeric type that holds them all; with missing values, to float64."""
+    """Read columns that polars brings to the numeric type that holds them all, or to float64 if values are missing."""
     has_floats = not kinds.isdisjoint({"Float32", "Float64"})
     if "UInt64" in kinds and not has_floats and len(kinds) > 1:
         return None

@@ -237,7 +237,7 @@ def test_integers_of_128_bits_are_exact_or_refused_by_name(dtype):
     holed = pl.DataFrame({"a": [1, None, 3]}, schema={"a": dtype})
     assert rank_features(holed, holed, nan_policy="omit").percentiles.ravel()[[0, 2]].tolist() == [50.0, 100.0]
     huge = pl.DataFrame({"a": [1, 2**64]}, schema={"a": dtype})
-    with pytest.raises(ValueError, match="column 'a' of rows has integers beyond 64 bits.*cast it to Float64"):
+    with pytest.raises(ValueError, match=r"column 'a' of rows has integers beyond 64 bits.*cast it to Float64"):
         rank_features(huge, wide)
     with pytest.raises(ValueError, match="column 'a' of reference has integers beyond 64 bits"):
         rank_features(wide, huge)
