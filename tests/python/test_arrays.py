@@ -24,6 +24,8 @@ from isoxide._sklearn import native_parts
 from isoxide.partials import RankCounts, SampleRows, ScoreSketch, sample_plan
 from parity import assert_same_forest, assert_same_scores, fit_both
 
+#: Integers of 128 bits, as far as the installed polars has them.
+WIDE_INTEGERS = [getattr(pl, name) for name in ("Int128", "UInt128") if hasattr(pl, name)]
 DTYPES = ["f2", "f4", "f8", "g", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
 CORE_DTYPES = ["f4", "f8", "i8"]
 
@@ -677,7 +679,7 @@ def test_random_frames_of_every_type(container, index, seed):
     assert_same_scores(ours, theirs, frame)
 
 
-@pytest.mark.parametrize("dtype", [pl.Int128, pl.UInt128])
+@pytest.mark.parametrize("dtype", WIDE_INTEGERS)
 @pytest.mark.parametrize(
     "others",
     [[], ["float64"], ["float32"], ["int64"], ["bool"], ["decimal"], ["float64", "int64", "bool missing"]],
