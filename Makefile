@@ -28,7 +28,7 @@ test-rust:
 
 # The comparisons with scikit-learn, scipy and golden vectors run once more on each other kernel that this processor can run. The
 # package itself says which ones these are, so that no name is misspelt here.
-PARITY := $(addprefix tests/python/test_,iforest.py golden.py frames.py sklearn.py sklearn_fixtures.py sklearn_suite.py rank.py \
+PARITY := $(addprefix tests/python/test_,iforest.py golden.py arrays.py frames.py sklearn.py sklearn_fixtures.py sklearn_suite.py rank.py \
 	rank_tails.py rank_reference.py groups.py feature_ranks.py tables.py shortcuts.py threads.py)
 
 test-python: $(VENV)/.test browser java
@@ -56,6 +56,7 @@ test-parallel: $(VENV)/.test
 # today's scikit-learn and pandas, whose quantiles have other last bits, on engines that are installed with these.
 NOT_ON_OLDEST := \
 	--ignore=tests/python/test_sklearn.py \
+	--ignore=tests/python/test_arrays.py \
 	--ignore=tests/python/test_layers.py \
 	--ignore=tests/python/test_notebook.py \
 	--ignore=tests/python/test_notebooks.py \

@@ -44,7 +44,7 @@ def is_instance(X: Any, module: str, name: str) -> bool:
 
 
 def is_one_piece(X: Any) -> bool:
-    """Tell whether a pandas frame shows its cells as an array without copying them: two arrays of a row are then one."""
+    """Tell whether a pandas frame shows its cells as an array without a copy: two arrays of a row then share memory."""
     row = X.iloc[:1]
     return np.may_share_memory(row.to_numpy(), row.to_numpy())
 
@@ -107,8 +107,8 @@ def _number_array(column: NDArray[Any], *, by_way_of_float64: bool) -> NDArray[A
 
 def _pandas_columns(X: Any) -> NDArray[np.float32] | Columns | None:
     dtypes = X.dtypes.tolist()
-    kinds = [_pandas_kind(dtype) for dtype in dtypes]
-    if None in kinds:
+    kinds = [kind for dtype in dtypes if (kind := _pandas_kind(dtype)) is not None]
+    if len(kinds) < len(dtypes):
         return None
     if {"masked", "arrow", "bool"} & {*kinds}:
         # ``X.astype("float32")``: each column for itself.
@@ -148,18 +148,18 @@ def _pandas_column(item: tuple[Any, Any], kind: str, *, by_way_of_float64: bool 
     if kind == "object":
         return float32_of_objects(series.to_numpy())
     if kind == "masked":
-        return _masked_array(series)
+        return _masked_array(series.array)
     if kind in ("arrow", "decimal"):
         return _arrow_array(series.array.__arrow_array__(), rounds_integers_once=True)
     return _number_array(series.to_numpy(copy=False), by_way_of_float64=by_way_of_float64)
 
 
-def _masked_array(series: Any) -> NDArray[Any] | None:
-    """A nullable column; with missing cells as float32, where they are NaN and integers are rounded once."""
-    if series.isna().any():
-        converted: NDArray[Any] = series.to_numpy(dtype=np.float32, na_value=np.nan)
+def _masked_array(array: Any) -> NDArray[Any] | None:
+    """Read a nullable column: as float32 if cells are missing, which become NaN; integers are then rounded once."""
+    if array.isna().any():
+        converted: NDArray[Any] = array.to_numpy(dtype=np.float32, na_value=np.nan)
         return converted
-    return _number_array(series.to_numpy(dtype=series.dtype.numpy_dtype, copy=False), by_way_of_float64=False)
+    return _number_array(array.to_numpy(dtype=array.dtype.numpy_dtype, copy=False), by_way_of_float64=False)
 
 
 def _arrow_columns(X: Any) -> Columns | None:
@@ -209,10 +209,10 @@ def _boolean_array(values: NDArray[np.bool_], is_missing: NDArray[np.bool_] | No
 
 
 def _decimal_array(column: Any) -> NDArray[np.float32]:
-    """An Arrow array of decimals of 128 bits, whose missing values become NaN."""
+    """Read an Arrow array of decimals of 128 bits, whose missing values become NaN."""
     end = column.offset + len(column)
     words = np.frombuffer(column.buffers()[1], dtype=np.int64, count=2 * end).reshape(-1, 2)
-    words = np.require(words[column.offset :], requirements="CA")
+    words = np.require(words[column.offset :], requirements=("C", "A"))
     array = _core.float32_of_decimals(words, column.type.scale)
     if column.null_count:
         array[column.is_null().to_numpy(zero_copy_only=False)] = np.nan
@@ -220,34 +220,35 @@ def _decimal_array(column: Any) -> NDArray[np.float32]:
 
 
 def _polars_columns(X: Any) -> Columns | None:
-    columns, kinds = X.get_columns(), {str(dtype.base_type()) for dtype in X.dtypes}
+    columns = [(column, str(column.dtype.base_type())) for column in X.get_columns()]
+    kinds = {kind for _, kind in columns}
     if kinds <= _POLARS_INTEGERS | {"Boolean", "Float32", "Float64"}:
         return _polars_numbers(columns, kinds)
     if not kinds <= _POLARS_INTEGERS | {"Boolean", "Float32", "Float64", "Decimal", "Int128", "UInt128"}:
         return None
     if "Float64" in kinds:
         # All columns are cast to it, by polars.
-        return _complete(map(_polars_float64, columns), by_way_of_float64=True)
+        return _complete((_polars_float64(column) for column, _ in columns), by_way_of_float64=True)
     if kinds <= _POLARS_INTEGERS | {"Boolean", "Decimal"}:
         # All columns are brought to objects, as which integers are rounded like Python's.
-        return _complete(map(_polars_object, columns), by_way_of_float64=True)
+        return _complete((_polars_object(*column) for column in columns), by_way_of_float64=True)
     return None
 
 
-def _polars_numbers(columns: list[Any], kinds: set[str]) -> Columns | None:
-    """Columns that polars brings to the numeric type that holds them all; with missing values, to float64."""
+def _polars_numbers(columns: list[tuple[Any, str]], kinds: set[str]) -> Columns | None:
+    """Read columns that polars brings to the numeric type that holds them all, or to float64 if values are missing."""
     has_floats = not kinds.isdisjoint({"Float32", "Float64"})
     if "UInt64" in kinds and not has_floats and len(kinds) > 1:
         return None
     # Booleans alone are no numbers, and become objects where some are missing.
-    has_missing = kinds != {"Boolean"} and any(column.null_count() for column in columns)
+    has_missing = kinds != {"Boolean"} and not has_floats and any(column.null_count() for column, _ in columns)
     by_way_of_float64 = has_floats or has_missing
-    read = (_polars_number(column, by_way_of_float64=by_way_of_float64) for column in columns)
+    read = (_polars_number(*column, by_way_of_float64=by_way_of_float64) for column in columns)
     return _complete(read, by_way_of_float64=by_way_of_float64)
 
 
-def _polars_number(column: Any, *, by_way_of_float64: bool) -> NDArray[Any] | None:
-    if column.dtype == sys.modules["polars"].Boolean:
+def _polars_number(column: Any, kind: str, *, by_way_of_float64: bool) -> NDArray[Any] | None:
+    if kind == "Boolean":
         return _polars_boolean(column)
     if column.null_count():
         return _polars_float64(column)
@@ -266,9 +267,9 @@ def _polars_boolean(column: Any) -> NDArray[np.float32]:
     return _boolean_array(column.fill_null(False).to_numpy(), column.is_null().to_numpy())
 
 
-def _polars_object(column: Any) -> NDArray[Any] | None:
-    if str(column.dtype.base_type()) != "Decimal":
-        return _polars_number(column, by_way_of_float64=True)
+def _polars_object(column: Any, kind: str) -> NDArray[Any] | None:
+    if kind != "Decimal":
+        return _polars_number(column, kind, by_way_of_float64=True)
     try:
         importlib.import_module("pyarrow")
     except ImportError:

@@ -113,7 +113,7 @@ def _readable_sparse(X: Any) -> Any:
         # scipy never makes such indices, and the core refuses them.
         return X
     dtypes = (np.float32, *(np.int32 if part.dtype == np.int32 else np.int64 for part in parts[1:]))
-    copies = [np.require(part, dtype, "CA") for part, dtype in zip(parts, dtypes, strict=True)]
+    copies = [np.require(part, dtype, ("C", "A")) for part, dtype in zip(parts, dtypes, strict=True)]
     if all(copy is part for copy, part in zip(copies, parts, strict=True)):
         return X
     matrix = scipy.sparse.csr_array(X.shape, dtype=np.float32)

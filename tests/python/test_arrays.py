@@ -1,5 +1,6 @@
 """Arrays of every type, byte order and layout, on every way into the core: as their copy is read, or refused."""
 
+import ctypes
 import decimal
 import pickle
 import warnings
@@ -19,9 +20,12 @@ from sklearn.ensemble import IsolationForest as SklearnForest
 from conftest import SEED
 from isoxide import IsolationForest, RankReference, _core, percentileofscore, rank_features
 from isoxide._path_length import average_path_length
+from isoxide._sklearn import native_parts
 from isoxide.partials import RankCounts, SampleRows, ScoreSketch, sample_plan
 from parity import assert_same_forest, assert_same_scores, fit_both
 
+#: Integers of 128 bits, as far as the installed polars has them.
+WIDE_INTEGERS = [getattr(pl, name) for name in ("Int128", "UInt128") if hasattr(pl, name)]
 DTYPES = ["f2", "f4", "f8", "g", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
 CORE_DTYPES = ["f4", "f8", "i8"]
 
@@ -251,7 +255,9 @@ def test_weights_and_scores_of_any_layout(dtype, seed):
 
 
 @pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
-@pytest.mark.parametrize("relay", [packed, shifted, lambda x: np.repeat(x, 2)[::2], lambda x: x.astype(">" + x.dtype.str[1:])])
+@pytest.mark.parametrize(
+    "relay", [packed, shifted, lambda x: np.repeat(x, 2)[::2], lambda x: x.astype(">" + x.dtype.str[1:])]
+)
 def test_sparse_matrices_of_any_layout(relay, index_dtype):
     X = scipy.sparse.random(60, 5, density=0.4, format="csr", random_state=0, dtype=np.float32)
     X.indices, X.indptr = X.indices.astype(index_dtype), X.indptr.astype(index_dtype)
@@ -288,9 +294,7 @@ def grown(x=X, noise=NOISE, seeds=SEEDS, lengths=LENGTHS, weights=None):
 
 
 def grown_on_rows(x=X, rows=ROWS, noise=NOISE, seeds=SEEDS, lengths=LENGTHS):
-    return _core.Forest.grow_on_drawn_rows(
-        x, rows, noise, seeds, n_samples=20, average_path_lengths=lengths, **GROW
-    )
+    return _core.Forest.grow_on_drawn_rows(x, rows, noise, seeds, n_samples=20, average_path_lengths=lengths, **GROW)
 
 
 def sampled(seeds=SEEDS, weights=None):
@@ -375,11 +379,11 @@ def test_arrays_that_the_binding_refuses(call, good):
 
 
 def test_parts_of_a_forest_that_the_binding_refuses():
-    from isoxide._sklearn import native_parts
-
     parts = native_parts(IsolationForest(n_estimators=3, random_state=0).fit(X).to_sklearn())
     expected = _core.Forest.from_parts(*parts).depth_sums(X, 1)
-    flat = [(i, j) for i, part in enumerate(parts) if i for j in (range(len(part)) if isinstance(part, tuple) else [None])]
+    flat = [
+        (i, j) for i, part in enumerate(parts) if i for j in (range(len(part)) if isinstance(part, tuple) else [None])
+    ]
     assert len(flat) == 12
     for i, j in flat:
         good = parts[i] if j is None else parts[i][j]
@@ -390,9 +394,11 @@ def test_parts_of_a_forest_that_the_binding_refuses():
 
         np.testing.assert_array_equal(rebuilt(good.copy()).depth_sums(X, 1), expected)
         for bad, error, message in unreadable(good):
-            if good.itemsize > 1 or error is TypeError and bad is not good and ">" not in message:
-                with pytest.raises(error, match=message):
-                    rebuilt(bad)
+            if good.itemsize == 1 and (error is ValueError or ">" in message):
+                # A byte is always aligned, and has no order.
+                continue
+            with pytest.raises(error, match=message):
+                rebuilt(bad)
         with pytest.raises(ValueError, match="do not lie side by side"):
             rebuilt(np.repeat(good, 2)[::2])
 
@@ -422,9 +428,10 @@ def test_sparse_parts_that_the_binding_refuses(name):
     for bad, error, message in [*unreadable(good), *others]:
         matrix = Csr(scipy.sparse.csr_matrix(X))
         setattr(matrix, name, bad)
-        for call in (lambda: FOREST.depth_sums(matrix, 1), lambda: grown(matrix)):
-            with pytest.raises(error, match=message):
-                call()
+        with pytest.raises(error, match=message):
+            FOREST.depth_sums(matrix, 1)
+        with pytest.raises(error, match=message):
+            grown(matrix)
 
 
 class Csr:
@@ -463,6 +470,15 @@ def test_arrays_without_cells_or_of_one_row_lie_anywhere(dtype):
     )
 
 
+def outcome_of(kind, frame):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return kind(n_estimators=5, random_state=0).fit(frame)
+        except Exception as error:
+            return type(error), str(error)
+
+
 # Objects and decimals.
 
 
@@ -481,52 +497,39 @@ class Money(decimal.Decimal):
     """A subclass of decimals."""
 
 
+DECIMALS = ["0.1", "-0", "1E+3", "1e-400", "Infinity", "NaN", "-NaN", "9" * 60, "123456789.123456789"]
 CELLS = [
-    1.5, -0.0, np.nan, np.inf, 1e300, 1e-46, 3, 0, -7, 2**24 + 1, (1 << 60) + (1 << 36) + 1, 2**63, -(2**70), 10**300, True, False, None,
-    np.float64(0.1), *map(decimal.Decimal, ["0.1", "-0", "1E+3", "1e-400", "Infinity", "NaN", "-NaN", "NaN12", "9" * 60, "123456789.123456789"]),
+    1.5, -0.0, np.nan, np.inf, 1e300, 1e-46, 3, 0, -7, 2**24 + 1, (1 << 60) + (1 << 36) + 1, 2**63, -(2**70), 10**300,
+    True, False, None, np.float64(0.1), *map(decimal.Decimal, DECIMALS),
 ]  # fmt: skip
 ODD_CELLS = [
-    np.float32(0.1), np.int64(2**60), np.uint8(3), np.bool_(True), np.longdouble(0.1), "1.5", b"2", "x", 10**400, 1j, Odd(1.5), Money("1.5"),
-    decimal.Decimal("sNaN"), pd.NA, pd.Timestamp(0), [1.0], object(),
+    np.float32(0.1), np.int64(2**60), np.uint8(3), np.bool_(True), np.longdouble(0.1), "1.5", b"2", "x", 10**400, 1j,
+    Odd(1.5), Money("1.5"), decimal.Decimal("sNaN"), decimal.Decimal("NaN12"), pd.NA, pd.Timestamp(0), [1.0], object(),
 ]  # fmt: skip
 
 
-def by_numpy(cells):
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            return cells.astype(np.float32)
-    except Exception as error:
-        return type(error)
-
-
-@pytest.mark.parametrize("cell", CELLS + ODD_CELLS, ids=repr)
-def test_each_kind_of_object(cell):
+@pytest.mark.parametrize(
+    ("cell", "is_known"), [*((c, True) for c in CELLS), *((c, False) for c in ODD_CELLS)], ids=repr
+)
+def test_each_kind_of_object(cell, is_known):
     cells = np.empty(3, dtype=object)
     cells[:] = [1.0, 2.0, 3.0]
     cells[1] = cell
-    expected, converted = by_numpy(cells), _core.float32_of_objects(cells, addresses(cells))
-    if cell is CELLS or any(cell is known for known in CELLS) and str(cell) != "NaN12":
-        assert converted is not None
-    if converted is not None:
-        np.testing.assert_array_equal(converted, expected)
+    converted = _core.float32_of_objects(cells, addresses(cells))
+    if is_known:
+        with np.errstate(over="ignore"):
+            np.testing.assert_array_equal(converted, cells.astype(np.float32))
+    else:
+        assert converted is None
     table = np.stack([cells, cells]).T
     frame = pd.DataFrame({"a": cells, "b": [1, 2, 3]})
     for X in (table, np.asfortranarray(table), table[::-1], frame, pd.DataFrame(table, columns=["a", "b"])):
-        try:
-            with np.errstate(all="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                theirs = SklearnForest(n_estimators=3, random_state=0).fit(X)
-        except Exception as error:
-            with pytest.raises(type(error)) as caught:
-                IsolationForest(n_estimators=3, random_state=0).fit(X)
-            assert str(caught.value) == str(error)
+        theirs, ours = outcome_of(SklearnForest, X), outcome_of(IsolationForest, X)
+        if isinstance(theirs, tuple):
+            assert ours == theirs
         else:
-            with np.errstate(all="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                ours = IsolationForest(n_estimators=3, random_state=0).fit(X)
-                assert_same_forest(ours, theirs)
-                np.testing.assert_array_equal(ours.score_samples(X), theirs.score_samples(X))
+            assert_same_forest(ours, theirs)
+            assert_same_scores(ours, theirs, X)
 
 
 def test_objects_that_the_binding_refuses():
@@ -546,8 +549,6 @@ def test_objects_that_the_binding_refuses():
 def test_null_pointers_among_objects():
     """NumPy takes them for None; they come of memory that was never written."""
     cells = X[:, 0].astype(object)
-    import ctypes
-
     holed = cells.copy()
     kept = holed[4]
     slot = (ctypes.c_void_p * len(holed)).from_address(holed.ctypes.data)
@@ -651,15 +652,6 @@ def polars_column(values):
     return pl.Series(values) if isinstance(values, np.ndarray) else pl.from_arrow(arrow_column(values))
 
 
-def outcome_of(kind, frame):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return kind(n_estimators=5, random_state=0).fit(frame)
-        except Exception as error:
-            return type(error), str(error)
-
-
 @pytest.mark.parametrize("index", range(60))
 @pytest.mark.parametrize("container", ["pandas", "polars", "pyarrow"])
 def test_random_frames_of_every_type(container, index, seed):
@@ -687,8 +679,12 @@ def test_random_frames_of_every_type(container, index, seed):
     assert_same_scores(ours, theirs, frame)
 
 
-@pytest.mark.parametrize("dtype", [pl.Int128, pl.UInt128])
-@pytest.mark.parametrize("others", [[], ["float64"], ["float32"], ["int64"], ["bool"], ["decimal"], ["float64", "int64", "bool missing"]], ids=str)
+@pytest.mark.parametrize("dtype", WIDE_INTEGERS)
+@pytest.mark.parametrize(
+    "others",
+    [[], ["float64"], ["float32"], ["int64"], ["bool"], ["decimal"], ["float64", "int64", "bool missing"]],
+    ids=str,
+)
 @pytest.mark.parametrize("has_missing", [False, True])
 def test_integers_of_128_bits(dtype, others, has_missing):
     r = np.random.default_rng(0)
@@ -712,7 +708,7 @@ FAST = {
     "Boolean": lambda: pd.DataFrame({"a": pd.array([True, None] * 10, dtype="boolean")}),
     "Arrow in pandas": lambda: pd.DataFrame(X, columns=list("abc")).convert_dtypes(dtype_backend="pyarrow").mask(X > 1),
     "Arrow": lambda: pa.table({"a": [True, None] * 10, "b": pa.array([decimal.Decimal("1.5"), None] * 10)}),
-    "polars": lambda: pl.DataFrame({"a": [True, None] * 10, "b": [decimal.Decimal("1.5"), None] * 10, "c": [1, None] * 10}),
+    "polars": lambda: pl.DataFrame({"a": [True, None] * 9, "b": [decimal.Decimal(1), None] * 9, "c": [1, None] * 9}),
     "array of objects": lambda: X.astype(object),
 }  # fmt: skip
 

@@ -180,8 +180,8 @@ SHORT = [
 ]  # fmt: skip
 LONG = [
     ("array", "frame"), ("frame", "array"), ("frame", "number names"), ("frame", "subclass of frames"),
-    ("frame", "subclass of names"), ("frame", "polars"), ("array", "subclass of arrays"), ("array", "object words"), ("array", "big-endian"),
-    ("array", "csr"), ("array", "list"),
+    ("frame", "subclass of names"), ("frame", "polars"), ("array", "subclass of arrays"), ("array", "object words"),
+    ("array", "big-endian"), ("array", "csr"), ("array", "list"),
 ]  # fmt: skip
 
 
