@@ -204,7 +204,7 @@ def test_columns_of_other_files(folder, tmp_path):
     with pytest.raises(ValueError, match=r"t\.csv is empty"):
         column_names(tmp_path / "t.csv")
     (tmp_path / "t.csv.gz").write_bytes(b"no gzip")
-    Done("calibrate", tmp_path / "t.csv.gz").failed("t.csv.gz cannot be read")
+    Done("calibrate", tmp_path / "t.csv.gz").failed("t.csv.gz is no gzip file, although its name says so")
 
 
 def test_score(folder, detected, tmp_path):
@@ -229,10 +229,16 @@ def test_score(folder, detected, tmp_path):
     for bad in (["--keep", "actor", "actor"], ["--keep", "score"], ["--keep", "day", "--keep", "anomaly"]):
         Done("score", model, folder / "features.csv", *bad).failed("--keep names", 2)
     Done("score", model, folder / "features.csv", "--keep", "who").failed(
-        "has no column 'who', which the forest or --keep"
+        "has no column 'who' (--keep); there are 'actor', 'day'"
     )
-    Done("score", model, folder / "features.csv", "--out", tmp_path / "f/").failed("give --out a .csv or .parquet file")
-    assert Done("score", model, folder / "lake" / "features", "--out", tmp_path / "f/").ok()
+    for number, name in enumerate(("features.csv", "lake")):
+        out = tmp_path / f"folder-{number}"
+        table = folder / name
+        told = Done("score", model, table, "--out", out, "--keep", "actor").ok()
+        assert told == f"{out}: {len(frame)} rows scored by 14 features; columns not used: day\n"
+        assert_array_equal(pd.read_parquet(out)["score"], expected)
+        Done("score", model, table, "--out", out, "--keep", "actor").failed("--resume goes on with what is there")
+        assert Done("score", model, table, "--out", out, "--keep", "actor", "--resume").ok() == told
 
 
 def test_report(detected, tmp_path, monkeypatch):
@@ -336,23 +342,30 @@ def test_options_of_reading_are_passed_on_only_if_given(folder, tmp_path, monkey
         raise ValueError("seen")
 
     monkeypatch.setattr(ueba, "read_table", stop)
-    monkeypatch.setattr("isoxide.ueba._table.read_frame", stop)
+    monkeypatch.setattr("isoxide.stream.detect", stop)
+    monkeypatch.setattr("isoxide.stream._verbs.open_to_score", stop)
     table = folder / "features.csv"
-    for command in ("detect", "calibrate"):
-        Done(command, table, *NAMES).failed("seen")
-        words = r"--sep \t --decimal , --thousands . --missing - n/a --encoding cp1252 --time-format %d.%m.%Y"
-        Done(command, table, table, *NAMES, *words.split(), "--timezone", "Europe/Oslo").failed("seen")
-    usual = {"entity": "actor", "time": "day", "include": None, "exclude": None}
+    words = r"--sep \t --decimal , --thousands . --missing - n/a --encoding cp1252 --time-format %d.%m.%Y"
+    words = [*words.split(), "--timezone", "Europe/Oslo"]
     reading = {"sep": "\t", "decimal": ",", "thousands": ".", "missing": ["-", "n/a"], "encoding": "cp1252"}
     times = {"time_format": "%d.%m.%Y", "timezone": "Europe/Oslo"}
-    for number in (0, 2):
-        assert seen[number] == ((str(table),), usual)
-        assert seen[number + 1] == (([str(table), str(table)],), {**usual, **reading, **times})
+    for command in (["detect"], ["calibrate"], ["detect", "--stream"]):
+        seen.clear()
+        for more in ([], [table, *words]):
+            done = Done(*command, table, *NAMES, *more)
+            assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "isoxide: error: seen")
+        assert [len(args) for args, _ in seen] == [1, 1]
+        assert [isinstance(args[0], list) for args, _ in seen] == [False, True]
+        usual = {"entity": "actor", "time": "day", "include": None, "exclude": None}
+        for (_, given), expected in zip(seen, (usual, {**usual, **reading, **times}), strict=True):
+            assert {name: given[name] for name in expected} == expected
+            assert not {*reading, *times} & {*given} - {*expected}
     seen.clear()
     model = tmp_path / "m.safetensors"
     IsolationForest(random_state=0).fit(pd.DataFrame({"n_0": [1.0, 2.0]})).save(model)
-    Done("score", model, table, "--sep", "tab", "--missing", "-").failed("seen")
-    assert seen == [((str(table),), {"sep": "\t", "missing": ["-"]})]
+    Done("score", model, table, "--sep", "tab", "--missing", "-", "--keep", "day").failed("seen")
+    [(args, given)] = seen
+    assert (args[2], given) == (["day"], {"sep": "\t", "missing": ["-"]})
     Done("score", model, table, "--timezone", "UTC").failed("there is no option --timezone", 2)
 
 
@@ -380,13 +393,13 @@ def test_users_of_every_kind(folder, tmp_path):
         (["calibrate", "nowhere.csv"], "there is no file nowhere.csv"),
         (["detect", "features.csv", "--entity", "who", "--time", "day"], "has no column 'who' (--entity); there are"),
         (["detect", "features.csv", "--entity", "actor", "--time", "actor"], "entity and time are both"),
-        (["detect", "features.csv", "--entity", "day", "--time", "actor"], "is not a date or time"),
+        (["detect", "features.csv", "--entity", "day", "--time", "actor"], "line 2, which is not a day in ISO 8601"),
         (["detect", "features.csv", *NAMES, "--groups", "team"], "--groups 'team' is no column"),
         (["detect", "features.csv", *NAMES, "--users", "nobody.csv"], "nobody.csv"),
         (["detect", "features.csv", *NAMES, "--users", "users.csv", "--users-columns", "x"], "users has no column 'x'"),
         (
             ["detect", "features.csv", *NAMES, "--exclude", "*"],
-            "no features are left besides 'actor' and 'day'; left out",
+            "no features are left besides 'actor' and 'day'; columns left",
         ),
         (["detect", "features.csv", *NAMES, "--exclude", "nn"], "--exclude has 'nn', which is no column's name"),
         (["score", "nowhere.safetensors", "features.csv"], "nowhere.safetensors: No such file"),
@@ -419,7 +432,10 @@ def test_unusual_tables(folder, tmp_path, place):
         done.failed("isoxide: error: feature 'n_0' has infinite values")
         assert "(--exclude)" in done.stderr
     else:
-        assert told in done.ok()
+        assert done.returncode == 0
+        assert told in done.stdout
+        # So few rows are told.
+        assert done.stderr.count("isoxide: note: ") == done.stderr.count("\n") == (place == 0)
 
 
 def test_misunderstood_commands(monkeypatch):
@@ -433,7 +449,8 @@ def test_misunderstood_commands(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["isoxide", "--version"])
     assert re.fullmatch(r"isoxide \d+\.\d+\.\d+\S*\n", Done("--version").ok())
     Done("detect", "-", "-", *NAMES).failed("standard input (-) can be read only once", 2)
-    Done("score", "m", "t.csv", "--resume").failed("--resume needs the folder of scores: --out", 2)
+    for out in ([], ["--out", "s.csv"], ["--out", "s.parquet"]):
+        Done("score", "m", "t.csv", "--resume", *out).failed("--resume needs the folder of scores: --out", 2)
 
 
 def test_defects_take_one_line_too(folder, tmp_path, monkeypatch):
@@ -500,7 +517,7 @@ def test_standard_input(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     Done("calibrate", "-", *NAMES).failed("standard input is empty")
     monkeypatch.setattr(sys, "stdin", None)
-    Done("calibrate", "-", *NAMES).failed("there is no standard input to read the table from")
+    Done("calibrate", "-", *NAMES).failed("there is no standard input to read a table from")
     assert os.listdir(tmp_path) == ["o"]
 
 
@@ -569,7 +586,7 @@ def test_standard_output_that_is_closed_or_full(folder, detected, tmp_path):
         (
             f"{command} calibrate - <&-",
             1,
-            "there is no standard input to read the table from; give a file instead of -\n",
+            "there is no standard input to read a table from\n",
         ),
         (f"{command} detect --help | true", 0, ""),
     ):

@@ -155,40 +155,37 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
 
 def score(options: argparse.Namespace, session: Session) -> None:
     """Run ``isoxide score``."""
-    _load("isoxide.ueba", *([] if options.out is None else ["pyarrow.parquet"]))
+    _load("isoxide.ueba", "isoxide.stream")
     from isoxide import IsolationForest
+    from isoxide.stream._verbs import open_to_score
+    from isoxide.stream._write import ROWS_PER_FILE
 
     forest = IsolationForest.load(options.model)
     forest.set_params(n_jobs=options.jobs)
     kind = None if options.out is None else output_format(options.out)
     session.signals.begin_work()
-    from isoxide import stream
-    from isoxide.stream._verbs import open_to_score
-
     tables = Tables(options.table, options.reading)
+    writer = open_to_score(forest, tables.source, options.keep, **tables.text_reading)
     if kind in ("parquet", "folder"):
         if kind == "folder":
             session.signals.outcome = f"what is in {options.out} is whole, and --resume goes on with it"
-        n_rows = stream.score(
-            forest, tables.source, options.out, keep=options.keep, resume=options.resume, **tables.text_reading
-        )
-        print_lines(f"{options.out}: {n_rows:,} rows")
-        return
-    with steps(2, "score") as step:
-        step("reading and scoring")
-        writer = open_to_score(forest, tables.source, options.keep, **tables.text_reading)
-        result = writer.frame()
-    session.signals.check()
+        n_rows = writer.write(Path(options.out), rows_per_file=ROWS_PER_FILE, resume=options.resume)
+    else:
+        with steps(1, "score") as step:
+            step("reading and scoring")
+            result = writer.frame()
+        n_rows = len(result)
+        session.signals.check()
+        if kind is None:
+            session.signals.outcome = "what was printed is not complete"
+        write_scores(result, options.out, kind)
     unused = [name for name in writer.source.schema.names if name not in writer.features and name not in options.keep]
-    told = f"{len(result):,} rows scored by {len(writer.features)} features"
+    told = f"{n_rows:,} rows scored by {len(writer.features)} features"
     if unused:
         more = f" and {len(unused) - 8} more" if len(unused) > 8 else ""
         told += f"; columns not used: {', '.join(unused[:8])}{more}"
     for note in writer.source.notes:
         tell(f"isoxide: note: {note}")
-    if kind is None:
-        session.signals.outcome = "what was printed is not complete"
-    write_scores(result, options.out, kind)
     if kind is None:
         tell(f"isoxide: {told}")
     else:

@@ -13,6 +13,7 @@ from typing import Any
 from isoxide._cli import _messages
 from isoxide._cli._parser import READING, make_parser
 from isoxide._cli._signals import Signals
+from isoxide._cli._values import output_format
 
 __all__ = ["Session", "run"]
 
@@ -107,7 +108,7 @@ def _misuse(options: Namespace) -> str | None:
                 return f"--keep names {name!r} twice"
             if name in ("score", "anomaly"):
                 return f"--keep names {name!r}, which is the name of a column of the results"
-        if options.resume and options.out is None:
+        if options.resume and (options.out is None or output_format(options.out) != "folder"):
             return "--resume needs the folder of scores: --out"
     if options.run == "detect":
         columns = options.users_columns or []

@@ -103,7 +103,7 @@ def write_scores(scores: pd.DataFrame, out: str | None, kind: str | None) -> Non
         The columns to write.
     out : str or None
         The file; None means standard output.
-    kind : {"csv", "csv.gz", "parquet"} or None
+    kind : {"csv", "csv.gz"} or None
         The format of the file.
     """
     from isoxide._files import replace_file
@@ -120,8 +120,6 @@ def write_scores(scores: pd.DataFrame, out: str | None, kind: str | None) -> Non
 
     if out is None:
         _print_csv(scores)
-    elif kind == "parquet":
-        replace_file(out, lambda file: scores.to_parquet(file, index=False))
     elif kind == "csv.gz":
         replace_file(out, write_gzip)
     else:

@@ -57,11 +57,16 @@ def _needed(file: InputFile) -> int:
     kind, compression = kind_of(file)
     if kind != "parquet":
         return _COPIES * file.size * (_UNPACKED if compression else 1)
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with file.open() as opened:
-        stored = pq.ParquetFile(opened)
-        rows, schema = stored.metadata.num_rows, stored.schema_arrow
+    try:
+        with file.open() as opened:
+            stored = pq.ParquetFile(opened)
+            rows, schema = stored.metadata.num_rows, stored.schema_arrow
+    except (pa.ArrowException, OSError):
+        # The reader says what is wrong with it.
+        return 0
     return int(rows * _COPIES * sum(_width(field.type) for field in schema))
 
 

@@ -16,7 +16,7 @@ from isoxide._frames.source import ChooseRoles
 from isoxide._parts import _verbs
 from isoxide._tables import name_list, read_table
 from isoxide.stream._table import StreamTable
-from isoxide.stream._write import ScoreWriter, is_one_file
+from isoxide.stream._write import ROWS_PER_FILE, ScoreWriter
 
 if TYPE_CHECKING:
     from isoxide.ueba import Findings
@@ -201,7 +201,7 @@ def score(
     out: str | os.PathLike[str],
     *,
     keep: Iterable[str] = (),
-    rows_per_file: int = 10_000_000,
+    rows_per_file: int = ROWS_PER_FILE,
     resume: bool = False,
     batch_rows: int | None = None,
     progress: bool | None = None,
@@ -266,13 +266,8 @@ def score(
     check_is_fitted(forest)
     if rows_per_file < 1:
         raise ValueError(f"rows_per_file must be at least 1, got {rows_per_file}")
-    path = Path(out)
     writer = open_to_score(forest, source, keep, batch_rows, progress, **reading)
-    if is_one_file(path):
-        if resume:
-            raise ValueError(f"{path} is one file, which is written as a whole; resume=True needs a folder")
-        return writer.write_file(path)
-    return writer.write_folder(path, rows_per_file, resume)
+    return writer.write(Path(out), rows_per_file=rows_per_file, resume=resume)
 
 
 def rank_features(

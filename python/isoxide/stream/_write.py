@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from isoxide import IsolationForest
 from isoxide._files import clear_leftovers, read_file, replace_file
-from isoxide._parts._columns import check_column, features_of, score_batch
 from isoxide._frames import Source
+from isoxide._parts._columns import check_column, features_of, score_batch
 from isoxide.stream._batches import Ahead
 from isoxide.stream._table import StreamTable
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: What says which scores a folder holds; readers of Parquet pass over it.
 _NOTE, _DONE = "_isoxide.json", "_SUCCESS"
 _FORMAT = 1
+#: Rows of each file of a folder.
+ROWS_PER_FILE = 10_000_000
 _ONE_FILE = (".parquet", ".pq", ".parq")
 
 
@@ -67,6 +69,14 @@ class ScoreWriter:
             is_whole = pa.types.is_integer(column.type) and column.null_count
             columns[name] = column.to_pandas(types_mapper={column.type: pd.Int64Dtype()}.get if is_whole else None)
         return pd.DataFrame(columns, columns=table.column_names)
+
+    def write(self, out: Path, *, rows_per_file: int, resume: bool) -> int:
+        """Write all scores to a file or a folder, which the name tells; returns the number of rows."""
+        if not is_one_file(out):
+            return self.write_folder(out, rows_per_file, resume)
+        if resume:
+            raise ValueError(f"{out} is one file, which is written as a whole; resume=True needs a folder")
+        return self.write_file(out)
 
     def write_file(self, out: Path) -> int:
         """All of them into one file; returns their number."""
