@@ -1,4 +1,4 @@
-"""Fitted forests as scikit-learn's own objects, and the other way round."""
+"""Show fitted forests as scikit-learn's own objects, and take such objects over."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNKNOWN_SEED = -1
 
 
 class SklearnViews(ModelFile):
-    """What a fitted forest shows to readers of scikit-learn's own class, and how it is taken over from one.
+    """Base class with everything that scikit-learn's own class has besides fitting and scoring.
 
     A base of ``IsolationForest``, which sets the attributes below when it is fitted.
     """
@@ -135,7 +135,7 @@ class SklearnViews(ModelFile):
 
     @property
     def estimators_(self) -> list[ExtraTreeRegressor]:
-        """The trees as scikit-learn's own, made when asked for and kept."""
+        """Return the trees as scikit-learn's own objects, which are made when first read and then kept."""
         check_is_fitted(self)
         known, n_trees = self._trees, self._forest.n_trees
         if len(known) < n_trees:
@@ -148,13 +148,13 @@ class SklearnViews(ModelFile):
 
     @property
     def estimator_(self) -> ExtraTreeRegressor:
-        """The unfitted tree."""
+        """Return the unfitted tree that the others are clones of."""
         check_is_fitted(self)
         return tree_template(max_depth(self.max_samples_), self.random_state)
 
     @property
     def estimators_samples_(self) -> list[NDArray[np.int64]]:
-        """For each tree of the last fit the rows that it drew, in the order drawn. Made anew at each call."""
+        """Return the rows that each tree of the last fit drew, in the order drawn; computed anew at each call."""
         check_is_fitted(self)
         weights = self._sample_weight
         if weights is not None:
@@ -172,7 +172,7 @@ class SklearnViews(ModelFile):
 
     @property
     def estimators_features_(self) -> list[NDArray[np.int64]]:
-        """For each tree the columns that it drew, in the order drawn."""
+        """Return the columns that each tree drew, in the order drawn."""
         check_is_fitted(self)
         return [self._forest.tree_features(tree) for tree in range(self._forest.n_trees)]
 
@@ -233,17 +233,17 @@ class SklearnViews(ModelFile):
 
 
 def max_depth(max_samples: int) -> int:
-    """The depth at which a tree over that many rows ends."""
+    """Compute the depth at which a tree over that many rows ends."""
     return int(np.ceil(np.log2(max(max_samples, 2))))
 
 
 def tree_template(max_depth: int, random_state: Any) -> ExtraTreeRegressor:
-    """The unfitted tree that scikit-learn's forest clones."""
+    """Make the unfitted tree that scikit-learn's forest clones."""
     return ExtraTreeRegressor(max_depth=max_depth, max_features=1, splitter="random", random_state=random_state)
 
 
 def fitted_tree(forest: _core.Forest, index: int, seed: int, max_depth: int) -> ExtraTreeRegressor:
-    """One tree as the fitted ``ExtraTreeRegressor`` that scikit-learn has at its place."""
+    """Make the fitted ``ExtraTreeRegressor`` that scikit-learn's forest has at an index."""
     # scikit-learn draws the state of a tree from a stream of its own, started from the tree's seed.
     state = None if seed == UNKNOWN_SEED else int(np.random.RandomState(seed).randint(MAX_SEED))
     tree = make_tree(forest.tree(index), len(forest.tree_features(index)))
@@ -264,12 +264,12 @@ def _refuse_other_parameters(model: SklearnForest, ours: dict[str, Any]) -> None
 
 
 def native_forest(model: SklearnForest) -> _core.Forest:
-    """The trees of a fitted scikit-learn forest: see `native_parts`."""
+    """Convert the trees of a fitted scikit-learn forest; see `native_parts`."""
     return _core.Forest.from_parts(*native_parts(model))
 
 
 def native_parts(model: SklearnForest) -> tuple[Any, ...]:
-    """What ``_core.Forest.from_parts`` takes, of a fitted scikit-learn forest.
+    """Collect what ``_core.Forest.from_parts`` takes from a fitted scikit-learn forest.
 
     Raises
     ------
