@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from isoxide import _core
 from isoxide._model_file import ModelFile
 from isoxide._path_length import average_path_length
 from isoxide._seeds import MAX_SEED, RandomState, row_probabilities
-from isoxide._sklearn_tree import has_categories, make_tree, set_fitted
+from isoxide._sklearn_tree import has_categories, make_tree, set_fitted, unknown_layout
 from isoxide._threads import resolve_n_jobs
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class SklearnViews(ModelFile):
         model._average_path_length_per_tree = self._average_path_length_per_tree
         model._decision_path_lengths = self._decision_path_lengths
         model.offset_ = self.offset_
+        _complete(model)
         return model
 
     @classmethod
@@ -248,6 +250,21 @@ def fitted_tree(forest: _core.Forest, index: int, seed: int, max_depth: int) -> 
     state = None if seed == UNKNOWN_SEED else int(np.random.RandomState(seed).randint(MAX_SEED))
     tree = make_tree(forest.tree(index), len(forest.tree_features(index)))
     return set_fitted(tree_template(max_depth, state), tree)
+
+
+@lru_cache(maxsize=1)
+def _small_forest() -> SklearnForest:
+    """Fit a forest of scikit-learn's, to see what a fitted one has."""
+    return SklearnForest(n_estimators=1, n_jobs=1, random_state=0).fit(np.array([[0.0], [1.0]], dtype=np.float32))
+
+
+def _complete(model: SklearnForest) -> None:
+    """Set what later versions of scikit-learn set on a fitted forest: None, where it is about something not in use."""
+    more = {name: value for name, value in vars(_small_forest()).items() if name not in vars(model)}
+    if in_use := sorted(name for name, value in more.items() if value is not None):
+        raise unknown_layout(f"a fitted forest has the attributes {in_use}")
+    for name in more:
+        setattr(model, name, None)
 
 
 def _refuse_other_parameters(model: SklearnForest, ours: dict[str, Any]) -> None:
