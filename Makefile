@@ -1,5 +1,7 @@
-# Two commands on a bare machine (Rust, Python >= 3.10, pip, make): `make demo` and `make test`.
-# Every target sets up what it needs in .venv and does not do so again until a source file changes.
+# `make demo` needs Rust, Python 3.10 or newer with pip and venv, and make. `make test` needs Python 3.11 or newer, Chromium with its
+# driver, and Java 17 or newer; `make counts` and `make memcheck` need valgrind. As root on Debian and Ubuntu, Chromium, Java and
+# valgrind are installed by apt-get; elsewhere the target says what is missing. Everything else is set up in .venv, from the package
+# indexes of Rust and Python, and not again until a source file changes.
 
 PYTHON ?= python3
 VENV := .venv
@@ -43,7 +45,7 @@ test-python: $(VENV)/.test browser java
 # work in processes of their own or read sources; the tests themselves say why they must be alone, if they must, and the plugin sees
 # of most by what they use.
 ALONE := $(addprefix tests/python/test_,page.py notebook.py notebooks.py ueba_notebook.py cli.py edges.py layers.py show_versions.py \
-	cli_arguments.py cli_signals.py cli_stream.py files.py dask.py dask_table.py spark.py spark_table.py spark_cluster.py stream.py)
+	cli_arguments.py cli_signals.py cli_stream.py files.py mlflow.py dask.py dask_table.py spark.py spark_table.py spark_cluster.py stream.py)
 
 test-parallel: $(VENV)/.test
 	$(BIN)/python -m pytest --parallel-threads=4 $(addprefix --ignore=,$(ALONE))
@@ -65,6 +67,7 @@ NOT_ON_OLDEST := \
 	--ignore=tests/python/test_cli.py \
 	--ignore=tests/python/test_cli_signals.py \
 	--ignore=tests/python/test_files.py \
+	--ignore=tests/python/test_mlflow.py \
 	--ignore=tests/python/test_dask.py \
 	--ignore=tests/python/test_dask_table.py \
 	--ignore=tests/python/test_concurrency.py \

@@ -188,10 +188,7 @@ def _arrow_array(column: Any, *, rounds_integers_once: bool = False) -> NDArray[
     if arrow.types.is_decimal128(dtype):
         return _decimal_array(column)
     if arrow.types.is_boolean(dtype):
-        return _boolean_array(
-            (column.fill_null(False) if n_missing else column).to_numpy(zero_copy_only=False),
-            column.is_null().to_numpy(zero_copy_only=False) if n_missing else None,
-        )
+        return _boolean_array(_bits(column, 1), _bits(column, 0) if n_missing else None)
     if n_missing:
         if arrow.types.is_float16(dtype) or (dtype == arrow.uint64() and rounds_integers_once):
             return None
@@ -201,10 +198,19 @@ def _arrow_array(column: Any, *, rounds_integers_once: bool = False) -> NDArray[
     return _number_array(column.to_numpy(zero_copy_only=False), by_way_of_float64=False)
 
 
-def _boolean_array(values: NDArray[np.bool_], is_missing: NDArray[np.bool_] | None) -> NDArray[np.float32]:
-    array = values.astype(np.float32)
-    if is_missing is not None:
-        array[is_missing] = np.nan
+def _bits(column: Any, buffer: int) -> NDArray[np.uint8]:
+    """Return a buffer of bits of an Arrow array: whether each cell is there (0), or the values of Booleans (1)."""
+    data = np.frombuffer(column.buffers()[buffer], dtype=np.uint8)
+    end = column.offset + len(column)
+    return np.unpackbits(data, count=end, bitorder="little")[column.offset :]
+
+
+def _boolean_array(values: NDArray[Any], is_present: NDArray[Any] | None) -> NDArray[np.float32]:
+    """Bring Booleans to float32; a missing one is 0 / 0, which takes a quarter of the time of a masked assignment."""
+    if is_present is None:
+        return values.astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        array: NDArray[np.float32] = np.divide(values & is_present, is_present, dtype=np.float32)
     return array
 
 
@@ -215,7 +221,7 @@ def _decimal_array(column: Any) -> NDArray[np.float32]:
     words = np.require(words[column.offset :], requirements=("C", "A"))
     array = _core.float32_of_decimals(words, column.type.scale)
     if column.null_count:
-        array[column.is_null().to_numpy(zero_copy_only=False)] = np.nan
+        np.putmask(array, _bits(column, 0) == 0, np.nan)
     return array
 
 
@@ -264,7 +270,7 @@ def _polars_float64(column: Any) -> NDArray[np.float64]:
 def _polars_boolean(column: Any) -> NDArray[np.float32]:
     if column.null_count() == 0:
         return _boolean_array(column.to_numpy(), None)
-    return _boolean_array(column.fill_null(False).to_numpy(), column.is_null().to_numpy())
+    return _boolean_array(column.fill_null(False).to_numpy(), column.is_not_null().to_numpy())
 
 
 def _polars_object(column: Any, kind: str) -> NDArray[Any] | None:

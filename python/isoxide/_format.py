@@ -12,7 +12,9 @@ __all__ = ["format_bytes", "format_time", "format_value"]
 
 
 def format_value(value: Any) -> str:
-    """A number in full if it is whole, otherwise in four digits that tell; a hyphen for a missing one.
+    """Format a number: in full if it is whole and below 1e15, otherwise rounded; a missing one as a hyphen.
+
+    Rounding leaves four significant digits below 10,000, and one decimal from there up to 1e9.
 
     Examples
     --------
@@ -33,20 +35,23 @@ def format_value(value: Any) -> str:
 
 
 def format_time(time: pd.Timestamp) -> str:
-    """The day, and the time of day unless it is midnight."""
+    """Format the day, and the time of day unless it is midnight."""
     return f"{time:%Y-%m-%d}" if time == time.normalize() else f"{time:%Y-%m-%d %H:%M}"
 
 
 def format_bytes(n: int) -> str:
-    """A number of bytes in the unit that fits.
+    """Format a number of bytes in the largest decimal unit in which it is at least 1.
 
     Examples
     --------
     >>> from isoxide._format import format_bytes
-    >>> [format_bytes(n) for n in (512, 1536 << 20, 100 << 30)]
-    ['0.0 MB', '1.6 GB', '107 GB']
+    >>> [format_bytes(n) for n in (512, 1536, 1536 << 20, 100 << 30)]
+    ['512 B', '1.5 kB', '1.6 GB', '107 GB']
     """
-    for unit, size in (("TB", 1e12), ("GB", 1e9)):
-        if n >= size:
-            return f"{n / size:.0f} {unit}" if n >= 100 * size else f"{n / size:.1f} {unit}"
-    return f"{n / 1e6:.1f} MB"
+    if n < 1000:
+        return f"{n} B"
+    for unit, size in (("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12)):
+        # What would be rounded to 1,000 is 1 of the next unit.
+        if n < 999.5 * size or unit == "TB":
+            break
+    return f"{n / size:.1f} {unit}" if n < 99.95 * size else f"{n / size:.0f} {unit}"

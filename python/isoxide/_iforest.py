@@ -1,4 +1,4 @@
-"""The isolation forest."""
+"""The estimator: parameters in, one native forest inside."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from isoxide._validation import PARAMETER_CONSTRAINTS, Input, check_contaminatio
 
 
 class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scikit-learn's bases are untyped
-    """Isolation forest: scikit-learn's, bit for bit, on all cores.
+    """Isolate anomalies with random trees, bit-identical to scikit-learn's and many times faster.
 
     Trees, scores, offset and predictions equal those of ``sklearn.ensemble.IsolationForest`` of scikit-learn 1.9 for
     the same parameters and the same `random_state`, on any number of threads.
@@ -74,7 +74,8 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         Names of the columns seen by `fit`; only if all of them are strings.
 
     estimators_ : list of sklearn.tree.ExtraTreeRegressor
-        The trees as scikit-learn's own, made when asked for.
+        The trees as scikit-learn's own objects, made when first read. ``len(forest)`` is their number, ``forest[i]`` is
+        one of them, and iteration goes through them.
 
     estimator_ : sklearn.tree.ExtraTreeRegressor
         The unfitted tree.
@@ -233,7 +234,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         max_samples: int,
         max_features: int,
     ) -> IsolationForest:
-        """A forest with these parameters, fitted on a table of which `X` has the drawn rows (see `SamplePlan`)."""
+        """Fit a forest with these parameters on a table of which `X` has the drawn rows only (see `SamplePlan`)."""
         grown: IsolationForest = clone(self)
         data = check_input(grown, X, reset=True)
         if (data.n_samples, data.n_features) != (len(rows), n_features):
@@ -263,7 +264,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         return grown
 
     def predict(self, X: Any) -> NDArray[np.int64]:
-        """Whether each row is an inlier.
+        """Predict whether each row is an inlier.
 
         Parameters
         ----------
@@ -280,7 +281,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         return is_inlier
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Score of each row relative to the threshold.
+        """Compute the score of each row relative to the threshold.
 
         Parameters
         ----------
@@ -296,7 +297,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         return scores
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Opposite of the anomaly score of the paper.
+        """Compute the opposite of the anomaly score of the paper.
 
         Parameters
         ----------
@@ -359,7 +360,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         return self
 
     def contamination_at(self, X: Any, threshold: float) -> float:
-        """Share of rows whose decision score is at or below a threshold.
+        """Compute the share of rows whose decision score is at or below a threshold.
 
         Parameters
         ----------
@@ -404,7 +405,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         return offset
 
     def _append(self, name: str, n_existing: int, new: NDArray[Any]) -> NDArray[np.int64]:
-        """What is known of each tree, after a warm start."""
+        """Append the new trees' entries to those of the trees that a warm start keeps."""
         existing = getattr(self, name)[:n_existing] if n_existing else []
         return np.concatenate([existing, new]).astype(np.int64)
 

@@ -1,8 +1,9 @@
-"""Fitted forests as scikit-learn's own objects, and the other way round."""
+"""Show fitted forests as scikit-learn's own objects, and take such objects over."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from isoxide import _core
 from isoxide._model_file import ModelFile
 from isoxide._path_length import average_path_length
 from isoxide._seeds import MAX_SEED, RandomState, row_probabilities
-from isoxide._sklearn_tree import has_categories, make_tree, set_fitted
+from isoxide._sklearn_tree import has_categories, make_tree, set_fitted, unknown_layout
 from isoxide._threads import resolve_n_jobs
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ UNKNOWN_SEED = -1
 
 
 class SklearnViews(ModelFile):
-    """What a fitted forest shows to readers of scikit-learn's own class, and how it is taken over from one.
+    """Base class with everything that scikit-learn's own class has besides fitting and scoring.
 
     A base of ``IsolationForest``, which sets the attributes below when it is fitted.
     """
@@ -73,6 +74,7 @@ class SklearnViews(ModelFile):
         model._average_path_length_per_tree = self._average_path_length_per_tree
         model._decision_path_lengths = self._decision_path_lengths
         model.offset_ = self.offset_
+        _complete(model)
         return model
 
     @classmethod
@@ -135,7 +137,7 @@ class SklearnViews(ModelFile):
 
     @property
     def estimators_(self) -> list[ExtraTreeRegressor]:
-        """The trees as scikit-learn's own, made when asked for and kept."""
+        """Return the trees as scikit-learn's own objects, which are made when first read and then kept."""
         check_is_fitted(self)
         known, n_trees = self._trees, self._forest.n_trees
         if len(known) < n_trees:
@@ -148,13 +150,13 @@ class SklearnViews(ModelFile):
 
     @property
     def estimator_(self) -> ExtraTreeRegressor:
-        """The unfitted tree."""
+        """Return the unfitted tree that the others are clones of."""
         check_is_fitted(self)
         return tree_template(max_depth(self.max_samples_), self.random_state)
 
     @property
     def estimators_samples_(self) -> list[NDArray[np.int64]]:
-        """For each tree of the last fit the rows that it drew, in the order drawn. Made anew at each call."""
+        """Return the rows that each tree of the last fit drew, in the order drawn; computed anew at each call."""
         check_is_fitted(self)
         weights = self._sample_weight
         if weights is not None:
@@ -172,7 +174,7 @@ class SklearnViews(ModelFile):
 
     @property
     def estimators_features_(self) -> list[NDArray[np.int64]]:
-        """For each tree the columns that it drew, in the order drawn."""
+        """Return the columns that each tree drew, in the order drawn."""
         check_is_fitted(self)
         return [self._forest.tree_features(tree) for tree in range(self._forest.n_trees)]
 
@@ -233,21 +235,36 @@ class SklearnViews(ModelFile):
 
 
 def max_depth(max_samples: int) -> int:
-    """The depth at which a tree over that many rows ends."""
+    """Compute the depth at which a tree over that many rows ends."""
     return int(np.ceil(np.log2(max(max_samples, 2))))
 
 
 def tree_template(max_depth: int, random_state: Any) -> ExtraTreeRegressor:
-    """The unfitted tree that scikit-learn's forest clones."""
+    """Make the unfitted tree that scikit-learn's forest clones."""
     return ExtraTreeRegressor(max_depth=max_depth, max_features=1, splitter="random", random_state=random_state)
 
 
 def fitted_tree(forest: _core.Forest, index: int, seed: int, max_depth: int) -> ExtraTreeRegressor:
-    """One tree as the fitted ``ExtraTreeRegressor`` that scikit-learn has at its place."""
+    """Make the fitted ``ExtraTreeRegressor`` that scikit-learn's forest has at an index."""
     # scikit-learn draws the state of a tree from a stream of its own, started from the tree's seed.
     state = None if seed == UNKNOWN_SEED else int(np.random.RandomState(seed).randint(MAX_SEED))
     tree = make_tree(forest.tree(index), len(forest.tree_features(index)))
     return set_fitted(tree_template(max_depth, state), tree)
+
+
+@lru_cache(maxsize=1)
+def _small_forest() -> SklearnForest:
+    """Fit a forest of scikit-learn's, to see what a fitted one has."""
+    return SklearnForest(n_estimators=1, n_jobs=1, random_state=0).fit(np.array([[0.0], [1.0]], dtype=np.float32))
+
+
+def _complete(model: SklearnForest) -> None:
+    """Set what later versions of scikit-learn set on a fitted forest: None, where it is about something not in use."""
+    more = {name: value for name, value in vars(_small_forest()).items() if name not in vars(model)}
+    if in_use := sorted(name for name, value in more.items() if value is not None):
+        raise unknown_layout(f"a fitted forest has the attributes {in_use}")
+    for name in more:
+        setattr(model, name, None)
 
 
 def _refuse_other_parameters(model: SklearnForest, ours: dict[str, Any]) -> None:
@@ -264,12 +281,12 @@ def _refuse_other_parameters(model: SklearnForest, ours: dict[str, Any]) -> None
 
 
 def native_forest(model: SklearnForest) -> _core.Forest:
-    """The trees of a fitted scikit-learn forest: see `native_parts`."""
+    """Convert the trees of a fitted scikit-learn forest; see `native_parts`."""
     return _core.Forest.from_parts(*native_parts(model))
 
 
 def native_parts(model: SklearnForest) -> tuple[Any, ...]:
-    """What ``_core.Forest.from_parts`` takes, of a fitted scikit-learn forest.
+    """Collect what ``_core.Forest.from_parts`` takes from a fitted scikit-learn forest.
 
     Raises
     ------

@@ -86,15 +86,15 @@ def layout_of(stump: ExtraTreeRegressor) -> Layout:
     """Read the layout off a stump; see `installed_layout`."""
     make, arguments, state = stump.tree_.__reduce__()
     if not _are_known(arguments):
-        raise _unknown(f"Tree takes the arguments {arguments!r}")
+        raise unknown_layout(f"Tree takes the arguments {arguments!r}")
     if state.keys() != STATE:
-        raise _unknown(f"a pickled Tree has the entries {sorted(state)}")
+        raise unknown_layout(f"a pickled Tree has the entries {sorted(state)}")
     nodes = state["nodes"]
     if not FIELDS.keys() <= {*nodes.dtype.names} <= FIELDS.keys() | CATEGORY_FIELDS:
-        raise _unknown(f"a node has the fields {nodes.dtype.names}")
+        raise unknown_layout(f"a node has the fields {nodes.dtype.names}")
     fitted = vars(stump).keys() - stump.get_params().keys() - {"class_weight"} - ATTRIBUTES
     if set_ := sorted(name for name in fitted if getattr(stump, name) is not None):
-        raise _unknown(f"a fitted tree has the attributes {set_}")
+        raise unknown_layout(f"a fitted tree has the attributes {set_}")
     return Layout(make, arguments[1:3], arguments[3:], nodes[0], nodes[1], tuple(sorted(fitted)))
 
 
@@ -177,7 +177,8 @@ def has_categories(tree: Any) -> bool:
     )
 
 
-def _unknown(reason: str) -> UnknownTreeLayoutError:
+def unknown_layout(reason: str) -> UnknownTreeLayoutError:
+    """Make the error that says what of the installed scikit-learn is not known, and what depends on it."""
     try:
         ours = version("isoxide")
     except PackageNotFoundError:

@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pathlib
 import pkgutil
+import re
 
 import pytest
 
@@ -51,6 +52,13 @@ def test_public_names_have_examples_that_run(home, name):
     if name not in MADE | DRAWN:
         assert tried > 0
         assert ">>>" in public.__doc__
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "python").rglob("*.py")), ids=lambda path: path.stem)
+def test_budgets_are_per_month(path):
+    """`budget` means the same wherever it is a parameter."""
+    for text in re.findall(r"^ +budget : float.*\n((?: {8,}.*\n)+)", path.read_text(), re.MULTILINE):
+        assert "month" in text or text.strip().startswith("See `calibrate`"), text
 
 
 def test_readme():

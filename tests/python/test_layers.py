@@ -21,7 +21,7 @@ RUST_LEVELS = [
 #: What each Python module may import of the others, lowest first.
 PYTHON_LEVELS = [
     {"_core", "_path_length", "_threads", "_containers", "_validation", "_seeds", "_tables", "_format", "_percentiles"}
-    | {"_files", "_file_header", "_order", "_array_bytes", "_names", "_groups"},
+    | {"_files", "_file_header", "_order", "_array_bytes", "_names", "_groups", "_sklearn_tree"},
     {"_model_file"},
     {"_sklearn", "_feature_ranks"},
     {"_iforest", "_rank", "_rank_reference", "_show_versions"},
@@ -30,13 +30,13 @@ PYTHON_LEVELS = [
 ]
 #: What the packages on top may import besides their own modules; "" is the public package.
 ON_TOP = {
-    "_frames": {"_core", "_names", "_percentiles"},
+    "_frames": {"", "_names", "_percentiles"},
     "ueba": {"", "displays", "_format", "_files", "_groups", "_names", "_order", "_percentiles", "_frames"},
     "_parts": {"", "partials", "ueba", "_order", "_groups", "_feature_ranks", "_percentiles", "_tables", "_validation"}
-    | {"_core", "_names", "_rank_counts", "_sample_plan", "_score_sketch"},
-    "dask": {"", "_parts", "partials", "ueba"},
+    | {"_core", "_names", "_rank_counts", "_sample_plan", "_score_sketch", "_frames"},
+    "dask": {"", "_parts", "_frames", "partials", "ueba"},
     "spark": {"", "_parts", "partials", "ueba"},
-    "stream": {"", "_parts", "_frames", "ueba", "_files"},
+    "stream": {"", "_parts", "_frames", "_tables", "ueba", "_files"},
     "_cli": {"", "ueba", "stream", "_files", "_format", "_frames"},
 }
 

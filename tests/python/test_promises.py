@@ -1,6 +1,7 @@
 """What the documents name is there."""
 
 import ast
+import itertools
 import pathlib
 import re
 
@@ -14,6 +15,17 @@ TARGETS = sorted({*re.findall(r"`make ([\w-]+)`", PROMISES)})
 
 def test_the_page_names_tests():
     assert len(NAMED) > 30
+
+
+def test_tables_are_whole():
+    """A blank line ends a table in Markdown, and what follows is shown as text with bars."""
+    lines = ["", *PROMISES.splitlines()]
+    for before, line in itertools.pairwise(lines):
+        if line.startswith("|") and not before.startswith("|"):
+            assert line == "| promise | kept by |"
+        if before == "| promise | kept by |":
+            assert line == "|---|---|"
+        assert not line.startswith("|") or line.count("|") == 3 + line.count("\\|")
 
 
 @pytest.mark.parametrize("name", NAMED)

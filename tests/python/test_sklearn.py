@@ -441,12 +441,22 @@ def test_attributes_of_the_base_class():
             assert name not in ours.get_params()
 
 
-def test_private_attributes_that_tools_read(kind):
+def test_attributes_of_a_fitted_forest(kind):
+    """All that scikit-learn sets, private ones too, which tools read."""
     ours, theirs = fit(IsolationForest, kind), fit(SklearnForest, kind)
-    for name in ("_max_samples", "_max_features", "_n_samples"):
-        assert getattr(ours, name) == getattr(theirs, name)
-    for name in ("_average_path_length_per_tree", "_decision_path_lengths"):
-        found, expected = getattr(ours, name), getattr(theirs, name)
-        assert type(found) is type(expected) is tuple
-        assert_same_arrays(found, expected)
+    for name, expected in vars(theirs).items():
+        found = getattr(ours, name)
+        assert type(found) is type(expected), name
+        if name == "estimator_":
+            assert found.get_params() == expected.get_params()
+        elif name == "estimators_":
+            assert_same_trees(found, expected)
+        elif isinstance(expected, (list, tuple)):
+            assert_same_arrays(found, expected)
+        else:
+            np.testing.assert_array_equal(found, expected, err_msg=name)
+
+
+def test_private_attributes_are_not_there_before_a_fit():
+    for name in ("_max_samples", "_average_path_length_per_tree", "_decision_path_lengths"):
         assert not hasattr(IsolationForest(), name)

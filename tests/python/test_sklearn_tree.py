@@ -1,5 +1,7 @@
 """scikit-learn's trees in the layout of whichever version is installed, and layouts that are not known."""
 
+import copy
+
 import numpy as np
 import pytest
 import sklearn
@@ -152,7 +154,7 @@ def test_only_what_needs_the_trees_fails_with_an_unknown_layout(monkeypatch, tmp
             read()
     # Tools that look first are told that it is not there.
     assert not hasattr(forest, "estimators_")
-    assert "estimators_" not in dir(forest)
+    assert "predict" in dir(forest)
     assert len(forest) == 5
     assert "random_state=0" in repr(forest)
     assert forest._repr_html_()
@@ -163,6 +165,21 @@ def test_only_what_needs_the_trees_fails_with_an_unknown_layout(monkeypatch, tmp
     assert len(twin) == 7
     assert len(twin.estimators_samples_) == 2
     assert len(twin.estimators_features_) == 7
+
+
+def test_attributes_of_a_fitted_forest_that_are_not_known(monkeypatch):
+    """None where a feature of a later scikit-learn is not in use; anything else may be needed to predict."""
+    small = copy.copy(isoxide._sklearn._small_forest())
+    monkeypatch.setattr(isoxide._sklearn, "_small_forest", lambda: small)
+    forest = IsolationForest(n_estimators=3, random_state=0).fit(X)
+    assert not hasattr(forest.to_sklearn(), "is_categorical_")
+    small.is_categorical_ = None
+    model = forest.to_sklearn()
+    assert model.is_categorical_ is None
+    np.testing.assert_array_equal(model.score_samples(X), forest.score_samples(X))
+    small.is_categorical_ = np.array([False])
+    with pytest.raises(NotImplementedError, match=r"a fitted forest has the attributes \['is_categorical_'\]"):
+        forest.to_sklearn()
 
 
 class LaterForest(SklearnForest):

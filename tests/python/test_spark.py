@@ -164,6 +164,9 @@ def assert_same_findings(ours, theirs):
     np.testing.assert_array_equal(ours.frame.index, theirs.frame.index)
     for name in ("values", "percentiles", "order", "directions", "flags"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)
+    if theirs.group_of is not None:
+        np.testing.assert_array_equal(ours.group_of, theirs.group_of)
+        np.testing.assert_array_equal(ours.group_typical, theirs.group_typical)
     pd.testing.assert_frame_equal(ours.timeline, theirs.timeline, check_dtype=False)
     pd.testing.assert_frame_equal(ours.reference, theirs.reference)
     # Scores are not brought into the order of the rows.
@@ -179,6 +182,8 @@ def assert_same_findings(ours, theirs):
         (2, {"budget": 20, "groups": "team"}),
         (7, {"threshold": -0.02, "tail": "two"}),
         (13, {"contamination": 0.01, "groups": "actor"}),
+        (3, {"contamination": 0.02, "groups": "actor", "min_group": 60}),
+        (2, {"threshold": -0.9}),
     ],
     ids=str,
 )

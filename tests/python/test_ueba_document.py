@@ -186,6 +186,20 @@ def test_deep_json_is_refused_before_it_is_parsed(tmp_path, opening):
     assert "nested more than 100 deep" in refused_file(path)
 
 
+def test_numbers_of_a_million_digits_are_not_computed(tmp_path):
+    path = tmp_path / "long.json"
+    path.write_text(f'{{"format": "isoxide-findings", "version": {"9" * 10**6}}}')
+    assert "a number has 1,000,000 digits" in refused_file(path)
+
+
+@pytest.mark.parametrize("chosen", [{"threshold": np.float32(-0.01)}, {"budget": np.int64(9)}], ids=str)
+def test_numbers_of_numpy_are_written(seed, tmp_path, chosen):
+    table = ueba.read_table(actor_days(seed), entity="actor", time="day")
+    found = ueba.detect(table, **chosen)
+    name, value = next(iter(chosen.items()))
+    assert ueba.read_findings(found.to_json(tmp_path / "f.json")).manifest[name] == value
+
+
 def test_brackets_in_names_are_no_nesting(findings, tmp_path):
     odd = copy.copy(findings)
     odd.frame = findings.frame.assign(email='[[{"' * 1000 + "\\")

@@ -29,6 +29,7 @@ from isoxide._sample_plan import SamplePlan
 from isoxide.ueba._calibrate import check_amount, check_share, refuse_infinite, share_of_budget, small_table_notes
 from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._detect import manifest, ranking
+from isoxide.ueba._document import plain
 from isoxide.ueba._quantiles import STATISTICS, typical_frame
 from isoxide.ueba._ranks import MIN_GROUP, Groups, Ranked, RankOptions, Scope
 from isoxide.ueba._rules import ZSCORES, Rule, apply_rules, asked_quantiles, default_rules
@@ -128,8 +129,8 @@ def detect(
                 surveyed.check, forest, features, source=table.name, sha256=None, anomalies=len(frame),
                 scores_sha256=facts["sha256"],
             ),
-            "threshold": threshold,
-            "budget": budget,
+            "threshold": plain(threshold),
+            "budget": plain(budget),
             "ranking": ranking(options, scope, surveyed.n_rows),
             "notes": notes,
         },

@@ -293,7 +293,7 @@ def detect(
     contamination : float, optional
         The share of rows that are anomalies.
     budget : float, optional
-        The number of findings per day.
+        The number of findings per month, on average.
     baseline : float, default=0.1
         The contamination that `threshold` refers to.
     random_state : int or None, default=0

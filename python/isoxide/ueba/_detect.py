@@ -15,6 +15,7 @@ from isoxide import IsolationForest, percentileofscore
 from isoxide._frames.check import TableCheck
 from isoxide.ueba._calibrate import calibrate, check_amount, fitted, small_table_notes
 from isoxide.ueba._columns import refuse_result_names
+from isoxide.ueba._document import plain
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import TableQuantiles
 from isoxide.ueba._ranks import MIN_GROUP, RankOptions, Scope, rank_rows
@@ -164,8 +165,8 @@ def detect(
                 anomalies=len(anomalies),
                 scores_sha256=hashlib.sha256(np.ascontiguousarray(scores, dtype="<f8").tobytes()).hexdigest(),
             ),
-            "threshold": threshold,
-            "budget": budget,
+            "threshold": plain(threshold),
+            "budget": plain(budget),
             "ranking": ranking(options, Scope(groups, table.entity), len(table)),
             "notes": notes,
         },

@@ -165,7 +165,9 @@ def read_findings(path: str | os.PathLike[str]) -> Findings:
     data = read_file(path)
     try:
         fields.check_depth(data)
-        document = json.loads(data.decode("utf-8"), parse_constant=fields.refuse_constant)
+        document = json.loads(
+            data.decode("utf-8"), parse_constant=fields.refuse_constant, parse_int=fields.parse_integer
+        )
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON file of findings: {error}") from None
     return Findings(**load(document, str(path)))

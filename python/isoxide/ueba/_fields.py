@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 MAX_SCORE = 1e15
 #: Nesting of a document, and entries of its manifest.
 _MAX_DEPTH, _MAX_ENTRIES = 100, 1_000_000
-_MAX_INTEGER = 2**63 - 1
+_MAX_INTEGER, _MAX_DIGITS = 2**63 - 1, 1_000
 #: Characters of a value that messages show.
 _SHOWN = 60
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
@@ -53,6 +53,13 @@ def check_depth(data: bytes) -> None:
 def refuse_constant(name: str) -> Any:
     """Refuse NaN and infinities, which are no JSON."""
     raise ValueError(f"{name} is no number in JSON")
+
+
+def parse_integer(digits: str) -> int:
+    """Return a whole number of a bounded number of digits, since the time for more of them grows with their square."""
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"a number has {len(digits):,} digits")
+    return int(digits)
 
 
 def text(value: Any, name: str) -> str:
