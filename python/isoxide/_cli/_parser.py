@@ -49,8 +49,8 @@ _REPORT_EXAMPLES = """examples:
   isoxide report out/findings-*.json --cutoff 99.5 --order entity --out out/
 """
 _TABLE = (
-    "TABLE: a file (.csv, .tsv, .txt, also .gz; .parquet, .parq, .pq), a folder of Parquet files, several of these, or "
-    "- for\nstandard input"
+    "TABLE: a file (.csv, .tsv, .txt, also .gz, .zst, .bz2, .xz; .parquet, .feather, .arrow, .jsonl, .xlsx),\n"
+    "a folder of such, several of these, or - for standard input"
 )
 
 
@@ -101,7 +101,7 @@ def _add_detect(commands: Any) -> None:
     parser.add_argument(
         "--stream",
         action="store_true",
-        help="read Parquet in batches even if it fits in memory; what does not fit is read so anyway",
+        help="read in batches even what fits in memory; what does not fit is read so anyway",
     )
     _add_amount(parser)
     ranks = parser.add_argument_group("ranks")
