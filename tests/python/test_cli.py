@@ -122,7 +122,11 @@ def test_a_quiet_day_is_printed(folder, tmp_path, capsys):
     print_findings(findings, [tmp_path / "page.html"], as_json=False)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-3].startswith("0 findings of 0 entities, offset ")
-    assert lines[-2:] == [f"  the lowest score is {lowest:.4f}, and anomalies are below 0", f"  {tmp_path}/page.html"]
+    told = f"  no row is an anomaly; the one that comes closest scores {lowest:.4f} above the threshold"
+    assert lines[-2:] == [told, f"  {tmp_path}/page.html"]
+        f"  no row is an anomaly; the one that comes closest scores {lowest:.4f} above the threshold",
+        f"  {tmp_path}/page.html",
+    ]
     print_findings(findings, [], as_json=True)
     assert json.loads(capsys.readouterr().out)["lowest"] == []
 
@@ -205,6 +209,14 @@ def test_columns_of_other_files(folder, tmp_path):
         column_names(tmp_path / "t.csv")
     (tmp_path / "t.csv.gz").write_bytes(b"no gzip")
     Done("calibrate", tmp_path / "t.csv.gz").failed("t.csv.gz is no gzip file, although its name says so")
+
+
+def test_a_delimiter_that_is_not_the_tables_is_told(folder, tmp_path):
+    (tmp_path / "t.csv").write_text((folder / "features.csv").read_text().replace(",", ";"))
+    for names in ((), NAMES):
+        Done("calibrate", tmp_path / "t.csv", "--sep", ",", *names).failed("seem to be separated by ';'; ")
+        assert "--sep ';'" in Done("calibrate", tmp_path / "t.csv", "--sep", ",", *names).stderr
+        assert Done("calibrate", tmp_path / "t.csv", *names).returncode == 0
 
 
 def test_score(folder, detected, tmp_path):

@@ -58,7 +58,8 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
     names = [_cut(who) for who, _, _ in rows]
     times = [format_time(when) for _, when, _ in rows]
     if not rows:
-        print_lines(f"  the lowest score is {findings.timeline['lowest'].min():.4f}, and anomalies are below 0")
+        lowest_score = findings.timeline["lowest"].min()
+        print_lines(f"  no row is an anomaly; the one that comes closest scores {lowest_score:.4f} above the threshold")
     for number, (name, time, (_, _, score)) in enumerate(zip(names, times, rows, strict=True)):
         name, time = name.ljust(max(map(len, names))), time.ljust(max(map(len, times)))
         print_lines(f"  {score:8.4f}  {time}  {name}  {_features(findings, number)}".rstrip())

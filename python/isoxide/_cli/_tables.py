@@ -90,6 +90,12 @@ class Tables:
             fitting = [name for name in columns if name.strip().lower() in names and name != other]
             if len(fitting) != 1:
                 called = f"{len(fitting)} columns are" if fitting else "no column is"
+                parted = next((sep for sep in ";\t|," if len(columns) == 1 and sep in columns[0]), None)
+                if parted is not None:
+                    raise ValueError(
+                        f"{self.name} has a single column, {columns[0][:80]!r}: its values seem to be separated by "
+                        f"{parted!r}; give sep={parted!r}"
+                    )
                 listed = ", ".join(map(repr, columns[:_LISTED]))
                 more = f" and {len(columns) - _LISTED} more" if len(columns) > _LISTED else ""
                 raise ValueError(
