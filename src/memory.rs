@@ -26,13 +26,19 @@ const OFTEN_ENOUGH: usize = 256 << 10;
 /// # Errors
 /// [`Error::Memory`] when it can't be had.
 pub fn ask_for(needs: &[(usize, usize)]) -> Result<()> {
-    let bytes = needs
-        .iter()
-        .fold(0_usize, |sum, &(n, size)| sum.saturating_add(n.saturating_mul(size)));
+    let bytes = needed(needs);
     if bytes < WORTH_ASKING {
         return Ok(());
     }
     ask_for_bytes(bytes.saturating_add(HEADROOM))
+}
+
+/// Bytes of so many items of these sizes; the largest number if they are too many to count.
+#[must_use]
+pub fn needed(needs: &[(usize, usize)]) -> usize {
+    needs
+        .iter()
+        .fold(0_usize, |sum, &(n, size)| sum.saturating_add(n.saturating_mul(size)))
 }
 
 /// Asks for memory for what is small, where much of it adds up.
