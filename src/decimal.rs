@@ -40,7 +40,11 @@ mod tests {
             (3, i32::MIN, f64::INFINITY),
             (3, i32::MAX, 0.0),
         ] {
-            assert_eq!(to_f64(unscaled, scale).to_bits(), f64::to_bits(expected), "{unscaled} {scale}");
+            assert_eq!(
+                to_f64(unscaled, scale).to_bits(),
+                f64::to_bits(expected),
+                "{unscaled} {scale}"
+            );
         }
     }
 

@@ -138,7 +138,9 @@ pub fn grow<T>(items: &mut Vec<T>) -> Result<()> {
     if items.len() < items.capacity() {
         return Ok(());
     }
-    items.try_reserve(1).map_err(|_| no_memory_for::<T>(items.len().saturating_mul(2)))
+    items
+        .try_reserve(1)
+        .map_err(|_| no_memory_for::<T>(items.len().saturating_mul(2)))
 }
 
 #[cold]

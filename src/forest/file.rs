@@ -146,7 +146,9 @@ pub fn write(forest: &Forest, average_path_lengths: &[f64], facts: &Facts, compl
         list("n_features_of_tree", Dtype::U32, &columns_of_tree, |n| n.to_le_bytes())?,
         list("features", Dtype::U32, &forest.features, |f| f.to_le_bytes())?,
         list("tree_seeds", Dtype::I64, &facts.tree_seeds, |seed| seed.to_le_bytes())?,
-        list("tree_depths", Dtype::U32, &facts.tree_depths, |depth| depth.to_le_bytes())?,
+        list("tree_depths", Dtype::U32, &facts.tree_depths, |depth| {
+            depth.to_le_bytes()
+        })?,
         list("average_path_lengths", Dtype::F64, c, |c| c.to_le_bytes())?,
     ];
     match &facts.sample_weight {
@@ -170,7 +172,10 @@ pub fn write(forest: &Forest, average_path_lengths: &[f64], facts: &Facts, compl
         of_nodes("mean", |noise| noise.mean)?;
     }
     // The text is copied, and each quotation mark in it becomes two characters.
-    let n_bytes = tensors.iter().map(|(_, tensor)| tensor.bytes.len()).fold(0, usize::saturating_add);
+    let n_bytes = tensors
+        .iter()
+        .map(|(_, tensor)| tensor.bytes.len())
+        .fold(0, usize::saturating_add);
     memory::ask_for(&[(n_bytes, 1), (facts.header.len(), 6)])?;
     // One entry only: a map of several would come out in any order.
     let metadata = [(ENTRY.to_owned(), facts.header.clone())].into_iter().collect();
@@ -203,7 +208,10 @@ impl Facts {
         let largest = |len: fn(&Forest, usize) -> usize| (0..n_trees).map(|tree| len(forest, tree)).max().unwrap_or(0);
         memory::ask_for(&[
             (largest(|forest, tree| forest.tree(tree).len()), size_of::<u32>()),
-            (largest(|forest, tree| forest.tree_features(tree).len()), size_of::<u32>()),
+            (
+                largest(|forest, tree| forest.tree_features(tree).len()),
+                size_of::<u32>(),
+            ),
         ])?;
         for (tree, &limit) in self.tree_depths.iter().enumerate() {
             let depth = depths(forest.tree(tree)).into_iter().max().unwrap_or(0);
@@ -342,7 +350,9 @@ fn check_marks(bytes: &[u8]) -> Result<()> {
             _ => {}
         }
         if depth > MAX_NESTING || n_marks > MAX_MARKS {
-            return Err(refuse("its header has more entries, or deeper ones, than that of a forest"));
+            return Err(refuse(
+                "its header has more entries, or deeper ones, than that of a forest",
+            ));
         }
     }
     Ok(())

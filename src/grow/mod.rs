@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::forest::{Forest, Node, NodeNoise, Tree};
 use crate::matrix::csr::Csr;
 use crate::matrix::{Input, Matrix};
-use crate::memory::{self, Account};
+use crate::memory::{self, Account, needed};
 use crate::random::sampling::Weights;
 use crate::random::streams::{self, Bagging};
 use crate::simd::Choice;
@@ -402,7 +402,11 @@ impl<'a, 'm> Forester<'a, 'm> {
             }
             for ((place, tree), features) in trees.iter_mut().zip(growing).zip(features) {
                 let tree = tree.into_tree(features)?;
-                account.take(tree.nodes.capacity() * (size_of::<Node>() + size_of::<NodeNoise>()))?;
+                account.take(needed(&[
+                    (tree.nodes.capacity(), size_of::<Node>() + size_of::<NodeNoise>()),
+                    (tree.features.len(), size_of::<u32>()),
+                    (1, BYTES_PER_TREE),
+                ]))?;
                 *place = Some(tree);
             }
             Ok(())

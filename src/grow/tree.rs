@@ -303,13 +303,14 @@ impl<S: Sample> Growing<S> {
             failure,
             ..
         } = self;
+        if let Some(error) = failure {
+            return Err(error);
+        }
         if nodes.len() < nodes.capacity() / 2 {
-            nodes.shrink_to_fit();
-            noise.shrink_to_fit();
+            // In lists of their own: what is cut off from these would be too short for the next tree, and the memory lost.
+            nodes = memory::copied(&nodes)?;
+            noise = memory::copied(&noise)?;
         }
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(Tree { features, nodes, noise }),
-        }
+        Ok(Tree { features, nodes, noise })
     }
 }

@@ -45,7 +45,8 @@ pub(super) fn float32_of_objects<'py>(
             // A signal's handler can change the array, so nothing that was seen before is relied on.
             py.check_signals()?;
             let piece = start..cells.len().min(start + PIECE);
-            let (Some(some), Some(addresses)) = (cells.slice()?.get(piece.clone()), addresses.slice()?.get(piece)) else {
+            let (Some(some), Some(addresses)) = (cells.slice()?.get(piece.clone()), addresses.slice()?.get(piece))
+            else {
                 return Ok(None);
             };
             if addresses.contains(&0) {
@@ -139,12 +140,16 @@ pub(super) fn float32_of_decimals<'py>(
         detached(py, 1, |workers| {
             for piece in words.chunks(2 * PIECE) {
                 workers.go_on()?;
-                values.extend(piece.iter().step_by(2).zip(piece.iter().skip(1).step_by(2)).map(
-                    |(&lower, &upper)| {
-                        let number = i128::from(upper) << 64 | i128::from(lower.cast_unsigned());
-                        decimal::to_f64(number, scale) as f32
-                    },
-                ));
+                values.extend(
+                    piece
+                        .iter()
+                        .step_by(2)
+                        .zip(piece.iter().skip(1).step_by(2))
+                        .map(|(&lower, &upper)| {
+                            let number = i128::from(upper) << 64 | i128::from(lower.cast_unsigned());
+                            decimal::to_f64(number, scale) as f32
+                        }),
+                );
             }
             Ok(())
         })?;

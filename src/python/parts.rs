@@ -6,7 +6,7 @@ use pyo3::types::PyBytes;
 
 use super::arrays::{ColumnArray, Table};
 use super::border::{detached, guarded};
-use super::rank::{RankArrays, arrays, definition};
+use super::rank::{RankArrays, definition, rank_arrays};
 use crate::matrix::Column;
 use crate::memory;
 use crate::rank::parts;
@@ -99,9 +99,7 @@ impl Sketch {
     }
 
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        guarded(|| {
-            bytes(py, &self.sketch.to_bytes()?)
-        })
+        guarded(|| bytes(py, &self.sketch.to_bytes()?))
     }
 
     #[staticmethod]
@@ -159,7 +157,7 @@ impl RankCounts {
         guarded(|| {
             let definition = definition(kind, tail, omit_nan)?;
             let ranks = detached(py, 1, |_| self.counts.ranks(definition))?;
-            Ok(arrays(py, ranks))
+            Ok(rank_arrays(py, ranks))
         })
     }
 

@@ -2,7 +2,9 @@
 
 use super::counts::{Counts, Queries};
 use super::percentile::{self, Definition, Rank};
-use super::{COLUMN_BYTES, COUNT_BYTES, ColumnQueries, Pair, QUERY_BYTES, Ranks, count, filled, floats, group_width, n_parts};
+use super::{
+    COLUMN_BYTES, COUNT_BYTES, ColumnQueries, Pair, QUERY_BYTES, Ranks, count, filled, floats, group_width, n_parts,
+};
 use crate::bytes::{Reader, Writer};
 use crate::error::{Error, Result};
 use crate::matrix::{Column, Matrix};
@@ -219,7 +221,11 @@ impl RankCounts {
         let n_numbers = self.columns.iter().map(numbers).fold(0, usize::saturating_add);
         let mut writer = Writer::with_capacity(
             KIND,
-            memory::needed(&[(n_numbers, size_of::<u64>()), (self.columns.len(), EMPTY_COLUMN), (2, size_of::<u64>())]),
+            memory::needed(&[
+                (n_numbers, size_of::<u64>()),
+                (self.columns.len(), EMPTY_COLUMN),
+                (2, size_of::<u64>()),
+            ]),
         )?;
         writer.put(self.n_rows as u64);
         writer.put(self.columns.len() as u64);

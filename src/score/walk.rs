@@ -49,10 +49,7 @@ pub(super) struct Walk {
 
 impl Walk {
     pub(super) fn new(forest: &Forest, average_path_lengths: &[f64], workers: Workers<'_>) -> Result<Self> {
-        memory::ask_for(&[
-            (forest.nodes().len(), NODE_BYTES),
-            (forest.n_trees(), TREE_BYTES),
-        ])?;
+        memory::ask_for(&[(forest.nodes().len(), NODE_BYTES), (forest.n_trees(), TREE_BYTES)])?;
         let mut account = Account::new();
         let mut tree = |i| {
             workers.go_on()?;

@@ -352,7 +352,10 @@ fn many_values_are_like_few() {
             }
             parts.push(of.sketch(rest));
             let sum = merged(parts, &[3, 50, 1, 7, 22], |a, b| a.merge(b).unwrap());
-            assert!(sum.to_bytes().unwrap() == whole.to_bytes().unwrap(), "{lowest:?} {capacity} {sizes:?}");
+            assert!(
+                sum.to_bytes().unwrap() == whole.to_bytes().unwrap(),
+                "{lowest:?} {capacity} {sizes:?}"
+            );
         }
     }
 }
