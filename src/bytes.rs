@@ -9,8 +9,11 @@
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::memory;
 
 const WORD: usize = size_of::<u64>();
+/// Bytes of the checksum.
+const CHECKSUM: usize = 32;
 
 /// Bytes in the making.
 #[derive(Debug)]
@@ -19,10 +22,14 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins with the word that says what the bytes are.
-    #[must_use]
-    pub fn new(kind: [u8; WORD]) -> Self {
-        Self { bytes: kind.to_vec() }
+    /// Begins with the word that says what the bytes are; `n_bytes` are about to follow.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when there is no memory for them.
+    pub fn with_capacity(kind: [u8; WORD], n_bytes: usize) -> Result<Self> {
+        let mut bytes = memory::with_capacity(n_bytes.saturating_add(WORD + CHECKSUM))?;
+        bytes.extend_from_slice(&kind);
+        Ok(Self { bytes })
     }
 
     /// Adds a number.
@@ -62,7 +69,7 @@ impl<'a> Reader<'a> {
         let Some(rest) = bytes.strip_prefix(&kind) else {
             return Err(reader.refuse("they begin otherwise"));
         };
-        let Some((rest, checksum)) = rest.split_last_chunk::<32>() else {
+        let Some((rest, checksum)) = rest.split_last_chunk::<CHECKSUM>() else {
             return Err(reader.refuse("they are truncated"));
         };
         let mut hasher = Sha256::new();
@@ -89,7 +96,7 @@ impl<'a> Reader<'a> {
     /// The next list.
     ///
     /// # Errors
-    /// [`Error::File`] when it is longer than the bytes.
+    /// [`Error::File`] when it is longer than the bytes; [`Error::Memory`].
     pub fn take_all(&mut self) -> Result<Vec<u64>> {
         let n = self.take()?;
         let bytes = usize::try_from(n).ok().and_then(|n| n.checked_mul(WORD));
@@ -97,12 +104,8 @@ impl<'a> Reader<'a> {
             return Err(self.refuse("they end too early"));
         };
         self.rest = rest;
-        Ok(list
-            .as_chunks::<WORD>()
-            .0
-            .iter()
-            .map(|word| u64::from_le_bytes(*word))
-            .collect())
+        let (words, _) = list.as_chunks::<WORD>();
+        memory::collected(words.iter().map(|word| u64::from_le_bytes(*word)))
     }
 
     /// Whether all has been read.
@@ -130,7 +133,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_and_nothing_else() {
-        let mut writer = Writer::new(*b"numbers1");
+        let mut writer = Writer::with_capacity(*b"numbers1", 0).unwrap();
         writer.put(7);
         writer.put_all([1, u64::MAX].into_iter());
         let bytes = writer.finish();
@@ -155,14 +158,14 @@ mod tests {
     #[test]
     fn lists_that_claim_to_be_long_are_refused() {
         for n in [2, 1 << 40, u64::MAX, u64::MAX / 8 + 1] {
-            let mut writer = Writer::new(*b"numbers1");
+            let mut writer = Writer::with_capacity(*b"numbers1", 0).unwrap();
             writer.put(n);
             writer.put(1);
             let bytes = writer.finish();
             let mut reader = Reader::new("numbers", *b"numbers1", &bytes).unwrap();
             assert!(reader.take_all().is_err());
         }
-        let bytes = Writer::new(*b"numbers1").finish();
+        let bytes = Writer::with_capacity(*b"numbers1", 0).unwrap().finish();
         assert!(Reader::new("numbers", *b"numbers1", &bytes).unwrap().take().is_err());
     }
 }

@@ -77,6 +77,9 @@ impl<'a> Workers<'a> {
     }
 }
 
+/// What a thread takes to begin with: its stack, and another one for signals.
+const THREAD_BYTES: usize = 4 << 20;
+
 struct Pool {
     process: u32,
     threads: ThreadPool,
@@ -115,6 +118,8 @@ fn shared_pool() -> Option<Arc<Pool>> {
     }
     // The caller is a worker too.
     let n_threads = available().saturating_sub(1).max(1);
+    // A thread that starts takes memory which the system would end the process for if it had none.
+    memory::ask_for(&[(n_threads, THREAD_BYTES)]).ok()?;
     let threads = ThreadPoolBuilder::new()
         .num_threads(n_threads)
         .thread_name(|i| format!("isoxide-{i}"))
@@ -242,7 +247,9 @@ pub fn map<T: Send>(n: usize, workers: Workers<'_>, work: impl Fn(usize) -> Resu
         Ok(())
     };
     for_each_chunk(&mut out, 1, workers, || Ok(()), fill)?;
-    Ok(out.into_iter().flatten().collect())
+    let mut results = memory::with_capacity(n)?;
+    results.extend(out.into_iter().flatten());
+    Ok(results)
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ fn check_any_sketch(file: &[u8], values: &[f64]) {
     let Ok(mut sketch) = Sketch::from_bytes(file) else {
         return;
     };
-    assert_eq!(sketch.to_bytes(), file);
+    assert_eq!(sketch.to_bytes().unwrap(), file);
     let n = sketch.n();
     let extremes = sketch.extremes();
     assert!(sketch.n_distinct().is_none_or(|distinct| distinct <= n));
@@ -76,7 +76,7 @@ fn check_any_sketch(file: &[u8], values: &[f64]) {
                 let (lowest, highest) = extremes.unwrap();
                 assert!(pair.is_none_or(|(low, high)| lowest <= low && low <= high && high <= highest));
                 refined.add(values.iter().copied());
-                assert!(Sketch::from_bytes(&refined.to_bytes()).is_ok());
+                assert!(Sketch::from_bytes(&refined.to_bytes().unwrap()).is_ok());
             }
             (pair, refined) => assert!(pair.is_err() && refined.is_err()),
         }
@@ -84,10 +84,10 @@ fn check_any_sketch(file: &[u8], values: &[f64]) {
     let mut sum = sketch.clone();
     if sum.merge(&sketch).is_ok() {
         assert_eq!(sum.n(), 2 * n);
-        assert!(Sketch::from_bytes(&sum.to_bytes()).is_ok());
+        assert!(Sketch::from_bytes(&sum.to_bytes().unwrap()).is_ok());
     }
     sketch.add(values.iter().copied());
-    drop(sketch.to_bytes());
+    drop(sketch.to_bytes().unwrap());
 }
 
 /// The same of counts.
@@ -95,7 +95,7 @@ fn check_any_counts(file: &[u8], part: &Matrix<'_>, definition: Definition) {
     let Ok(mut counts) = RankCounts::from_bytes(file) else {
         return;
     };
-    assert_eq!(counts.to_bytes(), file);
+    assert_eq!(counts.to_bytes().unwrap(), file);
     let (n, dim) = (counts.n(), (counts.n_rows(), counts.n_columns()));
     assert!(counts.n_missing().all(|n_missing| n_missing <= n));
     assert!((0..dim.1).all(|j| counts.values(j).len() == dim.0));
@@ -108,7 +108,7 @@ fn check_any_counts(file: &[u8], part: &Matrix<'_>, definition: Definition) {
         assert_eq!(counts.n(), 2 * n);
     }
     let _ = counts.add(part, 1);
-    assert!(RankCounts::from_bytes(&counts.to_bytes()).is_ok());
+    assert!(RankCounts::from_bytes(&counts.to_bytes().unwrap()).is_ok());
     assert!(counts.ranks(definition).unwrap().percentiles.iter().all(in_range));
 }
 
@@ -138,9 +138,9 @@ fn check_sketch(bytes: &mut Bytes<'_>) -> Vec<u8> {
     let mut sketch = merged(parts, bytes, |a, b| a.merge(b).unwrap());
     let mut whole = empty;
     whole.add(values.iter().rev().copied());
-    let file = sketch.to_bytes();
-    assert_eq!(whole.to_bytes(), file);
-    assert_eq!(Sketch::from_bytes(&file).unwrap().to_bytes(), file);
+    let file = sketch.to_bytes().unwrap();
+    assert_eq!(whole.to_bytes().unwrap(), file);
+    assert_eq!(Sketch::from_bytes(&file).unwrap().to_bytes().unwrap(), file);
     let mut sorted: Vec<f64> = values.iter().filter(|x| !x.is_nan()).map(|x| x + 0.0).collect();
     sorted.sort_unstable_by(f64::total_cmp);
     let n = sorted.len();
@@ -213,10 +213,10 @@ fn check_counts(bytes: &mut Bytes<'_>, definition: Definition) -> Vec<u8> {
         whole.add(part, 2).unwrap();
     }
     let sum = merged(counts, bytes, |a, b| a.merge(b).unwrap());
-    let file = sum.to_bytes();
-    assert_eq!(whole.to_bytes(), file);
+    let file = sum.to_bytes().unwrap();
+    assert_eq!(whole.to_bytes().unwrap(), file);
     let read = RankCounts::from_bytes(&file).unwrap();
-    assert_eq!(read.to_bytes(), file);
+    assert_eq!(read.to_bytes().unwrap(), file);
     let ranks = read.ranks(definition).unwrap();
     for j in 0..n_columns {
         for row in 0..n_rows {

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isoxide._json import loads
+
 
 def to_bytes(what: str, facts: dict[str, Any], arrays: Sequence[NDArray[Any]]) -> bytes:
     """The bytes: the same for the same facts and arrays, with a checksum."""
@@ -30,7 +32,7 @@ def from_bytes(what: str, data: bytes, types: Sequence[str]) -> tuple[dict[str, 
     """
     try:
         line, checksum, body = bytes(data).split(b"\n", 2)
-        head = json.loads(line)
+        head = loads(line, max_depth=4, max_keys=100, max_items=200)
         if head["what"] != what:
             raise ValueError(f"they are those of {str(head['what'])[:40]!r}")
         if hashlib.sha256(line + body).hexdigest().encode() != checksum:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from isoxide._json import loads
+
 __all__ = ["Header", "decode", "encode"]
 
 #: Whole numbers beyond these are no parameter of a forest.
@@ -17,6 +19,10 @@ _STREAM = "MT19937"
 #: Words of its state.
 _N_WORDS = 624
 _PLAIN = (type(None), bool, int, float, str)
+#: Lists and objects of the text within one another: the header, parameters, a stream, its state, its words.
+_DEPTH = 5
+#: More keys than the header, the parameters and a stream have, of any version.
+_MOST_KEYS = 100
 
 
 class Header(NamedTuple):
@@ -56,12 +62,12 @@ def encode(header: Header) -> str:
         allow_nan=False,
     )
     # What could not be read must not be written.
-    decode(text)
+    decode(text, len(header.feature_names or ()))
     return text
 
 
-def decode(text: str) -> Header:
-    """The text taken apart.
+def decode(text: str, n_features: int) -> Header:
+    """The text taken apart, which may have as many names as there are features.
 
     Raises
     ------
@@ -69,7 +75,14 @@ def decode(text: str) -> Header:
         If anything in it is not as `encode` writes it.
     """
     try:
-        found = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_key_twice)
+        found = loads(
+            text,
+            max_depth=_DEPTH,
+            max_keys=_MOST_KEYS,
+            max_items=n_features + _N_WORDS + _MOST_KEYS,
+            parse_constant=_no_constant,
+            object_pairs_hook=_no_key_twice,
+        )
     except (ValueError, RecursionError) as error:
         raise _refusal(f"its header is no JSON ({error})") from None
     _check_keys("header", found, Header._fields)

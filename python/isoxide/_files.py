@@ -36,6 +36,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from isoxide._json import loads
+
 try:
     import fcntl
 except ImportError:  # Windows: what killed runs leave behind stays there.
@@ -456,7 +458,7 @@ def _clear(path: Path) -> None:
 def _finish(temporary: Path) -> None:
     """Move the remaining files of a run that was killed while it moved them."""
     try:
-        plan = json.loads(read_file(temporary / _PLAN))
+        plan = loads(read_file(temporary / _PLAN))
         moves = [(Path(str(name)).name, identity) for name, identity in plan]
     except (FileNotFoundError, ValueError, TypeError, RecursionError):
         # It had not begun.

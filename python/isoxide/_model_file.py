@@ -221,7 +221,7 @@ class ModelFile(BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases ar
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data must be bytes, a bytearray or a memoryview, got {type(data).__name__}")
         stored = _core.Forest.from_bytes(bytes(data))
-        facts = decode(stored[1])
+        facts = decode(stored[1], stored[0].n_features)
         if facts.parameters is None:
             raise ValueError(_NOT_OURS + "the state of a pickled forest, of which the pickle holds the parameters")
         for name in sorted(facts.parameters.keys() ^ {*cls._get_param_names()}):
@@ -255,7 +255,7 @@ class ModelFile(BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases ar
         super().__setstate__(rest)
         if _STATE in state:
             stored = _core.Forest.from_bytes(state[_STATE])
-            self._take(stored, decode(stored[1]))
+            self._take(stored, decode(stored[1], stored[0].n_features))
 
     def _to_bytes(self, parameters: dict[str, Any] | None, complete: bool) -> bytes:
         names = getattr(self, "feature_names_in_", None)

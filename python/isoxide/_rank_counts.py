@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from isoxide import _core
 from isoxide._feature_ranks import FeatureRanks, feature_ranks
+from isoxide._json import loads
 from isoxide._percentiles import Definition, has_nan, nan_error, native
 from isoxide._tables import ArrayTable, Layout, Table, match, read_table
 from isoxide._threads import resolve_n_jobs
@@ -201,7 +202,7 @@ class RankCounts:
         """
         head, _, rest = bytes(data).partition(b"\n")
         try:
-            facts = json.loads(head)
+            facts = loads(head, max_depth=2, max_keys=2)
             names, named = facts["features"], facts["named"]
             if type(named) is not bool or type(names) is not list or not all(type(name) is str for name in names):
                 raise ValueError("names of features are not there")

@@ -21,7 +21,7 @@ from isoxide._percentiles import (
     ranks_by_numpy,
     refuse_nan,
 )
-from isoxide._tables import Layout, Table, check_distinct, check_known, match, name_list, read_table
+from isoxide._tables import Layout, Table, check_distinct, check_known, match, name_list, numbered_names, read_table
 from isoxide._threads import mapped, resolve_n_jobs
 
 
@@ -104,7 +104,7 @@ class RankReference:
 
     def __init__(self, reference: Any, *, features: Iterable[str] | None = None, n_jobs: int | None = None) -> None:
         table = read_table(reference, "reference")
-        names = table.names or [f"x{j}" for j in range(table.n_columns)]
+        names = table.names or numbered_names(table.n_columns)
         places = list(range(table.n_columns))
         if features is not None:
             features = name_list(features, "features")

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from isoxide import _core
 from isoxide._array_bytes import from_bytes, to_bytes
 from isoxide._iforest import IsolationForest
-from isoxide._seeds import RandomState, draw_tree_seeds, integer_seed
+from isoxide._seeds import RandomState, check_rows, draw_tree_seeds, integer_seed
 from isoxide._threads import resolve_n_jobs
 
 #: Values of the noise target drawn at once from a live stream.
@@ -47,6 +47,7 @@ class SamplePlan:
         for name, value in (("n_samples", n_samples), ("n_features", n_features)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        check_rows(n_samples)
         self.n_samples, self.n_features = int(n_samples), int(n_features)
         self.max_samples = forest._resolve_max_samples(self.n_samples)
         self._forest = forest
@@ -190,6 +191,7 @@ class SamplePlan:
             forest = plan._forest = IsolationForest(**facts["parameters"])
             forest._validate_params()
             plan.n_samples, plan.n_features = int(facts["n_samples"]), int(facts["n_features"])
+            check_rows(plan.n_samples)
             # It was said when the plan was made.
             plan.max_samples = forest._resolve_max_samples(plan.n_samples, warn=False)
             plan._max_features = forest._resolve_max_features(plan.n_features)

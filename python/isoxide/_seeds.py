@@ -20,6 +20,9 @@ MAX_SEED = np.iinfo(np.int32).max
 #: More have no seeds in any memory, and NumPy has other words for such numbers.
 MOST_TREES = 2**40
 
+#: A noise target of more rows fits in no memory, and to pass over it takes a quarter of an hour.
+MAX_ROWS = 2**40
+
 #: Bytes of a tree of one node, with its seed.
 SMALLEST_TREE = 128
 
@@ -27,11 +30,30 @@ RandomState = int | np.random.RandomState | None
 
 
 def noise_target(random_state: RandomState, n_samples: int) -> int | NDArray[np.float64]:
-    """The random target that scikit-learn fits its trees to: one value per row, or the integer it is drawn from."""
+    """The random target that scikit-learn fits its trees to: one value per row, or the integer it is drawn from.
+
+    Raises
+    ------
+    MemoryError
+        If there can be no memory for so many values.
+    """
+    check_rows(n_samples)
     seed = integer_seed(random_state)
     if seed is not None:
         return seed
     return np.asarray(check_random_state(random_state).uniform(size=n_samples))
+
+
+def check_rows(n_samples: int) -> None:
+    """Refuse a table of more rows than any machine has.
+
+    Raises
+    ------
+    MemoryError
+        If it has more than `MAX_ROWS`.
+    """
+    if n_samples > MAX_ROWS:
+        raise MemoryError(f"a table of {n_samples} rows fits in no memory; fit on at most {MAX_ROWS} of them")
 
 
 def draw_tree_seeds(random_state: RandomState, n_existing: int, n_new: int) -> NDArray[np.uint32]:

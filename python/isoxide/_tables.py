@@ -13,6 +13,10 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+#: More columns fit in no memory, and NumPy refuses such sizes in other words.
+MAX_COLUMNS = 2**40
+#: Bytes of what is made for each column: its name, its place, an array that borrows it.
+_COLUMN_BYTES = 1024
 #: Beyond this, not every integer is a float64.
 _EXACT = 2**53
 #: Without those that NumPy lacks: decimals, and integers of 128 bits, which are brought to 64.
@@ -345,8 +349,7 @@ def match(
             f"rows has {rows.n_columns} columns and reference has {reference.n_columns}; "
             "without names in both they are matched by position, so the numbers must agree"
         )
-    default = [f"x{j}" for j in range(rows.n_columns)]
-    row_names = rows.names or reference.names or default
+    row_names = rows.names or reference.names or numbered_names(rows.n_columns)
     reference_names = reference.names or row_names
     if features is None:
         missing, extra = _without(reference_names, row_names), _without(row_names, reference_names)
@@ -364,6 +367,21 @@ def match(
     row_places = {name: j for j, name in enumerate(row_names)}
     reference_places = {name: j for j, name in enumerate(reference_names)}
     return names, [row_places[name] for name in names], [reference_places[name] for name in names]
+
+
+def numbered_names(n: int) -> list[str]:
+    """Return the names ``"x0"``, ``"x1"``, ... of `n` columns that have none.
+
+    Raises
+    ------
+    MemoryError
+        If there is no memory for what is made for each column.
+    """
+    if n > MAX_COLUMNS:
+        raise MemoryError(f"a table of {n} columns fits in no memory")
+    # Asked for and given back untouched: a list that grows would take the memory of other programs first.
+    np.empty(n * _COLUMN_BYTES, dtype=np.uint8)
+    return [f"x{j}" for j in range(n)]
 
 
 def name_list(names: Iterable[str], what: str) -> list[str]:

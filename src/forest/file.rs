@@ -38,6 +38,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Forest, Node, NodeNoise, depths};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// The version of the layout. A later one keeps `format`, `checksum` and what they mean.
 pub const FORMAT: u32 = 1;
@@ -45,6 +46,11 @@ pub const FORMAT: u32 = 1;
 pub const UNKNOWN_SEED: i64 = -1;
 /// No tree ends deeper: its limit is the logarithm of its number of rows.
 pub const MAX_DEPTH: u32 = 64;
+
+/// Commas and colons in the header of a file, at most. A forest has a tenth of them; other safetensors files are told what they are.
+const MAX_MARKS: u32 = 4096;
+/// Lists and objects within one another in the header of a file, at most; a forest has three.
+const MAX_NESTING: u32 = 8;
 
 const ENTRY: &str = "isoxide";
 const CHECKSUM: &str = "checksum";
@@ -108,67 +114,69 @@ pub fn write(forest: &Forest, average_path_lengths: &[f64], facts: &Facts, compl
         (false, false) => [1],
         (false, true) => [2],
     };
-    let mut columns_of_tree = Vec::with_capacity(forest.n_trees());
+    let n_splits = splits().count();
+    let mut columns_of_tree = memory::with_capacity(forest.n_trees())?;
     for tree in 0..forest.n_trees() {
         let n = u32::try_from(forest.tree_features(tree).len());
         columns_of_tree.push(n.map_err(|_| refuse("a tree has too many columns"))?);
     }
     let mut tensors = vec![
-        tensor("format", Dtype::U32, [FORMAT].map(u32::to_le_bytes)),
-        tensor(CHECKSUM, Dtype::U8, [[0]; 32]),
-        tensor("n_features", Dtype::U64, [(forest.n_features as u64).to_le_bytes()]),
-        tensor(KIND, Dtype::U8, nodes.iter().map(kind)),
-        tensor("feature", Dtype::U32, splits().map(|node| node.feature.to_le_bytes())),
+        tensor("format", Dtype::U32, 1, [FORMAT].map(u32::to_le_bytes))?,
+        tensor(CHECKSUM, Dtype::U8, 32, [[0]; 32])?,
+        tensor("n_features", Dtype::U64, 1, [(forest.n_features as u64).to_le_bytes()])?,
+        tensor(KIND, Dtype::U8, nodes.len(), nodes.iter().map(kind))?,
+        tensor(
+            "feature",
+            Dtype::U32,
+            n_splits,
+            splits().map(|node| node.feature.to_le_bytes()),
+        )?,
         tensor(
             "threshold",
             Dtype::F64,
+            n_splits,
             splits().map(|node| node.threshold.to_le_bytes()),
-        ),
+        )?,
         tensor(
             "n_leaf_samples",
             Dtype::U32,
+            nodes.len().saturating_sub(n_splits),
             leaves.map(|leaf| leaf.n_node_samples.to_le_bytes()),
-        ),
-        tensor(
-            "n_features_of_tree",
-            Dtype::U32,
-            columns_of_tree.into_iter().map(u32::to_le_bytes),
-        ),
-        tensor("features", Dtype::U32, forest.features.iter().map(|f| f.to_le_bytes())),
-        tensor(
-            "tree_seeds",
-            Dtype::I64,
-            facts.tree_seeds.iter().map(|seed| seed.to_le_bytes()),
-        ),
-        tensor(
-            "tree_depths",
-            Dtype::U32,
-            facts.tree_depths.iter().map(|depth| depth.to_le_bytes()),
-        ),
-        tensor("average_path_lengths", Dtype::F64, c.iter().map(|c| c.to_le_bytes())),
+        )?,
+        list("n_features_of_tree", Dtype::U32, &columns_of_tree, |n| n.to_le_bytes())?,
+        list("features", Dtype::U32, &forest.features, |f| f.to_le_bytes())?,
+        list("tree_seeds", Dtype::I64, &facts.tree_seeds, |seed| seed.to_le_bytes())?,
+        list("tree_depths", Dtype::U32, &facts.tree_depths, |depth| {
+            depth.to_le_bytes()
+        })?,
+        list("average_path_lengths", Dtype::F64, c, |c| c.to_le_bytes())?,
     ];
-    tensors.extend(facts.sample_weight.as_ref().map(|weights| match weights {
-        SampleWeight::F32(w) => tensor("sample_weight", Dtype::F32, w.iter().map(|w| w.to_le_bytes())),
-        SampleWeight::F64(w) => tensor("sample_weight", Dtype::F64, w.iter().map(|w| w.to_le_bytes())),
-    }));
-    let mut of_nodes = |name, field: fn(&NodeNoise) -> f64| {
-        tensors.push(tensor(
-            name,
-            Dtype::F64,
-            noise.iter().map(|noise| field(noise).to_le_bytes()),
-        ));
+    match &facts.sample_weight {
+        Some(SampleWeight::F32(w)) => tensors.push(list("sample_weight", Dtype::F32, w, |w| w.to_le_bytes())?),
+        Some(SampleWeight::F64(w)) => tensors.push(list("sample_weight", Dtype::F64, w, |w| w.to_le_bytes())?),
+        None => {}
+    }
+    let mut of_nodes = |name, field: fn(&NodeNoise) -> f64| -> Result<()> {
+        tensors.push(list(name, Dtype::F64, noise, |noise| field(noise).to_le_bytes())?);
+        Ok(())
     };
     let is_plain =
         |(noise, node): (&NodeNoise, &Node)| noise.weight.to_bits() == f64::from(node.n_node_samples).to_bits();
     if !noise.iter().zip(nodes).all(is_plain) {
-        of_nodes("weight", |noise| noise.weight);
+        of_nodes("weight", |noise| noise.weight)?;
     }
     // What a file without them gave.
     let is_unknown = |noise: &NodeNoise| noise.impurity.is_nan() && noise.mean.is_nan();
     if complete && !noise.iter().all(is_unknown) {
-        of_nodes("impurity", |noise| noise.impurity);
-        of_nodes("mean", |noise| noise.mean);
+        of_nodes("impurity", |noise| noise.impurity)?;
+        of_nodes("mean", |noise| noise.mean)?;
     }
+    // The text is copied, and each quotation mark in it becomes two characters.
+    let n_bytes = tensors
+        .iter()
+        .map(|(_, tensor)| tensor.bytes.len())
+        .fold(0, usize::saturating_add);
+    memory::ask_for(&[(n_bytes, 1), (facts.header.len(), 6)])?;
     // One entry only: a map of several would come out in any order.
     let metadata = [(ENTRY.to_owned(), facts.header.clone())].into_iter().collect();
     let mut bytes = serialize(tensors, Some(metadata)).map_err(|error| refuse(error.to_string()))?;
@@ -197,6 +205,14 @@ impl Facts {
         {
             return Err(refuse(format!("{seed} is no seed of a tree")));
         }
+        let largest = |len: fn(&Forest, usize) -> usize| (0..n_trees).map(|tree| len(forest, tree)).max().unwrap_or(0);
+        memory::ask_for(&[
+            (largest(|forest, tree| forest.tree(tree).len()), size_of::<u32>()),
+            (
+                largest(|forest, tree| forest.tree_features(tree).len()),
+                size_of::<u32>(),
+            ),
+        ])?;
         for (tree, &limit) in self.tree_depths.iter().enumerate() {
             let depth = depths(forest.tree(tree)).into_iter().max().unwrap_or(0);
             if depth > limit || !(1..=MAX_DEPTH).contains(&limit) {
@@ -244,19 +260,29 @@ struct Tensor {
     bytes: Vec<u8>,
 }
 
+/// A tensor of `n` items.
 fn tensor<const N: usize>(
     name: &'static str,
     dtype: Dtype,
+    n: usize,
     items: impl IntoIterator<Item = [u8; N]>,
-) -> (&'static str, Tensor) {
-    let mut bytes = Vec::new();
-    let mut n = 0_usize;
+) -> Result<(&'static str, Tensor)> {
+    let mut bytes = memory::with_capacity(n.saturating_mul(N))?;
     for item in items {
         bytes.extend_from_slice(&item);
-        n = n.saturating_add(1);
     }
     let shape = [n];
-    (name, Tensor { dtype, shape, bytes })
+    Ok((name, Tensor { dtype, shape, bytes }))
+}
+
+/// A tensor with an item for each of a list.
+fn list<T, const N: usize>(
+    name: &'static str,
+    dtype: Dtype,
+    items: &[T],
+    item: impl Fn(&T) -> [u8; N],
+) -> Result<(&'static str, Tensor)> {
+    tensor(name, dtype, items.len(), items.iter().map(item))
 }
 
 impl View for Tensor {
@@ -279,6 +305,7 @@ impl View for Tensor {
 
 /// Where the tensors begin, and what is said of them: that they lie end to end and fill the file is checked.
 fn container(bytes: &[u8]) -> Result<(usize, Metadata)> {
+    check_marks(bytes)?;
     let (header_len, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| {
         // The first byte of a proper file is part of a length, and may be anything.
         let reason = match (bytes, error) {
@@ -301,6 +328,34 @@ fn container(bytes: &[u8]) -> Result<(usize, Metadata)> {
     })?;
     let data_start = header_len.checked_add(size_of::<u64>());
     Ok((data_start.ok_or_else(|| refuse("its header is too large"))?, metadata))
+}
+
+/// Refuses a header of more or deeper JSON than a forest has, before anything is made of it: that would take seconds, and the stack.
+fn check_marks(bytes: &[u8]) -> Result<()> {
+    let text = bytes.split_first_chunk().and_then(|(n, rest)| {
+        let n = usize::try_from(u64::from_le_bytes(*n)).ok()?;
+        rest.get(..n)
+    });
+    let (mut n_marks, mut depth) = (0_u32, 0_u32);
+    let (mut in_string, mut is_escaped) = (false, false);
+    for byte in text.unwrap_or_default() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = in_string,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => depth = depth.saturating_add(1),
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b',' | b':' => n_marks = n_marks.saturating_add(1),
+            _ => {}
+        }
+        if depth > MAX_NESTING || n_marks > MAX_MARKS {
+            return Err(refuse(
+                "its header has more entries, or deeper ones, than that of a forest",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn checksum_place(metadata: &Metadata, data_start: usize) -> Result<Range<usize>> {

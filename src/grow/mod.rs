@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::forest::{Forest, Node, NodeNoise, Tree};
 use crate::matrix::csr::Csr;
 use crate::matrix::{Input, Matrix};
-use crate::memory;
+use crate::memory::{self, Account, needed};
 use crate::random::sampling::Weights;
 use crate::random::streams::{self, Bagging};
 use crate::simd::Choice;
@@ -41,14 +41,14 @@ use tree::Growing;
 /// In-bag rows of the trees that a worker grows side by side: enough to keep the memory busy, few enough for the second cache.
 const ROWS_SIDE_BY_SIDE: usize = 1024;
 
-/// What a tree needs for each row it draws: the bag while it is drawn and sorted, then row, value, noise and place, and two nodes.
+/// What a tree needs for each row it draws, at most: the bag while it is drawn and sorted, then row, value, noise and place. Its nodes
+/// are asked for as they come.
 const BYTES_PER_ROW: usize = 192;
 /// What it needs for each column it draws: the column drawn and kept, its place among the splitter's, and of sparse input where its
 /// cells begin, end and go.
 const BYTES_PER_FEATURE: usize = 96;
-/// After so many bytes of trees a worker asks whether there is memory left: often enough to be told before an allocation fails, and
-/// seldom enough to cost nothing that can be measured.
-const OFTEN_ENOUGH: usize = 256 << 10;
+/// What the lists of a bag or of a tree take beside their items.
+const BYTES_PER_TREE: usize = 256;
 
 /// The random target that scikit-learn fits its trees to.
 #[derive(Debug, Clone, Copy)]
@@ -116,14 +116,28 @@ pub fn grow_on_drawn_rows<'w>(
     if let NoiseTarget::Drawn(y) = noise {
         check_rows("the noise target", y.len(), x)?;
     }
-    ask_for_what_grows(x, noise, &params, seeds.len(), seeds.len())?;
+    let needs = Needs::new(&params, seeds.len(), workers, false);
+    let target = match noise {
+        NoiseTarget::Drawn(_) => 0,
+        NoiseTarget::Seed(_) => origin.rows.len().saturating_mul(streams::NOISE_BYTES),
+    };
+    memory::ask_for(&[
+        (needs.of_all(), 1),
+        (needs.in_flight(x), 1),
+        (needs.ahead(), 1),
+        (target, 1),
+    ])?;
     let forester = Forester::new(x, &params, seeds, workers)?;
     let bags = forester.draw_all(None)?;
+    let drawn;
     let y = match noise {
-        NoiseTarget::Drawn(y) => y.to_vec(),
-        NoiseTarget::Seed(seed) => streams::noise_target_at(seed, origin.n_samples, origin.rows),
+        NoiseTarget::Drawn(y) => y,
+        NoiseTarget::Seed(seed) => {
+            drawn = streams::noise_target_at(seed, origin.n_samples, origin.rows, workers)?;
+            &drawn
+        }
     };
-    let mut local = Vec::with_capacity(bags.len());
+    let mut local = memory::with_capacity(bags.len())?;
     for mut bag in bags {
         origin.localise(&mut bag)?;
         let y: Vec<f64> = bag.rows.iter().map(|&row| y[row]).collect();
@@ -160,16 +174,26 @@ pub fn grow<'w>(
             weights.check(params.bagging.max_samples)?;
         }
     }
-    let in_flight = side_by_side(&params, seeds.len(), workers).saturating_mul(workers.n());
-    ask_for_what_grows(x, noise, &params, seeds.len(), in_flight.min(seeds.len()))?;
-    let forester = Forester::new(x, &params, seeds, workers)?;
+    let needs = Needs::new(&params, seeds.len(), workers, weights.is_some());
     let n_drawn = params.bagging.max_samples.saturating_mul(seeds.len());
+    // Few of the values are read: they are picked out of the stream, once it is known which ones.
+    let is_picked = matches!(noise, NoiseTarget::Seed(_)) && n_drawn < x.n_rows();
+    let target = match noise {
+        NoiseTarget::Drawn(_) => 0,
+        NoiseTarget::Seed(_) if is_picked => {
+            let bytes = streams::NOISE_BYTES + size_of::<usize>();
+            needs.ahead().saturating_add(n_drawn.saturating_mul(bytes))
+        }
+        NoiseTarget::Seed(_) => x.n_rows().saturating_mul(size_of::<f64>()),
+    };
+    memory::ask_for(&[(needs.of_all(), 1), (needs.in_flight(x), 1), (target, 1)])?;
+    let forester = Forester::new(x, &params, seeds, workers)?;
     let trees = match noise {
-        // Few of the values are read: they are picked out of the stream, once it is known which ones.
-        NoiseTarget::Seed(seed) if n_drawn < x.n_rows() => {
+        NoiseTarget::Seed(seed) if is_picked => {
             let bags = forester.draw_all(weights)?;
-            let rows: Vec<usize> = bags.iter().flat_map(|bag| &bag.rows).copied().collect();
-            let y = streams::noise_target_at(seed, x.n_rows(), &rows);
+            let mut rows = memory::with_capacity(bags.iter().map(|bag| bag.rows.len()).sum())?;
+            bags.iter().for_each(|bag| rows.extend_from_slice(&bag.rows));
+            let y = streams::noise_target_at(seed, x.n_rows(), &rows, workers)?;
             let mut rest = y.as_slice();
             let bags: Vec<(InBag, &[f64])> = bags
                 .into_iter()
@@ -186,7 +210,7 @@ pub fn grow<'w>(
             let y = match noise {
                 NoiseTarget::Drawn(y) => y,
                 NoiseTarget::Seed(seed) => {
-                    drawn = streams::noise_target(seed, x.n_rows());
+                    drawn = streams::noise_target(seed, x.n_rows(), workers)?;
                     &drawn
                 }
             };
@@ -207,39 +231,68 @@ fn side_by_side(params: &ValidParams, n_trees: usize, workers: Workers<'_>) -> u
     together.min(n_trees.div_ceil(2 * workers.n())).max(1)
 }
 
-/// Asks for the memory that all trees need together, as far as it is known before one is grown.
-fn ask_for_what_grows(
-    x: &Input<'_>,
-    noise: NoiseTarget<'_>,
-    params: &ValidParams,
+/// Bytes that growing takes, as far as they are known before a tree is grown; from above.
+struct Needs {
+    bagging: Bagging,
     n_trees: usize,
-    in_flight: usize,
-) -> Result<()> {
-    let Bagging {
-        max_samples,
-        max_features,
-        ..
-    } = params.bagging;
-    let n_drawn = max_samples.saturating_mul(n_trees);
-    let noise = match noise {
-        NoiseTarget::Drawn(_) => 0,
-        // The drawn rows in the order drawn and sorted, and the noise target of each.
-        NoiseTarget::Seed(_) if n_drawn < x.n_rows() => n_drawn.saturating_mul(3),
-        NoiseTarget::Seed(_) => x.n_rows(),
-    };
-    let smallest_tree = size_of::<Option<Tree>>() + size_of::<Node>() + size_of::<NodeNoise>();
-    let columns = match x {
-        Input::Dense(_) => 0,
-        Input::Sparse(x) => x.n_columns(),
-    };
-    memory::ask_for(&[
-        (noise, size_of::<f64>()),
-        (n_trees, smallest_tree),
-        (n_trees.saturating_mul(max_features), size_of::<u32>()),
-        (max_features.saturating_mul(in_flight), BYTES_PER_FEATURE),
-        (columns.saturating_mul(in_flight), size_of::<usize>()),
-        (max_samples.saturating_mul(in_flight), BYTES_PER_ROW),
-    ])
+    /// Trees that are grown at once ...
+    n_growing: usize,
+    /// ... and bags that are drawn at once.
+    n_drawing: usize,
+    is_weighted: bool,
+}
+
+impl Needs {
+    fn new(params: &ValidParams, n_trees: usize, workers: Workers<'_>, is_weighted: bool) -> Self {
+        let n_growing = side_by_side(params, n_trees, workers).saturating_mul(workers.n());
+        Self {
+            bagging: params.bagging,
+            n_trees,
+            n_growing: n_growing.min(n_trees),
+            n_drawing: workers.n().min(n_trees),
+            is_weighted,
+        }
+    }
+
+    /// What stays of all trees, if each is as small as can be.
+    fn of_all(&self) -> usize {
+        let node = size_of::<Node>() + size_of::<NodeNoise>();
+        let features = self.bagging.max_features.saturating_mul(size_of::<u32>());
+        let tree = features.saturating_add(size_of::<Option<Tree>>() + node + BYTES_PER_TREE);
+        self.n_trees.saturating_mul(tree)
+    }
+
+    /// What the trees take that are drawn and grown at a time.
+    fn in_flight(&self, x: &Input<'_>) -> usize {
+        let Bagging {
+            max_samples,
+            max_features,
+            ..
+        } = self.bagging;
+        let columns = match x {
+            Input::Dense(_) => 0,
+            Input::Sparse(x) => x.n_columns().saturating_mul(size_of::<usize>()),
+        };
+        let tree = columns
+            .saturating_add(max_samples.saturating_mul(BYTES_PER_ROW))
+            .saturating_add(max_features.saturating_mul(BYTES_PER_FEATURE));
+        let draw = self.bagging.draw_bytes(self.is_weighted);
+        let drawn = self.n_drawing.saturating_mul(draw);
+        self.n_growing.saturating_mul(tree).saturating_add(drawn)
+    }
+
+    /// The bags of all trees with the noise target of their rows, where all are drawn before any is grown.
+    fn ahead(&self) -> usize {
+        let row = 2 * size_of::<usize>() + size_of::<f64>();
+        let features = self.bagging.max_features.saturating_mul(size_of::<usize>());
+        let bag = self
+            .bagging
+            .max_samples
+            .saturating_mul(row)
+            .saturating_add(features)
+            .saturating_add(2 * size_of::<InBag>() + BYTES_PER_TREE);
+        self.n_trees.saturating_mul(bag)
+    }
 }
 
 fn check_rows(what: &'static str, found: usize, x: &Input<'_>) -> Result<()> {
@@ -302,16 +355,23 @@ impl<'a, 'm> Forester<'a, 'm> {
 
     /// What each tree draws.
     fn draw_all(&self, weights: Option<&Weights>) -> Result<Vec<InBag>> {
-        let groups: Vec<&[u32]> = self.seeds.chunks(self.side_by_side).collect();
-        let draw = |group: usize| Ok(InBag::draw(groups[group], &self.bagging, weights));
-        Ok(threads::map(groups.len(), self.workers, draw)?.concat())
+        let n_trees = self.seeds.len();
+        let draw = |group: usize| {
+            let first = group * self.side_by_side;
+            let seeds = &self.seeds[first..n_trees.min(first + self.side_by_side)];
+            Ok(InBag::draw(seeds, &self.bagging, weights))
+        };
+        let groups = threads::map(n_trees.div_ceil(self.side_by_side), self.workers, draw)?;
+        let mut bags = memory::with_capacity(n_trees)?;
+        groups.into_iter().for_each(|group| bags.extend(group));
+        Ok(bags)
     }
 
     /// Grows all trees; `bags` gives what some of them drew, and the noise target of their rows.
     fn grow(&self, bags: impl Fn(Range<usize>) -> Vec<(InBag, Vec<f64>)> + Sync) -> Result<Vec<Tree>> {
         match &self.table {
-            Table::InPlace(x) => self.grow_on(bags, |bag, y| DenseSample::in_place(x, bag, y)),
-            Table::Copied(x) => self.grow_on(bags, |bag, y| DenseSample::copied(x, bag, y)),
+            Table::InPlace(x) => self.grow_on(bags, |bag, y| Ok(DenseSample::in_place(x, bag, y))),
+            Table::Copied(x) => self.grow_on(bags, |bag, y| Ok(DenseSample::copied(x, bag, y))),
             Table::Sparse(x) => self.grow_on(bags, |bag, y| SparseSample::new(x, bag, y)),
         }
     }
@@ -319,17 +379,12 @@ impl<'a, 'm> Forester<'a, 'm> {
     fn grow_on<S: Sample>(
         &self,
         bags: impl Fn(Range<usize>) -> Vec<(InBag, Vec<f64>)> + Sync,
-        sample: impl Fn(InBag, Vec<f64>) -> S + Sync,
+        sample: impl Fn(InBag, Vec<f64>) -> Result<S> + Sync,
     ) -> Result<Vec<Tree>> {
         let mut trees: Vec<Option<Tree>> = memory::with_capacity(self.seeds.len())?;
         trees.resize_with(self.seeds.len(), || None);
-        // Bytes grown since memory was last asked for.
-        let work = |grown: &mut usize, group: usize, trees: &mut [Option<Tree>]| {
+        let work = |account: &mut Account, group: usize, trees: &mut [Option<Tree>]| {
             memory::ask_for(&[(self.bagging.max_samples.saturating_mul(trees.len()), BYTES_PER_ROW)])?;
-            if *grown >= OFTEN_ENOUGH {
-                memory::ask_for_headroom()?;
-                *grown = 0;
-            }
             let first = group * self.side_by_side;
             let group = first..first + trees.len();
             let streams = streams::splits(&self.seeds[group.clone()]);
@@ -337,7 +392,7 @@ impl<'a, 'm> Forester<'a, 'm> {
             let mut growing = Vec::with_capacity(trees.len());
             for ((bag, y), stream) in bags(group).into_iter().zip(streams) {
                 let columns: Vec<u32> = bag.features.iter().map(|&column| column as u32).collect();
-                growing.push(Growing::new(sample(bag, y), columns.len(), stream, self.max_depth));
+                growing.push(Growing::new(sample(bag, y)?, columns.len(), stream, self.max_depth));
                 features.push(columns);
             }
             while growing.iter().any(|tree| !tree.is_grown()) {
@@ -346,13 +401,17 @@ impl<'a, 'm> Forester<'a, 'm> {
                 growing.iter_mut().for_each(Growing::go_on);
             }
             for ((place, tree), features) in trees.iter_mut().zip(growing).zip(features) {
-                let tree = tree.into_tree(features);
-                *grown += tree.nodes.len() * (size_of::<Node>() + size_of::<NodeNoise>());
+                let tree = tree.into_tree(features)?;
+                account.take(needed(&[
+                    (tree.nodes.capacity(), size_of::<Node>() + size_of::<NodeNoise>()),
+                    (tree.features.len(), size_of::<u32>()),
+                    (1, BYTES_PER_TREE),
+                ]))?;
                 *place = Some(tree);
             }
             Ok(())
         };
-        threads::for_each_chunk(&mut trees, self.side_by_side, self.workers, || Ok(OFTEN_ENOUGH), work)?;
+        threads::for_each_chunk(&mut trees, self.side_by_side, self.workers, || Ok(Account::new()), work)?;
         Ok(trees.into_iter().flatten().collect())
     }
 }

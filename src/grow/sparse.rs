@@ -11,7 +11,9 @@ use std::ops::Range;
 
 use super::bag::InBag;
 use super::sample::{Rows, Sample, Scan};
+use crate::error::Result;
 use crate::matrix::csr::Csr;
+use crate::memory;
 
 /// In-bag rows, those of one node side by side, and the values of the feature at hand.
 pub(super) struct SparseSample {
@@ -29,9 +31,9 @@ pub(super) struct SparseSample {
 }
 
 impl SparseSample {
-    pub(super) fn new(matrix: &Csr<'_>, bag: InBag, y: Vec<f64>) -> Self {
+    pub(super) fn new(matrix: &Csr<'_>, bag: InBag, y: Vec<f64>) -> Result<Self> {
         let (columns, sample) = (&bag.features, &bag.rows);
-        let mut feature_of = vec![usize::MAX; matrix.n_columns()];
+        let mut feature_of = memory::filled(matrix.n_columns(), usize::MAX)?;
         for (feature, &column) in columns.iter().enumerate() {
             feature_of[column] = feature;
         }
@@ -50,7 +52,7 @@ impl SparseSample {
             starts[feature + 1] += starts[feature];
         }
         let mut next = starts.clone();
-        let mut cells = vec![(0, 0.0); starts[columns.len()]];
+        let mut cells = memory::filled(starts[columns.len()], (0, 0.0))?;
         for (in_bag, &row) in sample.iter().enumerate() {
             for (feature, value) in drawn(row) {
                 // Of a cell stored twice the last value counts, as in scoring.
@@ -63,14 +65,14 @@ impl SparseSample {
                 }
             }
         }
-        Self {
+        Ok(Self {
             stored: starts.into_iter().zip(next).map(|(start, end)| start..end).collect(),
             cells,
             places: (0..sample.len() as u32).collect(),
             values: vec![0.0; sample.len()],
             rows: Rows::new((0..sample.len() as u32).collect(), y, bag.weights),
             zeros: 0..0,
-        }
+        })
     }
 
     fn swap(&mut self, a: usize, b: usize) {

@@ -11,7 +11,9 @@ use std::ops::Range;
 use super::noise::{EPSILON, Judgement, SmallerSide, Sums};
 use super::sample::Sample;
 use super::splitter::{Cut, Splitter};
+use crate::error::{Error, Result};
 use crate::forest::{Node, NodeNoise, Tree};
+use crate::memory;
 use crate::random::xorshift::XorShift;
 
 /// A node that waits to be grown.
@@ -90,6 +92,8 @@ pub(super) struct Growing<S> {
     stack: Vec<Pending>,
     nodes: Vec<Node>,
     noise: Vec<NodeNoise>,
+    /// Why the tree could not be grown.
+    failure: Option<Error>,
 }
 
 impl<S: Sample> Growing<S> {
@@ -105,7 +109,7 @@ impl<S: Sample> Growing<S> {
             impurity: Impurity::OfRoot,
         };
         // As many nodes as fit into this depth or over so many rows; large trees seldom come near.
-        let capacity = (2 * n).min(2 << max_depth.min(9));
+        let capacity = n.saturating_mul(2).min(2 << max_depth.min(9));
         let mut stack = Vec::with_capacity(max_depth as usize + 1);
         stack.push(root);
         let mut tree = Self {
@@ -118,6 +122,7 @@ impl<S: Sample> Growing<S> {
             stack,
             nodes: Vec::with_capacity(capacity),
             noise: Vec::with_capacity(capacity),
+            failure: None,
         };
         tree.next_node();
         tree
@@ -264,6 +269,12 @@ impl<S: Sample> Growing<S> {
             (Impurity::Known(impurity), _) => impurity,
             _ => sums.impurity(),
         };
+        if let Err(error) = memory::grow(&mut self.nodes).and_then(|()| memory::grow(&mut self.noise)) {
+            // Nothing is left to look at.
+            self.failure = Some(error);
+            self.stack.clear();
+            return None;
+        }
         let index = self.nodes.len();
         if let Some(parent) = node.right_child_of {
             let parent: &mut Node = &mut self.nodes[parent];
@@ -282,11 +293,24 @@ impl<S: Sample> Growing<S> {
     }
 
     /// The grown tree over these columns of the table.
-    pub(super) fn into_tree(self, features: Vec<u32>) -> Tree {
-        Tree {
-            features,
-            nodes: self.nodes,
-            noise: self.noise,
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when there was none for its nodes.
+    pub(super) fn into_tree(self, features: Vec<u32>) -> Result<Tree> {
+        let Self {
+            mut nodes,
+            mut noise,
+            failure,
+            ..
+        } = self;
+        if let Some(error) = failure {
+            return Err(error);
         }
+        if nodes.len() < nodes.capacity() / 2 {
+            // In lists of their own: what is cut off from these would be too short for the next tree, and the memory lost.
+            nodes = memory::copied(&nodes)?;
+            noise = memory::copied(&noise)?;
+        }
+        Ok(Tree { features, nodes, noise })
     }
 }

@@ -13,6 +13,7 @@ use pyo3::types::{PyList, PyTuple};
 use crate::error::{Error, Result};
 use crate::matrix::csr::{Csr, Indices, Values};
 use crate::matrix::{Column, Input, Matrix};
+use crate::memory;
 
 /// A NumPy array whose cells can be read in place: of one type and number of dimensions, in the machine's byte order,
 /// aligned, and with strides of whole cells.
@@ -184,14 +185,23 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Table<'py> {
         };
         if let Some(table) = array {
             Ok(table)
-        } else if object.is_instance_of::<PyList>() {
-            object.extract().map(Self::Columns)
-        } else if object.is_instance_of::<PyTuple>() {
-            object.extract().map(Self::ColumnsOfFloats)
+        } else if let Ok(columns) = object.cast::<PyList>() {
+            column_arrays(columns.iter()).map(Self::Columns)
+        } else if let Ok(columns) = object.cast::<PyTuple>() {
+            column_arrays(columns.iter()).map(Self::ColumnsOfFloats)
         } else {
             Err(not_a_table(&described(object)))
         }
     }
+}
+
+fn column_arrays<'py>(columns: impl ExactSizeIterator<Item = Bound<'py, PyAny>>) -> PyResult<Vec<ColumnArray<'py>>> {
+    let mut arrays = memory::with_capacity(columns.len())?;
+    for column in columns {
+        memory::grow(&mut arrays)?;
+        arrays.push(column.extract()?);
+    }
+    Ok(arrays)
 }
 
 impl Table<'_> {
@@ -200,9 +210,9 @@ impl Table<'_> {
             Self::F64(a) => Ok(Matrix::from_f64(a.view())),
             Self::F32(a) => Ok(Matrix::from_f32(a.view())),
             Self::I64(a) => Ok(Matrix::from_i64(a.view())),
-            Self::Columns(columns) => Matrix::from_columns(columns.iter().map(ColumnArray::column).collect()),
+            Self::Columns(columns) => Matrix::from_columns(memory::collected(columns.iter().map(ColumnArray::column))?),
             Self::ColumnsOfFloats(columns) => {
-                Matrix::from_columns(columns.iter().map(ColumnArray::column_of_floats).collect())
+                Matrix::from_columns(memory::collected(columns.iter().map(ColumnArray::column_of_floats))?)
             }
         }
     }

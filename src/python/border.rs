@@ -11,6 +11,7 @@ use pyo3::exceptions::{PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::threads::Workers;
 use crate::watch::Watch;
 
@@ -25,6 +26,8 @@ pub(super) fn guarded<T>(body: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
         return Err(PySystemExit::new_err(()));
     }
     let _in_flight = InFlight::begin();
+    // What a call takes without asking is less.
+    memory::ask_for_headroom()?;
     // What a panic leaves half done belongs to the call alone.
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         Err(PyRuntimeError::new_err(

@@ -68,8 +68,8 @@ type Stored<'py> = (
 
 fn copied(weights: &FloatArray<'_>) -> PyResult<SampleWeight> {
     Ok(match weights {
-        FloatArray::F32(weights) => SampleWeight::F32(weights.slice()?.to_vec()),
-        FloatArray::F64(weights) => SampleWeight::F64(weights.slice()?.to_vec()),
+        FloatArray::F32(weights) => SampleWeight::F32(memory::copied(weights.slice()?)?),
+        FloatArray::F64(weights) => SampleWeight::F64(memory::copied(weights.slice()?)?),
     })
 }
 
@@ -100,7 +100,7 @@ impl Forest {
                 Noise::Drawn(y) => NoiseTarget::Drawn(y.slice()?),
             };
             let seeds = seeds.slice()?;
-            let average_path_lengths = average_path_lengths.slice()?.to_vec();
+            let average_path_lengths = memory::copied(average_path_lengths.slice()?)?;
             let existing = existing.as_ref().map(|forest| forest.get().trees());
             let params = Params {
                 max_samples,
@@ -137,12 +137,11 @@ impl Forest {
                 Noise::Seed(seed) => NoiseTarget::Seed(*seed),
                 Noise::Drawn(y) => NoiseTarget::Drawn(y.slice()?),
             };
-            memory::ask_for(&[(rows.len(), size_of::<usize>())])?;
             // What is no number of a row becomes one that no table has.
             let row = |&row: &i64| usize::try_from(row).unwrap_or(usize::MAX);
-            let rows: Vec<usize> = rows.slice()?.iter().map(row).collect();
+            let rows = memory::collected(rows.slice()?.iter().map(row))?;
             let seeds = seeds.slice()?;
-            let average_path_lengths = average_path_lengths.slice()?.to_vec();
+            let average_path_lengths = memory::copied(average_path_lengths.slice()?)?;
             let params = Params {
                 max_samples,
                 max_features,
@@ -218,17 +217,17 @@ impl Forest {
                 weight: weight[i],
             });
             let indices = |starts: &Readable1<'_, u64>| -> PyResult<Vec<usize>> {
-                Ok(starts.slice()?.iter().map(|&start| start as usize).collect())
+                Ok(memory::collected(starts.slice()?.iter().map(|&start| start as usize))?)
             };
             let forest = forest::Forest::new(
                 n_features,
-                features.slice()?.to_vec(),
+                memory::copied(features.slice()?)?,
                 indices(&feature_starts)?,
-                nodes.collect(),
-                noise.collect(),
+                memory::collected(nodes)?,
+                memory::collected(noise)?,
                 indices(&starts)?,
             )?;
-            Ok(Self::new(forest, average_path_lengths.slice()?.to_vec())?)
+            Ok(Self::new(forest, memory::copied(average_path_lengths.slice()?)?)?)
         })
     }
 
@@ -236,27 +235,20 @@ impl Forest {
     fn to_bytes<'py>(
         &self,
         py: Python<'py>,
-        header: String,
+        header: &str,
         tree_seeds: Readable1<'_, i64>,
         tree_depths: Readable1<'_, i64>,
         sample_weight: Option<Bound<'_, PyAny>>,
         complete: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
         guarded(|| {
-            let (nodes, c) = (self.trees().nodes().len(), self.scorer.average_path_lengths().len());
-            let features = self.trees().features().len();
-            // The tensors, and the file made of them.
-            memory::ask_for(&[
-                (nodes, 3 * (size_of::<Node>() + size_of::<NodeNoise>())),
-                (features, 3 * size_of::<u32>()),
-                (c, 3 * size_of::<f64>()),
-            ])?;
+            memory::ask_for(&[(header.len(), 1)])?;
             // A depth that is out of range is refused like any other too deep one.
             let depths = tree_depths.slice()?.iter();
             let facts = Facts {
-                header,
-                tree_seeds: tree_seeds.slice()?.to_vec(),
-                tree_depths: depths.map(|&depth| u32::try_from(depth).unwrap_or(u32::MAX)).collect(),
+                header: header.to_owned(),
+                tree_seeds: memory::copied(tree_seeds.slice()?)?,
+                tree_depths: memory::collected(depths.map(|&depth| u32::try_from(depth).unwrap_or(u32::MAX)))?,
                 sample_weight: match sample_weight {
                     Some(weight) => Some(copied(&weight.extract()?)?),
                     None => None,
@@ -399,15 +391,13 @@ fn array<T: numpy::Element>(
     py: Python<'_>,
     items: impl ExactSizeIterator<Item = T>,
 ) -> PyResult<Bound<'_, PyArray1<T>>> {
-    let mut values = memory::with_capacity(items.len())?;
-    values.extend(items);
-    Ok(values.into_pyarray(py))
+    Ok(memory::collected(items)?.into_pyarray(py))
 }
 
 /// The chances of the rows to be drawn, checked.
 fn drawing_weights(probabilities: Option<Readable1<'_, f64>>) -> PyResult<Option<Weights>> {
     probabilities
-        .map(|p| Ok(Weights::new(p.slice()?.to_vec())?))
+        .map(|p| Ok(Weights::new(memory::copied(p.slice()?)?)?))
         .transpose()
 }
 
@@ -420,7 +410,8 @@ pub(super) fn tree_seeds(
     n_new: usize,
 ) -> PyResult<Bound<'_, PyArray1<u32>>> {
     guarded(|| {
-        memory::ask_for(&[(n_existing.saturating_add(n_new), 2 * size_of::<u64>())])?;
+        let n = n_existing.saturating_add(n_new);
+        memory::ask_for(&[(n, size_of::<usize>()), (n_new, size_of::<u32>())])?;
         let seeds = detached(py, 1, |_| Ok(streams::tree_seeds(random_state, n_existing, n_new)))?;
         Ok(seeds.into_pyarray(py))
     })
@@ -453,22 +444,20 @@ pub(super) fn sample_rows<'py>(
             weights.check(max_samples)?;
         }
         let seeds = seeds.slice()?;
-        // A file can claim to have drawn any number. The rows of a tree may be drawn from a list of all.
-        let n_drawn = max_samples.saturating_mul(seeds.len());
-        let n_shuffled = if bootstrap || max_samples < n_samples / 100 {
-            0
-        } else {
-            n_samples.saturating_mul(n_workers)
-        };
+        // A file can claim to have drawn any number. Where rows are found to be drawn again, a tree has a table of them.
+        let n_at_once = n_workers.clamp(1, seeds.len().max(1));
         memory::ask_for(&[
-            (n_drawn.saturating_add(n_shuffled), 2 * size_of::<u64>()),
-            (n_features, size_of::<u64>()),
+            (max_samples.saturating_mul(seeds.len()), 2 * size_of::<u64>()),
+            (max_samples.saturating_mul(n_at_once), 8 * size_of::<u64>()),
+            (max_features.saturating_mul(n_at_once), 8 * size_of::<u64>()),
+            (bagging.draw_bytes(weights.is_some()), n_at_once),
+            (seeds.len(), 128),
         ])?;
         let rows = detached(py, n_workers, |workers| {
             threads::map(seeds.len(), workers, |i| {
                 let seed = seeds.get(i).copied().unwrap_or_default();
                 let rows = streams::bag(seed, &bagging, weights.as_ref()).rows;
-                Ok(rows.into_iter().map(|row| row as i64).collect::<Vec<_>>())
+                memory::collected(rows.into_iter().map(|row| row as i64))
             })
         })?;
         Ok(rows.into_iter().map(|rows| rows.into_pyarray(py)).collect())

@@ -6,7 +6,7 @@ use pyo3::types::PyBytes;
 
 use super::arrays::{ColumnArray, Table};
 use super::border::{detached, guarded};
-use super::rank::{RankArrays, arrays, definition};
+use super::rank::{RankArrays, definition, rank_arrays};
 use crate::matrix::Column;
 use crate::memory;
 use crate::rank::parts;
@@ -36,12 +36,12 @@ impl Sketch {
         guarded(|| {
             let values: ColumnArray<'_> = values.extract()?;
             let column = values.column();
-            memory::ask_for(&[(sketch::MEMORY, 1)])?;
             detached(py, 1, |workers| {
                 // In pieces, so that a signal is seen between them.
                 for start in (0..column.len()).step_by(PIECE) {
                     workers.go_on()?;
                     let end = column.len().min(start + PIECE);
+                    memory::ask_for(&[(self.sketch.memory(end - start), 1)])?;
                     match column {
                         Column::F64(v) => self.sketch.add(v.slice(ndarray::s![start..end]).iter().copied()),
                         Column::F32(v) => {
@@ -99,21 +99,25 @@ impl Sketch {
     }
 
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        guarded(|| {
-            memory::ask_for(&[(sketch::MEMORY, 2)])?;
-            Ok(PyBytes::new(py, &self.sketch.to_bytes()))
-        })
+        guarded(|| bytes(py, &self.sketch.to_bytes()?))
     }
 
     #[staticmethod]
     fn from_bytes(data: &[u8]) -> PyResult<Self> {
         guarded(|| {
-            memory::ask_for(&[(sketch::MEMORY, 1), (data.len(), 2)])?;
             Ok(Self {
                 sketch: sketch::Sketch::from_bytes(data)?,
             })
         })
     }
+}
+
+/// Python's bytes of these.
+fn bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, data.len(), |place| {
+        place.copy_from_slice(data);
+        Ok(())
+    })
 }
 
 /// Values taken in between two looks at whether to go on.
@@ -153,7 +157,7 @@ impl RankCounts {
         guarded(|| {
             let definition = definition(kind, tail, omit_nan)?;
             let ranks = detached(py, 1, |_| self.counts.ranks(definition))?;
-            Ok(arrays(py, ranks))
+            Ok(rank_arrays(py, ranks))
         })
     }
 
@@ -180,16 +184,14 @@ impl RankCounts {
     fn n_missing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i64>>> {
         guarded(|| {
             let missing = self.counts.n_missing().map(u64::cast_signed);
-            Ok(missing.collect::<Vec<_>>().into_pyarray(py))
+            Ok(memory::collected(missing)?.into_pyarray(py))
         })
     }
 
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         guarded(|| {
-            let cells = self.counts.n_rows().saturating_mul(self.counts.n_columns());
-            memory::ask_for(&[(cells, 64)])?;
-            let bytes = detached(py, 1, |_| Ok(self.counts.to_bytes()))?;
-            Ok(PyBytes::new(py, &bytes))
+            let data = detached(py, 1, |_| self.counts.to_bytes())?;
+            bytes(py, &data)
         })
     }
 

@@ -4,12 +4,16 @@
 use numpy::{IntoPyArray, PyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use super::arrays::{ColumnArray, Readable1, Table};
 use super::border::{detached, guarded};
+use crate::memory;
 use crate::rank::sorted::{self, Sorted};
 use crate::rank::{self, Definition, Kind, NanPolicy, Ranks, Tail};
 
+/// The values of a column in ascending order, how many are at or below each of them if they are distinct, and the number of NaN.
+type SortedArrays<'py> = (ColumnArray<'py>, Option<Readable1<'py, i64>>, u64);
 /// Percentiles and directions.
 pub(super) type RankArrays<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<i8>>);
 
@@ -31,7 +35,7 @@ pub(super) fn percentile_ranks<'py>(
         let ranks = detached(py, n_workers, |workers| {
             rank::percentile_ranks(&reference, &rows, definition, workers)
         })?;
-        Ok(arrays(py, ranks))
+        Ok(rank_arrays(py, ranks))
     })
 }
 
@@ -41,7 +45,7 @@ pub(super) fn percentile_ranks<'py>(
 #[pyo3(signature = (reference, rows, *, kind, tail, omit_nan, n_workers))]
 pub(super) fn sorted_ranks<'py>(
     py: Python<'py>,
-    reference: Vec<(ColumnArray<'_>, Option<Readable1<'_, i64>>, u64)>,
+    reference: Bound<'_, PyList>,
     rows: Table<'_>,
     kind: &str,
     tail: &str,
@@ -50,18 +54,21 @@ pub(super) fn sorted_ranks<'py>(
 ) -> PyResult<RankArrays<'py>> {
     guarded(|| {
         let definition = definition(kind, tail, omit_nan)?;
-        let columns: Vec<Sorted<'_>> = reference
-            .iter()
-            .map(|(values, ends, n_missing)| {
-                let ends = ends.as_ref().map(Readable1::view);
-                Sorted::new(values.column(), ends, *n_missing)
-            })
-            .collect::<crate::error::Result<_>>()?;
+        let mut arrays: Vec<SortedArrays<'_>> = memory::with_capacity(reference.len())?;
+        for column in reference.iter() {
+            memory::grow(&mut arrays)?;
+            arrays.push(column.extract()?);
+        }
+        let mut columns = memory::with_capacity(arrays.len())?;
+        for (values, ends, n_missing) in &arrays {
+            let ends = ends.as_ref().map(Readable1::view);
+            columns.push(Sorted::new(values.column(), ends, *n_missing)?);
+        }
         let rows = rows.matrix()?;
         let ranks = detached(py, n_workers, |workers| {
             sorted::ranks(&columns, &rows, definition, workers)
         })?;
-        Ok(arrays(py, ranks))
+        Ok(rank_arrays(py, ranks))
     })
 }
 
@@ -78,6 +85,6 @@ pub(super) fn definition(kind: &str, tail: &str, omit_nan: bool) -> PyResult<Def
     })
 }
 
-pub(super) fn arrays(py: Python<'_>, ranks: Ranks) -> RankArrays<'_> {
+pub(super) fn rank_arrays(py: Python<'_>, ranks: Ranks) -> RankArrays<'_> {
     (ranks.percentiles.into_pyarray(py), ranks.directions.into_pyarray(py))
 }

@@ -4,6 +4,9 @@
 //! pass over the words that nobody reads (NumPy: `mt19937.c`, `_legacy_seeding`; Matsumoto and Nishimura, "Mersenne
 //! Twister", 1998). What NumPy makes of the words stands here too (NumPy: `legacy-distributions.c`, `mtrand.pyx`).
 
+use crate::error::Result;
+use crate::memory;
+
 /// Words in a block.
 const N: usize = 624;
 /// How far the word lies ahead that a new word is mixed with.
@@ -161,52 +164,86 @@ pub fn unit(rng: &mut Mt) -> f64 {
     unit_of(first, rng.next_u32())
 }
 
-/// The first `n` doubles of `RandomState(seed)`.
-#[must_use]
-pub fn units(seed: u32, n: usize) -> Vec<f64> {
+/// The first `n` doubles of `RandomState(seed)`; `go_on` is asked every now and then whether they are still wanted.
+///
+/// # Errors
+/// [`Error::Memory`](crate::error::Error::Memory), and those of `go_on`.
+pub fn units(seed: u32, n: usize, go_on: impl Fn() -> Result<()>) -> Result<Vec<f64>> {
     let [mut block] = Block::new([seed]);
+    memory::ask_for(&[(n, size_of::<f64>())])?;
     let mut out = vec![0.0; n];
-    for out in out.chunks_mut(UNITS) {
+    for (index, out) in out.chunks_mut(UNITS).enumerate() {
+        if index % BLOCKS_BETWEEN_LOOKS == 0 {
+            go_on()?;
+        }
         block.twist();
         let (pairs, _) = block.0.as_chunks::<2>();
         for (unit, &[first, second]) in out.iter_mut().zip(pairs) {
             *unit = unit_of(tempered(first), tempered(second));
         }
     }
-    out
+    Ok(out)
 }
 
 /// Some of the first `n` doubles of `RandomState(seed)`: those at `places`, which are below `n` and may come in any order.
 ///
-/// Only the words of those are tempered, and only those are kept.
-#[must_use]
-pub fn units_at(seed: u32, n: usize, places: &[usize]) -> Vec<f64> {
-    // The places in the order of the blocks: a counting sort.
-    let mut starts = vec![0_usize; n.div_ceil(UNITS) + 1];
-    for place in places {
-        starts[place / UNITS + 1] += 1;
-    }
-    for i in 1..starts.len() {
-        starts[i] += starts[i - 1];
-    }
-    let mut next = starts.clone();
-    let mut sorted = vec![(0_usize, 0_usize); places.len()];
-    for (i, place) in places.iter().enumerate() {
-        let at = &mut next[place / UNITS];
-        sorted[*at] = (place % UNITS, i);
-        *at += 1;
-    }
+/// Only the words of those are tempered, and only those are kept: memory follows from the number of places, whatever `n` is. `go_on` is
+/// asked every now and then whether they are still wanted.
+///
+/// # Errors
+/// [`Error::Memory`](crate::error::Error::Memory), and those of `go_on`.
+pub fn units_at(seed: u32, n: usize, places: &[usize], go_on: impl Fn() -> Result<()>) -> Result<Vec<f64>> {
+    let sorted = by_block(n, places)?;
     let [mut block] = Block::new([seed]);
-    let mut out = vec![0.0; places.len()];
-    for ends in starts.windows(2) {
-        block.twist();
+    let mut n_twists = 0;
+    let mut out = memory::filled(places.len(), 0.0)?;
+    for group in sorted.chunk_by(|a, b| a.0 / UNITS == b.0 / UNITS) {
+        while n_twists * UNITS <= group[0].0 {
+            if n_twists % BLOCKS_BETWEEN_LOOKS == 0 {
+                go_on()?;
+            }
+            block.twist();
+            n_twists += 1;
+        }
         let (pairs, _) = block.0.as_chunks::<2>();
-        for &(unit, i) in &sorted[ends[0]..ends[1]] {
-            let [first, second] = pairs[unit];
+        for &(place, i) in group {
+            let [first, second] = pairs[place % UNITS];
             out[i] = unit_of(tempered(first), tempered(second));
         }
     }
-    out
+    Ok(out)
+}
+
+/// Bytes that [`units_at`] takes for each place, at most.
+pub(super) const PLACE_BYTES: usize = size_of::<(usize, usize)>() + size_of::<f64>() + MAX_STARTS * size_of::<usize>();
+/// Blocks for each place, at most, where places are sorted by counting.
+const MAX_STARTS: usize = 4;
+/// Blocks after which it is looked whether they are still wanted: about a millisecond.
+const BLOCKS_BETWEEN_LOOKS: usize = 1 << 12;
+
+/// The places, which are below `n`, and their positions in the list, in the order of the blocks.
+fn by_block(n: usize, places: &[usize]) -> Result<Vec<(usize, usize)>> {
+    let n_blocks = n.div_ceil(UNITS);
+    if n_blocks > places.len().saturating_mul(MAX_STARTS).max(UNITS) {
+        let mut sorted = memory::collected(places.iter().enumerate().map(|(i, &place)| (place, i)))?;
+        sorted.sort_unstable();
+        return Ok(sorted);
+    }
+    // A counting sort: after the first pass `ends[b + 1]` is where block `b` begins, after the last one where it ends.
+    let mut ends = memory::filled(n_blocks + 2, 0_usize)?;
+    for place in places {
+        ends[place / UNITS + 2] += 1;
+    }
+    for i in 2..ends.len() {
+        ends[i] += ends[i - 1];
+    }
+    let mut sorted = memory::filled(places.len(), (0_usize, 0_usize))?;
+    for (i, &place) in places.iter().enumerate() {
+        let at = &mut ends[place / UNITS + 1];
+        sorted[*at] = (place, i);
+        *at += 1;
+    }
+    Ok(sorted)
 }
 
 /// The smallest mask of ones that covers `top`.
@@ -257,6 +294,18 @@ pub(super) fn some_below<'a>(rng: &mut Mt, n: usize, at_most: usize, out: &'a mu
     let taken = words.len();
     rng.pass(taken);
     &out[..found]
+}
+
+/// Bytes of the list that [`permutation`] shuffles.
+pub(super) fn permutation_bytes(n: usize) -> usize {
+    let entry = if u16::try_from(n).is_ok() {
+        size_of::<u16>()
+    } else if u32::try_from(n).is_ok() {
+        size_of::<u32>()
+    } else {
+        size_of::<usize>()
+    };
+    n.saturating_mul(entry)
 }
 
 /// The first `k` entries of NumPy's `permutation(n)`.
@@ -383,9 +432,10 @@ mod tests {
         fn some_doubles_are_those_of_the_stream(seed: u32, places in prop::collection::vec(0_usize..2000, 0..50), n in 2000_usize..3000) {
             let mut stream = seeded(seed);
             let all: Vec<f64> = (0..n).map(|_| unit(&mut stream)).collect();
-            prop_assert_eq!(&units(seed, n), &all);
+            let wanted = || Ok(());
+            prop_assert_eq!(&units(seed, n, wanted).unwrap(), &all);
             let some: Vec<f64> = places.iter().map(|&place| all[place]).collect();
-            prop_assert_eq!(units_at(seed, n, &places), some);
+            prop_assert_eq!(units_at(seed, n, &places, wanted).unwrap(), some);
         }
     }
 

@@ -1,8 +1,9 @@
 //! Sampling of indices: uniform with and without replacement (scikit-learn: `sample_without_replacement`, method "auto"),
 //! and weighted (NumPy: `RandomState.choice` with `p`).
 
-use super::mt19937::{Mt, below, permutation, some_below, unit, up_to};
+use super::mt19937::{Mt, below, permutation, permutation_bytes, some_below, unit, up_to};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// `k` indices below `n`, repeats allowed.
 pub fn with_replacement(rng: &mut Mt, n: usize, k: usize) -> Vec<usize> {
@@ -67,14 +68,37 @@ impl Seen {
 ///
 /// The share `k / n` chooses between three algorithms, each with its own use of the stream.
 pub fn without_replacement(rng: &mut Mt, n: usize, k: usize) -> Vec<usize> {
-    let ratio = if n == 0 { 1.0 } else { k as f64 / n as f64 };
-    if 0.01 < ratio && ratio < 0.99 {
+    let ratio = ratio(n, k);
+    if is_shuffled(ratio) {
         permutation(rng, n, k)
     } else if ratio < 0.2 {
         tracking_selection(rng, n, k)
     } else {
         reservoir(rng, n, k)
     }
+}
+
+fn ratio(n: usize, k: usize) -> f64 {
+    if n == 0 { 1.0 } else { k as f64 / n as f64 }
+}
+
+/// Whether all indices are shuffled to draw this share of them.
+fn is_shuffled(ratio: f64) -> bool {
+    0.01 < ratio && ratio < 0.99
+}
+
+/// Bytes that [`without_replacement`] takes whatever `k` is; with some 64 for each of `k`.
+pub(super) fn draw_bytes(n: usize, k: usize) -> usize {
+    if is_shuffled(ratio(n, k)) {
+        permutation_bytes(n)
+    } else {
+        0
+    }
+}
+
+/// The same for [`Weights::without_replacement`]: the chances that are left, and their running sums.
+pub(super) fn weighted_draw_bytes(n: usize) -> usize {
+    n.saturating_mul(2 * size_of::<f64>())
 }
 
 /// Draws again whatever was drawn before.
@@ -106,7 +130,7 @@ impl Weights {
     /// Weights from probabilities that add up to one, as far as rounding lets them.
     ///
     /// # Errors
-    /// [`Error::Weights`] when one is negative or not a number, or their sum is not above zero and finite.
+    /// [`Error::Weights`] when one is negative or not a number, or their sum is not above zero and finite; [`Error::Memory`].
     pub fn new(probabilities: Vec<f64>) -> Result<Self> {
         let total: f64 = probabilities.iter().sum();
         let valid = probabilities.iter().all(|&p| p >= 0.0) && total > 0.0 && total.is_finite();
@@ -115,6 +139,7 @@ impl Weights {
                 "sample weights must be non-negative and add up to more than zero".into(),
             ));
         }
+        memory::ask_for(&[(probabilities.len(), size_of::<f64>())])?;
         let cumulated = cumulate(&probabilities);
         Ok(Self {
             probabilities,

@@ -10,20 +10,45 @@
 //!
 //! For a `RandomState` instance or the global generator, the Python package lets NumPy itself do 1 and 2.
 
-use super::mt19937::{MAX_SEED, Mt, first_below, seeded, seeded_together, units, units_at};
-use super::sampling::{Weights, with_replacement, without_replacement};
+use super::mt19937::{MAX_SEED, Mt, PLACE_BYTES, first_below, seeded, seeded_together, units, units_at};
+use super::sampling::{self, Weights, with_replacement, without_replacement};
 use super::xorshift::XorShift;
+use crate::error::{Error, Result};
+use crate::threads::Workers;
+
+/// Rows of a table, at most: to pass over the noise target of more takes a quarter of an hour, and scikit-learn, which keeps it, has no
+/// memory for so many.
+pub const MAX_ROWS: usize = 1 << 40;
+
+/// Bytes that [`noise_target_at`] takes for each row that it is asked for, with the result.
+pub const NOISE_BYTES: usize = PLACE_BYTES;
 
 /// Step 1 for an integer `random_state`: the noise target of `n` rows.
-#[must_use]
-pub fn noise_target(random_state: u32, n: usize) -> Vec<f64> {
-    units(random_state, n)
+///
+/// # Errors
+/// [`Error::Memory`]; [`Error::Interrupted`].
+pub fn noise_target<'w>(random_state: u32, n: usize, workers: impl Into<Workers<'w>>) -> Result<Vec<f64>> {
+    let workers = workers.into();
+    units(random_state, n, || workers.go_on())
 }
 
 /// Step 1 for an integer `random_state`, of `n` rows those given, in their order.
-#[must_use]
-pub fn noise_target_at(random_state: u32, n: usize, rows: &[usize]) -> Vec<f64> {
-    units_at(random_state, n, rows)
+///
+/// # Errors
+/// [`Error::Memory`], also where `n` is above [`MAX_ROWS`]; [`Error::Interrupted`].
+pub fn noise_target_at<'w>(
+    random_state: u32,
+    n: usize,
+    rows: &[usize],
+    workers: impl Into<Workers<'w>>,
+) -> Result<Vec<f64>> {
+    if n > MAX_ROWS {
+        return Err(Error::Memory {
+            bytes: n.saturating_mul(size_of::<f64>()),
+        });
+    }
+    let workers = workers.into();
+    units_at(random_state, n, rows, || workers.go_on())
 }
 
 /// Step 2 for an integer `random_state`: the seeds of `new` trees that follow `existing` ones.
@@ -56,6 +81,20 @@ pub struct Bag {
     pub features: Vec<usize>,
     /// Its rows, in the order drawn.
     pub rows: Vec<usize>,
+}
+
+impl Bagging {
+    /// Bytes that the draw of one tree takes besides what it gives: a list of all rows or columns to be shuffled, or of all chances.
+    #[must_use]
+    pub fn draw_bytes(&self, is_weighted: bool) -> usize {
+        let features = sampling::draw_bytes(self.n_features, self.max_features);
+        let rows = match (is_weighted, self.bootstrap) {
+            (true, false) => sampling::weighted_draw_bytes(self.n_samples),
+            (false, false) => sampling::draw_bytes(self.n_samples, self.max_samples),
+            (_, true) => 0,
+        };
+        features.max(rows)
+    }
 }
 
 /// As many trees as start their streams together: each word of a start waits for the one before it.

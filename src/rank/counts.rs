@@ -33,6 +33,9 @@ const HISTOGRAMS: usize = 4;
 /// Buckets of a histogram of which so many stay in the first-level cache.
 const SMALL: usize = 512;
 
+/// Bytes that a tally of few queries takes: its histograms, and the masks of those that are counted by the block.
+pub(super) const TALLY_BYTES: usize = SMALL * (HISTOGRAMS * size_of::<[u32; 2]>() + 2 * size_of::<simd::Mask>());
+
 mod sealed {
     use super::Images;
     use crate::simd;

@@ -37,6 +37,8 @@ const GROUP_QUERIES: usize = 1 << 21;
 const QUERY_BYTES: usize = 96;
 /// ... and its counts in a part of the reference.
 const COUNT_BYTES: usize = 2 * size_of::<u64>();
+/// What a column takes besides while it is counted: its slab, and the histograms and masks that few queries have.
+const COLUMN_BYTES: usize = slabs::COLUMN_BYTES + counts::TALLY_BYTES;
 /// Rows counted in one go.
 const TILE: usize = 1024;
 /// Tiles after which it is looked whether the result is still wanted.
@@ -81,11 +83,14 @@ pub fn percentile_ranks<'w>(
     let alone = workers.at_most(1);
     let (outer, inner) = if split_rows { (alone, workers) } else { (workers, alone) };
     let in_flight = reference.n_columns().min(width.saturating_mul(outer.n()));
-    let sets_of_counts = if split_rows { 2 * PIECES * workers.n() } else { 2 };
-    memory::ask_for(&[(
-        in_flight.saturating_mul(rows.n_rows()),
-        QUERY_BYTES + sets_of_counts * COUNT_BYTES,
-    )])?;
+    let sets_of_counts = n_parts(reference.n_rows(), inner).saturating_add(1).saturating_mul(2);
+    memory::ask_for(&[
+        (
+            in_flight.saturating_mul(rows.n_rows()),
+            sets_of_counts.saturating_mul(COUNT_BYTES).saturating_add(QUERY_BYTES),
+        ),
+        (in_flight.saturating_mul(inner.n()), COLUMN_BYTES),
+    ])?;
     filled(rows.n_rows(), rows.n_columns(), |columns| {
         threads::for_each_chunk(
             columns,
@@ -334,16 +339,21 @@ fn floats(column: Column<'_>) -> Vec<f64> {
     }
 }
 
-/// The counts of each pair over all rows of the reference.
-fn count(pairs: &[Pair<'_, '_>], n_rows: usize, workers: Workers<'_>) -> Result<Vec<Counts>> {
-    Choice::asked_for()?;
-    let n_parts = if workers.n() == 1 {
+/// Parts of a reference that are counted for themselves.
+fn n_parts(n_rows: usize, workers: Workers<'_>) -> usize {
+    let shared_out = if workers.n() == 1 {
         1
     } else {
         (PIECES * workers.n()).min(n_rows / MIN_PART).max(1)
     };
     // A tally ends where its counts would.
-    let n_parts = n_parts.max(n_rows.div_ceil(counts::MOST as usize - TILE));
+    shared_out.max(n_rows.div_ceil(counts::MOST as usize - TILE))
+}
+
+/// The counts of each pair over all rows of the reference.
+fn count(pairs: &[Pair<'_, '_>], n_rows: usize, workers: Workers<'_>) -> Result<Vec<Counts>> {
+    Choice::asked_for()?;
+    let n_parts = n_parts(n_rows, workers);
     // Whole tiles, except at the end.
     let part_len = n_rows.div_ceil(n_parts).next_multiple_of(TILE);
     let parts = threads::map(n_parts, workers, |part| {

@@ -2,7 +2,9 @@
 
 use super::counts::{Counts, Queries};
 use super::percentile::{self, Definition, Rank};
-use super::{COUNT_BYTES, ColumnQueries, Pair, QUERY_BYTES, Ranks, count, filled, floats, group_width};
+use super::{
+    COLUMN_BYTES, COUNT_BYTES, ColumnQueries, Pair, QUERY_BYTES, Ranks, count, filled, floats, group_width, n_parts,
+};
 use crate::bytes::{Reader, Writer};
 use crate::error::{Error, Result};
 use crate::matrix::{Column, Matrix};
@@ -14,6 +16,10 @@ const MOST: u64 = 1 << 53;
 /// In bytes: the place of a NaN.
 const NOWHERE: u64 = u64::MAX;
 const KIND: [u8; 8] = *b"isoxrk1\n";
+/// What a column takes besides its queries.
+const QUERIES_BYTES: usize = size_of::<ColumnCounts>() + 1024;
+/// Bytes of a column that has no rows.
+const EMPTY_COLUMN: usize = 7 * size_of::<u64>();
 
 /// How many values of each column of a reference lie below, and at or below, each cell of some rows.
 #[derive(Debug, Clone)]
@@ -67,12 +73,13 @@ impl RankCounts {
         if n_rows >= u32::MAX as usize {
             return Err(Error::Parts(format!("{n_rows} rows are too many to rank at once")));
         }
-        memory::ask_for(&[(n_rows.saturating_mul(rows.n_columns()), QUERY_BYTES + COUNT_BYTES)])?;
+        memory::ask_for(&[
+            (n_rows.saturating_mul(rows.n_columns()), QUERY_BYTES + COUNT_BYTES),
+            (rows.n_columns(), QUERIES_BYTES),
+        ])?;
         Ok(Self {
             n_rows,
-            columns: (0..rows.n_columns())
-                .map(|j| ColumnCounts::new(rows.column(j)))
-                .collect(),
+            columns: memory::collected((0..rows.n_columns()).map(|j| ColumnCounts::new(rows.column(j))))?,
         })
     }
 
@@ -90,11 +97,18 @@ impl RankCounts {
         }
         self.check_room(part.n_rows() as u64)?;
         let width = group_width(self.n_rows);
-        memory::ask_for(&[(
-            self.n_rows.saturating_mul(width.min(self.columns.len())),
-            QUERY_BYTES + 8 * COUNT_BYTES,
-        )])?;
-        let mut counted = Vec::with_capacity(self.columns.len());
+        let in_flight = width.min(self.columns.len());
+        let sets_of_counts = n_parts(part.n_rows(), workers).saturating_add(1).saturating_mul(2);
+        memory::ask_for(&[
+            (self.n_rows.saturating_mul(self.columns.len()), COUNT_BYTES),
+            (self.columns.len(), size_of::<Counts>() + 64),
+            (
+                self.n_rows.saturating_mul(in_flight),
+                sets_of_counts.saturating_mul(COUNT_BYTES).saturating_add(QUERY_BYTES),
+            ),
+            (in_flight.saturating_mul(workers.n()), COLUMN_BYTES),
+        ])?;
+        let mut counted = memory::with_capacity(self.columns.len())?;
         for (group, columns) in self.columns.chunks(width).enumerate() {
             let pairs: Vec<Pair<'_, '_>> = columns
                 .iter()
@@ -160,7 +174,7 @@ impl RankCounts {
     }
 
     /// Per column the NaN of the reference so far.
-    pub fn n_missing(&self) -> impl Iterator<Item = u64> {
+    pub fn n_missing(&self) -> impl ExactSizeIterator<Item = u64> {
         self.columns.iter().map(|column| column.counts.n_missing())
     }
 
@@ -199,9 +213,20 @@ impl RankCounts {
     }
 
     /// All of it as bytes.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut writer = Writer::new(KIND);
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let numbers = |column: &ColumnCounts| column.places.len().saturating_add(3 * column.queries.len());
+        let n_numbers = self.columns.iter().map(numbers).fold(0, usize::saturating_add);
+        let mut writer = Writer::with_capacity(
+            KIND,
+            memory::needed(&[
+                (n_numbers, size_of::<u64>()),
+                (self.columns.len(), EMPTY_COLUMN),
+                (2, size_of::<u64>()),
+            ]),
+        )?;
         writer.put(self.n_rows as u64);
         writer.put(self.columns.len() as u64);
         for column in &self.columns {
@@ -221,17 +246,20 @@ impl RankCounts {
             writer.put(column.counts.n());
             writer.put(column.counts.n_missing());
         }
-        writer.finish()
+        Ok(writer.finish())
     }
 
     /// The counts that these bytes are of.
     ///
     /// # Errors
-    /// [`Error::File`] when they are none.
+    /// [`Error::File`] when they are none; [`Error::Memory`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new("counts of ranks", KIND, bytes)?;
         let (n_rows, n_columns) = (reader.take()?, reader.take()?);
-        let mut columns: Vec<ColumnCounts> = Vec::new();
+        // No more than there can be in so many bytes.
+        let n_possible = (bytes.len() / EMPTY_COLUMN) as u64;
+        memory::ask_for(&[(n_columns.min(n_possible) as usize, QUERIES_BYTES)])?;
+        let mut columns: Vec<ColumnCounts> = memory::with_capacity(n_columns.min(n_possible) as usize)?;
         for _ in 0..n_columns {
             let integers = match reader.take()? {
                 0 => true,

@@ -20,6 +20,9 @@ const HEIGHT: usize = 4 * PIECE;
 /// Cells from column to column: at distances of a power of two all columns would compete for the same places in cache.
 const STRIDE: usize = HEIGHT + 24;
 
+/// Bytes that a slab takes for each column.
+pub(super) const COLUMN_BYTES: usize = STRIDE * size_of::<f64>();
+
 /// Rows of other types than f64 that are laid out in one go: their cells stay in the first-level cache from column to column.
 const STRIP: usize = 16;
 

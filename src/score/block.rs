@@ -4,8 +4,10 @@ use std::ops::Range;
 
 use super::plan::{Group, Plan};
 use super::walk::Walk;
+use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::matrix::csr::Csr;
+use crate::memory::{Account, needed};
 use crate::simd::{BLOCK, Kernel, MAX_PLANES, Mask, Planes, TILE, Tile};
 
 /// Trees whose values are added in one go: the sums stay in registers meanwhile.
@@ -28,18 +30,24 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan) -> Result<Self> {
         let has_exits = plan.groups.iter().any(|group| group.has_exits);
         let stride = if has_exits { BLOCK } else { TILE };
-        Self {
-            cells: vec![0.0; (plan.max_columns * stride).max(BLOCK)],
+        let n_cells = plan.max_columns.saturating_mul(stride).max(BLOCK);
+        Account::new().take(needed(&[
+            (n_cells, size_of::<f32>()),
+            (plan.max_columns, size_of::<Planes>()),
+            (plan.max_masks + plan.max_slots, size_of::<Mask>()),
+        ]))?;
+        Ok(Self {
+            cells: vec![0.0; n_cells],
             planes: vec![Planes::NONE; plan.max_columns],
             masks: vec![Mask::NONE; plan.max_masks],
             slots: vec![Mask::NONE; plan.max_slots],
             classes: vec![[0; BLOCK]; BATCH],
             waiting: Vec::with_capacity(if has_exits { BLOCK } else { 0 }),
             sums: vec![[0.0; BLOCK]],
-        }
+        })
     }
 }
 

@@ -118,7 +118,7 @@ impl Scorer {
     /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on; [`Error::Kernel`];
     /// [`Error::Memory`]; [`Error::Interrupted`].
     pub fn depth_sums<'w>(&self, x: &Input<'_>, workers: impl Into<Workers<'w>>) -> Result<Vec<f64>> {
-        let mut sums = vec![0.0; x.n_rows()];
+        let mut sums = memory::filled(x.n_rows(), 0.0)?;
         self.write_depth_sums(x, workers, &mut sums)?;
         Ok(sums)
     }
@@ -144,7 +144,7 @@ impl Scorer {
         path: Path,
         kernel: Choice,
     ) -> Result<Vec<f64>> {
-        let mut sums = vec![0.0; x.n_rows()];
+        let mut sums = memory::filled(x.n_rows(), 0.0)?;
         self.write(x, workers.into(), path, kernel, &mut sums)?;
         Ok(sums)
     }
@@ -241,7 +241,7 @@ impl Scorer {
             sums,
             blocks * BLOCK,
             workers,
-            || Ok(Borrowed::new(&self.scratch, plan)),
+            || Borrowed::new(&self.scratch, plan),
             |scratch, index, sums| {
                 for (block, sums) in sums.chunks_mut(BLOCK).enumerate() {
                     if is_long {
@@ -270,11 +270,14 @@ struct Borrowed<'a> {
 }
 
 impl<'a> Borrowed<'a> {
-    fn new(pool: &'a Mutex<Vec<Scratch>>, plan: &Plan) -> Self {
+    fn new(pool: &'a Mutex<Vec<Scratch>>, plan: &Plan) -> Result<Self> {
         // Nobody waits for the pool: whoever held it may not have survived a fork.
         let scratch = pool.try_lock().ok().and_then(|mut pool| pool.pop());
-        let scratch = scratch.unwrap_or_else(|| Scratch::new(plan));
-        Self { pool, scratch }
+        let scratch = match scratch {
+            Some(scratch) => scratch,
+            None => Scratch::new(plan)?,
+        };
+        Ok(Self { pool, scratch })
     }
 }
 

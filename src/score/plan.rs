@@ -7,12 +7,14 @@
 //! at leaves it by an exit: thresholds that are no number, rare branches of large trees, classes beyond 255. Rows
 //! that take an exit are walked on one by one.
 
+mod needs;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use super::walk::round_down;
 use crate::error::Result;
 use crate::forest::{Forest, Node, depths, path_length::leaf_value};
-use crate::memory;
+use crate::memory::{self, Account};
 use crate::simd::{self, Path, Search, Split, Tree, Values};
 use crate::threads::Workers;
 
@@ -26,9 +28,6 @@ const MAX_SPLITS: usize = 4 * 1024;
 /// whole block costs as much as to walk some rows.
 const LARGE: usize = 160;
 const RARE: u32 = 700;
-
-/// About what a plan takes for each node, with what it is made from.
-const NODE_BYTES: usize = 64;
 
 /// The place of a column that no tree of the group looks at.
 const UNUSED: u32 = u32::MAX;
@@ -105,19 +104,21 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(forest: &Forest, average_path_lengths: &[f64], workers: Workers<'_>) -> Result<Self> {
-        memory::ask_for(&[(forest.nodes().len(), NODE_BYTES)])?;
+        memory::ask_for(&[(needs::of_all(forest.nodes().len(), forest.n_trees()), 1)])?;
+        let mut account = Account::new();
         let mut groups = Vec::new();
         let mut draft = Draft::default();
         for tree in 0..forest.n_trees() {
             workers.go_on()?;
+            account.take(needs::of_tree(forest.tree(tree).len()))?;
             let sketch = Sketch::new(forest.tree(tree), forest.tree_features(tree), average_path_lengths);
             if !draft.takes(&sketch) {
-                groups.push(std::mem::take(&mut draft).finish(forest.n_features())?);
+                groups.push(std::mem::take(&mut draft).finish(forest.n_features(), &mut account)?);
                 draft.first_tree = tree;
             }
             draft.push(sketch);
         }
-        groups.push(draft.finish(forest.n_features())?);
+        groups.push(draft.finish(forest.n_features(), &mut account)?);
         let slots = groups.iter().flat_map(|group| &group.trees);
         Ok(Self {
             max_columns: groups.iter().map(|group| group.columns.len()).max().unwrap_or(0),
@@ -372,12 +373,12 @@ impl<'a> Draft<'a> {
         self.sketches.push(sketch);
     }
 
-    fn finish(mut self, n_features: usize) -> Result<Group> {
-        memory::ask_for(&[(n_features, size_of::<u32>())])?;
+    fn finish(mut self, n_features: usize, account: &mut Account) -> Result<Group> {
         let has_exits = self.sketches.iter().any(|sketch| sketch.roles.contains(&Role::Exit));
         for column in self.sketches.iter().flat_map(Sketch::columns_beyond) {
             self.thresholds.entry(column).or_default();
         }
+        account.take(needs::of_group(n_features, self.thresholds.values().map(Vec::len)))?;
         let mut searches = Vec::with_capacity(self.thresholds.len());
         let mut first_masks = Vec::with_capacity(self.thresholds.len());
         let mut n_masks = 0;

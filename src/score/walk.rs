@@ -7,7 +7,7 @@ use std::hint::select_unpredictable;
 
 use crate::error::Result;
 use crate::forest::{Forest, Node, depths, path_length::leaf_value};
-use crate::memory;
+use crate::memory::{self, Account};
 use crate::threads::Workers;
 
 /// Walks in step.
@@ -28,6 +28,8 @@ const _: () = assert!(size_of::<Step>() == 12);
 
 /// What a tree keeps of each node, and its depth while the tree is made.
 const NODE_BYTES: usize = size_of::<Step>() + size_of::<bool>() + size_of::<f64>() + size_of::<u32>();
+/// What it takes besides: its lists have at least so many bytes each.
+const TREE_BYTES: usize = size_of::<Tree>() + 4 * 32;
 
 #[derive(Debug)]
 struct Tree {
@@ -47,15 +49,17 @@ pub(super) struct Walk {
 
 impl Walk {
     pub(super) fn new(forest: &Forest, average_path_lengths: &[f64], workers: Workers<'_>) -> Result<Self> {
-        memory::ask_for(&[
-            (forest.nodes().len(), NODE_BYTES),
-            (forest.n_trees(), size_of::<Tree>()),
-        ])?;
-        let tree = |i| {
+        memory::ask_for(&[(forest.nodes().len(), NODE_BYTES), (forest.n_trees(), TREE_BYTES)])?;
+        let mut account = Account::new();
+        let mut tree = |i| {
             workers.go_on()?;
+            account.take(forest.tree(i).len() * NODE_BYTES + TREE_BYTES)?;
             Ok(Tree::new(forest.tree(i), forest.tree_features(i), average_path_lengths))
         };
-        let trees = (0..forest.n_trees()).map(tree).collect::<Result<_>>()?;
+        let mut trees = memory::with_capacity(forest.n_trees())?;
+        for index in 0..forest.n_trees() {
+            trees.push(tree(index)?);
+        }
         Ok(Self { trees })
     }
 

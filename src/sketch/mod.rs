@@ -24,6 +24,7 @@ mod stored;
 use std::cmp::Ordering;
 
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// Buckets of a scope, at most.
 const BUCKETS: u64 = 1 << 16;
@@ -31,8 +32,10 @@ const BUCKETS: u64 = 1 << 16;
 const PENDING: usize = 1 << 16;
 /// Values that one can be of: counts are as exact as doubles.
 const MOST: u64 = 1 << 53;
-/// Bytes of memory that one takes, at most, with the usual capacity and what is needed meanwhile.
-pub const MEMORY: usize = 8 << 20;
+/// Bytes of memory that a sketch takes, at most, with the usual capacity and what is needed meanwhile.
+const MEMORY: usize = 8 << 20;
+/// Bytes for each distinct value that is kept: itself and how often it came, in three lists where two are brought together.
+const VALUE_BYTES: usize = 3 * size_of::<(u64, u64)>();
 
 /// The values of some parts, as far as their order statistics are concerned.
 #[derive(Debug, Clone)]
@@ -121,6 +124,18 @@ impl Sketch {
             pending: Vec::new(),
             bar: scope.1,
         }
+    }
+
+    /// Bytes of memory that it takes, at most, once so many more values have come, with what is needed meanwhile.
+    #[must_use]
+    pub fn memory(&self, n_more: usize) -> usize {
+        let n_kept = match &self.state {
+            State::Exact(counts) => counts.len().saturating_add(self.pending.len()).saturating_add(n_more),
+            State::Buckets(_) => 0,
+        };
+        // Before they become buckets, there may be more of them than the capacity by those that were pending.
+        let n_kept = n_kept.min(self.capacity.saturating_add(PENDING));
+        MEMORY.max(n_kept.saturating_mul(VALUE_BYTES))
     }
 
     /// Values seen, without NaN.
@@ -272,7 +287,7 @@ impl Sketch {
     /// Adds what another sketch of the same scope has seen.
     ///
     /// # Errors
-    /// [`Error::Parts`] when it is a sketch of something else.
+    /// [`Error::Parts`] when it is a sketch of something else; [`Error::Memory`].
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         if (self.scope, self.lowest, self.capacity) != (other.scope, other.lowest, other.capacity) {
             return Err(Error::Parts(
@@ -282,6 +297,7 @@ impl Sketch {
         if self.n + self.n_missing + other.n + other.n_missing > MOST {
             return Err(Error::Parts(format!("a sketch of more than {MOST} values")));
         }
+        memory::ask_for(&[(1, self.memory(0)), (2, other.memory(0))])?;
         self.settle();
         let mut other = other.clone();
         other.settle();

@@ -3,16 +3,24 @@
 use super::{Bucket, MOST, Sketch, State, value};
 use crate::bytes::{Reader, Writer};
 use crate::error::Result;
+use crate::memory;
 
 const KIND: [u8; 8] = *b"isoxsk1\n";
 
 impl Sketch {
     /// All that is known, as bytes: the same for the same values.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// [`Error::Memory`](crate::error::Error::Memory).
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        memory::ask_for(&[(2, self.memory(0))])?;
         let mut settled = self.clone();
         settled.settle();
-        let mut writer = Writer::new(KIND);
+        let n = match &settled.state {
+            State::Exact(counts) => counts.len(),
+            State::Buckets(buckets) => buckets.len(),
+        };
+        let mut writer = Writer::with_capacity(KIND, memory::needed(&[(n, 24), (1, 256)]))?;
         let (low, high) = settled.scope;
         let head = [
             low,
@@ -40,13 +48,13 @@ impl Sketch {
                 writer.put_all(there.iter().map(|&(_, bucket)| bucket.highest));
             }
         }
-        writer.finish()
+        Ok(writer.finish())
     }
 
     /// The sketch that these bytes are of.
     ///
     /// # Errors
-    /// [`Error::File`] when they are none of a sketch.
+    /// [`Error::File`] when they are none of a sketch; [`Error::Memory`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new("a sketch", KIND, bytes)?;
         let scope = (reader.take()?, reader.take()?);
@@ -64,7 +72,11 @@ impl Sketch {
             _ => return Err(reader.refuse("what it holds is unknown")),
         };
         let (first, second) = (reader.take_all()?, reader.take_all()?);
-        let third = if is_exact { first.clone() } else { reader.take_all()? };
+        let third = if is_exact {
+            memory::copied(&first)?
+        } else {
+            reader.take_all()?
+        };
         reader.end()?;
         // Of an exact state: keys, counts; of buckets: counts, lowest, highest.
         let (ns, lows, highs) = if is_exact {
@@ -96,11 +108,12 @@ impl Sketch {
             if lows.len() > capacity || (lowest > 0 && n >= lowest) {
                 return Err(reader.refuse("it has too many values"));
             }
-            sketch.take_in(&lows.into_iter().zip(ns).collect::<Vec<_>>());
+            memory::ask_for(&[(1, sketch.memory(lows.len()))])?;
+            sketch.take_in(&memory::collected(lows.into_iter().zip(ns))?);
             return Ok(sketch);
         }
         let shift = sketch.shift();
-        let mut buckets = vec![Bucket::EMPTY; sketch.n_buckets()];
+        let mut buckets = memory::filled(sketch.n_buckets(), Bucket::EMPTY)?;
         for ((n, lowest), highest) in ns.into_iter().zip(lows).zip(highs) {
             let place = (lowest - scope.0) >> shift;
             let bucket = &mut buckets[place as usize];

@@ -65,7 +65,7 @@ impl Plot {
     /// Trees of `max_samples` among `n` rows and of all `d` columns.
     pub(crate) fn new(n: usize, d: usize, max_samples: usize, n_trees: usize) -> Self {
         Self {
-            noise: streams::noise_target(0, n),
+            noise: streams::noise_target(0, n, 1).unwrap(),
             seeds: streams::tree_seeds(0, 0, n_trees),
             params: Params {
                 max_samples,

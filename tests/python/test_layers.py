@@ -21,7 +21,7 @@ RUST_LEVELS = [
 #: What each Python module may import of the others, lowest first.
 PYTHON_LEVELS = [
     {"_core", "_path_length", "_threads", "_containers", "_validation", "_seeds", "_tables", "_format", "_percentiles"}
-    | {"_files", "_file_header", "_order", "_array_bytes", "_names", "_groups", "_sklearn_tree"},
+    | {"_files", "_file_header", "_json", "_order", "_array_bytes", "_names", "_groups", "_sklearn_tree"},
     {"_model_file"},
     {"_sklearn", "_feature_ranks"},
     {"_iforest", "_rank", "_rank_reference", "_show_versions"},

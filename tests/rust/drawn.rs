@@ -121,7 +121,7 @@ fn check(table: &Table, kind: Kind, rows: &[usize], seeds: &[u32], params: Param
     let few = table.select(rows);
     let origin = Origin { n_samples, rows };
     let seed = seeds.first().map_or(7, |seed| seed ^ 5);
-    let whole_noise = streams::noise_target(seed ^ 1, n_samples);
+    let whole_noise = streams::noise_target(seed ^ 1, n_samples, 1).unwrap();
     let few_noise: Vec<f64> = rows.iter().map(|&row| whole_noise[row]).collect();
     for (of_whole, of_few) in [
         (NoiseTarget::Seed(seed), NoiseTarget::Seed(seed)),
@@ -171,7 +171,7 @@ proptest! {
 /// Of the whole, trees read their cells in place; of the few rows, they read a copy.
 #[test]
 fn few_rows_of_many() {
-    let noise = streams::noise_target(3, 20_000 * 4);
+    let noise = streams::noise_target(3, 20_000 * 4, 1).unwrap();
     let table = Table::new(Array2::from_shape_fn((20_000, 4), |(i, j)| match noise[4 * i + j] {
         u if u < 0.2 => 0.0,
         u if j == 1 => (8.0 * u).floor(),
@@ -254,7 +254,7 @@ fn a_noise_target_is_that_of_the_rows_at_hand() {
     };
     let rows = drawn(40, 2, &[3], params);
     let few = table.select(&rows);
-    let noise = streams::noise_target(1, 40);
+    let noise = streams::noise_target(1, 40, 1).unwrap();
     let origin = Origin {
         n_samples: 40,
         rows: &rows,

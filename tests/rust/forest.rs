@@ -46,7 +46,7 @@ fn some_forest(x: &Array2<f64>, seed: u32, workers: usize) -> Forest {
         max_features: 1 + seed as usize % d,
         bootstrap: seed.is_multiple_of(2),
     };
-    let y = streams::noise_target(seed, n);
+    let y = streams::noise_target(seed, n, 1).unwrap();
     let seeds = streams::tree_seeds(seed, 0, 7);
     grow(&dense(x), NoiseTarget::Drawn(&y), &seeds, params, None, None, workers).unwrap()
 }
@@ -115,7 +115,7 @@ proptest! {
         let n = x.nrows();
         let matrix = dense(&x);
         let params = Params { max_samples: n, max_features: 1, bootstrap: false };
-        let y = streams::noise_target(seed, n);
+        let y = streams::noise_target(seed, n, 1).unwrap();
         let whole = grow(&matrix, NoiseTarget::Drawn(&y), &streams::tree_seeds(seed, 0, 7), params, None, None, 2).unwrap();
         let start = grow(&matrix, NoiseTarget::Drawn(&y), &streams::tree_seeds(seed, 0, first), params, None, None, 2).unwrap();
         let more = streams::tree_seeds(seed, first, 7 - first);
@@ -132,7 +132,7 @@ fn what_does_not_fit_is_refused() {
         max_features: 3,
         bootstrap: false,
     };
-    let y = streams::noise_target(0, 10);
+    let y = streams::noise_target(0, 10, 1).unwrap();
     let forest = grow(&matrix, NoiseTarget::Drawn(&y), &[1], params, None, None, 1).unwrap();
     let narrow = x.select(Axis(1), &[0, 1]);
     let narrow = dense(&narrow);

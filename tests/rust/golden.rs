@@ -166,7 +166,7 @@ impl Case {
             seed => {
                 let seed = u32::try_from(seed.as_u64().unwrap()).unwrap();
                 (
-                    streams::noise_target(seed, n),
+                    streams::noise_target(seed, n, 1).unwrap(),
                     streams::tree_seeds(seed, 0, self.n_trees),
                 )
             }

@@ -236,7 +236,7 @@ proptest! {
 
 /// Many rows; counts, ties, missing values, plain numbers.
 fn wide(n: usize, d: usize) -> Array2<f64> {
-    let u = streams::noise_target(5, n * d);
+    let u = streams::noise_target(5, n * d, 1).unwrap();
     Array2::from_shape_fn((n, d), |(i, j)| {
         let u = u[i * d + j];
         match j % 4 {
@@ -251,7 +251,7 @@ fn wide(n: usize, d: usize) -> Array2<f64> {
 #[test]
 fn large_trees_follow_the_rules() {
     let x = wide(3000, 5);
-    let y = streams::noise_target(1, 3000);
+    let y = streams::noise_target(1, 3000, 1).unwrap();
     for (max_samples, bootstrap) in [(3000, false), (3000, true), (1100, false)] {
         let params = Params {
             max_samples,
@@ -266,7 +266,7 @@ fn large_trees_follow_the_rules() {
 fn the_noise_target_may_come_as_its_seed() {
     let x = wide(2000, 3);
     let input = Input::Dense(Matrix::from_f64(x.view()));
-    let y = streams::noise_target(9, 2000);
+    let y = streams::noise_target(9, 2000, 1).unwrap();
     for n_trees in [3, 40] {
         let seeds = streams::tree_seeds(9, 0, n_trees);
         let forest = |noise, workers| -> Forest {
@@ -289,7 +289,7 @@ fn a_tree_is_the_same_alone_and_among_many() {
     // Alone it reads its cells in place; many trees read a copy.
     let x = wide(2500, 12);
     let input = Input::Dense(Matrix::from_f64(x.view()));
-    let y = streams::noise_target(2, 2500);
+    let y = streams::noise_target(2, 2500, 1).unwrap();
     let params = Params {
         max_samples: 2500,
         max_features: 12,

@@ -225,45 +225,45 @@ proptest! {
         let whole = of.sketch(&values);
         let mut backwards = values.clone();
         backwards.reverse();
-        prop_assert_eq!(of.sketch(&backwards).to_bytes(), whole.to_bytes());
+        prop_assert_eq!(of.sketch(&backwards).to_bytes().unwrap(), whole.to_bytes().unwrap());
         let sketches = in_parts(&values, &parts).into_iter().map(|part| {
             let sketch = of.sketch(&part);
-            if stored { Sketch::from_bytes(&sketch.to_bytes()).unwrap() } else { sketch }
+            if stored { Sketch::from_bytes(&sketch.to_bytes().unwrap()).unwrap() } else { sketch }
         });
         let mut sum = merged(sketches.collect(), &picks, |a, b| {
             let mut swapped = b.clone();
             swapped.merge(a).unwrap();
             a.merge(b).unwrap();
-            assert_eq!(a.to_bytes(), swapped.to_bytes());
+            assert_eq!(a.to_bytes().unwrap(), swapped.to_bytes().unwrap());
         });
-        prop_assert_eq!(sum.to_bytes(), whole.to_bytes());
+        prop_assert_eq!(sum.to_bytes().unwrap(), whole.to_bytes().unwrap());
         check(of, &values, &sum);
         // What is added after a merge counts like the rest.
         sum.add(values.iter().copied());
         let twice = [values.clone(), values].concat();
-        prop_assert_eq!(sum.to_bytes(), of.sketch(&twice).to_bytes());
+        prop_assert_eq!(sum.to_bytes().unwrap(), of.sketch(&twice).to_bytes().unwrap());
     }
 
     #[test]
     fn bytes_are_read_as_they_were_written(of in of(), values in values(60)) {
         let sketch = of.sketch(&values);
-        let bytes = sketch.to_bytes();
+        let bytes = sketch.to_bytes().unwrap();
         let read = Sketch::from_bytes(&bytes).unwrap();
-        prop_assert_eq!(read.to_bytes(), bytes);
+        prop_assert_eq!(read.to_bytes().unwrap(), bytes);
         check(of, &values, &read);
     }
 
     #[test]
     fn damaged_bytes_are_refused(of in of(), values in values(12)) {
-        prop_assert!(damage_is_refused(&of.sketch(&values).to_bytes(), |bytes| Sketch::from_bytes(bytes).is_ok()));
+        prop_assert!(damage_is_refused(&of.sketch(&values).to_bytes().unwrap(), |bytes| Sketch::from_bytes(bytes).is_ok()));
     }
 
     #[test]
     fn made_up_bytes_are_refused_or_a_sketch_like_any_other(of in of(), values in values(12), edits in edits()) {
         let honest = of.sketch(&values);
-        let bytes = edited(&honest.to_bytes(), &edits);
+        let bytes = edited(&honest.to_bytes().unwrap(), &edits);
         if let Ok(sketch) = Sketch::from_bytes(&bytes) {
-            prop_assert_eq!(sketch.to_bytes(), bytes);
+            prop_assert_eq!(sketch.to_bytes().unwrap(), bytes);
             check_made_up(sketch, &honest, &values);
         }
     }
@@ -285,13 +285,13 @@ fn check_made_up(mut sketch: Sketch, honest: &Sketch, values: &[f64]) {
                 }
                 last = pair.or(last);
                 refined.add(values.iter().copied());
-                Sketch::from_bytes(&refined.to_bytes()).unwrap();
+                Sketch::from_bytes(&refined.to_bytes().unwrap()).unwrap();
             }
             (Err(_), Err(_)) => {}
             (pair, refined) => panic!("{pair:?} {refined:?}"),
         }
     }
-    let before = sketch.to_bytes();
+    let before = sketch.to_bytes().unwrap();
     for other in [honest, &sketch.clone()] {
         let mut sum = sketch.clone();
         if sum.merge(other).is_ok() {
@@ -301,16 +301,16 @@ fn check_made_up(mut sketch: Sketch, honest: &Sketch, values: &[f64]) {
             );
             let mut swapped = other.clone();
             swapped.merge(&sketch).unwrap();
-            assert_eq!(sum.to_bytes(), swapped.to_bytes());
-            Sketch::from_bytes(&sum.to_bytes()).unwrap();
+            assert_eq!(sum.to_bytes().unwrap(), swapped.to_bytes().unwrap());
+            Sketch::from_bytes(&sum.to_bytes().unwrap()).unwrap();
         } else {
             // A refusal leaves all as it was.
-            assert_eq!(sum.to_bytes(), before);
+            assert_eq!(sum.to_bytes().unwrap(), before);
         }
     }
     sketch.add(values.iter().copied());
     assert!(sketch.n() >= n);
-    let _ = (sketch.to_bytes(), sketch.neighbours(0), sketch.neighbours(n));
+    let _ = (sketch.to_bytes().unwrap(), sketch.neighbours(0), sketch.neighbours(n));
 }
 
 /// More than are collected before they are sorted, twice over.
@@ -352,7 +352,10 @@ fn many_values_are_like_few() {
             }
             parts.push(of.sketch(rest));
             let sum = merged(parts, &[3, 50, 1, 7, 22], |a, b| a.merge(b).unwrap());
-            assert!(sum.to_bytes() == whole.to_bytes(), "{lowest:?} {capacity} {sizes:?}");
+            assert!(
+                sum.to_bytes().unwrap() == whole.to_bytes().unwrap(),
+                "{lowest:?} {capacity} {sizes:?}"
+            );
         }
     }
 }
@@ -374,7 +377,7 @@ fn values_added_one_by_one_are_like_all_at_once() {
                 let _ = (slow.neighbours(0), slow.n_distinct(), slow.extremes());
             }
         }
-        assert_eq!(slow.to_bytes(), of.sketch(values).to_bytes());
+        assert_eq!(slow.to_bytes().unwrap(), of.sketch(values).to_bytes().unwrap());
     }
 }
 
@@ -400,12 +403,12 @@ fn sketches_of_something_else_do_not_merge() {
     ];
     for other in others {
         let mut sketch = of.sketch(&[0.5, f64::NAN]);
-        let before = sketch.to_bytes();
+        let before = sketch.to_bytes().unwrap();
         assert!(
             matches!(sketch.merge(&other.sketch(&[0.5])), Err(Error::Parts(_))),
             "{other:?}"
         );
-        assert_eq!(sketch.to_bytes(), before);
+        assert_eq!(sketch.to_bytes().unwrap(), before);
     }
     // More of the lowest than there is room for are all values.
     let (many, more) = (Of { lowest: Some(5), ..of }, Of { lowest: Some(9), ..of });

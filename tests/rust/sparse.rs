@@ -73,7 +73,7 @@ proptest! {
     fn a_forest_scores_sparse_rows_as_it_scores_dense_ones(table in table(), seed: u32) {
         let n = table.dense.nrows();
         let params = Params { max_samples: n, max_features: table.dense.ncols(), bootstrap: seed.is_multiple_of(2) };
-        let y = streams::noise_target(seed, n);
+        let y = streams::noise_target(seed, n, 1).unwrap();
         let (sparse, dense) = (Input::Sparse(table.csr()), Input::Dense(Matrix::from_f64(table.dense.view())));
         let seeds = streams::tree_seeds(seed, 0, 5);
         let forest = grow(&sparse, NoiseTarget::Drawn(&y), &seeds, params, None, None, 1).unwrap();

@@ -7,6 +7,7 @@ use safetensors::tensor::{Dtype, Metadata};
 use super::super::{Forest, LEAF, Node, NodeNoise};
 use super::{ENTRY, FORMAT, Facts, KIND, MAX_DEPTH, NAMES, SampleWeight, checksum, checksum_place, container, refuse};
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// What [`write`](super::write) wrote: the forest, c(n) up to the largest node, and the facts.
 ///
@@ -23,9 +24,11 @@ pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, Facts)> {
     let nodes = Nodes::of(&file)?;
     let (nodes, starts) = nodes.trees(&tree_depths)?;
     let noise = noise(&file, &nodes)?;
-    let mut feature_starts = vec![0_usize];
+    let n_features_of_tree = file.all("n_features_of_tree", Dtype::U32, u32::from_le_bytes)?;
+    let mut feature_starts = memory::with_capacity(n_features_of_tree.len().saturating_add(1))?;
     let mut end = 0_usize;
-    for n in file.all("n_features_of_tree", Dtype::U32, u32::from_le_bytes)? {
+    feature_starts.push(end);
+    for n in n_features_of_tree {
         end = end.saturating_add(n as usize);
         feature_starts.push(end);
     }
@@ -131,7 +134,7 @@ impl<'a> File<'a> {
     }
 
     fn all<T, const N: usize>(&self, name: &str, dtype: Dtype, item: fn([u8; N]) -> T) -> Result<Vec<T>> {
-        Ok(self.items(name, dtype)?.iter().copied().map(item).collect())
+        memory::collected(self.items(name, dtype)?.iter().copied().map(item))
     }
 
     fn one<T, const N: usize>(&self, name: &str, dtype: Dtype, item: fn([u8; N]) -> T) -> Result<T> {
@@ -181,8 +184,9 @@ impl<'a> Nodes<'a> {
 
     /// The nodes of all trees, and where each tree begins.
     fn trees(&self, depth_limits: &[u32]) -> Result<(Vec<Node>, Vec<usize>)> {
-        let mut nodes = Vec::with_capacity(self.kinds.len());
-        let mut starts = vec![0];
+        let mut nodes = memory::with_capacity(self.kinds.len())?;
+        let mut starts = memory::with_capacity(depth_limits.len().saturating_add(1))?;
+        starts.push(0);
         let mut kinds = self.kinds.iter().map(|&[kind]| kind);
         let mut splits = self.features.iter().zip(self.thresholds);
         let mut leaves = self.leaves.iter();
@@ -285,5 +289,5 @@ fn noise(file: &File<'_>, nodes: &[Node]) -> Result<Vec<NodeNoise>> {
         mean: at(&mean, i).unwrap_or(f64::NAN),
         weight: at(&weight, i).unwrap_or(f64::from(node.n_node_samples)),
     });
-    Ok(records.collect())
+    memory::collected(records)
 }

@@ -1,0 +1,240 @@
+"""Memory that runs out at any moment of any public call: a result or an exception, never the end of the process."""
+
+import os
+import pickle
+import resource
+import signal
+import sys
+import tempfile
+import traceback
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import scipy.sparse
+
+from alone import alone
+from isoxide import IsolationForest, RankReference, percentileofscore, rank_features, stream, ueba
+from isoxide.partials import RankCounts, SampleRows, ScoreSketch, sample_plan
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of the address space are Linux's")
+
+KIB, MIB = 2**10, 2**20
+RESULT, REFUSAL, FAILURE = 0, 3, 1
+#: Bytes of address space that a call gets beyond what the process has: none at all, next to none, and ever more.
+FIRST_LIMITS = (0, 32 * KIB, 200 * KIB, 600 * KIB, MIB, 2 * MIB, 3 * MIB, 5 * MIB, 7 * MIB)
+GROWTH = 1.25
+MOST = 8 * 2**30
+
+
+def address_space():
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def fill():
+    """Memory that earlier calls gave back, but that the process still has: taken, so that it is no room for the next call."""
+    blocks = []
+    for size in (16 * MIB, MIB, 128 * KIB, 16 * KIB, 2 * KIB):
+        before = address_space()
+        while address_space() <= before:
+            blocks.append(np.empty(size, dtype=np.uint8))
+        blocks.pop()
+    return blocks
+
+
+def limited(call, n_bytes):
+    """How the call ends in a child that gets so many bytes more than it has: an exit code, or minus a signal."""
+    child = os.fork()
+    if child == 0:
+        code = FAILURE
+        try:
+            filling = fill()
+            limit = address_space() + n_bytes
+            resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+            signal.alarm(60)
+            try:
+                call()
+                code = RESULT
+            except MemoryError:
+                code = REFUSAL
+            except Exception as error:
+                resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+                if is_about_memory(error):
+                    code = REFUSAL
+                else:
+                    traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def is_about_memory(error):
+    """Whether an exception of a library says that there is no memory, in its own words."""
+    chain = []
+    while error is not None:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return any(
+        isinstance(link, MemoryError)
+        or (isinstance(link, OSError) and link.errno == 12)
+        or any(words in str(link) for words in ("thread", "allocate memory", "memory could not", "failed to map segment"))
+        for link in chain
+    )
+
+
+def forests(seed, folder):
+    """The calls of the estimator, by name."""
+    r = np.random.default_rng(seed)
+    X = r.normal(size=(20_000, 12))
+    columns = np.asfortranarray(X)
+    few = X[:1500]
+    frame = pd.DataFrame({f"c{j}": X[:, j] for j in range(5)}).assign(n=np.arange(len(X)), text=np.arange(len(X)) % 7)
+    weights = r.random(len(X))
+    cells = r.normal(size=30_000).astype(np.float32), (r.integers(0, 3000, 30_000), r.integers(0, 50_000, 30_000))
+    sparse = scipy.sparse.csr_array(cells, shape=(3000, 50_000))
+    large = IsolationForest(max_samples=0.9, n_estimators=8, random_state=seed).fit(X)
+    wide = IsolationForest(n_estimators=60, random_state=seed, max_samples=64).fit(r.normal(size=(300, 3000)))
+    stumps = IsolationForest(n_estimators=8000, max_samples=2, random_state=seed).fit(few)
+    on_sparse = IsolationForest(n_estimators=40, random_state=seed).fit(sparse)
+    weighted = IsolationForest(n_estimators=5, random_state=seed).fit(few, sample_weight=weights[:1500])
+    stored = {name: forest.to_bytes(complete=True) for name, forest in [("large", large), ("wide", wide)]}
+    stored |= {name: forest.to_bytes() for name, forest in [("stumps", stumps), ("on sparse", on_sparse)]}
+    pickled, path = pickle.dumps(large), folder / "forest.safetensors"
+    large.save(path)
+    queries = r.normal(size=(5000, 3000))
+
+    def fit(X=X, y=None, sample_weight=None, **parameters):
+        return IsolationForest(**{"random_state": seed, "n_jobs": 2, **parameters}).fit(X, y, sample_weight)
+
+    def again():
+        forest = fit(few, n_estimators=300)
+        forest.set_params(warm_start=True, n_estimators=2000).fit(few)
+
+    return {
+        "fit": fit,
+        "fit columns": lambda: fit(columns),
+        "fit a frame": lambda: fit(frame),
+        "fit a list": lambda: fit(few.tolist()),
+        "fit many trees": lambda: fit(few, n_estimators=3000),
+        "fit constants": lambda: fit(np.zeros((1000, 3)), n_estimators=3000),
+        "fit huge trees": lambda: fit(max_samples=1.0, n_estimators=4),
+        "fit half of the rows": lambda: fit(max_samples=0.5, n_estimators=6, bootstrap=False),
+        "fit a bootstrap": lambda: fit(max_samples=0.7, n_estimators=6, bootstrap=True),
+        "fit a live stream": lambda: fit(random_state=np.random.RandomState(seed), max_samples=0.3),
+        "fit with weights": lambda: fit(sample_weight=weights, max_samples=2000, n_estimators=20),
+        "fit with weights, repeatedly": lambda: fit(sample_weight=weights, bootstrap=True),
+        "fit with a contamination": lambda: fit(contamination=0.1),
+        "fit sparse rows": lambda: fit(sparse, n_estimators=20),
+        "fit sparse rows, some columns": lambda: fit(sparse, n_estimators=100, max_samples=20, max_features=0.5),
+        "fit again": again,
+        "score": lambda: IsolationForest.from_bytes(stored["large"]).score_samples(X),
+        "score few rows": lambda: IsolationForest.from_bytes(stored["large"]).decision_function(few[:5]),
+        "score wide rows": lambda: IsolationForest.from_bytes(stored["wide"]).score_samples(queries),
+        "score stumps": lambda: IsolationForest.from_bytes(stored["stumps"]).predict(few),
+        "score sparse rows": lambda: IsolationForest.from_bytes(stored["on sparse"]).score_samples(sparse),
+        "recalibrate": lambda: IsolationForest.from_bytes(stored["large"]).recalibrate(X, contamination=0.2),
+        "save": lambda: large.save(folder / "saved.safetensors", complete=True),
+        "load": lambda: IsolationForest.load(path),
+        "to bytes": lambda: stumps.to_bytes(complete=True),
+        "to bytes with weights": lambda: weighted.to_bytes(),
+        "from bytes": lambda: IsolationForest.from_bytes(stored["stumps"]),
+        "pickle": lambda: pickle.dumps(large),
+        "unpickle": lambda: pickle.loads(pickled),
+        "trees": lambda: IsolationForest.from_bytes(stored["large"]).estimators_,
+        "rows drawn": lambda: large.estimators_samples_,
+        "rows drawn with weights": lambda: weighted.estimators_samples_,
+        "to scikit-learn": lambda: IsolationForest.from_bytes(stored["large"]).to_sklearn(),
+        "from scikit-learn": lambda model=large.to_sklearn(): IsolationForest.from_sklearn(model),
+    }
+
+
+def ranks(seed, folder):
+    """The calls of the ranks, of tables in parts, and of the analyst's work."""
+    r = np.random.default_rng(seed)
+    X = r.normal(size=(40_000, 30))
+    integers = r.integers(0, 5000, (40_000, 8))
+    groups = r.integers(0, 200, len(X))
+    prepared = RankReference(X)
+    counts = RankCounts(X[:4000])
+    counts.add(X)
+    counted, wide = counts.to_bytes(), RankCounts(np.zeros((1, 20_000))).to_bytes()
+    sketch = ScoreSketch(200_000, 0.4)
+    scores = -r.random(200_000)
+    sketch.add(scores)
+    sketched = sketch.to_bytes()
+    plan = sample_plan(10**7, 3, random_state=seed)
+    planned = plan.to_bytes()
+    table = pd.DataFrame(X[:3000, :6], columns=[f"z_{j}" for j in range(6)]).assign(
+        user=[f"u{i % 60}" for i in range(3000)], day=pd.date_range("2024-01-01", periods=50).repeat(60).astype(str)
+    )
+    parquet = folder / "table.parquet"
+    pq.write_table(pa.Table.from_pandas(table), parquet, row_group_size=500)
+    forest = IsolationForest(random_state=seed, n_jobs=2).fit(table[[f"z_{j}" for j in range(6)]])
+
+    def collect():
+        rows = SampleRows(plan.rows, 3)
+        rows.add(0, X[:30_000, :3])
+        return rows.to_bytes()
+
+    def capacious():
+        sketch = ScoreSketch(200_000, 0.4, capacity=10**12)
+        sketch.add(scores)
+        return ScoreSketch.from_bytes(sketch.to_bytes())
+
+    return {
+        "rank": lambda: rank_features(X[:3000], X, n_jobs=2),
+        "rank all": lambda: rank_features(X, X, n_jobs=2),
+        "rank columns": lambda: rank_features(np.asfortranarray(X[:300]), np.asfortranarray(X), n_jobs=2),
+        "rank integers": lambda: rank_features(integers[:9000], integers, tail="two", nan_policy="omit"),
+        "rank by group": lambda: rank_features(X[:3000], X, groups=(groups[:3000], groups), n_jobs=2),
+        "rank and tabulate": lambda: rank_features(X[:300], X, n_jobs=2).to_frame(),
+        "rank a column": lambda: percentileofscore(X[:, 0], X[:, 1]),
+        "rank a column of objects": lambda: percentileofscore(X[:2000, 0].astype(object), X[:9, 1]),
+        "prepare ranks": lambda: RankReference(X, n_jobs=2),
+        "rank, prepared": lambda: prepared.rank_features(X[:9000], n_jobs=2),
+        "count ranks": lambda: RankCounts(X[:4000]).add(X, n_jobs=2),
+        "count ranks of many columns": lambda: RankCounts(np.zeros((2, 30_000))).add(np.ones((3, 30_000)), n_jobs=2),
+        "counts as bytes": lambda: RankCounts.from_bytes(counted).to_bytes(),
+        "counts of many columns": lambda: RankCounts.from_bytes(wide),
+        "counts together": lambda: RankCounts.from_bytes(counted).merge(counts),
+        "ranks of counts": lambda: RankCounts.from_bytes(counted).ranks(),
+        "sketch": lambda: ScoreSketch(200_000, 0.4).add(scores),
+        "sketch of a large capacity": capacious,
+        "sketch as bytes": lambda: ScoreSketch.from_bytes(sketched).to_bytes(),
+        "sketches together": lambda: ScoreSketch.from_bytes(sketched).merge(sketch),
+        "plan": lambda: sample_plan(10**9, 3, random_state=seed),
+        "plan a part of all": lambda: sample_plan(10**6, 3, random_state=seed, max_samples=0.02, n_estimators=10),
+        "plan as bytes": lambda: type(plan).from_bytes(planned).to_bytes(),
+        "grow a plan": lambda: plan.grow(np.zeros((len(plan.rows), 3))),
+        "collect rows": collect,
+        "detect": lambda: ueba.detect(table, entity="user", time="day", threshold=-0.1),
+        "stream: fit": lambda: stream.fit(parquet, features=["z_*"], random_state=seed),
+        "stream: score": lambda: stream.score(forest, parquet, folder / "scores", features=["z_*"]),
+        "stream: detect": lambda: stream.detect(parquet, entity="user", time="day", threshold=-0.1),
+    }
+
+
+def under_limits(of, seed):
+    """Prints each call that ends otherwise than by a result or a refusal, and each that is never refused."""
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, call in of(seed, Path(folder)).items():
+            # What is imported or prepared at the first call is there then.
+            call()
+            codes, limits = [], list(FIRST_LIMITS)
+            while not codes or codes[-1] != RESULT:
+                n_bytes = limits[len(codes)] if len(codes) < len(limits) else limits[-1] * GROWTH
+                limits += [n_bytes] if len(codes) >= len(limits) else []
+                if n_bytes > MOST:
+                    print(f"{name}: no result with {n_bytes / MIB:.0f} MiB")
+                    break
+                codes.append(limited(call, int(n_bytes)))
+                if codes[-1] not in (RESULT, REFUSAL):
+                    print(f"{name}: {codes[-1]} with {n_bytes / MIB:.2f} MiB")
+            if os.environ.get("VERBOSE"):
+                print(name, len(codes), f"{n_bytes / MIB:.1f}")
