@@ -270,13 +270,13 @@ def test_users_that_cannot_be_read(findings, tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         findings.join(tmp_path / "u.csv")
     (tmp_path / "u.csv").write_bytes(b"actor,email\n\xff\xfe,\n")
-    with pytest.raises(ValueError, match=r"u\.csv cannot be read"):
+    with pytest.raises(ValueError, match=r"u\.csv is not UTF-8 text"):
         findings.join(tmp_path / "u.csv")
     write(tmp_path / "u.csv", "actor,email\na,b,c\n")
-    with pytest.raises(ValueError, match=r"u\.csv cannot be read"):
+    with pytest.raises(ValueError, match=r"u\.csv: line 2 has 3 values, and the header has 2 names"):
         findings.join(tmp_path / "u.csv")
     write(tmp_path / "u.csv", "actor,actor\na,b\n")
-    with pytest.raises(ValueError, match="users has 2 columns 'actor'"):
+    with pytest.raises(ValueError, match=r"u\.csv has several columns of the name 'actor'"):
         findings.join(tmp_path / "u.csv")
     with pytest.raises(TypeError, match="users must be a path or a frame"):
         findings.join({"actor": "email"})
@@ -559,7 +559,7 @@ def test_a_quiet_day_works_in_every_way(frame, tmp_path, arguments):
     assert f"{quiet.timeline['lowest'].min():.4g}" in page
     for shown in (text, page):
         assert "why" in shown
-        assert "not numeric" in shown
+        assert "text" in shown
     for some in (quiet, again):
         joined = some.join(users_of(frame))
         assert joined.to_frame().columns.tolist()[9:11] == ["email", "department"]

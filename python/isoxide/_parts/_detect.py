@@ -132,7 +132,7 @@ def detect(
             "threshold": plain(threshold),
             "budget": plain(budget),
             "ranking": ranking(options, scope, surveyed.n_rows),
-            "notes": notes,
+            "notes": [*notes, *surveyed.check.warnings],
         },
         forest=forest,
     )  # fmt: skip

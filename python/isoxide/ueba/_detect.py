@@ -168,7 +168,7 @@ def detect(
             "threshold": plain(threshold),
             "budget": plain(budget),
             "ranking": ranking(options, Scope(groups, table.entity), len(table)),
-            "notes": notes,
+            "notes": [*notes, *table.check.warnings],
         },
         forest=forest,
     )

@@ -78,7 +78,8 @@ def amongs(findings: Findings) -> tuple[str, list[str] | None]:
 def notes(findings: Findings) -> list[str]:
     """Return what is to be told of the table, a sentence each."""
     check = findings.manifest.get("check") or {}
-    return [*(findings.manifest.get("notes") or []), *(check.get("notes") or [])]
+    # The table's own notes are among those of the manifest; findings of an earlier version have them there only.
+    return list(dict.fromkeys([*(findings.manifest.get("notes") or []), *(check.get("notes") or [])]))
 
 
 def left_out(findings: Findings) -> list[tuple[str, str]]:
