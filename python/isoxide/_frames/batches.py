@@ -18,7 +18,7 @@ def batch_rows(schema: pa.Schema, columns: Iterable[str]) -> int:
     for name in columns:
         try:
             width += schema.field(name).type.bit_width // 8 + 1
-        except ValueError:
+        except (KeyError, ValueError):
             width += _UNKNOWN_WIDTH
     return max(_FEWEST, min(_MOST, _BATCH_BYTES // max(width, 1)))
 

@@ -10,6 +10,7 @@ CSV, JSON lines and spreadsheets do not say what a column is. All its cells are 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,10 +28,18 @@ MISSING_WORDS = (
 )  # fmt: skip
 #: Text that people write where a number is missing: told as such, but read as missing only if the user says so.
 _PLACEHOLDERS = ("-", "--", "---", ".", "..", "?", "*", "n.a.", "N.A.", "–", "—", "unknown", "Unknown", "missing")
+#: What spreadsheets write where a formula failed.
+_ERRORS = ("#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "#NULL!")
 #: A column is refused rather than left out if at least this share of its cells are, or look like, numbers.
 REFUSED_SHARE = 0.5
-#: Signs and units around a number that another program could have meant as one.
-_DECORATED = r"^[<>~≤≥≈]?=? ?[+-]?[$€£¥]? ?(\d{1,3}(?:[.,' \x{a0}\x{202f}_’]\d{3})+|\d+)(?:[.,]\d+)?(?:[eE][+-]?\d+)? ?[%‰€$£¥]?$"
+_SIGN, _MONEY, _SEPARATORS = "[+\u2212-]", "[$€£¥]", ".,' \u00a0\u202f_’"
+#: Units of shares, data and time.
+_UNIT = r"%|‰|(?i:[kmgt]i?b|[kmgt]bit/?s?|bytes?|ms|µs|s|secs?|seconds?|min|minutes?|h|hrs?|hours?|d|days?)"
+#: A number with signs, separators, units, quotes or parentheses around it, or in another script than Latin.
+_DECORATED = (
+    rf"""^['"(]?[<>~≤≥≈]?=?\s?{_SIGN}?\s?{_MONEY}?\s?(\p{{Nd}}{{1,3}}(?:[{_SEPARATORS}]\p{{Nd}}{{3}})+|\p{{Nd}}+)"""
+    rf"""(?:[.,]\p{{Nd}}*)?(?:[eE][+-]?\d+)?\s?(?:{_MONEY}|{_UNIT}|-)?[)"']?$"""
+)
 _ADDRESS = r"^\d{1,3}(\.\d{1,3}){3}$"
 
 
@@ -46,7 +55,7 @@ class BadCellError(ValueError):
     """
 
     def __init__(self, column: str, row: int | None, value: Any, wanted: str, *, place: str | None = None) -> None:
-        self.column, self.row, self.value, self.wanted = column, row, value, wanted
+        self.column, self.row, self.value, self.wanted, self.place = column, row, value, wanted, place
         shown = repr(value) if isinstance(value, str) else str(value)
         if len(shown) > 80:
             shown = shown[:77] + "..."
@@ -59,7 +68,11 @@ class BadCellError(ValueError):
         return BadCellError(self.column, self.row, self.value, self.wanted, place=place)
 
     def __reduce__(self) -> Any:
-        return BadCellError, (self.column, self.row, self.value, self.wanted)
+        return _bad_cell, (self.column, self.row, self.value, self.wanted, self.place)
+
+
+def _bad_cell(column: str, row: int | None, value: Any, wanted: str, place: str | None) -> BadCellError:
+    return BadCellError(column, row, value, wanted, place=place)
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,12 @@ class NumberStyle:
     def words(self) -> pa.Array:
         """All words for a missing number."""
         return pa.array([*MISSING_WORDS, *self.missing], pa.string())
+
+    @property
+    def has_missing_numbers(self) -> bool:
+        """Whether the user named a number, such as -999, that stands for a missing one."""
+        _, is_bad = parse_numbers(pa.array(self.missing, pa.string()), NumberStyle(self.decimal, self.thousands))
+        return not pc.all(is_bad, min_count=0).as_py()
 
 
 def parse_numbers(texts: pa.Array, style: NumberStyle) -> tuple[pa.Array, pa.Array]:
@@ -186,7 +205,7 @@ class CellFacts:
         is_empty = _array(pc.equal(trimmed, "")) | _array(pc.is_null(values))
         is_boolean = _array(pc.is_in(pc.utf8_lower(trimmed), pa.array(["true", "false"])))
         is_number = ~is_bad_array & ~is_word & ~is_empty
-        is_placeholder = is_bad_array & _array(pc.is_in(trimmed, pa.array(_PLACEHOLDERS)))
+        is_placeholder = is_bad_array & _array(pc.is_in(trimmed, pa.array([*_PLACEHOLDERS, *_ERRORS])))
         looks_like = _array(pc.match_substring_regex(trimmed, _DECORATED))
         looks_like &= ~_array(pc.match_substring_regex(trimmed, _ADDRESS)) & is_bad_array
         self.n_present += int(times[~is_word & ~is_empty].sum())
@@ -246,6 +265,8 @@ class CellFacts:
 
     def reason(self) -> str:
         """Return why a text column is no feature."""
+        if self.n_present and self.n_placeholders == self.n_present:
+            return f"no values but signs such as {self.bad!r}"
         if not self.n_numbers:
             return "text"
         if self.n_numbers == self.n_present:
@@ -257,17 +278,24 @@ def _advice(bad: str, style: NumberStyle) -> str:
     """Return what to do about a cell that is no number."""
     text = bad.strip()
     whole = text.lstrip("+-")
-    if style.decimal == "." and "," in whole and whole.replace(",", "", 1).isdigit():
-        return (
-            "if the comma is a decimal one, say decimal=','; if it separates thousands, thousands=','; "
-            "or leave the column out (exclude)"
-        )
-    for sign in (",", ".", " ", "'", "\u00a0", "\u202f", "’", "_"):
-        if sign != style.decimal and sign in whole and whole.replace(sign, "").replace(style.decimal, "", 1).isdigit():
-            return f"if {sign!r} separates thousands, say thousands={sign!r}; or leave the column out (exclude)"
-    if style.decimal == "." and whole.count(".") > 1 and whole.replace(".", "").replace(",", "", 1).isdigit():
-        return "if the points separate thousands, say thousands='.', decimal=','; or leave the column out (exclude)"
-    return f"if it stands for a missing value, say missing={text!r}; or leave the column out (exclude)"
+    points, commas = rf"\d{{1,3}}(\.\d{{3}})+(,\d*)?", r"\d{1,3}(,\d{3})+(\.\d*)?"
+    if style.decimal == "." and re.fullmatch(points, whole):
+        hint = "if the points separate thousands, say thousands='.', decimal=','"
+    elif style.decimal == "." and re.fullmatch(r"\d{1,3},\d{3}", whole):
+        hint = "if the comma is a decimal one, say decimal=','; if it separates thousands, thousands=','"
+    elif style.decimal == "." and re.fullmatch(r"\d*,\d*", whole):
+        hint = "if the comma is a decimal one, say decimal=','"
+    elif re.fullmatch(commas, whole):
+        hint = "if ',' separates thousands, say thousands=','"
+    elif found := re.fullmatch(rf"\d{{1,3}}([{_SEPARATORS}])\d{{3}}(\1\d{{3}})*([.,]\d*)?", whole):
+        hint = f"if {found[1]!r} separates thousands, say thousands={found[1]!r}"
+    elif text.lower() in ("true", "false"):
+        hint = "a column has either numbers or true and false; write 1 and 0"
+    elif re.search(r"\d", text) and pc.match_substring_regex(pa.array([text]), _DECORATED)[0].as_py():
+        hint = "write the number alone, without signs and units"
+    else:
+        hint = f"if it stands for a missing value, say missing={text!r}"
+    return f"{hint}; or leave the column out (exclude)"
 
 
 def _array(values: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:

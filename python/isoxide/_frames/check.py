@@ -51,7 +51,7 @@ class TableCheck:
     has_times_of_day : bool
         Whether some times are not at midnight.
     spellings : list of list of str
-        Entities whose names differ only in case or blanks, at most 20 groups.
+        Entities whose names differ only in case, blanks or Unicode form, at most 20 groups.
     n_spellings : int
         Number of such groups.
     notes : list of str
@@ -95,7 +95,7 @@ class TableCheck:
         if self.n_spellings:
             shown = "; ".join(" and ".join(map(repr, group)) for group in self.spellings[:3])
             found.append(
-                f"{self.n_spellings:,} names of entities differ from another only in case or blanks, and stay apart: {shown}"
+                f"{self.n_spellings:,} names of entities differ from another only in case or blanks (or in how an accent is stored), and stay apart: {shown}"
             )
         if self.far_days:
             shown = ", ".join(f"{day} ({rows:,} rows)" for day, rows in list(self.far_days.items())[:_LISTED])

@@ -14,7 +14,6 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,44 +24,138 @@ import pyarrow.csv
 from isoxide._frames.batches import without_first
 from isoxide._frames.cells import BadCellError, CellFacts, NumberStyle, parse_booleans, parse_numbers
 from isoxide._frames.files import InputFile, decompressed
-from isoxide._frames.names import is_written_index, text_names
-from isoxide._frames.source import ChooseRoles, ReadOptions, Roles, Source, first_line
+from isoxide._frames.keys import EXACT_INTEGERS
+from isoxide._frames.names import INDEX_NOTE, renamed_note, text_names, written_index
+from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Source, first_line
 
 __all__ = ["DelimitedFile", "header_names"]
 
 _DELIMITERS = ",;\t|"
-#: Bytes of text read at a time, and looked at for the header.
-_BLOCK, _HEAD = 1 << 22, 1 << 20
+#: Bytes of text read at a time, and looked at for the header: more if it is longer.
+_BLOCK, _HEADS = 1 << 22, (1 << 16, 1 << 20, 1 << 24)
+_RENAMED = "names of columns that were no text"
 #: How often columns are sent back to text one by one before all are.
 _TRIES = 3
 _BAD_COLUMN = re.compile(r"In CSV column #(\d+): ")
-_INTEGER = re.compile(r"[+-]?\d+")
-#: Every integer below is a float64.
-_EXACT = 2.0**53
 
 
-class DelimitedFile(Source):
+class TextFile:
+    """A text file whose header has been read.
+
+    Attributes
+    ----------
+    sep : str
+        The delimiter.
+    labels : list of str
+        The names of the columns as they are written.
+    """
+
+    def __init__(self, file: InputFile, compression: str | None, options: ReadOptions) -> None:
+        self.name, self.file, self.options = file.name, file, options
+        self._compression = compression
+        self._encoding = options.encoding or _encoding(self._head_bytes(_HEADS[0]))
+        self.sep, self._skipped, self.labels = self._header()
+        # Columns that stand at the end of each line without a name, as `sep` at its end makes them, are no index.
+        self._index = written_index(self.labels) if any(self.labels) else set()
+        usable = [f"index_{place + 1}" if place in self._index else label for place, label in enumerate(self.labels)]
+        self._all_names, self._name_notes = text_names(usable, self.name)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all columns but an index that pandas wrote."""
+        return [name for place, name in enumerate(self._all_names) if place not in self._index]
+
+    def _head_bytes(self, size: int) -> bytes:
+        try:
+            with decompressed(self.file, self._compression) as stream:
+                return bytes(stream.read(size))
+        except (EOFError, OSError) as error:
+            raise self._damaged(error) from error
+
+    def _header(self) -> tuple[str, int, list[str]]:
+        """Return the delimiter, the lines before the first row, and the labels of the columns."""
+        for size in _HEADS:
+            head = self._head_bytes(size)
+            is_whole = len(head) < size
+            try:
+                text = head.decode(self._encoding, errors="strict" if is_whole else "ignore")
+            except UnicodeError:
+                raise self._not_text(head) from None
+            if is_whole or "\n" in text or "\r" in text:
+                sep, skipped, labels = _header(text, self.options.sep, self.file)
+                # A header that ends with what was read may go on.
+                if is_whole or skipped < len(text.splitlines()):
+                    self._check_text(text)
+                    return sep, skipped, labels
+        raise ValueError(f"{self.name} has no header within its first {_HEADS[-1] >> 20} MB")
+
+    def _check_text(self, text: str) -> None:
+        if self._encoding == "utf-8" and text[:64].count("\0") > len(text[:64]) // 4:
+            raise ValueError(f"{self.name} seems to be UTF-16 without a mark at its beginning; say encoding='utf-16-le'")
+
+    def _not_text(self, head: bytes) -> ValueError:
+        if b"\0" in head[:4096] and self._encoding == "utf-8":
+            return ValueError(f"{self.name} is no text; give it the suffix of what it is (.parquet, .xlsx)")
+        line = self._undecodable_line()
+        where = "" if line is None else f" (line {line} is not)"
+        return ValueError(
+            f"{self.name} is not {self._encoding.upper()} text{where}; say encoding='cp1252' for what Excel writes on "
+            "Windows, or convert it"
+        )
+
+    def _undecodable_line(self) -> int | None:
+        """Return the number of the first line that is not in the encoding; None where lines are not known by bytes."""
+        if self._encoding not in ("utf-8", "ascii"):
+            return None
+        with decompressed(self.file, self._compression) as stream:
+            for number, line in enumerate(io.BufferedReader(stream), 1):
+                try:
+                    line.decode(self._encoding)
+                except UnicodeError:
+                    return number
+        return None
+
+    def _damaged(self, error: Exception) -> Exception:
+        if isinstance(error, FileNotFoundError):
+            return error
+        return ValueError(f"{self.name} cannot be read, it may be damaged or truncated: {first_line(error)}")
+
+
+def header_names(file: InputFile, compression: str | None, options: ReadOptions) -> list[str]:
+    """Return the names of the columns of a text file, without reading its rows."""
+    return TextFile(file, compression, options).names
+
+
+class DelimitedFile(TextFile, Source):
     """A text file with a header and a delimiter."""
 
     def __init__(self, file: InputFile, compression: str | None, options: ReadOptions, roles: ChooseRoles) -> None:
-        self.name, self.file, self.options = file.name, file, options
-        self._compression = compression
+        super().__init__(file, compression, options)
         self.notes, self.reasons = [], {}
-        header = Header.read(file, compression, options)
-        self._encoding, self.sep, self._skipped = header.encoding, header.sep, header.n_lines
         if self.sep != "," and options.sep is None:
             self.notes.append(f"values are separated by {self.sep!r}")
-        self._index, self._all_names = header.index, header.names
-        self.notes += header.notes
-        self._roles = roles([name for place, name in enumerate(header.names) if place not in header.index], self.name)
+        labels, names = self.labels, self._all_names
+        self._roles = roles(self.names, self.name)
         self._style = options.numbers
         #: How each column is read: ``"double"``, or as text and then ``"numbers"``, ``"booleans"`` or ``"text"``.
         self._kinds: dict[str, str] = {}
         self._integers: set[str] = set()
         self._n_rows = 0
+        #: Of each column that was judged, what its cells are.
+        self._facts: dict[str, CellFacts] = {}
         self._learn()
-        self._drop_unnamed(header.labels)
+        unnamed = self._drop_unnamed(labels)
+        shown = [place for place, name in enumerate(names) if place not in self._index and name not in unnamed]
+        told = set(renamed_note(labels, names))
+        self.notes += [note for note in self._name_notes if note not in told and not note.startswith(_RENAMED)]
+        self.notes += renamed_note([labels[place] for place in shown], [names[place] for place in shown])
+        if self._index:
+            self.notes.append(INDEX_NOTE)
+        self._set_schema()
+
+    def _set_schema(self) -> None:
         self.schema = pa.schema([pa.field(name, self._type(name)) for name in self._names])
+        self.written = {name: TEXT_PREFIX + name for name in self._names if self._kinds[name] != "text"}
 
     def _reader(self, stream: Any, columns: list[str], as_double: set[str]) -> Any:
         if self._encoding != "utf-8":
@@ -105,10 +198,12 @@ class DelimitedFile(Source):
 
     def _refusal(self, message: str, error: Exception) -> Exception:
         if "UTF8" in message or isinstance(error, UnicodeError):
-            return _not_text(self.name, self._encoding)
-        if "CSV parse error" in message or "out of sync" in message or "straddling" in message:
-            return self._wrong_length() or _damaged(self.name, error)
-        return _damaged(self.name, error)
+            return self._not_text(b"")
+        if "straddling" in message:
+            return self._unclosed() or ValueError(f"{self.name} has a row of more than {_BLOCK >> 20} MB")
+        if "CSV parse error" in message or "out of sync" in message:
+            return self._wrong_length() or self._damaged(error)
+        return self._damaged(error)
 
     # What the columns hold.
 
@@ -119,7 +214,7 @@ class DelimitedFile(Source):
         as_double = self._plain_numbers(judged)
         for attempt in range(_TRIES + 1):
             try:
-                facts, highest = self._look(as_double, judged)
+                self._facts = self._look(as_double, judged)
                 break
             except pa.ArrowInvalid as error:
                 found = _BAD_COLUMN.search(str(error))
@@ -128,20 +223,19 @@ class DelimitedFile(Source):
                 as_double = set() if attempt + 1 >= _TRIES or bad not in as_double else as_double - {bad}
         self._kinds = dict.fromkeys(texts, "text")
         for name in judged:
-            self._kinds[name] = "double" if name in as_double else self._decide(name, facts[name])
-        self._integers = {
-            name for name in self._integers & as_double if highest[name] is not None and highest[name] < _EXACT
-        }
-        large = [name for name in as_double if (highest[name] or 0) >= _EXACT and name in self._whole]
+            self._kinds[name] = "double" if name in as_double else self._decide(name, self._facts[name])
+        self._integers &= as_double
+        large = [name for name in as_double if self._highest.get(name, 0.0) >= EXACT_INTEGERS and name in self._whole]
         if large:
-            self.notes.append(f"integers beyond 2**53 were rounded: {', '.join(map(repr, large[:4]))}")
+            self.notes.append(f"integers beyond 2**53 were rounded: {', '.join(map(repr, sorted(large)[:4]))}")
         self._names = wanted
 
     def _plain_numbers(self, judged: list[str]) -> set[str]:
         """Return the columns whose cells in the first block are numbers and nothing else; ints are noted."""
         plain: set[str] = set()
         self._whole: set[str] = set()
-        if self._style.thousands is not None:
+        self._integers: set[str] = set()
+        if self._style.thousands is not None or self._style.has_missing_numbers:
             return plain
         batches = self._batches(self._all_names, set())
         first = next(batches, None)
@@ -150,54 +244,87 @@ class DelimitedFile(Source):
             return plain
         for name in judged:
             present = first.column(name).drop_null()
-            facts = self._facts()
-            facts.update(present, 0)
-            if facts.n_present and facts.n_numbers == facts.n_present and not facts.n_words:
+            if self._style.decimal != "." and pc.any(pc.match_substring(present, "."), min_count=0).as_py():
+                continue
+            try:
+                values = pc.replace_substring(present, self._style.decimal, ".").cast(pa.float64()).to_numpy()
+            except pa.ArrowInvalid:
+                continue
+            if len(values) and not np.isnan(values).any():
                 plain.add(name)
-                if pc.all(pc.match_substring_regex(present, r"^\s*[+-]?\d+\s*$")).as_py():
+                if not pc.any(pc.match_substring_regex(present, "[^0-9+-]")).as_py():
                     self._whole.add(name)
         self._integers = set(self._whole)
         return plain
 
-    def _facts(self) -> CellFacts:
+    def _facts_of_none(self) -> CellFacts:
         return CellFacts(style=self._style)
 
-    def _look(self, as_double: set[str], judged: list[str]) -> tuple[dict[str, CellFacts], dict[str, float | None]]:
-        """Look at all cells: facts of the columns that are read as text, and the largest number of the others."""
-        facts = {name: self._facts() for name in judged if name not in as_double}
-        highest: dict[str, float | None] = dict.fromkeys(as_double)
-        self._n_rows = 0
-        self._unnamed_values: set[str] = set()
+    def _look(self, as_double: set[str], judged: list[str]) -> dict[str, CellFacts]:
+        """Look at all cells; a word for a missing number sends its column back, so that it is told."""
+        facts = {name: self._facts_of_none() for name in judged}
+        #: The largest finite number of each column.
+        self._highest: dict[str, float] = {}
+        self._n_rows, last = 0, None
         for batch in self._batches(self._all_names, as_double):
             for name, column in facts.items():
-                column.update(batch.column(name), self._n_rows)
-            for name in as_double:
+                if name not in as_double:
+                    column.update(batch.column(name), self._n_rows)
+                    continue
                 values = batch.column(name).drop_null().to_numpy(zero_copy_only=False)
-                if len(values):
-                    self._range(name, values, highest)
+                if np.isnan(values).any():
+                    raise pa.ArrowInvalid(f"In CSV column #{self._all_names.index(name)}: a word")
+                column.n_present += len(values)
+                column.n_numbers += len(values)
+                self._range(name, values)
             self._n_rows += batch.num_rows
-        return facts, highest
+            last = batch
+        if last is not None and (error := self._check_end(last)) is not None:
+            raise error
+        return facts
 
-    def _range(self, name: str, values: np.ndarray[Any, Any], highest: dict[str, float | None]) -> None:
-        largest = float(np.abs(values).max())
-        known = highest[name]
-        highest[name] = largest if known is None or not known >= largest else known
-        if name in self._integers and not (largest < _EXACT and np.array_equal(values, np.rint(values))):
-            self._integers.discard(name)
-            if not largest >= _EXACT:
+    def _check_end(self, batch: pa.RecordBatch) -> ValueError | None:
+        """Refuse a quote that is open at the end of the file, which would take in all rows after it."""
+        row = batch.slice(batch.num_rows - 1)
+        texts = [column[0].as_py() for column in row.columns if pa.types.is_string(column.type)]
+        return self._unclosed() if any(text and ("\n" in text or "\r" in text) for text in texts) else None
+
+    def _unclosed(self) -> ValueError | None:
+        line, text = 0, ""
+        for line, text in self._raw_rows():
+            pass
+        try:
+            for _ in csv.reader(io.StringIO(text, newline=""), delimiter=self.sep, strict=True):
+                pass
+        except csv.Error as error:
+            if "unexpected end of data" in str(error):
+                return ValueError(f"{self.name}: line {line} opens a double quote that is never closed")
+        return None
+
+    def _range(self, name: str, values: np.ndarray[Any, Any]) -> None:
+        sizes = np.abs(values)
+        largest = float(sizes.max(initial=0.0, where=np.isfinite(values)))
+        self._highest[name] = max(largest, self._highest.get(name, 0.0))
+        if name in self._whole:
+            is_whole = bool(np.isfinite(sizes).all()) and np.array_equal(values, np.rint(values))
+            if not is_whole:
                 self._whole.discard(name)
+            if not is_whole or largest >= EXACT_INTEGERS:
+                self._integers.discard(name)
 
     def _decide(self, name: str, facts: CellFacts) -> str:
         kind = facts.kind
         if kind == "mixed" or (name in self._roles.numbers and kind == "text"):
             raise self._located(facts.refusal(name))
         if facts.n_words and kind in ("numbers", "booleans", "empty"):
-            self.notes.append(f"column {name!r}: {facts.n_words:,} cells such as {facts.word!r} were read as missing")
+            self.notes.append(
+                f"column {name!r}: {facts.n_words:,} cells such as {facts.word!r} were read as missing"
+            )
         if kind in ("text", "empty"):
             self.reasons[name] = facts.reason() if kind == "text" else "no values"
         return kind
 
-    def _drop_unnamed(self, labels: list[str]) -> None:
+    def _drop_unnamed(self, labels: list[str]) -> set[str]:
         """Leave out columns without a name and without values: what a delimiter at the end of every line makes."""
         unnamed = {
             name
@@ -207,6 +334,7 @@ class DelimitedFile(Source):
         if unnamed:
             self._names = [name for name in self._names if name not in unnamed]
             self.notes.append(f"{len(unnamed)} columns without a name and without values were left out")
+        return unnamed
 
     def _type(self, name: str) -> pa.DataType:
         kind = self._kinds[name]
@@ -225,37 +353,46 @@ class DelimitedFile(Source):
         return [self.name, self.file.size, self._n_rows]
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in the types that the first pass found."""
-        as_double = {name for name in columns if self._kinds[name] == "double"}
+        """Yield the rows in the types that the first pass found; with `TEXT_PREFIX`, columns as they were written."""
+        stored = list(dict.fromkeys(name.removeprefix(TEXT_PREFIX) for name in columns)) or self._all_names[:1]
+        as_text = {name.removeprefix(TEXT_PREFIX) for name in columns if name.startswith(TEXT_PREFIX)}
+        as_double = {name for name in stored if self._kinds.get(name) == "double"} - as_text
         n_rows = 0
-        schema = pa.schema([self.schema.field(name) for name in columns])
 
         def typed() -> Iterator[pa.RecordBatch]:
             nonlocal n_rows
-            for batch in self._batches(columns or self._all_names[:1], as_double):
+            for batch in self._batches(stored, as_double):
                 n_rows += batch.num_rows
                 if not columns:
                     yield from _empty(batch.num_rows)
                     continue
-                arrays = [self._converted(batch.column(name), name) for name in columns]
-                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+                arrays = [self._converted(batch.column(name.removeprefix(TEXT_PREFIX)), name) for name in columns]
+                yield pa.RecordBatch.from_arrays(arrays, names=columns)
 
         yield from without_first(typed(), first_row)
         if n_rows != self._n_rows:
             raise ValueError(f"{self.name} changed while it was read; read it again when nobody writes it")
 
     def _converted(self, column: pa.Array, name: str) -> pa.Array:
+        if name.startswith(TEXT_PREFIX):
+            return column
         kind = self._kinds[name]
+        if kind == "double" and pa.types.is_string(column.type):
+            column = parse_numbers(column, self._style)[0]
         if kind == "double":
             return column.cast(pa.int64()) if name in self._integers else column
         if kind in ("numbers", "empty"):
             return parse_numbers(column, self._style)[0]
         return parse_booleans(column, self._style) if kind == "booleans" else column
 
-    def texts(self, column: str) -> pa.ChunkedArray | None:
-        """Return a column as it was written."""
-        pieces = [batch.column(0) for batch in self._batches([column], set())]
-        return pa.chunked_array(pieces, pa.string())
+    def facts(self, column: str) -> CellFacts | None:
+        """Return what the cells of a column are, if they were judged."""
+        return self._facts.get(column)
+
+    def leave_as_text(self, column: str, reason: str) -> None:
+        """Read a column as text, since other files have text in it."""
+        self._kinds[column], self.reasons[column] = "text", reason
+        self._set_schema()
 
     def checksum(self) -> str | None:
         """Return the SHA-256 of the file's bytes."""
@@ -263,21 +400,33 @@ class DelimitedFile(Source):
 
     # Where things are.
 
-    def _lines(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield every row that is not blank with the number of its first line, from 1, slowly: for messages only."""
+    def _raw_rows(self) -> Iterator[tuple[int, str]]:
+        """Yield every row that is not blank as text, with the number of its first line, slowly: for messages only."""
         with decompressed(self.file, self._compression) as stream:
             text = io.TextIOWrapper(stream, encoding=self._encoding, errors="replace", newline="")
             csv.field_size_limit(1 << 30)
-            rows = csv.reader(text, delimiter=self.sep)
-            line = 1
+            pieces: list[str] = []
+
+            def kept() -> Iterator[str]:
+                for line in text:
+                    pieces.append(line)
+                    yield line
+
+            rows, line = csv.reader(kept(), delimiter=self.sep), 1
             for row in rows:
                 if row and rows.line_num > self._skipped:
-                    yield line, row
+                    yield line, "".join(pieces)
+                pieces.clear()
                 line = rows.line_num + 1
+
+    def _lines(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the same rows as lists of values."""
+        for line, text in self._raw_rows():
+            yield line, next(csv.reader(io.StringIO(text, newline=""), delimiter=self.sep))
 
     def place(self, row: int) -> str:
         """Return the line of a row."""
-        for number, (line, _) in enumerate(self._lines()):
+        for number, (line, _) in enumerate(self._raw_rows()):
             if number == row:
                 return f"line {line}"
         return super().place(row)
@@ -288,10 +437,14 @@ class DelimitedFile(Source):
     def _wrong_length(self) -> ValueError | None:
         """Return the refusal of the first row that has more or fewer values than the header has names."""
         wanted = len(self._all_names)
+        if (unclosed := self._unclosed()) is not None:
+            return unclosed
         for line, row in self._lines():
             if len(row) == wanted:
                 continue
-            if len(row) == wanted + 1 and not row[-1]:
+            if len(row) == wanted - 1 and self._all_names[-1] == f"column_{wanted}":
+                hint = f"the header ends with {self.sep!r} and the line does not: take it away"
+            elif len(row) == wanted + 1 and not row[-1]:
                 hint = f"the line ends with {self.sep!r} and the header does not: take it away, or add a name"
             else:
                 hint = f"values that contain {self.sep!r} must stand in double quotes"
@@ -313,70 +466,9 @@ def _encoding(head: bytes) -> str:
     return "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
 
 
-def _damaged(name: str, error: Exception) -> Exception:
-    if isinstance(error, FileNotFoundError):
-        return error
-    return ValueError(f"{name} cannot be read, it may be damaged or truncated: {first_line(error)}")
-
-
-def _not_text(name: str, encoding: str) -> ValueError:
-    return ValueError(
-        f"{name} is not {encoding.upper()} text; say encoding='cp1252' for what Excel writes on Windows, or convert it"
-    )
-
-
-@dataclass(frozen=True)
-class Header:
-    """The names of the columns of a text file, and how it is written."""
-
-    encoding: str
-    sep: str
-    #: Lines before the first row.
-    n_lines: int
-    #: The names as they are written, as they are used, and which columns are an index that pandas wrote.
-    labels: list[str]
-    names: list[str]
-    index: list[int]
-    notes: list[str]
-
-    @classmethod
-    def read(cls, file: InputFile, compression: str | None, options: ReadOptions) -> Header:
-        """Read the beginning of a file.
-
-        Raises
-        ------
-        ValueError
-            If it is no text, is empty, or has two columns of one name.
-        """
-        try:
-            with decompressed(file, compression) as stream:
-                head = bytes(stream.read(_HEAD))
-        except (EOFError, OSError) as error:
-            raise _damaged(file.name, error) from error
-        encoding = options.encoding or _encoding(head)
-        if b"\0" in head[:4096] and encoding == "utf-8":
-            raise ValueError(f"{file.name} is no text; give it the suffix of what it is (.parquet, .xlsx)")
-        try:
-            text = head.decode(encoding, errors="strict" if len(head) < _HEAD else "ignore")
-        except UnicodeError:
-            raise _not_text(file.name, encoding) from None
-        sep, n_lines, labels = _parted(text.removeprefix("\ufeff"), options.sep, file)
-        index = [place for place, label in enumerate(labels) if is_written_index(label, place)]
-        usable = [f"column_{place + 1}" if place in index else label for place, label in enumerate(labels)]
-        names, notes = text_names(usable, file.name)
-        if index:
-            notes.append("the first column has no name: it is taken for the index that pandas wrote, and left out")
-        return cls(encoding, sep, n_lines, labels, names, index, notes)
-
-
-def header_names(file: InputFile, compression: str | None, options: ReadOptions) -> list[str]:
-    """Return the names of the columns of a text file, without reading its rows."""
-    header = Header.read(file, compression, options)
-    return [name for place, name in enumerate(header.names) if place not in header.index]
-
-
-def _parted(text: str, sep: str | None, file: InputFile) -> tuple[str, int, list[str]]:
+def _header(head: str, sep: str | None, file: InputFile) -> tuple[str, int, list[str]]:
     """Return the delimiter, the lines before the first row, and the labels of the columns."""
+    text = head.removeprefix("\ufeff")
     if not text.strip():
         raise ValueError(f"{file.name} is empty")
     skipped = 0
@@ -391,10 +483,17 @@ def _parted(text: str, sep: str | None, file: InputFile) -> tuple[str, int, list
         raise ValueError(f"{file.name} has no header")
     if sep is None:
         is_tabbed = file.path is not None and {".tsv", ".tab"} & {s.lower() for s in file.path.suffixes}
-        order = "\t,;|" if is_tabbed else _DELIMITERS
-        sep = max(order, key=lambda one: len(_first_row(lines, one)[1]))
+        sep = "\t" if is_tabbed and "\t" in lines[0] else max(_DELIMITERS, key=lambda one: _parted(lines, one))
     n_lines, labels = _first_row(lines, sep)
     return sep, skipped + n_lines, labels
+
+
+def _parted(lines: list[str], sep: str) -> tuple[bool, int]:
+    """Return how well a delimiter parts the header: best if it parts the next row into as many."""
+    n_lines, labels = _first_row(lines, sep)
+    rest = [line for line in lines[n_lines : n_lines + 64] if line.strip()]
+    is_even = len(labels) > 1 and (not rest or len(_first_row(rest, sep)[1]) == len(labels))
+    return is_even, len(labels)
 
 
 def _first_row(lines: list[str], sep: str) -> tuple[int, list[str]]:

@@ -5,80 +5,115 @@ from __future__ import annotations
 import datetime
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
 
+from isoxide._frames.cells import BadCellError
 from isoxide._frames.files import InputFile, decompressed
 from isoxide._frames.frames import TypedTable
-from isoxide._frames.names import text_names
+from isoxide._frames.keys import EXACT_INTEGERS, refuse_float, spelled
+from isoxide._frames.names import usable_names
 from isoxide._frames.source import ChooseRoles, ReadOptions
 
 __all__ = ["json_lines", "spreadsheet"]
 
+#: Cells of one type that have one in Arrow; days and times together are times.
+_TYPES = {datetime.date: pa.timestamp("us"), datetime.timedelta: pa.duration("us"), datetime.time: pa.time64("us")}
 #: Lines of JSON whose cells are put together at a time.
 _LINES = 1 << 16
 #: Braces within braces that a line may have.
 _DEPTH = 100
 
 
-class FileTable(TypedTable):
+class DocumentTable(TypedTable):
     """The table of a file that was read as a whole."""
 
-    file: InputFile
-    #: What a row is called, and the number of the first one.
-    row_name: str
-    first: int
+    def __init__(self, file: InputFile, row_name: str, rows: list[int] | int, **more: Any) -> None:
+        # Before the cells are looked at, since refusals name rows.
+        self.file, self._row_name, self._rows = file, row_name, rows
+        super().__init__(name=file.name, fingerprint=[file.name, file.size, more["table"].num_rows], **more)
 
     def place(self, row: int) -> str:
         """Return where a row stands in the file."""
-        return f"{self.row_name} {row + self.first}"
+        return _place(self._row_name, self._rows, row)
 
     def checksum(self) -> str | None:
         """Return the SHA-256 of the file's bytes."""
         return self.file.checksum()
 
 
-def _table(
-    columns: dict[str, list[pa.Array]], untyped: set[str], file: InputFile, options: ReadOptions, roles: ChooseRoles,
-    notes: list[str], row_name: str, first: int,
-) -> FileTable:  # fmt: skip
-    # Before the cells are looked at, since refusals name rows.
-    FileTableOf = type("FileTable", (FileTable,), {"row_name": row_name, "first": first, "file": file})  # noqa: N806
-    table = pa.table({name: pa.chunked_array(pieces) for name, pieces in columns.items()})
-    source: FileTable = FileTableOf(
-        table, file.name, untyped=untyped, options=options, roles=roles, notes=notes,
-        fingerprint=[file.name, file.size, table.num_rows],
-    )  # fmt: skip
+def _place(row_name: str, rows: list[int] | int, row: int) -> str:
+    return f"{row_name} {row + rows if isinstance(rows, int) else rows[row]}"
+
+
+def _document(
+    labels: list[Any],
+    cells: list[list[list[Any]]],
+    file: InputFile,
+    row_name: str,
+    rows: list[int] | int,
+    options: ReadOptions,
+    roles: ChooseRoles,
+    notes: list[str],
+) -> DocumentTable:
+    """Return the table of columns of cells in pieces; `rows` says where rows are in the file."""
+    names, told = usable_names(labels, file.name)
+    chosen = roles([name for name in names if name is not None], file.name)
+    columns, untyped, nested = {}, set(), {}
+    for name, pieces in zip(names, cells, strict=True):
+        if name is None:
+            continue
+        kinds = {type(value) for piece in pieces for value in piece} - {type(None)}
+        if name in chosen.texts:
+            _check_key(name, pieces, lambda row: _place(row_name, rows, row), row_name == "row")
+        columns[name] = pa.chunked_array(_typed(pieces, kinds, is_text=name in chosen.texts, options=options))
+        if pa.types.is_string(columns[name].type):
+            if kinds <= {dict, list}:
+                nested[name] = "values within values"
+            elif name not in chosen.texts:
+                untyped.add(name)
+    table = pa.table(columns)
+    source = DocumentTable(
+        file, row_name, rows, table=table, untyped=untyped, options=options, roles=roles, notes=[*notes, *told]
+    )
+    source.reasons.update(nested)
     return source
+
+
+def _check_key(name: str, pieces: list[list[Any]], place: Callable[[int], str], has_floats_only: bool) -> None:
+    """Refuse keys that have no spelling, and numbers that have lost digits."""
+    for row, value in enumerate(value for piece in pieces for value in piece):
+        if isinstance(value, (dict, list)):
+            raise BadCellError(name, row, value, "no text, number or time, and cannot be a key", place=place(row))
+        # A spreadsheet has no other numbers than floats.
+        kinds = (float, int) if has_floats_only else float
+        if isinstance(value, kinds) and abs(value) >= EXACT_INTEGERS:
+            refuse_float(value, name, row, place(row))
 
 
 def _spelled(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else spelled(value)
 
 
-def _typed(cells: list[list[str | None]], kinds: set[type]) -> tuple[list[pa.Array], bool]:
-    """Return a column in the type of its cells, and whether some are numbers and some are text."""
-    texts = [pa.array(piece, pa.string()) for piece in cells]
-    kinds = kinds - {type(None)}
-    if not kinds or kinds == {str}:
-        return [text.cast(pa.string()) for text in texts] if kinds else [pa.nulls(len(text)) for text in texts], False
+def _typed(cells: list[list[Any]], kinds: set[type], *, is_text: bool, options: ReadOptions) -> list[pa.Array]:
+    """Return the cells of a column in their type if they all have one, else as text, to be judged."""
+    for kind, dtype in _TYPES.items():
+        if kinds and issubclass(next(iter(kinds)), kind) and all(issubclass(one, kind) for one in kinds):
+            return [pa.array(piece, dtype) for piece in cells]
+    if not kinds:
+        return [pa.nulls(len(piece)) for piece in cells]
     if kinds == {bool}:
-        return [text.cast(pa.bool_()) for text in texts], False
-    if kinds <= {int, float}:
-        if kinds == {int}:
-            try:
-                return [text.cast(pa.int64()) for text in texts], False
-            except pa.ArrowInvalid:
-                return texts, True
-        # Digits are kept until it is known whether the column is a key.
-        return texts, True
-    return texts, bool(kinds <= {int, float, str, bool})
+        return [pa.array(piece, pa.bool_()) for piece in cells]
+    if kinds == {int} and not is_text and not options.numbers.has_missing_numbers:
+        try:
+            return [pa.array(piece, pa.int64()) for piece in cells]
+        except (pa.ArrowInvalid, OverflowError):
+            pass
+    return [pa.array([_spelled(value) for value in piece], pa.string()) for piece in cells]
 
 
 def json_lines(file: InputFile, compression: str | None, options: ReadOptions, roles: ChooseRoles) -> TypedTable:
@@ -89,38 +124,28 @@ def json_lines(file: InputFile, compression: str | None, options: ReadOptions, r
     ValueError
         If a line is no object.
     """
-    cells: dict[str, list[list[str | None]]] = {}
-    kinds: dict[str, set[type]] = {}
-    n_rows = 0
+    cells: dict[str, list[list[Any]]] = {}
+    rows: list[int] = []
     for lines in _blocks(_objects(file, compression, options)):
-        for name in dict.fromkeys(name for line in lines for name in line):
+        for name in dict.fromkeys(name for _, line in lines for name in line):
             if name not in cells:
-                cells[name] = [[None] * n_rows] if n_rows else []
-                kinds[name] = set()
+                cells[name] = [[None] * len(rows)] if rows else []
         for name, pieces in cells.items():
-            values = [line.get(name) for line in lines]
-            kinds[name].update(map(type, values))
-            pieces.append([_spelled(value) for value in values])
-        n_rows += len(lines)
+            pieces.append([line.get(name) for _, line in lines])
+        rows += [number for number, _ in lines]
     if not cells:
         raise ValueError(f"{file.name} is empty")
-    columns, untyped = {}, set()
-    names, notes = text_names(cells, file.name)
-    for name, label in zip(names, cells, strict=True):
-        columns[name], is_untyped = _typed(cells[label], kinds[label])
-        if is_untyped:
-            untyped.add(name)
-    return _table(columns, untyped, file, options, roles, notes, "line", 1)
+    return _document(list(cells), list(cells.values()), file, "line", rows, options, roles, [])
 
 
-def _objects(file: InputFile, compression: str | None, options: ReadOptions) -> Iterator[dict[str, Any]]:
+def _objects(file: InputFile, compression: str | None, options: ReadOptions) -> Iterator[tuple[int, dict[str, Any]]]:
     with decompressed(file, compression) as stream:
         text = io.TextIOWrapper(stream, encoding=options.encoding or "utf-8-sig")
         try:
             for number, line in enumerate(text, 1):
                 if not line.strip():
                     continue
-                yield _object(line, number, file.name)
+                yield number, _object(line, number, file.name)
         except UnicodeDecodeError:
             raise ValueError(f"{file.name} is not UTF-8 text; say encoding=... or convert it") from None
         except (EOFError, OSError) as error:
@@ -154,7 +179,7 @@ def _distinct(pairs: list[tuple[str, Any]], number: int, name: str) -> dict[str,
     return found
 
 
-def _blocks(lines: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _blocks(lines: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
     block = []
     for line in lines:
         block.append(line)
@@ -198,19 +223,5 @@ def spreadsheet(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> Ty
     rows = [[*row, *[None] * (n_columns - len(row))] for row in rows]
     header, body = rows[0], rows[1:]
     kept = [j for j in range(n_columns) if header[j] is not None or any(row[j] is not None for row in body)]
-    names, told = text_names([header[j] for j in kept], file.name)
-    columns, untyped = {}, set()
-    for name, j in zip(names, kept, strict=True):
-        values = [row[j] for row in body]
-        columns[name], is_untyped = _sheet_column(values)
-        if is_untyped:
-            untyped.add(name)
-    return _table(columns, untyped, file, options, roles, [*notes, *told], "row", 2)
-
-
-def _sheet_column(values: list[Any]) -> tuple[list[pa.Array], bool]:
-    kinds = {type(value) for value in values}
-    present = kinds - {type(None)}
-    if present and present <= {datetime.datetime, datetime.date}:
-        return [pa.array(values, pa.timestamp("us"))], False
-    return _typed([[_spelled(value) for value in values]], kinds)
+    cells = [[[row[j] for row in body]] for j in kept]
+    return _document([header[j] for j in kept], cells, file, "row", 2, options, roles, notes)

@@ -75,8 +75,6 @@ def roles_of_features(
     time: str,
     include: str | Iterable[str] | None,
     exclude: str | Iterable[str] | None,
-    *,
-    texts: Iterable[str] = (),
 ) -> ChooseRoles:
     """Return the roles of the columns of a table with a row per entity and time, given their names.
 
@@ -90,7 +88,7 @@ def roles_of_features(
         _check_patterns(names, "include", include or [])
         _check_patterns(names, "exclude", exclude)
         chosen = set(names if include is None else select(names, include)) - set(select(names, exclude))
-        keys = {entity, time, *texts}
+        keys = {entity, time}
         named = {name for name in include or [] if name in chosen} - keys
         return Roles(frozenset(keys), frozenset(named), frozenset(set(names) - chosen - keys))
 

@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -41,9 +42,12 @@ _OTHERS = {
     b"\xd0\xcf\x11\xe0": "an Excel file of the old kind (.xls); save it as .xlsx or .csv",
     b"SQLite format 3": "an SQLite database; export the table as CSV or Parquet",
     b"\x89HDF": "an HDF5 file; write it as Parquet or CSV",
+    b"\x80\x02": "a pickle, which is not read since it can run code; write the table as Parquet or CSV",
+    b"\x80\x03": "a pickle, which is not read since it can run code; write the table as Parquet or CSV",
     b"\x80\x04\x95": "a pickle, which is not read since it can run code; write the table as Parquet or CSV",
     b"\x80\x05\x95": "a pickle, which is not read since it can run code; write the table as Parquet or CSV",
     b"Obj\x01": "an Avro file; write it as Parquet or CSV",
+    b"FEA1": "a Feather file of the first version; write it again with a newer library, or as Parquet",
     b"ORC": "an ORC file; write it as Parquet or CSV",
 }
 WANTED = (
@@ -85,6 +89,8 @@ def opened(path: str | os.PathLike[str]) -> InputFile:
     """
     if str(path) == "-":
         return _standard_input()
+    if "://" in str(path):
+        raise ValueError(f"{path} is an address; download the file first, or give an open file")
     path = local_path(path)
     try:
         mode = path.stat().st_mode
@@ -210,6 +216,8 @@ def kind_of(file: InputFile) -> tuple[str, str | None]:
         if named in ("parquet", "arrow", "xlsx"):
             raise ValueError(f"{file.name} is compressed around its own compression; unpack it first")
         return named or "csv", compression
+    if found == "xlsx":
+        _check_workbook(file)
     if found in ("parquet", "arrow", "xlsx"):
         return found, None
     if named in ("parquet", "arrow", "xlsx"):
@@ -217,8 +225,21 @@ def kind_of(file: InputFile) -> tuple[str, str | None]:
             raise ValueError(f"{file.name} is empty")
         raise ValueError(f"{file.name} cannot be read: it is no {suffixes[-1][1:]} file, or it is damaged")
     if named is None and suffixes:
-        raise ValueError(f"{file.name}: files {suffixes[-1]!r} are not read; give {WANTED}")
+        hint = "write an object per line, as .jsonl" if suffixes[-1] == ".json" else f"give {WANTED}"
+        raise ValueError(f"{file.name}: files {suffixes[-1]!r} are not read; {hint}")
     return named or "csv", None
+
+
+def _check_workbook(file: InputFile) -> None:
+    """Refuse an archive that is no Excel file."""
+    try:
+        with file.open() as stream, zipfile.ZipFile(stream) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(f"{file.name} cannot be read, it may be damaged or truncated: {error}") from error
+    if not any(name.startswith("xl/") for name in names):
+        what = "an OpenDocument file; save it as .xlsx or .csv" if "mimetype" in names else "a ZIP archive; unpack it first"
+        raise ValueError(f"{file.name} is {what}")
 
 
 @contextmanager

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset
 
 from isoxide._frames.batches import without_first
 from isoxide._frames.cells import CellFacts, parse_booleans, parse_numbers
-from isoxide._frames.names import is_written_index, text_names
-from isoxide._frames.source import ChooseRoles, ReadOptions, Roles, Source, first_line
+from isoxide._frames.names import usable_names
+from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line
 
 __all__ = ["ArrowStream", "DatasetSource", "TypedTable", "from_pandas", "from_polars"]
 
@@ -35,6 +36,7 @@ class TypedTable(Source):
         self._fingerprint = name if fingerprint is None else fingerprint
         chosen = roles(table.column_names, name)
         self._as_written: dict[str, pa.ChunkedArray] = {}
+        self._facts: dict[str, CellFacts] = {}
         for position, column in enumerate(table.column_names):
             if column in untyped:
                 table = table.set_column(position, column, self._judged(table[column], column, chosen, options))
@@ -46,16 +48,19 @@ class TypedTable(Source):
         facts = CellFacts(style=options.numbers)
         if len(texts):
             facts.update(texts, 0)
+        self._facts[name] = facts
         kind = facts.kind
         if kind == "mixed" or (name in roles.numbers and kind == "text"):
             error = facts.refusal(name)
             raise error if error.row is None else error.at(self.place(error.row))
         if facts.n_words and kind != "text":
             self.notes.append(f"column {name!r}: {facts.n_words:,} cells such as {facts.word!r} were read as missing")
+        if kind in ("text", "empty"):
+            self.reasons[name] = facts.reason() if kind == "text" else "no values"
         if kind == "text":
-            self.reasons[name] = facts.reason()
             return texts
-        self._as_written[name] = texts
+        self.written = {**self.written, name: TEXT_PREFIX + name}
+        self._as_written[TEXT_PREFIX + name] = texts
         if kind == "booleans":
             return pa.chunked_array([parse_booleans(piece, options.numbers) for piece in texts.chunks], pa.bool_())
         pieces = [parse_numbers(piece, options.numbers)[0] for piece in texts.chunks]
@@ -71,20 +76,29 @@ class TypedTable(Source):
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows in their order."""
-        chosen = self._table.select(columns).slice(first_row)
         if not columns:
             n = self._table.num_rows - first_row
             yield pa.RecordBatch.from_struct_array(pa.array([{}] * n, pa.struct([])))
             return
-        yield from chosen.to_batches()
+        found = {name: self._as_written[name] if name in self._as_written else self._table[name] for name in columns}
+        yield from pa.table(found).slice(first_row).to_batches()
 
     def table(self) -> pa.Table:
         """Return the table itself."""
         return self._table
 
-    def texts(self, column: str) -> pa.ChunkedArray | None:
-        """Return a column as it was written, if it came without a type."""
-        return self._as_written.get(column)
+    def facts(self, column: str) -> CellFacts | None:
+        """Return what the cells of a column are, if they were judged."""
+        return self._facts.get(column)
+
+    def leave_as_text(self, column: str, reason: str) -> None:
+        """Keep a column as text, since other files have text in it."""
+        position, texts = self.schema.get_field_index(column), self._as_written.get(TEXT_PREFIX + column)
+        if texts is not None:
+            self._table = self._table.set_column(position, column, texts)
+            self.schema = self._table.schema
+        self.written = {name: text for name, text in self.written.items() if name != column}
+        self.reasons[column] = reason
 
 
 def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[TypedTable, Any]:
@@ -92,19 +106,26 @@ def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[T
 
     Columns of numbers are shared, not copied.
     """
-    from isoxide._frames.pandas_columns import UNTYPED, arrow_column, index_as_columns, objects_type
+    from isoxide._frames.pandas_columns import UNTYPED, arrow_column, index_as_columns, key_column, objects_type
 
     where = "the frame"
     frame, notes = index_as_columns(frame, where)
-    names, renamed = text_names(frame.columns, where)
+    labels, renamed = usable_names(list(frame.columns), where)
+    names = [name for name in labels if name is not None]
+    if None in labels:
+        frame = frame.iloc[:, [place for place, name in enumerate(labels) if name is not None]]
     if list(frame.columns) != names:
         frame = frame.set_axis(names, axis=1)
+    keys = roles(names, where).texts
     columns, untyped, opaque = {}, set(), {}
     for name in names:
+        if name in keys:
+            columns[name] = key_column(frame[name], name)
+            continue
         dtype = objects_type(frame[name])
         if isinstance(dtype, pa.OpaqueType) and dtype != UNTYPED:
             opaque[name] = dtype
-            columns[name] = pa.nulls(len(frame))
+            columns[name] = pa.ExtensionArray.from_storage(dtype, pa.nulls(len(frame), dtype.storage_type))
             continue
         if dtype == UNTYPED:
             untyped.add(name)
@@ -124,38 +145,43 @@ def from_polars(frame: Any, options: ReadOptions, roles: ChooseRoles) -> TypedTa
     ]
     if wide:
         frame = frame.with_columns(polars.col(wide).cast(polars.String))
-    table = without_views(frame.to_arrow())
-    names, notes = text_names(table.column_names, "the frame")
-    untyped = {names[table.column_names.index(name)] for name in wide}
-    return TypedTable(
-        table.rename_columns(names), "the frame", untyped=untyped, options=options, roles=roles, notes=notes
-    )
+    table, notes = plain_table(frame.to_arrow(), "the frame")
+    return TypedTable(table, "the frame", untyped=set(wide), options=options, roles=roles, notes=notes)
+
+
+def plain_table(table: pa.Table, where: str) -> tuple[pa.Table, list[str]]:
+    """Return a table without views and without what pandas wrote of an index, and notes on what was changed."""
+    names, notes = usable_names(table.column_names, where)
+    kept = [place for place, name in enumerate(names) if name is not None]
+    named = [name for name in names if name is not None]
+    return without_views(table.replace_schema_metadata().select(kept).rename_columns(named)), notes
 
 
 def without_views(table: pa.Table) -> pa.Table:
     """Return a table whose text lies side by side: pyarrow cannot take rows of views."""
     schema = pa.schema([field.with_type(without_view(field.type)) for field in table.schema])
-    return table if schema == table.schema else table.cast(schema)
+    if schema == table.schema:
+        return table
+    columns = [plain_column(column, dtype) for column, dtype in zip(table.columns, schema.types, strict=True)]
+    return pa.table(columns, schema=schema)
+
+
+def plain_column(column: pa.Array | pa.ChunkedArray, dtype: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    """Return a column in the type that `without_view` gives for its own."""
+    if pa.types.is_run_end_encoded(column.type):
+        column = pc.run_end_decode(column)
+    return column if column.type == dtype else column.cast(dtype)
 
 
 def without_view(dtype: pa.DataType) -> pa.DataType:
     """Return a type with its values side by side."""
+    if pa.types.is_run_end_encoded(dtype):
+        return without_view(dtype.value_type)
     if pa.types.is_string_view(dtype):
         return pa.large_string()
     if pa.types.is_dictionary(dtype):
         return pa.dictionary(dtype.index_type, without_view(dtype.value_type), dtype.ordered)
     return pa.large_binary() if pa.types.is_binary_view(dtype) else dtype
-
-
-def usable_names(names: list[str], where: str) -> tuple[list[str | None], list[str]]:
-    """Return the names of stored columns, None for an index that pandas wrote, and notes on what was changed."""
-    kept = [None if is_written_index(name, place) else name for place, name in enumerate(names)]
-    labels = [name if name is not None else f"index {place}" for place, name in enumerate(kept)]
-    plain, notes = text_names(labels, where)
-    result = [None if name is None else plain[place] for place, name in enumerate(kept)]
-    if None in result:
-        notes.append("the index that pandas wrote beside the columns was left out")
-    return result, notes
 
 
 class DatasetSource(Source):
@@ -245,5 +271,5 @@ class ArrowStream(Source):
 def _picked(batch: pa.RecordBatch, positions: list[int], wanted: pa.Schema) -> pa.RecordBatch:
     if not positions:
         return batch.select([])
-    arrays = [batch.column(place) for place in positions]
-    return pa.RecordBatch.from_arrays(arrays, names=wanted.names).cast(wanted)
+    arrays = [plain_column(batch.column(place), dtype) for place, dtype in zip(positions, wanted.types, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=wanted)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
+import unicodedata
+import uuid
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["alike", "as_text", "text_labels"]
+from isoxide._frames.cells import BadCellError
+
+__all__ = ["EXACT_INTEGERS", "alike", "as_text", "refuse_float", "spelled", "text_labels"]
 
 #: Beyond this a float does not hold every integer: digits of an identifier are lost already.
-_EXACT = 2.0**53
+EXACT_INTEGERS = 2.0**53
 
 
-def as_text(column: pa.Array | pa.ChunkedArray, name: str) -> pa.Array:
+def as_text(column: pa.Array | pa.ChunkedArray, name: str, first_row: int | None = None) -> pa.Array:
     """Return a column of keys as text; empty cells are missing.
 
-    Integers of any width become their digits, floats that are whole become theirs too, since a missing cell
-    makes floats of a column of integers.
+    Text keeps its spelling. Integers of any width become their digits, and so do floats and decimals that are whole,
+    since a missing cell makes floats of a column of integers. Times lose what is zero: midnights are days.
 
     Parameters
     ----------
@@ -26,10 +33,12 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str) -> pa.Array:
         The keys.
     name : str
         Name of the column, for messages.
+    first_row : int, optional
+        Number of the first row in the table, for messages; None where rows have no numbers.
 
     Raises
     ------
-    ValueError
+    BadCellError
         If the column holds floats that are too large to have kept all digits.
     TypeError
         If it holds lists, bytes or other values that have no spelling.
@@ -37,42 +46,72 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str) -> pa.Array:
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if isinstance(column, pa.ChunkedArray):
-        column = pa.chunked_array(column.chunks, column.type).combine_chunks()
+        # Beyond 2 GB of text.
+        return pa.chunked_array([as_text(piece, name, first_row) for piece in column.chunks], pa.string())
     dtype, types = column.type, pa.types
     if types.is_dictionary(dtype):
-        words = as_text(column.dictionary, name)
-        return pc.take(words, column.indices)
+        return pc.take(as_text(column.dictionary, name), column.indices)
     if types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype):
         texts = column if types.is_string(dtype) else column.cast(pa.string())
         return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
     if types.is_floating(dtype):
-        return _from_floats(column.cast(pa.float64()), name)
-    if types.is_null(dtype):
+        return _from_floats(column.cast(pa.float64()), name, first_row)
+    if types.is_null(dtype) or types.is_integer(dtype):
         return column.cast(pa.string())
     if types.is_boolean(dtype):
         return pc.if_else(column, "True", "False")
-    if types.is_integer(dtype) or types.is_decimal(dtype):
-        return column.cast(pa.string())
+    if types.is_decimal(dtype):
+        return pa.array([None if value is None else spelled(value) for value in column.to_pylist()], pa.string())
     if types.is_date(dtype) or types.is_timestamp(dtype):
-        return column.cast(pa.string())
-    if isinstance(dtype, pa.BaseExtensionType) and not isinstance(dtype, pa.OpaqueType):
-        return as_text(column.storage, name)
+        return _from_times(column.cast(pa.string()))
+    if dtype == pa.uuid():
+        bytes_of = column.storage.to_pylist()
+        return pa.array([None if value is None else str(uuid.UUID(bytes=value)) for value in bytes_of], pa.string())
     raise TypeError(f"column {name!r} holds {dtype}, which cannot be a key; convert it to text")
 
 
-def _from_floats(column: pa.Array, name: str) -> pa.Array:
+def _from_floats(column: pa.Array, name: str, first_row: int | None) -> pa.Array:
     missing = pc.or_kleene(pc.is_null(column), pc.is_nan(column))
     column = pc.if_else(missing, pa.scalar(None, pa.float64()), column)
-    large = pc.greater_equal(pc.abs(column), _EXACT)
-    if pc.any(large, min_count=0).as_py():
-        value = column.filter(large)[0].as_py()
-        raise ValueError(
-            f"column {name!r} holds identifiers as floats, such as {value:.0f}: digits beyond 2**53 are lost; "
-            "read the column as text or as integers"
-        )
+    large = pc.fill_null(pc.greater_equal(pc.abs(column), EXACT_INTEGERS), False)
+    rows = np.flatnonzero(large.to_numpy(zero_copy_only=False))
+    if rows.size:
+        refuse_float(column[int(rows[0])].as_py(), name, None if first_row is None else first_row + int(rows[0]))
     whole = pc.equal(pc.floor(column), column)
     digits = pc.if_else(whole, column, pa.scalar(None, pa.float64())).cast(pa.int64()).cast(pa.string())
     return pc.if_else(whole, digits, column.cast(pa.string()))
+
+
+def refuse_float(value: float, name: str, row: int | None, place: str | None = None) -> NoReturn:
+    """Refuse a key that was an integer and is a float that does not hold all its digits."""
+    lost = "a float that has lost digits (those beyond 2**53 are); read the column as text or as integers"
+    raise BadCellError(name, row, value, lost, place=place)
+
+
+def _from_times(texts: pa.Array) -> pa.Array:
+    """Return times without the zeros that their unit adds, midnights without their hour."""
+    texts = pc.replace_substring_regex(texts, r"\.(\d*?)0+(Z|[+-]\d+)?$", r".\1\2")
+    texts = pc.replace_substring_regex(texts, r"\.(Z|[+-]\d+)?$", r"\1")
+    return pc.replace_substring_regex(texts, r" 00:00:00$", "")
+
+
+def spelled(value: Any) -> str:
+    """Return the text of one cell, as `as_text` gives it for a column of such.
+
+    Examples
+    --------
+    >>> from isoxide._frames.keys import spelled
+    >>> spelled(1001), spelled(1001.0), spelled("1001.0"), spelled(True)
+    ('1001', '1001', '1001.0', 'True')
+    """
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, (float, np.floating)) and float(value).is_integer() and abs(value) < EXACT_INTEGERS:
+        return str(int(value))
+    if isinstance(value, decimal.Decimal) and value.is_finite():
+        whole, point, fraction = f"{value:f}".partition(".")
+        return whole + point + fraction.rstrip("0") if fraction.rstrip("0") else whole
+    return value.isoformat() if isinstance(value, (datetime.date, datetime.time)) else str(value)
 
 
 def text_labels(values: list[Any], name: str) -> list[str | None]:
@@ -82,14 +121,15 @@ def text_labels(values: list[Any], name: str) -> list[str | None]:
     except pa.ArrowException:
         # Numbers among texts.
         missing = [value is None or value != value or value == "" for value in values]
-        found = [None if absent else str(value) for value, absent in zip(values, missing, strict=True)]
+        found = [None if absent else spelled(value) for value, absent in zip(values, missing, strict=True)]
     return found
 
 
 def alike(texts: Iterable[Any]) -> list[tuple[str, ...]]:
-    """Return the spellings that differ only in case or blanks, those of one name together, in ascending order."""
+    """Return the spellings that differ only in case, blanks or Unicode form, those of one name together, ascending."""
     together: dict[str, list[str]] = {}
     for text in texts:
         if isinstance(text, str):
-            together.setdefault("".join(text.split()).casefold(), []).append(text)
+            plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+            together.setdefault("".join(plain.split()).casefold(), []).append(text)
     return sorted(tuple(sorted(spellings)) for spellings in together.values() if len(spellings) > 1)

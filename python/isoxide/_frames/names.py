@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["RESERVED_PREFIX", "is_written_index", "text_names"]
+__all__ = ["INDEX_NOTE", "RESERVED_PREFIX", "renamed_note", "text_names", "usable_names", "written_index"]
 
 #: Columns with such names are made by isoxide while a table is read in partitions.
 RESERVED_PREFIX = "__isoxide_"
+INDEX_NOTE = "the index that pandas wrote beside the columns was left out"
 
 
 def text_names(labels: Iterable[Any], where: str) -> tuple[list[str], list[str]]:
@@ -38,12 +41,7 @@ def text_names(labels: Iterable[Any], where: str) -> tuple[list[str], list[str]]
     """
     labels = list(labels)
     names = [_text(label, position) for position, label in enumerate(labels)]
-    notes = []
-    renamed = [(label, name) for label, name in zip(labels, names, strict=True) if label != name]
-    if renamed:
-        shown = ", ".join(f"{label!r} is {name!r}" for label, name in renamed[:4])
-        more = f" and {len(renamed) - 4} more" if len(renamed) > 4 else ""
-        notes.append(f"names of columns that were no text, empty or of several levels were changed: {shown}{more}")
+    notes = renamed_note(labels, names)
     seen: dict[str, Any] = {}
     for label, name in zip(labels, names, strict=True):
         if name in seen:
@@ -54,7 +52,21 @@ def text_names(labels: Iterable[Any], where: str) -> tuple[list[str], list[str]]
                 f"{where} has a column {name!r}; names that begin with {RESERVED_PREFIX} are taken: rename it"
             )
         seen[name] = label
+    stripped = Counter(name.strip() for name in names)
+    close = [name for name in names if stripped[name.strip()] > 1]
+    if close:
+        notes.append(f"names of columns differ only in blanks: {', '.join(map(repr, close[:4]))}")
     return names, notes
+
+
+def renamed_note(labels: Iterable[Any], names: Iterable[str]) -> list[str]:
+    """Return a note on the labels that are not the names, if there are any."""
+    renamed = [(label, name) for label, name in zip(labels, names, strict=True) if label != name]
+    if not renamed:
+        return []
+    shown = ", ".join(f"{label!r} is {name!r}" for label, name in renamed[:4])
+    more = f" and {len(renamed) - 4} more" if len(renamed) > 4 else ""
+    return [f"names of columns that were no text, empty or of several levels were changed: {shown}{more}"]
 
 
 def _text(label: Any, position: int) -> str:
@@ -68,6 +80,27 @@ def _text(label: Any, position: int) -> str:
     return text
 
 
-def is_written_index(name: str, position: int) -> bool:
-    """Return whether a column of a file is the index that pandas wrote beside the columns of a frame."""
-    return name.startswith("__index_level_") or (position == 0 and name in ("", "Unnamed: 0"))
+def written_index(labels: Iterable[Any]) -> set[int]:
+    """Return the positions of columns that are the index that pandas wrote beside the columns of a frame.
+
+    These are ``__index_level_0__`` and its like anywhere, and the first columns as long as they have no name, or the
+    one that pandas gives to such (``Unnamed: 0``, ``Unnamed: 0.1``).
+    """
+    found, is_first = set(), True
+    for position, label in enumerate(labels):
+        name = _text(label, -1)
+        is_first = is_first and (not name or re.fullmatch(r"Unnamed: \d+(\.\d+)*", name) is not None)
+        if is_first or re.fullmatch(r"__index_level_\d+__", name):
+            found.add(position)
+    return found
+
+
+def usable_names(labels: list[Any], where: str) -> tuple[list[str | None], list[str]]:
+    """Return the names of columns, None for an index that pandas wrote, and notes on what was changed."""
+    index = written_index(labels)
+    if len(index) == len(labels):
+        index = set()
+    plain, notes = text_names([f"index {place}" if place in index else label for place, label in enumerate(labels)], where)
+    if index:
+        notes.append(INDEX_NOTE)
+    return [None if place in index else name for place, name in enumerate(plain)], notes

@@ -13,20 +13,13 @@ import pyarrow.dataset
 import pyarrow.feather
 
 from isoxide._frames import files
+from isoxide._frames.cells import BadCellError, CellFacts
 from isoxide._frames.delimited import DelimitedFile, header_names
 from isoxide._frames.documents import json_lines, spreadsheet
 from isoxide._frames.files import InputFile, kind_of
-from isoxide._frames.frames import (
-    ArrowStream,
-    DatasetSource,
-    TypedTable,
-    from_pandas,
-    from_polars,
-    usable_names,
-    without_views,
-)
+from isoxide._frames.frames import ArrowStream, DatasetSource, TypedTable, from_pandas, from_polars, plain_table
 from isoxide._frames.parquet import ParquetFiles
-from isoxide._frames.source import ChooseRoles, ReadOptions, Roles, Source, first_line
+from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line
 
 __all__ = ["column_names", "files_of", "open_source"]
 
@@ -82,10 +75,8 @@ def _opened(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
     if isinstance(source, (list, tuple)):
         if not source or not all(isinstance(path, (str, os.PathLike, InputFile)) for path in source):
             raise TypeError("a list as a source must be of paths, at least one")
-        if len(source) == 1:
-            return _opened(source[0], options, roles)
-        found = [file for path in source for file in files_of(path)]
-        return _from_files(found, f"the {len(source)} tables", options, roles)
+        found = [file for path in source for file in _inputs(path)]
+        return _from_files(found, f"the {len(found)} files", options, roles)
     if isinstance(source, pa.dataset.Dataset):
         return DatasetSource(source, roles)
     kind = type(source)
@@ -96,7 +87,7 @@ def _opened(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
         return from_pandas(source, options, roles)[0]
     if package == "polars" and kind.__name__ == "DataFrame":
         return from_polars(source, options, roles)
-    if hasattr(source, "__arrow_c_stream__") and not isinstance(source, (pa.ChunkedArray, pa.Array)):
+    if hasattr(source, "__arrow_c_stream__") and kind.__name__ not in ("Series", "ChunkedArray"):
         return ArrowStream(source, roles)
     if hasattr(source, "read") and callable(source.read):
         name = getattr(source, "name", None)
@@ -123,38 +114,48 @@ def column_names(source: Any, options: ReadOptions | None = None) -> list[str]:
 
 
 def _from_path(path: str | os.PathLike[str], options: ReadOptions, roles: ChooseRoles) -> Source:
-    inputs, folder = files_of(path), files.local_path(path)
+    folder = files.local_path(path)
     if str(path) == "-" or not folder.is_dir():
-        return _from_file(inputs[0], options, roles)
-    return _from_files(inputs, str(folder), options, roles, folder)
+        return _from_file(files.opened(path), options, roles)
+    return _from_files(_inputs(path), str(folder), options, roles)
 
 
 def files_of(path: str | os.PathLike[str] | InputFile) -> list[InputFile]:
     """Return a file, or those of a folder."""
+    return [file for file, _ in _inputs(path)]
+
+
+def _inputs(path: str | os.PathLike[str] | InputFile) -> list[tuple[InputFile, Path | None]]:
+    """Return a file, or those of a folder with the folder."""
     if isinstance(path, InputFile):
-        return [path]
+        return [(path, None)]
     folder = files.local_path(path)
     if str(path) == "-" or not folder.is_dir():
-        return [files.opened(path)]
+        return [(files.opened(path), None)]
     paths = table_files(folder)
     if not paths:
         raise FileNotFoundError(f"the folder {folder} has no files of tables ({files.WANTED})")
-    return [files.opened(found) for found in paths]
+    return [(files.opened(found), folder) for found in paths]
 
 
 def _from_files(
-    inputs: list[InputFile], name: str, options: ReadOptions, roles: ChooseRoles, root: Path | None = None
+    inputs: list[tuple[InputFile, Path | None]], name: str, options: ReadOptions, roles: ChooseRoles
 ) -> Source:
-    kinds = {kind_of(file)[0] for file in inputs}
-    if kinds == {"parquet"}:
-        return ParquetFiles(name, inputs, roles, root)
-    return Joined(name, [_from_file(file, options, roles) for file in inputs])
+    if {kind_of(file)[0] for file, _ in inputs} == {"parquet"}:
+        return ParquetFiles(name, [file for file, _ in inputs], roles, [root for _, root in inputs])
+    sources = []
+    for file, _ in inputs:
+        try:
+            sources.append(_from_file(file, options, roles))
+        except BadCellError as error:
+            raise error.at(f"{error.place} of {file.name}") from None
+    return Joined(name, sources)
 
 
 def _from_file(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> Source:
     kind, compression = kind_of(file)
     if kind == "parquet":
-        return ParquetFiles(file.name, [file], roles)
+        return ParquetFiles(file.name, [file], roles, [None])
     if kind == "csv":
         return DelimitedFile(file, compression, options, roles)
     if kind == "jsonl":
@@ -183,10 +184,7 @@ def _from_arrow(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> So
                 table = pa.ipc.open_stream(stream).read_all()
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{file.name} cannot be read, it may be damaged or truncated: {first_line(error)}") from error
-    table = without_views(table.replace_schema_metadata())
-    names, notes = usable_names(table.column_names, file.name)
-    kept = [place for place, name in enumerate(names) if name is not None]
-    table = table.select(kept).rename_columns([name for name in names if name is not None])
+    table, notes = plain_table(table, file.name)
     source = ArrowFile(
         table, file.name, untyped=set(), options=options, roles=roles, notes=notes,
         fingerprint=[file.name, file.size, table.num_rows],
@@ -210,13 +208,23 @@ def table_files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
 
+def _joined_notes(sources: list[Source]) -> list[str]:
+    """Return the notes of all sources; one that not all have names its file."""
+    notes = []
+    for source in sources:
+        for note in source.notes:
+            is_common = all(note in other.notes for other in sources)
+            notes.append(note if is_common else f"{Path(source.name).name}: {note}")
+    return list(dict.fromkeys(notes))
+
+
 class Joined(Source):
     """Several sources with the same columns, one after the other."""
 
     def __init__(self, name: str, sources: list[Source]) -> None:
         self.name, self.sources = name, sources
         first = sources[0]
-        self.notes = list(dict.fromkeys(note for source in sources for note in source.notes))
+        self.notes = _joined_notes(sources)
         self.reasons = {}
         fields = []
         for column in first.schema.names:
@@ -224,21 +232,20 @@ class Joined(Source):
         for source in sources[1:]:
             for column in source.schema.names:
                 if column not in first.schema.names:
-                    raise ValueError(
-                        f"{source.name} has a column {column!r} and {first.name} has not; all files must have the same"
-                    )
+                    raise ValueError(f"{source.name} has a column {column!r} and {first.name} has not; all files must have the same")
         self.schema = pa.schema(fields)
+        in_all = set.intersection(*(set(source.written) for source in sources))
+        self.written = {column: TEXT_PREFIX + column for column in in_all}
         counts = [source.count() for source in sources]
         self._rows = [n for n in counts if n is not None]
         assert len(self._rows) == len(sources)
 
     def _type_of(self, column: str) -> pa.DataType:
+        self._judge_together(column)
         found: dict[pa.DataType, str] = {}
         for source in self.sources:
             if column not in source.schema.names:
-                raise ValueError(
-                    f"{source.name} has no column {column!r}, which {self.sources[0].name} has; all files must have the same"
-                )
+                raise ValueError(f"{source.name} has no column {column!r}, which {self.sources[0].name} has; all files must have the same")
             dtype = source.schema.field(column).type
             reason = source.reasons.get(column)
             if reason is not None:
@@ -260,6 +267,24 @@ class Joined(Source):
             return next(iter(found))
         return self.sources[0].schema.field(column).type
 
+    def _judge_together(self, column: str) -> None:
+        """Decide about a column that is text in some files and not in others by the cells of all."""
+        facts = [source.facts(column) for source in self.sources]
+        known = [one for one in facts if one is not None]
+        if len(known) < len(facts) or len({one.kind == "text" for one in known if one.kind != "empty"}) < 2:
+            return
+        together = CellFacts(style=known[0].style)
+        for one in known:
+            together.merge(one)
+        first = next(place for place, one in enumerate(known) if one.bad is not None)
+        together.bad, together.bad_row = known[first].bad, known[first].bad_row
+        if together.kind != "text":
+            assert together.bad_row is not None
+            source = self.sources[first]
+            raise together.refusal(column).at(f"{source.place(together.bad_row)} of {source.name}")
+        for source in self.sources:
+            source.leave_as_text(column, together.reason())
+
     def count(self) -> int | None:
         """Return the number of rows of all."""
         return sum(self._rows)
@@ -270,7 +295,9 @@ class Joined(Source):
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
         """Yield source after source."""
-        schema = pa.schema([self.schema.field(name) for name in columns])
+        schema = pa.schema(
+            [pa.field(name, pa.string()) if name.startswith(TEXT_PREFIX) else self.schema.field(name) for name in columns]
+        )
         for source, rows in zip(self.sources, self._rows, strict=True):
             if first_row >= rows:
                 first_row -= rows
@@ -278,16 +305,6 @@ class Joined(Source):
             for batch in source.read(columns, first_row):
                 yield batch.cast(schema) if columns else batch
             first_row = 0
-
-    def texts(self, column: str) -> pa.ChunkedArray | None:
-        """Return a column as it was written, if all sources know."""
-        pieces = []
-        for source in self.sources:
-            found = source.texts(column)
-            if found is None:
-                return None
-            pieces += found.chunks
-        return pa.chunked_array(pieces, pa.string())
 
     def place(self, row: int) -> str:
         """Return the file of a row, and where it stands in it."""

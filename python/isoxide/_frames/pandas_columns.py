@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,9 @@ import pandas as pd
 import pyarrow as pa
 from pandas.api.types import is_object_dtype
 
-__all__ = ["OBJECTS", "UNTYPED", "ColumnError", "arrow_column", "declared_type", "index_as_columns", "objects_type"]
+from isoxide._frames.keys import EXACT_INTEGERS, refuse_float, spelled
+
+__all__ = ["OBJECTS", "UNTYPED", "ColumnError", "arrow_column", "declared_type", "index_as_columns", "key_column", "objects_type"]
 
 #: What stands for columns of objects that nobody can read as one thing.
 OBJECTS = pa.opaque(pa.binary(), "object", "pandas")
@@ -21,6 +24,8 @@ UNTYPED = pa.opaque(pa.string(), "untyped", "isoxide")
 #: Categories that dask has not looked at yet.
 _UNKNOWN = "__UNKNOWN_CATEGORIES__"
 _INT64 = (-(2**63), 2**63 - 1)
+#: Objects that can be keys.
+_SPELLED = (str, int, float, bool, np.number, np.bool_, decimal.Decimal, datetime.date, uuid.UUID, np.datetime64)
 
 
 class ColumnError(ValueError):
@@ -68,13 +73,24 @@ def _object_kind(kinds: set[type], column: pd.Series) -> pa.DataType:
         if whole and all(_INT64[0] <= int(value) <= _INT64[1] for value in column if not _is_missing(value)):
             return pa.int64()
         return pa.float64() if not whole else UNTYPED
-    if all(issubclass(kind, (*numbers, str)) for kind in kinds):
+    if any(issubclass(kind, numbers) for kind in kinds):
         return UNTYPED
+    if any(issubclass(kind, datetime.date) for kind in kinds) and not _is_one_kind_of_time(kinds, column):
+        return _mixed_times(kinds)
     try:
         found = pa.array(column, from_pandas=True).type
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return _mixed_times(kinds)
     return found
+
+
+def _is_one_kind_of_time(kinds: set[type], column: pd.Series) -> bool:
+    """Return whether all objects are days, or all are times of the same zone: others would lose what they say."""
+    if not any(issubclass(kind, datetime.datetime) for kind in kinds):
+        return True
+    if not all(issubclass(kind, datetime.datetime) for kind in kinds):
+        return False
+    return len({str(value.tzinfo) for value in column if not _is_missing(value)}) == 1
 
 
 def _mixed_times(kinds: set[type]) -> pa.DataType:
@@ -117,18 +133,11 @@ def _is_text(dtype: pa.DataType) -> bool:
 
 def _objects(column: pd.Series, dtype: pa.DataType) -> Any:
     if dtype == UNTYPED or pa.types.is_string(dtype):
-        return pa.array([None if _is_missing(value) else _spelled(value) for value in column], pa.string())
+        return pa.array([None if _is_missing(value) else spelled(value) for value in column], pa.string())
     if pa.types.is_floating(dtype):
         values = np.array([np.nan if _is_missing(value) else float(value) for value in column], dtype=np.float64)
         return pa.array(values, dtype, from_pandas=False)
     return pa.array(column, type=dtype, from_pandas=True)
-
-
-def _spelled(value: Any) -> str:
-    """Return the text of a cell: that of 1001 and of 1001.0 is the same."""
-    if isinstance(value, (float, np.floating)) and float(value).is_integer() and abs(value) < 2**53:
-        return str(int(value))
-    return value.isoformat() if isinstance(value, datetime.date) else str(value)
 
 
 def _typed(column: pd.Series) -> Any:
@@ -136,7 +145,9 @@ def _typed(column: pd.Series) -> Any:
     if isinstance(column.array, pd.Categorical):
         return _categories(column.array)
     if isinstance(column.dtype, pd.PeriodDtype):
-        column = column.dt.to_timestamp()
+        is_short = isinstance(column.dtype.freq, (pd.offsets.Tick, pd.offsets.Day, pd.offsets.BusinessDay))
+        # A week or a month does not say which day it is.
+        column = column.dt.to_timestamp() if is_short else column.astype("str")
     if isinstance(column.dtype, np.dtype | pd.SparseDtype):
         values = np.asarray(column)
         if values.dtype.kind == "f" and values.dtype.itemsize > 8:
@@ -157,6 +168,31 @@ def _categories(values: pd.Categorical) -> Any:
     if isinstance(words, pa.ChunkedArray):
         words = words.combine_chunks()
     return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), words, ordered=bool(values.ordered))
+
+
+def key_column(column: pd.Series, name: str) -> Any:
+    """Return a column that is asked for as text: objects cell by cell, other types as they are.
+
+    Raises
+    ------
+    BadCellError
+        If a float among objects has lost digits.
+    TypeError
+        If an object has no spelling.
+    """
+    if not is_object_dtype(column.dtype):
+        dtype = declared_type(column) or objects_type(column)
+        if isinstance(dtype, pa.OpaqueType) and dtype != UNTYPED:
+            raise TypeError(f"column {name!r} holds {column.dtype}, which cannot be a key or a time; convert it to text")
+        return arrow_column(column, dtype)
+    if all(issubclass(kind, (str, type(None))) for kind in set(map(type, column))):
+        return pa.array(column, pa.string(), from_pandas=True)
+    for row, value in enumerate(column):
+        if isinstance(value, (float, np.floating)) and abs(value) >= EXACT_INTEGERS:
+            refuse_float(float(value), name, row)
+        if not (_is_missing(value) or isinstance(value, _SPELLED)):
+            raise TypeError(f"column {name!r} has {value!r} in row {row}, which cannot be a key or a time; convert it to text")
+    return _objects(column, pa.string())
 
 
 def index_as_columns(frame: Any, where: str) -> tuple[Any, list[str]]:

@@ -6,13 +6,15 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from isoxide._frames.batches import without_first
 from isoxide._frames.files import InputFile
-from isoxide._frames.frames import usable_names, without_view
+from isoxide._frames.frames import without_view
+from isoxide._frames.names import text_names, usable_names
 from isoxide._frames.source import ChooseRoles, Source, first_line
 
 __all__ = ["ParquetFiles"]
@@ -24,9 +26,9 @@ _BUFFER = 1 << 20
 class ParquetFiles(Source):
     """Parquet files, one after the other; the names of folders such as ``day=2025-04-26`` are columns too."""
 
-    def __init__(self, name: str, files: list[InputFile], roles: ChooseRoles, root: Path | None = None) -> None:
+    def __init__(self, name: str, files: list[InputFile], roles: ChooseRoles, roots: list[Path | None]) -> None:
         self.name, self.files, self.reasons = name, files, {}
-        self._partitions = [_partition_keys(file.path, root) for file in files]
+        self._partitions = [_partition_keys(file.path, root) for file, root in zip(files, roots, strict=True)]
         self._rows: list[int] = []
         own: pa.Schema | None = None
         for input_file, keys in zip(files, self._partitions, strict=True):
@@ -35,6 +37,7 @@ class ParquetFiles(Source):
             found = file.schema_arrow.remove_metadata()
             if own is None:
                 own, first, first_keys = found, path, keys
+            text_names(found.names, path)
             _check_drift(path, found, first, own)
             if keys.keys() != first_keys.keys():
                 raise ValueError(
@@ -100,7 +103,10 @@ def _partition_keys(path: Path | None, root: Path | None) -> dict[str, Any]:
         return {}
     folders = path.relative_to(root).parts[:-1]
     pairs = [folder.split("=", 1) for folder in folders if "=" in folder]
-    return {key: None if value == "__HIVE_DEFAULT_PARTITION__" else value for key, value in pairs}
+    # Signs that folders cannot have are written as in addresses.
+    return {
+        unquote(key): None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value) for key, value in pairs
+    }
 
 
 def _repeated(value: Any, kind: pa.DataType, n: int) -> pa.Array:

@@ -1,8 +1,8 @@
 """What is learned of a feature table before anything is made of it: days, entities, and every column once.
 
-update   a batch: days and rows of each, entities, a sketch of each column of numbers, counts of each column of text
-merge    two parts of the table, in any order
-check    the words for it, the same in memory and on every engine
+    update   a batch: days and rows of each, entities, a sketch of each column of numbers, counts of each column of text
+    merge    two parts of the table, in any order
+    check    the words for it, the same in memory and on every engine
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from isoxide._frames.cells import CellFacts
 from isoxide._frames.check import TableCheck
 from isoxide._frames.columns import number_column
 from isoxide._frames.keys import alike, as_text
-from isoxide._frames.times import Times
+from isoxide._frames.times import Times, days_of
 
 __all__ = ["CAPACITY", "Profile", "Profiler", "repeated_rows", "whole_sketch"]
 
@@ -47,6 +47,7 @@ class Profile:
     def __init__(self, names: list[str], texts: list[str]) -> None:
         self.n = 0
         self.days: Counter[Any] = Counter()
+        self.time_dtype: Any = None
         self.entities: set[str | None] = set()
         self.n_unnamed = 0
         self.has_times_of_day = False
@@ -82,9 +83,10 @@ class Profiler:
     def update(self, profile: Profile, batch: pa.RecordBatch, first_row: int | None) -> Profile:
         """Add a batch; `first_row` is the number of its first row, None where rows have no numbers."""
         times = self.times.of(batch, first_row)
-        days = times.dt.normalize()
+        days = days_of(times)
         profile.days.update(days.value_counts().to_dict())
-        profile.has_times_of_day |= bool((times != days).any())
+        profile.time_dtype = times.dtype if profile.time_dtype is None else profile.time_dtype
+        profile.has_times_of_day |= bool((times.dt.tz_localize(None) != days).any())
         entities = as_text(batch.column(self.entity), self.entity)
         profile.n_unnamed += entities.null_count
         profile.entities.update(entities.unique().to_pylist())
@@ -109,6 +111,7 @@ class Profiler:
                 continue
             merged.n += profile.n
             merged.days += profile.days
+            merged.time_dtype = profile.time_dtype if merged.time_dtype is None else merged.time_dtype
             merged.entities |= profile.entities
             merged.n_unnamed += profile.n_unnamed
             merged.has_times_of_day |= profile.has_times_of_day
@@ -199,9 +202,7 @@ def far_days(days: pd.DatetimeIndex) -> list[int]:
     """Return the positions of the days that lie more than a year from the longest run of days, in ascending order."""
     if len(days) < 2:
         return []
-    numbers = (
-        (days.tz_localize(None) if days.tz is not None else days).to_numpy().astype("datetime64[D]").astype(np.int64)
-    )
+    numbers = days.to_numpy().astype("datetime64[D]").astype(np.int64)
     cuts = np.flatnonzero(np.diff(numbers) > _FAR) + 1
     runs = np.split(np.arange(len(days)), cuts)
     longest = max(runs, key=len)
@@ -219,8 +220,7 @@ def _gaps(days: pd.DatetimeIndex) -> list[list[str]]:
     longest = np.sort(places[np.argsort(-steps[places], kind="stable")[:_LISTED]])
     one = pd.Timedelta(days=1)
     return [
-        [(days[place] + one).date().isoformat(), (days[place + 1] - one).date().isoformat()]
-        for place in longest.tolist()
+        [(days[place] + one).date().isoformat(), (days[place + 1] - one).date().isoformat()] for place in longest.tolist()
     ]
 
 
@@ -253,9 +253,7 @@ def repeated_rows(rows: pd.DataFrame) -> NDArray[np.bool_]:
         except TypeError:
             # Lists and the like cannot be hashed: their words are compared.
             comparable[place] = pd.Series([repr(_plain(value)) for value in column])
-    columns = {
-        place: np.asarray(column) if column.dtype == object else column.array for place, column in comparable.items()
-    }
+    columns = {place: np.asarray(column) if column.dtype == object else column.array for place, column in comparable.items()}
     found: NDArray[np.bool_] = pd.DataFrame(columns).duplicated().to_numpy()
     return found
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 
 from isoxide._frames.batches import batch_rows, sliced
-from isoxide._frames.cells import NumberStyle, missing_tuple
+from isoxide._frames.cells import CellFacts, NumberStyle, missing_tuple
+from isoxide._frames.names import RESERVED_PREFIX
 
-__all__ = ["ReadOptions", "Roles", "Source", "first_line"]
+__all__ = ["TEXT_PREFIX", "ReadOptions", "Roles", "Source", "first_line"]
+
+#: Before the name of a column, it stands for the text that its numbers were read from.
+TEXT_PREFIX = f"{RESERVED_PREFIX}text_"
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class ReadOptions:
         if sep is not None and (not isinstance(sep, str) or len(sep) != 1 or sep in '"\r\n' or ord(sep) > 127):
             raise ValueError(f"sep={sep!r} must be one ASCII character that is no quote and no line break")
         if encoding is not None:
+            if not isinstance(encoding, str):
+                raise TypeError(f"encoding={encoding!r} must be the name of an encoding, such as 'utf-8'")
             try:
                 "".encode(encoding)
             except LookupError:
@@ -88,6 +95,8 @@ class Source(ABC):
     notes: list[str]
     #: Why a column of text is no column of numbers, by its name, where cells were looked at.
     reasons: dict[str, str]
+    #: By the name of a column that was read from text as numbers, the name under which `batches` gives the text itself.
+    written: Mapping[str, str] = MappingProxyType({})
     #: Rows per batch that were asked for; None leaves it to the size of a row.
     batch_rows: int | None = None
 
@@ -116,9 +125,13 @@ class Source(ABC):
         """Return all rows and columns."""
         return pa.Table.from_batches(self.batches(self.schema.names), self.schema)
 
-    def texts(self, column: str) -> pa.ChunkedArray | None:
-        """Return a column as it was written; None where its type is the table's own."""
+    def facts(self, column: str) -> CellFacts | None:
+        """Return what the cells of a column without a declared type are, if they were judged."""
         return None
+
+    def leave_as_text(self, column: str, reason: str) -> None:
+        """Give a column that was judged as text, since other files have text in it."""
+        raise NotImplementedError
 
     def place(self, row: int) -> str:
         """Return where a row stands, as its file counts."""

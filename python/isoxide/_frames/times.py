@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isoxide._frames.cells import BadCellError
+from isoxide._frames.keys import as_text
 
-__all__ = ["Times", "TimeStyle", "zones"]
+__all__ = ["Times", "TimeStyle", "days_of", "zones"]
 
 #: What `time_format` may say besides a pattern: the unit of numbers counted since 1970-01-01 in UTC.
 EPOCH_UNITS = {
@@ -28,6 +29,7 @@ EPOCH_UNITS = {
 #: A whole day in ISO 8601; what pandas takes for one besides (a month, a week) does not say which day it is.
 _DAY = r"^(\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{8})([T ].*)?$"
 _ZONE = re.compile(r"(?<=\d)\s?(?:Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")
+_YEARS = np.datetime64("0001-01-01"), np.datetime64("10000-01-01")
 _WANTED = "a day in ISO 8601 (2025-04-26, 2025-04-26T13:00:00Z) or of eight digits (20250426)"
 _OTHERS = (
     "say time_format='%d.%m.%Y' for other patterns, time_format='s' or 'ms' for seconds or milliseconds since 1970"
@@ -57,11 +59,24 @@ class TimeStyle:
             raise ValueError(
                 f"time_format={self.format!r} must be a pattern such as '%d.%m.%Y', or a unit: 's', 'ms', 'us', 'ns'"
             )
+        if self.format is not None and "%" in self.format:
+            try:
+                datetime.datetime.strptime("", self.format)  # noqa: DTZ007 (only the pattern is looked at)
+            except ValueError as error:
+                if "does not match" not in str(error):
+                    raise ValueError(f"time_format={self.format!r} is no pattern of strptime: {error}") from None
         if self.timezone is not None:
+            if not isinstance(self.timezone, str):
+                raise TypeError(f"timezone={self.timezone!r} must be the name of a zone, such as 'Europe/Oslo'")
             try:
                 pd.Timestamp("2025-01-01", tz=self.timezone)
             except Exception as error:
                 raise ValueError(f"timezone={self.timezone!r} is no time zone that is known here") from error
+
+
+def days_of(times: pd.Series) -> pd.Series:
+    """Return the day of each time, at midnight of no zone: some zones have days without a midnight."""
+    return (times if times.dt.tz is None else times.dt.tz_localize(None)).dt.normalize()
 
 
 def _is_text(dtype: pa.DataType) -> bool:
@@ -84,12 +99,11 @@ def _zone(text: str) -> str:
 
 def zones(column: pa.Array) -> set[str]:
     """Return the time zones in which times are written; nothing where they are no text."""
-    values = _distinct(column)
-    return {_zone(text) for text in values.to_pylist() if text is not None} if _is_text(values.type) else set()
-
-
-def _distinct(column: pa.Array) -> pa.Array:
-    return column.dictionary if pa.types.is_dictionary(column.type) else column.unique()
+    is_coded = pa.types.is_dictionary(column.type)
+    if not _is_text(column.type.value_type if is_coded else column.type):
+        return set()
+    values = column.dictionary if is_coded else column.unique()
+    return {_zone(text) for text in values.to_pylist() if text is not None}
 
 
 @dataclass(frozen=True)
@@ -140,6 +154,8 @@ class Times:
         """
         if isinstance(column, pa.ChunkedArray):
             column = column.combine_chunks()
+        if pa.types.is_nested(column.type) or isinstance(column.type, pa.BaseExtensionType):
+            self._refuse(column, pa.repeat(True, len(column)), first_row, _not_a_time(column.type))
         if column.null_count:
             self._refuse(column, pc.is_null(column), first_row, None)
         coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
@@ -157,6 +173,10 @@ class Times:
             self._refuse(column, pa.array(np.isin(codes, bad)), first_row, wanted)
         if self.style.timezone is not None:
             times = self._localized(times) if times.dt.tz is None else times.dt.tz_convert(self.style.timezone)
+        naive = times.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
+        outside = np.flatnonzero((naive < _YEARS[0]) | (naive >= _YEARS[1]))
+        if outside.size:
+            self._refuse(column, pa.array(np.isin(codes, outside)), first_row, "not within the years 1 to 9999")
         return pd.Series(times.array.take(codes), name=self.name)
 
     def _localized(self, times: pd.Series) -> pd.Series:
@@ -177,8 +197,10 @@ class Times:
             return self._from_text(values.to_pandas().astype("str"))
         if types.is_integer(dtype):
             return self._from_integers(values)
-        wanted = f"a value of type {dtype}, not {_WANTED}; {_OTHERS}"
-        return pd.Series(np.full(len(values), np.datetime64("NaT", "s"))), wanted
+        if types.is_decimal(dtype):
+            # Databases have whole numbers as decimals.
+            return self._from_text(as_text(values, self.name).to_pandas().astype("str"))
+        return pd.Series(np.full(len(values), np.datetime64("NaT", "s"))), _not_a_time(dtype)
 
     def _from_text(self, texts: pd.Series) -> tuple[pd.Series, str]:
         if self.style.format is not None:
@@ -202,6 +224,11 @@ class Times:
     def _from_pattern(self, texts: pd.Series) -> tuple[pd.Series, str]:
         pattern = str(self.style.format)
         wanted = f"no time of the form {pattern}"
+        texts = texts.str.strip()
+        width = _digits(pattern)
+        if width is not None:
+            # Without a leading zero 1042025 could be the first or the tenth day of a month.
+            texts = texts.where(texts.str.len() == width)
         if "%z" not in pattern:
             return pd.to_datetime(texts, format=pattern, errors="coerce"), wanted
         if self.style.timezone is not None:
@@ -212,7 +239,8 @@ class Times:
     def _from_integers(self, values: pa.Array) -> tuple[pd.Series, str]:
         texts = values.cast(pa.string()).to_pandas().astype("str")
         if self.style.format is not None:
-            return self._from_text(texts)
+            # Numbers have lost their leading zeros.
+            return self._from_text(texts.str.zfill(_digits(self.style.format) or 0))
         lengths = {len(text.lstrip("-")) for text in texts}
         guess = {10: "s", 13: "ms", 16: "us", 19: "ns"}.get(max(lengths))
         hint = f"it may count since 1970: say time_format={guess!r}" if guess else _OTHERS
@@ -233,6 +261,21 @@ class Times:
         shown: Any = "no value" if value is None else value if isinstance(value, str) else str(value)
         number = None if first_row is None else first_row + row
         raise BadCellError(self.name, number, shown if isinstance(value, str) else _Plain(shown), wanted)
+
+
+def _not_a_time(dtype: pa.DataType) -> str:
+    return f"a value of type {dtype}, not {_WANTED}; {_OTHERS}"
+
+
+#: Digits of the parts of a pattern that always have as many.
+_WIDTHS = {"Y": 4, "m": 2, "d": 2, "y": 2, "H": 2, "M": 2, "S": 2, "j": 3}
+
+
+def _digits(pattern: str) -> int | None:
+    """Return how many digits a pattern wants that has nothing else; None for other patterns."""
+    parts = re.findall("%(.)", pattern)
+    is_whole = "".join(f"%{part}" for part in parts) == pattern
+    return sum(_WIDTHS[part] for part in parts) if is_whole and all(part in _WIDTHS for part in parts) else None
 
 
 def _written(text: str, pattern: str) -> datetime.datetime | None:

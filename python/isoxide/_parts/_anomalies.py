@@ -26,7 +26,7 @@ from isoxide._parts._steps import (
     table_from,
     unpacked,
 )
-from isoxide._frames.times import Times
+from isoxide._frames.times import Times, days_of
 from isoxide._parts._table import ROW_NUMBER, Part
 
 #: The column of decision scores of rows that are found.
@@ -68,7 +68,7 @@ class FindAnomalies(Fold):
         if state["hash"] is not None:
             state["hash"].update(np.ascontiguousarray(scores, dtype="<f8"))
         times = self.times.of(batch, first_row)
-        days = times.dt.normalize()
+        days = days_of(times)
         lowest = pd.Series(scores).groupby(days.to_numpy()).min()
         for day, score in lowest.items():
             state["days"][day] = min(state["days"].get(day, np.inf), score)
@@ -130,7 +130,7 @@ class FirstSeen(Fold):
 
     def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
         """Looks at those of a batch."""
-        days = self.times.of(batch, first_row).dt.normalize().to_numpy()
+        days = days_of(self.times.of(batch, first_row)).to_numpy()
         places = _places(batch.column(self.entity), self.entities)
         wanted = places >= 0
         first = pd.Series(days[wanted]).groupby(places[wanted]).min()

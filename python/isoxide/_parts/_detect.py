@@ -17,7 +17,7 @@ from isoxide import IsolationForest, ueba
 from isoxide._names import select
 from isoxide._parts._anomalies import DECISION, CountDecisions, FindAnomalies, FirstSeen
 from isoxide._frames.features import is_number
-from isoxide._frames.times import TimeStyle
+from isoxide._frames.times import TimeStyle, days_of
 from isoxide._parts._columns import features_of
 from isoxide._parts._quantiles import GroupQuantiles, Quantiles, SketchGroups
 from isoxide._parts._steps import CountRanks, CountScores, Fold, Together, from_pickle, unpacked
@@ -29,7 +29,6 @@ from isoxide._sample_plan import SamplePlan
 from isoxide.ueba._calibrate import check_amount, check_share, refuse_infinite, share_of_budget, small_table_notes
 from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._detect import manifest, ranking
-from isoxide.ueba._document import plain
 from isoxide.ueba._quantiles import STATISTICS, typical_frame
 from isoxide.ueba._ranks import MIN_GROUP, Groups, Ranked, RankOptions, Scope
 from isoxide.ueba._rules import ZSCORES, Rule, apply_rules, asked_quantiles, default_rules
@@ -85,15 +84,17 @@ def detect(
     try:
         _calibrate(surveyed, scores, forest, threshold, contamination, budget, baseline)
         quantiles = surveyed.quantiles(qs)
-        facts, found = _find(surveyed, forest, [] if groups is None else [groups], quantiles)
+        facts, found = _find(surveyed, forest, [] if groups is None else [str(surveyed.group_column)], quantiles)
         rows = found.select([name for name in found.column_names if name not in (DECISION, ROW_NUMBER)]).to_pandas()
         rows.index = pd.Index(surveyed.table.number(found))
-        labels = None if groups is None else pd.Series(found[groups].to_pylist(), rows.index, dtype=object)
+        labels = None if groups is None else pd.Series(
+            found[surveyed.group_column].to_pylist(), rows.index, dtype=object
+        )
         decisions = found[DECISION].to_numpy()
         rows[time] = surveyed.times.parsed(rows[time])
         if not len(rows):
             # Without a text to parse pandas knows neither unit nor zone.
-            rows[time] = rows[time].astype(pd.DatetimeIndex(list(surveyed.days)).dtype)
+            rows[time] = rows[time].astype(surveyed.time_dtype)
         rows, decisions = _in_order(rows, decisions, time)
         severity = _severity(scores, forest, decisions, n_jobs) if len(rows) else np.empty(0)
     finally:
@@ -129,10 +130,10 @@ def detect(
                 surveyed.check, forest, features, source=table.name, sha256=None, anomalies=len(frame),
                 scores_sha256=facts["sha256"],
             ),
-            "threshold": plain(threshold),
-            "budget": plain(budget),
+            "threshold": threshold,
+            "budget": budget,
             "ranking": ranking(options, scope, surveyed.n_rows),
-            "notes": [*notes, *surveyed.check.warnings],
+            "notes": notes,
         },
         forest=forest,
     )  # fmt: skip
@@ -234,7 +235,7 @@ def _findings_frame(
     entity, time = surveyed.entity, surveyed.time
     frame = rows[[entity, time]].copy()
     frame["score"], frame["severity"] = decisions, severity
-    days = rows[time].dt.normalize()
+    days = days_of(rows[time])
     # Whatever scores lower on the same day is an anomaly too.
     by_day = pd.Series(decisions, index=frame.index).groupby(days.to_numpy())
     frame["day_rank"] = by_day.rank(method="min").astype(np.int64)
@@ -269,7 +270,7 @@ def _group_step(surveyed: Surveyed, peers: Groups, options: RankOptions) -> Sket
         return None
     is_history = options.groups == surveyed.entity
     return SketchGroups(
-        str(options.groups), peers.distinct, surveyed.features, time=surveyed.times if is_history else None,
+        str(surveyed.group_column), peers.distinct, surveyed.features, time=surveyed.times if is_history else None,
         max_days=options.min_group,
     )  # fmt: skip
 
@@ -309,8 +310,9 @@ def _ranks(
     order = np.empty((len(rows), n_features), dtype=np.intp)
     ranked = peers.group_of >= 0
     if ranked.any():
-        asked = rows[list(dict.fromkeys([*features, str(options.groups)]))][ranked]
-        ranks = rank_features(asked, surveyed.table, groups=options.groups, nan_policy=options.nan_policy, **how)
+        group = surveyed.group_column
+        asked = rows[[*features, group]][ranked]
+        ranks = rank_features(asked, surveyed.table, groups=group, nan_policy=options.nan_policy, **how)
         percentiles[ranked], directions[ranked], order[ranked] = ranks.percentiles, ranks.directions, ranks.order
     if not ranked.all():
         order[~ranked] = rank_features(rows[features][~ranked], surveyed.table, nan_policy="omit", **how).order
@@ -319,7 +321,7 @@ def _ranks(
 
 def _timeline(surveyed: Surveyed, facts: dict[str, Any], frame: pd.DataFrame, time: str) -> pd.DataFrame:
     days = sorted(facts["days"])
-    found = frame[time].dt.normalize().value_counts().to_dict()
+    found = days_of(frame[time]).value_counts().to_dict()
     return pd.DataFrame(
         {
             "day": days,

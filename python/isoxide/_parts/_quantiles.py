@@ -172,7 +172,7 @@ class SketchGroups(Fold):
         if batch.num_rows == 0:
             return state
         labels = batch.column(self.groups).to_pylist()
-        days = None if self.time is None else self.time.of(batch, first_row).dt.normalize().to_numpy()
+        days = None if self.time is None else days_of(self.time.of(batch, first_row)).to_numpy()
         values = {name: number_column(batch, name) for name in dict.fromkeys(name for _, name in self.sketched)}
         by_group: dict[int, list[int]] = {}
         for place, (number, _) in enumerate(self.sketched):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from isoxide._frames.features import choose_features, is_number, roles_of_features
 from isoxide._frames.profile import Profiler, repeated_rows
 from isoxide._frames.times import Times, TimeStyle
-from isoxide._parts._keyed import Keyed
+from isoxide._parts._keyed import GROUP, Keyed
 from isoxide._parts._quantiles import Quantiles
 from isoxide._parts._steps import from_pickle
 from isoxide._parts._survey import FindKeys, HashKeys, Survey, Zones, temporary_folder
@@ -38,6 +38,10 @@ class Surveyed:
         What is told of the table.
     days : dict
         Rows of each day.
+    time_dtype : numpy or pandas dtype
+        Type of the times that were read.
+    group_column : str or None
+        Column that holds the labels of the groups, as text.
     """
 
     def __init__(
@@ -53,8 +57,9 @@ class Surveyed:
     ) -> None:
         roles_of_features(entity, time, include, exclude)(table.schema.names, table.name)
         self.entity, self.time = entity, time
-        keyed = Keyed(table, dict.fromkeys([entity, *([] if groups is None else [groups])]))
-        self.schema = keyed.schema
+        # A column that is a feature stays one, beside the text it is as a label.
+        keyed = Keyed(table, [entity], group=None if groups == entity else groups)
+        self.group_column = groups if groups in (None, entity) else GROUP
         reasons = dict(table.reasons)
 
         def chosen(empty: set[str]) -> tuple[list[str], dict[str, str]]:
@@ -81,7 +86,7 @@ class Surveyed:
         for name in table.untyped:
             if name in profile.texts and profile.texts[name].kind in ("mixed", "numbers"):
                 raise profile.texts[name].refusal(name) if profile.texts[name].bad is not None else _untyped(name)
-        self.n_rows, self.days = profile.n, profile.days
+        self.n_rows, self.days, self.time_dtype = profile.n, profile.days, profile.time_dtype
         self.check = profiler.check(
             profile, features=self.features, left_out=left_out, n_read=n_read, n_duplicate_keys=n_shared,
             notes=table.notes,
@@ -98,7 +103,8 @@ class Surveyed:
         if not repeated.size:
             return table, 0
         keys.folder = None
-        found = table.gather(FindKeys(repeated, keys, table.schema, MOST_DUPLICATES))
+        columns = pa.schema([field for field in table.schema if field.name != GROUP])
+        found = table.gather(FindKeys(repeated, keys, columns, MOST_DUPLICATES))
         rows = pa.ipc.open_stream(found).read_all().sort_by(ROW_NUMBER)
         numbers: NDArray[np.int64] = rows[ROW_NUMBER].to_numpy()
         frame = rows.drop_columns([ROW_NUMBER]).to_pandas()

@@ -61,6 +61,8 @@ class PartedTable(ABC):
 
     #: Why a column of text is none of numbers, where its cells were looked at.
     reasons: Mapping[str, str] = MappingProxyType({})
+    #: By the name of a column of numbers that was read from text, the name under which its text can be read.
+    written: Mapping[str, str] = MappingProxyType({})
     #: Columns of objects of which some are numbers and some are text; they are read as text.
     untyped: frozenset[str] = frozenset()
     #: What was changed or left out while the table was opened, a sentence each.

@@ -16,7 +16,7 @@ from isoxide._groups import members
 from isoxide._frames.columns import float32_rows
 from isoxide._frames.keys import text_labels
 from isoxide._parts._columns import check_column, check_features, features_of, numeric_names
-from isoxide._parts._keyed import Keyed
+from isoxide._parts._keyed import GROUP, Keyed
 from isoxide._parts._steps import CountRanks, SketchScores
 from isoxide._parts._table import PartedTable
 from isoxide._percentiles import Definition
@@ -128,10 +128,11 @@ def rank_features(
         check_column(table.schema, groups, "groups", table.name)
         if groups not in given.names:
             raise ValueError(f"groups={groups!r} names no column of rows")
-        table = Keyed(table, [groups])
+        if groups != GROUP:
+            table = Keyed(table, [], group=groups)
         labels, where = _by_label(text_labels(given.labels(groups), groups))
     templates = [RankCounts(_frame(names, [query[at] for query in queries])) for at in where]
-    step = CountRanks(templates, names, groups=groups, labels=labels, n_jobs=n_jobs)
+    step = CountRanks(templates, names, groups=None if groups is None else GROUP, labels=labels, n_jobs=n_jobs)
     counted = CountRanks.read(table.gather(step)) if templates else []
     percentiles = np.full((given.n_rows, len(names)), np.nan)
     directions = np.zeros((given.n_rows, len(names)), dtype=np.int8)

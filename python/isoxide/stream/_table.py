@@ -31,7 +31,7 @@ class StreamTable(PartedTable):
 
     def __init__(self, source: Source, *, progress: bool | None) -> None:
         self.source, self.name, self.schema = source, source.name, source.schema
-        self.reasons, self.notes = source.reasons, tuple(source.notes)
+        self.reasons, self.notes, self.written = source.reasons, tuple(source.notes), source.written
         self._progress = progress
         self._n_rows: int | None = None
 

@@ -468,7 +468,7 @@ def detect(
 
     include = include if include is None or isinstance(include, str) else list(include)
     exclude = exclude if exclude is None or isinstance(exclude, str) else list(exclude)
-    roles = roles_of_features(entity, time, include, exclude, texts=() if groups is None else (groups,))
+    roles = roles_of_features(entity, time, include, exclude)
     opened = open_source(source, batch_rows, options=ReadOptions.of(**reading), roles=roles)
     return _detect.detect(
         StreamTable(opened, progress=progress), entity=entity, time=time, include=include, exclude=exclude,

@@ -22,7 +22,7 @@ try:
     from isoxide._frames.frames import from_pandas
     from isoxide._frames.keys import as_text
     from isoxide._frames.profile import Profiler, repeated_rows
-    from isoxide._frames.times import Times, TimeStyle, zones
+    from isoxide._frames.times import Times, TimeStyle, days_of, zones
 except ImportError as error:
     raise ImportError("isoxide.ueba needs pyarrow: pip install 'isoxide[ueba]'") from error
 
@@ -105,11 +105,12 @@ class FeatureTable:
         """
         if name not in self.frame.columns:
             raise ValueError(f"groups={name!r} is no column of the table")
-        written = self._source.texts(name) if self._source is not None and name != self.entity else None
-        if written is None:
+        if self._source is None or name == self.entity:
             column = pa.Array.from_pandas(self.frame[name])
         else:
-            column = written.combine_chunks().take(pa.array(self.frame.index.to_numpy()))
+            written = self._source.written.get(name, name)
+            column = pa.chunked_array([batch.column(0) for batch in self._source.batches([written])])
+            column = column.take(pa.array(self.frame.index.to_numpy()))
         return as_text(column, name).to_pandas().set_axis(self.frame.index).rename(name)
 
 
@@ -239,7 +240,7 @@ def _read(
     texts = [name for name, why in left_out.items() if why == "text" and name not in source.reasons]
     reader = Times(time, style, frozenset(zones(rows[time].combine_chunks())))
     times = reader.read(rows[time])
-    rows = rows.set_column(rows.schema.get_field_index(entity), entity, as_text(rows[entity], entity))
+    rows = rows.set_column(rows.schema.get_field_index(entity), entity, as_text(rows[entity], entity, 0))
     frame = _frame(rows, given, candidates).assign(**{time: times})
     frame[entity] = rows[entity].to_pandas()
     is_repeated, n_shared = _repeated(frame, entity, time)
@@ -258,7 +259,7 @@ def _read(
     checksum = source.checksum()
     return FeatureTable(
         frame, entity, time, tuple(features), check, source.name if checksum is not None else None, checksum,
-        days=frame[time].dt.normalize(), _source=source,
+        days=days_of(frame[time]), _source=source,
     )  # fmt: skip
 
 
@@ -271,7 +272,11 @@ def _frame(rows: pa.Table, given: pd.DataFrame | None, candidates: list[str]) ->
     for place, field_ in enumerate(rows.schema):
         if field_.name in candidates:
             rows = rows.set_column(place, field_.name, _plain_numbers(rows[field_.name]))
-    frame: pd.DataFrame = rows.to_pandas()
+    # Unions have no type in pandas.
+    odd = [field.name for field in rows.schema if pa.types.is_union(field.type)]
+    frame: pd.DataFrame = rows.drop_columns(odd).to_pandas()
+    for name in odd:
+        frame.insert(rows.schema.get_field_index(name), name, pd.Series(rows[name].to_pylist(), dtype=object))
     for name in rows.column_names:
         column = rows[name]
         if name not in candidates and pa.types.is_integer(column.type) and column.null_count:
