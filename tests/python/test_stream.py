@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal
 
 from alone import alone
 from isoxide import IsolationForest, rank_features, stream, ueba
-from isoxide._frames import open_source
+from isoxide._frames import Source, open_source
 from test_parts import frame_of, in_memory
 from test_parts_detect import NAMES, actor_days, assert_same_findings
 
@@ -422,3 +422,44 @@ def test_memory_does_not_grow_with_the_table(tmp_path):
     # The second table is 400 MB larger.
     assert peaks[1] < 300
     assert peaks[1] - peaks[0] < 80
+
+
+@pytest.mark.parametrize(
+    ("change", "chosen", "passes"),
+    [
+        (lambda f: f, {"contamination": 0.02}, 8),
+        (lambda f: f, {}, 8),
+        (lambda f: f, {"threshold": -0.05}, 8),
+        (lambda f: f, {"contamination": 0.02, "groups": "actor"}, 8),
+        (lambda f: f, {"forest": True}, 7),
+        (lambda f: f.assign(day=pd.to_datetime(f["day"])), {"contamination": 0.02}, 7),
+        (lambda f: pd.concat([f, f.iloc[:3]]), {"contamination": 0.02}, 9),
+    ],
+    ids=["contamination", "nothing", "threshold", "groups", "fitted forest", "times", "duplicates"],
+)
+def test_the_passes_of_detect_are_as_many_as_its_documentation_says(tmp_path, seed, monkeypatch, change, chosen, passes):
+    r = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "actor": [f"u{i % 30}" for i in range(900)],
+            "day": np.repeat(pd.date_range("2025-01-01", periods=30).strftime("%Y-%m-%d"), 30),
+            "x": r.poisson(3, 900),
+            "y": r.normal(size=900),
+        }
+    )
+    change(frame).to_parquet(tmp_path / "t.parquet", index=False)
+    if "forest" in chosen:
+        chosen = {"forest": IsolationForest(contamination=0.02, random_state=0).fit(frame[["x", "y"]])}
+    read, batches = [], Source.batches
+
+    def counted(source, columns, first_row=0):
+        read.append(list(columns))
+        return batches(source, read[-1], first_row)
+
+    monkeypatch.setattr(Source, "batches", counted)
+    stream.detect(tmp_path / "t.parquet", entity="actor", time="day", **chosen)
+    assert len(read) == passes
+    if passes == 8 and "groups" not in chosen:
+        assert sum(set(columns) <= {"actor", "day"} for columns in read) == 3
+    words = " ".join(stream.detect.__doc__.split())
+    assert "read eight times, three of them for entity and time only; once less if times are no text" in words

@@ -299,8 +299,8 @@ def _ranks(
         return Ranked(ranks.percentiles, ranks.order, ranks.directions, n_rows, words * len(rows), None, None)
     typical = np.empty((0, len(features), len(STATISTICS)))
     if grouped is not None:
-        n_rows_of, days_of, _ = SketchGroups.read(counted)
-        peers.set_sizes(n_rows_of, [len(days) for days in days_of])
+        n_rows_of, group_days, _ = SketchGroups.read(counted)
+        peers.set_sizes(n_rows_of, [len(days) for days in group_days])
         known = GroupQuantiles(grouped, counted, peers.large.tolist(), STATISTICS.values(), quantiles.types)
         while (step := known.step) is not None:
             known.take(surveyed.table.gather(step))
