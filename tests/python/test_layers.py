@@ -36,7 +36,7 @@ ON_TOP = {
     | {"_core", "_names", "_rank_counts", "_sample_plan", "_score_sketch"},
     "dask": {"", "_parts", "partials", "ueba"},
     "spark": {"", "_parts", "partials", "ueba"},
-    "stream": {"", "_parts", "_frames", "ueba", "_files"},
+    "stream": {"", "_parts", "_frames", "ueba", "_files", "_threads"},
     "_cli": {"", "ueba", "stream", "_files", "_format", "_frames"},
 }
 
