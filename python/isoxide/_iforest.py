@@ -14,7 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from isoxide import _core
-from isoxide._path_length import average_path_length, total_average_path_length
+from isoxide._path_length import average_path_lengths_up_to, total_average_path_length
 from isoxide._seeds import RandomState, draw_tree_seeds, noise_target, row_probabilities
 from isoxide._sklearn import SklearnViews, max_depth
 from isoxide._threads import resolve_n_jobs, resolve_n_jobs_for
@@ -170,6 +170,10 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         data = check_input(self, X, reset=True)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, data.n_samples)
+        if not isinstance(self.contamination, str):
+            # The scores of all rows are asked for and given back untouched: it would be a pity to find after the trees that there is no
+            # memory for them.
+            np.empty(data.n_samples)
         noise = noise_target(self.random_state, data.n_samples)
         max_samples = self._resolve_max_samples(data.n_samples)
         max_features = self._resolve_max_features(data.n_features)
@@ -199,7 +203,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
                 max_samples=max_samples,
                 max_features=max_features,
                 bootstrap=bool(self.bootstrap),
-                average_path_lengths=average_path_length(np.arange(largest_node + 1)),
+                average_path_lengths=average_path_lengths_up_to(largest_node),
                 n_workers=n_workers,
                 weights=probabilities,
                 existing=forest,
@@ -251,7 +255,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
             max_samples=max_samples,
             max_features=max_features,
             bootstrap=bool(self.bootstrap),
-            average_path_lengths=average_path_length(np.arange(max_samples + 1)),
+            average_path_lengths=average_path_lengths_up_to(max_samples),
             n_workers=resolve_n_jobs(self.n_jobs),
         )
         grown._seeds = seeds

@@ -8,6 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+#: Bytes that c(n) takes with its intermediate results.
+_BYTES = 64
+
+
 def average_path_length(n_samples: NDArray[np.int64]) -> NDArray[np.float64]:
     """Average path length of isolation trees of the given sizes.
 
@@ -35,6 +39,19 @@ def average_path_length(n_samples: NDArray[np.int64]) -> NDArray[np.float64]:
     # The order of operations fixes the last bit.
     result[large] = 2.0 * (np.log(n - 1.0) + np.euler_gamma) - 2.0 * (n - 1.0) / n
     return result
+
+
+def average_path_lengths_up_to(largest: int) -> NDArray[np.float64]:
+    """Return c(n) for every n from 0 to the largest number of rows.
+
+    Raises
+    ------
+    MemoryError
+        If there is no memory for these and for what is made on the way.
+    """
+    # Asked for and given back untouched: to find out in the middle would take as long as a fit.
+    np.empty((largest + 1) * _BYTES, dtype=np.uint8)
+    return average_path_length(np.arange(largest + 1))
 
 
 @functools.lru_cache(maxsize=256)

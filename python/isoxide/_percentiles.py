@@ -11,6 +11,8 @@ from isoxide import _core
 
 _KINDS = ("rank", "strict", "weak", "mean")
 _TAILS = ("upper", "lower", "two")
+#: Values looked at between two looks at signals.
+_PIECE = 2**26
 _NAN_POLICIES = frozenset(("propagate", "raise", "omit"))
 
 
@@ -65,7 +67,10 @@ def has_nan(x: NDArray[Any]) -> bool:
     if x.size == 0:
         return False
     if x.dtype.kind == "f":
-        return bool(np.isnan(x.max()))
+        if x.ndim != 1 or x.size <= _PIECE:
+            return bool(np.isnan(x.max()))
+        # In pieces, since NumPy sees no signal before it is done.
+        return any(np.isnan(x[start : start + _PIECE].max()) for start in range(0, x.size, _PIECE))
     if x.dtype.kind == "c":
         return bool(np.isnan(x).any())
     return x.dtype.kind == "O" and any(np.issubdtype(type(item), np.number) and np.isnan(item) for item in x.flat)

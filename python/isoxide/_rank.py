@@ -79,10 +79,11 @@ def percentileofscore(
     if a.ndim != 1:
         raise ValueError("`a` must be 1-dimensional.")
     check_nan_policy(nan_policy)
+    # First, so that scores which fit in no memory are refused at once.
+    percentiles = np.full(score.shape, np.nan)
     a_has_nan, score_has_nan = (look_for_nan(x, nan_policy) for x in (a, score))
     if score_has_nan:
         np.isnan(score)  # raises for objects, as in SciPy
-    percentiles = np.full(score.shape, np.nan)
     if a.size > 0 and not (a_has_nan and (nan_policy == "propagate" or np.isnan(a).all())):
         # Not earlier: SciPy does not look at the kind when there is nothing to compare with.
         check_kind(kind)

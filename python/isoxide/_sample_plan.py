@@ -48,6 +48,8 @@ class SamplePlan:
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         check_rows(n_samples)
+        if n_features >= 2**63:
+            raise ValueError(f"n_features must be below 2**63, got {n_features}")
         self.n_samples, self.n_features = int(n_samples), int(n_features)
         self.max_samples = forest._resolve_max_samples(self.n_samples)
         self._forest = forest

@@ -13,6 +13,8 @@ from isoxide._order import interpolated, quantile_place
 
 #: Where scores are: a path is less than four times as long as the average one.
 _LOWEST, _HIGHEST = -1.0, -(2.0**-4)
+#: More scores are not counted exactly by doubles.
+_MOST = 2**53
 
 
 class ScoreSketch:
@@ -60,6 +62,9 @@ class ScoreSketch:
             raise ValueError(f"n_samples must be at least 1, got {n_samples}")
         if capacity < 2:
             raise ValueError(f"capacity must be at least 2, got {capacity}")
+        for name, value in (("n_samples", n_samples), ("capacity", capacity)):
+            if value > _MOST:
+                raise ValueError(f"{name} must be at most 2**53, got {value}")
         self._n_samples, self._contamination = int(n_samples), float(contamination)
         # The division is numpy.percentile's.
         self._place, self._way = quantile_place(self._n_samples, 100.0 * self._contamination / 100)

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isoxide import _core
 from isoxide._model_file import ModelFile
-from isoxide._path_length import average_path_length
+from isoxide._path_length import average_path_lengths_up_to
 from isoxide._seeds import MAX_SEED, RandomState, row_probabilities
 from isoxide._sklearn_tree import has_categories, make_tree, set_fitted, unknown_layout
 from isoxide._threads import resolve_n_jobs
@@ -309,7 +309,7 @@ def native_parts(model: SklearnForest) -> tuple[Any, ...]:
 
     leaf = joined("children_left", np.int64) < 0
     n_node_samples = joined("n_node_samples", np.int64)
-    c = average_path_length(np.arange(n_node_samples.max() + 1))
+    c = average_path_lengths_up_to(int(n_node_samples.max()))
     stored = getattr(model, "_average_path_length_per_tree", None)
     if stored is not None:
         # Made by the NumPy of the machine that fitted the model.

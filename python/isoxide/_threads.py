@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import joblib
+import numpy as np
 from joblib.parallel import get_active_backend
 
 _Item = TypeVar("_Item")
@@ -17,6 +18,8 @@ _Result = TypeVar("_Result")
 
 #: Rows times trees up to which one thread scores: with two it would take as long, as 163 rows and 100 trees show.
 _FEW_STEPS = 2**14
+#: Bytes of a thread that starts, its stack among them.
+_THREAD_BYTES = 16 * 2**20
 
 
 @functools.lru_cache(maxsize=16)
@@ -74,16 +77,29 @@ def resolve_n_jobs_for(n_jobs: int | None, n_steps: int) -> int:
     return resolve_n_jobs(n_jobs)
 
 
+def ask_for_threads(n: int) -> None:
+    """Ask for the memory that so many threads take to begin with: Python waits for ever for one that starts without it.
+
+    Raises
+    ------
+    MemoryError
+        If there is not so much.
+    """
+    np.empty(n * _THREAD_BYTES, dtype=np.uint8)
+
+
 def mapped(function: Callable[[_Item], _Result], items: Sequence[_Item], n_workers: int) -> list[_Result]:
     """What a function gives for each item, in threads where there can be any.
 
-    Once the main thread has ended, or where the system has no thread left, there can't: then one after the other.
+    Once the main thread has ended, or where the system has no thread or no memory left, there can't: then one after the
+    other.
     """
     if n_workers > 1 and len(items) > 1:
         try:
+            ask_for_threads(n_workers)
             with ThreadPoolExecutor(n_workers) as pool:
                 return list(pool.map(function, items))
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             # Python's own word for it. If it was the function's, it comes again.
             pass
     return [function(item) for item in items]

@@ -1,7 +1,9 @@
 //! What a tree drew, in the order in which it grows on it.
 
+use crate::error::Result;
 use crate::random::sampling::Weights;
 use crate::random::streams::{self, Bag, Bagging};
+use crate::threads::Workers;
 
 /// The columns of a tree in the order drawn, and its rows in ascending order, each once.
 #[derive(Debug, Clone)]
@@ -14,9 +16,14 @@ pub(super) struct InBag {
 
 impl InBag {
     /// Draws columns and rows of the trees with these seeds.
-    pub(super) fn draw(seeds: &[u32], bagging: &Bagging, weights: Option<&Weights>) -> Vec<Self> {
-        let bags = streams::bags(seeds, bagging, weights).into_iter();
-        bags.map(|bag| Self::new(bag, bagging)).collect()
+    pub(super) fn draw(
+        seeds: &[u32],
+        bagging: &Bagging,
+        weights: Option<&Weights>,
+        workers: Workers<'_>,
+    ) -> Result<Vec<Self>> {
+        let bags = streams::bags(seeds, bagging, weights, workers)?.into_iter();
+        Ok(bags.map(|bag| Self::new(bag, bagging)).collect())
     }
 
     fn new(bag: Bag, bagging: &Bagging) -> Self {

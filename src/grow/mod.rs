@@ -143,7 +143,7 @@ pub fn grow_on_drawn_rows<'w>(
         let y: Vec<f64> = bag.rows.iter().map(|&row| y[row]).collect();
         local.push((bag, y));
     }
-    let trees = forester.grow(|trees| local[trees].to_vec())?;
+    let trees = forester.grow(|trees| Ok(local[trees].to_vec()))?;
     Forest::from_trees(x.n_columns(), None, trees)
 }
 
@@ -182,7 +182,12 @@ pub fn grow<'w>(
         NoiseTarget::Drawn(_) => 0,
         NoiseTarget::Seed(_) if is_picked => {
             let bytes = streams::NOISE_BYTES + size_of::<usize>();
-            needs.ahead().saturating_add(n_drawn.saturating_mul(bytes))
+            // A byte for each row is less than any table takes that lies in memory. One of zero strides can have more rows than that, and is
+            // refused at once, where to pass over its noise target would take minutes or hours.
+            needs
+                .ahead()
+                .saturating_add(n_drawn.saturating_mul(bytes))
+                .saturating_add(x.n_rows())
         }
         NoiseTarget::Seed(_) => x.n_rows().saturating_mul(size_of::<f64>()),
     };
@@ -203,7 +208,7 @@ pub fn grow<'w>(
                     (bag, y)
                 })
                 .collect();
-            forester.grow(|trees| bags[trees].iter().map(|(bag, y)| (bag.clone(), y.to_vec())).collect())?
+            forester.grow(|trees| Ok(bags[trees].iter().map(|(bag, y)| (bag.clone(), y.to_vec())).collect()))?
         }
         _ => {
             let drawn;
@@ -218,8 +223,8 @@ pub fn grow<'w>(
                 let y = bag.rows.iter().map(|&row| y[row]).collect();
                 (bag, y)
             };
-            let draw = |trees| InBag::draw(&seeds[trees], &params.bagging, weights);
-            forester.grow(|trees| draw(trees).into_iter().map(with_noise).collect())?
+            let draw = |trees| InBag::draw(&seeds[trees], &params.bagging, weights, workers);
+            forester.grow(|trees| Ok(draw(trees)?.into_iter().map(with_noise).collect()))?
         }
     };
     Forest::from_trees(x.n_columns(), existing, trees)
@@ -359,7 +364,7 @@ impl<'a, 'm> Forester<'a, 'm> {
         let draw = |group: usize| {
             let first = group * self.side_by_side;
             let seeds = &self.seeds[first..n_trees.min(first + self.side_by_side)];
-            Ok(InBag::draw(seeds, &self.bagging, weights))
+            InBag::draw(seeds, &self.bagging, weights, self.workers)
         };
         let groups = threads::map(n_trees.div_ceil(self.side_by_side), self.workers, draw)?;
         let mut bags = memory::with_capacity(n_trees)?;
@@ -368,7 +373,7 @@ impl<'a, 'm> Forester<'a, 'm> {
     }
 
     /// Grows all trees; `bags` gives what some of them drew, and the noise target of their rows.
-    fn grow(&self, bags: impl Fn(Range<usize>) -> Vec<(InBag, Vec<f64>)> + Sync) -> Result<Vec<Tree>> {
+    fn grow(&self, bags: impl Fn(Range<usize>) -> Result<Vec<(InBag, Vec<f64>)>> + Sync) -> Result<Vec<Tree>> {
         match &self.table {
             Table::InPlace(x) => self.grow_on(bags, |bag, y| Ok(DenseSample::in_place(x, bag, y))),
             Table::Copied(x) => self.grow_on(bags, |bag, y| Ok(DenseSample::copied(x, bag, y))),
@@ -378,7 +383,7 @@ impl<'a, 'm> Forester<'a, 'm> {
 
     fn grow_on<S: Sample>(
         &self,
-        bags: impl Fn(Range<usize>) -> Vec<(InBag, Vec<f64>)> + Sync,
+        bags: impl Fn(Range<usize>) -> Result<Vec<(InBag, Vec<f64>)>> + Sync,
         sample: impl Fn(InBag, Vec<f64>) -> Result<S> + Sync,
     ) -> Result<Vec<Tree>> {
         let mut trees: Vec<Option<Tree>> = memory::with_capacity(self.seeds.len())?;
@@ -390,7 +395,7 @@ impl<'a, 'm> Forester<'a, 'm> {
             let streams = streams::splits(&self.seeds[group.clone()]);
             let mut features = Vec::with_capacity(trees.len());
             let mut growing = Vec::with_capacity(trees.len());
-            for ((bag, y), stream) in bags(group).into_iter().zip(streams) {
+            for ((bag, y), stream) in bags(group)?.into_iter().zip(streams) {
                 let columns: Vec<u32> = bag.features.iter().map(|&column| column as u32).collect();
                 growing.push(Growing::new(sample(bag, y)?, columns.len(), stream, self.max_depth));
                 features.push(columns);

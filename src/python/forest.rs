@@ -410,8 +410,7 @@ pub(super) fn tree_seeds(
     n_new: usize,
 ) -> PyResult<Bound<'_, PyArray1<u32>>> {
     guarded(|| {
-        let n = n_existing.saturating_add(n_new);
-        memory::ask_for(&[(n, size_of::<usize>()), (n_new, size_of::<u32>())])?;
+        memory::ask_for(&[(n_new, size_of::<u32>())])?;
         let seeds = detached(py, 1, |_| Ok(streams::tree_seeds(random_state, n_existing, n_new)))?;
         Ok(seeds.into_pyarray(py))
     })
@@ -456,7 +455,7 @@ pub(super) fn sample_rows<'py>(
         let rows = detached(py, n_workers, |workers| {
             threads::map(seeds.len(), workers, |i| {
                 let seed = seeds.get(i).copied().unwrap_or_default();
-                let rows = streams::bag(seed, &bagging, weights.as_ref()).rows;
+                let rows = streams::bag(seed, &bagging, weights.as_ref(), workers)?.rows;
                 memory::collected(rows.into_iter().map(|row| row as i64))
             })
         })?;

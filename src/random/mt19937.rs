@@ -308,15 +308,18 @@ pub(super) fn permutation_bytes(n: usize) -> usize {
     n.saturating_mul(entry)
 }
 
-/// The first `k` entries of NumPy's `permutation(n)`.
-pub fn permutation(rng: &mut Mt, n: usize, k: usize) -> Vec<usize> {
+/// The first `k` entries of NumPy's `permutation(n)`; `go_on` is asked every now and then whether they are still wanted.
+///
+/// # Errors
+/// [`Error::Memory`](crate::error::Error::Memory), and those of `go_on`.
+pub fn permutation(rng: &mut Mt, n: usize, k: usize, go_on: &dyn Fn() -> Result<()>) -> Result<Vec<usize>> {
     // Small entries, so that the list stays in the nearest cache.
     if u16::try_from(n).is_ok() {
-        shuffled(rng, n, k, |i| i as u16, usize::from)
+        shuffled(rng, n, k, go_on, |i| i as u16, usize::from)
     } else if u32::try_from(n).is_ok() {
-        shuffled(rng, n, k, |i| i as u32, |i| i as usize)
+        shuffled(rng, n, k, go_on, |i| i as u32, |i| i as usize)
     } else {
-        shuffled(rng, n, k, |i| i, |i| i)
+        shuffled(rng, n, k, go_on, |i| i, |i| i)
     }
 }
 
@@ -324,12 +327,21 @@ fn shuffled<T: Copy>(
     rng: &mut Mt,
     n: usize,
     k: usize,
+    go_on: &dyn Fn() -> Result<()>,
     entry: impl Fn(usize) -> T,
     index: impl Fn(T) -> usize,
-) -> Vec<usize> {
+) -> Result<Vec<usize>> {
     /// Words taken at once.
     const STRIDE: usize = 16;
-    let mut all: Vec<T> = (0..n).map(entry).collect();
+    /// Entries made or looks at the stream taken between two questions whether to go on: some milliseconds.
+    const PIECE: usize = 1 << 20;
+    const LOOKS: usize = 1 << 10;
+    let mut all: Vec<T> = memory::with_capacity(n)?;
+    for start in (0..n).step_by(PIECE) {
+        go_on()?;
+        all.extend((start..n.min(start + PIECE)).map(&entry));
+    }
+    let mut n_looks = 0_usize;
     let mut i = n.saturating_sub(1);
     // NumPy swaps entry `i` with a random one up to it, for `i` from the last to 1. Once swapped, what lies at `i` stays there,
     // so that above `k` it need not be written at all.
@@ -339,6 +351,10 @@ fn shuffled<T: Copy>(
         if u32::try_from(i).is_ok() {
             let mask = mask(i as u64) as usize;
             while i + 1 >= end + STRIDE {
+                n_looks += 1;
+                if n_looks.is_multiple_of(LOOKS) {
+                    go_on()?;
+                }
                 let (groups, _) = rng.ahead().as_chunks::<STRIDE>();
                 let n_groups = groups.len().min((i + 1 - end) / STRIDE);
                 for group in &groups[..n_groups] {
@@ -362,13 +378,16 @@ fn shuffled<T: Copy>(
         }
         let place = up_to(rng, i as u64) as usize;
         all[place] = all[i];
+        if i.is_multiple_of(PIECE) {
+            go_on()?;
+        }
         i -= 1;
     }
     for i in (1..k.min(n)).rev() {
         all.swap(i, up_to(rng, i as u64) as usize);
     }
     all.truncate(k);
-    all.into_iter().map(index).collect()
+    memory::collected(all.into_iter().map(index))
 }
 
 #[cfg(test)]
@@ -401,7 +420,7 @@ mod tests {
             let mut rng = seeded(seed);
             (0..skip).for_each(|_| { rng.next_u32(); });
             let mut plain = rng.clone();
-            prop_assert_eq!(permutation(&mut rng, n, k), plain_permutation(&mut plain, n, k));
+            prop_assert_eq!(permutation(&mut rng, n, k, &|| Ok(())).unwrap(), plain_permutation(&mut plain, n, k));
             prop_assert_eq!(rng.next_u32(), plain.next_u32());
         }
 
@@ -443,7 +462,10 @@ mod tests {
     fn long_permutations_follow_the_definition() {
         for (n, k) in [(65_535, 700), (65_536, 65_000), (70_000, 1_000)] {
             let (mut rng, mut plain) = (seeded(n as u32), seeded(n as u32));
-            assert_eq!(permutation(&mut rng, n, k), plain_permutation(&mut plain, n, k));
+            assert_eq!(
+                permutation(&mut rng, n, k, &|| Ok(())).unwrap(),
+                plain_permutation(&mut plain, n, k)
+            );
         }
     }
 }

@@ -5,18 +5,34 @@ use super::mt19937::{Mt, below, permutation, permutation_bytes, some_below, unit
 use crate::error::{Error, Result};
 use crate::memory;
 
+/// Asked every now and then whether what is drawn is still wanted.
+pub type GoOn<'a> = &'a dyn Fn() -> Result<()>;
+
 /// `k` indices below `n`, repeats allowed.
-pub fn with_replacement(rng: &mut Mt, n: usize, k: usize) -> Vec<usize> {
-    draw(rng, n, k, |_| true)
+///
+/// # Errors
+/// [`Error::Memory`], and those of `go_on`.
+pub fn with_replacement(rng: &mut Mt, n: usize, k: usize, go_on: GoOn<'_>) -> Result<Vec<usize>> {
+    draw(rng, n, k, go_on, |_| true)
 }
 
+/// Looks at the stream between two questions whether to go on: some milliseconds.
+const LOOKS: usize = 1 << 12;
+/// The same in indices that are gone over one by one.
+const PIECE: usize = 1 << 20;
+
 /// Draws indices below `n` until `keep` has said yes to `k` of them.
-fn draw(rng: &mut Mt, n: usize, k: usize, mut keep: impl FnMut(usize) -> bool) -> Vec<usize> {
-    let mut kept = Vec::with_capacity(k);
+fn draw(rng: &mut Mt, n: usize, k: usize, go_on: GoOn<'_>, mut keep: impl FnMut(usize) -> bool) -> Result<Vec<usize>> {
+    let mut kept = memory::with_capacity(k)?;
+    let mut n_looks = 0_usize;
     // One choice only is drawn without a word of the stream, and of too many choices one takes two words.
     let at_once = n >= 2 && u32::try_from(n - 1).is_ok();
     let mut buffer = Vec::new();
     while kept.len() < k {
+        n_looks += 1;
+        if n_looks.is_multiple_of(LOOKS) {
+            go_on()?;
+        }
         if at_once {
             // Every word gives one index at most, so none is taken from the stream that is not needed.
             let indices = some_below(rng, n, k - kept.len(), &mut buffer).iter();
@@ -25,7 +41,7 @@ fn draw(rng: &mut Mt, n: usize, k: usize, mut keep: impl FnMut(usize) -> bool) -
             kept.extend(Some(below(rng, n)).filter(|&index| keep(index)));
         }
     }
-    kept
+    Ok(kept)
 }
 
 /// A set of indices: a table of twice to four times the number expected, in which an index stands at its place or soon after.
@@ -37,12 +53,12 @@ struct Seen {
 
 impl Seen {
     /// An empty set that will hold up to `n` indices.
-    fn new(n: usize) -> Self {
-        let bits = (2 * n + 1).ilog2() + 1;
-        Self {
-            table: vec![0; 1 << bits],
+    fn new(n: usize) -> Result<Self> {
+        let bits = n.saturating_mul(2).saturating_add(1).ilog2() + 1;
+        Ok(Self {
+            table: memory::filled(1_usize.checked_shl(bits).unwrap_or(usize::MAX), 0)?,
             shift: u64::BITS - bits,
-        }
+        })
     }
 
     /// Puts an index in; whether it was not there before.
@@ -67,14 +83,17 @@ impl Seen {
 /// `k` different indices below `n`, in the order drawn; `k <= n`.
 ///
 /// The share `k / n` chooses between three algorithms, each with its own use of the stream.
-pub fn without_replacement(rng: &mut Mt, n: usize, k: usize) -> Vec<usize> {
+///
+/// # Errors
+/// [`Error::Memory`], and those of `go_on`.
+pub fn without_replacement(rng: &mut Mt, n: usize, k: usize, go_on: GoOn<'_>) -> Result<Vec<usize>> {
     let ratio = ratio(n, k);
     if is_shuffled(ratio) {
-        permutation(rng, n, k)
+        permutation(rng, n, k, go_on)
     } else if ratio < 0.2 {
-        tracking_selection(rng, n, k)
+        tracking_selection(rng, n, k, go_on)
     } else {
-        reservoir(rng, n, k)
+        reservoir(rng, n, k, go_on)
     }
 }
 
@@ -102,21 +121,24 @@ pub(super) fn weighted_draw_bytes(n: usize) -> usize {
 }
 
 /// Draws again whatever was drawn before.
-fn tracking_selection(rng: &mut Mt, n: usize, k: usize) -> Vec<usize> {
-    let mut seen = Seen::new(k);
-    draw(rng, n, k, |index| seen.insert(index))
+fn tracking_selection(rng: &mut Mt, n: usize, k: usize, go_on: GoOn<'_>) -> Result<Vec<usize>> {
+    let mut seen = Seen::new(k)?;
+    draw(rng, n, k, go_on, |index| seen.insert(index))
 }
 
 /// Keeps the first `k`, then lets each later index replace one of them by chance. Draws nothing for `k == n`.
-fn reservoir(rng: &mut Mt, n: usize, k: usize) -> Vec<usize> {
-    let mut kept: Vec<usize> = (0..k).collect();
+fn reservoir(rng: &mut Mt, n: usize, k: usize, go_on: GoOn<'_>) -> Result<Vec<usize>> {
+    let mut kept: Vec<usize> = memory::collected(0..k)?;
     for i in k..n {
+        if i.is_multiple_of(PIECE) {
+            go_on()?;
+        }
         let place = up_to(rng, i as u64) as usize;
         if place < k {
             kept[place] = i;
         }
     }
-    kept
+    Ok(kept)
 }
 
 /// Chances of indices to be drawn.
@@ -139,8 +161,7 @@ impl Weights {
                 "sample weights must be non-negative and add up to more than zero".into(),
             ));
         }
-        memory::ask_for(&[(probabilities.len(), size_of::<f64>())])?;
-        let cumulated = cumulate(&probabilities);
+        let cumulated = cumulate(&probabilities)?;
         Ok(Self {
             probabilities,
             cumulated,
@@ -176,27 +197,36 @@ impl Weights {
     }
 
     /// `k` indices, repeats allowed.
-    pub fn with_replacement(&self, rng: &mut Mt, k: usize) -> Vec<usize> {
-        (0..k).map(|_| place(&self.cumulated, unit(rng))).collect()
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn with_replacement(&self, rng: &mut Mt, k: usize) -> Result<Vec<usize>> {
+        memory::collected((0..k).map(|_| place(&self.cumulated, unit(rng))))
     }
 
     /// `k` different indices, in the order found; [`check`](Self::check) must have passed.
     ///
     /// Draws as many as are missing, drops the repeats, takes away the chances of those found, and begins again.
-    pub fn without_replacement(&self, rng: &mut Mt, k: usize) -> Vec<usize> {
-        let mut found: Vec<usize> = Vec::with_capacity(k);
-        let mut seen = Seen::new(k);
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn without_replacement(&self, rng: &mut Mt, k: usize) -> Result<Vec<usize>> {
+        let mut found: Vec<usize> = memory::with_capacity(k)?;
+        let mut seen = Seen::new(k)?;
         let mut left: Option<Vec<f64>> = None;
         while found.len() < k {
-            let draws: Vec<f64> = (found.len()..k).map(|_| unit(rng)).collect();
+            let draws = memory::collected((found.len()..k).map(|_| unit(rng)))?;
             let cumulated = if found.is_empty() {
                 &self.cumulated
             } else {
-                let left = left.get_or_insert_with(|| self.probabilities.clone());
+                let left = match &mut left {
+                    Some(left) => left,
+                    left => left.insert(memory::copied(&self.probabilities)?),
+                };
                 for &i in &found {
                     left[i] = 0.0;
                 }
-                &cumulate(left)
+                &cumulate(left)?
             };
             found.extend(
                 draws
@@ -205,14 +235,14 @@ impl Weights {
                     .filter(|&i| seen.insert(i)),
             );
         }
-        found
+        Ok(found)
     }
 }
 
 /// Running sums, scaled so that the last one is 1.
-fn cumulate(probabilities: &[f64]) -> Vec<f64> {
+fn cumulate(probabilities: &[f64]) -> Result<Vec<f64>> {
     let mut total = 0.0;
-    let mut sums: Vec<f64> = Vec::with_capacity(probabilities.len());
+    let mut sums: Vec<f64> = memory::with_capacity(probabilities.len())?;
     for &p in probabilities {
         total += p;
         sums.push(total);
@@ -220,7 +250,7 @@ fn cumulate(probabilities: &[f64]) -> Vec<f64> {
     for sum in &mut sums {
         *sum /= total;
     }
-    sums
+    Ok(sums)
 }
 
 /// How many of the running sums are at or below `u`.

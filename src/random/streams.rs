@@ -10,7 +10,7 @@
 //!
 //! For a `RandomState` instance or the global generator, the Python package lets NumPy itself do 1 and 2.
 
-use super::mt19937::{MAX_SEED, Mt, PLACE_BYTES, first_below, seeded, seeded_together, units, units_at};
+use super::mt19937::{MAX_SEED, Mt, PLACE_BYTES, below, first_below, seeded, seeded_together, units, units_at};
 use super::sampling::{self, Weights, with_replacement, without_replacement};
 use super::xorshift::XorShift;
 use crate::error::{Error, Result};
@@ -55,8 +55,11 @@ pub fn noise_target_at<'w>(
 #[must_use]
 pub fn tree_seeds(random_state: u32, existing: usize, new: usize) -> Vec<u32> {
     let mut stream = seeded(random_state);
-    let mut seeds = with_replacement(&mut stream, MAX_SEED as usize, existing + new).split_off(existing);
-    seeds.drain(..).map(|seed| seed as u32).collect()
+    let mut next = || below(&mut stream, MAX_SEED as usize) as u32;
+    (0..existing).for_each(|_| {
+        next();
+    });
+    (0..new).map(|_| next()).collect()
 }
 
 /// How many features and rows a tree sees, and how its rows are drawn.
@@ -101,31 +104,47 @@ impl Bagging {
 const TOGETHER: usize = 4;
 
 /// Step 3: the columns and rows of the tree with this seed; `weights`, if any, are the chances of the rows.
-#[must_use]
-pub fn bag(tree_seed: u32, bagging: &Bagging, weights: Option<&Weights>) -> Bag {
-    bag_from(&mut seeded(tree_seed), bagging, weights)
+///
+/// # Errors
+/// [`Error::Memory`]; [`Error::Interrupted`].
+pub fn bag<'w>(
+    tree_seed: u32,
+    bagging: &Bagging,
+    weights: Option<&Weights>,
+    workers: impl Into<Workers<'w>>,
+) -> Result<Bag> {
+    bag_from(&mut seeded(tree_seed), bagging, weights, workers.into())
 }
 
 /// Step 3 for several trees.
-#[must_use]
-pub fn bags(tree_seeds: &[u32], bagging: &Bagging, weights: Option<&Weights>) -> Vec<Bag> {
+///
+/// # Errors
+/// [`Error::Memory`]; [`Error::Interrupted`].
+pub fn bags<'w>(
+    tree_seeds: &[u32],
+    bagging: &Bagging,
+    weights: Option<&Weights>,
+    workers: impl Into<Workers<'w>>,
+) -> Result<Vec<Bag>> {
+    let workers = workers.into();
     let (groups, rest) = tree_seeds.as_chunks::<TOGETHER>();
     let together = groups.iter().flat_map(|&seeds| seeded_together(seeds));
     together
         .chain(rest.iter().map(|&seed| seeded(seed)))
-        .map(|mut stream| bag_from(&mut stream, bagging, weights))
+        .map(|mut stream| bag_from(&mut stream, bagging, weights, workers))
         .collect()
 }
 
-fn bag_from(stream: &mut Mt, bagging: &Bagging, weights: Option<&Weights>) -> Bag {
-    let features = without_replacement(stream, bagging.n_features, bagging.max_features);
+fn bag_from(stream: &mut Mt, bagging: &Bagging, weights: Option<&Weights>, workers: Workers<'_>) -> Result<Bag> {
+    let go_on = || workers.go_on();
+    let features = without_replacement(stream, bagging.n_features, bagging.max_features, &go_on)?;
     let rows = match (weights, bagging.bootstrap) {
-        (Some(weights), true) => weights.with_replacement(stream, bagging.max_samples),
-        (Some(weights), false) => weights.without_replacement(stream, bagging.max_samples),
-        (None, true) => with_replacement(stream, bagging.n_samples, bagging.max_samples),
-        (None, false) => without_replacement(stream, bagging.n_samples, bagging.max_samples),
+        (Some(weights), true) => weights.with_replacement(stream, bagging.max_samples)?,
+        (Some(weights), false) => weights.without_replacement(stream, bagging.max_samples)?,
+        (None, true) => with_replacement(stream, bagging.n_samples, bagging.max_samples, &go_on)?,
+        (None, false) => without_replacement(stream, bagging.n_samples, bagging.max_samples, &go_on)?,
     };
-    Bag { features, rows }
+    Ok(Bag { features, rows })
 }
 
 /// Step 4: the streams of splits of the trees with these seeds.

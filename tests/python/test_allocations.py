@@ -6,6 +6,7 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from pathlib import Path
@@ -26,9 +27,15 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="li
 KIB, MIB = 2**10, 2**20
 RESULT, REFUSAL, FAILURE = 0, 3, 1
 #: Bytes of address space that a call gets beyond what the process has: none at all, next to none, and ever more.
-FIRST_LIMITS = (0, 32 * KIB, 200 * KIB, 600 * KIB, MIB, 2 * MIB, 3 * MIB, 5 * MIB, 7 * MIB)
-GROWTH = 1.25
-MOST = 8 * 2**30
+GROWTH = 1.5
+LIMITS = (0, 100 * KIB, MIB, 3 * MIB, *(7 * MIB * GROWTH**step for step in range(15)))
+#: The C library keeps nothing that was given back, and has no second heap in reserve.
+STRICT = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "MALLOC_TOP_PAD_": "0",
+}
 
 
 def address_space():
@@ -82,7 +89,7 @@ def is_about_memory(error):
     return any(
         isinstance(link, MemoryError)
         or (isinstance(link, OSError) and link.errno == 12)
-        or any(words in str(link) for words in ("thread", "allocate memory", "memory could not", "failed to map segment"))
+        or any(words in str(link) for words in ("thread", "bad_alloc", "allocate memory", "failed to map segment"))
         for link in chain
     )
 
@@ -90,38 +97,38 @@ def is_about_memory(error):
 def forests(seed, folder):
     """The calls of the estimator, by name."""
     r = np.random.default_rng(seed)
-    X = r.normal(size=(20_000, 12))
+    X = r.normal(size=(10_000, 12))
     columns = np.asfortranarray(X)
     few = X[:1500]
     frame = pd.DataFrame({f"c{j}": X[:, j] for j in range(5)}).assign(n=np.arange(len(X)), text=np.arange(len(X)) % 7)
     weights = r.random(len(X))
-    cells = r.normal(size=30_000).astype(np.float32), (r.integers(0, 3000, 30_000), r.integers(0, 50_000, 30_000))
-    sparse = scipy.sparse.csr_array(cells, shape=(3000, 50_000))
+    cells = r.normal(size=30_000).astype(np.float32), (r.integers(0, 1000, 30_000), r.integers(0, 20_000, 30_000))
+    sparse = scipy.sparse.csr_array(cells, shape=(1000, 20_000))
     large = IsolationForest(max_samples=0.9, n_estimators=8, random_state=seed).fit(X)
     wide = IsolationForest(n_estimators=60, random_state=seed, max_samples=64).fit(r.normal(size=(300, 3000)))
-    stumps = IsolationForest(n_estimators=8000, max_samples=2, random_state=seed).fit(few)
+    stumps = IsolationForest(n_estimators=5000, max_samples=2, random_state=seed).fit(few)
     on_sparse = IsolationForest(n_estimators=40, random_state=seed).fit(sparse)
     weighted = IsolationForest(n_estimators=5, random_state=seed).fit(few, sample_weight=weights[:1500])
     stored = {name: forest.to_bytes(complete=True) for name, forest in [("large", large), ("wide", wide)]}
     stored |= {name: forest.to_bytes() for name, forest in [("stumps", stumps), ("on sparse", on_sparse)]}
     pickled, path = pickle.dumps(large), folder / "forest.safetensors"
     large.save(path)
-    queries = r.normal(size=(5000, 3000))
+    queries = r.normal(size=(1000, 3000))
 
     def fit(X=X, y=None, sample_weight=None, **parameters):
         return IsolationForest(**{"random_state": seed, "n_jobs": 2, **parameters}).fit(X, y, sample_weight)
 
     def again():
-        forest = fit(few, n_estimators=300)
-        forest.set_params(warm_start=True, n_estimators=2000).fit(few)
+        forest = fit(few, n_estimators=200)
+        forest.set_params(warm_start=True, n_estimators=1200).fit(few)
 
     return {
         "fit": fit,
         "fit columns": lambda: fit(columns),
         "fit a frame": lambda: fit(frame),
         "fit a list": lambda: fit(few.tolist()),
-        "fit many trees": lambda: fit(few, n_estimators=3000),
-        "fit constants": lambda: fit(np.zeros((1000, 3)), n_estimators=3000),
+        "fit many trees": lambda: fit(few, n_estimators=2000),
+        "fit constants": lambda: fit(np.zeros((1000, 3)), n_estimators=2000),
         "fit huge trees": lambda: fit(max_samples=1.0, n_estimators=4),
         "fit half of the rows": lambda: fit(max_samples=0.5, n_estimators=6, bootstrap=False),
         "fit a bootstrap": lambda: fit(max_samples=0.7, n_estimators=6, bootstrap=True),
@@ -130,7 +137,7 @@ def forests(seed, folder):
         "fit with weights, repeatedly": lambda: fit(sample_weight=weights, bootstrap=True),
         "fit with a contamination": lambda: fit(contamination=0.1),
         "fit sparse rows": lambda: fit(sparse, n_estimators=20),
-        "fit sparse rows, some columns": lambda: fit(sparse, n_estimators=100, max_samples=20, max_features=0.5),
+        "fit sparse rows, some columns": lambda: fit(sparse, n_estimators=60, max_samples=10, max_features=0.5),
         "fit again": again,
         "score": lambda: IsolationForest.from_bytes(stored["large"]).score_samples(X),
         "score few rows": lambda: IsolationForest.from_bytes(stored["large"]).decision_function(few[:5]),
@@ -156,39 +163,41 @@ def forests(seed, folder):
 def ranks(seed, folder):
     """The calls of the ranks, of tables in parts, and of the analyst's work."""
     r = np.random.default_rng(seed)
-    X = r.normal(size=(40_000, 30))
-    integers = r.integers(0, 5000, (40_000, 8))
+    X = r.normal(size=(20_000, 20))
+    integers = r.integers(0, 5000, (20_000, 8))
     groups = r.integers(0, 200, len(X))
     prepared = RankReference(X)
     counts = RankCounts(X[:4000])
     counts.add(X)
     counted, wide = counts.to_bytes(), RankCounts(np.zeros((1, 20_000))).to_bytes()
-    sketch = ScoreSketch(200_000, 0.4)
-    scores = -r.random(200_000)
+    sketch = ScoreSketch(100_000, 0.4)
+    scores = -r.uniform(0.1, 1, 100_000)
     sketch.add(scores)
     sketched = sketch.to_bytes()
-    plan = sample_plan(10**7, 3, random_state=seed)
+    plan = sample_plan(10**6, 3, random_state=seed)
     planned = plan.to_bytes()
     table = pd.DataFrame(X[:3000, :6], columns=[f"z_{j}" for j in range(6)]).assign(
         user=[f"u{i % 60}" for i in range(3000)], day=pd.date_range("2024-01-01", periods=50).repeat(60).astype(str)
     )
+    features = ueba.read_table(table, entity="user", time="day")
     parquet = folder / "table.parquet"
     pq.write_table(pa.Table.from_pandas(table), parquet, row_group_size=500)
-    forest = IsolationForest(random_state=seed, n_jobs=2).fit(table[[f"z_{j}" for j in range(6)]])
+    names = [f"z_{j}" for j in range(6)]
+    forest = IsolationForest(random_state=seed, n_jobs=2).fit(table[names])
 
     def collect():
         rows = SampleRows(plan.rows, 3)
-        rows.add(0, X[:30_000, :3])
+        rows.add(0, X[:, :3])
         return rows.to_bytes()
 
     def capacious():
-        sketch = ScoreSketch(200_000, 0.4, capacity=10**12)
+        sketch = ScoreSketch(100_000, 0.4, capacity=10**12)
         sketch.add(scores)
         return ScoreSketch.from_bytes(sketch.to_bytes())
 
     return {
         "rank": lambda: rank_features(X[:3000], X, n_jobs=2),
-        "rank all": lambda: rank_features(X, X, n_jobs=2),
+        "rank all": lambda: rank_features(X[:, :6], X[:, :6], n_jobs=2),
         "rank columns": lambda: rank_features(np.asfortranarray(X[:300]), np.asfortranarray(X), n_jobs=2),
         "rank integers": lambda: rank_features(integers[:9000], integers, tail="two", nan_policy="omit"),
         "rank by group": lambda: rank_features(X[:3000], X, groups=(groups[:3000], groups), n_jobs=2),
@@ -203,18 +212,19 @@ def ranks(seed, folder):
         "counts of many columns": lambda: RankCounts.from_bytes(wide),
         "counts together": lambda: RankCounts.from_bytes(counted).merge(counts),
         "ranks of counts": lambda: RankCounts.from_bytes(counted).ranks(),
-        "sketch": lambda: ScoreSketch(200_000, 0.4).add(scores),
+        "sketch": lambda: ScoreSketch(100_000, 0.4).add(scores),
         "sketch of a large capacity": capacious,
         "sketch as bytes": lambda: ScoreSketch.from_bytes(sketched).to_bytes(),
         "sketches together": lambda: ScoreSketch.from_bytes(sketched).merge(sketch),
         "plan": lambda: sample_plan(10**9, 3, random_state=seed),
-        "plan a part of all": lambda: sample_plan(10**6, 3, random_state=seed, max_samples=0.02, n_estimators=10),
+        "plan a part of all": lambda: sample_plan(500_000, 3, random_state=seed, max_samples=0.02, n_estimators=6),
         "plan as bytes": lambda: type(plan).from_bytes(planned).to_bytes(),
         "grow a plan": lambda: plan.grow(np.zeros((len(plan.rows), 3))),
         "collect rows": collect,
-        "detect": lambda: ueba.detect(table, entity="user", time="day", threshold=-0.1),
-        "stream: fit": lambda: stream.fit(parquet, features=["z_*"], random_state=seed),
-        "stream: score": lambda: stream.score(forest, parquet, folder / "scores", features=["z_*"]),
+        "read a table": lambda: ueba.read_table(table, entity="user", time="day"),
+        "detect": lambda: ueba.detect(features, threshold=-0.1),
+        "stream: fit": lambda: stream.fit(parquet, features=names, forest=IsolationForest(random_state=seed)),
+        "stream: score": lambda: stream.score(forest, parquet, Path(tempfile.mkdtemp(dir=folder), "scores")),
         "stream: detect": lambda: stream.detect(parquet, entity="user", time="day", threshold=-0.1),
     }
 
@@ -222,19 +232,145 @@ def ranks(seed, folder):
 def under_limits(of, seed):
     """Prints each call that ends otherwise than by a result or a refusal, and each that is never refused."""
     warnings.simplefilter("ignore")
+    # Other limits at each run.
+    shift = np.random.default_rng(seed).uniform(1, GROWTH)
     with tempfile.TemporaryDirectory() as folder:
         for name, call in of(seed, Path(folder)).items():
             # What is imported or prepared at the first call is there then.
             call()
-            codes, limits = [], list(FIRST_LIMITS)
-            while not codes or codes[-1] != RESULT:
-                n_bytes = limits[len(codes)] if len(codes) < len(limits) else limits[-1] * GROWTH
-                limits += [n_bytes] if len(codes) >= len(limits) else []
-                if n_bytes > MOST:
-                    print(f"{name}: no result with {n_bytes / MIB:.0f} MiB")
+            for n_bytes in LIMITS:
+                code = limited(call, int(n_bytes * shift))
+                if code == RESULT:
                     break
-                codes.append(limited(call, int(n_bytes)))
-                if codes[-1] not in (RESULT, REFUSAL):
-                    print(f"{name}: {codes[-1]} with {n_bytes / MIB:.2f} MiB")
-            if os.environ.get("VERBOSE"):
-                print(name, len(codes), f"{n_bytes / MIB:.1f}")
+                if code != REFUSAL:
+                    print(f"{name}: {code} with {n_bytes * shift / MIB:.2f} MiB")
+            else:
+                print(f"{name}: no result with {n_bytes * shift / MIB:.0f} MiB")
+
+
+@pytest.mark.parametrize("of", ["forests", "ranks"])
+def test_memory_that_runs_out_is_a_refusal_whenever_it_does(of, seed):
+    ended = alone(of_limits, of, seed, timeout=300, **STRICT)
+    assert (ended.code, ended.out) == (0, ""), ended.err
+
+
+def of_limits(of, seed):
+    under_limits({"forests": forests, "ranks": ranks}[of], seed)
+
+
+def repeated(*shape, value=0.0):
+    """A table of any shape in the memory of one cell."""
+    return np.broadcast_to(np.asarray(value), shape)
+
+
+def absurd(X):
+    """Calls of which no memory can hold what they are to make, or whose input fits in none."""
+
+    def fit(X=X, sample_weight=None, **parameters):
+        return IsolationForest(**{"random_state": 0, "n_estimators": 2, **parameters}).fit(X, sample_weight=sample_weight)
+
+    def csr(n_columns, **parameters):
+        cells = np.ones(3, np.float32), ([0, 1, 2], [0, 5, n_columns - 1])
+        return fit(scipy.sparse.csr_array(cells, shape=(3, n_columns)), **parameters)
+
+    forest, one = fit(), {"max_features": 1}
+    narrow = fit(repeated(9, 10**12), **one)
+    more = fit(warm_start=True).set_params(n_estimators=10**10)
+    cells = np.zeros(5, np.float32), np.zeros(5, np.int32)
+    for n in (10**11, 10**12, 10**13, 2**62 // 8):
+        rows = repeated(n, 1)
+        yield f"{n} rows", lambda rows=rows: fit(rows)
+        yield f"{n} rows, no seed", lambda rows=rows: fit(rows, random_state=None)
+        yield f"{n} rows, half of them", lambda rows=rows: fit(rows, max_samples=0.5)
+        yield f"{n} rows, weighted", lambda rows=rows, n=n: fit(rows, repeated(n, value=1.0))
+        yield f"{n} rows, contamination", lambda rows=rows: fit(rows, contamination=0.1)
+        yield f"score {n} rows", lambda n=n: forest.score_samples(repeated(n, 2))
+        yield f"predict {n} rows", lambda n=n: forest.predict(repeated(n, 2, value=np.float32(0)))
+        yield f"recalibrate on {n} rows", lambda n=n: forest.recalibrate(repeated(n, 2), contamination=0.1)
+        yield f"rank {n} rows", lambda n=n: rank_features(repeated(n, 2), X)
+        yield f"rank {n} rows, prepared", lambda n=n: RankReference(X).rank_features(repeated(n, 2))
+        yield f"prepare {n} rows", lambda rows=rows: RankReference(rows)
+        yield f"groups of {n} rows", lambda n=n: rank_features(X, repeated(n, 2), groups=([0] * len(X), repeated(n)))
+        yield f"{n} scores", lambda n=n: percentileofscore(X[:, 0], repeated(n))
+        yield f"{n} integers", lambda n=n: percentileofscore(repeated(n, value=np.int32(1)), 2)
+        yield f"count for {n} rows", lambda n=n: RankCounts(repeated(n, 2))
+        yield f"sketch {n} scores", lambda n=n: ScoreSketch(n, 0.5).add(repeated(n, value=-0.5))
+        yield f"plan {n} rows", lambda n=n: sample_plan(n, 1, random_state=0, max_samples=0.5)
+    for n in (10**10, 10**12, 10**13):
+        yield f"{n} columns", lambda n=n: fit(repeated(3, n))
+        yield f"half of {n} columns", lambda n=n: fit(repeated(3, n), max_features=0.5)
+        yield f"{n} sparse columns", lambda n=n: csr(n)
+        yield f"one of {n} sparse columns", lambda n=n: csr(100 * n, **one)
+        yield f"rank {n} columns", lambda n=n: rank_features(repeated(1, n), repeated(2, n))
+        yield f"prepare {n} columns", lambda n=n: RankReference(repeated(1, n))
+        yield f"count {n} columns", lambda n=n: RankCounts(repeated(1, n))
+        yield f"plan {n} columns", lambda n=n: sample_plan(1000, n, random_state=0)
+        yield f"collect {n} columns", lambda n=n: SampleRows(range(3), n)
+    for n in (10**9, 10**12, 10**18, 2**63 - 1, 10**30):
+        yield f"{n} trees", lambda n=n: fit(n_estimators=n)
+        yield f"plan {n} trees", lambda n=n: sample_plan(1000, 2, random_state=0, n_estimators=n)
+    for n in (10**15, 10**18, 10**30):
+        yield f"plan {n} rows", lambda n=n: sample_plan(n, 3, random_state=0)
+        yield f"plan {n} rows of a live stream", lambda n=n: sample_plan(n, 3, random_state=np.random.RandomState(0))
+    yield "plan 10**30 columns", lambda: sample_plan(10, 10**30, random_state=0)
+    yield "sketch 10**30 scores", lambda: ScoreSketch(10**30, 0.5)
+    yield "sketch with a capacity of 10**30", lambda: ScoreSketch(10, 0.5, capacity=10**30)
+    yield "10**9 more trees", lambda: more.fit(X)
+    yield "bootstrap", lambda: fit(repeated(10**10, 1), bootstrap=True, max_samples=4 * 10**9)
+    yield "score wide rows", lambda: narrow.score_samples(repeated(9, 10**12))
+    yield "score more wide rows", lambda: narrow.score_samples(repeated(300, 10**12))
+    yield "10**18 features", lambda: fit(max_features=10**18)
+    yield "cells of no row", lambda: fit(scipy.sparse.csr_array((10**13, 3), dtype=np.float32))
+    yield "no cells", lambda: fit(scipy.sparse.csc_array((*cells[:1], cells[1], np.zeros(10**6, np.int64)), (5, 10**13)))
+
+
+def absurd_calls():
+    """Prints what is no refusal, or takes more than a moment or more than a little memory."""
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    warnings.simplefilter("ignore")
+    # Machines with more memory than most are no exception.
+    resource.setrlimit(resource.RLIMIT_AS, (address_space() + 4 * 2**30, resource.RLIM_INFINITY))
+    for name, call in absurd(X):
+        before, grown = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            print(f"{name}: {call()!r:.80}")
+        except (MemoryError, ValueError):
+            pass
+        except Exception as error:
+            print(f"{name}: {error!r}")
+        seconds, grown = time.process_time() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - grown
+        if seconds > 2 or grown > 300 * KIB:
+            print(f"{name}: {seconds:.1f} s, {grown} KiB")
+
+
+def test_absurd_sizes_are_refused_at_once():
+    ended = alone(absurd_calls)
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+
+
+def test_tables_of_many_rows_take_memory_for_those_that_are_drawn():
+    def many():
+        resource.setrlimit(resource.RLIMIT_AS, (address_space() + 300 * MIB, resource.RLIM_INFINITY))
+        plan = sample_plan(10**9, 1, random_state=0, n_estimators=2)
+        return plan.grow(np.zeros((len(plan.rows), 1)))
+
+    assert limited(many, 300 * MIB) == RESULT
+
+
+def test_a_long_pass_over_the_noise_target_is_interrupted():
+    plan = sample_plan(10**12, 1, random_state=0, n_estimators=2)
+    X = np.zeros((len(plan.rows), 1))
+
+    def late(*_):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        started = time.monotonic()
+        with pytest.raises(TimeoutError):
+            plan.grow(X)
+        assert time.monotonic() - started < 20
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -36,7 +36,7 @@ ON_TOP = {
     | {"_core", "_names", "_rank_counts", "_sample_plan", "_score_sketch", "_frames"},
     "dask": {"", "_parts", "_frames", "partials", "ueba"},
     "spark": {"", "_parts", "partials", "ueba"},
-    "stream": {"", "_parts", "_frames", "_tables", "ueba", "_files"},
+    "stream": {"", "_parts", "_frames", "_tables", "_threads", "ueba", "_files"},
     "_cli": {"", "ueba", "stream", "_files", "_format", "_frames"},
 }
 

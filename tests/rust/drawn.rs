@@ -98,7 +98,7 @@ fn drawn(n_samples: usize, n_features: usize, seeds: &[u32], params: Params) -> 
         max_features: params.max_features,
         bootstrap: params.bootstrap,
     };
-    let bags = streams::bags(seeds, &bagging, None);
+    let bags = streams::bags(seeds, &bagging, None, 1).unwrap();
     let mut rows: Vec<usize> = bags.into_iter().flat_map(|bag| bag.rows).collect();
     rows.sort_unstable();
     rows.dedup();

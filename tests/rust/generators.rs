@@ -35,15 +35,15 @@ fn mt19937_equals_numpy() {
             ("below_10", 10, 12),
             ("below_1000", 1000, 8),
         ] {
-            let drawn = with_replacement(&mut seeded(seed), n, k);
+            let drawn = with_replacement(&mut seeded(seed), n, k, &|| Ok(())).unwrap();
             assert_eq!(drawn, integers::<usize>(&expected[key]), "seed {seed}, {key}");
         }
         assert_eq!(
-            permutation(&mut seeded(seed), 12, 12),
+            permutation(&mut seeded(seed), 12, 12, &|| Ok(())).unwrap(),
             integers::<usize>(&expected["permutation_12"])
         );
         for (n, k) in [(1000, 5), (20, 12), (200, 199), (7, 7)] {
-            let drawn = without_replacement(&mut seeded(seed), n, k);
+            let drawn = without_replacement(&mut seeded(seed), n, k, &|| Ok(())).unwrap();
             let key = format!("draw_without_{n}_{k}");
             assert_eq!(drawn, integers::<usize>(&expected[key.as_str()]), "seed {seed}, {key}");
         }
@@ -75,7 +75,7 @@ proptest! {
     #[test]
     fn without_replacement_draws_different_indices_in_range(seed: u32, n in 1_usize..3000, share in 0.0..=1.0) {
         let k = ((n as f64 * share) as usize).max(1);
-        let drawn = without_replacement(&mut seeded(seed), n, k);
+        let drawn = without_replacement(&mut seeded(seed), n, k, &|| Ok(())).unwrap();
         prop_assert_eq!(drawn.len(), k);
         prop_assert!(drawn.iter().all(|&i| i < n));
         prop_assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), k);

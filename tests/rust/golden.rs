@@ -271,7 +271,7 @@ fn check_trees(case: &Case, forest: &Forest, seeds: &[u32]) {
         assert_eq!(found.missing_go_to_left, integers::<i64>(&tree["missing_go_to_left"]));
         assert_eq!(forest.tree_features(index), integers::<u32>(&tree["features"]));
         if !tree["samples"].is_null() {
-            let bag = streams::bag(seeds[index], &case.bagging, case.weights.as_ref());
+            let bag = streams::bag(seeds[index], &case.bagging, case.weights.as_ref(), 1).unwrap();
             assert_eq!(bag.rows, integers::<usize>(&tree["samples"]));
         }
     }

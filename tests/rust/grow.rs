@@ -40,7 +40,7 @@ impl Plain<'_> {
             max_features: params.max_features,
             bootstrap: params.bootstrap,
         };
-        let mut bag = streams::bag(seed, &bagging, None);
+        let mut bag = streams::bag(seed, &bagging, None, 1).unwrap();
         bag.rows.sort_unstable();
         let rows: Vec<_> = bag
             .rows

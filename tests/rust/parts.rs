@@ -393,7 +393,7 @@ fn large_integers_among_integers_and_floats_survive_their_bytes() {
 }
 
 fn bytes_of(numbers: &[u64]) -> Vec<u8> {
-    let mut writer = Writer::new(*b"isoxrk1\n");
+    let mut writer = Writer::with_capacity(*b"isoxrk1\n", 0).unwrap();
     for &number in numbers {
         writer.put(number);
     }

@@ -108,13 +108,13 @@ proptest! {
         let total: f64 = weights.iter().sum();
         prop_assume!(total > 0.0);
         let drawn_with = Weights::new(weights.iter().map(|w| w / total).collect()).unwrap();
-        let repeated = drawn_with.with_replacement(&mut seeded(seed), k);
+        let repeated = drawn_with.with_replacement(&mut seeded(seed), k).unwrap();
         prop_assert_eq!(repeated.len(), k);
         prop_assert!(repeated.iter().all(|&i| weights[i] > 0.0));
         let possible = weights.iter().filter(|&&w| w > 0.0).count();
         prop_assert_eq!(drawn_with.check(k).is_ok(), k <= possible);
         if k <= possible {
-            let different = drawn_with.without_replacement(&mut seeded(seed), k);
+            let different = drawn_with.without_replacement(&mut seeded(seed), k).unwrap();
             prop_assert!(different.iter().all(|&i| weights[i] > 0.0));
             prop_assert_eq!(different.iter().collect::<HashSet<_>>().len(), k);
         }

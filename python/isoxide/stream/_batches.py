@@ -10,6 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from isoxide._threads import ask_for_threads
+
 #: Batches that are read ahead.
 _AHEAD = 2
 
@@ -27,6 +29,7 @@ class Ahead:
         self._thread = threading.Thread(target=self._read, name="isoxide-reader", daemon=True)
 
     def __enter__(self) -> Iterator[pa.RecordBatch]:
+        ask_for_threads(1)
         self._thread.start()
         return self._given()
 
@@ -54,9 +57,20 @@ class Ahead:
                 return True
         return False
 
+    def _next(self) -> tuple[pa.RecordBatch | None, BaseException | None]:
+        while True:
+            # In this order: what the reader has put before it ended is in the queue by then.
+            is_over = not self._thread.is_alive()
+            with suppress(queue.Empty):
+                item: tuple[pa.RecordBatch | None, BaseException | None] = self._queue.get(timeout=0.1)
+                return item
+            if is_over:
+                # Not even its error could be handed over.
+                raise MemoryError("the thread that reads ahead has ended for want of memory")
+
     def _given(self) -> Iterator[pa.RecordBatch]:
         while True:
-            batch, error = self._queue.get()
+            batch, error = self._next()
             if error is not None:
                 raise error
             if batch is None:

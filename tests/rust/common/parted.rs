@@ -70,7 +70,7 @@ pub fn edited(bytes: &[u8], edits: &Edits) -> Vec<u8> {
             _ => numbers[place] = numbers[other],
         }
     }
-    let mut writer = Writer::new(*kind);
+    let mut writer = Writer::with_capacity(*kind, 0).unwrap();
     for number in numbers {
         writer.put(number);
     }
