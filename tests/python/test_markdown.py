@@ -1,8 +1,10 @@
 """The Markdown report, read by a CommonMark reader with tables: every name stays text."""
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -10,9 +12,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from isoxide import ueba
+from isoxide._format import format_value
 from isoxide.ueba._markdown import escape
 from test_page import HOSTILE
-from ueba_tables import actor_days
+from ueba_tables import actor_days, users_of
 
 READER = MarkdownIt("commonmark").enable("table")
 
@@ -112,3 +115,69 @@ def test_long_names_are_cut_with_the_full_text_at_the_end(seed):
     for line in body.splitlines():
         for name, number in re.findall(r"## (\w+) .*\(full text (\d+)\)", line):
             assert items[int(number) - 1].startswith(name)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("arguments", [{"tail": "two"}, {"tail": "lower", "groups": "actor", "min_group": 37}])
+def test_every_line_tells_its_value(seed, arguments, joined):
+    """Days, scores, values, typical values, percentiles and arrows: each in its place, and nothing else."""
+    frame = actor_days(seed)
+    found = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03, **arguments)
+    found = found.join(users_of(frame)) if joined else found
+    lines = []
+    for actor in dict.fromkeys(found.frame["actor"]):
+        known = [f"{actor}@example.org", "Research, Berlin" if int(actor[5:]) % 2 else "Sales"] if joined else []
+        lines.append(", ".join([actor, *known]))
+        for number in np.flatnonzero(found.frame["actor"] == actor):
+            row = found.frame.iloc[number]
+            lead = [f"{row['day']:%Y-%m-%d}", f"{row['score']:.6f}", f"{row['severity']:.2f}"]
+            lead += [row["rank_among"]] if "groups" in arguments else []
+            at_hand = [
+                j for j in found.order[number] if found.percentiles[number, j] >= 99 or _flagged(found, number, j)
+            ]
+            for j in at_hand or [found.order[number, 0]]:
+                percentile = found.percentiles[number, j]
+                lines.append(
+                    [
+                        *lead,
+                        found.features[j] + {1: " ↑", -1: " ↓", 0: ""}[found.directions[number, j]],
+                        format_value(found.values[number, j]),
+                        format_value(found.typical()[number, j]),
+                        "-" if np.isnan(percentile) else f"{percentile:.2f}",
+                    ]
+                )
+                lead = [""] * len(lead)
+    assert {line[-4][-1] for line in lines if isinstance(line, list)} >= {"↑", "↓"}
+    parts = re.findall(r"<h2>(.*?)</h2>|<tr>(.*?)</tr>", READER.render(found.to_markdown(cutoff=99.0)), re.DOTALL)
+    told = [
+        unescape(title) if title else [unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
+        for title, row in parts
+    ]
+    assert [line for line in told if line and line not in ("Notes on the table", "Left out")] == lines
+
+
+def _flagged(found, number, j):
+    """Whether the report shows a feature without a percentile that reaches the cutoff."""
+    if found.features[j] == "is_weekend":
+        return found.values[number, j] > 0
+    rules = found.flags[(found.flags["row"] == number) & (found.flags["feature"] == found.features[j])]
+    return len(rules) > 0 and np.isnan(found.percentiles[number]).all()
+
+
+def test_the_head_tells_how_much_was_looked_at(seed):
+    frame = actor_days(seed)
+    found = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03)
+    of = f"{len(frame):,} rows of 25 entities"
+    text = found.to_markdown(cutoff=99.5)
+    assert "# Findings: 2025\\-01\\-20 to 2025\\-02\\-28\n" in text
+    told = f"{len(found)} findings, {found.frame['actor'].nunique()} entities with findings."
+    assert f"\n40 days, {of}: {told} Listed are features from the percentile 99.5 on.\n" in text
+    assert "No row is an anomaly." not in text
+    # Findings of an earlier version may not say.
+    del found.manifest["days"], found.manifest["entities"]
+    assert f"\n{of.split(' of ')[0]}: {told}" in found.to_markdown()
+
+
+def test_a_quiet_day_is_told(seed):
+    found = ueba.detect(ueba.read_table(actor_days(seed), entity="actor", time="day"), threshold=-0.9)
+    assert found.to_markdown().count("No row is an anomaly.") == 1

@@ -118,14 +118,15 @@ def test_a_table_smaller_than_a_tree_draws_is_told(table, max_samples, n_rows, i
         found = ueba.detect(small, forest=forest, budget=20)
     told = [str(warning.message) for warning in caught if words in str(warning.message)]
     assert len(told) == is_told
-    assert found.manifest["notes"] == told
+    assert [note for note in found.manifest["notes"] if words in note] == told
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert ueba.detect(small, forest=found.forest).manifest["notes"] == []
+        notes = ueba.detect(small, forest=found.forest).manifest["notes"]
+    assert not any(words in note for note in notes)
 
 
 def test_a_forest_of_another_table_is_not_blamed_for_a_small_one(table):
     forest = IsolationForest(random_state=0, contamination=0.05).fit(table.X)
     day = table.frame[table.frame["day"] == table.frame["day"].iloc[0]].reset_index(drop=True)
     found = ueba.detect(ueba.read_table(day, entity="actor", time="day", include=list(table.features)), forest=forest)
-    assert found.manifest["notes"] == []
+    assert not any("training data" in note for note in found.manifest["notes"])
