@@ -23,7 +23,7 @@ from test_parts_detect import assert_same_findings
 
 SEEDS = st.integers(0, 2**32 - 1)
 #: Enough for a forest not to warn that it has seen every row.
-FEWEST = 270
+FEWEST = 400
 
 
 def words(r, n, values, missing=0.05):
@@ -189,11 +189,10 @@ def test_text_files(tmp_path_factory, seed, kinds, groups):
     frame.to_csv(path, index=False)
     options = {"contamination": 0.02, "min_group": 5} | ({"groups": groups} if groups else {})
     table = read(path)
-    same_tables(read(frame.to_csv(None, index=False).encode and path), table)
     expected = ueba.detect(table, **options)
     assert_same_findings(stream.detect(path, **NAMES, **options, batch_rows=70), expected)
     halves = tmp_path_factory.mktemp("f")
-    for number, half in enumerate((frame[:135], frame[135:])):
+    for number, half in enumerate((frame[:150], frame[150:])):
         half.to_csv(halves / f"{number}.csv", index=False)
     assert_same_findings(stream.detect(halves, **NAMES, **options), ueba.detect(read(halves), **options))
     lines = path.with_suffix(".jsonl")
