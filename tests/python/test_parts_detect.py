@@ -233,5 +233,5 @@ def test_times_that_cannot_be_read_are_told_by_their_row(frame):
 def test_too_many_findings_are_refused(frame, monkeypatch):
     monkeypatch.setattr(_detect, "MOST_FINDINGS", 10)
     assert "more than 10 rows are anomalies" in refused(frame, contamination=0.3)
-    monkeypatch.setattr(_detect, "MOST_DUPLICATES", 10)
+    monkeypatch.setattr("isoxide._parts._surveyed.MOST_DUPLICATES", 10)
     assert "more than 10 rows share" in refused(frame)

@@ -11,9 +11,21 @@ from numpy.typing import NDArray
 
 from isoxide._percentiles import native
 
-__all__ = ["batch_table", "float32_rows", "number_column"]
+__all__ = ["batch_table", "float32_rows", "number_column", "plain_numbers"]
 
 _INT64_MAX = np.iinfo(np.int64).max
+
+
+def plain_numbers(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return a column of numbers in a type that NumPy has without objects, and that ranks are counted in."""
+    dtype = column.type
+    if pa.types.is_uint64(dtype):
+        return column.cast(pa.float64(), safe=False)
+    if pa.types.is_decimal(dtype):
+        return column.cast(pa.float64())
+    if pa.types.is_boolean(dtype) and column.null_count:
+        return column.cast(pa.uint8()).cast(pa.float64())
+    return column
 
 
 def number_column(batch: pa.RecordBatch | pa.Table, name: str) -> NDArray[Any]:

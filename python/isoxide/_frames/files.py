@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 import tempfile
+import weakref
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -137,6 +138,8 @@ class InputFile:
     def __init__(self, name: str, path: Path | None, kept: BinaryIO | None) -> None:
         self.name, self.path = name, path
         self._kept = kept
+        if kept is not None:
+            weakref.finalize(self, kept.close)
         self._seen = self._state()
 
     def __getstate__(self) -> dict[str, Any]:

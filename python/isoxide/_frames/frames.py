@@ -157,6 +157,21 @@ def plain_table(table: pa.Table, where: str) -> tuple[pa.Table, list[str]]:
     return without_views(table.replace_schema_metadata().select(kept).rename_columns(named)), notes
 
 
+def is_text(dtype: pa.DataType) -> bool:
+    """Return whether a type is one of those that Arrow has for text."""
+    types = pa.types
+    return bool(types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype))
+
+
+def same_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Return the type of a column that has these in two files; None if they differ in more than how text is stored."""
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    return pa.large_string() if is_text(one) and is_text(other) else None
+
+
 def without_views(table: pa.Table) -> pa.Table:
     """Return a table whose text lies side by side: pyarrow cannot take rows of views."""
     schema = pa.schema([field.with_type(without_view(field.type)) for field in table.schema])

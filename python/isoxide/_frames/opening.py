@@ -17,7 +17,7 @@ from isoxide._frames.cells import BadCellError, CellFacts
 from isoxide._frames.delimited import DelimitedFile, header_names
 from isoxide._frames.documents import json_lines, spreadsheet
 from isoxide._frames.files import InputFile, kind_of
-from isoxide._frames.frames import ArrowStream, DatasetSource, TypedTable, from_pandas, from_polars, plain_table
+from isoxide._frames.frames import ArrowStream, DatasetSource, TypedTable, from_pandas, from_polars, is_text, plain_table
 from isoxide._frames.parquet import ParquetFiles
 from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line
 
@@ -253,6 +253,9 @@ class Joined(Source):
             # A column without values fits any other.
             if reason != "no values" and not pa.types.is_null(dtype):
                 found.setdefault(dtype, source.name)
+        if len(found) > 1 and all(map(is_text, found)):
+            self._has_values(column)
+            return pa.large_string()
         if len(found) > 1 and all(pa.types.is_integer(one) or pa.types.is_floating(one) for one in found):
             self.reasons.pop(column, None)
             return pa.float64()
@@ -262,10 +265,13 @@ class Joined(Source):
                 f"column {column!r} is {one} in {there} and {other} in {here}; all files must have the same types"
             )
         if found:
-            if self.reasons.get(column) == "no values":
-                del self.reasons[column]
+            self._has_values(column)
             return next(iter(found))
         return self.sources[0].schema.field(column).type
+
+    def _has_values(self, column: str) -> None:
+        if self.reasons.get(column) == "no values":
+            del self.reasons[column]
 
     def _judge_together(self, column: str) -> None:
         """Decide about a column that is text in some files and not in others by the cells of all."""

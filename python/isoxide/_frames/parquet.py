@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from isoxide._frames.batches import without_first
 from isoxide._frames.files import InputFile
-from isoxide._frames.frames import without_view
+from isoxide._frames.frames import same_type, without_view
 from isoxide._frames.names import text_names, usable_names
 from isoxide._frames.source import ChooseRoles, Source, first_line
 
@@ -35,10 +35,10 @@ class ParquetFiles(Source):
             path = input_file.name
             file = _open(input_file)
             found = file.schema_arrow.remove_metadata()
+            text_names(found.names, path)
             if own is None:
                 own, first, first_keys = found, path, keys
-            text_names(found.names, path)
-            _check_drift(path, found, first, own)
+            own = _joined_schema(path, found, first, own)
             if keys.keys() != first_keys.keys():
                 raise ValueError(
                     f"the folders of {path} name {sorted(keys)}, those of {first} name {sorted(first_keys)}"
@@ -129,18 +129,22 @@ def _unreadable(path: str, error: Exception) -> Exception:
     return ValueError(f"{path} cannot be read as Parquet, it may be truncated: {first_line(error)}")
 
 
-def _check_drift(path: str, found: pa.Schema, first: str, schema: pa.Schema) -> None:
-    """Refuses a file whose columns are not those of the first one."""
-    for field in schema:
+def _joined_schema(path: str, found: pa.Schema, first: str, schema: pa.Schema) -> pa.Schema:
+    """Return the types of the files so far and one more, whose columns must be those of the first one."""
+    for place, field in enumerate(schema):
         n = found.names.count(field.name)
         if n != 1:
             there = "no column" if n == 0 else f"{n} columns"
             raise ValueError(f"{path} has {there} {field.name!r}, which {first} has once; all files must have the same")
-        if (kind := found.field(field.name).type) != field.type:
+        kind = found.field(field.name).type
+        if (joined := same_type(field.type, kind)) is not None:
+            schema = schema.set(place, field.with_type(joined))
+        else:
             raise ValueError(
                 f"column {field.name!r} is {kind} in {path} and {field.type} in {first}; "
                 "all files must have the same types"
             )
+    return schema
 
 
 def _read_file(

@@ -255,7 +255,12 @@ class Times:
 
     def _refuse(self, column: pa.Array, is_bad: pa.Array, first_row: int | None, wanted: str | None) -> NoReturn:
         rows = np.flatnonzero(is_bad.to_numpy(zero_copy_only=False))
-        row, value = int(rows[0]), column[int(rows[0])].as_py()
+        row = int(rows[0])
+        try:
+            value = column[row].as_py()
+        except (OverflowError, ValueError):
+            # Python knows fewer years than Arrow.
+            value = pc.cast(column[row], pa.int64()).as_py()
         more = f" ({rows.size - 1:,} more rows have such)" if rows.size > 1 else ""
         wanted = f"{wanted}{more}" if wanted else f"no time{more}; every row needs one"
         shown: Any = "no value" if value is None else value if isinstance(value, str) else str(value)

@@ -16,6 +16,7 @@ from sklearn.base import clone
 from isoxide import IsolationForest, ueba
 from isoxide._names import select
 from isoxide._parts._anomalies import DECISION, CountDecisions, FindAnomalies, FirstSeen
+from isoxide._frames.columns import plain_numbers
 from isoxide._frames.features import is_number
 from isoxide._frames.times import TimeStyle, days_of
 from isoxide._parts._columns import features_of
@@ -85,6 +86,8 @@ def detect(
         _calibrate(surveyed, scores, forest, threshold, contamination, budget, baseline)
         quantiles = surveyed.quantiles(qs)
         facts, found = _find(surveyed, forest, [] if groups is None else [str(surveyed.group_column)], quantiles)
+        for name in surveyed.features:
+            found = found.set_column(found.schema.get_field_index(name), name, plain_numbers(found[name]))
         rows = found.select([name for name in found.column_names if name not in (DECISION, ROW_NUMBER)]).to_pandas()
         rows.index = pd.Index(surveyed.table.number(found))
         labels = None if groups is None else pd.Series(

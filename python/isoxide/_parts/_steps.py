@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from isoxide import IsolationForest
 from isoxide._groups import members
-from isoxide._frames.columns import number_column
+from isoxide._frames.columns import number_column, plain_numbers
 from isoxide._parts._columns import batch_scores, features_of
 from isoxide._parts._model import Model
 from isoxide._parts._table import ROW_NUMBER, Part, PartedTable, Step
@@ -290,7 +290,7 @@ class CountRanks(Fold):
 
     def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
         """Counts a batch."""
-        table = pa.Table.from_batches([batch.select(self.features)])
+        table = pa.table({name: plain_numbers(batch.column(name)) for name in self.features})
         if self.groups is None or self.labels is None:
             for counts in state:
                 counts.add(table, n_jobs=self.n_jobs)

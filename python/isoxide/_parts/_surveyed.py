@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from isoxide._frames.features import choose_features, is_number, roles_of_features
+from isoxide._frames.names import text_names
 from isoxide._frames.profile import Profiler, repeated_rows
 from isoxide._frames.times import Times, TimeStyle
 from isoxide._parts._keyed import GROUP, Keyed
@@ -89,7 +90,7 @@ class Surveyed:
         self.n_rows, self.days, self.time_dtype = profile.n, profile.days, profile.time_dtype
         self.check = profiler.check(
             profile, features=self.features, left_out=left_out, n_read=n_read, n_duplicate_keys=n_shared,
-            notes=table.notes,
+            notes=dict.fromkeys([*table.notes, *text_names(table.schema.names, table.name)[1]]),
         )  # fmt: skip
 
     def _without_duplicates(self, table: PartedTable) -> tuple[PartedTable, int]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from isoxide import IsolationForest
 from isoxide._parts._model import Model
 from isoxide._parts._steps import CountRows
+from isoxide._frames.names import INDEX_NOTE, written_index
 from isoxide._parts._table import Part, PartedTable, Step
 from isoxide._frames.pandas_columns import UNTYPED, declared_type, objects_type
 from isoxide.dask._arrow import batches, joined_type
@@ -39,7 +40,7 @@ class DaskTable(PartedTable):
     name = "the dask frame"
 
     def __init__(self, frame: Any) -> None:
-        self._frame = checked(frame)
+        self._frame, self.notes = _without_index(checked(frame))
         #: The number of the first row of each partition, and of all rows.
         self._starts: NDArray[np.int64] | None = None
 
@@ -193,6 +194,14 @@ def checked(frame: Any) -> Any:
             raise ValueError(f"the dask frame has an index and a column of the name {meta.index.name!r}; rename one")
         frame = frame.reset_index()
     return frame
+
+
+def _without_index(frame: Any) -> tuple[Any, tuple[str, ...]]:
+    """Return a frame without the index that pandas wrote into its files, and a note if there was one."""
+    index = written_index(frame.columns)
+    if not index or len(index) == len(frame.columns):
+        return frame, ()
+    return frame[[name for place, name in enumerate(frame.columns) if place not in index]], (INDEX_NOTE,)
 
 
 class _Job(NamedTuple):

@@ -23,6 +23,7 @@ from pyspark.sql import types as spark_types
 from pyspark.sql.pandas.types import to_arrow_type
 
 from isoxide import IsolationForest
+from isoxide._frames.names import INDEX_NOTE, written_index
 from isoxide._parts._columns import check_column, features_of
 from isoxide._parts._model import Model
 from isoxide._parts._steps import SCORE
@@ -68,6 +69,10 @@ class SparkTable(PartedTable):
     def __init__(self, frame: DataFrame, *, order_by: Iterable[str] = ()) -> None:
         if not isinstance(frame, DataFrame):
             raise TypeError(f"df must be a DataFrame of Spark, not {type(frame).__name__}")
+        index = written_index(frame.columns)
+        if index and len(index) < len(frame.columns):
+            frame = frame.drop(*(frame.columns[place] for place in index))
+            self.notes = (INDEX_NOTE,)
         names = frame.columns
         self.schema = pa.schema([(field.name, _arrow_type(field.dataType)) for field in frame.schema])
         for name in names:

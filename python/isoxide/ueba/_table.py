@@ -18,6 +18,7 @@ try:
 
     from isoxide._frames import ReadOptions, Source, open_source
     from isoxide._frames.cells import BadCellError
+    from isoxide._frames.columns import plain_numbers
     from isoxide._frames.features import choose_features, roles_of_features
     from isoxide._frames.frames import from_pandas
     from isoxide._frames.keys import as_text
@@ -266,12 +267,14 @@ def _read(
 def _frame(rows: pa.Table, given: pd.DataFrame | None, candidates: list[str]) -> pd.DataFrame:
     """Return all columns for pandas: those of `candidates` in NumPy's types, others as they came."""
     if given is not None:
-        plain = {name for name in given.columns if isinstance(given[name].dtype, np.dtype) and given[name].dtype != object}
-        changed = {name: _plain_numbers(rows[name]).to_pandas() for name in candidates if name not in plain}
+        plain = {
+            name for name, dtype in given.dtypes.items() if isinstance(dtype, np.dtype) and dtype not in (object, np.uint64)
+        }
+        changed = {name: plain_numbers(rows[name]).to_pandas() for name in candidates if name not in plain}
         return given.assign(**changed) if changed else given.copy(deep=False)
     for place, field_ in enumerate(rows.schema):
         if field_.name in candidates:
-            rows = rows.set_column(place, field_.name, _plain_numbers(rows[field_.name]))
+            rows = rows.set_column(place, field_.name, plain_numbers(rows[field_.name]))
     # Unions have no type in pandas.
     odd = [field.name for field in rows.schema if pa.types.is_union(field.type)]
     frame: pd.DataFrame = rows.drop_columns(odd).to_pandas()
@@ -283,16 +286,6 @@ def _frame(rows: pa.Table, given: pd.DataFrame | None, candidates: list[str]) ->
             # Not by way of floats: they are identifiers as often as not.
             frame[name] = column.to_pandas(types_mapper={column.type: pd.Int64Dtype()}.get)
     return frame
-
-
-def _plain_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of numbers in a type that NumPy has without objects."""
-    dtype = column.type
-    if pa.types.is_decimal(dtype):
-        return column.cast(pa.float64())
-    if pa.types.is_boolean(dtype) and column.null_count:
-        return column.cast(pa.uint8()).cast(pa.float64())
-    return column
 
 
 def _repeated(frame: pd.DataFrame, entity: str, time: str) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], int]:

@@ -1,0 +1,361 @@
+"""Files as people have them: compressed, misnamed, truncated, piped, in folders and lists."""
+
+import bz2
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import os
+import pickle
+import sqlite3
+import threading
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from frame_tables import actors, frame_of, read, xlsx_of
+from isoxide import stream
+from isoxide._frames import open_source
+from isoxide._frames.cells import BadCellError
+
+HEADER, ROWS = "actor,day,x\n", "a,2025-01-01,1\nb,2025-01-02,2\nc,2025-01-03,3\n"
+TEXT = (HEADER + ROWS).encode()
+
+
+def zstd(data):
+    return pa.compress(data, codec="zstd", asbytes=True)
+
+
+COMPRESSED = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd}
+
+
+@pytest.mark.parametrize("suffix", COMPRESSED)
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.txt", "t.jsonl"])
+def test_compressed(tmp_path, suffix, name):
+    compress = COMPRESSED[suffix]
+    data = TEXT
+    if name == "t.tsv":
+        data = TEXT.replace(b",", b"\t")
+    elif name == "t.jsonl":
+        data = pd.read_csv(io.BytesIO(TEXT)).to_json(orient="records", lines=True).encode()
+    path = tmp_path / (name + suffix)
+    path.write_bytes(compress(data))
+    table = read(path)
+    assert table.frame["x"].tolist() == [1, 2, 3]
+    assert table.checksum == hashlib.sha256(compress(data)).hexdigest()
+    half = len(data) // 2
+    path.write_bytes(compress(data[:half]) + compress(data[half:]))
+    assert actors(path) == ["a", "b", "c"]
+    path.write_bytes(compress(data)[:-6])
+    with pytest.raises(ValueError, match="may be damaged or truncated"):
+        read(path)
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="although its name says so"):
+        read(path)
+
+
+def test_contents_count_more_than_names(tmp_path):
+    (tmp_path / "gz.csv").write_bytes(gzip.compress(TEXT))
+    frame = pd.read_csv(io.BytesIO(TEXT))
+    frame.to_parquet(tmp_path / "t.csv")
+    (tmp_path / "none").write_bytes(TEXT)
+    for name in ("gz.csv", "t.csv", "none"):
+        assert actors(tmp_path / name) == ["a", "b", "c"]
+
+
+KINDS = {
+    ".parquet": pd.DataFrame.to_parquet, ".parq": pd.DataFrame.to_parquet, ".pq": pd.DataFrame.to_parquet,
+    ".feather": pd.DataFrame.to_feather, ".arrow": pd.DataFrame.to_feather,
+    ".xlsx": lambda frame, path: frame.to_excel(path, index=False, engine="openpyxl"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_kinds(tmp_path, suffix):
+    path, own = tmp_path / f"t{suffix}", tmp_path / f"t{'.xlsx' if suffix == '.xlsx' else '.x'}"
+    KINDS[suffix](pd.read_csv(io.BytesIO(TEXT)), own)
+    own.rename(path)
+    assert actors(path) == ["a", "b", "c"]
+    assert list(stream.fit(path).feature_names_in_) == ["x"]
+    assert read(path).checksum == hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        assert actors(file) == ["a", "b", "c"]
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match="cannot be read, it may be|cannot be read as"):
+        read(path)
+    path.write_bytes(TEXT)
+    with pytest.raises(ValueError, match="it is no .* file, or it is damaged"):
+        read(path)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="is empty"):
+        read(path)
+
+
+def archive(*names):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as whole:
+        for name in names:
+            whole.writestr(name, "")
+    return file.getvalue()
+
+
+OTHERS = {
+    "t.xls": (b"\xd0\xcf\x11\xe0" + bytes(600), "Excel file of the old kind"),
+    "xls.csv": (b"\xd0\xcf\x11\xe0" + bytes(600), "Excel file of the old kind"),
+    "t.pickle": (pickle.dumps([1], protocol=2), "a pickle"),
+    "t.pkl": (pickle.dumps([1]), "a pickle"),
+    "t.h5": (b"\x89HDF\r\n\x1a\n", "HDF5"),
+    "t.orc": (b"ORC", "an ORC file"),
+    "t.avro": (b"Obj\x01", "Avro"),
+    "t.feather": (b"FEA1", "Feather file of the first version"),
+    "t.zip": (archive("t.csv"), "ZIP archive; unpack it"),
+    "zip.csv": (archive("t.csv"), "ZIP archive; unpack it"),
+    "t.ods": (archive("mimetype", "content.xml"), "OpenDocument"),
+    "t.json": (b"[]", "an object per line"),
+    "t.dat": (TEXT, r"files '\.dat' are not read; give \.parquet"),
+    "t.csv.2025": (TEXT, r"files '\.2025' are not read"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_files(tmp_path, name):
+    data, words = OTHERS[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=words):
+        read(tmp_path / name)
+
+
+def test_a_database(tmp_path):
+    with sqlite3.connect(tmp_path / "t.db") as connection:
+        connection.execute("create table t(a)")
+    connection.close()
+    with pytest.raises(ValueError, match="SQLite"):
+        read(tmp_path / "t.db")
+
+
+def test_what_is_no_file(tmp_path):
+    for path in (tmp_path / "t.csv", tmp_path / "no" / "t.csv", [tmp_path / "t.csv"]):
+        with pytest.raises(FileNotFoundError, match="there is no file"):
+            read(path)
+    (tmp_path / "empty.csv").mkdir()
+    with pytest.raises(FileNotFoundError, match="has no files of tables"):
+        read(tmp_path / "empty.csv")
+    for address in ("https://x.example/t.csv", "s3://x/t.parquet"):
+        with pytest.raises(ValueError, match="is an address"):
+            read(address)
+    with pytest.raises(ValueError, match="a device or a socket"):
+        read("/dev/null")
+
+
+@pytest.mark.parametrize(
+    "source", [b"t.csv", {"a": [1]}, None, pd.Series([1]), pl.Series([1]), pa.array([1]), (x for x in [1]), [], [1], pl.LazyFrame({"a": [1]})],
+    ids=lambda source: type(source).__name__,
+)  # fmt: skip
+def test_what_is_no_table(source):
+    with pytest.raises(TypeError, match="source"):
+        read(source)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="everything may be read by the administrator")
+def test_a_file_that_may_not_be_read(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(TEXT)
+    path.chmod(0)
+    with pytest.raises(PermissionError):
+        read(path)
+
+
+def test_open_files(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(TEXT)
+    with path.open() as text, path.open("rb") as binary:
+        sources = [io.StringIO(TEXT.decode()), io.BytesIO(TEXT), io.BytesIO(gzip.compress(TEXT)), text, binary]
+        for source in sources:
+            table = read(source)
+            assert table.frame["actor"].tolist() == ["a", "b", "c"]
+            assert table.checksum is not None
+    with pytest.raises(ValueError, match="is empty"):
+        read(io.StringIO(""))
+    path.write_text(HEADER + "ø,2025-01-01,1\n", encoding="cp1252")
+    with path.open(encoding="cp1252") as text:
+        assert actors(text) == ["ø"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+@pytest.mark.parametrize("data", [TEXT, gzip.compress(TEXT)], ids=["text", "gzip"])
+def test_pipes(tmp_path, data):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[data])
+    writer.start()
+    table = read(tmp_path / "pipe")
+    writer.join()
+    assert table.frame["x"].tolist() == [1, 2, 3]
+    assert table.checksum == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.thread_unsafe(reason="standard input and the home directory are the process's")
+def test_standard_input_and_home(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(TEXT)))
+    assert actors("-") == ["a", "b", "c"]
+    (tmp_path / "t.csv").write_bytes(TEXT)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert actors("~/t.csv") == ["a", "b", "c"]
+
+
+def folder_of(root, **files):
+    for name, text in files.items():
+        path = root / (name.replace("__", "/") + ".csv")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def test_folders_and_lists(tmp_path):
+    folder = folder_of(
+        tmp_path / "f", b=HEADER + "b,2025-01-02,2\n", a=HEADER + "a,2025-01-01,1\n", sub__c=HEADER + "c,2025-01-03,3\n"
+    )
+    for name in (".hidden.csv", "_SUCCESS", "notes.txt", "t.csv.crc"):
+        (folder / name).write_text("nothing of a table")
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "a.csv").write_text("nothing of a table")
+    assert actors(folder) == actors(str(folder)) == ["a", "b", "c"]
+    assert actors([folder / "b.csv", folder / "a.csv"]) == ["b", "a"]
+    assert actors([folder / "sub", folder / "a.csv"]) == ["c", "a"]
+    assert len(read(folder).checksum) == 64
+    assert read(folder).checksum != read(folder / "a.csv").checksum
+
+
+TYPES = {
+    "int and float": ("1", "1.5", [1, 1.5]),
+    "int and empty": ("1", "", [1, None]),
+    "empty and int": ("", "1", [None, 1]),
+    "a word": ("1", "NA", [1, None]),
+}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_types_that_differ_by_file(tmp_path, kind):
+    one, other, expected = TYPES[kind]
+    folder = folder_of(tmp_path, a=HEADER + f"a,2025-01-01,{one}\n", b=HEADER + f"b,2025-01-02,{other}\n")
+    column = read(folder).frame["x"]
+    assert [None if pd.isna(value) else value for value in column] == expected
+    assert list(stream.fit(folder).feature_names_in_) == ["x"]
+
+
+def test_files_are_judged_together(tmp_path):
+    bad = folder_of(tmp_path / "bad", a=HEADER + ROWS, b=HEADER + "d,2025-01-04,-\n")
+    with pytest.raises(BadCellError, match=r"column 'x' has '-' in line 2 of .*b\.csv, which is no number \(3 of 4"):
+        read(bad)
+    assert len(read(bad, missing="-")) == 4
+    inside = folder_of(tmp_path / "inside", a=HEADER + ROWS, b=HEADER + ROWS + "d,2025-01-04,-\n")
+    with pytest.raises(BadCellError, match=r"in line 5 of .*b\.csv"):
+        read(inside)
+    header = HEADER.replace("x", "x,code")
+    text = folder_of(
+        tmp_path / "text", a=header + "a,2025-01-01,1,007\n", b=header + "b,2025-01-02,2,x\nc,2025-01-03,3,y\n"
+    )
+    table = read(text)
+    assert table.features == ("x",)
+    assert table.frame["code"].tolist() == ["007", "x", "y"]
+    assert table.check.left_out == {"code": "text; 1 of its 3 cells are numbers, but not 'x'"}
+
+
+def test_refusals_name_the_file(tmp_path):
+    folder = folder_of(tmp_path / "time", a=HEADER + ROWS, b=HEADER + "d,soon,4\n")
+    with pytest.raises(BadCellError, match=r"'soon' in line 2 of .*b\.csv"):
+        read(folder)
+    folder = folder_of(tmp_path / "column", a=HEADER + ROWS, b="actor,day\nd,2025-01-01\n")
+    with pytest.raises(ValueError, match=r"b\.csv has no column 'x', which .*a\.csv has"):
+        read(folder)
+    folder = folder_of(tmp_path / "more", a=HEADER + ROWS, b="actor,day,x,z\nd,2025-01-01,1,2\n")
+    with pytest.raises(ValueError, match=r"b\.csv has a column 'z' and .*a\.csv has not"):
+        read(folder)
+    folder = folder_of(tmp_path / "types", a=HEADER + "a,2025-01-01,true\n", b=HEADER + ROWS)
+    with pytest.raises(ValueError, match=r"column 'x' is bool in .*a\.csv and int64 in .*b\.csv"):
+        read(folder)
+
+
+def test_mixed_folders(tmp_path):
+    folder = folder_of(tmp_path / "f", a=HEADER + "a,2025-01-01,1\n", b="x;day;actor\n2;2025-01-02;b\n", c=HEADER)
+    pd.DataFrame({"actor": ["c"], "day": ["2025-01-03"], "x": [2.5]}).to_parquet(folder / "d.parquet")
+    (folder / "e.jsonl").write_text('\n{"actor": "e", "day": "2025-01-04", "x": 4}\n')
+    xlsx_of(folder / "f.xlsx", [5], "x")
+    frame = pd.read_excel(folder / "f.xlsx").drop(columns="y").assign(day="2025-01-05")
+    frame.to_excel(folder / "f.xlsx", index=False)
+    table = read(folder)
+    assert table.frame["actor"].tolist() == ["a", "b", "c", "e", "a0"]
+    assert table.frame["x"].tolist() == [1, 2, 2.5, 4, 5]
+
+
+def test_lines_of_json(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('\n{"actor": "a", "day": "2025-01-01", "x": 1}\n\n{"actor": "b", "day": "2025-01-02", "x": "-"}\n')
+    with pytest.raises(BadCellError, match="'-' in line 4,"):
+        read(path)
+    for line, words in (
+        ('{"actor"', "line 1 is no JSON"), ("[1]", "line 1 has no object but list"), ("", "is empty"),
+        ('{"x": ' + "[" * 200 + "]" * 200 + "}", "more than 100 deep"),
+    ):  # fmt: skip
+        path.write_text(line + "\n")
+        with pytest.raises(ValueError, match=words):
+            read(path)
+    rows = [{"actor": "a", "day": "2025-01-01", "x": 1}, {"actor": "b", "day": "2025-01-02", "z": 2}]
+    path.write_bytes(b"\xef\xbb\xbf" + "\n".join(map(json.dumps, rows)).encode())
+    table = read(path)
+    assert table.features == ("x", "z")
+    assert table.check.nan_share == {"x": 0.5, "z": 0.5}
+
+
+def test_spreadsheets(tmp_path):
+    path = tmp_path / "t.xlsx"
+    with pd.ExcelWriter(path, engine="openpyxl") as writer:
+        frame_of([1, 2]).to_excel(writer, sheet_name="one", index=False)
+        frame_of([3, 4]).to_excel(writer, sheet_name="two", index=False)
+    table = read(path)
+    assert table.frame["x"].tolist() == [1, 2]
+    assert any("2 sheets" in note for note in table.check.notes)
+    with pytest.raises(BadCellError, match="in row 3,"):
+        read(xlsx_of(path, [1, "-"]))
+
+
+def test_checksums_are_of_what_was_read(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(TEXT)
+    source = open_source(path)
+    path.write_bytes(TEXT + b"d,2025-01-04,4\n")
+    with pytest.raises(ValueError, match="changed while it was read"):
+        source.checksum()
+    assert read(pd.read_csv(path)).checksum is None
+
+
+def test_parquet_folders(tmp_path):
+    for actor in ("007", "010", "a%2Fb", "__HIVE_DEFAULT_PARTITION__"):
+        folder = tmp_path / f"actor={actor}"
+        folder.mkdir()
+        pq.write_table(pa.table({"day": ["2025-01-01"], "x": [1.5]}), folder / "t.parquet")
+    assert actors(tmp_path) == ["007", "010", None, "a/b"]
+    assert Path(read(tmp_path)._source.name) == tmp_path
+
+
+def test_parquet_files_that_differ(tmp_path):
+    pq.write_table(pa.table({"actor": ["a"], "day": ["2025-01-01"], "x": [1]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"actor": ["a"], "day": ["2025-01-01"], "x": ["1"]}), tmp_path / "b.parquet")
+    with pytest.raises(ValueError, match=r"column 'x' is string in .*b\.parquet and int64 in .*a\.parquet"):
+        read(tmp_path)
+
+
+def test_parquet_files_whose_text_is_stored_in_two_ways(tmp_path):
+    table = pa.table({"actor": ["a"], "day": ["2025-01-01"], "x": [1.5], "t": pa.nulls(1)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    large = [pa.field(name, pa.large_string()) for name in ("actor", "day")]
+    schema = pa.schema([*large, pa.field("x", pa.float64()), pa.field("t", pa.large_string())])
+    pq.write_table(table.cast(schema), tmp_path / "b.parquet")
+    assert len(read(tmp_path)) == 1
+    assert read(tmp_path).check.n_duplicates == 1
+    assert read([tmp_path / "b.parquet", tmp_path / "a.parquet"]).check.left_out == {"t": "text"}

@@ -1,0 +1,175 @@
+"""Declared types are believed: which of them are numbers, and why the others are no features."""
+
+import datetime
+import decimal
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from frame_tables import arrow_of, frame_of, read
+
+D = decimal.Decimal
+NAN = np.nan
+_HALF = pa.array([np.float16(1), None, np.float16(NAN)], pa.float16())
+NUMBERS = {
+    "decimal32": (pa.array([D("1.5"), None, D(2)], pa.decimal32(5, 2)), [1.5, NAN, 2]),
+    "decimal128": (pa.array([D("1.5"), None, D(2)], pa.decimal128(38, 10)), [1.5, NAN, 2]),
+    "decimal256": (pa.array([D("1.5"), None, D(2)], pa.decimal256(76, 10)), [1.5, NAN, 2]),
+    "large decimals": (pa.array([D(10**37), None], pa.decimal128(38, 0)), [1e37, NAN]),
+    "booleans": (pa.array([True, None, False]), [1, NAN, 0]),
+    "half floats": (_HALF, [1, NAN, NAN]),
+    "float32": (pa.array([1, None, NAN], pa.float32()), [1, NAN, NAN]),
+    "uint64": (pa.array([2**64 - 1, None], pa.uint64()), [float(2**64), NAN]),
+    "int64": (pa.array([2**60, None]), [float(2**60), NAN]),
+}
+OTHERS = {
+    "durations": (pa.array([1, None], pa.duration("s")), "durations"),
+    "hours": (pa.array([1, None], pa.time32("s")), "times"),
+    "times": (pa.array([1, None], pa.timestamp("s")), "times"),
+    "days": (pa.array([1, None], pa.date32()), "times"),
+    "bytes": (pa.array([b"a", None]), "binary"),
+    "fixed bytes": (pa.array([b"a", None], pa.binary(1)), "fixed_size_binary"),
+    "structs": (pa.array([{"a": 1}, None]), "values within values"),
+    "lists": (pa.array([[1], None]), "values within values"),
+    "text": (pa.array(["a", None], pa.large_string()), "text"),
+    "numbers as text": (pa.array(["1", None]), "text, though all its 1 cells are numbers"),
+    "some numbers as text": (pa.array(["1", "-"]), "text; 1 of its 2 cells are numbers, but not '-'"),
+    "categories": (pa.array(["a", None]).dictionary_encode(), "categories"),
+    "nothing": (pa.nulls(2), "no values"),
+    "missing numbers": (pa.array([None, NAN]), "no values"),
+}
+IN_MEMORY = {
+    "numeric categories": (pa.array([1, None]).dictionary_encode(), "categories of numbers"),
+    "unions": (pa.UnionArray.from_sparse(pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["a", "b"])]), "values within"),
+    "intervals": (pa.array([(1, 2, 3), None], pa.month_day_nano_interval()), "durations"),
+    "views": (pa.array(["a", None], pa.string_view()), "text"),
+    "uuids": (pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"a" * 16] * 2, pa.binary(16))), "extension<arrow.uuid>"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+@pytest.mark.parametrize("way", ["table", "parquet", "arrow"])
+def test_numbers(tmp_path, kind, way):
+    values, expected = NUMBERS[kind]
+    source = stored(tmp_path, arrow_of(values), way)
+    table = read(source)
+    assert table.features == ("y", "x")
+    np.testing.assert_array_equal(table.X["x"].to_numpy(dtype=float), expected)
+    assert table.X["x"].dtype.kind in "fiub"
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("way", ["table", "parquet", "arrow"])
+def test_others_are_left_out_and_told(tmp_path, kind, way):
+    values, why = OTHERS[kind]
+    check = read(stored(tmp_path, arrow_of(values), way)).check
+    assert check.features == ["y"]
+    assert check.left_out["x"].startswith(why)
+    assert "x" in str(check)
+
+
+def stored(tmp_path, table, way):
+    if way == "table":
+        return table
+    path = tmp_path / f"t.{way}"
+    if way == "parquet":
+        pq.write_table(table, path)
+    else:
+        pa.feather.write_feather(table, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", IN_MEMORY)
+def test_others_that_have_no_files(kind):
+    values, why = IN_MEMORY[kind]
+    assert read(arrow_of(values)).check.left_out["x"].startswith(why)
+
+
+def test_encoded_runs_are_what_they_encode():
+    table = read(arrow_of(pa.RunEndEncodedArray.from_arrays([1, 3], [1.0, 2.0])))
+    assert table.frame["x"].tolist() == [1, 2, 2]
+
+
+PANDAS = {
+    "Int64": (pd.array([1, None], dtype="Int64"), [1, NAN]),
+    "boolean": (pd.array([True, None], dtype="boolean"), [1, NAN]),
+    "half": (np.array([1, NAN], dtype="f2"), [1, NAN]),
+    "long double": (np.array([1, NAN], dtype="longdouble"), [1, NAN]),
+    "big-endian": (np.array([1, 2], dtype=">i4"), [1, 2]),
+    "sparse": (pd.arrays.SparseArray([0.0, NAN]), [0, NAN]),
+    "sparse booleans": (pd.arrays.SparseArray([True, False]), [1, 0]),
+    "Arrow decimals": (pd.array([D("1.5"), None], dtype=pd.ArrowDtype(pa.decimal128(10, 2))), [1.5, NAN]),
+    "Arrow booleans": (pd.array([True, None], dtype=pd.ArrowDtype(pa.bool_())), [1, NAN]),
+}
+
+
+@pytest.mark.parametrize("kind", PANDAS)
+def test_pandas_numbers(kind):
+    values, expected = PANDAS[kind]
+    table = read(frame_of(values))
+    assert table.features == ("y", "x")
+    np.testing.assert_array_equal(table.X["x"].to_numpy(dtype=float), expected)
+
+
+def test_float64_with_both_kinds_of_missing():
+    values = pd.arrays.FloatingArray(np.array([1.0, NAN, 3.0]), np.array([False, False, True]))
+    np.testing.assert_array_equal(read(frame_of(values)).X["x"].to_numpy(dtype=float), [1, NAN, NAN])
+
+
+PANDAS_OTHERS = {
+    "complex": (np.array([1j, 2]), "complex128"),
+    "durations": (pd.to_timedelta([1, 2], "s"), "durations"),
+    "categories": (pd.Categorical([1, 2]), "categories of numbers"),
+    "months": (pd.period_range("2025-01", periods=2, freq="M"), "text"),
+    "intervals": (pd.interval_range(0, 2), "extension<pandas.interval"),
+    "times": (pd.date_range("2025", periods=2, tz="Europe/Oslo"), "times"),
+    "NaT": (pd.Series([pd.NaT] * 2), "times"),
+    "None": (pd.Series([None] * 2, dtype=object), "no values"),
+    "lists": (pd.Series([[1], [2]]), "values within values"),
+    "objects": (pd.Series([object(), object()]), "objects"),
+    "dates": (pd.Series([datetime.date(2025, 1, 1)] * 2), "times"),
+}
+
+
+@pytest.mark.parametrize("kind", PANDAS_OTHERS)
+def test_pandas_others(kind):
+    values, why = PANDAS_OTHERS[kind]
+    assert read(frame_of(values)).check.left_out["x"].startswith(why)
+
+
+POLARS = {
+    "Int128": (pl.Series([2**100, None, 3], dtype=pl.Int128), [2.0**100, NAN, 3]),
+    "UInt8": (pl.Series([1, None], dtype=pl.UInt8), [1, NAN]),
+    "Boolean": (pl.Series([True, None]), [1, NAN]),
+    "Decimal": (pl.Series([D("1.5"), None]), [1.5, NAN]),
+    "Float32": (pl.Series([1.5, None, NAN], dtype=pl.Float32), [1.5, NAN, NAN]),
+    "Categorical": (pl.Series(["a", None], dtype=pl.Categorical), "categories"),
+    "Duration": (pl.Series([datetime.timedelta(1)]), "durations"),
+    "Array": (pl.Series([[1, 2]], dtype=pl.Array(pl.Int64, 2)), "values within values"),
+    "Null": (pl.Series([None, None]), "no values"),
+    "Object": (pl.Series([object()], dtype=pl.Object), "fixed_size_binary"),
+}
+
+
+@pytest.mark.parametrize("kind", POLARS)
+def test_polars(kind):
+    values, expected = POLARS[kind]
+    n = len(values)
+    frame = pl.DataFrame({"actor": [f"a{i}" for i in range(n)], "day": ["2025-01-01"] * n, "y": list(range(n))})
+    table = read(frame.with_columns(values.alias("x")))
+    if isinstance(expected, str):
+        assert table.check.left_out["x"].startswith(expected)
+    else:
+        np.testing.assert_array_equal(table.X["x"].to_numpy(dtype=float), expected)
+
+
+def test_a_frame_of_numbers_is_not_copied():
+    frame = frame_of(np.arange(1000.0))
+    table = read(frame)
+    assert np.shares_memory(table.frame["x"].to_numpy(), frame["x"].to_numpy())
+    frame["z"] = 1
+    assert "z" not in table.frame

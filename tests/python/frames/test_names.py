@@ -1,0 +1,152 @@
+"""Names of columns: any label becomes a distinct text; what pandas writes of an index is left out."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from frame_tables import NAMES, read
+from isoxide import stream
+from isoxide._frames.names import text_names, written_index
+
+
+def frame_with(labels):
+    frame = pd.DataFrame([["a", "2025-01-01", 1, 2], ["b", "2025-01-02", 3, 4]])
+    frame.columns = pd.Index(["actor", "day", *labels], tupleize_cols=False, dtype=object)
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([1, 2], ["1", "2"]), (["x", 1.5], ["x", "1.5"]), ([("a", "b"), ("a", "")], ["a_b", "a"]), ([b"x", True], ["b'x'", "True"]),
+        ([np.nan, "x"], ["column_3", "x"]), (["x", None], ["x", "column_4"]), (["x", ""], ["x", "column_4"]),
+        (["x", " "], ["x", "column_4"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_labels_become_text_and_are_told(labels, names):
+    table = read(frame_with(labels))
+    assert list(table.features) == names
+    assert any("were changed" in note for note in table.check.notes)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["x[0]", "x?"], ['q"q', "a'b"], ["a\nb", "y"], [" lead", "trail "], ["x.y", "x"], ["a*", "ab"], ["index", "level_0"], ["é", "e\u0301"]],
+    ids=str,
+)  # fmt: skip
+def test_names_stay_as_they_are_on_every_way(tmp_path, labels):
+    frame = frame_with(labels)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame.to_excel(tmp_path / "t.xlsx", index=False)
+    frame.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
+    sources = [frame, pl.from_pandas(frame), *(tmp_path / f"t.{kind}" for kind in ("csv", "parquet", "xlsx", "jsonl"))]
+    for source in sources:
+        assert list(read(source).features) == labels
+        assert list(read(source, exclude=[labels[0]]).features) == labels[1:]
+        assert list(read(source, include=[labels[0]]).features) == labels[:1]
+        assert list(stream.fit(source, labels).feature_names_in_) == labels
+
+
+@pytest.mark.parametrize("labels", [["x", "x"], [1, "1"], ["column_4", ""], [("a", "b"), "a_b"], ["__isoxide_row", "x"]], ids=str)
+def test_names_that_are_refused(labels):
+    with pytest.raises(ValueError, match="rename"):
+        read(frame_with(labels))
+
+
+def test_duplicates_in_files(tmp_path):
+    (tmp_path / "t.csv").write_text("actor,day,x,x\na,2025-01-01,1,2\n")
+    columns = [pa.array(["a"]), pa.array(["2025-01-01"]), pa.array([1]), pa.array([2])]
+    pq.write_table(pa.Table.from_arrays(columns, names=["actor", "day", "x", "x"]), tmp_path / "t.parquet")
+    (tmp_path / "t.jsonl").write_text('{"actor": "a", "day": "2025-01-01", "x": 1, "x": 2}\n')
+    for kind in ("csv", "parquet"):
+        with pytest.raises(ValueError, match=r"several columns of the name 'x'; rename them"):
+            read(tmp_path / f"t.{kind}")
+    with pytest.raises(ValueError, match="line 1 has 'x' several times"):
+        read(tmp_path / "t.jsonl")
+
+
+def test_names_that_differ_in_blanks_are_told():
+    assert any("only in blanks: 'x', 'x '" in note for note in read(frame_with(["x", "x "])).check.notes)
+
+
+def test_two_levels():
+    frame = frame_with(["x", "y"])
+    for tuples in (
+        [("actor", ""), ("day", ""), ("x", "sum"), ("x", "max")],
+        [("", "actor"), ("", "day"), ("x", "sum"), ("x", "max")],
+    ):
+        frame.columns = pd.MultiIndex.from_tuples(tuples)
+        assert read(frame).features == ("x_sum", "x_max")
+
+
+PLAIN = pd.DataFrame({"actor": ["a", "b", "c"], "day": ["2025-01-01", "2025-01-02", "2025-01-03"], "x": [1, 2, 4]})
+INDEXES = {
+    "unnamed": (PLAIN, ["x"]),
+    "text": (PLAIN.set_axis(["q", "r", "s"]), ["x"]),
+    "days": (PLAIN.set_axis(pd.date_range("2025", periods=3)), ["x"]),
+    "two unnamed levels": (PLAIN.set_index([[1, 2, 5], [3, 4, 5]]), ["x"]),
+    "entity": (PLAIN.set_index("actor"), ["x"]),
+    "entity and day": (PLAIN.set_index(["actor", "day"]), ["x"]),
+    "a feature": (PLAIN.set_index("x"), ["x"]),
+    "another name": (PLAIN.set_axis(pd.Index([1, 2, 4], name="i")), ["i", "x"]),
+    "named columns": (PLAIN.rename_axis("c", axis=1), ["x"]),
+}
+
+
+@pytest.mark.parametrize("kind", INDEXES)
+@pytest.mark.parametrize("way", ["frame", "parquet", "csv", "xlsx", "feather"])
+def test_indexes(tmp_path, kind, way):
+    frame, features = INDEXES[kind]
+    source = frame if way == "frame" else tmp_path / f"t.{way}"
+    if way == "parquet":
+        frame.to_parquet(source)
+    elif way == "csv":
+        frame.to_csv(source)
+    elif way == "xlsx":
+        frame.to_excel(source)
+    elif way == "feather":
+        pa.feather.write_feather(pa.Table.from_pandas(frame), source)
+    table = read(source)
+    assert sorted(table.features) == features
+    assert table.frame["actor"].tolist() == ["a", "b", "c"]
+    assert sorted(stream.fit(source, forest=None).feature_names_in_) == features
+
+
+def test_an_index_and_a_column_of_one_name():
+    assert read(PLAIN.set_index("actor", drop=False)).features == ("x",)
+    with pytest.raises(ValueError, match="index level and a column of the name 'actor'"):
+        read(PLAIN.set_axis(pd.Index(["b", "a", "c"], name="actor")))
+
+
+def test_indexes_written_and_read_again(tmp_path):
+    path = tmp_path / "t.csv"
+    PLAIN.to_csv(path)
+    for _ in range(3):
+        for source in (path, pd.read_csv(path), pl.read_csv(path), pa.table(pl.read_csv(path).to_arrow())):
+            table = read(source)
+            assert table.features == ("x",)
+            assert table.check.left_out == {}
+        pd.read_csv(path).to_csv(path)
+
+
+def test_written_index():
+    assert written_index(["", "Unnamed: 0", "Unnamed: 0.1", "actor", "", "Unnamed: 5", "__index_level_0__"]) == {0, 1, 2, 6}
+    assert written_index(["actor", "Unnamed: 0"]) == set()
+
+
+def test_names_keep_their_positions():
+    assert text_names(["a", "", None], "here")[0] == ["a", "column_2", "column_3"]
+
+
+def test_roles_refuse_names_that_are_not_there():
+    with pytest.raises(ValueError, match=r"no column 'actor' \(entity\); did you mean ' actor '"):
+        read(PLAIN.rename(columns={"actor": " actor "}))
+    with pytest.raises(ValueError, match="entity and time are both"):
+        read(PLAIN, **{}) if NAMES["entity"] == NAMES["time"] else __import__("isoxide").ueba.read_table(
+            PLAIN, entity="day", time="day"
+        )

@@ -1,0 +1,207 @@
+"""Days: the one that was written, whatever it was written as, or a refusal that says what is wanted."""
+
+import datetime
+import decimal
+import json
+import zoneinfo
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from frame_tables import arrow_of, csv_of, day_list, frame_of, read, xlsx_of
+from isoxide._frames.cells import BadCellError
+
+OSLO = zoneinfo.ZoneInfo("Europe/Oslo")
+AT = datetime.datetime
+ONE, TWO = (datetime.timezone(datetime.timedelta(hours=hours)) for hours in (1, 2))
+DAYS = {
+    "eight digits": ([20250426, 20250427], {}, "26 27"),
+    "eight digits as text": (["20250426", "20250427"], {}, "26 27"),
+    "uint32": (np.array([20250426], "u4"), {}, "26"),
+    "Int64": (pd.array([20250426], dtype="Int64"), {}, "26"),
+    "decimals": (pd.Series([decimal.Decimal(20250426)], dtype=object), {}, "26"),
+    "T": (["2025-04-26T13:00:00", "2025-04-27T13"], {}, "26 27"),
+    "blank": (["2025-04-26 13:00", "2025-04-27 13:00:00.123456789"], {}, "26 27"),
+    "slashes": (["2025/04/26", "2025/4/27"], {}, "26 27"),
+    "blanks around": ([" 2025-04-26 ", "2025-04-27"], {}, "26 27"),
+    "one zone": (["2025-04-26T23:00:00Z", "2025-04-26 23:00 UTC", "2025-04-26T23:00GMT", "2025-04-26T23:00+00:00"], {}, "26"),
+    "offsets": (["2025-04-26T23:00+0000", "2025-04-26T00:00+01", "2025-04-27T00:30:00+02:00"], {}, "26 26 27"),
+    "with and without zone": (["2025-04-26T23:00", "2025-04-26T23:00:00+02:00"], {}, "26"),
+    "brought to a zone": (["2025-04-26T23:00", "2025-04-26T23:00Z"], {"timezone": "Europe/Oslo"}, "26 27"),
+    "objects of zones": (pd.Series([AT(2025, 4, 26, tzinfo=ONE), AT(2025, 4, 27, tzinfo=TWO)], dtype=object), {}, "26 27"),
+    "objects of one zone": (pd.Series([AT(2025, 4, 26, tzinfo=OSLO), AT(2025, 4, 27, tzinfo=OSLO)], dtype=object), {}, "26 27"),
+    "objects with and without": (pd.Series([AT(2025, 4, 26), AT(2025, 4, 27, 1, tzinfo=TWO)], dtype=object), {}, "26 27"),
+    "dates": ([datetime.date(2025, 4, 26)], {}, "26"),
+    "dates and times": (pd.Series([datetime.date(2025, 4, 26), AT(2025, 4, 27, 5)], dtype=object), {}, "26 27"),
+    "dates and text": (pd.Series([datetime.date(2025, 4, 26), "2025-04-27"], dtype=object), {}, "26 27"),
+    "digits and text": (pd.Series([20250426, "2025-04-27"], dtype=object), {}, "26 27"),
+    "periods": (pd.period_range("2025-04-26", periods=2, freq="D"), {}, "26 27"),
+    "hours": (pd.period_range("2025-04-26 13:00", periods=2, freq="h"), {}, "26"),
+    "seconds": (np.array(["2025-04-26"], "M8[s]"), {}, "26"),
+    "milliseconds": (np.array(["2025-04-26"], "M8[ms]"), {}, "26"),
+    "nanoseconds": (np.array(["2025-04-26T13"], "M8[ns]"), {}, "26"),
+    "categories": (pd.Categorical(["2025-04-26"]), {}, "26"),
+    "a zone": (pd.date_range("2025-04-26", periods=2, tz="Europe/Oslo"), {}, "26 27"),
+    "another zone": (pd.DatetimeIndex(["2025-04-26 23:00"], tz="UTC"), {"timezone": "Europe/Oslo"}, "27"),
+    "no zone in a zone": (pd.DatetimeIndex(["2025-04-26 23:00"]), {"timezone": "Asia/Tokyo"}, "26"),
+    "day first": (["26.04.2025", " 27.04.2025"], {"time_format": "%d.%m.%Y"}, "26 27"),
+    "month in letters": (["26-Apr-2025"], {"time_format": "%d-%b-%Y"}, "26"),
+    "offsets in a pattern": (["26.04.2025 23:00 +0200", "27.04.2025 0:30 +0100"], {"time_format": "%d.%m.%Y %H:%M %z"}, "26 27"),
+    "digits in a pattern": ([26042025], {"time_format": "%d%m%Y"}, "26"),
+    "day of the year": (["2025116"], {"time_format": "%Y%j"}, "26"),
+    "epoch": ([1745625600, 1745712000], {"time_format": "s"}, "26 27"),
+    "epoch as text": (["1745625600"], {"time_format": "epoch_s"}, "26"),
+    "epoch as float": ([1745625600.5], {"time_format": "unix_seconds"}, "26"),
+    "epoch in milliseconds": ([1745625600123], {"time_format": "unix_ms"}, "26"),
+    "epoch in a zone": ([1745618400], {"time_format": "s", "timezone": "Europe/Oslo"}, "26"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DAYS)
+def test_days(kind):
+    values, options, expected = DAYS[kind]
+    found = day_list(frame_of(values, "day"), **options)
+    wanted = [f"2025-04-{day}" for day in expected.split()]
+    assert found == (wanted if len(wanted) == len(found) else wanted * len(found))
+
+
+ARROW = {
+    "seconds": pa.array([1745625600], pa.timestamp("s")),
+    "a zone": pa.array([1745618400 * 10**9], pa.timestamp("ns", "Europe/Oslo")),
+    "an offset": pa.array([1745618400], pa.timestamp("s", "+02:00")),
+    "date32": pa.array([datetime.date(2025, 4, 26)]),
+    "date64": pa.array([datetime.date(2025, 4, 26)], pa.date64()),
+    "text": pa.array(["2025-04-26"], pa.string_view()),
+    "dictionary": pa.array(["2025-04-26"]).dictionary_encode(),
+    "decimal": pa.array([decimal.Decimal(20250426)], pa.decimal128(8, 0)),
+}
+
+
+@pytest.mark.parametrize("kind", ARROW)
+def test_days_of_arrow(kind):
+    assert day_list(arrow_of(ARROW[kind], "day")) == ["2025-04-26"]
+
+
+def test_days_of_files(tmp_path):
+    assert day_list(xlsx_of(tmp_path / "t.xlsx", [AT(2025, 4, 26, 5), datetime.date(2025, 4, 27)], "day")) == [
+        "2025-04-26", "2025-04-27",
+    ]  # fmt: skip
+    assert day_list(csv_of(tmp_path / "t.csv", ["20250426", "2025-04-27"], "day")) == ["2025-04-26", "2025-04-27"]
+    assert day_list(pl.DataFrame({"actor": ["a"], "day": [datetime.date(2025, 4, 26)], "x": [1]})) == ["2025-04-26"]
+
+
+REFUSED = {
+    "six digits": ([202504], "eight digits"), "seven digits": ([2025116], "eight digits"), "a year": ([2025], "eight digits"),
+    "Excel": ([45773], "eight digits"), "a negative": ([-20250426], "eight digits"), "month 13": ([20251301], "eight digits"),
+    "a month": (["2025-04"], "a day in ISO 8601"), "a week": (["2025-W17"], "a day in ISO 8601"),
+    "a day of a week": (["2025-W17-3"], "a day in ISO 8601"), "a day of the year": (["2025-116"], "a day in ISO 8601"),
+    "six as text": (["202504"], "a day in ISO 8601"), "day first": (["26.04.2025"], "%d.%m.%Y"),
+    "month first": (["04/26/2025"], "%d.%m.%Y"), "February 30": (["2025-02-30"], "a day in ISO 8601"),
+    "an hour": (["12:30"], "a day in ISO 8601"), "other digits": (["٢٠٢٥-٠٤-٢٦"], "a day in ISO 8601"),
+    "year 10000": (["10000-01-01"], "a day in ISO 8601"), "a word": (["null"], "a day in ISO 8601"),
+    "a float": ([20250426.0], "value of type double"), "a boolean": ([True], "value of type bool"),
+    "a duration": (pd.to_timedelta([1], "D"), "value of type duration"),
+    "months": (pd.period_range("2025-04", periods=1, freq="M"), "a day in ISO 8601"),
+    "weeks": (pd.period_range("2025-04", periods=1, freq="W"), "a day in ISO 8601"),
+    "seconds": ([1745625600], "time_format='s'"), "milliseconds": ([1745625600000], "time_format='ms'"),
+    "missing": (pd.to_datetime([None]), "every row needs one"), "None": ([None], "every row needs one"),
+    "empty": ([""], "a day in ISO 8601"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_refused_by_column_and_row(kind):
+    values, wanted = REFUSED[kind]
+    with pytest.raises(BadCellError, match=r"column 'day' has .* in row 0 ") as refused:
+        read(frame_of(values, "day"))
+    assert wanted in str(refused.value)
+
+
+def test_refused_by_line(tmp_path):
+    with pytest.raises(BadCellError, match=r"column 'day' has 'soon' in line 3, .*1 more rows"):
+        read(csv_of(tmp_path / "t.csv", ["2025-01-01", "soon", "later"], "day"))
+    with pytest.raises(BadCellError, match=r"column 'day' has no value in line 3, "):
+        read(csv_of(tmp_path / "t.csv", ["2025-01-01", ""], "day"))
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "words"),
+    [
+        (["26.04.2025", "2025-04-27"], {"time_format": "%d.%m.%Y"}, "'2025-04-27' in row 1 .*no time of the form"),
+        (["1042025"], {"time_format": "%d%m%Y"}, "'1042025' in row 0"),
+        (["12a"], {"time_format": "s"}, "no number of s since 1970"),
+        ([10**18], {"time_format": "s"}, "no number of s since 1970"),
+        ([np.nan], {"time_format": "s"}, "row 0"),
+        (["9999-12-31T23:59:59Z"], {"timezone": "Asia/Tokyo"}, "years 1 to 9999"),
+        (["0001-01-01T00:00:00Z"], {"timezone": "America/New_York"}, "years 1 to 9999"),
+    ],
+)
+def test_refused_with_options(values, options, words):
+    with pytest.raises(BadCellError, match=words):
+        read(frame_of(values, "day"), **options)
+
+
+def test_values_that_are_no_times():
+    for values in (pa.array([["2025-04-26"]]), pa.array([1], pa.time32("s")), pa.array([{"a": 1}])):
+        with pytest.raises(BadCellError, match="value of type"):
+            read(arrow_of(values, "day"))
+    with pytest.raises(BadCellError, match="years 1 to 9999"):
+        read(arrow_of(pa.array([2**61], pa.timestamp("s")), "day"))
+
+
+def test_leading_zeros_of_numbers():
+    assert day_list(frame_of([1042025], "day"), time_format="%d%m%Y") == ["2025-04-01"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"time_format": "%Q"}, ValueError), ({"time_format": "dd.mm.yyyy"}, ValueError), ({"time_format": 3}, ValueError),
+        ({"timezone": "Oslo"}, ValueError), ({"timezone": ""}, ValueError), ({"timezone": 3}, TypeError),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_options_out_of_range(options, error):
+    with pytest.raises(error, match=next(iter(options))):
+        read(frame_of(["2025-04-26"], "day"), **options)
+
+
+def test_zones_that_are_mixed_are_told():
+    check = read(frame_of(["2025-04-26T00:00Z", "2025-04-26T00:00+00:00", "2025-04-26T00:00+02:00"], "day")).check
+    assert check.time_zones == ["+02:00", "UTC"]
+    assert any("2 zones" in warning for warning in check.warnings)
+    assert read(frame_of(["2025-04-26T00:00Z", "2025-04-26 00:00 UTC"], "day")).check.time_zones == []
+
+
+@pytest.mark.parametrize("zone", ["Europe/Oslo", "America/Santiago", "America/Sao_Paulo", "Asia/Beirut"])
+def test_changes_of_the_clock(zone):
+    days = pd.date_range("2018-01-01", "2018-12-31")
+    for values in (days.strftime("%Y-%m-%d"), days, days + pd.Timedelta(hours=12), days + pd.Timedelta(hours=2, minutes=30)):
+        table = read(frame_of(values, "day"), timezone=zone)
+        assert [str(day)[:10] for day in table.days] == days.strftime("%Y-%m-%d").tolist()
+        assert (table.check.n_days, table.check.n_period_days, table.check.n_missing_days) == (365, 365, 0)
+
+
+def test_local_midnights_in_summer_and_winter():
+    days = pd.date_range("2025-03-28", periods=5)
+    texts = [f"{day:%Y-%m-%d}T00:00:00+0{1 + (day >= pd.Timestamp('2025-03-31'))}:00" for day in days]
+    assert day_list(frame_of(texts, "day")) == days.strftime("%Y-%m-%d").tolist()
+    assert day_list(frame_of(texts, "day"), timezone="Europe/Oslo") == days.strftime("%Y-%m-%d").tolist()
+
+
+@pytest.mark.parametrize("far", ["9999-12-31", "0001-01-01", "1970-01-01", "1899-12-30"])
+@pytest.mark.parametrize("as_time", [False, True])
+def test_far_days_are_told_and_cost_nothing(far, as_time):
+    frame = pd.concat([frame_of(range(40), "x")] * 5, ignore_index=True)
+    frame["y"] = np.arange(200.0)
+    frame.loc[33, "day"] = far
+    if as_time:
+        frame["day"] = frame["day"].astype("datetime64[us]")
+    table = read(frame)
+    assert table.check.far_days == {far: 1}
+    assert (table.check.n_period_days, table.check.n_missing_days, table.check.gaps) == (40, 0, [])
+    assert any(far in warning for warning in table.check.warnings)
+    assert len(json.dumps(table.check.to_dict())) < 2000
