@@ -140,7 +140,9 @@ def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[T
 def from_polars(frame: Any, options: ReadOptions, roles: ChooseRoles) -> TypedTable:
     """Return a polars frame as a source; integers of 128 bits, which Arrow lacks, go by way of their digits."""
     polars = sys.modules["polars"]
-    wide = [name for name, dtype in zip(frame.columns, frame.dtypes, strict=True) if str(dtype) in ("Int128", "UInt128")]
+    wide = [
+        name for name, dtype in zip(frame.columns, frame.dtypes, strict=True) if str(dtype) in ("Int128", "UInt128")
+    ]
     if wide:
         frame = frame.with_columns(polars.col(wide).cast(polars.String))
     table, notes = plain_table(frame.to_arrow(), "the frame")
@@ -228,7 +230,9 @@ class DatasetSource(Source):
         )  # fmt: skip
         wanted = pa.schema([self.schema.field(name) for name in columns])
         try:
-            batches = (batch.rename_columns(columns).cast(wanted) if columns else batch for batch in scanner.to_batches())
+            batches = (
+                batch.rename_columns(columns).cast(wanted) if columns else batch for batch in scanner.to_batches()
+            )
             yield from without_first(batches, first_row)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.name} cannot be read: {first_line(error)}") from error

@@ -48,7 +48,9 @@ def text_names(labels: Iterable[Any], where: str) -> tuple[list[str], list[str]]
             both = "" if seen[name] == label else f" ({seen[name]!r} and {label!r})"
             raise ValueError(f"{where} has several columns of the name {name!r}{both}; rename them")
         if name.startswith(RESERVED_PREFIX):
-            raise ValueError(f"{where} has a column {name!r}; names that begin with {RESERVED_PREFIX} are taken: rename it")
+            raise ValueError(
+                f"{where} has a column {name!r}; names that begin with {RESERVED_PREFIX} are taken: rename it"
+            )
         seen[name] = label
     stripped = Counter(name.strip() for name in names)
     close = [name for name in names if stripped[name.strip()] > 1]
@@ -98,7 +100,9 @@ def usable_names(labels: list[Any], where: str) -> tuple[list[str | None], list[
     index = written_index(labels)
     if len(index) == len(labels):
         index = set()
-    plain, notes = text_names([f"index {place}" if place in index else label for place, label in enumerate(labels)], where)
+    plain, notes = text_names(
+        [f"index {place}" if place in index else label for place, label in enumerate(labels)], where
+    )
     if index:
         notes.append(INDEX_NOTE)
     return [None if place in index else name for place, name in enumerate(plain)], notes

@@ -10,10 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from isoxide import _core
-from isoxide._groups import members
-from isoxide._order import interpolated, quantile_place
 from isoxide._frames.columns import number_column
 from isoxide._frames.times import days_of
+from isoxide._groups import members
+from isoxide._order import interpolated, quantile_place
 from isoxide._parts._steps import Fold, as_pickle, from_pickle, packed, unpacked
 from isoxide._parts._table import Part
 
@@ -243,11 +243,7 @@ class GroupQuantiles:
     @property
     def step(self) -> SketchGroups | None:
         """The step to run next on the table; None if all is known."""
-        asked = [
-            (number, name, sketch)
-            for number, own in self._quantiles.items()
-            for name, sketch in own.asked
-        ]
+        asked = [(number, name, sketch) for number, own in self._quantiles.items() for name, sketch in own.asked]
         return SketchGroups(self._first.groups, self._first.labels, [], sketches=asked) if asked else None
 
     def take(self, result: bytes) -> None:
