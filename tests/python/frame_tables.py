@@ -61,7 +61,12 @@ def xlsx_of(path, values, column="x"):
     names = list(dict.fromkeys(["actor", "day", "y", column]))
     book.active.append(names)
     for i, value in enumerate(values):
-        row = {"actor": f"a{i}", "day": datetime.datetime(2025, 1, 1) + datetime.timedelta(i), "y": i * 1.5, column: value}
+        row = {
+            "actor": f"a{i}",
+            "day": datetime.datetime(2025, 1, 1) + datetime.timedelta(i),
+            "y": i * 1.5,
+            column: value,
+        }
         book.active.append([row[name] for name in names])
     book.save(path)
     return path

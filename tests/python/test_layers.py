@@ -33,9 +33,9 @@ ON_TOP = {
     "_frames": {"", "_names", "_percentiles"},
     "ueba": {"", "displays", "_format", "_files", "_groups", "_names", "_order", "_percentiles", "_frames"},
     "_parts": {"", "partials", "ueba", "_order", "_groups", "_feature_ranks", "_percentiles", "_tables", "_validation"}
-    | {"_core", "_names", "_rank_counts", "_sample_plan", "_score_sketch", "_frames"},
-    "dask": {"", "_parts", "_frames", "partials", "ueba"},
-    "spark": {"", "_parts", "partials", "ueba"},
+    | {"_core", "_frames", "_names", "_rank_counts", "_sample_plan", "_score_sketch"},
+    "dask": {"", "_frames", "_parts", "partials", "ueba"},
+    "spark": {"", "_frames", "_parts", "partials", "ueba"},
     "stream": {"", "_parts", "_frames", "_tables", "_threads", "ueba", "_files"},
     "_cli": {"", "ueba", "stream", "_files", "_format", "_frames"},
 }

@@ -27,12 +27,27 @@ MISSING_WORDS = (
     "<NA>", "\\N",
 )  # fmt: skip
 #: Text that people write where a number is missing: told as such, but read as missing only if the user says so.
-_PLACEHOLDERS = ("-", "--", "---", ".", "..", "?", "*", "n.a.", "N.A.", "–", "—", "unknown", "Unknown", "missing")
+_PLACEHOLDERS = (
+    "-",
+    "--",
+    "---",
+    ".",
+    "..",
+    "?",
+    "*",
+    "n.a.",
+    "N.A.",
+    "\u2013",
+    "\u2014",
+    "unknown",
+    "Unknown",
+    "missing",
+)
 #: What spreadsheets write where a formula failed.
 _ERRORS = ("#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "#NULL!")
 #: A column is refused rather than left out if at least this share of its cells are, or look like, numbers.
 REFUSED_SHARE = 0.5
-_SIGN, _MONEY, _SEPARATORS = "[+\u2212-]", "[$€£¥]", ".,' \u00a0\u202f_’"
+_SIGN, _MONEY, _SEPARATORS = "[+\u2212-]", "[$€£¥]", ".,' \u00a0\u202f_\u2019"
 #: Units of shares, data and time.
 _UNIT = r"%|‰|(?i:[kmgt]i?b|[kmgt]bit/?s?|bytes?|ms|µs|s|secs?|seconds?|min|minutes?|h|hrs?|hours?|d|days?)"
 #: A number with signs, separators, units, quotes or parentheses around it, or in another script than Latin.
@@ -198,7 +213,7 @@ class CellFacts:
         codes = counts.indices
         values = counts.dictionary.cast(pa.string())
         times = np.bincount(codes.drop_null().to_numpy(zero_copy_only=False).astype(np.int64), minlength=len(values))
-        numbers, is_bad = parse_numbers(values, self.style)
+        _, is_bad = parse_numbers(values, self.style)
         is_bad_array = is_bad.to_numpy(zero_copy_only=False).astype(bool)
         trimmed = pc.utf8_trim_whitespace(values)
         is_word = _array(pc.is_in(trimmed, self.style.words))
@@ -278,7 +293,7 @@ def _advice(bad: str, style: NumberStyle) -> str:
     """Return what to do about a cell that is no number."""
     text = bad.strip()
     whole = text.lstrip("+-")
-    points, commas = rf"\d{{1,3}}(\.\d{{3}})+(,\d*)?", r"\d{1,3}(,\d{3})+(\.\d*)?"
+    points, commas = r"\d{1,3}(\.\d{3})+(,\d*)?", r"\d{1,3}(,\d{3})+(\.\d*)?"
     if style.decimal == "." and re.fullmatch(points, whole):
         hint = "if the points separate thousands, say thousands='.', decimal=','"
     elif style.decimal == "." and re.fullmatch(r"\d{1,3},\d{3}", whole):
@@ -299,7 +314,8 @@ def _advice(bad: str, style: NumberStyle) -> str:
 
 
 def _array(values: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    return values.fill_null(False).to_numpy(zero_copy_only=False).astype(bool)
+    found: np.ndarray[Any, np.dtype[np.bool_]] = values.fill_null(False).to_numpy(zero_copy_only=False).astype(bool)
+    return found
 
 
 def missing_tuple(missing: str | Iterable[str]) -> tuple[str, ...]:

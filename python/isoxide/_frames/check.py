@@ -95,7 +95,8 @@ class TableCheck:
         if self.n_spellings:
             shown = "; ".join(" and ".join(map(repr, group)) for group in self.spellings[:3])
             found.append(
-                f"{self.n_spellings:,} names of entities differ from another only in case or blanks (or in how an accent is stored), and stay apart: {shown}"
+                f"{self.n_spellings:,} names of entities differ from another only in case or blanks "
+                f"(or in how an accent is stored), and stay apart: {shown}"
             )
         if self.far_days:
             shown = ", ".join(f"{day} ({rows:,} rows)" for day, rows in list(self.far_days.items())[:_LISTED])

@@ -13,7 +13,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from isoxide._frames.batches import without_first
-from isoxide._frames.cells import BadCellError, CellFacts, NumberStyle, parse_booleans, parse_numbers
+from isoxide._frames.cells import BadCellError, CellFacts, parse_booleans, parse_numbers
 from isoxide._frames.files import InputFile, decompressed
 from isoxide._frames.keys import EXACT_INTEGERS
 from isoxide._frames.names import INDEX_NOTE, renamed_note, text_names, written_index
@@ -91,7 +92,9 @@ class TextFile:
 
     def _check_text(self, text: str) -> None:
         if self._encoding == "utf-8" and text[:64].count("\0") > len(text[:64]) // 4:
-            raise ValueError(f"{self.name} seems to be UTF-16 without a mark at its beginning; say encoding='utf-16-le'")
+            raise ValueError(
+                f"{self.name} seems to be UTF-16 without a mark at its beginning; say encoding='utf-16-le'"
+            )
 
     def _not_text(self, head: bytes) -> ValueError:
         if b"\0" in head[:4096] and self._encoding == "utf-8":
@@ -179,7 +182,7 @@ class DelimitedFile(TextFile, Source):
             ),
         )
 
-    def _batches(self, columns: list[str], as_double: set[str]) -> Iterator[pa.RecordBatch]:
+    def _batches(self, columns: list[str], as_double: set[str]) -> Generator[pa.RecordBatch, None, None]:
         """Yield the file in the types of the reader."""
         try:
             with (
@@ -234,7 +237,6 @@ class DelimitedFile(TextFile, Source):
         """Return the columns whose cells in the first block are numbers and nothing else; ints are noted."""
         plain: set[str] = set()
         self._whole: set[str] = set()
-        self._integers: set[str] = set()
         if self._style.thousands is not None or self._style.has_missing_numbers:
             return plain
         batches = self._batches(self._all_names, set())
@@ -290,9 +292,7 @@ class DelimitedFile(TextFile, Source):
         return self._unclosed() if any(text and ("\n" in text or "\r" in text) for text in texts) else None
 
     def _unclosed(self) -> ValueError | None:
-        line, text = 0, ""
-        for line, text in self._raw_rows():
-            pass
+        line, text = deque(self._raw_rows(), maxlen=1).pop()
         try:
             for _ in csv.reader(io.StringIO(text, newline=""), delimiter=self.sep, strict=True):
                 pass
@@ -317,9 +317,7 @@ class DelimitedFile(TextFile, Source):
         if kind == "mixed" or (name in self._roles.numbers and kind == "text"):
             raise self._located(facts.refusal(name))
         if facts.n_words and kind in ("numbers", "booleans", "empty"):
-            self.notes.append(
-                f"column {name!r}: {facts.n_words:,} cells such as {facts.word!r} were read as missing"
-            )
+            self.notes.append(f"column {name!r}: {facts.n_words:,} cells such as {facts.word!r} were read as missing")
         if kind in ("text", "empty"):
             self.reasons[name] = facts.reason() if kind == "text" else "no values"
         return kind

@@ -98,7 +98,8 @@ def roles_of_features(
 def _check_roles(names: list[str], entity: str, time: str, where: str) -> None:
     if len(names) == 1 and entity not in names and (sep := next((s for s in ";\t|," if s in names[0]), None)):
         raise ValueError(
-            f"{where} has a single column, {names[0][:80]!r}: its values seem to be separated by {sep!r}; say sep={sep!r}"
+            f"{where} has a single column, {names[0][:80]!r}: its values seem to be separated by {sep!r}; "
+            f"say sep={sep!r}"
         )
     need_column(names, entity, "entity", where)
     need_column(names, time, "time", where)
@@ -148,7 +149,7 @@ def choose_features(
         dtype = schema.field(name).type
         if name not in wanted:
             left_out[name] = "not chosen"
-        elif reasons.get(name) == "no values" or pa.types.is_null(dtype) and name not in reasons:
+        elif reasons.get(name) == "no values" or (pa.types.is_null(dtype) and name not in reasons):
             left_out[name] = "no values"
         elif not is_number(dtype):
             why = reasons.get(name, told_type(dtype))

@@ -241,7 +241,11 @@ def _check_workbook(file: InputFile) -> None:
     except (zipfile.BadZipFile, OSError) as error:
         raise ValueError(f"{file.name} cannot be read, it may be damaged or truncated: {error}") from error
     if not any(name.startswith("xl/") for name in names):
-        what = "an OpenDocument file; save it as .xlsx or .csv" if "mimetype" in names else "a ZIP archive; unpack it first"
+        what = (
+            "an OpenDocument file; save it as .xlsx or .csv"
+            if "mimetype" in names
+            else "a ZIP archive; unpack it first"
+        )
         raise ValueError(f"{file.name} is {what}")
 
 

@@ -106,7 +106,7 @@ def spelled(value: Any) -> str:
     """
     if isinstance(value, str):
         return str(value)
-    if isinstance(value, (float, np.floating)) and float(value).is_integer() and abs(value) < EXACT_INTEGERS:
+    if isinstance(value, (float, np.floating)) and float(value).is_integer() and abs(float(value)) < EXACT_INTEGERS:
         return str(int(value))
     if isinstance(value, decimal.Decimal) and value.is_finite():
         whole, point, fraction = f"{value:f}".partition(".")

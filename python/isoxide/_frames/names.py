@@ -100,7 +100,9 @@ def usable_names(labels: list[Any], where: str) -> tuple[list[str | None], list[
     index = written_index(labels)
     if len(index) == len(labels):
         index = set()
-    plain, notes = text_names([f"index {place}" if place in index else label for place, label in enumerate(labels)], where)
+    plain, notes = text_names(
+        [f"index {place}" if place in index else label for place, label in enumerate(labels)], where
+    )
     if index:
         notes.append(INDEX_NOTE)
     return [None if place in index else name for place, name in enumerate(plain)], notes

@@ -17,7 +17,15 @@ from isoxide._frames.cells import BadCellError, CellFacts
 from isoxide._frames.delimited import DelimitedFile, header_names
 from isoxide._frames.documents import json_lines, spreadsheet
 from isoxide._frames.files import InputFile, kind_of
-from isoxide._frames.frames import ArrowStream, DatasetSource, TypedTable, from_pandas, from_polars, is_text, plain_table
+from isoxide._frames.frames import (
+    ArrowStream,
+    DatasetSource,
+    TypedTable,
+    from_pandas,
+    from_polars,
+    is_text,
+    plain_table,
+)
 from isoxide._frames.parquet import ParquetFiles
 from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line
 
@@ -94,8 +102,8 @@ def _opened(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
         file = files.spooled(source, name if isinstance(name, str) else "the file")
         return _from_file(file, options, roles)
     raise TypeError(
-        "source must be a path, a list of paths, an open file, a frame of pandas or polars, a pyarrow dataset, or have an "
-        f"Arrow stream (__arrow_c_stream__), not {kind.__name__}"
+        "source must be a path, a list of paths, an open file, a frame of pandas or polars, a pyarrow dataset, or have "
+        f"an Arrow stream (__arrow_c_stream__), not {kind.__name__}"
     )
 
 
@@ -232,7 +240,9 @@ class Joined(Source):
         for source in sources[1:]:
             for column in source.schema.names:
                 if column not in first.schema.names:
-                    raise ValueError(f"{source.name} has a column {column!r} and {first.name} has not; all files must have the same")
+                    raise ValueError(
+                        f"{source.name} has a column {column!r} and {first.name} has not; all files must have the same"
+                    )
         self.schema = pa.schema(fields)
         in_all = set.intersection(*(set(source.written) for source in sources))
         self.written = {column: TEXT_PREFIX + column for column in in_all}
@@ -245,7 +255,10 @@ class Joined(Source):
         found: dict[pa.DataType, str] = {}
         for source in self.sources:
             if column not in source.schema.names:
-                raise ValueError(f"{source.name} has no column {column!r}, which {self.sources[0].name} has; all files must have the same")
+                raise ValueError(
+                    f"{source.name} has no column {column!r}, which {self.sources[0].name} has; "
+                    "all files must have the same"
+                )
             dtype = source.schema.field(column).type
             reason = source.reasons.get(column)
             if reason is not None:
@@ -302,7 +315,10 @@ class Joined(Source):
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
         """Yield source after source."""
         schema = pa.schema(
-            [pa.field(name, pa.string()) if name.startswith(TEXT_PREFIX) else self.schema.field(name) for name in columns]
+            [
+                pa.field(name, pa.string()) if name.startswith(TEXT_PREFIX) else self.schema.field(name)
+                for name in columns
+            ]
         )
         for source, rows in zip(self.sources, self._rows, strict=True):
             if first_row >= rows:

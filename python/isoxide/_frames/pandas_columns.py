@@ -15,7 +15,16 @@ from pandas.api.types import is_object_dtype
 
 from isoxide._frames.keys import EXACT_INTEGERS, refuse_float, spelled
 
-__all__ = ["OBJECTS", "UNTYPED", "ColumnError", "arrow_column", "declared_type", "index_as_columns", "key_column", "objects_type"]
+__all__ = [
+    "OBJECTS",
+    "UNTYPED",
+    "ColumnError",
+    "arrow_column",
+    "declared_type",
+    "index_as_columns",
+    "key_column",
+    "objects_type",
+]
 
 #: What stands for columns of objects that nobody can read as one thing.
 OBJECTS = pa.opaque(pa.binary(), "object", "pandas")
@@ -183,15 +192,19 @@ def key_column(column: pd.Series, name: str) -> Any:
     if not is_object_dtype(column.dtype):
         dtype = declared_type(column) or objects_type(column)
         if isinstance(dtype, pa.OpaqueType) and dtype != UNTYPED:
-            raise TypeError(f"column {name!r} holds {column.dtype}, which cannot be a key or a time; convert it to text")
+            raise TypeError(
+                f"column {name!r} holds {column.dtype}, which cannot be a key or a time; convert it to text"
+            )
         return arrow_column(column, dtype)
     if all(issubclass(kind, (str, type(None))) for kind in set(map(type, column))):
         return pa.array(column, pa.string(), from_pandas=True)
     for row, value in enumerate(column):
-        if isinstance(value, (float, np.floating)) and abs(value) >= EXACT_INTEGERS:
+        if isinstance(value, (float, np.floating)) and abs(float(value)) >= EXACT_INTEGERS:
             refuse_float(float(value), name, row)
         if not (_is_missing(value) or isinstance(value, _SPELLED)):
-            raise TypeError(f"column {name!r} has {value!r} in row {row}, which cannot be a key or a time; convert it to text")
+            raise TypeError(
+                f"column {name!r} has {value!r} in row {row}, which cannot be a key or a time; convert it to text"
+            )
     return _objects(column, pa.string())
 
 

@@ -104,9 +104,7 @@ def _partition_keys(path: Path | None, root: Path | None) -> dict[str, Any]:
     folders = path.relative_to(root).parts[:-1]
     pairs = [folder.split("=", 1) for folder in folders if "=" in folder]
     # Signs that folders cannot have are written as in addresses.
-    return {
-        unquote(key): None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value) for key, value in pairs
-    }
+    return {unquote(key): None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value) for key, value in pairs}
 
 
 def _repeated(value: Any, kind: pa.DataType, n: int) -> pa.Array:

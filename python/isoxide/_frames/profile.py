@@ -1,8 +1,8 @@
 """What is learned of a feature table before anything is made of it: days, entities, and every column once.
 
-    update   a batch: days and rows of each, entities, a sketch of each column of numbers, counts of each column of text
-    merge    two parts of the table, in any order
-    check    the words for it, the same in memory and on every engine
+update   a batch: days and rows of each, entities, a sketch of each column of numbers, counts of each column of text
+merge    two parts of the table, in any order
+check    the words for it, the same in memory and on every engine
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from isoxide import _core
+from isoxide._core import Sketch
 from isoxide._frames.cells import CellFacts
 from isoxide._frames.check import TableCheck
 from isoxide._frames.columns import number_column
@@ -36,9 +37,9 @@ _FAR = 366
 _LISTED = 20
 
 
-def whole_sketch() -> _core.Sketch:
+def whole_sketch() -> Sketch:
     """Return a sketch of all values of a column."""
-    return _core.Sketch(-np.inf, np.inf, capacity=CAPACITY)
+    return Sketch(-np.inf, np.inf, capacity=CAPACITY)
 
 
 class Profile:
@@ -134,7 +135,7 @@ class Profiler:
         state = pickle.loads(data)  # noqa: S301 (from our own steps, over the engine's own channels)
         profile = Profile([], [])
         profile.__dict__.update(state)
-        profile.sketches = {name: _core.Sketch.from_bytes(one) for name, one in state["sketches"].items()}
+        profile.sketches = {name: Sketch.from_bytes(one) for name, one in state["sketches"].items()}
         return profile
 
     def check(
@@ -215,12 +216,13 @@ def far_days(days: pd.DatetimeIndex) -> list[int]:
 
 def _gaps(days: pd.DatetimeIndex) -> list[list[str]]:
     """Return the longest runs of days without rows, in ascending order."""
-    steps = np.array([(after - before).days for before, after in zip(days[:-1], days[1:], strict=True)], dtype=np.int64)
+    steps = np.array([(after - before).days for before, after in pairwise(days)], dtype=np.int64)
     places = np.flatnonzero(steps > 1)
     longest = np.sort(places[np.argsort(-steps[places], kind="stable")[:_LISTED]])
     one = pd.Timedelta(days=1)
     return [
-        [(days[place] + one).date().isoformat(), (days[place + 1] - one).date().isoformat()] for place in longest.tolist()
+        [(days[place] + one).date().isoformat(), (days[place + 1] - one).date().isoformat()]
+        for place in longest.tolist()
     ]
 
 
@@ -253,7 +255,9 @@ def repeated_rows(rows: pd.DataFrame) -> NDArray[np.bool_]:
         except TypeError:
             # Lists and the like cannot be hashed: their words are compared.
             comparable[place] = pd.Series([repr(_plain(value)) for value in column])
-    columns = {place: np.asarray(column) if column.dtype == object else column.array for place, column in comparable.items()}
+    columns = {
+        place: np.asarray(column) if column.dtype == object else column.array for place, column in comparable.items()
+    }
     found: NDArray[np.bool_] = pd.DataFrame(columns).duplicated().to_numpy()
     return found
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from isoxide._frames.cells import BadCellError
 from isoxide._frames.keys import as_text
 
-__all__ = ["Times", "TimeStyle", "days_of", "zones"]
+__all__ = ["TimeStyle", "Times", "days_of", "zones"]
 
 #: What `time_format` may say besides a pattern: the unit of numbers counted since 1970-01-01 in UTC.
 EPOCH_UNITS = {
@@ -61,7 +61,7 @@ class TimeStyle:
             )
         if self.format is not None and "%" in self.format:
             try:
-                datetime.datetime.strptime("", self.format)  # noqa: DTZ007 (only the pattern is looked at)
+                datetime.datetime.strptime("", self.format)
             except ValueError as error:
                 if "does not match" not in str(error):
                     raise ValueError(f"time_format={self.format!r} is no pattern of strptime: {error}") from None
@@ -76,7 +76,9 @@ class TimeStyle:
 
 def days_of(times: pd.Series) -> pd.Series:
     """Return the day of each time, at midnight of no zone: some zones have days without a midnight."""
-    return (times if times.dt.tz is None else times.dt.tz_localize(None)).dt.normalize()
+    naive: pd.Series = times if times.dt.tz is None else times.dt.tz_localize(None)
+    days: pd.Series = naive.dt.normalize()
+    return days
 
 
 def _is_text(dtype: pa.DataType) -> bool:
@@ -181,7 +183,8 @@ class Times:
 
     def _localized(self, times: pd.Series) -> pd.Series:
         # Hours that a change of the clock skips or repeats: the day is the same either way.
-        return times.dt.tz_localize(self.style.timezone, ambiguous=False, nonexistent="shift_forward")  # type: ignore[arg-type]
+        found: pd.Series = times.dt.tz_localize(self.style.timezone, ambiguous=False, nonexistent="shift_forward")
+        return found
 
     def _parsed(self, values: pa.Array) -> tuple[pd.Series, str]:
         dtype, types = values.type, pa.types
@@ -248,7 +251,7 @@ class Times:
         return pd.to_datetime(days, format="%Y%m%d", errors="coerce"), f"no day of eight digits (20250426); {hint}"
 
     def _from_epoch(self, values: pa.Array) -> tuple[pd.Series, str]:
-        unit = EPOCH_UNITS[str(self.style.format)]
+        unit: Any = EPOCH_UNITS[str(self.style.format)]
         numbers = pd.to_numeric(values.to_pandas(), errors="coerce")
         times = pd.to_datetime(numbers, unit=unit, errors="coerce", utc=True)
         return times, f"no number of {unit} since 1970 within the years that are known"

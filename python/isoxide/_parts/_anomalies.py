@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isoxide._frames.columns import number_column
+from isoxide._frames.times import Times, days_of
 from isoxide._parts._columns import batch_scores
 from isoxide._parts._model import Model
 from isoxide._parts._steps import (
@@ -26,7 +27,6 @@ from isoxide._parts._steps import (
     table_from,
     unpacked,
 )
-from isoxide._frames.times import Times, days_of
 from isoxide._parts._table import ROW_NUMBER, Part
 
 #: The column of decision scores of rows that are found.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,7 @@ from isoxide import IsolationForest
 from isoxide._frames.columns import batch_table
 from isoxide._frames.features import is_number, need_column, told_type
 from isoxide._validation import Input
+
 
 def check_features(schema: pa.Schema, names: Iterable[str], where: str) -> list[str]:
     """The names as a list, if they are distinct columns of numbers.
@@ -30,7 +30,9 @@ def check_features(schema: pa.Schema, names: Iterable[str], where: str) -> list[
             raise ValueError(f"features has {name!r} twice")
         check_column(schema, name, "features", where)
         if not is_number(kind := schema.field(name).type):
-            raise ValueError(f"column {name!r} of {where} holds no numbers but {told_type(kind)}; leave it out of features")
+            raise ValueError(
+                f"column {name!r} of {where} holds no numbers but {told_type(kind)}; leave it out of features"
+            )
     return names
 
 

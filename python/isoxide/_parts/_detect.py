@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from isoxide import IsolationForest, ueba
-from isoxide._names import select
-from isoxide._parts._anomalies import DECISION, CountDecisions, FindAnomalies, FirstSeen
 from isoxide._frames.columns import plain_numbers
 from isoxide._frames.features import is_number
 from isoxide._frames.times import TimeStyle, days_of
+from isoxide._names import select
+from isoxide._parts._anomalies import DECISION, CountDecisions, FindAnomalies, FirstSeen
 from isoxide._parts._columns import features_of
 from isoxide._parts._quantiles import GroupQuantiles, Quantiles, SketchGroups
 from isoxide._parts._steps import CountRanks, CountScores, Fold, Together, from_pickle, unpacked
@@ -90,8 +90,8 @@ def detect(
             found = found.set_column(found.schema.get_field_index(name), name, plain_numbers(found[name]))
         rows = found.select([name for name in found.column_names if name not in (DECISION, ROW_NUMBER)]).to_pandas()
         rows.index = pd.Index(surveyed.table.number(found))
-        labels = None if groups is None else pd.Series(
-            found[surveyed.group_column].to_pylist(), rows.index, dtype=object
+        labels = (
+            None if groups is None else pd.Series(found[surveyed.group_column].to_pylist(), rows.index, dtype=object)
         )
         decisions = found[DECISION].to_numpy()
         rows[time] = surveyed.times.parsed(rows[time])

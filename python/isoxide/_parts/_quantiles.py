@@ -10,10 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from isoxide import _core
-from isoxide._groups import members
-from isoxide._order import interpolated, quantile_place
 from isoxide._frames.columns import number_column
 from isoxide._frames.times import days_of
+from isoxide._groups import members
+from isoxide._order import interpolated, quantile_place
 from isoxide._parts._steps import Fold, as_pickle, from_pickle, packed, unpacked
 from isoxide._parts._table import Part
 

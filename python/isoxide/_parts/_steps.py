@@ -13,8 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from isoxide import IsolationForest
-from isoxide._groups import members
 from isoxide._frames.columns import number_column, plain_numbers
+from isoxide._groups import members
 from isoxide._parts._columns import batch_scores, features_of
 from isoxide._parts._model import Model
 from isoxide._parts._table import ROW_NUMBER, Part, PartedTable, Step

@@ -120,9 +120,7 @@ class Surveyed:
     def quantiles(self, qs: Iterable[float]) -> Quantiles:
         """Return the quantiles of all features, as far as they are known."""
         schema = self.table.schema
-        types = {
-            name: np.float32 if schema.field(name).type == pa.float32() else np.float64 for name in self.features
-        }
+        types = {name: np.float32 if schema.field(name).type == pa.float32() else np.float64 for name in self.features}
         return Quantiles({name: self.sketches[name] for name in self.features}, qs, types)
 
 

@@ -12,9 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from isoxide import FeatureRanks, IsolationForest
 from isoxide._feature_ranks import feature_ranks
-from isoxide._groups import members
 from isoxide._frames.columns import float32_rows
 from isoxide._frames.keys import text_labels
+from isoxide._groups import members
 from isoxide._parts._columns import check_column, check_features, features_of, numeric_names
 from isoxide._parts._keyed import GROUP, Keyed
 from isoxide._parts._steps import CountRanks, SketchScores

@@ -72,8 +72,8 @@ def fit(
     Parameters
     ----------
     source : path, list of paths, frame, pyarrow.dataset.Dataset, or object with an Arrow stream
-        A file (Parquet, Feather or Arrow, CSV and its kin, JSON lines, Excel) or ``"-"`` for standard input; a folder of
-        such, read in the order of their names (those of folders like ``day=2025-04-26`` are columns of Parquet files
+        A file (Parquet, Feather or Arrow, CSV and its kin, JSON lines, Excel) or ``"-"`` for standard input; a folder
+        of such, read in the order of their names (those of folders like ``day=2025-04-26`` are columns of Parquet files
         too); a frame of pandas or polars; a dataset; or whatever has ``__arrow_c_stream__``, such as a relation of
         DuckDB. It must give the same rows in the same order each time it is read. JSON lines and Excel files are read
         into memory; CSV files are read once more, to learn what their columns hold.
@@ -339,9 +339,7 @@ def rank_features(
         wanted = [name for name in read_table(rows, "rows").names or [] if name != groups]
     else:
         wanted = features = name_list(features, "features")
-    table = _table(
-        source, batch_rows, progress, reading, texts=() if groups is None else (groups,), numbers=wanted
-    )
+    table = _table(source, batch_rows, progress, reading, texts=() if groups is None else (groups,), numbers=wanted)
     return _verbs.rank_features(
         rows, table, features=features, kind=kind, tail=tail, groups=groups, last=last, nan_policy=nan_policy,
         n_jobs=n_jobs,

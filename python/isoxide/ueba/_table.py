@@ -112,7 +112,8 @@ class FeatureTable:
             written = self._source.written.get(name, name)
             column = pa.chunked_array([batch.column(0) for batch in self._source.batches([written])])
             column = column.take(pa.array(self.frame.index.to_numpy()))
-        return as_text(column, name).to_pandas().set_axis(self.frame.index).rename(name)
+        texts: pd.Series = as_text(column, name).to_pandas()
+        return texts.set_axis(self.frame.index).rename(name)
 
 
 def read_table(
@@ -140,8 +141,8 @@ def read_table(
     Parameters
     ----------
     source : path, list of paths, open file, or frame
-        A file (CSV and its kin, also compressed; Parquet, Feather or Arrow; JSON lines; Excel), a folder of such with the
-        same columns (read in the order of their names), ``"-"`` for standard input, a frame of pandas or polars, or
+        A file (CSV and its kin, also compressed; Parquet, Feather or Arrow; JSON lines; Excel), a folder of such with
+        the same columns (read in the order of their names), ``"-"`` for standard input, a frame of pandas or polars, or
         anything else with an Arrow stream. Named levels of an index become columns.
     entity : str
         The column that says who: an actor, a host, an account. It is read as text, exactly as it is written: ``0001``
@@ -154,7 +155,8 @@ def read_table(
     exclude : str or list of str, optional
         Names or patterns of columns that are no features.
     sep : str, optional
-        Field delimiter of a text file. By default the one of comma, semicolon, tab and bar that parts the header into most names.
+        Field delimiter of a text file. By default the one of comma, semicolon, tab and bar that parts the header into
+        most names, and the next row into as many.
     decimal : str, default="."
         The character between the whole and the fractional part of a number in a text file.
     thousands : str, optional
@@ -164,8 +166,8 @@ def read_table(
     encoding : str, optional
         Encoding of a text file. By default UTF-8, or UTF-16 where the file says so.
     time_format : str, optional
-        Pattern of the times as in `datetime.datetime.strptime` (``"%d.%m.%Y"``), or the unit of numbers that count since
-        1970 in UTC: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``.
+        Pattern of the times as in `datetime.datetime.strptime` (``"%d.%m.%Y"``), or the unit of numbers that count
+        since 1970 in UTC: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``.
     timezone : str, optional
         Time zone whose days count, such as ``"Europe/Oslo"``. By default each time keeps the day that was written.
 
@@ -268,7 +270,9 @@ def _frame(rows: pa.Table, given: pd.DataFrame | None, candidates: list[str]) ->
     """Return all columns for pandas: those of `candidates` in NumPy's types, others as they came."""
     if given is not None:
         plain = {
-            name for name, dtype in given.dtypes.items() if isinstance(dtype, np.dtype) and dtype not in (object, np.uint64)
+            name
+            for name, dtype in given.dtypes.items()
+            if isinstance(dtype, np.dtype) and dtype not in (object, np.uint64)
         }
         changed = {name: plain_numbers(rows[name]).to_pandas() for name in candidates if name not in plain}
         return given.assign(**changed) if changed else given.copy(deep=False)

@@ -13,21 +13,56 @@ from frame_tables import csv_of, frame_of, jsonl_of, read, xlsx_of
 from isoxide._frames.cells import BadCellError, CellFacts, NumberStyle, parse_numbers
 
 NUMBERS = {
-    " 5": 5.0, "5 ": 5.0, "+5": 5.0, "-5": -5.0, "5.": 5.0, ".5": 0.5, "1e5": 1e5, "1E-2": 0.01, "007": 7.0, "inf": np.inf,
-    "-Infinity": -np.inf, "1e400": np.inf, "1e-400": 0.0, "99999999999999999999": 1e20,
-}  # fmt: skip
+    " 5": 5.0,
+    "5 ": 5.0,
+    "+5": 5.0,
+    "-5": -5.0,
+    "5.": 5.0,
+    ".5": 0.5,
+    "1e5": 1e5,
+    "1E-2": 0.01,
+    "007": 7.0,
+    "inf": np.inf,
+    "-Infinity": -np.inf,
+    "1e400": np.inf,
+    "1e-400": 0.0,
+    "99999999999999999999": 1e20,
+}
 MISSING = ["", "   ", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "<NA>", "\\N"]
 #: What is no number, and what the message advises.
 REFUSED = {
-    "-": "missing='-'", "--": "missing='--'", "TBD": "missing='TBD'", "12:30": "missing='12:30'", "2025-01-01": "exclude",
-    "1 234": "thousands=' '", "1\u00a0234": "thousands='\\xa0'", "1'234": 'thousands="\'"', "1_000": "thousands='_'",
-    "1,234": "decimal=','; if it separates thousands, thousands=','", "1,5": "decimal=','", "1,234,567": "thousands=','",
-    "1.234,5": "thousands='.', decimal=','", "1.234.567": "thousands='.', decimal=','",
-    "5%": "the number alone", "<5": "the number alone", "$5": "the number alone", "5 €": "the number alone",
-    "(5)": "the number alone", "5-": "the number alone", "\u22125": "the number alone", "\u0663": "the number alone",
-    "\uff11\uff12": "the number alone", "5 MB": "the number alone", "10ms": "the number alone", '"5"': "the number alone",
-    "TRUE": "write 1 and 0", "#DIV/0!": "missing='#DIV/0!'", "0x1F": "exclude", "1/2": "exclude", "1e": "exclude",
-}  # fmt: skip
+    "-": "missing='-'",
+    "--": "missing='--'",
+    "TBD": "missing='TBD'",
+    "12:30": "missing='12:30'",
+    "2025-01-01": "exclude",
+    "1 234": "thousands=' '",
+    "1\u00a0234": "thousands='\\xa0'",
+    "1'234": 'thousands="\'"',
+    "1_000": "thousands='_'",
+    "1,234": "decimal=','; if it separates thousands, thousands=','",
+    "1,5": "decimal=','",
+    "1,234,567": "thousands=','",
+    "1.234,5": "thousands='.', decimal=','",
+    "1.234.567": "thousands='.', decimal=','",
+    "5%": "the number alone",
+    "<5": "the number alone",
+    "$5": "the number alone",
+    "5 €": "the number alone",
+    "(5)": "the number alone",
+    "5-": "the number alone",
+    "\u22125": "the number alone",
+    "\u0663": "the number alone",
+    "\uff11\uff12": "the number alone",
+    "5 MB": "the number alone",
+    "10ms": "the number alone",
+    '"5"': "the number alone",
+    "TRUE": "write 1 and 0",
+    "#DIV/0!": "missing='#DIV/0!'",
+    "0x1F": "exclude",
+    "1/2": "exclude",
+    "1e": "exclude",
+}
 
 
 @pytest.fixture(params=["csv", "jsonl", "xlsx", "pandas"])
@@ -42,9 +77,13 @@ def source_of(request, tmp_path):
 
 
 def place(source, row):
-    return f"row {row} " if isinstance(source, pd.DataFrame) else f"row {row + 2}," if ".xlsx" in str(source) else (
-        f"line {row + 2}," if ".csv" in str(source) else f"line {row + 1},"
-    )  # fmt: skip
+    return (
+        f"row {row} "
+        if isinstance(source, pd.DataFrame)
+        else f"row {row + 2},"
+        if ".xlsx" in str(source)
+        else (f"line {row + 2}," if ".csv" in str(source) else f"line {row + 1},")
+    )
 
 
 @pytest.mark.parametrize(("cell", "value"), NUMBERS.items())
@@ -106,12 +145,18 @@ def test_decimal_commas(tmp_path):
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"decimal": ""}, ValueError), ({"decimal": "ab"}, ValueError), ({"decimal": "1"}, ValueError),
-        ({"decimal": ",", "thousands": ","}, ValueError), ({"thousands": "."}, ValueError), ({"missing": [1]}, TypeError),
-        ({"encoding": "nope"}, ValueError), ({"encoding": 3}, TypeError), ({"sep": ";;"}, ValueError),
+        ({"decimal": ""}, ValueError),
+        ({"decimal": "ab"}, ValueError),
+        ({"decimal": "1"}, ValueError),
+        ({"decimal": ",", "thousands": ","}, ValueError),
+        ({"thousands": "."}, ValueError),
+        ({"missing": [1]}, TypeError),
+        ({"encoding": "nope"}, ValueError),
+        ({"encoding": 3}, TypeError),
+        ({"sep": ";;"}, ValueError),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_options_out_of_range(tmp_path, options, error):
     with pytest.raises(error):
         read(csv_of(tmp_path / "t.csv", ["1"]), **options)
@@ -167,7 +212,17 @@ def test_a_column_named_by_include_must_be_numbers(tmp_path):
 
 @pytest.mark.parametrize(
     "cell",
-    [datetime.date(2025, 1, 1), b"5", [1], (1,), {"a": 1}, 1j, np.array([1]), pd.Timedelta("1s"), np.datetime64("2025-01-01")],
+    [
+        datetime.date(2025, 1, 1),
+        b"5",
+        [1],
+        (1,),
+        {"a": 1},
+        1j,
+        np.array([1]),
+        pd.Timedelta("1s"),
+        np.datetime64("2025-01-01"),
+    ],
     ids=repr,
 )
 def test_objects_among_numbers(cell):

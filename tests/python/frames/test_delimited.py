@@ -67,14 +67,18 @@ def test_encodings_that_are_not_named(tmp_path):
 
 REFUSED = {
     "delimiters at the ends of rows": (HEADER + ROWS.replace("\n", ",\n"), r"line 2 has 4 values.*line ends with ','"),
-    "a delimiter at the end of the header": (HEADER.replace("\n", ",\n") + ROWS, r"line 2 has 3 values.*header ends with ','"),
+    "a delimiter at the end of the header": (
+        HEADER.replace("\n", ",\n") + ROWS,
+        r"line 2 has 3 values.*header ends with ','",
+    ),
     "a delimiter at the end of one row": (TEXT + "d,2025-01-04,4,\n", r"line 5 has 4 values"),
     "a short row": (TEXT + "d,2025-01-04\n", r"line 5 has 2 values, and the header has 3 names"),
     "a long row": (TEXT + "d,2025-01-04,4,5\n", r"line 5 has 4 values"),
     "rows with an index": ("actor,day,x\n1,a,2025-01-01,1\n", r"line 2 has 4 values"),
     "a quote that stays open": (TEXT + '"d,2025-01-04,4\ne,2025-01-05,5\n', r"line 5 opens a double quote"),
     "an open quote in the last column": (
-        "actor,day,x,note\na,2025-01-01,1,z\nb,2025-01-02,2,\"z\nc,2025-01-03,3,z\n", r"line 3 opens a double quote",
+        'actor,day,x,note\na,2025-01-01,1,z\nb,2025-01-02,2,"z\nc,2025-01-03,3,z\n',
+        r"line 3 opens a double quote",
     ),
     "nothing": ("", "is empty"),
     "blank lines": ("\n\n \n", "is empty"),
@@ -83,7 +87,7 @@ REFUSED = {
     "a header without an end": (HEADER.strip(), "has no rows"),
     "a title": ("Report\n\n" + TEXT, r"no column 'actor' \(entity\); there are 'Report'"),
     "blanks": (TEXT.replace(",", " "), "no column 'actor'"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -106,10 +110,13 @@ def test_delimiters_are_guessed_by_rows_too(tmp_path):
 
 
 def test_quotes(tmp_path):
-    text = HEADER + '"a\nb",2025-01-01,1\n"c\r\nd",2025-01-02,2\n"e,f",2025-01-03,3\n"g""h",2025-01-04,4\ni"j,2025-01-05,5\n'
+    text = (
+        HEADER
+        + '"a\nb",2025-01-01,1\n"c\r\nd",2025-01-02,2\n"e,f",2025-01-03,3\n"g""h",2025-01-04,4\ni"j,2025-01-05,5\n'
+    )
     assert actors(written(tmp_path, text)) == ["a\nb", "c\r\nd", "e,f", 'g"h', 'i"j']
     with pytest.raises(BadCellError, match="in line 7,"):
-        read(written(tmp_path, text.replace("h\",2025-01-04,4", "h\",2025-01-04,-")))
+        read(written(tmp_path, text.replace('h",2025-01-04,4', 'h",2025-01-04,-')))
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -125,8 +132,15 @@ def test_lines_are_those_of_the_file(tmp_path, end, before):
 
 @pytest.mark.parametrize(
     ("cell", "value", "n_notes"),
-    [("nan", np.nan, 1), ("NA", np.nan, 1), ("", np.nan, 0), ("1.5", 1.5, 0), ("1e400", np.inf, 0), ("12345678901234567890123", 12345678901234567890123.0, 1)],
-)  # fmt: skip
+    [
+        ("nan", np.nan, 1),
+        ("NA", np.nan, 1),
+        ("", np.nan, 0),
+        ("1.5", 1.5, 0),
+        ("1e400", np.inf, 0),
+        ("12345678901234567890123", 12345678901234567890123.0, 1),
+    ],
+)
 def test_a_late_cell(tmp_path, cell, value, n_notes):
     table = read(written(tmp_path, LONG + f"z,2025-01-01,{cell}\n"))
     assert np.array_equal(table.frame["x"].iloc[-1], value, equal_nan=True)

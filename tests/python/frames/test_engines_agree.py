@@ -31,15 +31,19 @@ def words(r, n, values, missing=0.05):
 
 
 KEYS = {
-    "text": lambda r, n: pa.array(words(r, n, ["007", "7", "7.0", " 7", "null", "NA", "None", "nan", "", "a\nb", 'q"q', "É", "e"])),
+    "text": lambda r, n: pa.array(
+        words(r, n, ["007", "7", "7.0", " 7", "null", "NA", "None", "nan", "", "a\nb", 'q"q', "É", "e"])
+    ),
     "large text": lambda r, n: pa.array(words(r, n, ["x", "X", "x "]), pa.large_string()),
     "many digits": lambda r, n: pa.array(words(r, n, [2**60, 2**60 + 1, 1, 0]), pa.int64()),
     "unsigned": lambda r, n: pa.array(words(r, n, [2**64 - 1, 2**63, 0]), pa.uint64()),
     "floats": lambda r, n: pa.array(words(r, n, [1001.0, 1002.0, 3.5]), pa.float64()),
-    "decimals": lambda r, n: pa.array(words(r, n, [decimal.Decimal("1.00"), decimal.Decimal("2.50")]), pa.decimal128(20, 2)),
+    "decimals": lambda r, n: pa.array(
+        words(r, n, [decimal.Decimal("1.00"), decimal.Decimal("2.50")]), pa.decimal128(20, 2)
+    ),
     "booleans": lambda r, n: pa.array(words(r, n, [True, False])),
     "dates": lambda r, n: pa.array(words(r, n, [datetime.date(2025, 1, 1), datetime.date(1999, 12, 31)])),
-}  # fmt: skip
+}
 _FIRST = datetime.date(2025, 3, 1)
 
 
@@ -84,7 +88,9 @@ COLUMNS = {
     "whole": lambda r, n: pa.array(r.integers(0, 9, n), pa.int16()),
     "unsigned": lambda r, n: pa.array(r.integers(0, 2**62, n).astype("u8") * np.uint64(3)),
     "booleans": lambda r, n: pa.array(words(r, n, [True, False])),
-    "decimals": lambda r, n: pa.array(words(r, n, [decimal.Decimal("1.25"), decimal.Decimal("-3.50")]), pa.decimal128(30, 4)),
+    "decimals": lambda r, n: pa.array(
+        words(r, n, [decimal.Decimal("1.25"), decimal.Decimal("-3.50")]), pa.decimal128(30, 4)
+    ),
     "constant": lambda r, n: pa.array(np.full(n, 7.0)),
     "ids": lambda r, n: pa.array(r.permutation(n)),
     "missing": lambda r, n: pa.array([None] * n, pa.float64()),
@@ -103,7 +109,10 @@ def tables(draw):
     n = FEWEST + int(r.integers(0, 60))
     kinds = ["floats", *draw(st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=5))]
     names = draw(st.permutations(NASTY_NAMES))[: len(kinds)]
-    columns = {"actor": KEYS[draw(st.sampled_from(sorted(KEYS)))](r, n), "day": TIMES[draw(st.sampled_from(sorted(TIMES)))](r, n)}
+    columns = {
+        "actor": KEYS[draw(st.sampled_from(sorted(KEYS)))](r, n),
+        "day": TIMES[draw(st.sampled_from(sorted(TIMES)))](r, n),
+    }
     columns |= {name: COLUMNS[kind](r, n) for name, kind in zip(names, kinds, strict=True)}
     table = pa.table(columns)
     again = table.take(r.integers(0, n, int(r.integers(0, 9))))
@@ -116,7 +125,9 @@ def same_tables(ours, expected, *, left_out=True):
     assert ours.features == expected.features
     np.testing.assert_array_equal(ours.X.to_numpy(dtype=float), expected.X.to_numpy(dtype=float))
     for name in ("actor",):
-        mine, other = (table.frame[name].astype(object).where(table.frame[name].notna(), None) for table in (ours, expected))
+        mine, other = (
+            table.frame[name].astype(object).where(table.frame[name].notna(), None) for table in (ours, expected)
+        )
         assert mine.tolist() == other.tolist()
     assert ours.days.astype(str).tolist() == expected.days.astype(str).tolist()
     mine, other = ours.check.to_dict(), expected.check.to_dict()
@@ -180,7 +191,10 @@ CELLS = {
 def test_text_files(tmp_path_factory, seed, kinds, groups):
     r = np.random.default_rng(seed)
     n = FEWEST
-    columns = {"actor": words(r, n, ["007", "7", "NA", "x,y", "", "z\nz"], 0), "day": [day.isoformat() for day in some_days(r, n)]}
+    columns = {
+        "actor": words(r, n, ["007", "7", "NA", "x,y", "", "z\nz"], 0),
+        "day": [day.isoformat() for day in some_days(r, n)],
+    }
     columns["first"] = list(map(str, r.integers(0, 50, n)))
     columns |= {f"{kind}{i}": words(r, n, CELLS[kind], 0) for i, kind in enumerate(kinds)}
     columns["group"] = words(r, n, ["01", "1", "2"], 0)

@@ -70,10 +70,13 @@ def test_contents_count_more_than_names(tmp_path):
 
 
 KINDS = {
-    ".parquet": pd.DataFrame.to_parquet, ".parq": pd.DataFrame.to_parquet, ".pq": pd.DataFrame.to_parquet,
-    ".feather": pd.DataFrame.to_feather, ".arrow": pd.DataFrame.to_feather,
+    ".parquet": pd.DataFrame.to_parquet,
+    ".parq": pd.DataFrame.to_parquet,
+    ".pq": pd.DataFrame.to_parquet,
+    ".feather": pd.DataFrame.to_feather,
+    ".arrow": pd.DataFrame.to_feather,
     ".xlsx": lambda frame, path: frame.to_excel(path, index=False, engine="openpyxl"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("suffix", KINDS)
@@ -87,10 +90,10 @@ def test_kinds(tmp_path, suffix):
     with path.open("rb") as file:
         assert actors(file) == ["a", "b", "c"]
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ValueError, match="cannot be read, it may be|cannot be read as"):
+    with pytest.raises(ValueError, match=r"cannot be read, it may be|cannot be read as"):
         read(path)
     path.write_bytes(TEXT)
-    with pytest.raises(ValueError, match="it is no .* file, or it is damaged"):
+    with pytest.raises(ValueError, match=r"it is no .* file, or it is damaged"):
         read(path)
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="is empty"):
@@ -154,9 +157,21 @@ def test_what_is_no_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "source", [b"t.csv", {"a": [1]}, None, pd.Series([1]), pl.Series([1]), pa.array([1]), (x for x in [1]), [], [1], pl.LazyFrame({"a": [1]})],
+    "source",
+    [
+        b"t.csv",
+        {"a": [1]},
+        None,
+        pd.Series([1]),
+        pl.Series([1]),
+        pa.array([1]),
+        (x for x in [1]),
+        [],
+        [1],
+        pl.LazyFrame({"a": [1]}),
+    ],
     ids=lambda source: type(source).__name__,
-)  # fmt: skip
+)
 def test_what_is_no_table(source):
     with pytest.raises(TypeError, match="source"):
         read(source)
@@ -299,9 +314,11 @@ def test_lines_of_json(tmp_path):
     with pytest.raises(BadCellError, match="'-' in line 4,"):
         read(path)
     for line, words in (
-        ('{"actor"', "line 1 is no JSON"), ("[1]", "line 1 has no object but list"), ("", "is empty"),
+        ('{"actor"', "line 1 is no JSON"),
+        ("[1]", "line 1 has no object but list"),
+        ("", "is empty"),
         ('{"x": ' + "[" * 200 + "]" * 200 + "}", "more than 100 deep"),
-    ):  # fmt: skip
+    ):
         path.write_text(line + "\n")
         with pytest.raises(ValueError, match=words):
             read(path)

@@ -44,11 +44,17 @@ OTHERS = {
 }
 IN_MEMORY = {
     "numeric categories": (pa.array([1, None]).dictionary_encode(), "categories of numbers"),
-    "unions": (pa.UnionArray.from_sparse(pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["a", "b"])]), "values within"),
+    "unions": (
+        pa.UnionArray.from_sparse(pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["a", "b"])]),
+        "values within",
+    ),
     "intervals": (pa.array([(1, 2, 3), None], pa.month_day_nano_interval()), "durations"),
     "views": (pa.array(["a", None], pa.string_view()), "text"),
-    "uuids": (pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"a" * 16] * 2, pa.binary(16))), "extension<arrow.uuid>"),
-}  # fmt: skip
+    "uuids": (
+        pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"a" * 16] * 2, pa.binary(16))),
+        "extension<arrow.uuid>",
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", NUMBERS)

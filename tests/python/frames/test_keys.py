@@ -19,10 +19,44 @@ from isoxide._frames.keys import alike, as_text, spelled, text_labels
 
 D = decimal.Decimal
 SPELLINGS = [
-    "1e5", "0x1F", "+1", "1.0", "1", "1.00", "001", " 1", "a ", "'a'", "a,b", 'a"b', "a\nb", "a\r\nb", "a\0b", "nan", "NaN",
-    "NA", "None", "null", "NULL", "-", "N/A", "#N/A", "TRUE", "True", "1_000", "12345678901234567890123", "\u00e9", "e\u0301",
-    "A", "a", "\t", "NaT", "<NA>", "\\N", "inf",
-]  # fmt: skip
+    "1e5",
+    "0x1F",
+    "+1",
+    "1.0",
+    "1",
+    "1.00",
+    "001",
+    " 1",
+    "a ",
+    "'a'",
+    "a,b",
+    'a"b',
+    "a\nb",
+    "a\r\nb",
+    "a\0b",
+    "nan",
+    "NaN",
+    "NA",
+    "None",
+    "null",
+    "NULL",
+    "-",
+    "N/A",
+    "#N/A",
+    "TRUE",
+    "True",
+    "1_000",
+    "12345678901234567890123",
+    "\u00e9",
+    "e\u0301",
+    "A",
+    "a",
+    "\t",
+    "NaT",
+    "<NA>",
+    "\\N",
+    "inf",
+]
 PANDAS = {
     "int64": (np.array([2**60 + 1, 1]), ["1152921504606846977", "1"]),
     "uint64": (np.array([2**64 - 1, 0], dtype="u8"), ["18446744073709551615", "0"]),
@@ -41,7 +75,10 @@ PANDAS = {
     "boolean": (pd.array([True, None], dtype="boolean"), ["True", None]),
     "objects of booleans": (pd.Series([True, None], dtype=object), ["True", None]),
     "days": ([datetime.date(2025, 1, 1), None], ["2025-01-01", None]),
-    "times": (pd.to_datetime(["2025-01-01", "2025-01-02 03:04:05.5"], format="ISO8601"), ["2025-01-01", "2025-01-02 03:04:05.5"]),
+    "times": (
+        pd.to_datetime(["2025-01-01", "2025-01-02 03:04:05.5"], format="ISO8601"),
+        ["2025-01-01", "2025-01-02 03:04:05.5"],
+    ),
     "months": (pd.period_range("2025-01", periods=2, freq="M"), ["2025-01", "2025-02"]),
     "mixed": (pd.Series([1, "a", 2.5, 3.0, True, None], dtype=object), ["1", "a", "2.5", "3", "True", None]),
     "integers and booleans": (pd.Series([1, True, None], dtype=object), ["1", "True", None]),
@@ -68,14 +105,15 @@ ARROW = {
     "decimal 256": (pa.array([D(10**60), None], pa.decimal256(76, 0)), [str(10**60), None]),
     "dictionary": (pa.array(["a", None, "", "a"]).dictionary_encode(), ["a", None, None, "a"]),
     "missing in the dictionary": (
-        pa.DictionaryArray.from_arrays(pa.array([0, 1, None]), pa.array(["a", None])), ["a", None, None],
+        pa.DictionaryArray.from_arrays(pa.array([0, 1, None]), pa.array(["a", None])),
+        ["a", None, None],
     ),
     "large text": (pa.array(["a", None], pa.large_string()), ["a", None]),
     "dates": (pa.array([datetime.date(2025, 1, 1), None]), ["2025-01-01", None]),
     "seconds": (pa.array([0, 1], pa.timestamp("s")), ["1970-01-01", "1970-01-01 00:00:01"]),
     "nanoseconds": (pa.array([0, 10**8], pa.timestamp("ns")), ["1970-01-01", "1970-01-01 00:00:00.1"]),
     "nothing": (pa.nulls(2), [None, None]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", ARROW)
@@ -123,9 +161,13 @@ def test_every_spelling_stays(tmp_path):
     csv = csv_of(tmp_path / "t.csv", SPELLINGS, "actor")
     pq.write_table(arrow_of(SPELLINGS, "actor"), tmp_path / "t.parquet")
     sources = [
-        csv, tmp_path / "t.parquet", jsonl_of(tmp_path / "t.jsonl", SPELLINGS, "actor"), frame_of(SPELLINGS, "actor"),
-        frame_of(pd.Series(SPELLINGS, dtype=object), "actor"), pl.from_pandas(frame_of(SPELLINGS, "actor")),
-    ]  # fmt: skip
+        csv,
+        tmp_path / "t.parquet",
+        jsonl_of(tmp_path / "t.jsonl", SPELLINGS, "actor"),
+        frame_of(SPELLINGS, "actor"),
+        frame_of(pd.Series(SPELLINGS, dtype=object), "actor"),
+        pl.from_pandas(frame_of(SPELLINGS, "actor")),
+    ]
     for source in sources:
         assert actors(source) == SPELLINGS
     check = read(csv).check
@@ -144,7 +186,7 @@ def test_only_empty_is_missing(tmp_path):
 
 def test_types_that_change_late_in_a_long_file(tmp_path):
     n = 260_000
-    ids = ["%04d" % (i % 500) for i in range(n)]
+    ids = [f"{i % 500:04}" for i in range(n)]
     ids[255_000] = "svc-a"
     pd.DataFrame({"actor": ids, "day": "2025-01-01", "x": np.arange(n)}).to_csv(tmp_path / "t.csv", index=False)
     assert read(tmp_path / "t.csv").check.n_entities == 501
@@ -152,8 +194,12 @@ def test_types_that_change_late_in_a_long_file(tmp_path):
 
 def test_json_numbers_and_spreadsheets(tmp_path):
     assert actors(jsonl_of(tmp_path / "t.jsonl", [1, 2.0, None, 2**70, 1e5], "actor")) == [
-        "1", "2", None, str(2**70), "100000",
-    ]  # fmt: skip
+        "1",
+        "2",
+        None,
+        str(2**70),
+        "100000",
+    ]
     assert actors(jsonl_of(tmp_path / "t.jsonl", [1, "01", True, "true"], "actor")) == ["1", "01", "True", "true"]
     values = ["001", "1", 1, 1.0, None, "", 1.5, True]
     assert actors(xlsx_of(tmp_path / "t.xlsx", values, "actor")) == ["001", "1", "1", "1", None, None, "1.5", "True"]
@@ -181,11 +227,19 @@ def test_numbers_of_files_that_lost_digits(tmp_path):
 @pytest.mark.parametrize(
     "values",
     [
-        [("a", 1)] * 2, [["a"]] * 2, [b"a"] * 2, [{"a": 1}] * 2, [1j] * 2, [ipaddress.ip_address(i) for i in range(2)],
-        pd.to_timedelta([1, 2], "s"), pd.interval_range(0, 2), np.array([b"a", b"b"]), [object()] * 2,
+        [("a", 1)] * 2,
+        [["a"]] * 2,
+        [b"a"] * 2,
+        [{"a": 1}] * 2,
+        [1j] * 2,
+        [ipaddress.ip_address(i) for i in range(2)],
+        pd.to_timedelta([1, 2], "s"),
+        pd.interval_range(0, 2),
+        np.array([b"a", b"b"]),
+        [object()] * 2,
     ],
     ids=lambda values: str(type(values[0])),
-)  # fmt: skip
+)
 def test_what_cannot_be_a_key(values):
     with pytest.raises(TypeError, match=r"column 'actor' (has|holds) .*convert it to text"):
         read(frame_of(values, "actor"))
@@ -193,11 +247,17 @@ def test_what_cannot_be_a_key(values):
 
 @pytest.mark.parametrize(
     "values",
-    [pa.array([b"a"]), pa.array([b"a"], pa.binary(1)), pa.array([[1]]), pa.array([{"a": 1}]), pa.array([1], pa.time32("s"))],
+    [
+        pa.array([b"a"]),
+        pa.array([b"a"], pa.binary(1)),
+        pa.array([[1]]),
+        pa.array([{"a": 1}]),
+        pa.array([1], pa.time32("s")),
+    ],
     ids=lambda values: str(values.type),
 )
 def test_what_cannot_be_a_key_in_arrow(values):
-    with pytest.raises(TypeError, match="column 'actor' holds .*convert it to text"):
+    with pytest.raises(TypeError, match=r"column 'actor' holds .*convert it to text"):
         read(arrow_of(values, "actor"))
 
 
@@ -206,7 +266,12 @@ def test_groups_are_the_text_that_was_written(tmp_path):
     n = 400
     teams = np.array(["007", "7", "1e3", "1000", ""])[r.integers(0, 5, n)]
     frame = pd.DataFrame(
-        {"actor": [f"u{i % 20}" for i in range(n)], "day": np.repeat(days(20), 20), "x": r.normal(size=n), "team": teams}
+        {
+            "actor": [f"u{i % 20}" for i in range(n)],
+            "day": np.repeat(days(20), 20),
+            "x": r.normal(size=n),
+            "team": teams,
+        }
     )
     frame.to_csv(tmp_path / "t.csv", index=False)
     table = read(tmp_path / "t.csv")

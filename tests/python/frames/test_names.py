@@ -21,12 +21,17 @@ def frame_with(labels):
 @pytest.mark.parametrize(
     ("labels", "names"),
     [
-        ([1, 2], ["1", "2"]), (["x", 1.5], ["x", "1.5"]), ([("a", "b"), ("a", "")], ["a_b", "a"]), ([b"x", True], ["b'x'", "True"]),
-        ([np.nan, "x"], ["column_3", "x"]), (["x", None], ["x", "column_4"]), (["x", ""], ["x", "column_4"]),
+        ([1, 2], ["1", "2"]),
+        (["x", 1.5], ["x", "1.5"]),
+        ([("a", "b"), ("a", "")], ["a_b", "a"]),
+        ([b"x", True], ["b'x'", "True"]),
+        ([np.nan, "x"], ["column_3", "x"]),
+        (["x", None], ["x", "column_4"]),
+        (["x", ""], ["x", "column_4"]),
         (["x", " "], ["x", "column_4"]),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_labels_become_text_and_are_told(labels, names):
     table = read(frame_with(labels))
     assert list(table.features) == names
@@ -35,9 +40,18 @@ def test_labels_become_text_and_are_told(labels, names):
 
 @pytest.mark.parametrize(
     "labels",
-    [["x[0]", "x?"], ['q"q', "a'b"], ["a\nb", "y"], [" lead", "trail "], ["x.y", "x"], ["a*", "ab"], ["index", "level_0"], ["é", "e\u0301"]],
+    [
+        ["x[0]", "x?"],
+        ['q"q', "a'b"],
+        ["a\nb", "y"],
+        [" lead", "trail "],
+        ["x.y", "x"],
+        ["a*", "ab"],
+        ["index", "level_0"],
+        ["é", "e\u0301"],
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_names_stay_as_they_are_on_every_way(tmp_path, labels):
     frame = frame_with(labels)
     frame.to_csv(tmp_path / "t.csv", index=False)
@@ -52,7 +66,9 @@ def test_names_stay_as_they_are_on_every_way(tmp_path, labels):
         assert list(stream.fit(source, labels).feature_names_in_) == labels
 
 
-@pytest.mark.parametrize("labels", [["x", "x"], [1, "1"], ["column_4", ""], [("a", "b"), "a_b"], ["__isoxide_row", "x"]], ids=str)
+@pytest.mark.parametrize(
+    "labels", [["x", "x"], [1, "1"], ["column_4", ""], [("a", "b"), "a_b"], ["__isoxide_row", "x"]], ids=str
+)
 def test_names_that_are_refused(labels):
     with pytest.raises(ValueError, match="rename"):
         read(frame_with(labels))
@@ -135,7 +151,12 @@ def test_indexes_written_and_read_again(tmp_path):
 
 
 def test_written_index():
-    assert written_index(["", "Unnamed: 0", "Unnamed: 0.1", "actor", "", "Unnamed: 5", "__index_level_0__"]) == {0, 1, 2, 6}
+    assert written_index(["", "Unnamed: 0", "Unnamed: 0.1", "actor", "", "Unnamed: 5", "__index_level_0__"]) == {
+        0,
+        1,
+        2,
+        6,
+    }
     assert written_index(["actor", "Unnamed: 0"]) == set()
 
 

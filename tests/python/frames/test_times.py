@@ -27,13 +27,29 @@ DAYS = {
     "blank": (["2025-04-26 13:00", "2025-04-27 13:00:00.123456789"], {}, "26 27"),
     "slashes": (["2025/04/26", "2025/4/27"], {}, "26 27"),
     "blanks around": ([" 2025-04-26 ", "2025-04-27"], {}, "26 27"),
-    "one zone": (["2025-04-26T23:00:00Z", "2025-04-26 23:00 UTC", "2025-04-26T23:00GMT", "2025-04-26T23:00+00:00"], {}, "26"),
+    "one zone": (
+        ["2025-04-26T23:00:00Z", "2025-04-26 23:00 UTC", "2025-04-26T23:00GMT", "2025-04-26T23:00+00:00"],
+        {},
+        "26",
+    ),
     "offsets": (["2025-04-26T23:00+0000", "2025-04-26T00:00+01", "2025-04-27T00:30:00+02:00"], {}, "26 26 27"),
     "with and without zone": (["2025-04-26T23:00", "2025-04-26T23:00:00+02:00"], {}, "26"),
     "brought to a zone": (["2025-04-26T23:00", "2025-04-26T23:00Z"], {"timezone": "Europe/Oslo"}, "26 27"),
-    "objects of zones": (pd.Series([AT(2025, 4, 26, tzinfo=ONE), AT(2025, 4, 27, tzinfo=TWO)], dtype=object), {}, "26 27"),
-    "objects of one zone": (pd.Series([AT(2025, 4, 26, tzinfo=OSLO), AT(2025, 4, 27, tzinfo=OSLO)], dtype=object), {}, "26 27"),
-    "objects with and without": (pd.Series([AT(2025, 4, 26), AT(2025, 4, 27, 1, tzinfo=TWO)], dtype=object), {}, "26 27"),
+    "objects of zones": (
+        pd.Series([AT(2025, 4, 26, tzinfo=ONE), AT(2025, 4, 27, tzinfo=TWO)], dtype=object),
+        {},
+        "26 27",
+    ),
+    "objects of one zone": (
+        pd.Series([AT(2025, 4, 26, tzinfo=OSLO), AT(2025, 4, 27, tzinfo=OSLO)], dtype=object),
+        {},
+        "26 27",
+    ),
+    "objects with and without": (
+        pd.Series([AT(2025, 4, 26), AT(2025, 4, 27, 1, tzinfo=TWO)], dtype=object),
+        {},
+        "26 27",
+    ),
     "dates": ([datetime.date(2025, 4, 26)], {}, "26"),
     "dates and times": (pd.Series([datetime.date(2025, 4, 26), AT(2025, 4, 27, 5)], dtype=object), {}, "26 27"),
     "dates and text": (pd.Series([datetime.date(2025, 4, 26), "2025-04-27"], dtype=object), {}, "26 27"),
@@ -49,7 +65,11 @@ DAYS = {
     "no zone in a zone": (pd.DatetimeIndex(["2025-04-26 23:00"]), {"timezone": "Asia/Tokyo"}, "26"),
     "day first": (["26.04.2025", " 27.04.2025"], {"time_format": "%d.%m.%Y"}, "26 27"),
     "month in letters": (["26-Apr-2025"], {"time_format": "%d-%b-%Y"}, "26"),
-    "offsets in a pattern": (["26.04.2025 23:00 +0200", "27.04.2025 0:30 +0100"], {"time_format": "%d.%m.%Y %H:%M %z"}, "26 27"),
+    "offsets in a pattern": (
+        ["26.04.2025 23:00 +0200", "27.04.2025 0:30 +0100"],
+        {"time_format": "%d.%m.%Y %H:%M %z"},
+        "26 27",
+    ),
     "digits in a pattern": ([26042025], {"time_format": "%d%m%Y"}, "26"),
     "day of the year": (["2025116"], {"time_format": "%Y%j"}, "26"),
     "epoch": ([1745625600, 1745712000], {"time_format": "s"}, "26 27"),
@@ -57,7 +77,7 @@ DAYS = {
     "epoch as float": ([1745625600.5], {"time_format": "unix_seconds"}, "26"),
     "epoch in milliseconds": ([1745625600123], {"time_format": "unix_ms"}, "26"),
     "epoch in a zone": ([1745618400], {"time_format": "s", "timezone": "Europe/Oslo"}, "26"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", DAYS)
@@ -87,29 +107,43 @@ def test_days_of_arrow(kind):
 
 def test_days_of_files(tmp_path):
     assert day_list(xlsx_of(tmp_path / "t.xlsx", [AT(2025, 4, 26, 5), datetime.date(2025, 4, 27)], "day")) == [
-        "2025-04-26", "2025-04-27",
-    ]  # fmt: skip
+        "2025-04-26",
+        "2025-04-27",
+    ]
     assert day_list(csv_of(tmp_path / "t.csv", ["20250426", "2025-04-27"], "day")) == ["2025-04-26", "2025-04-27"]
     assert day_list(pl.DataFrame({"actor": ["a"], "day": [datetime.date(2025, 4, 26)], "x": [1]})) == ["2025-04-26"]
 
 
 REFUSED = {
-    "six digits": ([202504], "eight digits"), "seven digits": ([2025116], "eight digits"), "a year": ([2025], "eight digits"),
-    "Excel": ([45773], "eight digits"), "a negative": ([-20250426], "eight digits"), "month 13": ([20251301], "eight digits"),
-    "a month": (["2025-04"], "a day in ISO 8601"), "a week": (["2025-W17"], "a day in ISO 8601"),
-    "a day of a week": (["2025-W17-3"], "a day in ISO 8601"), "a day of the year": (["2025-116"], "a day in ISO 8601"),
-    "six as text": (["202504"], "a day in ISO 8601"), "day first": (["26.04.2025"], "%d.%m.%Y"),
-    "month first": (["04/26/2025"], "%d.%m.%Y"), "February 30": (["2025-02-30"], "a day in ISO 8601"),
-    "an hour": (["12:30"], "a day in ISO 8601"), "other digits": (["٢٠٢٥-٠٤-٢٦"], "a day in ISO 8601"),
-    "year 10000": (["10000-01-01"], "a day in ISO 8601"), "a word": (["null"], "a day in ISO 8601"),
-    "a float": ([20250426.0], "value of type double"), "a boolean": ([True], "value of type bool"),
+    "six digits": ([202504], "eight digits"),
+    "seven digits": ([2025116], "eight digits"),
+    "a year": ([2025], "eight digits"),
+    "Excel": ([45773], "eight digits"),
+    "a negative": ([-20250426], "eight digits"),
+    "month 13": ([20251301], "eight digits"),
+    "a month": (["2025-04"], "a day in ISO 8601"),
+    "a week": (["2025-W17"], "a day in ISO 8601"),
+    "a day of a week": (["2025-W17-3"], "a day in ISO 8601"),
+    "a day of the year": (["2025-116"], "a day in ISO 8601"),
+    "six as text": (["202504"], "a day in ISO 8601"),
+    "day first": (["26.04.2025"], "%d.%m.%Y"),
+    "month first": (["04/26/2025"], "%d.%m.%Y"),
+    "February 30": (["2025-02-30"], "a day in ISO 8601"),
+    "an hour": (["12:30"], "a day in ISO 8601"),
+    "other digits": (["٢٠٢٥-٠٤-٢٦"], "a day in ISO 8601"),
+    "year 10000": (["10000-01-01"], "a day in ISO 8601"),
+    "a word": (["null"], "a day in ISO 8601"),
+    "a float": ([20250426.0], "value of type double"),
+    "a boolean": ([True], "value of type bool"),
     "a duration": (pd.to_timedelta([1], "D"), "value of type duration"),
     "months": (pd.period_range("2025-04", periods=1, freq="M"), "a day in ISO 8601"),
     "weeks": (pd.period_range("2025-04", periods=1, freq="W"), "a day in ISO 8601"),
-    "seconds": ([1745625600], "time_format='s'"), "milliseconds": ([1745625600000], "time_format='ms'"),
-    "missing": (pd.to_datetime([None]), "every row needs one"), "None": ([None], "every row needs one"),
+    "seconds": ([1745625600], "time_format='s'"),
+    "milliseconds": ([1745625600000], "time_format='ms'"),
+    "missing": (pd.to_datetime([None]), "every row needs one"),
+    "None": ([None], "every row needs one"),
     "empty": ([""], "a day in ISO 8601"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -159,11 +193,15 @@ def test_leading_zeros_of_numbers():
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"time_format": "%Q"}, ValueError), ({"time_format": "dd.mm.yyyy"}, ValueError), ({"time_format": 3}, ValueError),
-        ({"timezone": "Oslo"}, ValueError), ({"timezone": ""}, ValueError), ({"timezone": 3}, TypeError),
+        ({"time_format": "%Q"}, ValueError),
+        ({"time_format": "dd.mm.yyyy"}, ValueError),
+        ({"time_format": 3}, ValueError),
+        ({"timezone": "Oslo"}, ValueError),
+        ({"timezone": ""}, ValueError),
+        ({"timezone": 3}, TypeError),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_options_out_of_range(options, error):
     with pytest.raises(error, match=next(iter(options))):
         read(frame_of(["2025-04-26"], "day"), **options)
@@ -179,7 +217,12 @@ def test_zones_that_are_mixed_are_told():
 @pytest.mark.parametrize("zone", ["Europe/Oslo", "America/Santiago", "America/Sao_Paulo", "Asia/Beirut"])
 def test_changes_of_the_clock(zone):
     days = pd.date_range("2018-01-01", "2018-12-31")
-    for values in (days.strftime("%Y-%m-%d"), days, days + pd.Timedelta(hours=12), days + pd.Timedelta(hours=2, minutes=30)):
+    for values in (
+        days.strftime("%Y-%m-%d"),
+        days,
+        days + pd.Timedelta(hours=12),
+        days + pd.Timedelta(hours=2, minutes=30),
+    ):
         table = read(frame_of(values, "day"), timezone=zone)
         assert [str(day)[:10] for day in table.days] == days.strftime("%Y-%m-%d").tolist()
         assert (table.check.n_days, table.check.n_period_days, table.check.n_missing_days) == (365, 365, 0)
