@@ -393,6 +393,7 @@ fn shuffled<T: Copy>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use proptest::prelude::*;
 
     /// NumPy's `permutation`, by the definition.
@@ -454,8 +455,47 @@ mod tests {
             let wanted = || Ok(());
             prop_assert_eq!(&units(seed, n, wanted).unwrap(), &all);
             let some: Vec<f64> = places.iter().map(|&place| all[place]).collect();
-            prop_assert_eq!(units_at(seed, n, &places, wanted).unwrap(), some);
+            prop_assert_eq!(&units_at(seed, n, &places, wanted).unwrap(), &some);
+            // Of so many doubles there is no room even for the numbers of their blocks.
+            prop_assert_eq!(units_at(seed, usize::MAX, &places, wanted).unwrap(), some);
+            let blocks = |n| by_block(n, &places).unwrap().iter().map(|&(place, _)| place / UNITS).collect::<Vec<_>>();
+            prop_assert_eq!(blocks(n), blocks(usize::MAX));
         }
+    }
+
+    #[test]
+    fn a_draw_that_is_not_wanted_any_more_ends() {
+        let given_up = || Err(Error::Interrupted);
+        assert_eq!(units(0, 1 << 20, given_up), Err(Error::Interrupted));
+        assert_eq!(
+            units_at(0, usize::MAX, &[usize::MAX - 1], given_up),
+            Err(Error::Interrupted)
+        );
+        assert_eq!(
+            permutation(&mut seeded(0), 1 << 20, 5, &given_up),
+            Err(Error::Interrupted)
+        );
+        // Between its beginning and its end it is asked again.
+        let n_asked = std::cell::Cell::new(0);
+        let later = || {
+            n_asked.set(n_asked.get() + 1);
+            if n_asked.get() < 5 {
+                Ok(())
+            } else {
+                Err(Error::Interrupted)
+            }
+        };
+        assert_eq!(permutation(&mut seeded(0), 1 << 22, 5, &later), Err(Error::Interrupted));
+    }
+
+    #[test]
+    fn what_nobody_has_room_for_is_refused() {
+        let wanted = || Ok(());
+        assert!(matches!(units(0, 1 << 50, wanted), Err(Error::Memory { .. })));
+        assert!(matches!(
+            permutation(&mut seeded(0), 1 << 50, 5, &wanted),
+            Err(Error::Memory { .. })
+        ));
     }
 
     #[test]

@@ -257,3 +257,49 @@ fn cumulate(probabilities: &[f64]) -> Result<Vec<f64>> {
 fn place(cumulated: &[f64], u: f64) -> usize {
     cumulated.partition_point(|&sum| sum <= u)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::mt19937::seeded;
+
+    #[test]
+    fn only_what_is_shuffled_takes_memory_for_all() {
+        let n = 1 << 40;
+        assert_eq!(
+            (draw_bytes(n, 256), draw_bytes(n, n), draw_bytes(n, n / 2)),
+            (0, 0, 8 * n)
+        );
+        assert_eq!((draw_bytes(60_000, 3000), draw_bytes(70_000, 3000)), (120_000, 280_000));
+        assert_eq!(draw_bytes(usize::MAX, usize::MAX / 2), usize::MAX);
+        let drawn = without_replacement(&mut seeded(0), n, 256, &|| Ok(())).unwrap();
+        assert!(drawn.len() == 256 && drawn.iter().all(|&index| index < n));
+    }
+
+    #[test]
+    fn what_nobody_has_room_for_is_refused() {
+        let wanted = || Ok(());
+        for (n, k) in [(1 << 60, 1 << 59), (1 << 60, 1 << 60), (usize::MAX, 1 << 50)] {
+            let drawn = without_replacement(&mut seeded(0), n, k, &wanted);
+            assert!(matches!(drawn, Err(Error::Memory { .. })), "{n} {k}");
+            let drawn = with_replacement(&mut seeded(0), n, k, &wanted);
+            assert!(matches!(drawn, Err(Error::Memory { .. })), "{n} {k}");
+        }
+        for n in [1 << 58, usize::MAX / 2, usize::MAX] {
+            assert!(Seen::new(n).is_err());
+        }
+    }
+
+    #[test]
+    fn a_draw_that_is_not_wanted_any_more_ends() {
+        let given_up = || Err(Error::Interrupted);
+        let n = 1 << 24;
+        let drawn = with_replacement(&mut seeded(0), n, n, &given_up);
+        assert_eq!(drawn.err(), Some(Error::Interrupted));
+        // By each of the three algorithms.
+        for (n, k) in [(1 << 30, 3 << 20), (n, n / 2), (n + 3, n - 2)] {
+            let drawn = without_replacement(&mut seeded(0), n, k, &given_up);
+            assert_eq!(drawn.err(), Some(Error::Interrupted), "{n} {k}");
+        }
+    }
+}

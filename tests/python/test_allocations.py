@@ -207,7 +207,7 @@ def ranks(seed, folder):
         "prepare ranks": lambda: RankReference(X, n_jobs=2),
         "rank, prepared": lambda: prepared.rank_features(X[:9000], n_jobs=2),
         "count ranks": lambda: RankCounts(X[:4000]).add(X, n_jobs=2),
-        "count ranks of many columns": lambda: RankCounts(np.zeros((2, 30_000))).add(np.ones((3, 30_000)), n_jobs=2),
+        "count ranks of many columns": lambda: RankCounts(np.zeros((2, 3000))).add(np.ones((3, 3000)), n_jobs=2),
         "counts as bytes": lambda: RankCounts.from_bytes(counted).to_bytes(),
         "counts of many columns": lambda: RankCounts.from_bytes(wide),
         "counts together": lambda: RankCounts.from_bytes(counted).merge(counts),

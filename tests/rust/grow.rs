@@ -9,12 +9,13 @@
 
 use std::ops::Range;
 
+use isoxide::error::Error;
 use isoxide::forest::{Forest, Node, NodeNoise};
 use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::{Input, Matrix};
 use isoxide::random::streams::{self, Bagging};
 use isoxide::random::xorshift::XorShift;
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2, ShapeBuilder};
 use proptest::prelude::*;
 
 /// One tree, by the rules of scikit-learn.
@@ -301,5 +302,33 @@ fn a_tree_is_the_same_alone_and_among_many() {
         let alone = grow(&input, NoiseTarget::Drawn(&y), &[*seed], params, None, None, 1).unwrap();
         assert_eq!(alone.tree(0), many.tree(tree));
         assert_eq!(alone.tree_noise(0), many.tree_noise(tree));
+    }
+}
+
+#[test]
+fn tables_of_more_rows_than_memory_holds_are_refused_at_once() {
+    let cell = [0.0_f64];
+    let params = Params {
+        max_samples: 2,
+        max_features: 1,
+        bootstrap: false,
+    };
+    for n_rows in [1 << 44, 1 << 50, 1 << 58] {
+        let view = ArrayView2::from_shape((n_rows, 1).strides((0, 0)), &cell).unwrap();
+        let x = Input::Dense(Matrix::from_f64(view));
+        for params in [
+            params,
+            Params {
+                max_samples: u32::MAX as usize,
+                ..params
+            },
+            Params {
+                bootstrap: true,
+                ..params
+            },
+        ] {
+            let refusal = grow(&x, NoiseTarget::Seed(0), &[1, 2], params, None, None, 2).unwrap_err();
+            assert!(matches!(refusal, Error::Memory { .. }), "{refusal}");
+        }
     }
 }
