@@ -199,7 +199,5 @@ def test_what_is_no_table(frame, path):
         with pytest.raises(TypeError, match="LazyFrame"):
             stream.fit(lazy)
     for nothing in (duckdb.connect(), frame["x"].to_numpy(), iter([]), None):
-        with pytest.raises(
-            TypeError, match="source must be a path, a list of paths, .* or have an Arrow stream"
-        ):
+        with pytest.raises(TypeError, match=r"source must be a path, a list of paths, .* or have an Arrow stream"):
             stream.fit(nothing)

@@ -7,8 +7,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from isoxide import IsolationForest, rank_features
-from isoxide._parts import _verbs
 from isoxide._frames.columns import batch_table, number_column
+from isoxide._parts import _verbs
 from isoxide._parts._columns import features_of, score_batch
 from parted import ListTable, arrow, parted
 
@@ -113,7 +113,10 @@ def table_of(**columns):
     [
         (lambda t: _verbs.fit(t, features=["a", "c"], forest=None), r"the list has no column 'c' \(features\)"),
         (lambda t: _verbs.fit(t, features=["a", "a"], forest=None), "features has 'a' twice"),
-        (lambda t: _verbs.fit(t, features=["a", "text"], forest=None), "column 'text' of the list holds no numbers but text"),
+        (
+            lambda t: _verbs.fit(t, features=["a", "text"], forest=None),
+            "column 'text' of the list holds no numbers but text",
+        ),
         (lambda t: _verbs.fit(t, features=[], forest=None), "no features are left"),
         (lambda t: _verbs.fit(t, features=None, forest=IsolationForest(warm_start=True)), "warm_start=True"),
         (lambda t: _verbs.fit(t, features=None, forest=IsolationForest(contamination=2)), "contamination"),

@@ -437,7 +437,9 @@ def test_memory_does_not_grow_with_the_table(tmp_path):
     ],
     ids=["contamination", "nothing", "threshold", "groups", "fitted forest", "times", "duplicates"],
 )
-def test_the_passes_of_detect_are_as_many_as_its_documentation_says(tmp_path, seed, monkeypatch, change, chosen, passes):
+def test_the_passes_of_detect_are_as_many_as_its_documentation_says(
+    tmp_path, seed, monkeypatch, change, chosen, passes
+):
     r = np.random.default_rng(seed)
     frame = pd.DataFrame(
         {

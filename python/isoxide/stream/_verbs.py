@@ -379,9 +379,9 @@ def detect(
     ----------
     source : path, list of paths, frame, pyarrow.dataset.Dataset, or object with an Arrow stream
         A row per entity and time; see `fit`. It is read eight times, three of them for entity and time only; once less
-        if times are no text, and once less with a fitted forest; once more if rows share entity and time, and more often
-        where more than 10,000 different values of a feature crowd around one of its quantiles, or a finding's group is
-        smaller than `min_group`.
+        if times are no text, and once less with a fitted forest; once more if rows share entity and time, and more
+        often where more than 10,000 different values of a feature crowd around one of its quantiles, or a finding's
+        group is smaller than `min_group`.
     entity : str
         The column that says who; see `isoxide.ueba.read_table`, as for the next ones.
     time : str

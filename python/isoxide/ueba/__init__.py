@@ -10,8 +10,8 @@ try:
 except ImportError as error:
     raise ImportError("isoxide.ueba needs pandas: pip install 'isoxide[ueba]'") from error
 
-from isoxide.ueba._calibrate import Calibration, calibrate
 from isoxide._frames.check import TableCheck
+from isoxide.ueba._calibrate import Calibration, calibrate
 from isoxide.ueba._detect import detect
 from isoxide.ueba._document import read_findings
 from isoxide.ueba._findings import Findings
