@@ -33,7 +33,7 @@ impl<'py, T: Element, D: Dimension> Readable<'py, T, D> {
         let size = size_of::<T>().cast_signed();
         let mut steps = array.shape().iter().zip(array.strides());
         let is_whole = steps.all(|(&n, &stride)| n <= 1 || stride % size == 0);
-        if !array.is_empty() && !(is_whole && array.is_aligned()) {
+        if !(array.is_empty() || is_whole && array.is_aligned()) {
             return Err(PyValueError::new_err(format!(
                 "cannot read an array of {} with strides of {:?} bytes in place, because its cells are not aligned in \
                  memory; pass a copy of it",

@@ -55,7 +55,9 @@ pub(super) fn float32_of_objects<'py>(
             let ahead = addresses.chunks(AHEAD).skip(1).chain([&[][..]]);
             for (some, ahead) in some.chunks(AHEAD).zip(ahead) {
                 // Objects may lie anywhere.
-                ahead.iter().for_each(|&address| simd::ask_for_address(address));
+                for &address in ahead {
+                    simd::ask_for_address(address);
+                }
                 for cell in some {
                     let Some(value) = types.value(cell.bind(py))? else {
                         return Ok(None);
