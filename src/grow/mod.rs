@@ -197,7 +197,9 @@ pub fn grow<'w>(
         NoiseTarget::Seed(seed) if is_picked => {
             let bags = forester.draw_all(weights)?;
             let mut rows = memory::with_capacity(bags.iter().map(|bag| bag.rows.len()).sum())?;
-            bags.iter().for_each(|bag| rows.extend_from_slice(&bag.rows));
+            for bag in &bags {
+                rows.extend_from_slice(&bag.rows);
+            }
             let y = streams::noise_target_at(seed, x.n_rows(), &rows, workers)?;
             let mut rest = y.as_slice();
             let bags: Vec<(InBag, &[f64])> = bags
@@ -368,7 +370,9 @@ impl<'a, 'm> Forester<'a, 'm> {
         };
         let groups = threads::map(n_trees.div_ceil(self.side_by_side), self.workers, draw)?;
         let mut bags = memory::with_capacity(n_trees)?;
-        groups.into_iter().for_each(|group| bags.extend(group));
+        for group in groups {
+            bags.extend(group);
+        }
         Ok(bags)
     }
 

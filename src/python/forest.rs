@@ -416,6 +416,9 @@ pub(super) fn tree_seeds(
     })
 }
 
+/// Bytes for each row while it is drawn: itself, and its entries in the table that tells which rows are drawn again.
+const DRAW_BYTES: usize = 64;
+
 /// For each tree seed the rows that the tree draws, in the order drawn.
 #[pyfunction]
 #[pyo3(signature = (seeds, *, n_samples, n_features, max_samples, max_features, bootstrap, n_workers, weights=None))]
@@ -443,12 +446,12 @@ pub(super) fn sample_rows<'py>(
             weights.check(max_samples)?;
         }
         let seeds = seeds.slice()?;
-        // A file can claim to have drawn any number. Where rows are found to be drawn again, a tree has a table of them.
+        // A file can claim to have drawn any number.
         let n_at_once = n_workers.clamp(1, seeds.len().max(1));
         memory::ask_for(&[
             (max_samples.saturating_mul(seeds.len()), 2 * size_of::<u64>()),
-            (max_samples.saturating_mul(n_at_once), 8 * size_of::<u64>()),
-            (max_features.saturating_mul(n_at_once), 8 * size_of::<u64>()),
+            (max_samples.saturating_mul(n_at_once), DRAW_BYTES),
+            (max_features.saturating_mul(n_at_once), DRAW_BYTES),
             (bagging.draw_bytes(weights.is_some()), n_at_once),
             (seeds.len(), 128),
         ])?;

@@ -174,6 +174,7 @@ impl RankCounts {
     }
 
     /// Per column the NaN of the reference so far.
+    #[must_use]
     pub fn n_missing(&self) -> impl ExactSizeIterator<Item = u64> {
         self.columns.iter().map(|column| column.counts.n_missing())
     }

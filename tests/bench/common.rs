@@ -63,16 +63,16 @@ pub(crate) struct Plot {
 
 impl Plot {
     /// Trees of `max_samples` among `n` rows and of all `d` columns.
-    pub(crate) fn new(n: usize, d: usize, max_samples: usize, n_trees: usize) -> Self {
-        Self {
-            noise: streams::noise_target(0, n, 1).unwrap(),
+    pub(crate) fn new(n: usize, d: usize, max_samples: usize, n_trees: usize) -> Result<Self> {
+        Ok(Self {
+            noise: streams::noise_target(0, n, 1)?,
             seeds: streams::tree_seeds(0, 0, n_trees),
             params: Params {
                 max_samples,
                 max_features: d,
                 bootstrap: false,
             },
-        }
+        })
     }
 
     /// Grows on one thread.
@@ -91,7 +91,7 @@ impl Plot {
 
 /// 100 trees of 256 rows, ready for scoring.
 pub(crate) fn scorer(x: &Input<'_>) -> Result<Scorer> {
-    let plot = Plot::new(x.n_rows(), x.n_columns(), 256, 100);
+    let plot = Plot::new(x.n_rows(), x.n_columns(), 256, 100)?;
     Scorer::new(plot.grow(x)?, path_length::table(256))
 }
 

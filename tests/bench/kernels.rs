@@ -292,7 +292,7 @@ fn growing(criterion: &mut Criterion) {
         ("grow/10,000 rows", &some, 10_000, 4),
     ] {
         let x = dense(x);
-        let plot = Plot::new(x.n_rows(), COLUMNS, max_samples, n_trees);
+        let plot = Plot::new(x.n_rows(), COLUMNS, max_samples, n_trees).unwrap();
         let grown = || plot.grow(black_box(&x));
         group(criterion, name, n_trees).bench_function(Choice::get().name(), |b| b.iter(grown));
     }

@@ -69,7 +69,7 @@ fn counted<T>(work: impl Fn() -> Result<T>) -> Result<()> {
 fn growing(n: usize, d: usize, max_samples: usize, n_trees: usize) -> Result<()> {
     let x = table(n, d);
     let x = dense(&x);
-    let plot = Plot::new(n, d, max_samples, n_trees);
+    let plot = Plot::new(n, d, max_samples, n_trees)?;
     counted(|| plot.grow(&x))
 }
 

@@ -573,3 +573,21 @@ def test_a_quiet_day_works_in_every_way(frame, tmp_path, arguments):
         assert cutoffs["mean"].isna().all()
         assert cutoffs[["min", "none"]].to_numpy().tolist() == [[0, 0], [0, 0]]
         assert "<table" in some._repr_html_()
+
+
+@pytest.mark.parametrize("cutoff", [99.5, 100.0])
+def test_reports_begin_at_the_percentile_99_and_with_weekends(findings, cutoff):
+    for report in (findings.to_markdown, findings.to_html):
+        assert report() == report(cutoff=99.0, always=("is_weekend",)) != report(cutoff=cutoff)
+        assert report() != report(always=())
+    assert_array_equal(findings.selected(), findings.selected(99.0, ()))
+    assert findings.feature_counts().equals(findings.feature_counts(99.0, ()))
+
+
+def test_columns_of_the_table_of_cutoffs(findings):
+    told = findings.cutoff_table()
+    assert told["cutoff"].tolist() == [95, 96, 97, 98, 99, *np.round(np.arange(99.1, 99.95, 0.1), 1), 99.99]
+    for row in told.itertuples():
+        counts = [sum(percentile >= row.cutoff for percentile in own) for own in findings.percentiles]
+        assert row.mean == pytest.approx(sum(counts) / len(findings), rel=1e-12)
+        assert (row.min, row.none) == (min(counts), counts.count(0))
