@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -209,7 +209,7 @@ def read_table(
     if isinstance(source, pd.DataFrame):
         opened, given = from_pandas(source, options, roles)
     else:
-        opened = open_source(source, options=options, roles=roles)
+        opened = open_source(source, options=replace(options, keeps_rows=True), roles=roles)
     try:
         return _read(opened, given, entity, time, include, exclude, style)
     except BadCellError as error:
