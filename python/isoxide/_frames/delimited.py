@@ -144,6 +144,8 @@ class DelimitedFile(TextFile, Source):
         self._kinds: dict[str, str] = {}
         self._integers: set[str] = set()
         self._n_rows = 0
+        #: What the first pass read, if all of it is wanted.
+        self._kept: list[pa.RecordBatch] = []
         #: Of each column that was judged, what its cells are.
         self._facts: dict[str, CellFacts] = {}
         self._learn()
@@ -268,6 +270,7 @@ class DelimitedFile(TextFile, Source):
         #: The largest finite number of each column.
         self._highest: dict[str, float] = {}
         self._n_rows, last = 0, None
+        self._kept.clear()
         for batch in self._batches(self._all_names, as_double):
             for name, column in facts.items():
                 if name not in as_double:
@@ -281,6 +284,8 @@ class DelimitedFile(TextFile, Source):
                 self._range(name, values)
             self._n_rows += batch.num_rows
             last = batch
+            if self.options.keeps_rows:
+                self._kept.append(batch)
         if last is not None and (error := self._check_end(last)) is not None:
             raise error
         return facts
@@ -378,10 +383,20 @@ class DelimitedFile(TextFile, Source):
         if kind == "double" and pa.types.is_string(column.type):
             column = parse_numbers(column, self._style)[0]
         if kind == "double":
-            return column.cast(pa.int64()) if name in self._integers else column
+            # All of them were found to be whole.
+            return column.cast(pa.int64(), safe=False) if name in self._integers else column
         if kind in ("numbers", "empty"):
             return parse_numbers(column, self._style)[0]
         return parse_booleans(column, self._style) if kind == "booleans" else column
+
+    def table(self) -> pa.Table:
+        """Return all rows, which are read once if they were to be kept."""
+        if not self._kept:
+            return super().table()
+        kept, self._kept = self._kept, []
+        self.file.check()
+        pieces = [[self._converted(batch.column(name), name) for batch in kept] for name in self._names]
+        return pa.table([pa.chunked_array(piece) for piece in pieces], schema=self.schema)
 
     def facts(self, column: str) -> CellFacts | None:
         """Return what the cells of a column are, if they were judged."""

@@ -15,7 +15,10 @@ from isoxide._frames.cells import CellFacts, parse_booleans, parse_numbers
 from isoxide._frames.names import usable_names
 from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line
 
-__all__ = ["ArrowStream", "DatasetSource", "TypedTable", "from_pandas", "from_polars"]
+#: Rows of a frame that are looked at at a time.
+_PIECE = 1 << 18
+
+__all__ = ["ArrowStream", "DatasetSource", "PandasTable", "TypedTable", "from_pandas", "from_polars"]
 
 
 class TypedTable(Source):
@@ -77,11 +80,14 @@ class TypedTable(Source):
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows in their order."""
         if not columns:
-            n = self._table.num_rows - first_row
+            n = (self.count() or 0) - first_row
             yield pa.RecordBatch.from_struct_array(pa.array([{}] * n, pa.struct([])))
             return
-        found = {name: self._as_written[name] if name in self._as_written else self._table[name] for name in columns}
-        yield from pa.table(found).slice(first_row).to_batches()
+        yield from pa.table({name: self.column(name) for name in columns}).slice(first_row).to_batches()
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return a column, or with `TEXT_PREFIX` the text it was read from."""
+        return self._as_written[name] if name in self._as_written else self._table[name]
 
     def table(self) -> pa.Table:
         """Return the table itself."""
@@ -101,12 +107,60 @@ class TypedTable(Source):
         self.reasons[column] = reason
 
 
+class PandasTable(TypedTable):
+    """A pandas frame, whose columns of plain numbers are read where they are, some rows at a time."""
+
+    def __init__(self, frame: Any, types: dict[str, pa.DataType], **more: Any) -> None:
+        super().__init__(**more)
+        self._frame, self._plain = frame, types
+        fields = [pa.field(name, types[name]) if name in types else self.schema.field(name) for name in frame.columns]
+        self.schema = pa.schema(fields)
+
+    def count(self) -> int | None:
+        """Return the number of rows."""
+        return len(self._frame)
+
+    def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in their order."""
+        from isoxide._frames.pandas_columns import arrow_column
+
+        if not self._plain.keys() & set(columns):
+            yield from super().read(columns, first_row)
+            return
+        others = [name for name in columns if name not in self._plain]
+        rest = pa.table({name: self.column(name) for name in others}) if others else None
+        for start in range(first_row, len(self._frame), _PIECE):
+            piece = self._frame.iloc[start : start + _PIECE]
+            found = {} if rest is None else dict(zip(others, rest.slice(start, _PIECE).columns, strict=True))
+            arrays = [
+                found[name].combine_chunks() if name in found else arrow_column(piece[name], self._plain[name])
+                for name in columns
+            ]
+            yield pa.RecordBatch.from_arrays(arrays, names=columns)
+
+    def table(self) -> pa.Table:
+        """Return all rows and columns."""
+        return Source.table(self)
+
+    def held(self) -> pa.Table:
+        """Return the columns that are not plain numbers."""
+        return self._table
+
+
 def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[TypedTable, Any]:
     """Return a pandas frame as a source, and the frame with plain names and a plain index.
 
     Columns of numbers are shared, not copied.
     """
-    from isoxide._frames.pandas_columns import UNTYPED, arrow_column, index_as_columns, key_column, objects_type
+    from isoxide._frames.pandas_columns import (
+        UNTYPED,
+        arrow_column,
+        declared_type,
+        index_as_columns,
+        is_plain,
+        key_column,
+        objects_type,
+    )
 
     where = "the frame"
     frame, notes = index_as_columns(frame, where)
@@ -116,10 +170,13 @@ def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[T
         frame = frame.iloc[:, [place for place, name in enumerate(labels) if name is not None]]
     if list(frame.columns) != names:
         frame = frame.set_axis(names, axis=1)
-    keys = roles(names, where).texts
-    columns, untyped, opaque = {}, set(), {}
+    chosen = roles(names, where)
+    columns, untyped, opaque, plain = {}, set(), {}, {}
     for name in names:
-        if name in keys:
+        if name not in chosen.texts and is_plain(frame[name].dtype):
+            plain[name] = declared_type(frame[name])
+            continue
+        if name in chosen.texts:
             columns[name] = key_column(frame[name], name)
             continue
         dtype = objects_type(frame[name])
@@ -130,8 +187,16 @@ def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[T
         if dtype == UNTYPED:
             untyped.add(name)
         columns[name] = arrow_column(frame[name], dtype)
-    table = pa.table(columns) if columns else pa.table({})
-    source = TypedTable(table, where, untyped=untyped, options=options, roles=roles, notes=[*notes, *renamed])
+    source = PandasTable(
+        frame,
+        plain,
+        table=pa.table(columns),
+        name=where,
+        untyped=untyped,
+        options=options,
+        roles=lambda *_: chosen,
+        notes=[*notes, *renamed],
+    )
     for name, dtype in opaque.items():
         source.reasons[name] = "objects" if dtype.type_name == "object" else dtype.type_name
     return source, frame

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def _from_files(
 ) -> Source:
     if {kind_of(file)[0] for file, _ in inputs} == {"parquet"}:
         return ParquetFiles(name, [file for file, _ in inputs], roles, [root for _, root in inputs])
-    sources = []
+    sources, options = [], replace(options, keeps_rows=False)
     for file, _ in inputs:
         try:
             sources.append(_from_file(file, options, roles))

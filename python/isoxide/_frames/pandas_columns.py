@@ -22,6 +22,7 @@ __all__ = [
     "arrow_column",
     "declared_type",
     "index_as_columns",
+    "is_plain",
     "key_column",
     "objects_type",
 ]
@@ -53,6 +54,11 @@ def declared_type(column: pd.Series) -> pa.DataType | None:
     except (pa.ArrowException, TypeError):
         # Complex numbers, for one.
         return pa.opaque(pa.binary(), str(dtype), "pandas")
+
+
+def is_plain(dtype: Any) -> bool:
+    """Return whether a column of this type is an array of NumPy's numbers that Arrow and the core have too."""
+    return isinstance(dtype, np.dtype) and dtype.kind in "fiub" and dtype.itemsize <= 8 and dtype != np.uint64
 
 
 def objects_type(column: pd.Series) -> pa.DataType:

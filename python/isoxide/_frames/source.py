@@ -32,11 +32,14 @@ class ReadOptions:
         The encoding of the text; None reads UTF-8, or UTF-16 where the file says so by its first bytes.
     numbers : NumberStyle
         How numbers are written.
+    keeps_rows : bool
+        Whether what the first pass over a text file reads is kept, since all of it is wanted in memory.
     """
 
     sep: str | None = None
     encoding: str | None = None
     numbers: NumberStyle = field(default_factory=NumberStyle)
+    keeps_rows: bool = False
 
     @classmethod
     def of(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ try:
     from isoxide._frames.cells import BadCellError
     from isoxide._frames.columns import plain_numbers
     from isoxide._frames.features import choose_features, roles_of_features
-    from isoxide._frames.frames import from_pandas
+    from isoxide._frames.frames import PandasTable, from_pandas
     from isoxide._frames.keys import as_text
     from isoxide._frames.profile import Profiler, repeated_rows
     from isoxide._frames.times import Times, TimeStyle, days_of, zones
@@ -209,7 +209,7 @@ def read_table(
     if isinstance(source, pd.DataFrame):
         opened, given = from_pandas(source, options, roles)
     else:
-        opened = open_source(source, options=options, roles=roles)
+        opened = open_source(source, options=replace(options, keeps_rows=True), roles=roles)
     try:
         return _read(opened, given, entity, time, include, exclude, style)
     except BadCellError as error:
@@ -228,14 +228,15 @@ def _read(
     style: TimeStyle,
 ) -> FeatureTable:
     """Return a feature table of a source; `given` has its columns where they came from pandas."""
-    rows = source.table()
+    # Columns of plain numbers stay where they are.
+    rows = source.held() if isinstance(source, PandasTable) else source.table()
     n_read = rows.num_rows
     if n_read == 0:
         raise ValueError(f"{source.name} has no rows")
 
     def chosen(empty: set[str]) -> tuple[list[str], dict[str, str]]:
         return choose_features(
-            rows.schema, entity, time, include=include, exclude=exclude, is_empty=empty.__contains__,
+            source.schema, entity, time, include=include, exclude=exclude, is_empty=empty.__contains__,
             reasons=source.reasons,
         )  # fmt: skip
 
@@ -248,11 +249,10 @@ def _read(
     frame[entity] = rows[entity].to_pandas()
     is_repeated, n_shared = _repeated(frame, entity, time)
     if is_repeated.any():
-        kept = pa.array(~is_repeated)
-        rows, frame = rows.filter(kept), frame[~is_repeated]
+        frame = frame[~is_repeated]
     profiler = Profiler(entity, reader, candidates, texts)
     profile, first_row = profiler.start(), 0
-    for batch in rows.select(list(profiler.columns)).to_batches(max_chunksize=1 << 18):
+    for batch in _batches(source, rows, is_repeated, list(profiler.columns)):
         profile = profiler.update(profile, batch, first_row)
         first_row += batch.num_rows
     features, left_out = chosen({name for name in candidates if profile.sketches[name].n == 0})
@@ -266,15 +266,23 @@ def _read(
     )  # fmt: skip
 
 
+def _batches(
+    source: Source, rows: pa.Table, is_repeated: np.ndarray[Any, np.dtype[np.bool_]], columns: list[str]
+) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of the rows that are kept."""
+    held = rows.select(columns).to_batches(max_chunksize=1 << 18) if set(columns) <= set(rows.column_names) else None
+    first_row = 0
+    for batch in source.batches(columns) if held is None else held:
+        gone = is_repeated[first_row : first_row + batch.num_rows]
+        first_row += batch.num_rows
+        yield batch.filter(pa.array(~gone)) if gone.any() else batch
+
+
 def _frame(rows: pa.Table, given: pd.DataFrame | None, candidates: list[str]) -> pd.DataFrame:
     """Return all columns for pandas: those of `candidates` in NumPy's types, others as they came."""
     if given is not None:
-        plain = {
-            name
-            for name, dtype in given.dtypes.items()
-            if isinstance(dtype, np.dtype) and dtype not in (object, np.uint64)
-        }
-        changed = {name: plain_numbers(rows[name]).to_pandas() for name in candidates if name not in plain}
+        held = set(rows.column_names)
+        changed = {name: plain_numbers(rows[name]).to_pandas() for name in candidates if name in held}
         return given.assign(**changed) if changed else given.copy(deep=False)
     for place, field_ in enumerate(rows.schema):
         if field_.name in candidates:
