@@ -8,4 +8,5 @@
 pub mod mt19937;
 pub mod sampling;
 pub mod streams;
+mod units;
 pub mod xorshift;

@@ -8,24 +8,22 @@ use crate::error::Result;
 use crate::memory;
 
 /// Words in a block.
-const N: usize = 624;
+pub(super) const N: usize = 624;
 /// How far the word lies ahead that a new word is mixed with.
 const M: usize = 397;
-/// Doubles in a block.
-const UNITS: usize = N / 2;
 
 /// The largest seed that scikit-learn draws for an estimator is below this: `np.iinfo(np.int32).max`.
 pub const MAX_SEED: u32 = i32::MAX as u32;
 
 /// The state of the generator: the current block of words, not tempered yet.
 #[derive(Debug, Clone)]
-struct Block([u32; N]);
+pub(super) struct Block(pub(super) [u32; N]);
 
 impl Block {
     /// What comes before the first block of each of these seeds.
     ///
     /// Each word waits for the one before it, so several seeds together take little longer than one.
-    fn new<const K: usize>(seeds: [u32; K]) -> [Self; K] {
+    pub(super) fn new<const K: usize>(seeds: [u32; K]) -> [Self; K] {
         let mut blocks = [const { Self([0; N]) }; K];
         let mut words = seeds;
         for (block, word) in blocks.iter_mut().zip(words) {
@@ -41,7 +39,7 @@ impl Block {
     }
 
     /// Goes on to the next block.
-    fn twist(&mut self) {
+    pub(super) fn twist(&mut self) {
         let words = &mut self.0;
         // In three pieces, so that each loop reads at a fixed distance.
         for i in 0..N - M {
@@ -64,7 +62,7 @@ fn twisted(word: u32, next: u32, ahead: u32) -> u32 {
     ahead ^ mixed >> 1 ^ (mixed & 1).wrapping_neg() & 0x9908_b0df
 }
 
-fn tempered(mut word: u32) -> u32 {
+pub(super) fn tempered(mut word: u32) -> u32 {
     word ^= word >> 11;
     word ^= word << 7 & 0x9d2c_5680;
     word ^= word << 15 & 0xefc6_0000;
@@ -72,7 +70,7 @@ fn tempered(mut word: u32) -> u32 {
 }
 
 /// A double in `[0, 1)` with 53 random bits, made of two words.
-fn unit_of(first: u32, second: u32) -> f64 {
+pub(super) fn unit_of(first: u32, second: u32) -> f64 {
     let (high, low) = (first >> 5, second >> 6);
     (f64::from(high) * 67_108_864.0 + f64::from(low)) / 9_007_199_254_740_992.0
 }
@@ -162,88 +160,6 @@ pub(super) fn first_below<const K: usize>(seeds: [u32; K], n: u32) -> [u32; K] {
 pub fn unit(rng: &mut Mt) -> f64 {
     let first = rng.next_u32();
     unit_of(first, rng.next_u32())
-}
-
-/// The first `n` doubles of `RandomState(seed)`; `go_on` is asked every now and then whether they are still wanted.
-///
-/// # Errors
-/// [`Error::Memory`](crate::error::Error::Memory), and those of `go_on`.
-pub fn units(seed: u32, n: usize, go_on: impl Fn() -> Result<()>) -> Result<Vec<f64>> {
-    let [mut block] = Block::new([seed]);
-    memory::ask_for(&[(n, size_of::<f64>())])?;
-    let mut out = vec![0.0; n];
-    for (index, out) in out.chunks_mut(UNITS).enumerate() {
-        if index % BLOCKS_BETWEEN_LOOKS == 0 {
-            go_on()?;
-        }
-        block.twist();
-        let (pairs, _) = block.0.as_chunks::<2>();
-        for (unit, &[first, second]) in out.iter_mut().zip(pairs) {
-            *unit = unit_of(tempered(first), tempered(second));
-        }
-    }
-    Ok(out)
-}
-
-/// Some of the first `n` doubles of `RandomState(seed)`: those at `places`, which are below `n` and may come in any order.
-///
-/// Only the words of those are tempered, and only those are kept: memory follows from the number of places, whatever `n` is. `go_on` is
-/// asked every now and then whether they are still wanted.
-///
-/// # Errors
-/// [`Error::Memory`](crate::error::Error::Memory), and those of `go_on`.
-pub fn units_at(seed: u32, n: usize, places: &[usize], go_on: impl Fn() -> Result<()>) -> Result<Vec<f64>> {
-    let sorted = by_block(n, places)?;
-    let [mut block] = Block::new([seed]);
-    let mut n_twists = 0;
-    let mut out = memory::filled(places.len(), 0.0)?;
-    for group in sorted.chunk_by(|a, b| a.0 / UNITS == b.0 / UNITS) {
-        while n_twists * UNITS <= group[0].0 {
-            if n_twists % BLOCKS_BETWEEN_LOOKS == 0 {
-                go_on()?;
-            }
-            block.twist();
-            n_twists += 1;
-        }
-        let (pairs, _) = block.0.as_chunks::<2>();
-        for &(place, i) in group {
-            let [first, second] = pairs[place % UNITS];
-            out[i] = unit_of(tempered(first), tempered(second));
-        }
-    }
-    Ok(out)
-}
-
-/// Bytes that [`units_at`] takes for each place, at most.
-pub(super) const PLACE_BYTES: usize = size_of::<(usize, usize)>() + size_of::<f64>() + MAX_STARTS * size_of::<usize>();
-/// Blocks for each place, at most, where places are sorted by counting.
-const MAX_STARTS: usize = 4;
-/// Blocks after which it is looked whether they are still wanted: about a millisecond.
-const BLOCKS_BETWEEN_LOOKS: usize = 1 << 12;
-
-/// The places, which are below `n`, and their positions in the list, in the order of the blocks.
-fn by_block(n: usize, places: &[usize]) -> Result<Vec<(usize, usize)>> {
-    let n_blocks = n.div_ceil(UNITS);
-    if n_blocks > places.len().saturating_mul(MAX_STARTS).max(UNITS) {
-        let mut sorted = memory::collected(places.iter().enumerate().map(|(i, &place)| (place, i)))?;
-        sorted.sort_unstable();
-        return Ok(sorted);
-    }
-    // A counting sort: after the first pass `ends[b + 1]` is where block `b` begins, after the last one where it ends.
-    let mut ends = memory::filled(n_blocks + 2, 0_usize)?;
-    for place in places {
-        ends[place / UNITS + 2] += 1;
-    }
-    for i in 2..ends.len() {
-        ends[i] += ends[i - 1];
-    }
-    let mut sorted = memory::filled(places.len(), (0_usize, 0_usize))?;
-    for (i, &place) in places.iter().enumerate() {
-        let at = &mut ends[place / UNITS + 1];
-        sorted[*at] = (place, i);
-        *at += 1;
-    }
-    Ok(sorted)
 }
 
 /// The smallest mask of ones that covers `top`.
@@ -447,30 +363,11 @@ mod tests {
                 (0..700).for_each(|_| assert_eq!(stream.next_u32(), alone.next_u32()));
             }
         }
-
-        #[test]
-        fn some_doubles_are_those_of_the_stream(seed: u32, places in prop::collection::vec(0_usize..2000, 0..50), n in 2000_usize..3000) {
-            let mut stream = seeded(seed);
-            let all: Vec<f64> = (0..n).map(|_| unit(&mut stream)).collect();
-            let wanted = || Ok(());
-            prop_assert_eq!(&units(seed, n, wanted).unwrap(), &all);
-            let some: Vec<f64> = places.iter().map(|&place| all[place]).collect();
-            prop_assert_eq!(&units_at(seed, n, &places, wanted).unwrap(), &some);
-            // Of so many doubles there is no room even for the numbers of their blocks.
-            prop_assert_eq!(units_at(seed, usize::MAX, &places, wanted).unwrap(), some);
-            let blocks = |n| by_block(n, &places).unwrap().iter().map(|&(place, _)| place / UNITS).collect::<Vec<_>>();
-            prop_assert_eq!(blocks(n), blocks(usize::MAX));
-        }
     }
 
     #[test]
     fn a_draw_that_is_not_wanted_any_more_ends() {
         let given_up = || Err(Error::Interrupted);
-        assert_eq!(units(0, 1 << 20, given_up), Err(Error::Interrupted));
-        assert_eq!(
-            units_at(0, usize::MAX, &[usize::MAX - 1], given_up),
-            Err(Error::Interrupted)
-        );
         assert_eq!(
             permutation(&mut seeded(0), 1 << 20, 5, &given_up),
             Err(Error::Interrupted)
@@ -491,7 +388,6 @@ mod tests {
     #[test]
     fn what_nobody_has_room_for_is_refused() {
         let wanted = || Ok(());
-        assert!(matches!(units(0, 1 << 50, wanted), Err(Error::Memory { .. })));
         assert!(matches!(
             permutation(&mut seeded(0), 1 << 50, 5, &wanted),
             Err(Error::Memory { .. })

@@ -10,8 +10,9 @@
 //!
 //! For a `RandomState` instance or the global generator, the Python package lets NumPy itself do 1 and 2.
 
-use super::mt19937::{MAX_SEED, Mt, PLACE_BYTES, below, first_below, seeded, seeded_together, units, units_at};
+use super::mt19937::{MAX_SEED, Mt, below, first_below, seeded, seeded_together};
 use super::sampling::{self, Weights, with_replacement, without_replacement};
+use super::units::{PLACE_BYTES, units, units_at};
 use super::xorshift::XorShift;
 use crate::error::{Error, Result};
 use crate::threads::Workers;

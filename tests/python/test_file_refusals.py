@@ -168,7 +168,7 @@ def test_rows_that_there_is_no_room_for():
     limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (2**36, limits[1]))
     try:
-        with pytest.raises(MemoryError, match="524296 MiB of memory could not be had"):
+        with pytest.raises(MemoryError, match=r"\d{6,} MiB of memory could not be had"):
             assert loaded.estimators_samples_
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
