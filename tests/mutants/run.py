@@ -34,7 +34,7 @@ NOTICED_BY = {
     "ueba/_again.py": ["ueba_findings", "feature_ranks"],
     "ueba/_columns.py": ["ueba_findings", "ueba_table"],
     "ueba/_detect.py": ["ueba_findings", "ueba_calibrate"],
-    "ueba/_fields.py": ["ueba_document"],
+    "ueba/_fields.py": ["ueba_fields", "ueba_document"],
     "ueba/_files.py": ["ueba_findings", "files"],
     "ueba/_findings.py": ["markdown", "ueba_findings"],
     "ueba/_markdown.py": ["markdown"],
@@ -164,7 +164,9 @@ def main() -> None:
                 tally[file][1] += 1
                 changed = zip(whole.splitlines(), code.splitlines(), strict=False)
                 old, new = next(((a, b) for a, b in changed if a != b), ("", ""))
-                print(f"SURVIVED {file}:{broken.line} {broken.operator}\n  - {old.strip()}\n  + {new.strip()}", flush=True)
+                print(
+                    f"SURVIVED {file}:{broken.line} {broken.operator}\n  - {old.strip()}\n  + {new.strip()}", flush=True
+                )
     for file, (tried, survived) in tally.items():
         print(f"{file}: {tried} tried, {survived} not noticed")
     print(f"{sum(t for t, _ in tally.values())} tried, {sum(s for _, s in tally.values())} not noticed")

@@ -178,6 +178,17 @@ def test_the_head_tells_how_much_was_looked_at(seed):
     assert f"\n{of.split(' of ')[0]}: {told}" in found.to_markdown()
 
 
+@pytest.mark.parametrize("order", ["score", "entity"])
+def test_findings_of_nobody_are_told_too(seed, order):
+    frame = actor_days(seed)
+    frame["actor"] = frame["actor"].astype(object)
+    found = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03)
+    found.frame.iloc[1, found.frame.columns.get_loc("actor")] = None
+    text = found.to_markdown(order=order)
+    assert text.count("\n## \\-\n") == 1
+    assert len(re.findall(r"^\| 2025", text, re.MULTILINE)) == len(found)
+
+
 def test_a_quiet_day_is_told(seed):
     found = ueba.detect(ueba.read_table(actor_days(seed), entity="actor", time="day"), threshold=-0.9)
     assert found.to_markdown().count("No row is an anomaly.") == 1
