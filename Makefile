@@ -13,7 +13,7 @@ BENCH := .venv-bench
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE $(shell find src python -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test test-rust test-python test-oldest test-parallel fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-large bench-quick bench-docs bench-kernels lint \
+.PHONY: demo test test-rust test-python test-oldest test-parallel mutants fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-large bench-quick bench-docs bench-kernels lint \
 	format clean
 
 # The users' notebook on the real table, then the command; both print where their results lie.
@@ -99,6 +99,23 @@ NOT_ON_OLDEST := \
 
 test-oldest: $(OLDEST)/.test
 	$(OLDEST)/bin/python -m pytest $(NOT_ON_OLDEST)
+
+# Breaks the code of ranks, sketches and `isoxide.ueba` in one place at a time, and tells which breaks no test notices. Half of the time is
+# Python's, half Rust's; what is tried in it is a random sample, and a survivor is to be looked at, no failure yet. `MUTANTS_SECONDS=600
+# make mutants` takes ten minutes; `MUTANTS='--seed 5 ueba/_rules.py'` says which Python files, and repeats a sample.
+MUTANTS_SECONDS ?= 3600
+MUTANTS_HALF = $$(($(MUTANTS_SECONDS) / 2))
+MUTANTS_RUST := --file 'src/rank/*.rs' --file 'src/sketch/*.rs' --shuffle --minimum-test-timeout 60 --output target/mutants
+
+mutants: $(VENV)/.mutants
+	@command -v cargo-mutants > /dev/null || cargo install --quiet cargo-mutants --version 27.1.0 --locked
+	$(BIN)/python tests/mutants/run.py --seconds $(MUTANTS_HALF) $(MUTANTS)
+	@mkdir -p target
+	@timeout --signal=INT $(MUTANTS_HALF) cargo mutants $(MUTANTS_RUST) -- --test rank --test parts --test sketch; status=$$?; \
+		case $$status in 0|2|3|124|130) ;; *) exit $$status ;; esac; \
+		for kind in caught missed timeout unviable; do \
+			echo "$$kind: $$(wc -l < target/mutants/mutants.out/$$kind.txt)"; \
+		done
 
 # Arbitrary bytes as forests, tables, parts of tables and sparse matrices, under AddressSanitizer, a minute each; `FUZZ_SECONDS=600 make fuzz` takes
 # longer. What the core does with them must be right, not only safe. Scoring is compared on all kernels at once; ranks take that of the
@@ -231,6 +248,10 @@ $(VENV)/.demo: $(BIN)/python $(SOURCES)
 $(VENV)/.test: $(BIN)/python $(SOURCES)
 	$(PIP) '.[test]'
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.mutants: $(VENV)/.test
+	$(PIP) 'cosmic-ray==8.7.0'
+	touch $@
 
 $(OLDEST)/.test: $(OLDEST)/bin/python $(SOURCES)
 	$(OLDEST)/bin/python $(PIP_INSTALL) '.[test-oldest]'

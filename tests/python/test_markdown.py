@@ -124,7 +124,7 @@ def test_every_line_tells_its_value(seed, arguments, joined):
     frame = actor_days(seed)
     found = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03, **arguments)
     found = found.join(users_of(frame)) if joined else found
-    lines = []
+    lines, values = [], found.values  # noqa: PD011
     for actor in dict.fromkeys(found.frame["actor"]):
         known = [f"{actor}@example.org", "Research, Berlin" if int(actor[5:]) % 2 else "Sales"] if joined else []
         lines.append(", ".join([actor, *known]))
@@ -141,7 +141,7 @@ def test_every_line_tells_its_value(seed, arguments, joined):
                     [
                         *lead,
                         found.features[j] + {1: " ↑", -1: " ↓", 0: ""}[found.directions[number, j]],
-                        format_value(found.values[number, j]),
+                        format_value(values[number, j]),
                         format_value(found.typical()[number, j]),
                         "-" if np.isnan(percentile) else f"{percentile:.2f}",
                     ]
@@ -159,7 +159,7 @@ def test_every_line_tells_its_value(seed, arguments, joined):
 def _flagged(found, number, j):
     """Whether the report shows a feature without a percentile that reaches the cutoff."""
     if found.features[j] == "is_weekend":
-        return found.values[number, j] > 0
+        return found.values[number, j] > 0  # noqa: PD011
     rules = found.flags[(found.flags["row"] == number) & (found.flags["feature"] == found.features[j])]
     return len(rules) > 0 and np.isnan(found.percentiles[number]).all()
 
@@ -176,6 +176,17 @@ def test_the_head_tells_how_much_was_looked_at(seed):
     # Findings of an earlier version may not say.
     del found.manifest["days"], found.manifest["entities"]
     assert f"\n{of.split(' of ')[0]}: {told}" in found.to_markdown()
+
+
+@pytest.mark.parametrize("order", ["score", "entity"])
+def test_findings_of_nobody_are_told_too(seed, order):
+    frame = actor_days(seed)
+    frame["actor"] = frame["actor"].astype(object)
+    found = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03)
+    found.frame.iloc[1, found.frame.columns.get_loc("actor")] = None
+    text = found.to_markdown(order=order)
+    assert text.count("\n## \\-\n") == 1
+    assert len(re.findall(r"^\| 2025", text, re.MULTILINE)) == len(found)
 
 
 def test_a_quiet_day_is_told(seed):

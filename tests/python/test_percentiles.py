@@ -17,7 +17,15 @@ def test_numbers_of_64_bits_at_most_are_compared_by_the_core(one, other):
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(
     ("other", "how"),
-    [("u8", "flipped"), ("u4", "flipped"), ("?", "flipped"), ("f4", "float"), ("f8", "float"), ("i8", None), ("i1", None)],
+    [
+        ("u8", "flipped"),
+        ("u4", "flipped"),
+        ("?", "flipped"),
+        ("f4", "float"),
+        ("f8", "float"),
+        ("i8", None),
+        ("i1", None),
+    ],
 )
 def test_unsigned_integers_of_64_bits(order, other, how):
     unsigned, other = np.dtype(f"{order}u8"), np.dtype(other)

@@ -1,5 +1,6 @@
 """One forest, its scores, and what each threshold makes of them."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from isoxide import IsolationForest, ueba
+from isoxide.ueba._calibrate import fitted, share_of_budget
 from ueba_tables import actor_days
 
 
@@ -130,3 +132,62 @@ def test_a_forest_of_another_table_is_not_blamed_for_a_small_one(table):
     day = table.frame[table.frame["day"] == table.frame["day"].iloc[0]].reset_index(drop=True)
     found = ueba.detect(ueba.read_table(day, entity="actor", time="day", include=list(table.features)), forest=forest)
     assert not any("training data" in note for note in found.manifest["notes"])
+
+
+def test_thresholds_by_default_are_hundredths(table, study):
+    """From the lowest score up to the first hundredth above the 0.01 quantile, and the calibration's own."""
+    first, end = int(np.floor(study.scores.min() * 100)) + 1, np.quantile(study.scores, 0.01) + 0.01
+    steps = [k / 100 for k in range(first, 100) if k / 100 < end]
+    assert len(steps) > 2
+    assert study.thresholds()["threshold"].tolist() == steps
+    own = ueba.calibrate(table, threshold=-0.0123)
+    assert own.thresholds()["threshold"].tolist() == sorted([*steps, -0.0123])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        own.threshold = 0.0
+
+
+def assert_counts(found, study, keys, threshold):
+    """The lines of `by_day` or `drift`, each counted anew."""
+    assert found.iloc[:, 0].tolist() == sorted(set(keys))
+    for key, rows, lowest, p01, median, anomalies, share in found.itertuples(index=False):
+        scores = study.scores[np.asarray(keys) == key]
+        assert (rows, lowest) == (len(scores), scores.min())
+        assert (p01, median) == pytest.approx((np.quantile(scores, 0.01), np.median(scores)), rel=1e-12)
+        assert anomalies == (0 if threshold is None else sum(scores <= threshold))
+        assert share == anomalies / rows
+
+
+@pytest.mark.parametrize("chosen", ["none", "a score"])
+def test_days_and_months(table, study, chosen):
+    # A score of the table: the row that has it is at the threshold.
+    threshold = None if chosen == "none" else np.sort(study.scores)[30]
+    own = ueba.calibrate(table, threshold=threshold)
+    assert own.by_day().columns.tolist() == ["day", "rows", "lowest", "p01", "median", "anomalies", "share"]
+    assert_counts(own.by_day(), own, table.days.tolist(), threshold)
+    assert own.drift().columns[0] == "period"
+    assert_counts(own.drift(), own, table.days.dt.strftime("%Y-%m").tolist(), threshold)
+    weeks = table.days.dt.to_period("W").astype(str).tolist()
+    assert_counts(own.drift("W"), own, weeks, threshold)
+    assert own.by_day()["anomalies"].sum() == (0 if threshold is None else 31)
+
+
+@pytest.mark.parametrize("n_days", [1, 7, 40, 365])
+def test_share_of_budget(n_days):
+    rows_a_month = 10_001 / n_days * 365.25 / 12
+    for budget in (0.5, 1, 17, np.float32(2.5), np.nextafter(rows_a_month / 2, 0)):
+        assert share_of_budget(budget, 10_001, n_days) == pytest.approx(float(budget) / rows_a_month, rel=1e-12)
+    with pytest.raises(ValueError, match=f"a month is more than half of the {rows_a_month:,.0f} rows a month"):
+        share_of_budget(rows_a_month / 2 * (1 + 1e-9), 10_001, n_days)
+
+
+def test_a_new_forest_takes_the_contamination_and_a_fitted_one_moves(table):
+    for contamination in (0.02, 0.3):
+        grown = fitted(table, None, contamination=contamination, random_state=5, n_jobs=1)
+        expected = IsolationForest(random_state=5, contamination=contamination).fit(table.X)
+        assert (grown.offset_, grown.contamination) == (expected.offset_, contamination)
+        moved = fitted(table, grown, contamination=0.1, random_state=7, n_jobs=1)
+        assert moved._forest is grown._forest
+        assert moved.offset_ == IsolationForest(random_state=5, contamination=0.1).fit(table.X).offset_
+        assert (grown.offset_, grown.contamination) == (expected.offset_, contamination)
+    assert fitted(table, None, contamination=None, random_state=5, n_jobs=1).offset_ == -0.5
+    assert fitted(table, grown, contamination=None, random_state=5, n_jobs=1).offset_ == grown.offset_

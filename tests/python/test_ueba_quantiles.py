@@ -46,6 +46,8 @@ def table(seed, n):
         frame[f"{name} missing"] = frame[name].mask(r.random(n) < 0.4)
     frame["one"] = frame["floats"].where(np.arange(n) == n // 2)
     frame["nullable"] = frame["few"].astype("Int64").mask(r.random(n) < 0.2)
+    frame["nullable float32"] = frame["float32"].astype("Float32")
+    frame["nullable float32 missing"] = frame["nullable float32"].mask(r.random(n) < 0.2)
     return frame
 
 

@@ -297,11 +297,12 @@ def share_of_budget(budget: float, n_rows: int, n_days: int) -> float:
     """
     if not budget > 0:
         raise ValueError(f"budget={budget!r} must be above 0 anomalies a month")
-    contamination = budget * n_days / DAYS_PER_MONTH / n_rows
+    # A float32 of NumPy would round the share.
+    contamination = float(budget) * n_days / DAYS_PER_MONTH / n_rows
     if contamination > 0.5:
         per_month = n_rows / n_days * DAYS_PER_MONTH
         raise ValueError(f"budget={budget:g} a month is more than half of the {per_month:,.0f} rows a month")
-    return float(contamination)
+    return contamination
 
 
 def check_amount(threshold: float | None, contamination: float | None, budget: float | None) -> None:

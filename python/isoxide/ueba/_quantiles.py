@@ -74,7 +74,9 @@ def _numbers(column: pd.Series) -> NDArray[Any]:
     """Return a column as NumPy numbers, missing values as NaN."""
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
         return column.to_numpy()
-    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    # Those of Float32 are interpolated in float32, as pandas does it.
+    dtype = np.float32 if column.dtype == pd.Float32Dtype() else np.float64
+    return column.to_numpy(dtype=dtype, na_value=np.nan)
 
 
 class TableQuantiles:
