@@ -136,7 +136,7 @@ def detect(
             "threshold": threshold,
             "budget": budget,
             "ranking": ranking(options, scope, surveyed.n_rows),
-            "notes": notes,
+            "notes": [*notes, *surveyed.check.warnings],
         },
         forest=forest,
     )  # fmt: skip
