@@ -1,5 +1,6 @@
 """The verbs on DataFrames of Spark: what comes out is what comes out in memory, whatever the partitions are."""
 
+import decimal
 import doctest
 import importlib
 import sys
@@ -207,6 +208,41 @@ def test_findings_where_actors_have_several_rows_a_day(spark, seed):
     table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
     theirs = isoxide.ueba.detect(table, contamination=0.02)
     # Keys that are shared are not counted where rows are told apart by others.
+    theirs.manifest["check"]["n_duplicate_keys"] = ours.manifest["check"]["n_duplicate_keys"]
+    assert_same_findings(ours, theirs)
+
+
+NASTY = {
+    "identifiers with missing cells": lambda n: pa.array([None if i % 50 == 7 else 2**60 + i % 20 for i in range(n)]),
+    "spellings": lambda n: pa.array([["007", "7", "NA", " 7", "null", "a\nb"][i % 6] for i in range(n)]),
+    "decimals": lambda n: pa.array([decimal.Decimal(i % 9) for i in range(n)], pa.decimal128(20, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", NASTY)
+def test_findings_of_nasty_tables(spark, seed, kind):
+    n = 400
+    r = np.random.default_rng(seed)
+    x = r.normal(size=n)
+    table = pa.table(
+        {
+            "Unnamed: 0": pa.array(range(n)),
+            "actor": NASTY[kind](n),
+            "day": pa.array([f"2025-{1 + i // 200:02}-{1 + i % 28:02}T00:00:00+0{1 + i % 2}:00" for i in range(n)]),
+            "row": pa.array([f"{i:04}" for i in range(n)]),
+            "bytes [MB]": x,
+            "amount": pa.array(
+                [None if i % 9 == 0 else decimal.Decimal(i % 7) / 4 for i in range(n)], pa.decimal128(9, 2)
+            ),
+            "flag": pa.array([None if i % 11 == 0 else i % 3 == 0 for i in range(n)]),
+            "text": pa.array(["1", "-"] * (n // 2)),
+        }
+    )
+    options = {"contamination": 0.02, "groups": "actor", "min_group": 5}
+    ours = isoxide.spark.detect(shuffled(spark, table, seed), entity="actor", time="day", order_by="row", **options)
+    read = isoxide.ueba.read_table(table, entity="actor", time="day")
+    assert read.features == ("bytes [MB]", "amount", "flag")
+    theirs = isoxide.ueba.detect(read, **options)
     theirs.manifest["check"]["n_duplicate_keys"] = ours.manifest["check"]["n_duplicate_keys"]
     assert_same_findings(ours, theirs)
 

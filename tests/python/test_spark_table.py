@@ -385,7 +385,7 @@ def test_what_is_no_table(spark):
     with pytest.raises(TypeError, match="df must be a DataFrame of Spark, not dict"):
         SparkTable({"id": [1]})
     df = spark.range(3)
-    with pytest.raises(ValueError, match="has several columns of the name 'id'; rename"):
+    with pytest.raises(ValueError, match="several columns of the name 'id'; rename"):
         SparkTable(df.select("id", "id"))
     with pytest.raises(ValueError, match=r"no column 'ids' \(order_by\); did you mean 'id'"):
         SparkTable(df, order_by=["ids"])

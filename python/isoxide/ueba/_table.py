@@ -188,6 +188,21 @@ def read_table(
     ImportError
         If reading needs a package that is not installed.
 
+    Notes
+    -----
+    Declared types are believed (Parquet, Arrow, polars, pandas): decimals are numbers, booleans are 0, 1 or missing;
+    text, categories, times, durations and nested values are left out. Every reason stands in ``check.left_out``.
+
+    Columns without a declared type (CSV, JSON lines, Excel, objects of pandas that mix numbers and text, integers of
+    128 bits) are judged by all of their cells. All numbers or usual words for a missing one: numbers. All true or
+    false: booleans. At least half numbers, or numbers with signs, units or separators (``<5``, ``5%``, ``1 234``): the
+    table is refused by column, line and value. Otherwise the column is text.
+
+    Keys are exact text: integers of any width are their digits, and so are floats and decimals that are whole. Floats
+    beyond 2**53 have lost digits and are refused.
+
+    Named levels of an index are columns; unnamed ones, and what pandas writes of them into files, are left out.
+
     Examples
     --------
     >>> import pandas as pd

@@ -1,0 +1,60 @@
+"""Columns that are chosen as features, and arguments that name none."""
+
+import numpy as np
+import pytest
+
+from frame_tables import csv_of, frame_of, read
+from isoxide import stream
+
+
+@pytest.fixture
+def frame():
+    return frame_of(np.arange(4.0)).assign(n_a=1.5, n_b=[1, 2, 3, 4], text=["a", "b", "c", "d"], nothing=np.nan)
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "features"),
+    [
+        (None, None, ["y", "x", "n_a", "n_b"]),
+        ("n_*", None, ["n_a", "n_b"]),
+        (["x", "n_*"], "n_b", ["x", "n_a"]),
+        (None, ["x", "n_*"], ["y"]),
+        ("*", None, ["y", "x", "n_a", "n_b"]),
+    ],
+)
+def test_patterns(frame, include, exclude, features):
+    table = read(frame, include=include, exclude=exclude)
+    assert list(table.features) == features
+    assert set(table.check.left_out) == {"text", "nothing", "y", "x", "n_a", "n_b"} - set(features)
+    shown = str(table.check)
+    assert all(name in shown for name in table.check.left_out)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"include": ["z"]}, "include has 'z', which is no column's name"),
+        ({"include": ["N_a"]}, "did you mean 'n_a'"),
+        ({"exclude": "z*"}, r"exclude has 'z\*'"),
+        ({"include": ["text"]}, "include has 'text', which holds no numbers: text"),
+        ({"exclude": "*"}, "no features are left besides 'actor' and 'day'; columns left out: .*not chosen"),
+        ({"include": ["nothing"]}, "'nothing': no values"),
+    ],
+)
+def test_refusals(frame, options, words):
+    with pytest.raises(ValueError, match=words):
+        read(frame, **options)
+
+
+def test_types_of_arguments(frame):
+    with pytest.raises(TypeError, match="include must be names or patterns"):
+        read(frame, include=[1])
+
+
+def test_columns_asked_for_by_name_must_be_numbers(tmp_path):
+    path = csv_of(tmp_path / "t.csv", ["1", "a", "b", "c"])
+    with pytest.raises(ValueError, match="'a' in line 3"):
+        stream.fit(path, ["x", "y"])
+    with pytest.raises(ValueError, match=r"no column 'z' \(features\)"):
+        stream.fit(path, ["z"])
+    assert list(stream.fit(path).feature_names_in_) == ["y"]

@@ -1,0 +1,92 @@
+"""What is told of a table: the same however its rows are parted."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from frame_tables import frame_of, read
+from isoxide._frames.profile import Profiler, far_days, repeated_rows
+from isoxide._frames.times import Times
+
+
+def profiled(seed, n=600):
+    r = np.random.default_rng(seed)
+    return pa.table(
+        {
+            "actor": pa.array([["a", "A", "", None, "b"][i] for i in r.integers(0, 5, n)]),
+            "day": pa.array(
+                pd.date_range("2025-01-01", periods=40).strftime("%Y-%m-%d").to_numpy()[r.integers(0, 40, n)]
+            ),
+            "x": pa.array(np.where(r.random(n) < 0.1, np.nan, r.normal(size=n))),
+            "id": pa.array(r.permutation(n)),
+            "t": pa.array([["1", "-", None, "z"][i] for i in r.integers(0, 4, n)]),
+        }
+    )
+
+
+def test_parts_in_any_order(seed):
+    table = profiled(seed)
+    profiler = Profiler("actor", Times("day"), ["x", "id"], ["t"])
+
+    def told(profile):
+        check = profiler.check(
+            profile, features=["x", "id"], left_out={"t": "text"}, n_read=600, n_duplicate_keys=0, notes=[]
+        )
+        return check.to_dict(), {name: sketch.to_bytes() for name, sketch in profile.sketches.items()}, profile.days
+
+    whole = profiler.update(profiler.start(), table.combine_chunks().to_batches()[0], 0)
+    parts = []
+    for start in range(0, 600, 170):
+        piece = table.slice(start, 170).combine_chunks().to_batches()[0]
+        parts.append(profiler.from_bytes(profiler.to_bytes(profiler.update(profiler.start(), piece, None))))
+    for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
+        merged = profiler.merge([profiler.start(), *(parts[place] for place in order)])
+        assert told(merged) == told(whole)
+
+
+@pytest.mark.parametrize(
+    ("days", "far"),
+    [
+        (["2025-01-01"], []),
+        (["2025-01-01", "9999-12-31"], []),
+        (["2025-01-01", "2025-01-02", "2025-01-03", "9999-12-31"], [3]),
+        (
+            [
+                "1970-01-01",
+                "2025-01-01",
+                "2025-01-02",
+                "2025-01-03",
+                "2025-01-04",
+                "2025-01-05",
+                "2025-01-06",
+                "9999-12-31",
+            ],
+            [0, 7],
+        ),
+        (["2020-01-01", "2022-01-01", "2024-01-01"], []),
+        (["2025-01-01", "2025-12-31", "2026-12-31"], []),
+    ],
+)
+def test_far_days(days, far):
+    assert far_days(pd.DatetimeIndex(np.array(days, dtype="datetime64[s]"))) == far
+
+
+def test_gaps_are_few():
+    days = pd.date_range("2025-01-01", periods=200)[::2].append(pd.DatetimeIndex(["2025-12-01"]))
+    frame = frame_of(range(len(days))).assign(day=days)
+    check = read(frame).check
+    assert (check.n_missing_days, len(check.gaps)) == (99 + 135, 20)
+    assert ["2025-07-19", "2025-11-30"] in check.gaps
+
+
+def test_equal_rows_of_any_columns():
+    frame = pd.DataFrame(
+        {
+            "a": [1.0, np.nan, np.nan, 1.0, 1.0],
+            "b": [[1], [2], [2], [1], [3]],
+            "c": [None, "x", "x", None, None],
+            "d": [np.array([1, 2])] * 5,
+        }
+    )
+    assert repeated_rows(frame).tolist() == [False, False, True, True, False]
