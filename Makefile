@@ -55,7 +55,7 @@ test-parallel: $(VENV)/.test
 # the gap below which a column is constant otherwise, puts weights into the trees instead of into the draw, takes frames
 # with duplicate names, and has other words for a max_samples below one row. Nor are the source, the notebooks, pages, the command, and
 # what processes, threads, signals and memory do looked at twice: none of them depends on scikit-learn. Tables in parts are compared with
-# today's scikit-learn and pandas, whose quantiles have other last bits, on engines that are installed with these.
+# today's scikit-learn and pandas, whose quantiles have other last bits, as those of `ueba` are, on engines that are installed with these.
 NOT_ON_OLDEST := \
 	--ignore=tests/python/test_sklearn.py \
 	--ignore=tests/python/test_arrays.py \
@@ -86,6 +86,8 @@ NOT_ON_OLDEST := \
 	--ignore=tests/python/test_spark_cluster.py \
 	--ignore=tests/python/test_spark_table.py \
 	--ignore=tests/python/test_stateful.py \
+	--ignore=tests/python/test_ueba_quantiles.py \
+	--ignore=tests/python/test_ueba_rules.py \
 	--deselect=tests/python/test_iforest.py::test_grid \
 	--deselect=tests/python/test_faults.py::test_odd_values_rank_as_in_scipy_and_score_as_in_scikit_learn \
 	--deselect=tests/python/test_frames.py::test_mixed_frames \
