@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from isoxide._frames.keys import text_labels
 from isoxide.ueba._calibrate import refuse_infinite
 from isoxide.ueba._detect import ranking
 from isoxide.ueba._quantiles import TableQuantiles
 from isoxide.ueba._ranks import Ranked, RankOptions, Scope, rank_rows
 from isoxide.ueba._table import FeatureTable
-from isoxide.ueba._users import exact_text
 
 if TYPE_CHECKING:
     from isoxide.ueba._findings import Findings
@@ -55,8 +55,8 @@ def rank_again(
         labels = theirs = None
         if options.groups is not None:
             # Both tables write the same group as the same text, whatever types their columns have.
-            theirs = exact_text(_labels(reference, options.groups, "reference").tolist())
-            labels = exact_text(_own_labels(findings, table, places, options.groups))
+            theirs = _labels(reference, options.groups, "reference").tolist()
+            labels = text_labels(_own_labels(findings, table, places, options.groups), options.groups)
     statistics = TableQuantiles(among.X[findings.features], [])
     if reference is None:
         _check_typical(findings, statistics.typical())
@@ -100,7 +100,7 @@ def _values(findings: Findings, reference: FeatureTable) -> pd.DataFrame:
 def _labels(table: FeatureTable, groups: str, argument: str) -> pd.Series:
     if groups not in table.frame.columns:
         raise ValueError(f"groups={groups!r} is no column of {argument}")
-    return table.frame[groups]
+    return table.labels(groups)
 
 
 def _own_labels(
@@ -122,7 +122,7 @@ def _keys(who: pd.Series, when: pd.Series) -> pd.DataFrame:
     if when.dt.tz is not None:
         when = when.dt.tz_convert("UTC").dt.tz_localize(None)
     times = when.to_numpy().astype("M8[us]")
-    return pd.DataFrame({"who": pd.Series(exact_text(who.tolist()), dtype=object), "when": times})
+    return pd.DataFrame({"who": pd.Series(text_labels(who.tolist(), str(who.name)), dtype=object), "when": times})
 
 
 def _places(findings: Findings, table: FeatureTable, groups: str | None) -> NDArray[np.intp]:
@@ -152,7 +152,7 @@ def _places(findings: Findings, table: FeatureTable, groups: str | None) -> NDAr
         raise _other_table(f"no row of it has the values of {row[findings.entity]!r} at {row[findings.time]}")
     if groups is not None and len(numbers) > len(findings) and groups in table.frame.columns:
         # Rows of equal key and values are the same finding unless they are of several groups.
-        labels = pd.Series(exact_text(table.frame[groups].iloc[places].tolist()), dtype=object)
+        labels = pd.Series(table.labels(groups).iloc[places].tolist(), dtype=object)
         n_labels = labels.groupby(numbers).nunique(dropna=False)
         several = n_labels >= 2
         if several.any():

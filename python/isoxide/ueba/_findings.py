@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from isoxide import IsolationForest
 from isoxide._files import replace_file
+from isoxide._frames.keys import text_labels
 from isoxide._names import select
 from isoxide.ueba import _document
 from isoxide.ueba._columns import RESULT_COLUMNS
@@ -24,7 +25,7 @@ from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import MIN_GROUP, RankOptions
 from isoxide.ueba._rules import ZSCORES
 from isoxide.ueba._table import FeatureTable
-from isoxide.ueba._users import exact_text, matched, read_users, unmatched_warning
+from isoxide.ueba._users import matched, read_users, unmatched_warning
 
 __all__ = ["Findings"]
 
@@ -174,7 +175,7 @@ class Findings:
         for column in found.columns:
             if column in RESULT_COLUMNS or column in self.frame.columns or column in self.features:
                 raise ValueError(f"the findings have a column {column!r} already; rename that of users")
-        entities = exact_text(self.frame[self.entity].tolist())
+        entities = text_labels(self.frame[self.entity].tolist(), self.entity)
         if (message := unmatched_warning(found, entities)) is not None:
             warnings.warn(message, stacklevel=2)
         joined = copy.copy(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import decimal
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from isoxide._frames import ReadOptions, Roles, open_source
+from isoxide._frames.keys import text_labels
 
-__all__ = ["Users", "exact_text", "load_users", "read_users", "unmatched_warning"]
+__all__ = ["Users", "load_users", "read_users", "unmatched_warning"]
 
 #: Names listed in a warning, and characters shown of each.
 _LISTED, _SHOWN = 8, 60
@@ -23,44 +23,6 @@ class Users(NamedTuple):
     #: Exact text; None where it is missing.
     keys: list[str | None]
     columns: dict[str, pd.Series]
-
-
-def exact_text(values: Iterable[Any]) -> list[str | None]:
-    """Return keys as exact text, missing ones as None.
-
-    Text stays as it is, integers become their digits. So do floats if all of them are whole numbers: a column of
-    integers with missing cells comes as floats from pandas. Empty text is missing.
-
-    Examples
-    --------
-    >>> from isoxide.ueba._users import exact_text
-    >>> exact_text(["0001", "null", ""]), exact_text([7, None]), exact_text([7.0, float("nan")])
-    (['0001', 'null', None], ['7', None], ['7', None])
-    """
-    cells = [None if _is_missing(value) else value for value in values]
-    floats = [float(value) for value in cells if isinstance(value, (float, np.floating))]
-    are_whole = all(value.is_integer() for value in floats)
-    return [None if value is None else _text(value, are_whole) for value in cells]
-
-
-def _is_missing(value: Any) -> bool:
-    if isinstance(value, str):
-        return value == ""
-    return pd.api.types.is_scalar(value) and bool(pd.isna(value))
-
-
-def _text(value: Any, are_whole: bool) -> str:
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, (float, np.floating)):
-        return str(int(value)) if are_whole else repr(float(value))
-    if isinstance(value, (bool, np.bool_)):
-        return str(bool(value))
-    if isinstance(value, (int, np.integer)):
-        return str(int(value))
-    if isinstance(value, decimal.Decimal) and value == value.to_integral_value():
-        return str(int(value))
-    return str(value)
 
 
 def read_users(users: Any, on: str, columns: Iterable[str] | None, sep: str | None) -> Users:
@@ -96,7 +58,7 @@ def read_users(users: Any, on: str, columns: Iterable[str] | None, sep: str | No
             has = f"{names.count(name)} columns {name!r}" if name in names else f"no column {name!r}"
             raise ValueError(f"users has {has}; there are {listed}")
     by_name = {name: frame.iloc[:, names.index(name)] for name in (on, *wanted)}
-    keys = exact_text(by_name[on].tolist())
+    keys = text_labels(by_name[on].tolist(), on)
     seen: dict[str, int] = {}
     for row, key in enumerate(keys):
         if key is not None and seen.setdefault(key, row) != row:
