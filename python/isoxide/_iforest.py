@@ -170,8 +170,7 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, data.n_samples)
         if not isinstance(self.contamination, str):
-            # The scores of all rows are asked for and given back untouched: it would be a pity to find after the trees that there is no
-            # memory for them.
+            # The scores of all rows are asked for and given back untouched: they must not be missing after the trees.
             np.empty(data.n_samples)
         noise = noise_target(self.random_state, data.n_samples)
         max_samples = self._resolve_max_samples(data.n_samples)

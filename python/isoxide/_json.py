@@ -1,8 +1,9 @@
 """JSON that may come from anybody: how deep and how large it is is known before it is parsed.
 
-The parser of the standard library calls itself for each list and object within another one. Deep ones end the process where the
-recursion limit was raised or where a thread has a small stack, and objects of a million keys take seconds. So the text is scanned
-first: without its strings, what remains are brackets, commas and colons, which are counted at the speed of `str.count`.
+The parser of the standard library calls itself for each list and object within another one. Deep ones end the process
+where the recursion limit was raised or where a thread has a small stack, and objects of a million keys take seconds. So
+the text is scanned first: without its strings, what remains are brackets, commas and colons, which are counted at the
+speed of `str.count`.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from sklearn.tree import ExtraTreeRegressor
 from sklearn.utils.validation import check_is_fitted
 
 from isoxide import _core
+from isoxide._containers import readable
 from isoxide._file_header import Header, decode, encode
 from isoxide._files import read_file, replace_file
-from isoxide._containers import readable
 
 if TYPE_CHECKING:
     from typing_extensions import Self

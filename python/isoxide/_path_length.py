@@ -7,7 +7,6 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-
 #: Bytes that c(n) takes with its intermediate results.
 _BYTES = 64
 

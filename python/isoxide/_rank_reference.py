@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoxide import _core
-from isoxide._feature_ranks import FeatureRanks, feature_ranks
 from isoxide._containers import readable
+from isoxide._feature_ranks import FeatureRanks, feature_ranks
 from isoxide._percentiles import (
     Definition,
     Ranks,
