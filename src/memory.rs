@@ -116,7 +116,9 @@ pub fn filled<T: Clone>(n: usize, item: T) -> Result<Vec<T>> {
 /// # Errors
 /// [`Error::Memory`] when there is no memory for them.
 pub fn copied<T: Copy>(items: &[T]) -> Result<Vec<T>> {
-    collected(items.iter().copied())
+    let mut list = with_capacity(items.len())?;
+    list.extend_from_slice(items);
+    Ok(list)
 }
 
 /// A list of items whose number is known.

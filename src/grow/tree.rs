@@ -269,10 +269,8 @@ impl<S: Sample> Growing<S> {
             (Impurity::Known(impurity), _) => impurity,
             _ => sums.impurity(),
         };
-        if let Err(error) = memory::grow(&mut self.nodes).and_then(|()| memory::grow(&mut self.noise)) {
-            // Nothing is left to look at.
-            self.failure = Some(error);
-            self.stack.clear();
+        let is_full = self.nodes.len() == self.nodes.capacity() || self.noise.len() == self.noise.capacity();
+        if is_full && !self.make_room() {
             return None;
         }
         let index = self.nodes.len();
@@ -290,6 +288,17 @@ impl<S: Sample> Growing<S> {
             sums,
             impurity,
         })
+    }
+
+    /// Makes room for more nodes; where there is none, nothing is left to look at.
+    #[cold]
+    fn make_room(&mut self) -> bool {
+        let made = memory::grow(&mut self.nodes).and_then(|()| memory::grow(&mut self.noise));
+        if made.is_err() {
+            self.stack.clear();
+        }
+        self.failure = made.err();
+        self.failure.is_none()
     }
 
     /// The grown tree over these columns of the table.

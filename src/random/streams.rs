@@ -15,6 +15,7 @@ use super::sampling::{self, Weights, with_replacement, without_replacement};
 use super::units::{PLACE_BYTES, units, units_at};
 use super::xorshift::XorShift;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::threads::Workers;
 
 /// Rows of a table, at most: to pass over the noise target of more takes a quarter of an hour, and scikit-learn, which keeps it, has no
@@ -128,12 +129,18 @@ pub fn bags<'w>(
     workers: impl Into<Workers<'w>>,
 ) -> Result<Vec<Bag>> {
     let workers = workers.into();
+    let mut bags = memory::with_capacity(tree_seeds.len())?;
     let (groups, rest) = tree_seeds.as_chunks::<TOGETHER>();
-    let together = groups.iter().flat_map(|&seeds| seeded_together(seeds));
-    together
-        .chain(rest.iter().map(|&seed| seeded(seed)))
-        .map(|mut stream| bag_from(&mut stream, bagging, weights, workers))
-        .collect()
+    // Loops, since a stream is so large that moving it through a chain of iterators would take as long as drawing.
+    for &seeds in groups {
+        for stream in &mut seeded_together(seeds) {
+            bags.push(bag_from(stream, bagging, weights, workers)?);
+        }
+    }
+    for &seed in rest {
+        bags.push(bag(seed, bagging, weights, workers)?);
+    }
+    Ok(bags)
 }
 
 fn bag_from(stream: &mut Mt, bagging: &Bagging, weights: Option<&Weights>, workers: Workers<'_>) -> Result<Bag> {

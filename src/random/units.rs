@@ -46,21 +46,21 @@ pub(super) fn units(seed: u32, n: usize, go_on: impl Fn() -> Result<()>) -> Resu
 pub(super) fn units_at(seed: u32, n: usize, places: &[usize], go_on: impl Fn() -> Result<()>) -> Result<Vec<f64>> {
     let sorted = by_block(n, places)?;
     let [mut block] = Block::new([seed]);
-    let mut n_twists = 0;
+    let (mut n_twists, mut end) = (0_usize, 0);
     let mut out = memory::filled(places.len(), 0.0)?;
-    for group in sorted.chunk_by(|a, b| a.0 / UNITS == b.0 / UNITS) {
-        while n_twists * UNITS <= group[0].0 {
-            if n_twists % BLOCKS_BETWEEN_LOOKS == 0 {
+    for (place, i) in sorted {
+        // On to the block of this place, which ends with the doubles before `end`.
+        while end <= place {
+            if n_twists.is_multiple_of(BLOCKS_BETWEEN_LOOKS) {
                 go_on()?;
             }
             block.twist();
             n_twists += 1;
+            end += UNITS;
         }
         let (pairs, _) = block.0.as_chunks::<2>();
-        for &(place, i) in group {
-            let [first, second] = pairs[place % UNITS];
-            out[i] = unit_of(tempered(first), tempered(second));
-        }
+        let [first, second] = pairs[place + UNITS - end];
+        out[i] = unit_of(tempered(first), tempered(second));
     }
     Ok(out)
 }

@@ -43,7 +43,7 @@ def address_space():
 
 
 def fill():
-    """Memory that earlier calls gave back, but that the process still has: taken, so that it is no room for the next call."""
+    """Memory that earlier calls gave back, but that the process still has: it is no room for the next call."""
     blocks = []
     for size in (16 * MIB, MIB, 128 * KIB, 16 * KIB, 2 * KIB):
         before = address_space()
@@ -59,7 +59,7 @@ def limited(call, n_bytes):
     if child == 0:
         code = FAILURE
         try:
-            filling = fill()
+            blocks = fill()  # noqa: F841 (they are there until the child ends)
             limit = address_space() + n_bytes
             resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
             signal.alarm(60)
@@ -113,6 +113,7 @@ def forests(seed, folder):
     stored |= {name: forest.to_bytes() for name, forest in [("stumps", stumps), ("on sparse", on_sparse)]}
     pickled, path = pickle.dumps(large), folder / "forest.safetensors"
     large.save(path)
+    taken_over = large.to_sklearn()
     queries = r.normal(size=(1000, 3000))
 
     def fit(X=X, y=None, sample_weight=None, **parameters):
@@ -156,7 +157,7 @@ def forests(seed, folder):
         "rows drawn": lambda: large.estimators_samples_,
         "rows drawn with weights": lambda: weighted.estimators_samples_,
         "to scikit-learn": lambda: IsolationForest.from_bytes(stored["large"]).to_sklearn(),
-        "from scikit-learn": lambda model=large.to_sklearn(): IsolationForest.from_sklearn(model),
+        "from scikit-learn": lambda: IsolationForest.from_sklearn(taken_over),
     }
 
 
@@ -267,7 +268,9 @@ def absurd(X):
     """Calls of which no memory can hold what they are to make, or whose input fits in none."""
 
     def fit(X=X, sample_weight=None, **parameters):
-        return IsolationForest(**{"random_state": 0, "n_estimators": 2, **parameters}).fit(X, sample_weight=sample_weight)
+        return IsolationForest(**{"random_state": 0, "n_estimators": 2, **parameters}).fit(
+            X, sample_weight=sample_weight
+        )
 
     def csr(n_columns, **parameters):
         cells = np.ones(3, np.float32), ([0, 1, 2], [0, 5, n_columns - 1])
@@ -321,7 +324,10 @@ def absurd(X):
     yield "score more wide rows", lambda: narrow.score_samples(repeated(300, 10**12))
     yield "10**18 features", lambda: fit(max_features=10**18)
     yield "cells of no row", lambda: fit(scipy.sparse.csr_array((10**13, 3), dtype=np.float32))
-    yield "no cells", lambda: fit(scipy.sparse.csc_array((*cells[:1], cells[1], np.zeros(10**6, np.int64)), (5, 10**13)))
+    yield (
+        "no cells",
+        lambda: fit(scipy.sparse.csc_array((*cells[:1], cells[1], np.zeros(10**6, np.int64)), (5, 10**13))),
+    )
 
 
 def absurd_calls():
