@@ -124,6 +124,8 @@ def test_every_line_tells_its_value(seed, arguments, joined):
     frame = actor_days(seed)
     found = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03, **arguments)
     found = found.join(users_of(frame)) if joined else found
+    # Every direction, whatever was drawn.
+    found.directions = np.array([1, -1, 0])[np.arange(len(found)) % 3, np.newaxis].repeat(len(found.features), axis=1)
     lines, values = [], found.values  # noqa: PD011
     for actor in dict.fromkeys(found.frame["actor"]):
         known = [f"{actor}@example.org", "Research, Berlin" if int(actor[5:]) % 2 else "Sales"] if joined else []
