@@ -44,7 +44,7 @@ test-python: $(VENV)/.test browser java
 # The Python tests, each on four threads at once: arrays, forests and the core's pool are shared by all of them. Left out are those that
 # work in processes of their own or read sources; the tests themselves say why they must be alone, if they must, and the plugin sees
 # of most by what they use.
-ALONE := $(addprefix tests/python/test_,page.py notebook.py notebooks.py ueba_notebook.py cli.py edges.py layers.py show_versions.py \
+ALONE := $(addprefix tests/python/test_,allocations.py page.py notebook.py notebooks.py ueba_notebook.py cli.py edges.py layers.py show_versions.py \
 	cli_arguments.py cli_signals.py cli_stream.py files.py mlflow.py dask.py dask_table.py spark.py spark_table.py spark_cluster.py stream.py)
 
 test-parallel: $(VENV)/.test
@@ -74,6 +74,7 @@ NOT_ON_OLDEST := \
 	--ignore=tests/python/test_edges.py \
 	--ignore=tests/python/test_interrupts.py \
 	--ignore=tests/python/test_memory.py \
+	--ignore=tests/python/test_allocations.py \
 	--ignore=tests/python/test_processes.py \
 	--ignore=tests/python/test_promises.py \
 	--ignore=tests/python/test_arrow_streams.py \
