@@ -30,7 +30,7 @@ PYTHON_LEVELS = [
 ]
 #: What the packages on top may import besides their own modules; "" is the public package.
 ON_TOP = {
-    "_frames": {"", "_names", "_percentiles"},
+    "_frames": {"_core", "_names", "_percentiles"},
     "ueba": {"", "displays", "_format", "_files", "_groups", "_names", "_order", "_percentiles", "_frames"},
     "_parts": {"", "partials", "ueba", "_order", "_groups", "_feature_ranks", "_percentiles", "_tables", "_validation"}
     | {"_core", "_frames", "_names", "_rank_counts", "_sample_plan", "_score_sketch"},

@@ -15,7 +15,7 @@ import pyarrow.feather
 
 from isoxide._frames import files
 from isoxide._frames.cells import BadCellError, CellFacts
-from isoxide._frames.delimited import DelimitedFile, header_names
+from isoxide._frames.delimited import DelimitedFile
 from isoxide._frames.documents import json_lines, spreadsheet
 from isoxide._frames.files import InputFile, kind_of
 from isoxide._frames.frames import (
@@ -27,6 +27,7 @@ from isoxide._frames.frames import (
     is_text,
     plain_table,
 )
+from isoxide._frames.header import header_names
 from isoxide._frames.parquet import ParquetFiles
 from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line
 
