@@ -378,6 +378,17 @@ def test_options_of_reading_are_passed_on_only_if_given(folder, tmp_path, monkey
     Done("score", model, table, "--timezone", "UTC").failed("there is no option --timezone", 2)
 
 
+def test_groups_that_are_too_small_give_no_ranks(folder, tmp_path):
+    chosen = ["detect", folder / "features.csv", *NAMES, "--contamination", 0.02, "--groups", "actor"]
+    n_rows = pd.read_csv(folder / "features.csv").groupby("actor").size()
+    for n, out in ((1, tmp_path / "all"), (int(n_rows.max()) + 1, tmp_path / "none")):
+        Done(*chosen, "--min-group", n, "--out", out).ok()
+        [path] = out.glob("*.json")
+        findings = ueba.read_findings(path)
+        assert np.isnan(findings.percentiles).all() == (out.name == "none")
+        assert findings.manifest["ranking"]["min_group"] == n
+
+
 def test_users_of_every_kind(folder, tmp_path):
     frame = pd.read_csv(folder / "features.csv")
     codes = {actor: f"{number:04d}" for number, actor in enumerate(sorted(set(frame["actor"])))}

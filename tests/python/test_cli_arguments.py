@@ -110,6 +110,8 @@ def test_numbers_in_every_spelling(text):
         (["--budget", "inf"], "'inf' is not a number above 0"),
         (["--budget", "1", "--threshold", "2"], "argument --threshold: not allowed with argument --budget"),
         (["--jobs", "0"], "'0' is not a number of threads"),
+        (["--min-group", "0"], "'0' is no number of rows"),
+        (["--min-group", "many"], "'many' is no number of rows"),
         (["--jobs", "1.5"], "'1.5' is not a number of threads"),
         (["--seed", "-1"], "'-1' is not a whole number from 0 to 4294967295"),
         (["--seed", "4294967296"], "'4294967296' is not a whole number"),

@@ -40,6 +40,7 @@ def detect(options: argparse.Namespace, session: Session) -> None:
         "random_state": options.seed,
         "tail": options.tail,
         "groups": options.groups,
+        "min_group": options.min_group,
         "zscores": options.zscores,
         "n_jobs": options.jobs,
     }

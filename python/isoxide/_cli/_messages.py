@@ -15,8 +15,8 @@ _OPTIONS = {
     name: f"--{name.replace('_', '-')}"
     for name in (
         "entity", "time", "include", "exclude", "sep", "decimal", "thousands", "missing", "encoding", "time_format",
-        "timezone", "threshold", "contamination", "budget", "tail", "groups", "zscores", "cutoff", "always", "order",
-        "title", "keep", "resume", "users",
+        "timezone", "threshold", "contamination", "budget", "tail", "groups", "min_group", "zscores", "cutoff",
+        "always", "order", "title", "keep", "resume", "users",
     )
 } | {"random_state": "--seed", "n_jobs": "--jobs", "on": "--users-on", "columns": "--users-columns"}  # fmt: skip
 _NAME = "|".join(sorted(_OPTIONS, key=len, reverse=True))

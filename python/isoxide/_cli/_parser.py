@@ -117,6 +117,13 @@ def _add_detect(commands: Any) -> None:
         help="rank among the rows of the same peer group; the entity's column ranks within its own history",
     )
     ranks.add_argument(
+        "--min-group",
+        metavar="N",
+        type=_values.rows,
+        default=20,
+        help="groups of fewer rows give no ranks, but say how many they have (default: 20)",
+    )
+    ranks.add_argument(
         "--zscores",
         metavar="PATTERN",
         default="*zscore*",

@@ -71,6 +71,14 @@ def jobs(text: str) -> int:
     return value
 
 
+def rows(text: str) -> int:
+    """Check a number of rows, which is at least 1."""
+    value = _whole(text)
+    if value is None or value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows, which is a whole number from 1 on")
+    return value
+
+
 def _whole(text: str) -> int | None:
     try:
         return int(text)
