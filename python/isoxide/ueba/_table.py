@@ -29,6 +29,9 @@ except ImportError as error:
 
 __all__ = ["FeatureTable", "read_table"]
 
+#: Bytes of pandas' hash tables for each row, and besides.
+_HASH_BYTES, _HEADROOM = 128, 2**20
+
 
 @dataclass(frozen=True)
 class FeatureTable:
@@ -318,6 +321,8 @@ def _frame(rows: pa.Table, given: pd.DataFrame | None, candidates: list[str]) ->
 def _repeated(frame: pd.DataFrame, entity: str, time: str) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], int]:
     """Return which rows equal an earlier one, and how many of the others share entity and time with another."""
     is_repeated = np.zeros(len(frame), dtype=bool)
+    # Asked for and given back untouched: the hash tables of pandas end the process where there is no memory for them.
+    np.empty(len(frame) * _HASH_BYTES + _HEADROOM, dtype=np.uint8)
     # Equal rows have equal keys, and few rows share a key: all columns are compared for those only.
     shared = np.flatnonzero(frame.duplicated([entity, time], keep=False))
     if not shared.size:
