@@ -124,6 +124,8 @@ def _open(file: InputFile) -> Any:
 def _unreadable(path: str, error: Exception) -> Exception:
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(f"there is no file {path}")
+    if isinstance(error, MemoryError) or "bad_alloc" in str(error):
+        return MemoryError(f"there is not enough memory to read {path}")
     return ValueError(f"{path} cannot be read as Parquet, it may be truncated: {first_line(error)}")
 
 
