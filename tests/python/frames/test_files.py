@@ -22,8 +22,8 @@ import pytest
 from frame_tables import actors, frame_of, read, xlsx_of
 from isoxide import stream
 from isoxide._frames import open_source
-from isoxide._frames.parquet import _unreadable
 from isoxide._frames.cells import BadCellError
+from isoxide._frames.parquet import _unreadable
 
 HEADER, ROWS = "actor,day,x\n", "a,2025-01-01,1\nb,2025-01-02,2\nc,2025-01-03,3\n"
 TEXT = (HEADER + ROWS).encode()
@@ -389,7 +389,11 @@ def test_parquet_files_whose_text_is_stored_in_two_ways(tmp_path):
     [
         (OSError("std::bad_alloc"), MemoryError, "there is not enough memory to read t.parquet"),
         (pa.ArrowMemoryError("malloc of size 8 failed"), MemoryError, "there is not enough memory to read t.parquet"),
-        (pa.ArrowInvalid("no footer"), ValueError, "t.parquet cannot be read as Parquet, it may be truncated: no footer"),
+        (
+            pa.ArrowInvalid("no footer"),
+            ValueError,
+            "t.parquet cannot be read as Parquet, it may be truncated: no footer",
+        ),
         (FileNotFoundError(2, "gone"), FileNotFoundError, "there is no file t.parquet"),
     ],
     ids=["C++", "Arrow", "damaged", "gone"],
