@@ -287,7 +287,7 @@ def test_bad_input(spark, seed):
 
 
 def test_what_was_kept_is_given_back(spark, seed):
-    expected = actor_days(seed, 200)
+    expected = actor_days(seed, 300)
     before = set(cached(spark))
     df = shuffled(spark, expected, seed)
     isoxide.spark.fit(df, FEATURES, order_by=KEY, forest=IsolationForest(contamination=0.1, random_state=0))
