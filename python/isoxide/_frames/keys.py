@@ -53,7 +53,7 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str, first_row: int | None
         return pc.take(as_text(column.dictionary, name), column.indices)
     if types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype):
         texts = column if types.is_string(dtype) else column.cast(pa.string())
-        return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+        return _without_empty(texts)
     if types.is_floating(dtype):
         return _from_floats(column.cast(pa.float64()), name, first_row)
     if types.is_null(dtype) or types.is_integer(dtype):
@@ -68,6 +68,16 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str, first_row: int | None
         bytes_of = column.storage.to_pylist()
         return pa.array([None if value is None else str(uuid.UUID(bytes=value)) for value in bytes_of], pa.string())
     raise TypeError(f"column {name!r} holds {dtype}, which cannot be a key; convert it to text")
+
+
+def _without_empty(texts: pa.Array) -> pa.Array:
+    """Return a column in which empty text is missing."""
+    is_empty = pc.fill_null(pc.equal(texts, ""), False)
+    if not pc.any(is_empty, min_count=0).as_py():
+        return texts
+    # By positions: `if_else` of pyarrow 18 reads beyond the ends of texts that are a slice of others.
+    positions = np.arange(len(texts))
+    return texts.take(pa.array(positions, mask=is_empty.to_numpy(zero_copy_only=False)))
 
 
 def _from_floats(column: pa.Array, name: str, first_row: int | None) -> pa.Array:

@@ -16,7 +16,6 @@ D = decimal.Decimal
 NAN = np.nan
 _HALF = pa.array([np.float16(1), None, np.float16(NAN)], pa.float16())
 NUMBERS = {
-    "decimal32": (pa.array([D("1.5"), None, D(2)], pa.decimal32(5, 2)), [1.5, NAN, 2]),
     "decimal128": (pa.array([D("1.5"), None, D(2)], pa.decimal128(38, 10)), [1.5, NAN, 2]),
     "decimal256": (pa.array([D("1.5"), None, D(2)], pa.decimal256(76, 10)), [1.5, NAN, 2]),
     "large decimals": (pa.array([D(10**37), None], pa.decimal128(38, 0)), [1e37, NAN]),
@@ -26,6 +25,8 @@ NUMBERS = {
     "uint64": (pa.array([2**64 - 1, None], pa.uint64()), [float(2**64), NAN]),
     "int64": (pa.array([2**60, None]), [float(2**60), NAN]),
 }
+if hasattr(pa, "decimal32"):
+    NUMBERS["decimal32"] = (pa.array([D("1.5"), None, D(2)], pa.decimal32(5, 2)), [1.5, NAN, 2])
 OTHERS = {
     "durations": (pa.array([1, None], pa.duration("s")), "durations"),
     "hours": (pa.array([1, None], pa.time32("s")), "times"),
@@ -148,7 +149,6 @@ def test_pandas_others(kind):
 
 
 POLARS = {
-    "Int128": (pl.Series([2**100, None, 3], dtype=pl.Int128), [2.0**100, NAN, 3]),
     "UInt8": (pl.Series([1, None], dtype=pl.UInt8), [1, NAN]),
     "Boolean": (pl.Series([True, None]), [1, NAN]),
     "Decimal": (pl.Series([D("1.5"), None]), [1.5, NAN]),
@@ -159,6 +159,8 @@ POLARS = {
     "Null": (pl.Series([None, None]), "no values"),
     "Object": (pl.Series([object()], dtype=pl.Object), "fixed_size_binary"),
 }
+if hasattr(pl, "Int128"):
+    POLARS["Int128"] = (pl.Series([2**100, None, 3], dtype=pl.Int128), [2.0**100, NAN, 3])
 
 
 @pytest.mark.parametrize("kind", POLARS)

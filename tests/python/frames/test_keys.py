@@ -143,11 +143,12 @@ POLARS = {
     "Categorical": (pl.Series(["a", None, ""], dtype=pl.Categorical), ["a", None, None]),
     "Enum": (pl.Series(["b", None], dtype=pl.Enum(["a", "b"])), ["b", None]),
     "UInt64": (pl.Series([2**64 - 1, None], dtype=pl.UInt64), [str(2**64 - 1), None]),
-    "Int128": (pl.Series([2**100, None], dtype=pl.Int128), [str(2**100), None]),
     "Float64": (pl.Series([1.0, None, float("nan")]), ["1", None, None]),
     "Decimal": (pl.Series([D("1.50"), None]), ["1.5", None]),
     "Date": (pl.Series([datetime.date(2025, 1, 1)]), ["2025-01-01"]),
 }
+if hasattr(pl, "Int128"):
+    POLARS["Int128"] = (pl.Series([2**100, None], dtype=pl.Int128), [str(2**100), None])
 
 
 @pytest.mark.parametrize("kind", POLARS)
