@@ -162,7 +162,9 @@ def _typed(column: pd.Series) -> Any:
     if isinstance(column.dtype, pd.PeriodDtype):
         is_short = isinstance(column.dtype.freq, (pd.offsets.Tick, pd.offsets.Day, pd.offsets.BusinessDay))
         # A week or a month does not say which day it is.
-        column = column.dt.to_timestamp() if is_short else column.astype("str")
+        if not is_short:
+            return pa.array([None if value is pd.NaT else str(value) for value in column], pa.string())
+        column = column.dt.to_timestamp()
     if isinstance(column.dtype, np.dtype | pd.SparseDtype):
         values = np.asarray(column)
         if values.dtype.kind == "f" and values.dtype.itemsize > 8:

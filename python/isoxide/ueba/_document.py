@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ def dump(findings: Findings) -> dict[str, Any]:
         "manifest": findings.manifest,
         "entity": findings.entity,
         "time": findings.time,
-        "time_zone": None if zone is None else str(zone),
+        "time_zone": None if zone is None else _zone_name(zone),
         "joined": findings.joined,
         "features": findings.features,
         "reference": {
@@ -108,6 +109,15 @@ def _group(findings: Findings, number: int) -> int | None:
     if findings.group_of is None or findings.group_of[number] < 0:
         return None
     return int(findings.group_of[number])
+
+
+def _zone_name(zone: Any) -> str:
+    """Return the name of a time zone; pandas 2 has its own for distances from UTC."""
+    offset = re.fullmatch(r"pytz\.FixedOffset\((-?\d+)\)", str(zone))
+    if offset is None:
+        return str(zone)
+    minutes = int(offset[1])
+    return f"UTC{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
 def plain(value: Any) -> Any:
