@@ -199,11 +199,6 @@ class FileSet:
         self._lock: int | None = None
         self._keep = False
 
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a private folder to write to."""
-        return self._temporary is not None
-
     def open(self) -> None:
         """Make the folder and a private one inside it; fails early if the folder cannot be written to."""
         for _ in range(100):

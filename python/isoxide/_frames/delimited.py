@@ -1,8 +1,9 @@
-"""CSV and its kin, read twice by the same rules: once to learn what each column holds, then for the rows.
+"""CSV and its kin, read by the same rules in two passes: to learn what each column holds, and for the rows.
 
     pass 1   every cell of every column is looked at; rows of another length, text that is not in the encoding and
              cells that are no numbers among numbers are refused by their line
-    pass 2   the rows, as often as they are wanted, in the types that pass 1 found
+    pass 2   the rows, as often as they are wanted, in the types that pass 1 found; a table for memory keeps those
+             of pass 1 instead
 
 Columns whose first cells are numbers are read as such at once, which is several times as fast as text; a cell that
 then turns out to be none sends the column back to be read as text.
