@@ -147,7 +147,7 @@ def test_a_handler_that_does_not_raise_changes_nothing(table):
     before = signal.signal(signal.SIGALRM, lambda *_: handled.append(time.perf_counter()))
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
-        forest = IsolationForest(n_estimators=8000, random_state=0).fit(table)
+        forest = IsolationForest(n_estimators=40_000, random_state=0).fit(table)
         ended = time.perf_counter()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -155,7 +155,7 @@ def test_a_handler_that_does_not_raise_changes_nothing(table):
     # Handled while the forest grew, not all of them afterwards.
     assert len(handled) > 2
     assert handled[0] < ended - 0.05
-    again = IsolationForest(n_estimators=8000, random_state=0).fit(table)
+    again = IsolationForest(n_estimators=40_000, random_state=0).fit(table)
     np.testing.assert_array_equal(forest.score_samples(table[:500]), again.score_samples(table[:500]))
 
 

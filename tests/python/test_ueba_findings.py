@@ -427,7 +427,7 @@ def test_typical_values_are_those_of_the_group(frame, tmp_path):
         assert found.frame["rank_among"].iloc[number] == f"the {len(rows)} rows with dept {label}"
         for j in found.order[number, :3]:
             name = found.features[j]
-            assert found.typical("median")[number, j] == rows[name].median()
+            assert found.typical("median")[number, j] == rows[name].quantile(0.5)
             assert found.typical("p99")[number, j] == rows[name].quantile(0.99)
     with pytest.raises(ValueError, match="statistic='mean' must be one of"):
         found.typical("mean")
