@@ -9,7 +9,7 @@ from numpydoc.validate import validate
 import isoxide
 import isoxide.dask
 import isoxide.displays
-import isoxide.partials
+import isoxide.mergeable
 import isoxide.spark
 import isoxide.stream
 import isoxide.ueba
@@ -25,7 +25,7 @@ MODULES = (
     isoxide,
     isoxide.ueba,
     isoxide.displays,
-    isoxide.partials,
+    isoxide.mergeable,
     isoxide.stream,
     isoxide.spark,
     isoxide.dask,

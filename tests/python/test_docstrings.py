@@ -10,7 +10,7 @@ import pytest
 
 import isoxide
 import isoxide.displays
-import isoxide.partials
+import isoxide.mergeable
 import isoxide.stream
 import isoxide.ueba
 
@@ -23,7 +23,7 @@ MODULES = [name for name in MODULES if not name.startswith(ENGINES)]
 MADE = {"FeatureRanks", "Calibration", "Findings", "TableCheck", "SamplePlan"}
 #: Displays of findings, which take a table to make: notebooks/ueba_workflow.ipynb draws them.
 DRAWN = {"CutoffDisplay", "FeatureRankDisplay", "ScoreTimelineDisplay"}
-HOMES = (isoxide, isoxide.ueba, isoxide.displays, isoxide.partials, isoxide.stream)
+HOMES = (isoxide, isoxide.ueba, isoxide.displays, isoxide.mergeable, isoxide.stream)
 PUBLIC = [(home, name) for home in HOMES for name in home.__all__]
 
 pytestmark = pytest.mark.thread_unsafe(reason="doctest wraps a function of linecache for the whole process")

@@ -18,7 +18,7 @@ from isoxide._cli._progress import steps
 from isoxide._cli._size import larger_than_memory
 from isoxide._cli._tables import Tables
 from isoxide._cli._values import output_format
-from isoxide._files import FileSet
+from isoxide._common.files import FileSet
 
 if TYPE_CHECKING:
     from isoxide._cli._main import Session
@@ -157,7 +157,7 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
 def score(options: argparse.Namespace, session: Session) -> None:
     """Run ``isoxide score``."""
     _load("isoxide.ueba", "isoxide.stream")
-    from isoxide import IsolationForest
+    from isoxide._forest.estimator import IsolationForest
     from isoxide.stream._verbs import open_to_score
     from isoxide.stream._write import ROWS_PER_FILE
 
@@ -277,7 +277,7 @@ def _with_own_outliers(study: Calibration) -> Calibration:
 def _draw(study: Calibration, path: Path) -> None:
     import matplotlib as mpl
 
-    from isoxide._files import replace_file
+    from isoxide._common.files import replace_file
 
     mpl.use("agg")
     figure = study.plot().figure_

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoxide._cli._messages import print_json, print_lines, shown, tell
-from isoxide._format import format_time, format_value
+from isoxide._common.format import format_time, format_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,7 @@ def write_scores(scores: pd.DataFrame, out: str | None, kind: str | None) -> Non
     kind : {"csv", "csv.gz"} or None
         The format of the file.
     """
-    from isoxide._files import replace_file
+    from isoxide._common.files import replace_file
     from isoxide.ueba._files import write_csv
 
     def write_gzip(path: Path) -> None:

@@ -13,10 +13,11 @@ import pyarrow as pa
 from dask.delayed import delayed
 from sklearn.utils.validation import check_is_fitted
 
-from isoxide import FeatureRanks, IsolationForest
-from isoxide._parts import _verbs
-from isoxide._parts._columns import features_of, score_batch
-from isoxide._parts._model import Model
+from isoxide._forest.estimator import IsolationForest
+from isoxide._partitioned import fit as _verbs
+from isoxide._partitioned.columns import features_of, score_batch
+from isoxide._partitioned.model import Model
+from isoxide._ranks.feature_ranks import FeatureRanks
 from isoxide.dask._arrow import batches
 from isoxide.dask._table import DaskTable
 
@@ -363,7 +364,7 @@ def detect(
     Timestamp('2025-02-12 00:00:00')
     """
     table = DaskTable(ddf)
-    from isoxide._parts._detect import detect as detect_in_parts
+    from isoxide._partitioned.detect import detect as detect_in_parts
 
     if forest is None:
         # Of its own threads, since trees are grown in this process.

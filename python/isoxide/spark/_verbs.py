@@ -10,9 +10,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import BooleanType, DoubleType, StructField, StructType
 from sklearn.utils.validation import check_is_fitted
 
-from isoxide import FeatureRanks, IsolationForest
-from isoxide._parts import _verbs
-from isoxide._parts._columns import features_of, numeric_names
+from isoxide._forest.estimator import IsolationForest
+from isoxide._partitioned import fit as _verbs
+from isoxide._partitioned.columns import features_of, numeric_names
+from isoxide._ranks.feature_ranks import FeatureRanks
 from isoxide.spark import _workers
 from isoxide.spark._table import SparkTable, mapped, no_order
 
@@ -344,7 +345,7 @@ def detect(
     Timestamp('2025-02-12 00:00:00')
     """
     # Findings need pandas; nothing else here does.
-    from isoxide._parts import _detect
+    from isoxide._partitioned import detect as _detect
 
     with closing(SparkTable(df, order_by=[entity, time] if order_by is None else _key(order_by, "a forest"))) as table:
         findings = _detect.detect(

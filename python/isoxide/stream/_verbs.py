@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sklearn.utils.validation import check_is_fitted
 
-from isoxide import FeatureRanks, IsolationForest
+from isoxide._common.patterns import name_list
+from isoxide._forest.estimator import IsolationForest
 from isoxide._frames import ReadOptions, Roles, open_source
 from isoxide._frames.features import need_column, roles_of_features
 from isoxide._frames.source import ChooseRoles
-from isoxide._parts import _verbs
-from isoxide._tables import name_list, read_table
+from isoxide._frames.tables import read_table
+from isoxide._partitioned import fit as _verbs
+from isoxide._ranks.feature_ranks import FeatureRanks
 from isoxide.stream._table import StreamTable
 from isoxide.stream._write import ROWS_PER_FILE, ScoreWriter
 
@@ -463,7 +465,7 @@ def detect(
     Timestamp('2025-02-12 00:00:00')
     """
     # Here, since all else in this module does without pandas.
-    from isoxide._parts import _detect
+    from isoxide._partitioned import detect as _detect
 
     include = include if include is None or isinstance(include, str) else list(include)
     exclude = exclude if exclude is None or isinstance(exclude, str) else list(exclude)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide import IsolationForest
+from isoxide._forest.estimator import IsolationForest
 from isoxide.ueba._table import FeatureTable
 
 if TYPE_CHECKING:

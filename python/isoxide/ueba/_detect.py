@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoxide import IsolationForest, percentileofscore
+from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.check import TableCheck
+from isoxide._ranks.api import percentileofscore
 from isoxide.ueba._calibrate import calibrate, check_amount, fitted, small_table_notes
 from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._document import plain

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from isoxide._files import read_file
+from isoxide._common.files import read_file
 from isoxide.ueba import _fields as fields
 from isoxide.ueba._columns import RESULT_COLUMNS
 from isoxide.ueba._quantiles import STATISTICS

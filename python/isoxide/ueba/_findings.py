@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide import IsolationForest
-from isoxide._files import replace_file
+from isoxide._common.files import replace_file
+from isoxide._common.patterns import select
+from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.keys import text_labels
-from isoxide._names import select
 from isoxide.ueba import _document
 from isoxide.ueba._columns import RESULT_COLUMNS
 from isoxide.ueba._files import write_csv

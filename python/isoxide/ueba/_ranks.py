@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide import rank_features
-from isoxide._groups import members
-from isoxide._percentiles import Definition
+from isoxide._ranks.api import rank_features
+from isoxide._ranks.dtypes import Definition
+from isoxide._ranks.groups import members
 from isoxide.ueba._quantiles import STATISTICS, TableQuantiles
 from isoxide.ueba._table import FeatureTable
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide._names import select
+from isoxide._common.patterns import select
 
 __all__ = ["Fixed", "Percentile", "Rule", "ZScore", "apply_rules", "asked_quantiles", "default_rules"]
 
