@@ -86,7 +86,7 @@ def test_live_streams_of_many_rows(n_samples):
     plan = sample_plan(n_samples, 1, random_state=np.random.RandomState(5), n_estimators=7)
     grown = plan.grow(X[plan.rows])
     for index in range(7):
-        ours, other = grown._forest.tree(index), whole._forest.tree(index)
+        ours, other = grown._fitted.native.tree(index), whole._fitted.native.tree(index)
         for name in ours:
             assert_array_equal(ours[name], other[name], err_msg=name)
 

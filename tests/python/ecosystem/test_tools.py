@@ -227,9 +227,9 @@ def test_recalibrating_is_fitting_with_that_contamination(table, contamination):
     expected = forest(contamination=contamination).fit(table)
     for before in ("auto", 0.25):
         moved = forest(contamination=before).fit(table)
-        trees = moved._forest
+        trees = moved._fitted.native
         assert moved.recalibrate(table, contamination=contamination) is moved
-        assert moved._forest is trees
+        assert moved._fitted.native is trees
         assert moved.contamination == contamination
         assert type(moved.offset_) is type(expected.offset_)
         assert moved.get_params() == expected.get_params()
