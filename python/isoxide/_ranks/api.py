@@ -13,8 +13,8 @@ from isoxide._frames.containers import native
 from isoxide._frames.tables import ArrayTable, read_table
 from isoxide._ranks import groups as _groups
 from isoxide._ranks.dtypes import (
-    Definition,
     Pairs,
+    RankDefinition,
     Ranks,
     check_kind,
     check_nan_policy,
@@ -90,7 +90,7 @@ def percentileofscore(
         check_kind(kind)
         # Asking for the number of cores takes longer than counting a few values.
         n_workers = resolve_n_jobs(None) if a.size >= _MANY else 1
-        definition = Definition(kind, None, nan_policy)
+        definition = RankDefinition(kind, None, nan_policy)
         pair = native_pair(a, score.ravel())
         if pair is None:
             percentiles, _ = ranks_by_numpy(a, score.ravel(), definition)
@@ -180,7 +180,7 @@ def rank_features(
     >>> ranks.directions
     array([[-1, -1]], dtype=int8)
     """
-    definition = Definition(kind, tail, nan_policy).check()
+    definition = RankDefinition(kind, tail, nan_policy).check()
     row_table, reference_table = read_table(rows, "rows"), read_table(reference, "reference")
     if isinstance(groups, str):
         features = _groups.features_without(groups, row_table, reference_table, features)
@@ -203,7 +203,7 @@ def rank_features(
     return feature_ranks(row_table, row_places, names, queries, ranks, last)
 
 
-def _checked_ranks(pairs: Pairs, names: list[str], n_rows: int, definition: Definition, n_workers: int) -> Ranks:
+def _checked_ranks(pairs: Pairs, names: list[str], n_rows: int, definition: RankDefinition, n_workers: int) -> Ranks:
     percentiles, directions = column_ranks(pairs, n_rows, definition, n_workers)
     if definition.nan_policy == "raise":
         # The rows have none, so only NaN in a reference can have made these (or an empty one, which is no error).
@@ -213,7 +213,7 @@ def _checked_ranks(pairs: Pairs, names: list[str], n_rows: int, definition: Defi
 
 
 def _ranks_by_group(
-    pairs: Pairs, names: list[str], labels: _groups.Labels, definition: Definition, n_workers: int
+    pairs: Pairs, names: list[str], labels: _groups.Labels, definition: RankDefinition, n_workers: int
 ) -> Ranks:
     """The ranks of each row among the rows of its group."""
     shape = len(labels[0]), len(pairs)

@@ -22,7 +22,7 @@ Pairs = list[tuple[NDArray[Any], NDArray[Any]]]
 Ranks = tuple[NDArray[np.float64], NDArray[np.int8]]
 
 
-class Definition(NamedTuple):
+class RankDefinition(NamedTuple):
     """What a percentile is: arguments of the same names."""
 
     kind: str
@@ -30,7 +30,7 @@ class Definition(NamedTuple):
     tail: str | None
     nan_policy: str
 
-    def check(self) -> Definition:
+    def check(self) -> RankDefinition:
         """Refuses unknown words."""
         check_kind(self.kind)
         if self.tail not in _TAILS:
@@ -89,7 +89,7 @@ def nan_error(name: str, what: str) -> ValueError:
     return ValueError(f"The input contains nan values: column {name!r} of {what}")
 
 
-def column_ranks(pairs: Pairs, n_rows: int, definition: Definition, n_workers: int) -> Ranks:
+def column_ranks(pairs: Pairs, n_rows: int, definition: RankDefinition, n_workers: int) -> Ranks:
     """Per pair of a column and its queries the percentiles and directions of these, as a column."""
     known = {j: found for j, pair in enumerate(pairs) if (found := native_pair(*pair)) is not None}
     percentiles, directions = np.empty((n_rows, len(pairs))), np.empty((n_rows, len(pairs)), dtype=np.int8)
@@ -102,13 +102,13 @@ def column_ranks(pairs: Pairs, n_rows: int, definition: Definition, n_workers: i
     return percentiles, directions
 
 
-def native_ranks(pairs: Pairs, definition: Definition, n_workers: int) -> Ranks:
+def native_ranks(pairs: Pairs, definition: RankDefinition, n_workers: int) -> Ranks:
     """The same by the core."""
     columns, queries = map(list, zip(*pairs, strict=True))
     return _core.percentile_ranks(columns, queries, n_workers=n_workers, **definition.native())
 
 
-def ranks_by_numpy(a: NDArray[Any], queries: NDArray[Any], definition: Definition) -> Ranks:
+def ranks_by_numpy(a: NDArray[Any], queries: NDArray[Any], definition: RankDefinition) -> Ranks:
     """The same, of one pair, for types that the core does not know: NumPy takes one query at a time."""
     kind, tail, nan_policy = definition
     if has_nan(a):

@@ -13,7 +13,7 @@ from isoxide._common.patterns import check_distinct, check_known, name_list
 from isoxide._common.threads import mapped, resolve_n_jobs
 from isoxide._frames.containers import native, readable
 from isoxide._frames.tables import Table, read_table
-from isoxide._ranks.dtypes import Definition, Ranks, as_compared, comparison, nan_error, ranks_by_numpy, refuse_nan
+from isoxide._ranks.dtypes import RankDefinition, Ranks, as_compared, comparison, nan_error, ranks_by_numpy, refuse_nan
 from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks
 from isoxide._ranks.matching import Layout, match, numbered_names
 
@@ -166,7 +166,7 @@ class RankReference:
         TypeError
             If a column is not numeric, or `rows` is a sparse matrix.
         """
-        definition = Definition(kind, tail, nan_policy).check()
+        definition = RankDefinition(kind, tail, nan_policy).check()
         table = read_table(rows, "rows")
         names, row_places, reference_places = match(table, self._layout, self._features)
         queries = [table.column(j, name) for j, name in zip(row_places, names, strict=True)]
@@ -182,7 +182,7 @@ class RankReference:
 
 
 def _ranks(
-    columns: list[_Column], queries: list[NDArray[Any]], rows: Table, definition: Definition, n_workers: int
+    columns: list[_Column], queries: list[NDArray[Any]], rows: Table, definition: RankDefinition, n_workers: int
 ) -> Ranks:
     shape = rows.n_rows, len(columns)
     percentiles, directions = np.empty(shape), np.empty(shape, dtype=np.int8)

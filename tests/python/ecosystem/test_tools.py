@@ -61,7 +61,7 @@ def test_pipeline_and_columns():
     assert_same(pipeline[-1], forest(contamination=0.1).fit(columns.fit_transform(frame)), columns.transform(frame))
     np.testing.assert_array_equal(pipeline.predict(frame), pipeline[-1].predict(columns.transform(frame)))
     assert (pipeline.fit_predict(frame) == -1).sum() == 40
-    assert pipeline.set_params(forest__n_estimators=3).fit(frame)[-1]._forest.n_trees == 3
+    assert pipeline.set_params(forest__n_estimators=3).fit(frame)[-1]._fitted.native.n_trees == 3
 
 
 def test_names_from_a_neighbour():
