@@ -22,11 +22,11 @@ loaded: IsolationForest = IsolationForest.load("forest.safetensors")
 stored: bytes = loaded.to_bytes()
 again: IsolationForest = IsolationForest.from_bytes(bytearray(stored))
 
-ranks: FeatureRanks = rank_features(features[labels == -1], features, last="zscore*", nan_policy="omit")
+ranks: FeatureRanks = rank_features(features[labels == -1], features, rank_last="zscore*", nan_policy="omit")
 percentiles: NDArray[np.float64] = ranks.percentiles
 directions: NDArray[np.int8] = ranks.directions
 prepared: RankReference = RankReference(features)
-daily: FeatureRanks = prepared.rank_features(features[:3], tail="two")
+daily: FeatureRanks = prepared.rank_features(features[:3], tail="both")
 own: FeatureRanks = rank_features(features, features, groups=(labels, labels))
 names: list[str] = ranks.features
 for record in ranks.to_records():

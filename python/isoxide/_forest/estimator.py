@@ -383,7 +383,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         >>> from isoxide import IsolationForest
         >>> forest = IsolationForest(random_state=0).fit([[-1.1], [0.3], [0.5], [100]])
         >>> forest.decision_function([[0.1], [90]]).round(2)
-        array([ 0.11, -0.2 ])
+        array([ 0.16, -0.13])
         """
         scores: NDArray[np.float64] = self.score_samples(X) - self.offset_
         return scores
@@ -414,7 +414,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         >>> from isoxide import IsolationForest
         >>> forest = IsolationForest(random_state=0).fit([[-1.1], [0.3], [0.5], [100]])
         >>> forest.score_samples([[0.1], [90]]).round(2)
-        array([-0.39, -0.7 ])
+        array([-0.34, -0.63])
         """
         if not self.__sklearn_is_fitted__():
             check_is_fitted(self)

@@ -70,7 +70,7 @@ class SamplePlan:
     >>> from isoxide import IsolationForest
     >>> from isoxide.mergeable import SamplePlan
     >>> SamplePlan(IsolationForest(random_state=0), 100_000, 3)
-    SamplePlan(100 trees of 256 rows: 22,607 of 100,000 rows)
+    SamplePlan(100 trees of 256 rows: 22,545 of 100,000 rows)
     """
 
     def __init__(self, forest: IsolationForest, n_samples: int, n_features: int) -> None:

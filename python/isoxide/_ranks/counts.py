@@ -139,7 +139,7 @@ class RankCounts:
         *,
         kind: str = "rank",
         tail: str = "upper",
-        last: str | Callable[[str], bool] | None = None,
+        rank_last: str | Callable[[str], bool] | None = None,
         nan_policy: str = "propagate",
     ) -> FeatureRanks:
         """Compute the percentile ranks from the counts.
@@ -149,9 +149,9 @@ class RankCounts:
         kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
             Values that count for a percentile: the mean rank of all equal values ('rank'), the values at or below
             ('weak'), those below ('strict'), or the mean of the last two ('mean').
-        tail : {'upper', 'lower', 'two'}, default='upper'
-            Values that are unusual, that is, have high percentiles: high ones ('upper'), low ones ('lower'), or both.
-        last : str or callable, optional
+        tail : {'upper', 'lower', 'both'}, default='upper'
+            Values that are unusual, that is, have high percentiles: high ones ('upper'), low ones ('lower'), or 'both'.
+        rank_last : str or callable, optional
             Features that come after all others in `FeatureRanks.order`: a pattern such as ``"*zscore*"``, or a function
             of a name that returns whether it is one of them.
         nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
@@ -176,8 +176,8 @@ class RankCounts:
                     raise nan_error(name, "the table")
                 if has_nan(column):
                     raise nan_error(name, "rows")
-        ranks = self._counts.ranks(kind, tail, definition.native()["omit_nan"])
-        return feature_ranks(table, self._positions, list(self._names), columns, ranks, last)
+        ranks = self._counts.ranks(**definition.native())
+        return feature_ranks(table, self._positions, list(self._names), columns, ranks, rank_last)
 
     def _values_as_table(self) -> tuple[Table, list[NDArray[Any]]]:
         """Return the ranked rows as the counts hold them: float64, without the labels of a frame."""
