@@ -59,9 +59,7 @@ def test_an_unknown_format_is_refused_by_its_number(number, monkeypatch):
     monkeypatch.setattr(serialization, "FORMAT", number)
     data = encoded()
     monkeypatch.undo()
-    with pytest.raises(
-        ValueError, match=f"not the bytes of a test piece: they have format {number}, and this"
-    ):
+    with pytest.raises(ValueError, match=f"not the bytes of a test piece: they have format {number}, and this"):
         from_bytes("test piece", data, TYPES)
     with pytest.raises(ValueError, match=f"reads format {FORMAT}; install the same version of isoxide on all machines"):
         from_bytes("test piece", data, TYPES)
