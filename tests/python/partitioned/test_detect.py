@@ -124,7 +124,7 @@ def test_a_table_smaller_than_a_tree_draws_is_told(frame, seed):
 
 
 def test_the_check_is_that_of_the_table(frame, seed):
-    expected = ueba.read_table(frame, **NAMES).check
+    expected = ueba.read_table(frame, **NAMES).profile
     surveyed = detect.Surveyed(parted(arrow(frame), 6, seed), **NAMES, include=None, exclude=None)
     assert surveyed.profile == expected
     assert expected.n_duplicates == 40
