@@ -30,9 +30,9 @@ from isoxide._partitioned.table import ROW_NUMBER, PartedTable
 from isoxide._ranks.counts import RankCounts
 from isoxide.ueba._calibrate import check_amount, check_share, refuse_infinite, share_of_alerts, small_table_notes
 from isoxide.ueba._columns import refuse_result_names
-from isoxide.ueba._detect import manifest, ranking
+from isoxide.ueba._detect import manifest
 from isoxide.ueba._quantiles import STATISTICS, typical_frame
-from isoxide.ueba._ranks import MIN_GROUP, Groups, Ranked, RankOptions, Scope
+from isoxide.ueba._ranks import MIN_GROUP, Groups, Ranked, RankOptions, Scope, ranking
 from isoxide.ueba._rules import ZSCORES, Rule, apply_rules, asked_quantiles, default_rules
 
 #: Rows that are held in memory as findings.

@@ -19,7 +19,7 @@ from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._document import plain
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import TableQuantiles
-from isoxide.ueba._ranks import MIN_GROUP, RankOptions, Scope, rank_rows
+from isoxide.ueba._ranks import MIN_GROUP, RankOptions, Scope, rank_rows, ranking
 from isoxide.ueba._rules import ZSCORES, Rule, apply_rules, asked_quantiles, default_rules
 from isoxide.ueba._table import FeatureTable
 
@@ -180,11 +180,6 @@ def detect(
         },
         forest=forest,
     )
-
-
-def ranking(options: RankOptions, scope: Scope, n_rows: int) -> dict[str, Any]:
-    """Return what the manifest tells of ranks: the options, and the rows that values are ranked among."""
-    return {**options.to_dict(), "among": scope.overall(n_rows), "rows": n_rows}
 
 
 def _findings_frame(table: FeatureTable, scores: np.ndarray[Any, Any], anomalies: np.ndarray[Any, Any]) -> pd.DataFrame:

@@ -6,34 +6,26 @@ import copy
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
 from isoxide._common.files import replace_file
-from isoxide._common.patterns import select
-from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.keys import text_labels
 from isoxide.ueba import _document
+from isoxide.ueba._again import rank_again
 from isoxide.ueba._columns import RESULT_COLUMNS
 from isoxide.ueba._files import write_csv
-from isoxide.ueba._quantiles import STATISTICS
+from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._ranks import MIN_GROUP, RankOptions
 from isoxide.ueba._rules import ZSCORES
 from isoxide.ueba._table import FeatureTable
 from isoxide.ueba._users import matched, read_users, unmatched_warning
 
-__all__ = ["Findings"]
-
-#: Cut-offs of the notebook.
-CUTOFFS = (95.0, 96.0, 97.0, 98.0, 99.0, 99.1, 99.2, 99.3, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9, 99.99)
+__all__ = ["Findings", "read_findings"]
 
 
-class Findings:
+class Findings(FindingsData):
     """Anomalies, the lowest score first: what `detect` and `read_findings` return.
 
     Attributes
@@ -76,66 +68,8 @@ class Findings:
     read_findings : Reads what `to_json` wrote.
     """
 
-    def __init__(
-        self,
-        frame: pd.DataFrame,
-        *,
-        entity: str,
-        time: str,
-        features: list[str],
-        values: NDArray[np.float64],
-        percentiles: NDArray[np.float64],
-        order: NDArray[np.intp],
-        directions: NDArray[np.int8],
-        reference: pd.DataFrame,
-        flags: pd.DataFrame,
-        timeline: pd.DataFrame,
-        manifest: dict[str, Any],
-        group_of: NDArray[np.intp] | None = None,
-        group_typical: NDArray[np.float64] | None = None,
-        joined: Sequence[str] = (),
-        forest: IsolationForest | None = None,
-    ) -> None:
-        self.frame = frame
-        self.entity, self.time = entity, time
-        self.features = features
-        self.values, self.percentiles, self.order, self.directions = values, percentiles, order, directions
-        self.reference, self.flags, self.timeline, self.manifest = reference, flags, timeline, manifest
-        self.group_of, self.group_typical = group_of, group_typical
-        self.joined = list(joined)
-        self.forest = forest
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    def __repr__(self) -> str:
-        entities = self.frame[self.entity].nunique()
-        return f"Findings({len(self)} rows of {entities} entities, {len(self.features)} features)"
-
     def _repr_html_(self) -> str:
         return self.frame.head(10).to_html()
-
-    def typical(self, statistic: str = "median") -> NDArray[np.float64]:
-        """The typical values that each value of the findings is to be compared with.
-
-        Parameters
-        ----------
-        statistic : {"median", "p95", "p99"}, default="median"
-            Which one.
-
-        Returns
-        -------
-        ndarray of shape (n_findings, n_features)
-            Of the same rows that the ranks of a finding are among: all rows, or those of its group. NaN for findings
-            without ranks, whose group is too small.
-        """
-        if statistic not in STATISTICS:
-            raise ValueError(f"statistic={statistic!r} must be one of {list(STATISTICS)}")
-        whole = self.reference[statistic].to_numpy(dtype=np.float64)
-        if self.group_of is None or self.group_typical is None:
-            return np.broadcast_to(whole, (len(self), len(self.features)))
-        values = self.group_typical[:, :, list(STATISTICS).index(statistic)]
-        return np.vstack([values, np.full((1, len(self.features)), np.nan)])[self.group_of]
 
     def join(
         self, users: Any, on: str | None = None, columns: Iterable[str] | None = None, *, sep: str | None = None
@@ -232,122 +166,8 @@ class Findings:
             If `table` is not the one they were found in, a feature is missing in `reference`, or an argument is out of
             range.
         """
-        from isoxide.ueba._again import rank_again
-
         options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group).check()
         return rank_again(self, table, reference, options, n_jobs)
-
-    def group_by(self, by: str = "day") -> dict[Any, pd.DataFrame]:
-        """Return the findings of each day, or of each value of a column.
-
-        Parameters
-        ----------
-        by : str, default="day"
-            ``"day"``, or a column of `frame`.
-
-        Returns
-        -------
-        dict
-            From the day (ISO 8601) or the value to the rows of `frame`, in ascending order.
-        """
-        keys = self.frame[self.time].dt.strftime("%Y-%m-%d") if by == "day" else None
-        if keys is None:
-            if by not in self.frame.columns:
-                raise ValueError(f"{by!r} is neither 'day' nor one of {list(self.frame.columns)}")
-            keys = self.frame[by]
-        return dict(iter(self.frame.groupby(keys.to_numpy(), sort=True)))
-
-    def selected(self, cutoff: float = 99.0, always_show: Iterable[str] = ()) -> NDArray[np.bool_]:
-        """Which values are out of the ordinary.
-
-        Parameters
-        ----------
-        cutoff : float, default=99.0
-            Those whose percentile is at or above it.
-        always_show : list of str, optional
-            Names or patterns of features that are whenever they are above zero.
-
-        Returns
-        -------
-        ndarray of bool, shape (n_findings, n_features)
-            True where it is. Values without a percentile never reach the cutoff.
-        """
-        always_chosen = set(select(self.features, always_show))
-        flag = np.array([name in always_chosen for name in self.features], dtype=bool)
-        with np.errstate(invalid="ignore"):
-            chosen: NDArray[np.bool_] = (self.percentiles >= cutoff) | (flag & (self.values > 0))
-        return chosen
-
-    def cutoff_table(self, cutoffs: Iterable[float] = CUTOFFS) -> pd.DataFrame:
-        """How many features of a finding reach each percentile.
-
-        Parameters
-        ----------
-        cutoffs : list of float, optional
-            From 0 to 100; by default those of the notebook.
-
-        Returns
-        -------
-        DataFrame
-            ``cutoff``, the ``mean`` and the ``min`` number of features per finding, and the findings with ``none``;
-            without findings NaN, 0 and 0.
-        """
-        wanted = list(cutoffs)
-        counts = [(self.percentiles >= cutoff).sum(axis=1) for cutoff in wanted]
-        return pd.DataFrame(
-            {
-                "cutoff": wanted,
-                "mean": np.array([own.mean() if len(self) else np.nan for own in counts], dtype=np.float64),
-                "min": np.array([own.min() if len(self) else 0 for own in counts], dtype=int),
-                "none": np.array([(own == 0).sum() for own in counts], dtype=int),
-            }
-        )
-
-    def feature_counts(self, cutoff: float = 99.0, always_show: Iterable[str] = ()) -> pd.Series:
-        """In how many findings each feature is out of the ordinary.
-
-        Parameters
-        ----------
-        cutoff : float, default=99.0
-            See `selected`.
-        always_show : list of str, optional
-            See `selected`.
-
-        Returns
-        -------
-        Series
-            From names to numbers, the most frequent first; features that never are do not appear.
-        """
-        chosen = self.selected(cutoff, always_show)
-        counts = pd.Series(chosen.sum(axis=0), index=pd.Index(self.features, name="feature"), name="findings")
-        counts = counts[counts > 0]
-        # Of equal ones the first to appear, as the notebook counts.
-        first = {name: place for place, name in enumerate(self._in_order(chosen))}
-        places = [first[name] for name in counts.index]
-        return counts.iloc[np.lexsort((np.array(places), -counts.to_numpy()))]
-
-    def _in_order(self, chosen: NDArray[np.bool_]) -> Iterator[str]:
-        seen: set[int] = set()
-        for row, order in enumerate(self.order):
-            for j in order:
-                if chosen[row, j] and j not in seen:
-                    seen.add(int(j))
-                    yield self.features[j]
-
-    def to_frame(self) -> pd.DataFrame:
-        """Everything in one wide table.
-
-        Returns
-        -------
-        DataFrame
-            `frame`, then ``reasons`` (features and the rules that flag them), then the features.
-        """
-        wide = self.frame.copy()
-        texts = self.flags["feature"] + " " + self.flags["rule"] if len(self.flags) else pd.Series(dtype=str)
-        reasons = texts.groupby(self.flags["row"]).agg("; ".join) if len(self.flags) else texts
-        wide["reasons"] = [reasons.get(row, "") for row in range(len(self))]
-        features = pd.DataFrame(self.values, columns=pd.Index(self.features), index=wide.index)
-        return pd.concat([wide, features], axis=1)
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Write `to_frame` as CSV, with cells that a spreadsheet would take for formulas made text by an apostrophe.
@@ -465,3 +285,38 @@ class Findings:
         return (
             text if path is None else replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
         )
+
+
+def read_findings(path: str | os.PathLike[str]) -> Findings:
+    """Read what `Findings.to_json` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The file; it may come from anybody, since every field is checked.
+
+    Returns
+    -------
+    Findings
+        Without the forest.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not such a file, is damaged, or is of a later version.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np, pandas as pd
+    >>> from isoxide import ueba
+    >>> rng = np.random.default_rng(0)
+    >>> frame = pd.DataFrame({"actor": "a", "day": pd.date_range("2025-01-01", periods=300), "x": rng.normal(size=300)})
+    >>> findings = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.01)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ueba.read_findings(findings.to_json(f"{folder}/findings.json"))
+    Findings(3 rows of 1 entities, 1 features)
+    """
+    return Findings(**_document.read(Path(path)))

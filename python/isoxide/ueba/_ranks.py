@@ -18,7 +18,7 @@ from isoxide._ranks.groups import members
 from isoxide.ueba._quantiles import STATISTICS, TableQuantiles
 from isoxide.ueba._table import FeatureTable
 
-__all__ = ["MIN_GROUP", "Groups", "RankOptions", "Ranked", "Scope", "rank_rows"]
+__all__ = ["MIN_GROUP", "Groups", "RankOptions", "Ranked", "Scope", "rank_rows", "ranking"]
 
 #: Rows that a group must have before values are ranked among them.
 MIN_GROUP = 20
@@ -106,6 +106,11 @@ def _label(label: Any) -> str:
 
 def _many(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def ranking(options: RankOptions, scope: Scope, n_rows: int) -> dict[str, Any]:
+    """Return what the manifest tells of ranks: the options, and the rows that values are ranked among."""
+    return {**options.to_dict(), "among": scope.overall(n_rows), "rows": n_rows}
 
 
 class Ranked(NamedTuple):
