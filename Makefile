@@ -19,7 +19,7 @@ SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE $(shell find s
 # The users' notebook on the real table, then the command; both print where their results lie.
 demo: $(VENV)/.demo
 	$(BIN)/python notebooks/run.py
-	$(BIN)/isoxide detect notebooks/data/enron_user_day.csv.gz --entity actor --time day --threshold -0.15 --zscores 'z_*' \
+	$(BIN)/isoxide detect python/isoxide/datasets/enron_user_day.csv.gz --entity actor --time day --threshold -0.15 --zscores 'z_*' \
 		--out demo-output/report
 
 test: test-rust test-python
