@@ -42,6 +42,7 @@ def detect(options: argparse.Namespace, session: Session) -> None:
         "groups": options.groups,
         "min_group": options.min_group,
         "zscores": options.zscores,
+        "domain_defaults": options.domain_defaults,
         "n_jobs": options.jobs,
     }
     with _results(options.out, session) as results, steps(4, "detect") as step:

@@ -92,9 +92,9 @@ def _misuse(options: Namespace) -> str | None:
         if given and options.users is None:
             return f"--{given[0].replace('_', '-')} needs --users"
     if options.run in ("detect", "report"):
-        options.always_show = (
-            ["is_weekend"] if options.always_show is None else [name for name in options.always_show if name]
-        )
+        # Without the option, the findings know whether is_weekend has a meaning.
+        if options.always_show is not None:
+            options.always_show = [name for name in options.always_show if name]
     return None
 
 

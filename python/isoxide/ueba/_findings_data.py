@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 from isoxide._common.patterns import select
 from isoxide._forest.estimator import IsolationForest
 from isoxide.ueba._quantiles import STATISTICS
+from isoxide.ueba._rules import SHOWN_FLAGS
 
 __all__ = ["FindingsData"]
 
-#: Cut-offs of the notebook.
+#: Percentiles that tables of cut-offs show by default, those of notebooks/ueba_anomalies.ipynb.
 CUTOFFS = (95.0, 96.0, 97.0, 98.0, 99.0, 99.1, 99.2, 99.3, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9, 99.99)
 
 
 class FindingsData:
     """Anomalies with their ranks, flags and typical values, and the selections and counts that follow from them.
 
-    `Findings` documents the attributes. Writers of reports and documents take this class, so that none of them imports
-    another.
+    The public class `Findings` describes the attributes and adds ranking and writing. Writers of reports and documents
+    take this base class, so that modules import each other in one direction only.
     """
 
     def __init__(
@@ -62,19 +63,35 @@ class FindingsData:
         entities = self.frame[self.entity].nunique()
         return f"Findings({len(self)} rows of {entities} entities, {len(self.features)} features)"
 
+    @property
+    def ranking(self) -> dict[str, Any]:
+        """Options of the ranks and the rows that values are ranked among, as the manifest holds them."""
+        ranking: dict[str, Any] = self.manifest.get("ranking") or {}
+        return ranking
+
+    @property
+    def domain_defaults(self) -> bool:
+        """Whether usual names of columns have a meaning, as `isoxide.ueba.detect` was told."""
+        return bool(self.ranking.get("domain_defaults", True))
+
     def typical(self, statistic: str = "median") -> NDArray[np.float64]:
-        """The typical values that each value of the findings is to be compared with.
+        """Return the typical value that each value of the findings is compared with.
 
         Parameters
         ----------
         statistic : {"median", "p95", "p99"}, default="median"
-            Which one.
+            Statistic to return: the median, the 95th or the 99th percentile.
 
         Returns
         -------
         ndarray of shape (n_findings, n_features)
-            Of the same rows that the ranks of a finding are among: all rows, or those of its group. NaN for findings
-            without ranks, whose group is too small.
+            Statistic of the same rows that the values of a finding are ranked among: all rows, or those of its group.
+            NaN for findings without ranks, since their group is too small.
+
+        Raises
+        ------
+        ValueError
+            If `statistic` is another word.
         """
         if statistic not in STATISTICS:
             raise ValueError(f"statistic={statistic!r} must be one of {list(STATISTICS)}")
@@ -90,54 +107,67 @@ class FindingsData:
         Parameters
         ----------
         by : str, default="day"
-            ``"day"``, or a column of `frame`.
+            ``"day"``, or the name of a column of `frame`.
 
         Returns
         -------
         dict
-            From the day (ISO 8601) or the value to the rows of `frame`, in ascending order.
+            Keys are days (text in ISO 8601) or values of the column, in ascending order; values are rows of `frame`.
+
+        Raises
+        ------
+        ValueError
+            If `by` is neither ``"day"`` nor a column of `frame`.
         """
         keys = self.frame[self.time].dt.strftime("%Y-%m-%d") if by == "day" else None
         if keys is None:
             if by not in self.frame.columns:
-                raise ValueError(f"{by!r} is neither 'day' nor one of {list(self.frame.columns)}")
+                raise ValueError(f"by={by!r} must be 'day' or one of the columns {list(self.frame.columns)}")
             keys = self.frame[by]
         return dict(iter(self.frame.groupby(keys.to_numpy(), sort=True)))
 
     def selected(self, cutoff: float = 99.0, always_show: Iterable[str] = ()) -> NDArray[np.bool_]:
-        """Which values are out of the ordinary.
+        """Return which values of the findings are unusual.
 
         Parameters
         ----------
         cutoff : float, default=99.0
-            Those whose percentile is at or above it.
+            Values whose percentile is at or above it are unusual, from 0 to 100.
         always_show : list of str, optional
-            Names or patterns of features that are whenever they are above zero.
+            Names or patterns of features that count as unusual whenever they are above zero. By default there are
+            none.
 
         Returns
         -------
         ndarray of bool, shape (n_findings, n_features)
-            True where it is. Values without a percentile never reach the cutoff.
+            True for unusual values. A value without a percentile never reaches the cutoff.
         """
         always_chosen = set(select(self.features, always_show))
-        flag = np.array([name in always_chosen for name in self.features], dtype=bool)
+        is_always_shown = np.array([name in always_chosen for name in self.features], dtype=bool)
         with np.errstate(invalid="ignore"):
-            chosen: NDArray[np.bool_] = (self.percentiles >= cutoff) | (flag & (self.values > 0))
+            chosen: NDArray[np.bool_] = (self.percentiles >= cutoff) | (is_always_shown & (self.values > 0))
         return chosen
 
+    def selected_for_report(self, cutoff: float, always_show: Iterable[str] | None) -> NDArray[np.bool_]:
+        """Return which values a report lists; None for `always_show` means the usual flags of the domain."""
+        if always_show is None:
+            always_show = SHOWN_FLAGS if self.domain_defaults else ()
+        return self.selected(cutoff, always_show)
+
     def cutoff_table(self, cutoffs: Iterable[float] = CUTOFFS) -> pd.DataFrame:
-        """How many features of a finding reach each percentile.
+        """Return how many features of a finding reach each percentile.
 
         Parameters
         ----------
         cutoffs : list of float, optional
-            From 0 to 100; by default those of the notebook.
+            Percentiles, from 0 to 100. By default these are 15 percentiles from 95 to 99.99.
 
         Returns
         -------
         DataFrame
-            ``cutoff``, the ``mean`` and the ``min`` number of features per finding, and the findings with ``none``;
-            without findings NaN, 0 and 0.
+            A row per percentile: ``cutoff``; ``mean`` and ``min``, the mean and the lowest number of features per
+            finding that reach it; and ``none``, the number of findings without such a feature. Without findings these
+            are NaN, 0 and 0.
         """
         wanted = list(cutoffs)
         counts = [(self.percentiles >= cutoff).sum(axis=1) for cutoff in wanted]
@@ -151,29 +181,32 @@ class FindingsData:
         )
 
     def feature_counts(self, cutoff: float = 99.0, always_show: Iterable[str] = ()) -> pd.Series:
-        """In how many findings each feature is out of the ordinary.
+        """Return the number of findings in which each feature is unusual.
 
         Parameters
         ----------
         cutoff : float, default=99.0
-            See `selected`.
+            Values whose percentile is at or above it are unusual, from 0 to 100.
         always_show : list of str, optional
-            See `selected`.
+            Names or patterns of features that count as unusual whenever they are above zero. By default there are
+            none.
 
         Returns
         -------
         Series
-            From names to numbers, the most frequent first; features that never are do not appear.
+            Numbers by name of the feature, the most frequent feature first. Features that are never unusual are left
+            out.
         """
         chosen = self.selected(cutoff, always_show)
         counts = pd.Series(chosen.sum(axis=0), index=pd.Index(self.features, name="feature"), name="findings")
         counts = counts[counts > 0]
-        # Of equal ones the first to appear, as the notebook counts.
-        first = {name: place for place, name in enumerate(self._in_order(chosen))}
-        places = [first[name] for name in counts.index]
-        return counts.iloc[np.lexsort((np.array(places), -counts.to_numpy()))]
+        # Equally frequent features come in the order in which they first appear.
+        first = {name: position for position, name in enumerate(self._in_order(chosen))}
+        positions = np.array([first[name] for name in counts.index])
+        return counts.iloc[np.lexsort((positions, -counts.to_numpy()))]
 
     def _in_order(self, chosen: NDArray[np.bool_]) -> Iterator[str]:
+        """Yield each chosen feature once, in the order in which findings list them."""
         seen: set[int] = set()
         for row, order in enumerate(self.order):
             for j in order:
@@ -182,12 +215,13 @@ class FindingsData:
                     yield self.features[j]
 
     def to_frame(self) -> pd.DataFrame:
-        """Everything in one wide table.
+        """Return the findings with their features as one wide table.
 
         Returns
         -------
         DataFrame
-            `frame`, then ``reasons`` (features and the rules that flag them), then the features.
+            The columns of `frame`, then ``reasons`` (the flagged features, each with the rule that flags it), then the
+            features.
         """
         wide = self.frame.copy()
         texts = self.flags["feature"] + " " + self.flags["rule"] if len(self.flags) else pd.Series(dtype=str)
