@@ -10,13 +10,12 @@
 #[path = "common/parted.rs"]
 mod parted;
 
-use isoxide::bytes::Writer;
 use isoxide::error::Error;
 use isoxide::matrix::{Column, Matrix};
 use isoxide::rank::parts::RankCounts;
 use isoxide::rank::{Definition, Kind, NanPolicy, Ranks, Tail, percentile_ranks};
 use ndarray::{Array2, ArrayView1, Axis, Slice};
-use parted::{damage_is_refused, edited, edits, merged};
+use parted::{bytes_of, damage_is_refused, edited, edits, merged};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -392,12 +391,8 @@ fn large_integers_among_integers_and_floats_survive_their_bytes() {
     );
 }
 
-fn bytes_of(numbers: &[u64]) -> Vec<u8> {
-    let mut writer = Writer::with_capacity(*b"isoxrk1\n", 0).unwrap();
-    for &number in numbers {
-        writer.put(number);
-    }
-    writer.finish()
+fn counts_of(numbers: &[u64]) -> Result<RankCounts, Error> {
+    RankCounts::from_bytes(&bytes_of(*b"isoxrk1\n", numbers))
 }
 
 #[test]
@@ -405,7 +400,7 @@ fn counts_that_cannot_be_are_refused() {
     let values = [1_u64, 10];
     // Rows, columns; integers, two values, a place each, values below and at or below, all, missing.
     let good = [2, 1, 0, 2, values[0], values[1], 2, 0, 1, 2, 1, 2, 2, 1, 3, 4, 1];
-    let counts = RankCounts::from_bytes(&bytes_of(&good)).unwrap();
+    let counts = counts_of(&good).unwrap();
     assert_eq!(counts.values(0), [1.0, 10.0]);
     let wrong: [(&str, usize, u64); 13] = [
         ("as many rows", 0, 3),
@@ -425,15 +420,12 @@ fn counts_that_cannot_be_are_refused() {
     for (what, place, number) in wrong {
         let mut numbers = good;
         numbers[place] = number;
-        assert!(RankCounts::from_bytes(&bytes_of(&numbers)).is_err(), "{what}");
+        assert!(counts_of(&numbers).is_err(), "{what}");
     }
     for n in [1 << 32, u64::MAX, 1 << 63] {
-        assert!(
-            RankCounts::from_bytes(&bytes_of(&[n, 0])).is_err(),
-            "{n} rows of nothing"
-        );
+        assert!(counts_of(&[n, 0]).is_err(), "{n} rows of nothing");
     }
-    let nothing = RankCounts::from_bytes(&bytes_of(&[3, 0])).unwrap();
+    let nothing = counts_of(&[3, 0]).unwrap();
     let definition = definitions().next().unwrap();
     assert_eq!(nothing.ranks(definition).unwrap().percentiles.dim(), (3, 0));
 }
