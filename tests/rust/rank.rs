@@ -7,6 +7,8 @@
     reason = "in a test, a panic is a failure"
 )]
 
+use std::collections::BTreeSet;
+
 use isoxide::error::Error;
 use isoxide::matrix::{Column, Matrix};
 use isoxide::rank::counts::{Counts, Queries, Tally, Value};
@@ -268,7 +270,7 @@ proptest! {
     #[test]
     fn queries_are_at_their_positions_among_the_distinct_ones(queries in vec(integer(), 0..20), others in vec(integer(), 0..20)) {
         let distinct = Queries::new(queries.iter().copied());
-        let expected: Vec<i64> = std::collections::BTreeSet::from_iter(queries.iter().copied()).into_iter().collect();
+        let expected: Vec<i64> = queries.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         prop_assert_eq!(distinct.values(), &expected);
         prop_assert_eq!((distinct.len(), distinct.is_empty()), (expected.len(), expected.is_empty()));
         for value in queries.into_iter().chain(others).chain([i64::MIN, i64::MAX]) {

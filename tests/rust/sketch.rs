@@ -529,15 +529,17 @@ fn bytes_at_the_edge_of_what_can_be_are_read() {
     }
 }
 
+fn check_refused(name: &str, bytes: &[u8]) {
+    let outcome = Sketch::from_bytes(bytes);
+    assert!(matches!(outcome, Err(Error::File(_))), "{name}: {outcome:?}");
+}
+
 /// Each differs from bytes that are read in one thing only.
 #[test]
-fn bytes_that_cannot_be_those_of_a_sketch_are_refused() {
+fn bytes_of_values_that_cannot_be_those_of_a_sketch_are_refused() {
     let (unit, low, high) = ((-1.0, 1.0), (f64::NEG_INFINITY, 1.0), (-1.0, f64::INFINITY));
     let nothing = |scope| exact(&head(scope, 0, 2, 0, 0, 0), &[], &[]);
     let state = [head(unit, 0, 2, 0, 0, 0), vec![2, 0, 0]].concat();
-    let of_buckets = |n: u64, counts: &[u64], lowest: &[f64], highest: &[f64]| {
-        buckets(&head(INFINITE, 0, 2, n, 0, 0), counts, lowest, highest)
-    };
     let sketches = [
         ("a scope that ends before it begins", nothing((1.0, -1.0))),
         ("a scope from NaN", nothing((-f64::NAN, 1.0))),
@@ -616,6 +618,20 @@ fn bytes_that_cannot_be_those_of_a_sketch_are_refused() {
             "more distinct values than there is room for",
             exact(&head(INFINITE, 0, 2, 3, 0, 0), &[0.0, 1.0, 2.0], &[1; 3]),
         ),
+    ];
+    for (name, bytes) in sketches {
+        check_refused(name, &bytes);
+    }
+}
+
+/// Each differs from bytes that are read in one thing only.
+#[test]
+fn bytes_of_buckets_that_cannot_be_those_of_a_sketch_are_refused() {
+    let unit = (-1.0, 1.0);
+    let of_buckets = |n: u64, counts: &[u64], lowest: &[f64], highest: &[f64]| {
+        buckets(&head(INFINITE, 0, 2, n, 0, 0), counts, lowest, highest)
+    };
+    let sketches = [
         (
             "a bucket of values from two",
             of_buckets(3, &[2, 1], &[1.0, 2.0], &[1.9, 2.0]),
@@ -667,8 +683,7 @@ fn bytes_that_cannot_be_those_of_a_sketch_are_refused() {
         ),
     ];
     for (name, bytes) in sketches {
-        let outcome = Sketch::from_bytes(&bytes);
-        assert!(matches!(outcome, Err(Error::File(_))), "{name}: {outcome:?}");
+        check_refused(name, &bytes);
     }
 }
 
