@@ -170,7 +170,10 @@ fn scope() -> impl Strategy<Value = (f64, f64)> {
 fn of() -> impl Strategy<Value = Of> {
     let lowest = prop_oneof![2 => Just(None), 1 => (1_u64..30).prop_map(Some)];
     let capacity = prop_oneof![3 => 2_usize..6, 1 => 6_usize..60];
-    (scope(), lowest, capacity).prop_map(|(scope, lowest, capacity)| Of {
+    let of_any = (lowest, capacity);
+    // There is room for the lowest values, so all others are dropped.
+    let of_lowest = (1_u64..30, 0_usize..9).prop_map(|(lowest, more)| (Some(lowest), (lowest as usize + more).max(2)));
+    (scope(), prop_oneof![2 => of_any, 1 => of_lowest]).prop_map(|(scope, (lowest, capacity))| Of {
         scope,
         lowest,
         capacity,
@@ -242,6 +245,18 @@ proptest! {
         sum.add(values.iter().copied());
         let twice = [values.clone(), values].concat();
         prop_assert_eq!(sum.to_bytes().unwrap(), of.sketch(&twice).to_bytes().unwrap());
+    }
+
+    /// A look in between sorts what has come so far, and changes nothing.
+    #[test]
+    fn values_added_piece_by_piece_are_like_all_at_once(of in of(), values in values(60), size in 1_usize..20) {
+        let mut sketch = of.sketch(&[]);
+        for piece in values.chunks(size) {
+            sketch.add(piece.iter().copied());
+            let _ = sketch.extremes();
+        }
+        prop_assert_eq!(sketch.to_bytes().unwrap(), of.sketch(&values).to_bytes().unwrap());
+        check(of, &values, &sketch);
     }
 
     #[test]
