@@ -4,10 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from isoxide._iforest import IsolationForest
-    from isoxide._rank import FeatureRanks, percentileofscore, rank_features
-    from isoxide._rank_reference import RankReference
-    from isoxide._show_versions import show_versions
+    from isoxide._common.show_versions import show_versions
+    from isoxide._forest.estimator import IsolationForest
+    from isoxide._ranks.api import FeatureRanks, percentileofscore, rank_features
+    from isoxide._ranks.reference import RankReference
 
 __all__ = ["FeatureRanks", "IsolationForest", "RankReference", "percentileofscore", "rank_features", "show_versions"]
 
@@ -15,12 +15,12 @@ __all__ = ["FeatureRanks", "IsolationForest", "RankReference", "percentileofscor
 #: The module that each public name lives in. It is imported when the name is first used, since the command installs its
 #: signal handlers before that, and its help needs none of them.
 _HOMES = {
-    "FeatureRanks": "_rank",
-    "IsolationForest": "_iforest",
-    "RankReference": "_rank_reference",
-    "percentileofscore": "_rank",
-    "rank_features": "_rank",
-    "show_versions": "_show_versions",
+    "FeatureRanks": "_ranks.feature_ranks",
+    "IsolationForest": "_forest.estimator",
+    "RankReference": "_ranks.reference",
+    "percentileofscore": "_ranks.api",
+    "rank_features": "_ranks.api",
+    "show_versions": "_common.show_versions",
 }
 
 

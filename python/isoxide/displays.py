@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isoxide._format import format_time, format_value
-from isoxide._iforest import IsolationForest
-from isoxide._tables import needed_module
+from isoxide._common.format import format_time, format_value
+from isoxide._common.imports import needed_module
+from isoxide._forest.estimator import IsolationForest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

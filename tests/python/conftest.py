@@ -1,11 +1,8 @@
 """Shared set-up: one seed for everything random, new at each run, printed, and set by an environment variable."""
 
-import os
-import secrets
-
 import pytest
 
-SEED = int(os.environ.get("ISOXIDE_TEST_SEED") or secrets.randbelow(2**32))
+from seeds import SEED
 
 
 def pytest_report_header() -> str:

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from isoxide import IsolationForest, ueba
-from isoxide._format import format_value
+from isoxide._common.format import format_value
 from isoxide.displays import CutoffDisplay, FeatureRankDisplay, ScoreTimelineDisplay, ThresholdDisplay
 from ueba_tables import actor_days
 

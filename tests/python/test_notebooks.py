@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 from numpy.testing import assert_array_equal
 
 from isoxide import ueba
-from test_notebook import run_cells
+from notebook_cells import run_cells
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 

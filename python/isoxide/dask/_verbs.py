@@ -13,10 +13,11 @@ import pyarrow as pa
 from dask.delayed import delayed
 from sklearn.utils.validation import check_is_fitted
 
-from isoxide import FeatureRanks, IsolationForest
-from isoxide._parts import _verbs
-from isoxide._parts._columns import features_of, score_batch
-from isoxide._parts._model import Model
+from isoxide._forest.estimator import IsolationForest
+from isoxide._partitioned import fit as _verbs
+from isoxide._partitioned.columns import features_of, score_batch
+from isoxide._partitioned.model import Model
+from isoxide._ranks.feature_ranks import FeatureRanks
 from isoxide.dask._arrow import batches
 from isoxide.dask._table import DaskTable
 
@@ -200,7 +201,7 @@ def rank_features(
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
-    last: str | Callable[[str], bool] | None = None,
+    rank_last: str | Callable[[str], bool] | None = None,
     nan_policy: str = "propagate",
 ) -> FeatureRanks:
     """Percentile of every value in some rows among the same column of a dask frame.
@@ -217,11 +218,11 @@ def rank_features(
         The columns to use, in this order; by default all, in the order of `rows`.
     kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
         See `isoxide.rank_features`, as for the next ones.
-    tail : {'upper', 'lower', 'two'}, default='upper'
+    tail : {'upper', 'lower', 'both'}, default='upper'
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column of both: rows are ranked among the rows of the same label.
-    last : str or callable, optional
+    rank_last : str or callable, optional
         Features that come after all others.
     nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
         What missing values do to ranks.
@@ -256,7 +257,7 @@ def rank_features(
         kind=kind,
         tail=tail,
         groups=groups,
-        last=last,
+        rank_last=rank_last,
         nan_policy=nan_policy,
     )
 
@@ -271,8 +272,8 @@ def detect(
     forest: IsolationForest | None = None,
     threshold: float | None = None,
     contamination: float | None = None,
-    budget: float | None = None,
-    baseline: float = 0.1,
+    alerts_per_month: float | None = None,
+    calibration_contamination: float = 0.1,
     random_state: int | None = 0,
     kind: str = "rank",
     tail: str = "upper",
@@ -306,15 +307,15 @@ def detect(
         The score at and below which rows are anomalies.
     contamination : float, optional
         The share of the rows that are.
-    budget : float, optional
+    alerts_per_month : float, optional
         How many a month there may be, on average.
-    baseline : float, default=0.1
+    calibration_contamination : float, default=0.1
         The contamination that scores are counted from.
     random_state : int or None, default=0
         Of the default forest.
     kind : {"rank", "weak", "strict", "mean"}, default="rank"
         How equal values are counted.
-    tail : {"upper", "lower", "two"}, default="upper"
+    tail : {"upper", "lower", "both"}, default="upper"
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column: features are ranked among the rows of the same group.
@@ -363,7 +364,7 @@ def detect(
     Timestamp('2025-02-12 00:00:00')
     """
     table = DaskTable(ddf)
-    from isoxide._parts._detect import detect as detect_in_parts
+    from isoxide._partitioned.detect import detect as detect_in_parts
 
     if forest is None:
         # Of its own threads, since trees are grown in this process.
@@ -377,8 +378,8 @@ def detect(
         forest=forest,
         threshold=threshold,
         contamination=contamination,
-        budget=budget,
-        baseline=baseline,
+        alerts_per_month=alerts_per_month,
+        calibration_contamination=calibration_contamination,
         random_state=random_state,
         kind=kind,
         tail=tail,

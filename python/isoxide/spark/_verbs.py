@@ -10,9 +10,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import BooleanType, DoubleType, StructField, StructType
 from sklearn.utils.validation import check_is_fitted
 
-from isoxide import FeatureRanks, IsolationForest
-from isoxide._parts import _verbs
-from isoxide._parts._columns import features_of, numeric_names
+from isoxide._forest.estimator import IsolationForest
+from isoxide._partitioned import fit as _verbs
+from isoxide._partitioned.columns import features_of, numeric_names
+from isoxide._ranks.feature_ranks import FeatureRanks
 from isoxide.spark import _workers
 from isoxide.spark._table import SparkTable, mapped, no_order
 
@@ -182,7 +183,7 @@ def rank_features(
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
-    last: str | Callable[[str], bool] | None = None,
+    rank_last: str | Callable[[str], bool] | None = None,
     nan_policy: str = "propagate",
 ) -> FeatureRanks:
     """Rank the features of some rows among all rows of a DataFrame.
@@ -197,11 +198,11 @@ def rank_features(
         Names of the columns; by default as in `isoxide.rank_features`.
     kind : {"rank", "weak", "strict", "mean"}, default="rank"
         See `isoxide.rank_features`, as for the next ones.
-    tail : {"upper", "lower", "two"}, default="upper"
+    tail : {"upper", "lower", "both"}, default="upper"
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column of both tables: features are ranked among the rows of the same group.
-    last : str or callable, optional
+    rank_last : str or callable, optional
         Which features come after all others.
     nan_policy : {"propagate", "omit", "raise"}, default="propagate"
         What missing values of the reference do.
@@ -238,7 +239,7 @@ def rank_features(
             kind=kind,
             tail=tail,
             groups=groups,
-            last=last,
+            rank_last=rank_last,
             nan_policy=nan_policy,
             n_jobs=table.n_jobs,
         )
@@ -255,8 +256,8 @@ def detect(
     forest: IsolationForest | None = None,
     threshold: float | None = None,
     contamination: float | None = None,
-    budget: float | None = None,
-    baseline: float = 0.1,
+    alerts_per_month: float | None = None,
+    calibration_contamination: float = 0.1,
     random_state: int | None = 0,
     kind: str = "rank",
     tail: str = "upper",
@@ -292,15 +293,15 @@ def detect(
         Of the scores in the terms of `isoxide.ueba.calibrate`.
     contamination : float, optional
         The share of rows that are anomalies.
-    budget : float, optional
+    alerts_per_month : float, optional
         The number of findings per month, on average.
-    baseline : float, default=0.1
+    calibration_contamination : float, default=0.1
         The contamination that `threshold` refers to.
     random_state : int or None, default=0
         Of the default forest.
     kind : {"rank", "weak", "strict", "mean"}, default="rank"
         How values are ranked.
-    tail : {"upper", "lower", "two"}, default="upper"
+    tail : {"upper", "lower", "both"}, default="upper"
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column of the table: features are ranked among the rows of the same group.
@@ -344,7 +345,7 @@ def detect(
     Timestamp('2025-02-12 00:00:00')
     """
     # Findings need pandas; nothing else here does.
-    from isoxide._parts import _detect
+    from isoxide._partitioned import detect as _detect
 
     with closing(SparkTable(df, order_by=[entity, time] if order_by is None else _key(order_by, "a forest"))) as table:
         findings = _detect.detect(
@@ -356,8 +357,8 @@ def detect(
             forest=forest,
             threshold=threshold,
             contamination=contamination,
-            budget=budget,
-            baseline=baseline,
+            alerts_per_month=alerts_per_month,
+            calibration_contamination=calibration_contamination,
             random_state=random_state,
             kind=kind,
             tail=tail,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide._format import format_time, format_value
+from isoxide._common.format import format_time, format_value
 from isoxide.ueba._texts import LongTexts, amongs, left_out, notes, shown_features
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide._format import format_time, format_value
+from isoxide._common.format import format_time, format_value
 from isoxide.ueba import _timeline
 from isoxide.ueba._texts import LongTexts, Shown, amongs, left_out, notes, shown_features
 

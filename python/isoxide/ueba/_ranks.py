@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide import rank_features
-from isoxide._groups import members
-from isoxide._percentiles import Definition
+from isoxide._ranks.api import rank_features
+from isoxide._ranks.dtypes import Definition
+from isoxide._ranks.groups import members
 from isoxide.ueba._quantiles import STATISTICS, TableQuantiles
 from isoxide.ueba._table import FeatureTable
 
@@ -221,7 +221,7 @@ def rank_rows(
     if len(rows) == 0:
         return Ranked.empty(rows.shape[1], options)
     X = reference.X if list(reference.features) == list(rows.columns) else reference.X[list(rows.columns)]
-    how: dict[str, Any] = {"kind": options.kind, "tail": options.tail, "last": options.zscores, "n_jobs": n_jobs}
+    how: dict[str, Any] = {"kind": options.kind, "tail": options.tail, "rank_last": options.zscores, "n_jobs": n_jobs}
     if labels is None or reference_labels is None:
         ranks = rank_features(rows, X, nan_policy=options.nan_policy, **how)
         n_rows = np.full(len(rows), len(X), dtype=np.int64)

@@ -1,0 +1,1 @@
+"""The forest: fitting, scoring, files, and what scikit-learn's tools read of it."""

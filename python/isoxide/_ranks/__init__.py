@@ -1,0 +1,1 @@
+"""Percentile ranks of features."""
