@@ -32,10 +32,11 @@ from cosmic_ray.mutating import mutate_code
 FORKS = multiprocessing.get_context("forkserver")
 TESTS = pathlib.Path(__file__).parents[1] / "python"
 #: Tests that notice more of a file than those of its name.
-MORE = {"_percentiles.py": ["rank_tails", "rank"], "_rank.py": ["rank_tails"], "_rank_counts.py": ["partials", "parts"]}
-MORE |= {"ueba/_detect.py": ["ueba_findings", "ueba_calibrate"], "ueba/_fields.py": ["ueba_document"]}
-MORE |= {"ueba/_findings.py": ["markdown"], "ueba/_rules.py": ["ueba_findings"]}
-MORE |= {"ueba/_texts.py": ["markdown", "page"], "ueba/_timeline.py": ["page"]}
+MORE = {"_ranks/dtypes.py": ["ranks/tails", "ranks/api"], "_ranks/api.py": ["ranks/tails"]}
+MORE |= {"_ranks/counts.py": ["mergeable", "partitioned/fit"]}
+MORE |= {"ueba/_detect.py": ["ueba/findings", "ueba/calibrate"], "ueba/_fields.py": ["ueba/document"]}
+MORE |= {"ueba/_findings.py": ["ueba/markdown"], "ueba/_rules.py": ["ueba/findings"]}
+MORE |= {"ueba/_texts.py": ["ueba/markdown", "ueba/page"], "ueba/_timeline.py": ["ueba/page"]}
 #: Names compare by identity and None by equality as well, mostly: such breaks tell nothing.
 IDENTITY = re.compile(r"_Is(Not)?_(Eq|NotEq|Lt|LtE|Gt|GtE)$|_(Eq|NotEq|Lt|LtE|Gt|GtE)_Is(Not)?$")
 #: Line, operator, and the number of the place among all that the operator can break.
@@ -47,9 +48,11 @@ PRELOAD = ["cosmic_ray.mutating", "pytest", "jinja2", "pandas", "pyarrow", "scip
 def tests_of(file: str) -> list[str]:
     """The test files that look at a file of the package, the quick ones first."""
     name = re.sub("(^|/)_", r"\1", file.removesuffix(".py"))
-    names = dict.fromkeys([name.replace("/", "_"), name.removeprefix("ueba/"), *MORE.get(file, [])])
-    paths = [path for one in names if (path := TESTS / f"test_{one}.py").exists()]
-    return [str(path) for path in paths or [TESTS / "test_ueba_findings.py"]]
+    names = [pathlib.PurePath(one) for one in dict.fromkeys([name, *MORE.get(file, [])])]
+    paths = [path for one in names if (path := TESTS / one.with_name(f"test_{one.name}.py")).exists()]
+    # What has no tests of its own name is looked at by those of the findings, or of the ranks.
+    others = TESTS / ("ranks/test_api.py" if file.startswith("_ranks/") else "ueba/test_findings.py")
+    return [str(path) for path in paths or [others]]
 
 
 def is_annotation(node: object) -> bool:
@@ -125,8 +128,9 @@ def main() -> None:
     asked = parser.parse_args()
     end = time.monotonic() + asked.seconds
     package = pathlib.Path(importlib.util.find_spec("isoxide").origin).parent
-    ranks = ["_rank.py", "_rank_reference.py", "_rank_counts.py", "_feature_ranks.py", "_percentiles.py", "_groups.py"]
-    files = asked.files or [*(f"ueba/{path.name}" for path in sorted((package / "ueba").glob("_[a-z]*.py"))), *ranks]
+    folders = {"ueba": "_[a-z]*.py", "_ranks": "[a-z]*.py"}
+    names = [sorted((package / folder).glob(pattern)) for folder, pattern in folders.items()]
+    files = asked.files or [path.relative_to(package).as_posix() for path in itertools.chain(*names)]
     print(f"seed {asked.seed}")
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(package, f"{folder}/isoxide", ignore=shutil.ignore_patterns("__pycache__"))
