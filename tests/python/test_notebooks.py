@@ -12,6 +12,11 @@ from numpy.testing import assert_array_equal
 from isoxide import ueba
 from notebook_cells import run_cells
 
+pytestmark = [
+    pytest.mark.not_parallel(reason="it runs notebooks in processes of their own"),
+    pytest.mark.current_versions(reason="notebooks are written for the current versions"),
+]
+
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 

@@ -15,6 +15,8 @@ from isoxide import _core
 from isoxide._common import show_versions as versions_module
 from isoxide._common.threads import resolve_n_jobs
 
+pytestmark = pytest.mark.not_parallel(reason="it runs processes of its own")
+
 
 def printed(capsys):
     assert isoxide.show_versions() is None

@@ -8,6 +8,8 @@ import scipy.stats
 from isoxide import rank_features
 from rank_tables import DTYPES, KINDS, TAILS, odd_values
 
+pytestmark = pytest.mark.parity
+
 
 def mirrored(reference, values):
     """Both with their signs changed; integers, of which not all types have negatives, by their place from the top."""
