@@ -369,7 +369,7 @@ import os, pathlib, signal, sys
 from isoxide._common import files
 folder, number = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 if number < 0:
-    files_module.replace_file(folder / "a", lambda path: (path.write_text("half"), os.kill(os.getpid(), signal.SIGKILL)))
+    files_module.replace_file(folder / "a", lambda p: (p.write_text("half"), os.kill(os.getpid(), signal.SIGKILL)))
 files = files_module.FileSet(folder)
 files.open()
 for name in "abcd":
