@@ -32,11 +32,18 @@ from cosmic_ray.mutating import mutate_code
 FORKS = multiprocessing.get_context("forkserver")
 TESTS = pathlib.Path(__file__).parents[1] / "python"
 #: Tests that notice more of a file than those of its name.
-MORE = {"_ranks/dtypes.py": ["ranks/tails", "ranks/api"], "_ranks/api.py": ["ranks/tails"]}
-MORE |= {"_ranks/counts.py": ["mergeable", "partitioned/fit"]}
-MORE |= {"ueba/_detect.py": ["ueba/findings", "ueba/calibrate"], "ueba/_fields.py": ["ueba/document"]}
-MORE |= {"ueba/_findings.py": ["ueba/markdown"], "ueba/_rules.py": ["ueba/findings"]}
-MORE |= {"ueba/_texts.py": ["ueba/markdown", "ueba/page"], "ueba/_timeline.py": ["ueba/page"]}
+MORE = {
+    "_ranks/api.py": ["ranks/test_tails.py"],
+    "_ranks/counts.py": ["test_mergeable.py", "partitioned/test_fit.py"],
+    "_ranks/dtypes.py": ["ranks/test_tails.py", "ranks/test_api.py"],
+    "_ranks/matching.py": ["frames/test_tables.py"],
+    "ueba/_detect.py": ["ueba/test_findings.py", "ueba/test_calibrate.py"],
+    "ueba/_fields.py": ["ueba/test_document.py"],
+    "ueba/_findings.py": ["ueba/test_markdown.py"],
+    "ueba/_rules.py": ["ueba/test_findings.py"],
+    "ueba/_texts.py": ["ueba/test_markdown.py", "ueba/test_page.py"],
+    "ueba/_timeline.py": ["ueba/test_page.py"],
+}
 #: Names compare by identity and None by equality as well, mostly: such breaks tell nothing.
 IDENTITY = re.compile(r"_Is(Not)?_(Eq|NotEq|Lt|LtE|Gt|GtE)$|_(Eq|NotEq|Lt|LtE|Gt|GtE)_Is(Not)?$")
 #: Line, operator, and the number of the place among all that the operator can break.
@@ -46,13 +53,12 @@ PRELOAD = ["cosmic_ray.mutating", "pytest", "jinja2", "pandas", "pyarrow", "scip
 
 
 def tests_of(file: str) -> list[str]:
-    """The test files that look at a file of the package, the quick ones first."""
-    name = re.sub("(^|/)_", r"\1", file.removesuffix(".py"))
-    names = [pathlib.PurePath(one) for one in dict.fromkeys([name, *MORE.get(file, [])])]
-    paths = [path for one in names if (path := TESTS / one.with_name(f"test_{one.name}.py")).exists()]
-    # What has no tests of its own name is looked at by those of the findings, or of the ranks.
-    others = TESTS / ("ranks/test_api.py" if file.startswith("_ranks/") else "ueba/test_findings.py")
-    return [str(path) for path in paths or [others]]
+    """Return the test files that look at a file of the package, the quick ones first."""
+    room, _, module = file.removesuffix(".py").rpartition("/")
+    own = TESTS / room.removeprefix("_") / f"test_{module.removeprefix('_')}.py"
+    more = [TESTS / name for name in MORE.get(file, [])]
+    paths = [own, *more] if own.exists() else more or [TESTS / "ueba" / "test_findings.py"]
+    return [str(path) for path in paths]
 
 
 def is_annotation(node: object) -> bool:
@@ -128,9 +134,12 @@ def main() -> None:
     asked = parser.parse_args()
     end = time.monotonic() + asked.seconds
     package = pathlib.Path(importlib.util.find_spec("isoxide").origin).parent
-    folders = {"ueba": "_[a-z]*.py", "_ranks": "[a-z]*.py"}
-    names = [sorted((package / folder).glob(pattern)) for folder, pattern in folders.items()]
-    files = asked.files or [path.relative_to(package).as_posix() for path in itertools.chain(*names)]
+    missing = [name for name in MORE if not (package / name).exists()]
+    missing += [name for names in MORE.values() for name in names if not (TESTS / name).exists()]
+    if missing:
+        sys.exit(f"MORE names files that do not exist: {', '.join(missing)}")
+    modules = [*sorted((package / "ueba").glob("_[a-z]*.py")), *sorted((package / "_ranks").glob("[a-z]*.py"))]
+    files = asked.files or [str(path.relative_to(package)) for path in modules]
     print(f"seed {asked.seed}")
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(package, f"{folder}/isoxide", ignore=shutil.ignore_patterns("__pycache__"))

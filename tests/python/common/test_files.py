@@ -18,7 +18,11 @@ from isoxide import IsolationForest, stream, ueba
 from isoxide._common import files as files_module
 from isoxide._common.files import FileSet, clear_leftovers, replace_file
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes, links and signals are those of POSIX")
+pytestmark = [
+    pytest.mark.not_parallel(reason="it runs processes of its own"),
+    pytest.mark.current_versions(reason="files do not depend on scikit-learn"),
+    pytest.mark.skipif(os.name == "nt", reason="modes, links and signals are those of POSIX"),
+]
 ROOT_USER = os.geteuid() == 0
 
 

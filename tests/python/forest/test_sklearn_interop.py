@@ -24,6 +24,11 @@ from sklearn.tree import ExtraTreeRegressor
 from isoxide import IsolationForest
 from parity import assert_same_arrays, assert_same_forest, assert_same_scores
 
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights otherwise"),
+]
+
 with warnings.catch_warnings():
     # Its colour maps are made in a way that matplotlib is to give up.
     warnings.simplefilter("ignore", PendingDeprecationWarning)
