@@ -77,9 +77,9 @@ def test_several_tables_and_names_that_look_like_options():
 
 
 def test_lists_that_are_empty_or_not_given():
-    assert parsed("detect", "t.csv").always is None
-    assert parsed("detect", "t.csv", "--always-show").always == [""]
-    assert parsed("detect", "--always-show", "a", "b", "t.csv").always == ["a", "b"]
+    assert parsed("detect", "t.csv").always_show is None
+    assert parsed("detect", "t.csv", "--always-show").always_show == [""]
+    assert parsed("detect", "--always-show", "a", "b", "t.csv").always_show == ["a", "b"]
     assert parsed("detect", "t.csv").exclude is None
 
 
@@ -118,7 +118,7 @@ def test_numbers_in_every_spelling(text):
         (["--jobs", "1.5"], "'1.5' is not a number of threads"),
         (["--seed", "-1"], "'-1' is not a whole number from 0 to 4294967295"),
         (["--seed", "4294967296"], "'4294967296' is not a whole number"),
-        (["--tail", "both"], "argument --tail: invalid choice: 'both'"),
+        (["--tail", "two"], "argument --tail: invalid choice: 'two'"),
         (["--sep", ";;"], "argument --sep: ';;' is not a single character"),
         (["--sep", ""], "'' is not a single character"),
         (["--users-sep", "ab"], "argument --users-sep: 'ab' is not a single character"),

@@ -147,7 +147,7 @@ def as_in_memory(frame, n_partitions, seed):
     )
 
     rows = scored[scored["anomaly"]]
-    for options in ({}, {"tail": "both", "groups": "group", "nan_policy": "omit", "kind": "mean", "last": "[ab]"}):
+    for options in ({}, {"tail": "both", "groups": "group", "nan_policy": "omit", "kind": "mean", "rank_last": "[ab]"}):
         features = {"features": FEATURES}
         ranks = isoxide.dask.rank_features(rows, ddf, **features, **options)
         expected = isoxide.rank_features(frame[found["anomaly"]], frame, **features, **options)

@@ -143,9 +143,9 @@ def test_feature_counts(ranks):
     pd.testing.assert_series_equal(
         ranks.feature_counts(50, always_show=["n", "b"]), pd.Series([2, 2, 1, 1], index=index, name="count")
     )
-    with pytest.raises(ValueError, match=r"always names unknown features: \['q'\]"):
+    with pytest.raises(ValueError, match=r"always_show names unknown features: \['q'\]"):
         ranks.feature_counts(50, always_show=["q"])
-    with pytest.raises(ValueError, match="always must be a list of names, got the string 'n'"):
+    with pytest.raises(ValueError, match="always_show must be a list of names, got the string 'n'"):
         ranks.feature_counts(50, always_show="n")
 
 

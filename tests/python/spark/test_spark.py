@@ -132,7 +132,7 @@ def test_ranks(spark, seed, n_partitions):
     expected = actor_days(seed, 1_000)
     df = shuffled(spark, expected, seed, n_partitions)
     rows = expected.slice(0, 50).to_pandas()
-    for options in ({"nan_policy": "omit", "kind": "mean", "tail": "both"}, {"groups": "team", "last": "same"}):
+    for options in ({"nan_policy": "omit", "kind": "mean", "tail": "both"}, {"groups": "team", "rank_last": "same"}):
         ours = isoxide.spark.rank_features(rows, df, features=FEATURES, **options)
         theirs = isoxide.rank_features(rows, expected.to_pandas(), features=FEATURES, **options)
         assert ours.features == theirs.features
