@@ -22,7 +22,7 @@ __all__ = ["check_parameters", "from_bytes", "to_bytes"]
 
 
 def to_bytes(fitted: FittedForest, parameters: dict[str, Any] | None, *, complete: bool) -> bytes:
-    """Encode a fitted forest.
+    """Encode a fitted forest and its parameters.
 
     Parameters
     ----------

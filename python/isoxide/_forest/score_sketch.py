@@ -186,7 +186,7 @@ class ScoreSketch:
         return interpolated(*neighbours, self._fraction)
 
     def to_bytes(self) -> bytes:
-        """Encode the sketch.
+        """Encode the sketch and the scores added so far.
 
         Returns
         -------
@@ -198,7 +198,7 @@ class ScoreSketch:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ScoreSketch:
-        """Decode a sketch.
+        """Decode the bytes that `to_bytes` returned.
 
         Parameters
         ----------

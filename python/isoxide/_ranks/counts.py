@@ -197,7 +197,7 @@ class RankCounts:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> RankCounts:
-        """Decode counts.
+        """Decode the bytes that `to_bytes` returned.
 
         Parameters
         ----------

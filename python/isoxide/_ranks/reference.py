@@ -36,7 +36,7 @@ class _Column(NamedTuple):
 
     @classmethod
     def of(cls, column: NDArray[Any]) -> _Column:
-        """Sort a column."""
+        """Sort the values of a column."""
         # Keep the dtype of values that may be compared as something else than int64 or floats.
         own = comparison(column.dtype, column.dtype) == "own"
         values = np.sort(native(column) if own else column)
@@ -192,7 +192,7 @@ class RankReference:
         columns = [self._columns[j] for j in reference_positions]
         if nan_policy == "raise":
             refuse_nan(queries, names, "rows")
-            # Without rows NaN changes no percentile, and `isoxide.rank_features` does not look for it.
+            # If there are no rows, NaN changes no percentile, and `isoxide.rank_features` does not look for it.
             missing = [name for name, column in zip(names, columns, strict=True) if column.n_missing and table.n_rows]
             if missing:
                 raise nan_error(missing[0], "reference")
