@@ -53,7 +53,7 @@ endif
 # The users' notebook on the real table, then the command; both print where their results lie.
 demo: $(VENV)/.demo
 	$(BIN)/python notebooks/run.py
-	$(BIN)/isoxide detect notebooks/data/enron_user_day.csv.gz --entity actor --time day --threshold -0.15 --zscores 'z_*' \
+	$(BIN)/isoxide detect python/isoxide/datasets/enron_user_day.csv.gz --entity actor --time day --threshold -0.15 --zscores 'z_*' \
 		--out demo-output/report
 
 # A user's installation is not touched by it: `make test` has an environment of its own.

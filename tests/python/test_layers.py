@@ -30,7 +30,7 @@ PYTHON_LEVELS = [
     {"_common"},
     {"_frames"},
     {"_forest", "_ranks"},
-    {"displays", "mergeable", ""},
+    {"datasets", "displays", "mergeable", ""},
     {"ueba"},
     {"_partitioned"},
     {"dask", "spark", "stream"},
@@ -38,7 +38,7 @@ PYTHON_LEVELS = [
     {"__main__"},
 ]
 #: Rooms that need no more than numpy and scikit-learn when they are imported.
-LIGHT = {"", "_common", "_forest", "_ranks", "mergeable"}
+LIGHT = {"", "_common", "_forest", "_ranks", "datasets", "mergeable"}
 #: The same for single modules of rooms that otherwise need more.
 LIGHT_MODULES = {"isoxide._frames.containers", "isoxide._frames.tables", "isoxide._frames.validation"}
 PACKAGE = ROOT / "python" / "isoxide"

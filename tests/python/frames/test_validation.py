@@ -225,7 +225,7 @@ def test_malformed_sparse_matrices(name, parts):
 
 
 def test_the_native_border_checks_sparse_parts_itself():
-    forest = IsolationForest(n_estimators=2).fit(X)._forest
+    forest = IsolationForest(n_estimators=2).fit(X)._fitted.native
     for parts in ({"indices": 1_000_000}, {"indptr": [0, 30, 10, *[60] * 18]}, {"indptr": [0, 60]}):
         with pytest.raises(ValueError, match="not a valid sparse matrix"):
             forest.depth_sums(malformed("csr", **parts), 1)
