@@ -101,6 +101,7 @@ def test_missing(source_of, cell):
     assert len(table.profile.notes) == bool(cell.strip())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "advice"), REFUSED.items())
 def test_refused_by_column_place_and_value(source_of, cell, advice):
     source = source_of(cell)
