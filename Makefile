@@ -101,16 +101,26 @@ test-oldest: $(OLDEST)/.test
 
 # Breaks the code of ranks, sketches and `isoxide.ueba` in one place at a time, and tells which breaks no test notices. Half of the time is
 # Python's, half Rust's; what is tried in it is a random sample, and a survivor is to be looked at, no failure yet. `MUTANTS_SECONDS=600
-# make mutants` takes ten minutes; `MUTANTS='--seed 5 ueba/_rules.py'` says which Python files, and repeats a sample.
+# make mutants` takes ten minutes, and once some more to build; `MUTANTS='--seed 5 ueba/_rules.py'` says which Python files, and repeats a sample.
+#
+# In Rust one break takes seconds: the copy of the tree that is broken stays where it is, so that builds are incremental, and only three
+# tests are built. These are named by `--cargo-arg`, since what stands behind `--` is not passed on when cargo-mutants builds, which
+# would build all tests for each break. Properties do not write down the cases that fail, or the next breaks would be tried on these.
 MUTANTS_SECONDS ?= 3600
 MUTANTS_HALF = $$(($(MUTANTS_SECONDS) / 2))
-MUTANTS_RUST := --file 'src/rank/*.rs' --file 'src/sketch/*.rs' --shuffle --minimum-test-timeout 60 --output target/mutants
+MUTANTS_TREE := target/mutants/tree
+MUTANTS_TESTS := --test=rank --test=parts --test=sketch
+MUTANTS_ENV := CARGO_TARGET_DIR='$(CURDIR)/target/mutants/build' CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=false \
+	PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 PROPTEST_MAX_SHRINK_ITERS=0 RUST_BACKTRACE=0
+MUTANTS_RUST := --dir $(MUTANTS_TREE) --in-place --baseline skip --timeout 60 --shuffle --file 'src/rank/*.rs' --file 'src/sketch/*.rs' \
+	$(addprefix --cargo-arg=,$(MUTANTS_TESTS)) --output target/mutants
 
 mutants: $(VENV)/.mutants
 	@command -v cargo-mutants > /dev/null || cargo install --quiet cargo-mutants --version 27.1.0 --locked
 	$(BIN)/python tests/mutants/run.py --seconds $(MUTANTS_HALF) $(MUTANTS)
-	@mkdir -p target
-	@timeout --signal=INT $(MUTANTS_HALF) cargo mutants $(MUTANTS_RUST) -- --test rank --test parts --test sketch; status=$$?; \
+	@rm -rf $(MUTANTS_TREE) && mkdir -p $(MUTANTS_TREE) && cp -R Cargo.toml Cargo.lock src tests $(MUTANTS_TREE)
+	$(MUTANTS_ENV) cargo test --quiet --manifest-path $(MUTANTS_TREE)/Cargo.toml $(MUTANTS_TESTS)
+	@$(MUTANTS_ENV) timeout --signal=INT $(MUTANTS_HALF) cargo mutants $(MUTANTS_RUST); status=$$?; \
 		case $$status in 0|2|3|124|130) ;; *) exit $$status ;; esac; \
 		for kind in caught missed timeout unviable; do \
 			echo "$$kind: $$(wc -l < target/mutants/mutants.out/$$kind.txt)"; \
