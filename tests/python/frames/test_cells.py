@@ -86,6 +86,7 @@ def place(source, row):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "value"), NUMBERS.items())
 def test_numbers(source_of, cell, value):
     table = read(source_of(cell))
