@@ -61,6 +61,7 @@ def detected(folder):
     return done.stdout, out
 
 
+@pytest.mark.slow
 def test_detect(folder, detected):
     text, out = detected
     names = [f"findings-{STEM}.{kind}" for kind in ("csv", "json", "parquet")]
@@ -469,6 +470,7 @@ def commands_shown():
     return list(dict.fromkeys(shown))
 
 
+@pytest.mark.slow
 def test_examples_run_as_they_are_shown(folder, tmp_path, monkeypatch):
     """As a shell would run them, one after the other, with the files that they name."""
     for name in ("features.csv", "features.csv.gz", "features.parquet", "users.csv", "new.csv", "lake"):
@@ -521,6 +523,7 @@ def hostile(folder, tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_nothing_that_a_terminal_obeys_is_printed(folder, tmp_path):
     path, out = hostile(folder, tmp_path), tmp_path / "\x1b[32m"
     told = ""
@@ -542,6 +545,7 @@ def test_nothing_that_a_terminal_obeys_is_printed(folder, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_terminal_that_cannot_write_a_name(folder, tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     path = hostile(folder, tmp_path)
@@ -556,6 +560,7 @@ def test_a_terminal_that_cannot_write_a_name(folder, tmp_path):
     assert '"\x1b[31mŁukaszactor' in done.stdout
 
 
+@pytest.mark.slow
 def test_standard_output_that_is_closed_or_full(folder, detected, tmp_path):
     _, out = detected
     [model] = out.glob("*.safetensors")
@@ -627,6 +632,7 @@ def test_files_of_others_in_a_new_folder_stay(folder, tmp_path, monkeypatch):
     assert contents(out) == {"notes": b"somebody's"}
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(folder, tmp_path):
     resource = pytest.importorskip("resource")
     done = isoxide("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "out",
@@ -637,6 +643,7 @@ def test_a_disk_that_is_full(folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_two_runs_into_one_folder(folder, tmp_path):
     command = [
         sys.executable,

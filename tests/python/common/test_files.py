@@ -169,6 +169,7 @@ def refuse_as_nobody(folder):
     print(file.read_text(), names(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.thread_unsafe(reason="another process")
 def test_read_only_files_and_folders_are_refused(tmp_path):
     from alone import alone
@@ -460,6 +461,7 @@ def put_often(folder, text, n):
             files.close()
 
 
+@pytest.mark.slow
 @pytest.mark.thread_unsafe(reason="processes")
 def test_sets_of_runs_at_the_same_time_do_not_mix(tmp_path):
     folder = tmp_path / "new" / "out"

@@ -86,6 +86,7 @@ def place(source, row):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "value"), NUMBERS.items())
 def test_numbers(source_of, cell, value):
     table = read(source_of(cell))
@@ -101,6 +102,7 @@ def test_missing(source_of, cell):
     assert len(table.profile.notes) == bool(cell.strip())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "advice"), REFUSED.items())
 def test_refused_by_column_place_and_value(source_of, cell, advice):
     source = source_of(cell)

@@ -38,6 +38,7 @@ def test_labels_become_text_and_are_told(labels, names):
     assert any("were changed" in note for note in table.profile.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "labels",
     [

@@ -40,6 +40,7 @@ def test_every_container(container, nan_policy, seed):
         np.testing.assert_array_equal(ranks.values, plain(rows).to_numpy(dtype=ranks.values.dtype))
 
 
+@pytest.mark.slow
 @hypothesis.seed(SEED)
 @hypothesis.settings(max_examples=150, deadline=None, database=None)
 @hypothesis.given(

@@ -292,6 +292,7 @@ CONVERTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", CONVERTED.values(), ids=CONVERTED.keys())
 def test_other_tables_are_converted_as_scikit_learn_does(table):
     ours, theirs = IsolationForest(random_state=0), SklearnForest(random_state=0)
