@@ -7,6 +7,11 @@ import sys
 
 import pytest
 
+pytestmark = [
+    pytest.mark.not_parallel(reason="it reads sources only"),
+    pytest.mark.current_versions(reason="it reads sources only"),
+]
+
 ROOT = pathlib.Path(__file__).parents[2]
 RUST = sorted((ROOT / "src").rglob("*.rs"))
 PYTHON = sorted((ROOT / "python" / "isoxide").rglob("*.py"))

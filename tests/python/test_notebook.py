@@ -20,6 +20,11 @@ import pytest
 import reference_engine
 from notebook_cells import IMPORT_LINE, NOTEBOOK, NOTEBOOKS, code_cells, run_cells
 
+pytestmark = [
+    pytest.mark.not_parallel(reason="it runs notebooks in processes of their own"),
+    pytest.mark.current_versions(reason="notebooks are written for the current versions"),
+]
+
 matplotlib.use("Agg")
 
 DATA_IMPORT_LINE = "from isoxide.datasets import load_enron_user_day"

@@ -13,6 +13,11 @@ from isoxide import ueba
 from isoxide.datasets import load_enron_user_day
 from notebook_cells import run_cells
 
+pytestmark = [
+    pytest.mark.not_parallel(reason="it runs notebooks in processes of their own"),
+    pytest.mark.current_versions(reason="notebooks are written for the current versions"),
+]
+
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 

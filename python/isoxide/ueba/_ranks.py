@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from isoxide._ranks.api import rank_features
-from isoxide._ranks.dtypes import Definition
+from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.groups import members
 from isoxide.ueba._quantiles import STATISTICS, TableQuantiles
 from isoxide.ueba._rules import ZSCORES, Rule, default_rules
@@ -51,7 +51,7 @@ class RankOptions:
             raise TypeError(f"min_group must be an integer, not {self.min_group!r}")
         if self.min_group < 1:
             raise ValueError(f"min_group={self.min_group} must be at least 1 row")
-        Definition(self.kind, self.tail, self.nan_policy).check()
+        RankDefinition(self.kind, self.tail, self.nan_policy).check()
         return replace(self, zscores=ZSCORES) if self.zscores is None and self.domain_defaults else self
 
     def default_rules(self) -> list[Rule]:
