@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from isoxide import _core
 from isoxide._common.files import read_file, replace_file
 from isoxide._forest.file_header import Header, decode, encode
-from isoxide._frames.containers import readable
+from isoxide._frames.dtypes import readable
 
 if TYPE_CHECKING:
     from typing_extensions import Self

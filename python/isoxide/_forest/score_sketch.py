@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from isoxide import _core
 from isoxide._common.quantiles import interpolated, quantile_place
-from isoxide._frames.containers import readable
+from isoxide._frames.dtypes import readable
 
 #: Where scores are: a path is less than four times as long as the average one.
 _LOWEST, _HIGHEST = -1.0, -(2.0**-4)

@@ -23,13 +23,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from isoxide._frames.batches import without_first
 from isoxide._frames.cells import BadCellError, CellFacts, parse_booleans, parse_numbers
+from isoxide._frames.dtypes import EXACT_INTEGERS
 from isoxide._frames.files import InputFile, decompressed
 from isoxide._frames.header import TextFile
-from isoxide._frames.keys import EXACT_INTEGERS
 from isoxide._frames.names import INDEX_NOTE, renamed_note
-from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Source
+from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Source, skip_rows
 
 __all__ = ["DelimitedFile"]
 
@@ -284,7 +283,7 @@ class DelimitedFile(TextFile, Source):
                 arrays = [self._converted(batch.column(name.removeprefix(TEXT_PREFIX)), name) for name in columns]
                 yield pa.RecordBatch.from_arrays(arrays, names=columns)
 
-        yield from without_first(typed(), first_row)
+        yield from skip_rows(typed(), first_row)
         if n_rows != self._n_rows:
             raise ValueError(f"{self.name} changed while it was read; read it again when nobody writes it")
 

@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from isoxide._frames.cells import BadCellError
+from isoxide._frames.dtypes import EXACT_INTEGERS
 from isoxide._frames.files import InputFile, decompressed
 from isoxide._frames.frames import TypedTable
-from isoxide._frames.keys import EXACT_INTEGERS, refuse_float, spelled
+from isoxide._frames.keys import refuse_float, spelled
 from isoxide._frames.names import usable_names
 from isoxide._frames.source import ChooseRoles, ReadOptions
 

@@ -8,35 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 import pyarrow as pa
 
 from isoxide._common.patterns import as_patterns, select
+from isoxide._frames.dtypes import describe_dtype, is_number
 from isoxide._frames.source import ChooseRoles, Roles
 
-__all__ = ["choose_features", "is_number", "need_column", "roles_of_features", "told_type"]
-
-
-def is_number(dtype: pa.DataType) -> bool:
-    """Return whether values of a type are numbers that a forest takes; decimals of databases and booleans are."""
-    types = pa.types
-    return bool(
-        types.is_integer(dtype) or types.is_floating(dtype) or types.is_boolean(dtype) or types.is_decimal(dtype)
-    )
-
-
-def told_type(dtype: pa.DataType) -> str:
-    """Return what a type is called for a reader."""
-    types = pa.types
-    if types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype):
-        return "text"
-    if types.is_dictionary(dtype):
-        return "categories of numbers" if is_number(dtype.value_type) else "categories"
-    if types.is_timestamp(dtype) or types.is_date(dtype) or types.is_time(dtype):
-        return "times"
-    if types.is_duration(dtype) or types.is_interval(dtype):
-        return "durations; convert them to a number of seconds to use them"
-    if types.is_nested(dtype):
-        return f"values within values ({dtype})"
-    if types.is_null(dtype):
-        return "no values"
-    return str(dtype)
+__all__ = ["choose_features", "need_column", "roles_of_features"]
 
 
 def need_column(names: Iterable[str], name: str, argument: str, where: str) -> None:
@@ -152,7 +127,7 @@ def choose_features(
         elif reasons.get(name) == "no values" or (pa.types.is_null(dtype) and name not in reasons):
             left_out[name] = "no values"
         elif not is_number(dtype):
-            why = reasons.get(name, told_type(dtype))
+            why = reasons.get(name, describe_dtype(dtype))
             if patterns is not None and name in patterns:
                 raise ValueError(f"include has {name!r}, which holds no numbers: {why}")
             left_out[name] = why

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
-from isoxide._frames.batches import without_first
 from isoxide._frames.cells import CellFacts, parse_booleans, parse_numbers
+from isoxide._frames.dtypes import is_text
 from isoxide._frames.names import usable_names
-from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line
+from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line, skip_rows
 
 #: Rows of a frame that are looked at at a time.
 _PIECE = 1 << 18
@@ -222,12 +222,6 @@ def plain_table(table: pa.Table, where: str) -> tuple[pa.Table, list[str]]:
     return without_views(table.replace_schema_metadata().select(kept).rename_columns(named)), notes
 
 
-def is_text(dtype: pa.DataType) -> bool:
-    """Return whether a type is one of those that Arrow has for text."""
-    types = pa.types
-    return bool(types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype))
-
-
 def same_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     """Return the type of a column that has these in two files; None if they differ in more than how text is stored."""
     if one == other or pa.types.is_null(other):
@@ -298,7 +292,7 @@ class DatasetSource(Source):
             batches = (
                 batch.rename_columns(columns).cast(wanted) if columns else batch for batch in scanner.to_batches()
             )
-            yield from without_first(batches, first_row)
+            yield from skip_rows(batches, first_row)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.name} cannot be read: {first_line(error)}") from error
 
@@ -343,7 +337,7 @@ class ArrowStream(Source):
         positions = [self._positions[name] for name in columns]
         wanted = pa.schema([self.schema.field(name) for name in columns])
         try:
-            yield from without_first((_picked(batch, positions, wanted) for batch in reader), first_row)
+            yield from skip_rows((_picked(batch, positions, wanted) for batch in reader), first_row)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.name} cannot be read: {first_line(error)}") from error
 

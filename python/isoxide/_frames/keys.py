@@ -14,11 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isoxide._frames.cells import BadCellError
+from isoxide._frames.dtypes import EXACT_INTEGERS, is_text
 
-__all__ = ["EXACT_INTEGERS", "alike", "as_text", "refuse_float", "spelled", "text_labels"]
-
-#: Beyond this a float does not hold every integer: digits of an identifier are lost already.
-EXACT_INTEGERS = 2.0**53
+__all__ = ["alike", "as_text", "refuse_float", "spelled", "text_labels"]
 
 
 def as_text(column: pa.Array | pa.ChunkedArray, name: str, first_row: int | None = None) -> pa.Array:
@@ -51,7 +49,7 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str, first_row: int | None
     dtype, types = column.type, pa.types
     if types.is_dictionary(dtype):
         return pc.take(as_text(column.dictionary, name), column.indices)
-    if types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype):
+    if is_text(dtype):
         texts = column if types.is_string(dtype) else column.cast(pa.string())
         return _without_empty(texts)
     if types.is_floating(dtype):
@@ -83,7 +81,7 @@ def _without_empty(texts: pa.Array) -> pa.Array:
 def _from_floats(column: pa.Array, name: str, first_row: int | None) -> pa.Array:
     missing = pc.or_kleene(pc.is_null(column), pc.is_nan(column))
     column = pc.if_else(missing, pa.scalar(None, pa.float64()), column)
-    large = pc.fill_null(pc.greater_equal(pc.abs(column), EXACT_INTEGERS), False)
+    large = pc.fill_null(pc.greater_equal(pc.abs(column), float(EXACT_INTEGERS)), False)
     rows = np.flatnonzero(large.to_numpy(zero_copy_only=False))
     if rows.size:
         refuse_float(column[int(rows[0])].as_py(), name, None if first_row is None else first_row + int(rows[0]))

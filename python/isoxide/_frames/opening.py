@@ -17,6 +17,7 @@ from isoxide._frames import files
 from isoxide._frames.cells import BadCellError, CellFacts
 from isoxide._frames.delimited import DelimitedFile
 from isoxide._frames.documents import json_lines, spreadsheet
+from isoxide._frames.dtypes import is_text
 from isoxide._frames.files import InputFile, kind_of
 from isoxide._frames.frames import (
     ArrowStream,
@@ -24,7 +25,6 @@ from isoxide._frames.frames import (
     TypedTable,
     from_pandas,
     from_polars,
-    is_text,
     plain_table,
 )
 from isoxide._frames.header import header_names

@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow as pa
 from pandas.api.types import is_object_dtype
 
-from isoxide._frames.keys import EXACT_INTEGERS, refuse_float, spelled
+from isoxide._frames.dtypes import EXACT_INTEGERS, INT64_MAX, INT64_MIN, is_core_number, is_text
+from isoxide._frames.keys import refuse_float, spelled
 
 __all__ = [
     "OBJECTS",
@@ -33,7 +34,6 @@ OBJECTS = pa.opaque(pa.binary(), "object", "pandas")
 UNTYPED = pa.opaque(pa.string(), "untyped", "isoxide")
 #: Categories that dask has not looked at yet.
 _UNKNOWN = "__UNKNOWN_CATEGORIES__"
-_INT64 = (-(2**63), 2**63 - 1)
 #: Objects that can be keys.
 _SPELLED = (str, int, float, bool, np.number, np.bool_, decimal.Decimal, datetime.date, uuid.UUID, np.datetime64)
 
@@ -58,7 +58,7 @@ def declared_type(column: pd.Series) -> pa.DataType | None:
 
 def is_plain(dtype: Any) -> bool:
     """Return whether a column of this type is an array of NumPy's numbers that Arrow and the core have too."""
-    return isinstance(dtype, np.dtype) and dtype.kind in "fiub" and dtype.itemsize <= 8 and dtype != np.uint64
+    return is_core_number(dtype) and dtype != np.uint64
 
 
 def objects_type(column: pd.Series) -> pa.DataType:
@@ -85,7 +85,7 @@ def _object_kind(kinds: set[type], column: pd.Series) -> pa.DataType:
     numbers = (int, float, np.integer, np.floating, decimal.Decimal, bool, np.bool_)
     if all(issubclass(kind, numbers) for kind in kinds):
         whole = all(issubclass(kind, (int, np.integer)) and not issubclass(kind, bool) for kind in kinds)
-        if whole and all(_INT64[0] <= int(value) <= _INT64[1] for value in column if not _is_missing(value)):
+        if whole and all(INT64_MIN <= int(value) <= INT64_MAX for value in column if not _is_missing(value)):
             return pa.int64()
         return pa.float64() if not whole else UNTYPED
     if any(issubclass(kind, numbers) for kind in kinds):
@@ -132,18 +132,13 @@ def arrow_column(column: pd.Series, dtype: pa.DataType) -> Any:
     if found.type.equals(dtype):
         return found
     wanted = pa.string() if dtype == UNTYPED else dtype
-    if _are(found.type, wanted, pa.types.is_dictionary) or _are(found.type, wanted, _is_text):
+    if _are(found.type, wanted, pa.types.is_dictionary) or _are(found.type, wanted, is_text):
         return found.cast(wanted)
     raise ColumnError(f"has {column.dtype} in column {{column}}, which should be {dtype}")
 
 
 def _are(one: pa.DataType, other: pa.DataType, is_kind: Callable[[pa.DataType], bool]) -> bool:
     return is_kind(one) and is_kind(other)
-
-
-def _is_text(dtype: pa.DataType) -> bool:
-    """Return whether a type is one of those that Arrow has for text."""
-    return pa.types.is_string(dtype) or pa.types.is_large_string(dtype)  # type: ignore[no-any-return]
 
 
 def _objects(column: pd.Series, dtype: pa.DataType) -> Any:

@@ -11,11 +11,10 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from isoxide._frames.batches import without_first
 from isoxide._frames.files import InputFile
 from isoxide._frames.frames import same_type, without_view
 from isoxide._frames.names import text_names, usable_names
-from isoxide._frames.source import ChooseRoles, Source, first_line
+from isoxide._frames.source import ChooseRoles, Source, first_line, skip_rows
 
 __all__ = ["ParquetFiles"]
 
@@ -165,7 +164,7 @@ def _read_file(
             else:
                 first_row -= size
         batches = file.iter_batches(batch_size=n_rows, row_groups=groups, columns=columns)
-        yield from without_first(batches, first_row)
+        yield from skip_rows(batches, first_row)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
     finally:

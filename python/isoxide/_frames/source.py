@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from isoxide._frames.batches import batch_rows, sliced
 from isoxide._frames.cells import CellFacts, NumberStyle, missing_tuple
 from isoxide._frames.names import RESERVED_PREFIX
 
@@ -18,6 +17,10 @@ __all__ = ["TEXT_PREFIX", "ReadOptions", "Roles", "Source", "first_line"]
 
 #: Before the name of a column, it stands for the text that its numbers were read from.
 TEXT_PREFIX = f"{RESERVED_PREFIX}text_"
+#: Bytes of a batch, about, and how many rows that may be.
+_BATCH_BYTES, _FEWEST, _MOST = 16 << 20, 1 << 12, 1 << 18
+#: Bytes of a value of a type that does not say.
+_UNKNOWN_WIDTH = 32
 
 
 @dataclass(frozen=True)
@@ -149,3 +152,31 @@ def first_line(error: BaseException) -> str:
     """Return what a library says of an error, without what it says of its own insides."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def batch_rows(schema: pa.Schema, columns: Iterable[str]) -> int:
+    """Rows of these columns that make a batch of a size that stays in bounds."""
+    width = 0
+    for name in columns:
+        try:
+            width += schema.field(name).type.bit_width // 8 + 1
+        except (KeyError, ValueError):
+            width += _UNKNOWN_WIDTH
+    return max(_FEWEST, min(_MOST, _BATCH_BYTES // max(width, 1)))
+
+
+def sliced(batches: Iterable[pa.RecordBatch], n_rows: int) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of so many at most, and none without any."""
+    for batch in batches:
+        for start in range(0, batch.num_rows, n_rows):
+            yield batch.slice(start, n_rows)
+
+
+def skip_rows(batches: Iterable[pa.RecordBatch], n_rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the same rows without the first `n_rows`."""
+    for batch in batches:
+        if n_rows >= batch.num_rows:
+            n_rows -= batch.num_rows
+        else:
+            yield batch.slice(n_rows)
+            n_rows = 0

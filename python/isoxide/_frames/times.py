@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isoxide._frames.cells import BadCellError
+from isoxide._frames.dtypes import is_text
 from isoxide._frames.keys import as_text
 
 __all__ = ["TimeStyle", "Times", "days_of", "zones"]
@@ -81,11 +82,6 @@ def days_of(times: pd.Series) -> pd.Series:
     return days
 
 
-def _is_text(dtype: pa.DataType) -> bool:
-    types = pa.types
-    return bool(types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype))
-
-
 def _zone(text: str) -> str:
     """Return the zone that a time was written in: ``""`` for none, ``"UTC"``, or an offset such as ``"+02:00"``."""
     found = _ZONE.search(text)
@@ -102,7 +98,7 @@ def _zone(text: str) -> str:
 def zones(column: pa.Array) -> set[str]:
     """Return the time zones in which times are written; nothing where they are no text."""
     is_coded = pa.types.is_dictionary(column.type)
-    if not _is_text(column.type.value_type if is_coded else column.type):
+    if not is_text(column.type.value_type if is_coded else column.type):
         return set()
     values = column.dictionary if is_coded else column.unique()
     return {_zone(text) for text in values.to_pylist() if text is not None}
@@ -196,7 +192,7 @@ class Times:
             return values.to_pandas(), _WANTED
         if self.style.format in EPOCH_UNITS:
             return self._from_epoch(values)
-        if _is_text(dtype):
+        if is_text(dtype):
             return self._from_text(values.to_pandas().astype("str"))
         if types.is_integer(dtype):
             return self._from_integers(values)

@@ -17,7 +17,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions, validate_parameter_constraints
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from isoxide._frames.containers import READABLE, Columns, float32_of_objects, frame_columns, is_one_piece, readable
+from isoxide._frames.adapter import float32_of_objects
+from isoxide._frames.containers import Columns, frame_columns, is_one_piece
+from isoxide._frames.dtypes import READABLE, is_uint64, readable
 
 #: What the core takes: a 2-D array, one 1-D array per column (of float64, float32 or int64; in a tuple, integers are
 #: rounded to float64 before they are rounded to float32), or compressed sparse rows.
@@ -189,7 +191,7 @@ def _is_plain_number(dtype: Any) -> bool:
     """Whether a type of a column is one of NumPy's that the core reads, or integers that int64 holds."""
     if not isinstance(dtype, np.dtype):
         return False
-    return dtype in READABLE or dtype.kind == "i" or (dtype.kind == "u" and dtype.itemsize < 8)
+    return dtype in READABLE or (dtype.kind in "iu" and not is_uint64(dtype))
 
 
 def _is_pandas_frame(X: Any) -> bool:

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from isoxide._frames.features import choose_features, is_number, roles_of_features
+from isoxide._frames.dtypes import is_number
+from isoxide._frames.features import choose_features, roles_of_features
 from isoxide._frames.names import text_names
 from isoxide._frames.profile import Profiler, repeated_rows
 from isoxide._frames.times import Times, TimeStyle

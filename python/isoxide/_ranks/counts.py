@@ -6,19 +6,16 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from isoxide import _core
 from isoxide._common.json import loads
 from isoxide._common.threads import resolve_n_jobs
-from isoxide._frames.containers import native
+from isoxide._frames.dtypes import INT64_MAX, is_core_number, is_uint64, native
 from isoxide._frames.tables import ArrayTable, Table, read_table
 from isoxide._ranks.dtypes import Definition, has_nan, nan_error
 from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks
 from isoxide._ranks.matching import Layout, match
-
-_MOST = np.iinfo(np.int64).max
 
 
 class RankCounts:
@@ -102,9 +99,9 @@ class RankCounts:
 
     def _native(self, columns: list[NDArray[Any]], what: str) -> list[NDArray[Any]]:
         for name, column in zip(self._names, columns, strict=True):
-            if column.dtype.kind == "u" and column.dtype.itemsize == 8 and (column > _MOST).any():
+            if is_uint64(column.dtype) and (column > INT64_MAX).any():
                 raise ValueError(f"column {name!r} of {what} has integers beyond 2**63, which are not counted in parts")
-            if column.dtype.kind not in "biuf" or column.dtype.itemsize > 8:
+            if not is_core_number(column.dtype):
                 raise TypeError(f"column {name!r} of {what} has dtype {column.dtype}, which is not counted in parts")
         return [native(column) for column in columns]
 
