@@ -189,10 +189,10 @@ def test_counts(seed, trial):
     frame = lambda x: pd.DataFrame(x, columns=names) if named else x  # noqa: E731
     kind, tail, policy = (
         r.choice(["rank", "weak", "strict", "mean"]),
-        r.choice(["upper", "lower", "two"]),
+        r.choice(["upper", "lower", "both"]),
         r.choice(["omit", "propagate"]),
     )
-    expected = rank_features(frame(rows), frame(X), kind=kind, tail=tail, nan_policy=policy, last="c1")
+    expected = rank_features(frame(rows), frame(X), kind=kind, tail=tail, nan_policy=policy, rank_last="c1")
     parts = []
     for part in slices(r, len(X), int(r.integers(1, 6))):
         parts.append(RankCounts(frame(rows)))
@@ -202,8 +202,8 @@ def test_counts(seed, trial):
     fresh = RankCounts(frame(rows))
     fresh.merge(counts)
     for found in (
-        counts.ranks(kind=kind, tail=tail, nan_policy=policy, last="c1"),
-        fresh.ranks(kind=kind, tail=tail, nan_policy=policy, last="c1"),
+        counts.ranks(kind=kind, tail=tail, nan_policy=policy, rank_last="c1"),
+        fresh.ranks(kind=kind, tail=tail, nan_policy=policy, rank_last="c1"),
     ):
         assert_array_equal(found.percentiles, expected.percentiles)
         assert_array_equal(found.directions, expected.directions)

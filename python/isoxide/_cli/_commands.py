@@ -36,7 +36,7 @@ def detect(options: argparse.Namespace, session: Session) -> None:
     chosen = {
         "threshold": options.threshold,
         "contamination": options.contamination,
-        "budget": options.budget,
+        "alerts_per_month": options.alerts_per_month,
         "random_state": options.seed,
         "tail": options.tail,
         "groups": options.groups,
@@ -109,9 +109,13 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
         table = _read_table(options, tables, entity, time, step)
         step("fitting")
         study = ueba.calibrate(
-            table, threshold=options.threshold, contamination=options.contamination, budget=options.budget,
-            random_state=options.seed, n_jobs=options.jobs,
-        )  # fmt: skip
+            table,
+            threshold=options.threshold,
+            contamination=options.contamination,
+            alerts_per_month=options.alerts_per_month,
+            random_state=options.seed,
+            n_jobs=options.jobs,
+        )
         own = study.threshold is None
         if own:
             study = _with_own_outliers(study)
@@ -119,13 +123,13 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
             step("drawing")
             session.signals.check()
             _draw(study, Path(options.plot))
-    thresholds, months = study.thresholds(), study.drift()
+    thresholds, months = study.thresholds(), study.by_period()
     n_anomalies = int(months["anomalies"].sum())
     if options.json:
-        tell(table.check)
+        tell(table.profile)
         print_json(
             {
-                "check": table.check.to_dict(),
+                "profile": table.profile.to_dict(),
                 "entity": entity,
                 "time": time,
                 "is_default": own,
@@ -137,7 +141,7 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
             }
         )
         return
-    print_lines(table.check)
+    print_lines(table.profile)
     print_lines("\nRows at or below each threshold:")
     formats = {"threshold": "{:.4f}".format, "share": "{:.3%}".format, "per_month": "{:.1f}".format}
     print_lines(thresholds.to_string(index=False, formatters=formats))
@@ -146,7 +150,7 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
     if own:
         print_lines(
             f"\nAnomalies are the {n_anomalies:,} rows that the forest itself takes for outliers, as in "
-            "`isoxide detect`;\nchoose other ones with --threshold, --contamination or --budget."
+            "`isoxide detect`;\nchoose other ones with --threshold, --contamination or --alerts-per-month."
         )
     if study.threshold is not None:
         print_lines(f"\nthreshold {study.threshold:.4f}: contamination {study.contamination:.6f}")
@@ -242,7 +246,7 @@ def _stem(findings: Findings, source: str) -> str:
 
 
 def _write_pages(findings: Findings, results: FileSet, stem: str, options: argparse.Namespace) -> None:
-    chosen = {"cutoff": options.cutoff, "always": options.always}
+    chosen = {"cutoff": options.cutoff, "always_show": options.always_show}
     findings.to_markdown(results / f"report-{stem}.md", order=options.order, **chosen)
     findings.to_html(results / f"report-{stem}.html", title=options.title, **chosen)
 

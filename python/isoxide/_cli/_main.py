@@ -118,7 +118,9 @@ def _misuse(options: Namespace) -> str | None:
         if given and options.users is None:
             return f"--{given[0].replace('_', '-')} needs --users"
     if options.run in ("detect", "report"):
-        options.always = ["is_weekend"] if options.always is None else [name for name in options.always if name]
+        options.always_show = (
+            ["is_weekend"] if options.always_show is None else [name for name in options.always_show if name]
+        )
     return None
 
 

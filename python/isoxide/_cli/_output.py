@@ -71,10 +71,10 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
 
 def _check_of(findings: Findings) -> str:
     """Return what was found in the table; findings of another version may have a check that cannot be shown."""
-    from isoxide.ueba import TableCheck
+    from isoxide.ueba import TableProfile
 
     try:
-        return str(TableCheck(**findings.manifest["check"]))
+        return str(TableProfile(**findings.manifest["profile"]))
     except (AttributeError, LookupError, TypeError, ValueError):
         return "what was found in the table cannot be shown: another version wrote these findings"
 

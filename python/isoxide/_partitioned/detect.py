@@ -28,7 +28,7 @@ from isoxide._partitioned.profiled import Surveyed
 from isoxide._partitioned.quantiles import GroupQuantiles, Quantiles, SketchGroups
 from isoxide._partitioned.table import ROW_NUMBER, PartedTable
 from isoxide._ranks.counts import RankCounts
-from isoxide.ueba._calibrate import check_amount, check_share, refuse_infinite, share_of_budget, small_table_notes
+from isoxide.ueba._calibrate import check_amount, check_share, refuse_infinite, share_of_alerts, small_table_notes
 from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._detect import manifest, ranking
 from isoxide.ueba._quantiles import STATISTICS, typical_frame
@@ -49,8 +49,8 @@ def detect(
     forest: IsolationForest | None = None,
     threshold: float | None = None,
     contamination: float | None = None,
-    budget: float | None = None,
-    baseline: float = 0.1,
+    alerts_per_month: float | None = None,
+    calibration_contamination: float = 0.1,
     random_state: int | None = 0,
     kind: str = "rank",
     tail: str = "upper",
@@ -64,7 +64,7 @@ def detect(
     timezone: str | None = None,
 ) -> ueba.Findings:
     """Find the anomalies of a table in partitions; see `isoxide.ueba.read_table` and `isoxide.ueba.detect`."""
-    check_amount(threshold, contamination, budget)
+    check_amount(threshold, contamination, alerts_per_month)
     refuse_result_names(entity, time, _candidates(table.schema, include, exclude))
     options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group).check()
     if groups is not None and groups not in table.schema.names:
@@ -77,14 +77,14 @@ def detect(
         table, entity=entity, time=time, include=include, exclude=exclude, groups=groups,
         style=TimeStyle(time_format, timezone),
     )  # fmt: skip
-    refuse_infinite(surveyed.check.infinite)
+    refuse_infinite(surveyed.profile.infinite)
     notes = small_table_notes(surveyed.n_rows, forest)
     for note in notes:
         warnings.warn(note, stacklevel=3)
     forest = _grown(surveyed, forest, random_state, n_jobs)
     scores = surveyed.table.scores(forest)
     try:
-        _calibrate(surveyed, scores, forest, threshold, contamination, budget, baseline)
+        _calibrate(surveyed, scores, forest, threshold, contamination, alerts_per_month, calibration_contamination)
         quantiles = surveyed.quantiles(qs)
         facts, found = _find(surveyed, forest, [] if groups is None else [str(surveyed.group_column)], quantiles)
         for name in surveyed.features:
@@ -131,13 +131,13 @@ def detect(
         timeline=_timeline(surveyed, facts, frame, time),
         manifest={
             **manifest(
-                surveyed.check, forest, features, source=table.name, sha256=None, anomalies=len(frame),
+                surveyed.profile, forest, features, source=table.name, sha256=None, anomalies=len(frame),
                 scores_sha256=facts["sha256"],
             ),
             "threshold": threshold,
-            "budget": budget,
+            "alerts_per_month": alerts_per_month,
             "ranking": ranking(options, scope, surveyed.n_rows),
-            "notes": [*notes, *surveyed.check.warnings],
+            "notes": [*notes, *surveyed.profile.warnings],
         },
         forest=forest,
     )  # fmt: skip
@@ -169,15 +169,15 @@ def _calibrate(
     forest: IsolationForest,
     threshold: float | None,
     contamination: float | None,
-    budget: float | None,
-    baseline: float,
+    alerts_per_month: float | None,
+    calibration_contamination: float,
 ) -> None:
     """Sets the offset of the forest, as `ueba.detect` does."""
-    if threshold is not None or budget is not None:
-        forest.set_params(contamination=baseline)
+    if threshold is not None or alerts_per_month is not None:
+        forest.set_params(contamination=calibration_contamination)
         forest._validate_params()
         if threshold is not None:
-            offset = score_offset(scores, surveyed.n_rows, baseline)
+            offset = score_offset(scores, surveyed.n_rows, calibration_contamination)
             n, lowest = CountScores.read(scores.gather(CountScores(float(offset), threshold)))
             contamination = n / surveyed.n_rows
             check_share(contamination, threshold)
@@ -186,8 +186,8 @@ def _calibrate(
                 forest.offset_ = np.float64(offset + min(threshold, lowest))
                 return
         else:
-            assert budget is not None
-            contamination = share_of_budget(budget, surveyed.n_rows, surveyed.check.n_period_days)
+            assert alerts_per_month is not None
+            contamination = share_of_alerts(alerts_per_month, surveyed.n_rows, surveyed.profile.n_period_days)
     if contamination is not None:
         forest.contamination = contamination
     if not isinstance(forest.contamination, str) and (contamination is not None or np.isnan(forest.offset_)):
@@ -295,8 +295,12 @@ def _ranks(
     if len(rows) == 0:
         return Ranked.empty(len(features), options)
     how: dict[str, Any] = {
-        "features": features, "kind": options.kind, "tail": options.tail, "last": options.zscores, "n_jobs": n_jobs,
-    }  # fmt: skip
+        "features": features,
+        "kind": options.kind,
+        "tail": options.tail,
+        "rank_last": options.zscores,
+        "n_jobs": n_jobs,
+    }
     if peers is None:
         ranks = rank_features(rows[features], surveyed.table, nan_policy=options.nan_policy, **how)
         n_rows, words = np.full(len(rows), surveyed.n_rows, dtype=np.int64), [scope.whole(surveyed.n_rows)]

@@ -101,7 +101,7 @@ def rank_features(
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
-    last: str | Callable[[str], bool] | None = None,
+    rank_last: str | Callable[[str], bool] | None = None,
     nan_policy: str = "propagate",
     n_jobs: int | None = 1,
 ) -> FeatureRanks:
@@ -140,7 +140,7 @@ def rank_features(
     for counts, at in zip(counted, where, strict=True):
         ranks = counts.ranks(kind=kind, tail=tail, nan_policy=definition.nan_policy)
         percentiles[at], directions[at] = ranks.percentiles, ranks.directions
-    return feature_ranks(given, places, names, queries, (percentiles, directions), last)
+    return feature_ranks(given, places, names, queries, (percentiles, directions), rank_last)
 
 
 def _by_label(labels: list[Any]) -> tuple[list[Any], list[Any]]:

@@ -1,4 +1,4 @@
-"""What a table in parts looks like before anything is made of it: the steps behind `isoxide.ueba.TableCheck`."""
+"""What a table in parts looks like before anything is made of it: the steps behind `isoxide.ueba.TableProfile`."""
 
 from __future__ import annotations
 

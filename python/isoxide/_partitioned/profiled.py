@@ -1,4 +1,4 @@
-"""A table in parts that has been looked at: its features, its check, and the rows that are there once."""
+"""A table in parts that has been looked at: its features, its profile, and the rows that are there once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Surveyed:
         Names of the features.
     times : Times
         How times are read.
-    check : TableCheck
+    profile : TableProfile
         What is told of the table.
     days : dict
         Rows of each day.
@@ -89,7 +89,7 @@ class Surveyed:
             if name in profile.texts and profile.texts[name].kind in ("mixed", "numbers"):
                 raise profile.texts[name].refusal(name) if profile.texts[name].bad is not None else _untyped(name)
         self.n_rows, self.days, self.time_dtype = profile.n, profile.days, profile.time_dtype
-        self.check = profiler.check(
+        self.profile = profiler.profile(
             profile, features=self.features, left_out=left_out, n_read=n_read, n_duplicate_keys=n_shared,
             notes=dict.fromkeys([*table.notes, *text_names(table.schema.names, table.name)[1]]),
         )  # fmt: skip

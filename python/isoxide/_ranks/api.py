@@ -108,7 +108,7 @@ def rank_features(
     kind: str = "rank",
     tail: str = "upper",
     groups: str | tuple[Any, Any] | None = None,
-    last: str | Callable[[str], bool] | None = None,
+    rank_last: str | Callable[[str], bool] | None = None,
     nan_policy: str = "propagate",
     n_jobs: int | None = None,
 ) -> FeatureRanks:
@@ -132,15 +132,15 @@ def rank_features(
         any names the features are called ``"x0"``, ``"x1"``, and so on.
     kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
         See `percentileofscore`.
-    tail : {'upper', 'lower', 'two'}, default='upper'
+    tail : {'upper', 'lower', 'both'}, default='upper'
         Which values are unusual, that is, have high percentiles: high ones ('upper'), low ones ('lower': the percentile
-        of ``-rows[i, j]`` among ``-reference[:, j]``), or both ('two': the larger of these two percentiles).
+        of ``-rows[i, j]`` among ``-reference[:, j]``), or both ('both': the larger of these two percentiles).
         `FeatureRanks.directions` tells on which side a value stands.
     groups : str or (labels of the rows, labels of the reference), optional
         Each row is ranked among the rows of `reference` with the same label only: its peer group, or with a label per
         actor its own history. Either the name of a column of both frames, which is no feature then, or two array-likes
         of length n_rows and n_samples. Where a label is missing, or `reference` does not have it, percentiles are NaN.
-    last : str or callable, optional
+    rank_last : str or callable, optional
         Features that come after all others in `FeatureRanks.order`: a pattern such as ``"*zscore*"``, or a function
         that takes a name and says whether it belongs there.
     nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
@@ -174,7 +174,7 @@ def rank_features(
     >>> ranks = rank_features([[3.0, 0.0]], [[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]])
     >>> ranks.percentiles
     array([[100.,  50.]])
-    >>> ranks = rank_features([[1.0, 0.0]], [[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]], tail="two")
+    >>> ranks = rank_features([[1.0, 0.0]], [[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]], tail="both")
     >>> ranks.percentiles
     array([[100.        ,  83.33333333]])
     >>> ranks.directions
@@ -200,7 +200,7 @@ def rank_features(
         ranks = _checked_ranks(pairs, names, row_table.n_rows, definition, n_workers)
     else:
         ranks = _ranks_by_group(pairs, names, labels, definition, n_workers)
-    return feature_ranks(row_table, row_places, names, queries, ranks, last)
+    return feature_ranks(row_table, row_places, names, queries, ranks, rank_last)
 
 
 def _checked_ranks(pairs: Pairs, names: list[str], n_rows: int, definition: Definition, n_workers: int) -> Ranks:

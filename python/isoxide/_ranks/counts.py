@@ -127,7 +127,7 @@ class RankCounts:
         *,
         kind: str = "rank",
         tail: str = "upper",
-        last: str | Callable[[str], bool] | None = None,
+        rank_last: str | Callable[[str], bool] | None = None,
         nan_policy: str = "propagate",
     ) -> FeatureRanks:
         """Make percentile ranks of the counts.
@@ -136,9 +136,9 @@ class RankCounts:
         ----------
         kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
             See `isoxide.rank_features`, as for all others.
-        tail : {'upper', 'lower', 'two'}, default='upper'
+        tail : {'upper', 'lower', 'both'}, default='upper'
             Which values are unusual.
-        last : str or callable, optional
+        rank_last : str or callable, optional
             Features that come after all others.
         nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
             What missing values do.
@@ -161,8 +161,8 @@ class RankCounts:
                     raise nan_error(name, "the table")
                 if has_nan(column):
                     raise nan_error(name, "rows")
-        ranks = self._counts.ranks(kind, tail, definition.native()["omit_nan"])
-        return feature_ranks(table, self._places, list(self._names), columns, ranks, last)
+        ranks = self._counts.ranks(**definition.native())
+        return feature_ranks(table, self._places, list(self._names), columns, ranks, rank_last)
 
     def _values_as_table(self) -> tuple[Table, list[NDArray[Any]]]:
         values = self._counts.values()

@@ -11,7 +11,7 @@ from isoxide import _core
 from isoxide._frames.dtypes import is_core_number, is_uint64, native
 
 _KINDS = ("rank", "strict", "weak", "mean")
-_TAILS = ("upper", "lower", "two")
+_TAILS = ("upper", "lower", "both")
 #: Values looked at between two looks at signals.
 _PIECE = 2**26
 _NAN_POLICIES = frozenset(("propagate", "raise", "omit"))
@@ -34,13 +34,14 @@ class Definition(NamedTuple):
         """Refuses unknown words."""
         check_kind(self.kind)
         if self.tail not in _TAILS:
-            raise ValueError(f"tail must be 'upper', 'lower' or 'two', got {self.tail!r}")
+            raise ValueError(f"tail must be 'upper', 'lower' or 'both', got {self.tail!r}")
         check_nan_policy(self.nan_policy)
         return self
 
     def native(self) -> dict[str, Any]:
-        """As the core takes it."""
-        return {"kind": self.kind, "tail": self.tail or "upper", "omit_nan": self.nan_policy == "omit"}
+        """Return the arguments for the core, which calls the tail 'both' 'two'."""
+        tail = "two" if self.tail == "both" else self.tail or "upper"
+        return {"kind": self.kind, "tail": tail, "omit_nan": self.nan_policy == "omit"}
 
 
 def check_kind(kind: str) -> None:

@@ -67,7 +67,7 @@ class FeatureRanks:
         values: NDArray[Any],
         scalars: NDArray[Any],
         index: Any,
-        last: NDArray[np.bool_],
+        rank_last: NDArray[np.bool_],
         *,
         backend: str,
     ) -> None:
@@ -78,7 +78,7 @@ class FeatureRanks:
         self._scalars = scalars
         self._index = index
         self._backend = backend
-        self._last = last
+        self._last = rank_last
         # Sorted when asked for: that can take as long as the ranks.
         self._order: NDArray[np.intp] | None = None
         for array in (self._percentiles, self._directions, self._values):
@@ -227,14 +227,14 @@ class FeatureRanks:
             }
         )
 
-    def feature_counts(self, cutoff: float, always: Iterable[str] = ()) -> Any:
+    def feature_counts(self, cutoff: float, always_show: Iterable[str] = ()) -> Any:
         """In how many rows each feature stands out.
 
         Parameters
         ----------
         cutoff : float
             A feature stands out in a row if its percentile, from 0 to 100, is at or above this.
-        always : list of str, optional
+        always_show : list of str, optional
             Features that stand out wherever their value is above 0, as flags do.
 
         Returns
@@ -246,7 +246,7 @@ class FeatureRanks:
         Raises
         ------
         ValueError
-            If `always` names unknown features, or is one string.
+            If `always_show` names unknown features, or is one string.
         ImportError
             If pandas, or narwhals for frames of another kind, is not installed.
 
@@ -258,9 +258,9 @@ class FeatureRanks:
         x0    1
         Name: count, dtype: int64
         """
-        always = name_list(always, "always")
-        check_known(always, self.features, "always names unknown features")
-        forced = np.isin(self._features, always) if always else np.zeros(len(self._features), dtype=bool)
+        always_show = name_list(always_show, "always_show")
+        check_known(always_show, self.features, "always_show names unknown features")
+        forced = np.isin(self._features, always_show) if always_show else np.zeros(len(self._features), dtype=bool)
         counts = np.count_nonzero((self._percentiles >= cutoff) | (forced & (self._values > 0)), axis=0)
         order = np.argsort(-counts, kind="stable")
         order = order[counts[order] > 0]
@@ -290,7 +290,7 @@ def feature_ranks(
     names: list[str],
     queries: list[NDArray[Any]],
     ranks: Ranks,
-    last: str | Callable[[str], bool] | None,
+    rank_last: str | Callable[[str], bool] | None,
 ) -> FeatureRanks:
     """The ranks of some columns of a table.
 
@@ -302,7 +302,7 @@ def feature_ranks(
         Of each feature its place in `rows`, its name, and its column.
     ranks : (ndarray, ndarray)
         Percentiles and directions.
-    last : str or callable, optional
+    rank_last : str or callable, optional
         See `rank_features`.
 
     Returns
@@ -318,16 +318,16 @@ def feature_ranks(
         np.column_stack(queries) if queries else np.empty(percentiles.shape),
         rows.scalars(places, queries),
         rows.index(),
-        _last(names, last),
+        _last(names, rank_last),
         backend=rows.backend,
     )
 
 
-def _last(names: list[str], last: str | Callable[[str], bool] | None) -> NDArray[np.bool_]:
-    if isinstance(last, str):
-        chosen = set(select(names, last))
+def _last(names: list[str], rank_last: str | Callable[[str], bool] | None) -> NDArray[np.bool_]:
+    if isinstance(rank_last, str):
+        chosen = set(select(names, rank_last))
         return np.array([name in chosen for name in names], dtype=bool)
-    return np.array([last is not None and bool(last(name)) for name in names], dtype=bool)
+    return np.array([rank_last is not None and bool(rank_last(name)) for name in names], dtype=bool)
 
 
 # Pickles, skops and messages hold the public module's name, so that private ones can move.

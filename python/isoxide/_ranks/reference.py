@@ -131,7 +131,7 @@ class RankReference:
         *,
         kind: str = "rank",
         tail: str = "upper",
-        last: str | Callable[[str], bool] | None = None,
+        rank_last: str | Callable[[str], bool] | None = None,
         nan_policy: str = "propagate",
         n_jobs: int | None = None,
     ) -> FeatureRanks:
@@ -145,9 +145,9 @@ class RankReference:
             The rows to explain.
         kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
             See `percentileofscore`.
-        tail : {'upper', 'lower', 'two'}, default='upper'
+        tail : {'upper', 'lower', 'both'}, default='upper'
             Which values are unusual: high ones, low ones, or both; see `isoxide.rank_features`.
-        last : str or callable, optional
+        rank_last : str or callable, optional
             Features that come after all others; see `isoxide.rank_features`.
         nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
             See `percentileofscore`. Each column is treated for itself.
@@ -178,7 +178,7 @@ class RankReference:
             if missing:
                 raise nan_error(missing[0], "reference")
         ranks = _ranks(columns, queries, table, definition, resolve_n_jobs(n_jobs))
-        return feature_ranks(table, row_places, names, queries, ranks, last)
+        return feature_ranks(table, row_places, names, queries, ranks, rank_last)
 
 
 def _ranks(

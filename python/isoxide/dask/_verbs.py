@@ -201,7 +201,7 @@ def rank_features(
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
-    last: str | Callable[[str], bool] | None = None,
+    rank_last: str | Callable[[str], bool] | None = None,
     nan_policy: str = "propagate",
 ) -> FeatureRanks:
     """Percentile of every value in some rows among the same column of a dask frame.
@@ -218,11 +218,11 @@ def rank_features(
         The columns to use, in this order; by default all, in the order of `rows`.
     kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
         See `isoxide.rank_features`, as for the next ones.
-    tail : {'upper', 'lower', 'two'}, default='upper'
+    tail : {'upper', 'lower', 'both'}, default='upper'
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column of both: rows are ranked among the rows of the same label.
-    last : str or callable, optional
+    rank_last : str or callable, optional
         Features that come after all others.
     nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
         What missing values do to ranks.
@@ -257,7 +257,7 @@ def rank_features(
         kind=kind,
         tail=tail,
         groups=groups,
-        last=last,
+        rank_last=rank_last,
         nan_policy=nan_policy,
     )
 
@@ -272,8 +272,8 @@ def detect(
     forest: IsolationForest | None = None,
     threshold: float | None = None,
     contamination: float | None = None,
-    budget: float | None = None,
-    baseline: float = 0.1,
+    alerts_per_month: float | None = None,
+    calibration_contamination: float = 0.1,
     random_state: int | None = 0,
     kind: str = "rank",
     tail: str = "upper",
@@ -307,15 +307,15 @@ def detect(
         The score at and below which rows are anomalies.
     contamination : float, optional
         The share of the rows that are.
-    budget : float, optional
+    alerts_per_month : float, optional
         How many a month there may be, on average.
-    baseline : float, default=0.1
+    calibration_contamination : float, default=0.1
         The contamination that scores are counted from.
     random_state : int or None, default=0
         Of the default forest.
     kind : {"rank", "weak", "strict", "mean"}, default="rank"
         How equal values are counted.
-    tail : {"upper", "lower", "two"}, default="upper"
+    tail : {"upper", "lower", "both"}, default="upper"
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column: features are ranked among the rows of the same group.
@@ -378,8 +378,8 @@ def detect(
         forest=forest,
         threshold=threshold,
         contamination=contamination,
-        budget=budget,
-        baseline=baseline,
+        alerts_per_month=alerts_per_month,
+        calibration_contamination=calibration_contamination,
         random_state=random_state,
         kind=kind,
         tail=tail,

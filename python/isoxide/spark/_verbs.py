@@ -183,7 +183,7 @@ def rank_features(
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
-    last: str | Callable[[str], bool] | None = None,
+    rank_last: str | Callable[[str], bool] | None = None,
     nan_policy: str = "propagate",
 ) -> FeatureRanks:
     """Rank the features of some rows among all rows of a DataFrame.
@@ -198,11 +198,11 @@ def rank_features(
         Names of the columns; by default as in `isoxide.rank_features`.
     kind : {"rank", "weak", "strict", "mean"}, default="rank"
         See `isoxide.rank_features`, as for the next ones.
-    tail : {"upper", "lower", "two"}, default="upper"
+    tail : {"upper", "lower", "both"}, default="upper"
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column of both tables: features are ranked among the rows of the same group.
-    last : str or callable, optional
+    rank_last : str or callable, optional
         Which features come after all others.
     nan_policy : {"propagate", "omit", "raise"}, default="propagate"
         What missing values of the reference do.
@@ -239,7 +239,7 @@ def rank_features(
             kind=kind,
             tail=tail,
             groups=groups,
-            last=last,
+            rank_last=rank_last,
             nan_policy=nan_policy,
             n_jobs=table.n_jobs,
         )
@@ -256,8 +256,8 @@ def detect(
     forest: IsolationForest | None = None,
     threshold: float | None = None,
     contamination: float | None = None,
-    budget: float | None = None,
-    baseline: float = 0.1,
+    alerts_per_month: float | None = None,
+    calibration_contamination: float = 0.1,
     random_state: int | None = 0,
     kind: str = "rank",
     tail: str = "upper",
@@ -293,15 +293,15 @@ def detect(
         Of the scores in the terms of `isoxide.ueba.calibrate`.
     contamination : float, optional
         The share of rows that are anomalies.
-    budget : float, optional
+    alerts_per_month : float, optional
         The number of findings per month, on average.
-    baseline : float, default=0.1
+    calibration_contamination : float, default=0.1
         The contamination that `threshold` refers to.
     random_state : int or None, default=0
         Of the default forest.
     kind : {"rank", "weak", "strict", "mean"}, default="rank"
         How values are ranked.
-    tail : {"upper", "lower", "two"}, default="upper"
+    tail : {"upper", "lower", "both"}, default="upper"
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column of the table: features are ranked among the rows of the same group.
@@ -357,8 +357,8 @@ def detect(
             forest=forest,
             threshold=threshold,
             contamination=contamination,
-            budget=budget,
-            baseline=baseline,
+            alerts_per_month=alerts_per_month,
+            calibration_contamination=calibration_contamination,
             random_state=random_state,
             kind=kind,
             tail=tail,

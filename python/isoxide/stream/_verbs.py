@@ -280,7 +280,7 @@ def rank_features(
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
-    last: str | Callable[[str], bool] | None = None,
+    rank_last: str | Callable[[str], bool] | None = None,
     nan_policy: str = "propagate",
     n_jobs: int | None = None,
     batch_rows: int | None = None,
@@ -299,11 +299,11 @@ def rank_features(
         The columns to use; by default all of `rows`.
     kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
         See `isoxide.rank_features`, as for the next ones.
-    tail : {'upper', 'lower', 'two'}, default='upper'
+    tail : {'upper', 'lower', 'both'}, default='upper'
         Which values are unusual.
     groups : str, optional
         A column of both tables: each row is ranked among the rows with the same label only.
-    last : str or callable, optional
+    rank_last : str or callable, optional
         Features that come after all others.
     nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
         What missing values do.
@@ -343,7 +343,7 @@ def rank_features(
         wanted = features = name_list(features, "features")
     table = _table(source, batch_rows, progress, reading, texts=() if groups is None else (groups,), numbers=wanted)
     return _verbs.rank_features(
-        rows, table, features=features, kind=kind, tail=tail, groups=groups, last=last, nan_policy=nan_policy,
+        rows, table, features=features, kind=kind, tail=tail, groups=groups, rank_last=rank_last, nan_policy=nan_policy,
         n_jobs=n_jobs,
     )  # fmt: skip
 
@@ -358,8 +358,8 @@ def detect(
     forest: IsolationForest | None = None,
     threshold: float | None = None,
     contamination: float | None = None,
-    budget: float | None = None,
-    baseline: float = 0.1,
+    alerts_per_month: float | None = None,
+    calibration_contamination: float = 0.1,
     random_state: int | None = 0,
     kind: str = "rank",
     tail: str = "upper",
@@ -398,15 +398,15 @@ def detect(
         Rows at or below it are anomalies.
     contamination : float, optional
         Share of the rows that are anomalies.
-    budget : float, optional
+    alerts_per_month : float, optional
         Anomalies a month.
-    baseline : float, default=0.1
+    calibration_contamination : float, default=0.1
         The contamination that the scores of a threshold are counted from.
     random_state : int or None, default=0
         Of the default forest.
     kind : {"rank", "weak", "strict", "mean"}, default="rank"
         How equal values share a rank.
-    tail : {"upper", "lower", "two"}, default="upper"
+    tail : {"upper", "lower", "both"}, default="upper"
         Which values are unusual.
     groups : str, optional
         A column of the table: features are ranked among the rows of the same peer group.
@@ -472,8 +472,25 @@ def detect(
     roles = roles_of_features(entity, time, include, exclude)
     opened = open_source(source, batch_rows, options=ReadOptions.of(**reading), roles=roles)
     return _detect.detect(
-        StreamTable(opened, progress=progress), entity=entity, time=time, include=include, exclude=exclude,
-        forest=forest, threshold=threshold, contamination=contamination, budget=budget, baseline=baseline,
-        random_state=random_state, kind=kind, tail=tail, groups=groups, min_group=min_group, nan_policy=nan_policy,
-        zscores=zscores, rules=rules, n_jobs=n_jobs, time_format=time_format, timezone=timezone,
-    )  # fmt: skip
+        StreamTable(opened, progress=progress),
+        entity=entity,
+        time=time,
+        include=include,
+        exclude=exclude,
+        forest=forest,
+        threshold=threshold,
+        contamination=contamination,
+        alerts_per_month=alerts_per_month,
+        calibration_contamination=calibration_contamination,
+        random_state=random_state,
+        kind=kind,
+        tail=tail,
+        groups=groups,
+        min_group=min_group,
+        nan_policy=nan_policy,
+        zscores=zscores,
+        rules=rules,
+        n_jobs=n_jobs,
+        time_format=time_format,
+        timezone=timezone,
+    )

@@ -93,7 +93,7 @@ def _values(findings: Findings, reference: FeatureTable) -> pd.DataFrame:
     missing = [name for name in findings.features if name not in reference.features]
     if missing:
         raise ValueError(f"reference has no feature {missing[0]!r}, which the findings have")
-    refuse_infinite([name for name in reference.check.infinite if name in findings.features])
+    refuse_infinite([name for name in reference.profile.infinite if name in findings.features])
     return pd.DataFrame(findings.values, columns=pd.Index(findings.features))
 
 

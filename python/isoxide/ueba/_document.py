@@ -1,7 +1,7 @@
 """Findings as a JSON document, and back, with every field checked.
 
 ```text
-format, version      "isoxide-findings", 2
+format, version      "isoxide-findings", 3
 manifest             as in Findings
 entity, time         names
 time_zone            name of the zone of all times, or null
@@ -15,8 +15,8 @@ findings             [{row, entity, time, score, severity, day_rank, day_rows, f
                        flags: [{feature, rule, limit}]}]
 ```
 
-Missing numbers are null. Times are in ISO 8601. Version 1 has no time_zone, groups, rank_rows, rank_among and group;
-it is read as well.
+Missing numbers are null. Times are in ISO 8601. Versions 1 and 2 are read as well: version 1 has no time_zone, groups,
+rank_rows, rank_among and group; both have other names for some entries of the manifest (`_OLD_NAMES`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 
 __all__ = ["dump", "load", "read_findings"]
 
-FORMAT, VERSION = "isoxide-findings", 2
+FORMAT, VERSION = "isoxide-findings", 3
+#: Entries of the manifest that versions 1 and 2 call otherwise.
+_OLD_NAMES = {"budget": "alerts_per_month", "check": "profile"}
 #: Bytes of a file, and what may be in it.
 _MAX_BYTES = 2**32
 _MAX_PERCENTILE = 100.0 + 1e-9  # that of the largest value can be 100.00000000000001
@@ -201,13 +203,24 @@ def load(document: Any, place: str) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError(f"{place} has no findings: its format is not {FORMAT!r}")
     version = document.get("version")
-    if type(version) is not int or version not in (1, VERSION):
-        raise ValueError(f"{place} is of version {fields.short(version)}; this release reads versions 1 and {VERSION}")
+    if type(version) is not int or version not in range(1, VERSION + 1):
+        raise ValueError(f"{place} is of version {fields.short(version)}; this release reads versions 1 to {VERSION}")
     try:
         return _load(document, version)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         reason = f"it has no {fields.short(error.args[0])}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{place} is damaged: {reason}") from error
+
+
+def _renamed(manifest: Any) -> Any:
+    """Return a manifest of version 1 or 2 with the names of today."""
+    if not isinstance(manifest, dict):
+        return manifest
+    renamed = {_OLD_NAMES.get(name, name): value for name, value in manifest.items()}
+    ranking = renamed.get("ranking")
+    if isinstance(ranking, dict) and ranking.get("tail") == "two":
+        renamed["ranking"] = {**ranking, "tail": "both"}
+    return renamed
 
 
 def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
@@ -217,7 +230,7 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
     if not features:
         raise ValueError("it has no features")
     fields.check_distinct([entity, time, *features, *joined, *RESULT_COLUMNS])
-    manifest = fields.manifest(document["manifest"])
+    manifest = fields.manifest(_renamed(document["manifest"]) if version < 3 else document["manifest"])
     rows = fields.records(document["findings"], "findings", _MAX_FINDINGS)
     zone = fields.zone(document["time_zone"] if version > 1 else None)
     frame = _frame(rows, entity, time, joined, zone)

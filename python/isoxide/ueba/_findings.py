@@ -208,7 +208,7 @@ class Findings:
             comes from `table` if that is given too, else from the column of `frame` of this name.
         kind : {"rank", "weak", "strict", "mean"}, default="rank"
             How equal values share a rank; `isoxide.percentileofscore` describes each.
-        tail : {"upper", "lower", "two"}, default="upper"
+        tail : {"upper", "lower", "both"}, default="upper"
             Which values are unusual: high ones, low ones, or both.
         groups : str, optional
             A column: values are ranked among the rows with the same value there.
@@ -237,12 +237,12 @@ class Findings:
         options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group).check()
         return rank_again(self, table, reference, options, n_jobs)
 
-    def by(self, what: str = "day") -> dict[Any, pd.DataFrame]:
-        """The findings of each day, or of each value of a column.
+    def group_by(self, by: str = "day") -> dict[Any, pd.DataFrame]:
+        """Return the findings of each day, or of each value of a column.
 
         Parameters
         ----------
-        what : str, default="day"
+        by : str, default="day"
             ``"day"``, or a column of `frame`.
 
         Returns
@@ -250,21 +250,21 @@ class Findings:
         dict
             From the day (ISO 8601) or the value to the rows of `frame`, in ascending order.
         """
-        keys = self.frame[self.time].dt.strftime("%Y-%m-%d") if what == "day" else None
+        keys = self.frame[self.time].dt.strftime("%Y-%m-%d") if by == "day" else None
         if keys is None:
-            if what not in self.frame.columns:
-                raise ValueError(f"{what!r} is neither 'day' nor one of {list(self.frame.columns)}")
-            keys = self.frame[what]
+            if by not in self.frame.columns:
+                raise ValueError(f"{by!r} is neither 'day' nor one of {list(self.frame.columns)}")
+            keys = self.frame[by]
         return dict(iter(self.frame.groupby(keys.to_numpy(), sort=True)))
 
-    def selected(self, cutoff: float = 99.0, always: Iterable[str] = ()) -> NDArray[np.bool_]:
+    def selected(self, cutoff: float = 99.0, always_show: Iterable[str] = ()) -> NDArray[np.bool_]:
         """Which values are out of the ordinary.
 
         Parameters
         ----------
         cutoff : float, default=99.0
             Those whose percentile is at or above it.
-        always : list of str, optional
+        always_show : list of str, optional
             Names or patterns of features that are whenever they are above zero.
 
         Returns
@@ -272,8 +272,8 @@ class Findings:
         ndarray of bool, shape (n_findings, n_features)
             True where it is. Values without a percentile never reach the cutoff.
         """
-        chosen_always = set(select(self.features, always))
-        flag = np.array([name in chosen_always for name in self.features], dtype=bool)
+        always_chosen = set(select(self.features, always_show))
+        flag = np.array([name in always_chosen for name in self.features], dtype=bool)
         with np.errstate(invalid="ignore"):
             chosen: NDArray[np.bool_] = (self.percentiles >= cutoff) | (flag & (self.values > 0))
         return chosen
@@ -303,14 +303,14 @@ class Findings:
             }
         )
 
-    def feature_counts(self, cutoff: float = 99.0, always: Iterable[str] = ()) -> pd.Series:
+    def feature_counts(self, cutoff: float = 99.0, always_show: Iterable[str] = ()) -> pd.Series:
         """In how many findings each feature is out of the ordinary.
 
         Parameters
         ----------
         cutoff : float, default=99.0
             See `selected`.
-        always : list of str, optional
+        always_show : list of str, optional
             See `selected`.
 
         Returns
@@ -318,7 +318,7 @@ class Findings:
         Series
             From names to numbers, the most frequent first; features that never are do not appear.
         """
-        chosen = self.selected(cutoff, always)
+        chosen = self.selected(cutoff, always_show)
         counts = pd.Series(chosen.sum(axis=0), index=pd.Index(self.features, name="feature"), name="findings")
         counts = counts[counts > 0]
         # Of equal ones the first to appear, as the notebook counts.
@@ -405,7 +405,7 @@ class Findings:
         path: str | os.PathLike[str] | None = None,
         *,
         cutoff: float = 99.0,
-        always: Iterable[str] = ("is_weekend",),
+        always_show: Iterable[str] = ("is_weekend",),
         order: str = "score",
     ) -> Any:
         """The report as Markdown: a section per entity, a table of its days and what is out of the ordinary on each.
@@ -416,7 +416,7 @@ class Findings:
             Where to write it; by default the text is returned.
         cutoff : float, default=99.0
             See `selected`. A finding without such a feature has the line of its most unusual one.
-        always : list of str, optional
+        always_show : list of str, optional
             See `selected`.
         order : {"score", "entity"}, default="score"
             Entities by their lowest score, or by name as in the notebook.
@@ -428,7 +428,7 @@ class Findings:
         """
         from isoxide.ueba import _markdown
 
-        text = _markdown.render(self, self.selected(cutoff, always), cutoff=cutoff, order=order)
+        text = _markdown.render(self, self.selected(cutoff, always_show), cutoff=cutoff, order=order)
         return (
             text if path is None else replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
         )
@@ -438,7 +438,7 @@ class Findings:
         path: str | os.PathLike[str] | None = None,
         *,
         cutoff: float = 99.0,
-        always: Iterable[str] = ("is_weekend",),
+        always_show: Iterable[str] = ("is_weekend",),
         title: str | None = None,
     ) -> Any:
         """The report as one page that needs no network: see `to_markdown`. Needs Jinja2.
@@ -449,7 +449,7 @@ class Findings:
             Where to write it; by default the text is returned.
         cutoff : float, default=99.0
             See `selected`. A finding without such a feature shows its most unusual one.
-        always : list of str, optional
+        always_show : list of str, optional
             See `selected`.
         title : str, optional
             Of the page; by default the days it is about.
@@ -461,7 +461,7 @@ class Findings:
         """
         from isoxide.ueba import _page
 
-        text = _page.render(self, self.selected(cutoff, always), cutoff=cutoff, title=title)
+        text = _page.render(self, self.selected(cutoff, always_show), cutoff=cutoff, title=title)
         return (
             text if path is None else replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
         )

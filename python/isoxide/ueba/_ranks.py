@@ -221,7 +221,7 @@ def rank_rows(
     if len(rows) == 0:
         return Ranked.empty(rows.shape[1], options)
     X = reference.X if list(reference.features) == list(rows.columns) else reference.X[list(rows.columns)]
-    how: dict[str, Any] = {"kind": options.kind, "tail": options.tail, "last": options.zscores, "n_jobs": n_jobs}
+    how: dict[str, Any] = {"kind": options.kind, "tail": options.tail, "rank_last": options.zscores, "n_jobs": n_jobs}
     if labels is None or reference_labels is None:
         ranks = rank_features(rows, X, nan_policy=options.nan_policy, **how)
         n_rows = np.full(len(rows), len(X), dtype=np.int64)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from isoxide._common.patterns import select
 
-__all__ = ["Fixed", "Percentile", "Rule", "ZScore", "apply_rules", "asked_quantiles", "default_rules"]
+__all__ = ["Flag", "Percentile", "Rule", "ZScore", "apply_rules", "asked_quantiles", "default_rules"]
 
 #: Gives a quantile of a column by its name, as ``pandas.Series.quantile`` does.
 Quantile = Callable[[str, float], float]
@@ -65,7 +65,7 @@ class ZScore:
 
 
 @dataclass(frozen=True)
-class Fixed:
+class Flag:
     """Flags: columns that are out of the ordinary whenever they are above zero.
 
     Parameters
@@ -78,7 +78,7 @@ class Fixed:
     Examples
     --------
     >>> from isoxide import ueba
-    >>> ueba.Fixed(["leaver_action", "is_weekend"]).code
+    >>> ueba.Flag(["leaver_action", "is_weekend"]).code
     'flag'
     """
 
@@ -123,12 +123,12 @@ class Percentile:
         ]
 
 
-Rule = ZScore | Fixed | Percentile
+Rule = ZScore | Flag | Percentile
 
 
 def default_rules(zscores: str = ZSCORES) -> list[Rule]:
     """Z-scores from 3 on, flags of weekends and leavers, and the upper 1 % and 5 % of all else."""
-    return [ZScore(columns=zscores), Fixed(["leaver_action", "is_weekend"]), Percentile((99, 95))]
+    return [ZScore(columns=zscores), Flag(["leaver_action", "is_weekend"]), Percentile((99, 95))]
 
 
 def asked_quantiles(rules: Iterable[Rule]) -> list[float]:

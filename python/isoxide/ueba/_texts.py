@@ -77,12 +77,12 @@ def amongs(findings: Findings) -> tuple[str, list[str] | None]:
 
 def notes(findings: Findings) -> list[str]:
     """Return what is to be told of the table, a sentence each."""
-    check = findings.manifest.get("check") or {}
+    profile = findings.manifest.get("profile") or {}
     # The table's own notes are among those of the manifest; findings of an earlier version have them there only.
-    return list(dict.fromkeys([*(findings.manifest.get("notes") or []), *(check.get("notes") or [])]))
+    return list(dict.fromkeys([*(findings.manifest.get("notes") or []), *(profile.get("notes") or [])]))
 
 
 def left_out(findings: Findings) -> list[tuple[str, str]]:
     """Return the columns that are no features, each with the reason."""
-    check: dict[str, Any] = findings.manifest.get("check") or {}
-    return list((check.get("left_out") or {}).items())
+    profile: dict[str, Any] = findings.manifest.get("profile") or {}
+    return list((profile.get("left_out") or {}).items())

@@ -77,9 +77,9 @@ def test_several_tables_and_names_that_look_like_options():
 
 
 def test_lists_that_are_empty_or_not_given():
-    assert parsed("detect", "t.csv").always is None
-    assert parsed("detect", "t.csv", "--always").always == [""]
-    assert parsed("detect", "--always", "a", "b", "t.csv").always == ["a", "b"]
+    assert parsed("detect", "t.csv").always_show is None
+    assert parsed("detect", "t.csv", "--always-show").always_show == [""]
+    assert parsed("detect", "--always-show", "a", "b", "t.csv").always_show == ["a", "b"]
     assert parsed("detect", "t.csv").exclude is None
 
 
@@ -105,17 +105,20 @@ def test_numbers_in_every_spelling(text):
         (["--threshold", "low"], "'low' is not a number"),
         (["--threshold"], "argument --threshold: expected one argument"),
         (["--threshold", "--json"], "argument --threshold: expected one argument"),
-        (["--budget", "0"], "'0' is not a number above 0"),
-        (["--budget", "-1"], "'-1' is not a number above 0"),
-        (["--budget", "inf"], "'inf' is not a number above 0"),
-        (["--budget", "1", "--threshold", "2"], "argument --threshold: not allowed with argument --budget"),
+        (["--alerts-per-month", "0"], "'0' is not a number above 0"),
+        (["--alerts-per-month", "-1"], "'-1' is not a number above 0"),
+        (["--alerts-per-month", "inf"], "'inf' is not a number above 0"),
+        (
+            ["--alerts-per-month", "1", "--threshold", "2"],
+            "argument --threshold: not allowed with argument --alerts-per-month",
+        ),
         (["--jobs", "0"], "'0' is not a number of threads"),
         (["--min-group", "0"], "'0' is no number of rows"),
         (["--min-group", "many"], "'many' is no number of rows"),
         (["--jobs", "1.5"], "'1.5' is not a number of threads"),
         (["--seed", "-1"], "'-1' is not a whole number from 0 to 4294967295"),
         (["--seed", "4294967296"], "'4294967296' is not a whole number"),
-        (["--tail", "both"], "argument --tail: invalid choice: 'both'"),
+        (["--tail", "two"], "argument --tail: invalid choice: 'two'"),
         (["--sep", ";;"], "argument --sep: ';;' is not a single character"),
         (["--sep", ""], "'' is not a single character"),
         (["--users-sep", "ab"], "argument --users-sep: 'ab' is not a single character"),
@@ -184,7 +187,7 @@ def test_home_folders(monkeypatch, tmp_path):
         ("users has several rows of 'a'", "--users has several rows of 'a'"),
         ("give time_format, such as '%d.%m.%Y'", "give --time-format, such as '%d.%m.%Y'"),
         ("read with `timezone`", "read with --timezone"),
-        ("budget=3 a month is more than half", "--budget 3 a month is more than half"),
+        ("alerts_per_month=3 a month is more than half", "--alerts-per-month 3 a month is more than half"),
         ("missing=['-', 'n/a'] are", "--missing ['-', 'n/a'] are"),
         ("column \"exclude=1\" and 'n_jobs'", "column \"exclude=1\" and 'n_jobs'"),
         ("the time of the entity, and a threshold", "the time of the entity, and a threshold"),

@@ -71,7 +71,7 @@ def test_detect(folder, detected):
     assert len(pd.read_csv(out / names[0])) == len(expected)
     # The terminal has the table's check, and the lowest scores with the features that are most unusual.
     lines = text.splitlines()
-    assert str(table.check).splitlines() == lines[: len(str(table.check).splitlines())]
+    assert str(table.profile).splitlines() == lines[: len(str(table.profile).splitlines())]
     for row in range(10):
         [line] = [line for line in lines if line.startswith(f"  {expected.frame['score'].iloc[row]:8.4f}  ")][:1]
         assert expected.frame["actor"].iloc[row] in line
@@ -222,7 +222,7 @@ def test_report(detected, tmp_path, monkeypatch):
     [text] = (tmp_path / "again").glob("*.md")
     assert text.read_text() == ueba.read_findings(findings).to_markdown(cutoff=99.9)
     monkeypatch.chdir(tmp_path)
-    Done("report", findings, "--always").ok()
+    Done("report", findings, "--always-show").ok()
     assert sorted(os.listdir("isoxide-results")) == [f"report-{STEM}.html", f"report-{STEM}.md"]
 
 
@@ -258,20 +258,22 @@ def test_findings_that_are_no_file(tmp_path):
 def test_findings_of_another_version_still_make_pages(detected, tmp_path):
     _, out = detected
     document = json.loads(next(out.glob("*.json")).read_text())
-    document["manifest"]["check"] = {"unknown": 1}
+    document["manifest"]["profile"] = {"unknown": 1}
     (tmp_path / "f.json").write_text(json.dumps(document))
     assert "cannot be shown" in Done("report", tmp_path / "f.json", "--out", tmp_path / "o").ok()
 
 
 def test_calibrate(folder, tmp_path):
-    done = Done("calibrate", folder / "features.csv", *NAMES, "--budget", 10, "--json", "--plot", tmp_path / "s.png")
+    done = Done(
+        "calibrate", folder / "features.csv", *NAMES, "--alerts-per-month", 10, "--json", "--plot", tmp_path / "s.png"
+    )
     assert done.returncode == 0
     told = json.loads(done.stdout)
-    study = ueba.calibrate(ueba.read_table(folder / "features.csv", entity="actor", time="day"), budget=10)
+    study = ueba.calibrate(ueba.read_table(folder / "features.csv", entity="actor", time="day"), alerts_per_month=10)
     assert (told["threshold"], told["contamination"]) == (study.threshold, study.contamination)
     assert told["anomalies"] == (study.scores <= study.threshold).sum()
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
-    assert done.stderr == f"{study.table.check}\n"
+    assert done.stderr == f"{study.table.profile}\n"
 
 
 def test_calibrate_without_an_amount_counts_what_detect_finds(folder, tmp_path):
@@ -424,7 +426,7 @@ def test_unusual_tables(folder, tmp_path, place):
 
 
 def test_misunderstood_commands(monkeypatch):
-    for arguments in (["find"], ["detect"], ["detect", "x.csv", "--budget", "1", "--threshold", "2"]):
+    for arguments in (["find"], ["detect"], ["detect", "x.csv", "--alerts-per-month", "1", "--threshold", "2"]):
         done = Done(*arguments)
         assert done.failed("usage: isoxide", 2)
     done = Done()

@@ -362,11 +362,11 @@ def test_a_folder_that_is_a_file_or_a_link(tmp_path):
 
 KILLED = """
 import os, pathlib, signal, sys
-from isoxide._common import files as module
+from isoxide._common import files
 folder, number = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 if number < 0:
-    module.replace_file(folder / "a", lambda path: (path.write_text("half"), os.kill(os.getpid(), signal.SIGKILL)))
-files = module.FileSet(folder)
+    files_module.replace_file(folder / "a", lambda p: (p.write_text("half"), os.kill(os.getpid(), signal.SIGKILL)))
+files = files_module.FileSet(folder)
 files.open()
 for name in "abcd":
     (files / name).write_text("new")

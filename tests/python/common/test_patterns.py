@@ -33,5 +33,5 @@ def test_the_features_that_come_last(seed):
     values = np.random.default_rng(seed).normal(size=(50, 4))
     frame = pd.DataFrame(values, columns=["z[1]", "z1", "*", "b"])
     for last, expected in (("z[1]", {0}), ("z*", {0, 1}), ("*", {2}), ("?", {2, 3})):
-        order = rank_features(frame, frame, last=last).order
+        order = rank_features(frame, frame, rank_last=last).order
         assert {frozenset(row[-len(expected) :].tolist()) for row in order} == {frozenset(expected)}

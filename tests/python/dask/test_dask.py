@@ -147,7 +147,7 @@ def as_in_memory(frame, n_partitions, seed):
     )
 
     rows = scored[scored["anomaly"]]
-    for options in ({}, {"tail": "two", "groups": "group", "nan_policy": "omit", "kind": "mean", "last": "[ab]"}):
+    for options in ({}, {"tail": "both", "groups": "group", "nan_policy": "omit", "kind": "mean", "rank_last": "[ab]"}):
         features = {"features": FEATURES}
         ranks = isoxide.dask.rank_features(rows, ddf, **features, **options)
         expected = isoxide.rank_features(frame[found["anomaly"]], frame, **features, **options)
@@ -283,8 +283,8 @@ def days(seed):
     ("where", "n_partitions", "options"),
     [
         ("synchronous", 1, {"contamination": 0.02}),
-        ("synchronous", 7, {"threshold": -0.1, "groups": "team", "tail": "two"}),
-        ("synchronous", 64, {"budget": 10, "nan_policy": "propagate"}),
+        ("synchronous", 7, {"threshold": -0.1, "groups": "team", "tail": "both"}),
+        ("synchronous", 64, {"alerts_per_month": 10, "nan_policy": "propagate"}),
         ("threads", 7, {"contamination": 0.05, "kind": "weak", "groups": "actor"}),
         ("cluster", 7, {"contamination": 0.02, "groups": "team"}),
     ],

@@ -130,7 +130,7 @@ def same_tables(ours, expected, *, left_out=True):
         )
         assert mine.tolist() == other.tolist()
     assert ours.days.astype(str).tolist() == expected.days.astype(str).tolist()
-    mine, other = ours.check.to_dict(), expected.check.to_dict()
+    mine, other = ours.profile.to_dict(), expected.profile.to_dict()
     for checks in (mine, other):
         if not left_out:
             checks["left_out"] = sorted(checks["left_out"])
@@ -163,7 +163,7 @@ def test_findings(tmp_path_factory, drawn, groups):
     if groups:
         options["groups"] = groups
     expected_table = read(table)
-    if expected_table.check.infinite:
+    if expected_table.profile.infinite:
         return
     expected = ueba.detect(expected_table, **options)
     path = tmp_path_factory.mktemp("t") / "t.parquet"

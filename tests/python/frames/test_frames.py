@@ -73,7 +73,7 @@ def test_numbers(tmp_path, kind, way):
 @pytest.mark.parametrize("way", ["table", "parquet", "arrow"])
 def test_others_are_left_out_and_told(tmp_path, kind, way):
     values, why = OTHERS[kind]
-    check = read(stored(tmp_path, arrow_of(values), way)).check
+    check = read(stored(tmp_path, arrow_of(values), way)).profile
     assert check.features == ["y"]
     assert check.left_out["x"].startswith(why)
     assert "x" in str(check)
@@ -93,7 +93,7 @@ def stored(tmp_path, table, way):
 @pytest.mark.parametrize("kind", IN_MEMORY)
 def test_others_that_have_no_files(kind):
     values, why = IN_MEMORY[kind]
-    assert read(arrow_of(values)).check.left_out["x"].startswith(why)
+    assert read(arrow_of(values)).profile.left_out["x"].startswith(why)
 
 
 def test_encoded_runs_are_what_they_encode():
@@ -145,7 +145,7 @@ PANDAS_OTHERS = {
 @pytest.mark.parametrize("kind", PANDAS_OTHERS)
 def test_pandas_others(kind):
     values, why = PANDAS_OTHERS[kind]
-    assert read(frame_of(values)).check.left_out["x"].startswith(why)
+    assert read(frame_of(values)).profile.left_out["x"].startswith(why)
 
 
 POLARS = {
@@ -170,7 +170,7 @@ def test_polars(kind):
     frame = pl.DataFrame({"actor": [f"a{i}" for i in range(n)], "day": ["2025-01-01"] * n, "y": list(range(n))})
     table = read(frame.with_columns(values.alias("x")))
     if isinstance(expected, str):
-        assert table.check.left_out["x"].startswith(expected)
+        assert table.profile.left_out["x"].startswith(expected)
     else:
         np.testing.assert_array_equal(table.X["x"].to_numpy(dtype=float), expected)
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import scipy.stats
 
 KINDS = ["rank", "weak", "strict", "mean"]
-TAILS = ["upper", "lower", "two"]
+TAILS = ["upper", "lower", "both"]
 DTYPES = [
     np.float64, np.float32, np.float16, np.longdouble, ">f8", np.int64, np.int32, np.int8, ">i4", np.uint8, np.uint32,
     np.uint64, np.bool_,

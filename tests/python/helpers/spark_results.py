@@ -38,5 +38,5 @@ def assert_same_findings(ours, theirs):
     pd.testing.assert_frame_equal(ours.reference, theirs.reference)
     # Scores are not brought into the order of the rows.
     assert ours.manifest["scores_sha256"] is None
-    for name in ("offset", "anomalies", "check", "ranking"):
+    for name in ("offset", "anomalies", "profile", "ranking"):
         assert ours.manifest[name] == theirs.manifest[name], name

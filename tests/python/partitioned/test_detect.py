@@ -24,7 +24,7 @@ PARTS = (1, 2, 7, 64)
     [
         {},
         {"contamination": 0.02},
-        {"contamination": 0.02, "tail": "two", "groups": "group", "kind": "mean"},
+        {"contamination": 0.02, "tail": "both", "groups": "group", "kind": "mean"},
         {"contamination": 0.01, "groups": "actor"},
         {"contamination": 0.02, "groups": "actor", "min_group": 65},
         {"contamination": 0.02, "groups": "team", "min_group": 3},
@@ -32,9 +32,9 @@ PARTS = (1, 2, 7, 64)
         {"contamination": 0.02, "groups": "actor", "min_group": 10**6},
         {"threshold": -0.9},
         {"threshold": -0.04},
-        {"budget": 20},
+        {"alerts_per_month": 20},
         {"forest": IsolationForest(random_state=5, contamination=0.03)},
-        {"contamination": 0.02, "rules": [ueba.Percentile((90, 99.9)), ueba.Fixed(["is_weekend"])]},
+        {"contamination": 0.02, "rules": [ueba.Percentile((90, 99.9)), ueba.Flag(["is_weekend"])]},
         {"contamination": 0.02, "nan_policy": "propagate"},
     ],
     ids=str,
@@ -49,7 +49,7 @@ def test_a_fitted_forest_is_not_grown_again(frame, seed):
     table = ueba.read_table(frame, **NAMES)
     forest = IsolationForest(random_state=3, contamination=0.05).fit(table.X)
     before = forest.to_bytes()
-    for chosen in ({}, {"contamination": 0.01}, {"budget": 10}):
+    for chosen in ({}, {"contamination": 0.01}, {"alerts_per_month": 10}):
         found = detect.detect(parted(arrow(frame), 5, seed), **NAMES, forest=forest, **chosen)
         assert_same_findings(found, ueba.detect(table, forest=forest, **chosen))
     assert forest.to_bytes() == before
@@ -124,9 +124,9 @@ def test_a_table_smaller_than_a_tree_draws_is_told(frame, seed):
 
 
 def test_the_check_is_that_of_the_table(frame, seed):
-    expected = ueba.read_table(frame, **NAMES).check
+    expected = ueba.read_table(frame, **NAMES).profile
     surveyed = detect.Surveyed(parted(arrow(frame), 6, seed), **NAMES, include=None, exclude=None)
-    assert surveyed.check == expected
+    assert surveyed.profile == expected
     assert expected.n_duplicates == 40
     assert expected.id_like == ["id"]
 
@@ -148,9 +148,9 @@ def test_refusals_are_those_in_memory(frame):
         (frame.rename(columns={"normal": "rank_among"}), {}),
         (frame.rename(columns={"actor": "reasons"}), {"entity": "reasons"}),
         (frame.rename(columns={"day": "first_seen"}), {"time": "first_seen"}),
-        (frame, {"budget": 1e9}),
-        (frame, {"budget": 0}),
-        (frame, {"threshold": -0.1, "budget": 3}),
+        (frame, {"alerts_per_month": 1e9}),
+        (frame, {"alerts_per_month": 0}),
+        (frame, {"threshold": -0.1, "alerts_per_month": 3}),
         (frame, {"exclude": "n_*"}),
         (frame, {"include": "group"}),
         (frame, {"entity": "day"}),
@@ -166,7 +166,7 @@ def test_refusals_are_those_in_memory(frame):
 
 def test_shares_out_of_range(frame):
     assert refused(frame, contamination=0.7) == "contamination=0.7 must be in (0, 0.5]"
-    assert "contamination" in refused(frame, baseline=0.7, threshold=-0.1)
+    assert "contamination" in refused(frame, calibration_contamination=0.7, threshold=-0.1)
 
 
 def test_times_that_cannot_be_read_are_told_by_their_row(frame):

@@ -52,7 +52,7 @@ def test_ranks(seed, n_parts, groups):
     frame = frame_of(r, 2000)
     rows = frame.iloc[r.integers(0, 2000, 30)]
     features = [name for name in frame if name != "group"]
-    chosen = {"kind": "mean", "tail": "two", "nan_policy": "omit", "last": "c*", "groups": groups}
+    chosen = {"kind": "mean", "tail": "both", "nan_policy": "omit", "rank_last": "c*", "groups": groups}
     found = fit.rank_features(rows, parted(arrow(frame), n_parts, seed), features=features, **chosen)
     expected = rank_features(rows, frame, features=features, **chosen)
     for name in ("percentiles", "directions", "order", "values"):

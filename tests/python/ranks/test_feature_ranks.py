@@ -59,7 +59,7 @@ def test_records_equal_the_loop_of_the_notebook(columns, seed):
     if columns != "all":
         rows = rows[columns]
     features = [name for name in rows.columns if name != "actor"]
-    found = rank_features(rows, reference, features=features, last="*zscore*").to_records()
+    found = rank_features(rows, reference, features=features, rank_last="*zscore*").to_records()
     expected = notebook_records(rows, reference, features, "zscore")
     assert found == expected
     types = [[tuple(type(item) for item in record) for record in row] for row in found]
@@ -70,7 +70,7 @@ def test_records_equal_the_loop_of_the_notebook(columns, seed):
 def ranks():
     reference = pd.DataFrame({"z": [1.0, 2, 3, 4], "a": [1, 2, 3, 4], "b": [4, 3, 2, 1], "n": [1, 2, np.nan, 4]})
     rows = pd.DataFrame({"z": [4.0, 1], "a": [4, 2], "b": [4, 0], "n": [1.0, 1]}, index=["mon", "tue"])
-    return rank_features(rows, reference, last="z")
+    return rank_features(rows, reference, rank_last="z")
 
 
 def test_order(ranks):
@@ -78,9 +78,9 @@ def test_order(ranks):
     # Ties in the order of the columns, then what comes last, then NaN.
     np.testing.assert_array_equal(ranks.order, [[1, 2, 0, 3], [1, 2, 0, 3]])
     assert ranks.order.dtype == np.intp
-    chosen = rank_features([[1.0, 5.0]], [[1.0, 0.0]], last=lambda name: name == "x0")
+    chosen = rank_features([[1.0, 5.0]], [[1.0, 0.0]], rank_last=lambda name: name == "x0")
     np.testing.assert_array_equal(chosen.order, [[1, 0]])
-    np.testing.assert_array_equal(rank_features([[np.nan, 1.0]], [[1.0, 0.0]], last="x1").order, [[1, 0]])
+    np.testing.assert_array_equal(rank_features([[np.nan, 1.0]], [[1.0, 0.0]], rank_last="x1").order, [[1, 0]])
 
 
 def test_array_protocol(ranks):
@@ -141,12 +141,12 @@ def test_feature_counts(ranks):
     pd.testing.assert_series_equal(ranks.feature_counts(50), pd.Series([2, 1, 1], index=index, name="count"))
     index = pd.Index(["a", "n", "z", "b"], name="feature", dtype=str)
     pd.testing.assert_series_equal(
-        ranks.feature_counts(50, always=["n", "b"]), pd.Series([2, 2, 1, 1], index=index, name="count")
+        ranks.feature_counts(50, always_show=["n", "b"]), pd.Series([2, 2, 1, 1], index=index, name="count")
     )
-    with pytest.raises(ValueError, match=r"always names unknown features: \['q'\]"):
-        ranks.feature_counts(50, always=["q"])
-    with pytest.raises(ValueError, match="always must be a list of names, got the string 'n'"):
-        ranks.feature_counts(50, always="n")
+    with pytest.raises(ValueError, match=r"always_show names unknown features: \['q'\]"):
+        ranks.feature_counts(50, always_show=["q"])
+    with pytest.raises(ValueError, match="always_show must be a list of names, got the string 'n'"):
+        ranks.feature_counts(50, always_show="n")
 
 
 def test_tables_without_pandas_say_what_to_install(ranks, monkeypatch):

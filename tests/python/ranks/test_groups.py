@@ -88,8 +88,8 @@ def test_a_column_of_every_container(container, seed):
 def test_one_group_is_no_group(seed):
     rng = np.random.default_rng(seed)
     reference = rng.standard_normal((50, 3))
-    ranks = rank_features(reference, reference, groups=(["all"] * 50, ["all"] * 50), last="x0")
-    np.testing.assert_array_equal(ranks.order, rank_features(reference, reference, last="x0").order)
+    ranks = rank_features(reference, reference, groups=(["all"] * 50, ["all"] * 50), rank_last="x0")
+    np.testing.assert_array_equal(ranks.order, rank_features(reference, reference, rank_last="x0").order)
 
 
 DAYS = ["2025-01-01", "2025-01-02"]

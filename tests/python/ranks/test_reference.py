@@ -41,8 +41,8 @@ def test_every_container(container, nan_policy, seed):
     make = CONTAINERS[container]
     prepared = RankReference(make(table))
     for make_rows in (make, CONTAINERS["pandas"]):
-        found = prepared.rank_features(make_rows(rows), tail="two", nan_policy=nan_policy, last="c1*")
-        expected = rank_features(make_rows(rows), make(table), tail="two", nan_policy=nan_policy, last="c1*")
+        found = prepared.rank_features(make_rows(rows), tail="both", nan_policy=nan_policy, rank_last="c1*")
+        expected = rank_features(make_rows(rows), make(table), tail="both", nan_policy=nan_policy, rank_last="c1*")
         assert_same(found, expected)
 
 
@@ -65,10 +65,10 @@ def test_long_references_on_any_number_of_threads(distinct, seed):
     rng = np.random.default_rng(seed)
     for values in (rng.integers(0, distinct, (70_000, 4)), rng.integers(0, distinct, (70_000, 4)) / 7):
         rows = np.vstack([values[:300], values[:1] + 0.5, values.max(axis=0) + 1, values.min(axis=0) - 1])
-        expected = rank_features(rows, values, tail="two")
+        expected = rank_features(rows, values, tail="both")
         for n_jobs in (1, 2, None):
             prepared = RankReference(values, n_jobs=n_jobs)
-            assert_same(prepared.rank_features(rows, tail="two", n_jobs=n_jobs), expected)
+            assert_same(prepared.rank_features(rows, tail="both", n_jobs=n_jobs), expected)
         assert prepared.nbytes <= values.nbytes
         if distinct <= 100:
             assert prepared.nbytes <= 4 * distinct * 16
@@ -96,7 +96,7 @@ def test_refusals_are_those_of_rank_features(seed):
     numbers = frame[["a", "b"]]
     calls = [
         (numbers, numbers, {"kind": "median"}),
-        (numbers, numbers, {"tail": "both"}),
+        (numbers, numbers, {"tail": "two"}),
         (numbers, numbers, {"nan_policy": "skip"}),
         (numbers, numbers, {"nan_policy": "raise"}),
         (numbers[:1], numbers, {"nan_policy": "raise"}),
@@ -133,7 +133,7 @@ def test_a_prepared_reference_can_be_pickled(seed):
     prepared = RankReference(table)
     again = pickle.loads(pickle.dumps(prepared))
     assert repr(again) == repr(prepared)
-    assert_same(again.rank_features(table[:20], tail="two"), prepared.rank_features(table[:20], tail="two"))
+    assert_same(again.rank_features(table[:20], tail="both"), prepared.rank_features(table[:20], tail="both"))
 
 
 def test_nothing_of_the_reference_is_kept():

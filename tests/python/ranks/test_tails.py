@@ -22,7 +22,7 @@ def by_scipy(reference, values, kind, tail, nan_policy):
     """The percentiles and directions of one column."""
     upper = scipy.stats.percentileofscore(reference, values, kind=kind, nan_policy=nan_policy)
     lower = scipy.stats.percentileofscore(*mirrored(reference, values), kind=kind, nan_policy=nan_policy)
-    percentiles = {"upper": upper, "lower": lower, "two": np.maximum(upper, lower)}[tail]
+    percentiles = {"upper": upper, "lower": lower, "both": np.maximum(upper, lower)}[tail]
     directions = np.where(np.isnan(upper), 0, np.where(upper >= lower, 1, -1)).astype(np.int8)
     return percentiles, directions
 
@@ -88,15 +88,15 @@ def test_directions_do_not_depend_on_the_tail_or_the_kind(seed):
 
 
 def test_no_rows_and_no_columns():
-    none = rank_features(np.empty((0, 2)), np.ones((5, 2)), tail="two")
+    none = rank_features(np.empty((0, 2)), np.ones((5, 2)), tail="both")
     assert (none.percentiles.shape, none.directions.shape, none.directions.dtype) == ((0, 2), (0, 2), np.int8)
     assert rank_features(np.ones((2, 0)), np.ones((5, 0)), tail="lower").directions.shape == (2, 0)
-    np.testing.assert_array_equal(rank_features([[1.0]], np.empty((0, 1)), tail="two").directions, [[0]])
+    np.testing.assert_array_equal(rank_features([[1.0]], np.empty((0, 1)), tail="both").directions, [[0]])
 
 
 def test_unknown_tails_are_refused():
-    for tail in ("both", None, ["two"]):
-        with pytest.raises(ValueError, match="tail must be 'upper', 'lower' or 'two', got "):
+    for tail in ("two", None, ["both"]):
+        with pytest.raises(ValueError, match="tail must be 'upper', 'lower' or 'both', got "):
             rank_features([[1.0]], [[1.0]], tail=tail)
 
 
@@ -112,10 +112,10 @@ def test_planted_culprits_are_named_first_whether_high_or_low(seed):
     rows = rng.standard_normal((400, 12))
     # Half of them unusually low.
     rows[np.arange(400), culprits] = np.repeat([6.0, -6.0], 200)
-    assert named_first(rows, reference, culprits, "two") >= 0.95
+    assert named_first(rows, reference, culprits, "both") >= 0.95
     assert named_first(rows[:200], reference, culprits[:200], "upper") >= 0.95
     assert named_first(rows[200:], reference, culprits[200:], "lower") >= 0.95
     # From above alone, the low half is missed.
     assert 0.45 <= named_first(rows, reference, culprits, "upper") <= 0.55
-    directions = rank_features(rows, reference, tail="two").directions
+    directions = rank_features(rows, reference, tail="both").directions
     np.testing.assert_array_equal(directions[np.arange(400), culprits], np.repeat([1, -1], 200))

@@ -216,7 +216,7 @@ def ranks(seed, folder):
         "rank": lambda: rank_features(X[:3000], X, n_jobs=2),
         "rank all": lambda: rank_features(X[:, :6], X[:, :6], n_jobs=2),
         "rank columns": lambda: rank_features(np.asfortranarray(X[:300]), np.asfortranarray(X), n_jobs=2),
-        "rank integers": lambda: rank_features(integers[:9000], integers, tail="two", nan_policy="omit"),
+        "rank integers": lambda: rank_features(integers[:9000], integers, tail="both", nan_policy="omit"),
         "rank by group": lambda: rank_features(X[:3000], X, groups=(groups[:3000], groups), n_jobs=2),
         "rank and tabulate": lambda: rank_features(X[:300], X, n_jobs=2).to_frame(),
         "rank a column": lambda: percentileofscore(X[:, 0], X[:, 1]),

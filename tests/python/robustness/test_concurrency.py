@@ -248,7 +248,7 @@ def scribble_over(X, scribble, rounds, seed):
     if isinstance(X, np.ndarray):
         jobs += [
             lambda: rank_features(X[:300], X, nan_policy="omit", n_jobs=2),
-            lambda: rank_features(X[:3], X, tail="two", nan_policy="omit", n_jobs=2),
+            lambda: rank_features(X[:3], X, tail="both", nan_policy="omit", n_jobs=2),
             lambda: rank_features(X, X, nan_policy="omit", n_jobs=2),
             lambda: RankReference(X, n_jobs=2).rank_features(X[:100], nan_policy="omit"),
             lambda: percentileofscore(X[:, 0], X[:50, 1], nan_policy="omit"),

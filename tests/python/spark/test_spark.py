@@ -132,7 +132,7 @@ def test_ranks(spark, seed, n_partitions):
     expected = actor_days(seed, 1_000)
     df = shuffled(spark, expected, seed, n_partitions)
     rows = expected.slice(0, 50).to_pandas()
-    for options in ({"nan_policy": "omit", "kind": "mean", "tail": "two"}, {"groups": "team", "last": "same"}):
+    for options in ({"nan_policy": "omit", "kind": "mean", "tail": "both"}, {"groups": "team", "rank_last": "same"}):
         ours = isoxide.spark.rank_features(rows, df, features=FEATURES, **options)
         theirs = isoxide.rank_features(rows, expected.to_pandas(), features=FEATURES, **options)
         assert ours.features == theirs.features
@@ -145,8 +145,8 @@ def test_ranks(spark, seed, n_partitions):
     ("n_partitions", "options"),
     [
         (1, {"contamination": 0.02}),
-        (2, {"budget": 20, "groups": "team"}),
-        (7, {"threshold": -0.02, "tail": "two"}),
+        (2, {"alerts_per_month": 20, "groups": "team"}),
+        (7, {"threshold": -0.02, "tail": "both"}),
         (13, {"contamination": 0.01, "groups": "actor"}),
         (3, {"contamination": 0.02, "groups": "actor", "min_group": 60}),
         (2, {"threshold": -0.9}),
@@ -173,7 +173,7 @@ def test_findings_where_actors_have_several_rows_a_day(spark, seed):
     table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
     theirs = isoxide.ueba.detect(table, contamination=0.02)
     # Keys that are shared are not counted where rows are told apart by others.
-    theirs.manifest["check"]["n_duplicate_keys"] = ours.manifest["check"]["n_duplicate_keys"]
+    theirs.manifest["profile"]["n_duplicate_keys"] = ours.manifest["profile"]["n_duplicate_keys"]
     assert_same_findings(ours, theirs)
 
 
@@ -208,7 +208,7 @@ def test_findings_of_nasty_tables(spark, seed, kind):
     read = isoxide.ueba.read_table(table, entity="actor", time="day")
     assert read.features == ("bytes [MB]", "amount", "flag")
     theirs = isoxide.ueba.detect(read, **options)
-    theirs.manifest["check"]["n_duplicate_keys"] = ours.manifest["check"]["n_duplicate_keys"]
+    theirs.manifest["profile"]["n_duplicate_keys"] = ours.manifest["profile"]["n_duplicate_keys"]
     assert_same_findings(ours, theirs)
 
 

@@ -138,7 +138,7 @@ def test_as_in_memory(frame, path, make, batch_rows, tmp_path):
     assert offset == params.recalibrate(frame[FEATURES], contamination=0.3).offset_
 
     rows = frame.iloc[np.flatnonzero(scores["anomaly"])[:40]]
-    for options in ({"nan_policy": "omit"}, {"groups": "team", "tail": "two", "kind": "mean"}):
+    for options in ({"nan_policy": "omit"}, {"groups": "team", "tail": "both", "kind": "mean"}):
         ranks = stream.rank_features(rows, source, features=FEATURES, batch_rows=batch_rows, **options)
         expected = isoxide.rank_features(rows, frame, features=FEATURES, **options)
         for name in ("percentiles", "values", "order", "directions"):

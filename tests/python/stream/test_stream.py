@@ -77,7 +77,7 @@ def test_offset_and_ranks(source, frame, features, expected):
     offset = stream.offset(expected, source, contamination=0.25, batch_rows=333)
     assert offset == np.percentile(expected.score_samples(whole), 25)
     rows = frame.iloc[:20]
-    chosen = {"features": features, "nan_policy": "omit", "tail": "two", "groups": "group"}
+    chosen = {"features": features, "nan_policy": "omit", "tail": "both", "groups": "group"}
     found = stream.rank_features(rows, source, batch_rows=333, **chosen)
     assert_array_equal(found.percentiles, rank_features(rows, frame, **chosen).percentiles)
 

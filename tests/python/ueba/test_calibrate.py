@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from isoxide import IsolationForest, ueba
-from isoxide.ueba._calibrate import fitted, share_of_budget
+from isoxide.ueba._calibrate import fitted, share_of_alerts
 from ueba_tables import actor_days
 
 
@@ -33,13 +33,13 @@ def test_thresholds_count_rows(study):
 
 
 def test_budget_is_a_number_a_month(table, study):
-    budgeted = ueba.calibrate(table, budget=10)
+    budgeted = ueba.calibrate(table, alerts_per_month=10)
     assert budgeted.contamination == study.contamination_for(10)
     found = np.sum(budgeted.scores <= budgeted.threshold)
     assert abs(found - 10 * 40 / (365.25 / 12)) <= 1
-    for budget, words in ((0, "must be above 0"), (10**6, "more than half of the")):
+    for alerts_per_month, words in ((0, "must be above 0"), (10**6, "more than half of the")):
         with pytest.raises(ValueError, match=words):
-            study.contamination_for(budget)
+            study.contamination_for(alerts_per_month)
 
 
 def test_fitted_forest_is_not_grown_again_nor_changed(table):
@@ -66,8 +66,8 @@ def test_by_day(table, study):
         ({"threshold": 9.0}, "at most half"),
         ({"contamination": 0.0}, r"contamination=0\.0 must be in \(0, 0\.5\]"),
         (
-            {"contamination": 0.1, "budget": 3},
-            "give one of threshold, contamination and budget, not contamination and budget",
+            {"contamination": 0.1, "alerts_per_month": 3},
+            "give one of threshold, contamination and alerts_per_month, not contamination and alerts_per_month",
         ),
     ],
 )
@@ -76,7 +76,9 @@ def test_refusals(table, arguments, words):
         ueba.calibrate(table, **arguments)
 
 
-@pytest.mark.parametrize(("name", "value"), [("threshold", "low"), ("contamination", "auto"), ("budget", True)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("threshold", "low"), ("contamination", "auto"), ("alerts_per_month", True)]
+)
 def test_amounts_are_numbers(table, name, value):
     with pytest.raises(TypeError, match=f"{name} must be a number, not {value!r}"):
         ueba.calibrate(table, **{name: value})
@@ -88,7 +90,7 @@ def test_a_threshold_that_no_row_reaches(table):
     study = ueba.calibrate(table, threshold=-9.0)
     assert (study.contamination, study.threshold) == (0.0, -9.0)
     assert study.thresholds()["rows"].iloc[0] == 0
-    assert study.drift()["anomalies"].sum() == 0
+    assert study.by_period()["anomalies"].sum() == 0
     quiet = study.at_threshold()
     assert_array_equal(quiet.decision_function(table.X) < 0, study.scores <= -9.0)
     assert study.forest.offset_ != quiet.offset_
@@ -117,7 +119,7 @@ def test_a_table_smaller_than_a_tree_draws_is_told(table, max_samples, n_rows, i
     assert any(words in str(warning.message) for warning in caught) == is_told
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = ueba.detect(small, forest=forest, budget=20)
+        found = ueba.detect(small, forest=forest, alerts_per_month=20)
     told = [str(warning.message) for warning in caught if words in str(warning.message)]
     assert len(told) == is_told
     assert [note for note in found.manifest["notes"] if words in note] == told
@@ -164,20 +166,22 @@ def test_days_and_months(table, study, chosen):
     own = ueba.calibrate(table, threshold=threshold)
     assert own.by_day().columns.tolist() == ["day", "rows", "lowest", "p01", "median", "anomalies", "share"]
     assert_counts(own.by_day(), own, table.days.tolist(), threshold)
-    assert own.drift().columns[0] == "period"
-    assert_counts(own.drift(), own, table.days.dt.strftime("%Y-%m").tolist(), threshold)
+    assert own.by_period().columns[0] == "period"
+    assert_counts(own.by_period(), own, table.days.dt.strftime("%Y-%m").tolist(), threshold)
     weeks = table.days.dt.to_period("W").astype(str).tolist()
-    assert_counts(own.drift("W"), own, weeks, threshold)
+    assert_counts(own.by_period("W"), own, weeks, threshold)
     assert own.by_day()["anomalies"].sum() == (0 if threshold is None else 31)
 
 
 @pytest.mark.parametrize("n_days", [1, 7, 40, 365])
 def test_share_of_budget(n_days):
     rows_a_month = 10_001 / n_days * 365.25 / 12
-    for budget in (0.5, 1, 17, np.float32(2.5), np.nextafter(rows_a_month / 2, 0)):
-        assert share_of_budget(budget, 10_001, n_days) == pytest.approx(float(budget) / rows_a_month, rel=1e-12)
+    for alerts_per_month in (0.5, 1, 17, np.float32(2.5), np.nextafter(rows_a_month / 2, 0)):
+        assert share_of_alerts(alerts_per_month, 10_001, n_days) == pytest.approx(
+            float(alerts_per_month) / rows_a_month, rel=1e-12
+        )
     with pytest.raises(ValueError, match=f"a month is more than half of the {rows_a_month:,.0f} rows a month"):
-        share_of_budget(rows_a_month / 2 * (1 + 1e-9), 10_001, n_days)
+        share_of_alerts(rows_a_month / 2 * (1 + 1e-9), 10_001, n_days)
 
 
 def test_a_new_forest_takes_the_contamination_and_a_fitted_one_moves(table):

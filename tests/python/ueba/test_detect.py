@@ -19,7 +19,9 @@ def frame(seed):
     return twice.sample(frac=1, random_state=seed % 2**32, ignore_index=True)
 
 
-@pytest.fixture(scope="module", params=[{"contamination": 0.06}, {"threshold": -0.02}, {"budget": 25}], ids=str)
+@pytest.fixture(
+    scope="module", params=[{"contamination": 0.06}, {"threshold": -0.02}, {"alerts_per_month": 25}], ids=str
+)
 def found(request, frame):
     return ueba.detect(ueba.read_table(frame, entity="actor", time="day"), **request.param)
 
@@ -81,7 +83,7 @@ def test_manifest_tells_how_they_came_about(found, frame, scores):
     assert not {"n_jobs", "verbose"} & set(told["forest"])
     assert told["ranking"]["rows"] == len(frame)
     assert told["ranking"]["among"] == f"all {len(frame):,} rows"
-    assert [told["threshold"], told["budget"]].count(None) >= 1
+    assert [told["threshold"], told["alerts_per_month"]].count(None) >= 1
 
 
 @pytest.mark.parametrize("random_state", [None, 3, np.random.RandomState(5)], ids=str)

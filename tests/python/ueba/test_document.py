@@ -40,7 +40,7 @@ def findings(seed):
     frame["odd"] = "text"
     table = ueba.read_table(frame, entity="actor", time="day")
     found = ueba.detect(table, contamination=0.02, groups="actor", min_group=44).join(users_of(frame))
-    found.manifest["check"]["notes"] = ["three cells of 'n_0' are no numbers"]
+    found.manifest["profile"]["notes"] = ["three cells of 'n_0' are no numbers"]
     return found
 
 
@@ -90,7 +90,7 @@ def read_or_refused(document, folder):
     assert re.fullmatch(r"# Findings: [0-9\\-]{12} to [0-9\\-]{12}", text.splitlines()[0])
     found.to_csv(folder / "any.csv")
     assert len(ueba.read_findings(found.to_json(folder / "again.json"))) == len(found)
-    found.cutoff_table(), found.feature_counts(), found.by("day"), repr(found), found._repr_html_()
+    found.cutoff_table(), found.feature_counts(), found.group_by("day"), repr(found), found._repr_html_()
     return None
 
 
@@ -118,7 +118,7 @@ def test_every_field_is_typed(document, tmp_path):
     """One place of each kind against every hostile value: what reports show is refused, or stays harmless."""
     seen = {}
     for path in nodes(document):
-        if path and (len(path) < 2 or path[:2] not in [("manifest", "check"), ("manifest", "forest")]):
+        if path and (len(path) < 2 or path[:2] not in [("manifest", "profile"), ("manifest", "forest")]):
             seen.setdefault(shape(path), path)
     must_be_refused = {
         "manifest.first_day", "manifest.last_day", "manifest.days", "manifest.offset", "features", "joined", "entity",
@@ -145,8 +145,8 @@ def test_every_field_is_typed(document, tmp_path):
         (("manifest", "rows"), True, "'rows' is True, which must be a whole number of at least 1"),
         (("manifest", "offset"), 10**400, "'offset' has a number that is too large"),
         (("manifest", "notes"), "x", "'notes' is 'x', which must be a list"),
-        (("manifest", "check", "notes"), [1], "'notes' is 1, which must be text"),
-        (("manifest", "check", "left_out"), {"a": 1}, "'left_out' is 1, which must be text"),
+        (("manifest", "profile", "notes"), [1], "'notes' is 1, which must be text"),
+        (("manifest", "profile", "left_out"), {"a": 1}, "'left_out' is 1, which must be text"),
         (("entity",), "score", "several columns have the name 'score'"),
         (("time",), "n_0", "several columns have the name 'n_0'"),
         (("findings", 0, "percentiles", 0), 101, "'percentiles' is 101, which must be from 0 to 100"),
@@ -157,7 +157,7 @@ def test_every_field_is_typed(document, tmp_path):
         (("findings", 0, "group"), 99, "'group' is 99, which must be a whole number from -1"),
         (("findings", 0, "joined", "email"), [1], "'joined' is a list, which must be a number"),
         (("time_zone",), "Europe/Nowhere", "which is no time zone"),
-        (("version",), 3, "is of version 3; this release reads versions 1 and 2"),
+        (("version",), 4, "is of version 4; this release reads versions 1 to 3"),
     ],
 )
 def test_refusals(document, tmp_path, path, value, words):
@@ -192,7 +192,7 @@ def test_numbers_of_a_million_digits_are_not_computed(tmp_path):
     assert "a number has 1,000,000 digits" in refused_file(path)
 
 
-@pytest.mark.parametrize("chosen", [{"threshold": np.float32(-0.01)}, {"budget": np.int64(9)}], ids=str)
+@pytest.mark.parametrize("chosen", [{"threshold": np.float32(-0.01)}, {"alerts_per_month": np.int64(9)}], ids=str)
 def test_numbers_of_numpy_are_written(seed, tmp_path, chosen):
     table = ueba.read_table(actor_days(seed), entity="actor", time="day")
     found = ueba.detect(table, **chosen)

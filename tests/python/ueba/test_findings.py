@@ -92,7 +92,7 @@ def test_join_refusals(frame, findings, change, arguments, words):
         findings.join(change(users_of(frame)), **arguments)
 
 
-@pytest.mark.parametrize("arguments", [{"tail": "two"}, {"tail": "lower", "kind": "weak"}, {"groups": "actor"}])
+@pytest.mark.parametrize("arguments", [{"tail": "both"}, {"tail": "lower", "kind": "weak"}, {"groups": "actor"}])
 def test_other_ranks_of_the_same_findings(frame, findings, arguments):
     table = ueba.read_table(frame, entity="actor", time="day")
     expected = ueba.detect(table, contamination=0.02, **arguments)
@@ -132,7 +132,7 @@ def test_reasons_are_in_the_wide_table(findings):
 
 
 def test_every_finding_is_in_the_report(findings):
-    text = findings.to_markdown(cutoff=99.99, always=())
+    text = findings.to_markdown(cutoff=99.99, always_show=())
     for row in findings.frame.itertuples():
         assert f"| {row.day:%Y-%m-%d} | {row.score:.6f} |" in text
 
@@ -289,13 +289,13 @@ def test_users_that_cannot_be_read(findings, tmp_path):
 
 def test_exact_names_win(frame):
     named = frame.rename(columns={"n_0": "bytes [MB]", "n_1": "bytes M", "zscore_0": "z*", "zscore_1": "zz"})
-    found = detected(named, zscores="z*", rules=[ueba.Fixed(["bytes [MB]"]), ueba.ZScore(-9, columns="z*")])
+    found = detected(named, zscores="z*", rules=[ueba.Flag(["bytes [MB]"]), ueba.ZScore(-9, columns="z*")])
     assert set(found.flags["feature"]) == {"bytes [MB]", "z*"}
-    always = found.selected(200, always=["bytes [MB]"])
+    always = found.selected(200, always_show=["bytes [MB]"])
     column = found.features.index("bytes [MB]")
     assert always[:, column].sum() == (found.values[:, column] > 0).sum() == always.sum()  # noqa: PD011
     # As a pattern that is no name it would mean others.
-    assert found.selected(200, always=["bytes [M]"])[:, found.features.index("bytes M")].any()
+    assert found.selected(200, always_show=["bytes [M]"])[:, found.features.index("bytes M")].any()
     last = found.features.index("z*")
     assert (found.order[:, -1] == last).all()
 
@@ -358,9 +358,9 @@ def test_rows_are_found_in_any_order(periods, tmp_path, seed):
     _, new, found = periods
     shuffled = new.frame.sample(frac=1, random_state=seed % 2**31).reset_index(drop=True)
     table = ueba.read_table(shuffled, entity="actor", time="day")
-    expected = ueba.detect(new, contamination=0.03, groups="dept", tail="two")
+    expected = ueba.detect(new, contamination=0.03, groups="dept", tail="both")
     for findings in (found, ueba.read_findings(found.to_json(tmp_path / "f.json"))):
-        again = findings.rank_features(table, groups="dept", tail="two")
+        again = findings.rank_features(table, groups="dept", tail="both")
         for name in ("percentiles", "order", "group_of"):
             assert_array_equal(getattr(again, name), getattr(expected, name))
         assert again.frame["rank_among"].tolist() == expected.frame["rank_among"].tolist()
@@ -371,7 +371,7 @@ def test_rows_are_found_in_any_order(periods, tmp_path, seed):
 def test_ranks_among_another_table(periods, tmp_path, groups):
     """Each rank, median and p99 is scipy's and pandas' of exactly the rows that are named."""
     old, new, found = periods
-    source = tmp_path / "baseline.csv"
+    source = tmp_path / "calibration_contamination.csv"
     old.frame.to_csv(source, index=False)
     reference = ueba.read_table(source, entity="actor", time="day")
     table = new if groups == "dept" else None
@@ -382,9 +382,9 @@ def test_ranks_among_another_table(periods, tmp_path, groups):
         if groups is not None:
             rows = rows[rows[groups] == (row.actor if groups == "actor" else f"dept{row.actor[-1]}")]
         expected = {
-            None: f"the {len(rows):,} rows of baseline.csv",
-            "actor": f"the {len(rows):,} rows of baseline.csv of this actor",
-            "dept": f"the {len(rows):,} rows of baseline.csv with dept 'dept{row.actor[-1]}'",
+            None: f"the {len(rows):,} rows of calibration_contamination.csv",
+            "actor": f"the {len(rows):,} rows of calibration_contamination.csv of this actor",
+            "dept": f"the {len(rows):,} rows of calibration_contamination.csv with dept 'dept{row.actor[-1]}'",
         }[groups]
         assert (row.rank_rows, row.rank_among) == (len(rows), expected)
         for j, name in enumerate(ranked.features):
@@ -393,10 +393,10 @@ def test_ranks_among_another_table(periods, tmp_path, groups):
                 assert ranked.typical(statistic)[number, j] == rows[name].quantile(q)
     told = ranked.manifest["ranking"]
     assert (told["rows"], told["source"], told["sha256"]) == (len(reference), str(source), reference.checksum)
-    assert "baseline.csv" in told["among"]
-    assert "baseline.csv" in ranked.to_html()
-    assert "baseline.csv" in ranked.to_markdown().replace("\\", "")
-    assert ranked.to_frame()["rank_among"].str.contains("baseline.csv").all()
+    assert "calibration_contamination.csv" in told["among"]
+    assert "calibration_contamination.csv" in ranked.to_html()
+    assert "calibration_contamination.csv" in ranked.to_markdown().replace("\\", "")
+    assert ranked.to_frame()["rank_among"].str.contains("calibration_contamination.csv").all()
     again = ueba.read_findings(ranked.to_json(tmp_path / "f.json"))
     assert again.to_html() == ranked.to_html()
     # What they were found in is still found, though their typical values are now those of another table.
@@ -566,7 +566,7 @@ def test_a_quiet_day_works_in_every_way(frame, tmp_path, arguments):
         ranked = some.rank_features(table, groups="actor")
         assert len(ranked.to_frame()) == 0
         assert len(some.rank_features(reference=table).frame) == 0
-        assert some.by("day") == some.by("actor") == {}
+        assert some.group_by("day") == some.group_by("actor") == {}
         assert some.selected().shape == (0, 14)
         assert len(some.feature_counts()) == 0
         cutoffs = some.cutoff_table([95, 99])
@@ -578,8 +578,8 @@ def test_a_quiet_day_works_in_every_way(frame, tmp_path, arguments):
 @pytest.mark.parametrize("cutoff", [99.5, 100.0])
 def test_reports_begin_at_the_percentile_99_and_with_weekends(findings, cutoff):
     for report in (findings.to_markdown, findings.to_html):
-        assert report() == report(cutoff=99.0, always=("is_weekend",)) != report(cutoff=cutoff)
-        assert report() != report(always=())
+        assert report() == report(cutoff=99.0, always_show=("is_weekend",)) != report(cutoff=cutoff)
+        assert report() != report(always_show=())
     assert_array_equal(findings.selected(), findings.selected(99.0, ()))
     assert findings.feature_counts().equals(findings.feature_counts(99.0, ()))
 

@@ -83,7 +83,7 @@ def test_every_text_stays_text(seed, groups):
     users = pd.DataFrame({"actor": HOSTILE, "<i>mail</i>": HOSTILE[::-1], "|": "<b>*x*</b>|[a](b)"})
     table = ueba.read_table(strange, entity="actor", time="day")
     found = ueba.detect(table, contamination=0.05, groups=groups).join(users)
-    found.manifest["check"]["notes"] = HOSTILE
+    found.manifest["profile"]["notes"] = HOSTILE
     found.manifest["notes"] = ["# no heading\n\n- no list"]
     found.manifest["first_day"] = "<img src=x>\n# heading"
     html = READER.render(found.to_markdown(cutoff=99.0))
@@ -92,7 +92,7 @@ def test_every_text_stays_text(seed, groups):
     assert shown.tags.count("h1") == 1
     # Of each entity, and of the notes and what is left out.
     assert shown.tags.count("h2") == found.frame["actor"].nunique() + 2
-    assert shown.tags.count("li") == len(HOSTILE) + 1 + len(found.manifest["check"]["left_out"])
+    assert shown.tags.count("li") == len(HOSTILE) + 1 + len(found.manifest["profile"]["left_out"])
     for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL):
         assert len(re.findall(r"<t[hd]\b", row)) == (7 if groups is None else 8)
     words = " ".join(shown.text.split())
@@ -118,7 +118,7 @@ def test_long_names_are_cut_with_the_full_text_at_the_end(seed):
 
 
 @pytest.mark.parametrize("joined", [False, True])
-@pytest.mark.parametrize("arguments", [{"tail": "two"}, {"tail": "lower", "groups": "actor", "min_group": 37}])
+@pytest.mark.parametrize("arguments", [{"tail": "both"}, {"tail": "lower", "groups": "actor", "min_group": 37}])
 def test_every_line_tells_its_value(seed, arguments, joined):
     """Days, scores, values, typical values, percentiles and arrows: each in its place, and nothing else."""
     frame = actor_days(seed)

@@ -93,12 +93,12 @@ def test_significant_features(notebook, findings):
             if rank >= 99.0 or (name == "is_weekend" and value > 0):
                 counts[name] = counts.get(name, 0) + 1
     expected = sorted(counts.items(), key=lambda item: item[1], reverse=True)
-    assert list(findings.feature_counts(cutoff=99.0, always=["is_weekend"]).items()) == expected
+    assert list(findings.feature_counts(cutoff=99.0, always_show=["is_weekend"]).items()) == expected
 
 
 def test_days(notebook, findings):
     expected = notebook["results"].groupby("day").size()
-    by_day = findings.by("day")
+    by_day = findings.group_by("day")
     assert {pd.Timestamp(day): len(rows) for day, rows in by_day.items()} == expected.to_dict()
     assert list(by_day) == sorted(by_day)
 
@@ -121,7 +121,7 @@ def test_rules_with_the_percentiles_of_the_notebook(notebook):
             elif row[name] >= limits.loc[name, "95%"] and row[name] > 0:
                 expected.append((number, name, row[name], ">=p95", limits.loc[name, "95%"]))
     flags = apply_rules(
-        [ueba.ZScore(3), ueba.Fixed(["leaver_action", "is_weekend"]), ueba.Percentile((95, 99))],
+        [ueba.ZScore(3), ueba.Flag(["leaver_action", "is_weekend"]), ueba.Percentile((95, 99))],
         list(values.columns), values.to_numpy(dtype=float), lambda name, q: values[name].quantile(q),
     )  # fmt: skip
     assert list(flags.itertuples(index=False, name=None)) == expected
@@ -130,7 +130,7 @@ def test_rules_with_the_percentiles_of_the_notebook(notebook):
 def test_months_share_a_scale(notebook, study):
     """The notebook's monthly forests have offsets of their own; ours are the one forest's scores, month by month."""
     months = notebook["features"]["day"].dt.to_period("M").astype(str).to_numpy()
-    drift = study.drift()
+    drift = study.by_period()
     for row in drift.itertuples():
         scores = notebook["scores"][months == row.period]
         assert (row.rows, row.lowest, row.median) == (len(scores), scores.min(), np.median(scores))

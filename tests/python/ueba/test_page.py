@@ -34,7 +34,7 @@ def browser(tmp_path_factory):
 def findings(seed):
     frame = actor_days(seed)
     table = ueba.read_table(frame, entity="actor", time="day")
-    return ueba.detect(table, contamination=0.03, tail="two").join(users_of(frame))
+    return ueba.detect(table, contamination=0.03, tail="both").join(users_of(frame))
 
 
 @pytest.fixture(scope="module")
@@ -232,13 +232,13 @@ def marked(seed):
     strange[next(marks)] = "text"
     strange = strange.rename(columns={name: next(marks) for name in frame.columns[2:]})
     strange = strange.rename(columns={"dept": (dept := next(marks))})
-    rules = [ueba.Percentile((50,)), ueba.Fixed(["<mark*"], code=next(marks))][::-1]
+    rules = [ueba.Percentile((50,)), ueba.Flag(["<mark*"], code=next(marks))][::-1]
     table = ueba.read_table(strange, entity="actor", time="day")
     found = ueba.detect(table, contamination=0.2, groups=dept, rules=rules)
     users = pd.DataFrame({"actor": list(names.values()), next(marks): [next(marks) for _ in names]})
     found = found.join(users)
-    found.manifest["check"]["notes"] = [next(marks), next(marks) + "x" * 200]
-    found.manifest["check"]["left_out"] |= {next(marks): next(marks)}
+    found.manifest["profile"]["notes"] = [next(marks), next(marks) + "x" * 200]
+    found.manifest["profile"]["left_out"] |= {next(marks): next(marks)}
     found.manifest[next(marks)] = {next(marks): [next(marks)]}
     return found, next(marks)
 
@@ -288,7 +288,7 @@ def shown_page(browser, page, path):
 def test_a_quiet_day(browser, seed, tmp_path):
     table = ueba.read_table(actor_days(seed), entity="actor", time="day")
     quiet = ueba.detect(table, threshold=-0.9)
-    quiet.manifest["check"]["notes"] = ["3 cells are missing"]
+    quiet.manifest["profile"]["notes"] = ["3 cells are missing"]
     text = shown_page(browser, quiet.to_html(), tmp_path / "quiet.html")
     assert "No findings." in text
     assert "3 cells are missing" in text

@@ -36,7 +36,7 @@ def test_values_are_above_zero_but_for_zscores(limit):
     tiny = np.nextafter(0.0, 1)
     values = [[0.0], [-0.5], [0.5], [tiny], [-1.0], [1.0]]
     assert [row for row, *_ in flagged([ueba.Percentile((99,))], ["n"], values, {0.99: limit})] == [2, 3, 5]
-    assert [row for row, *_ in flagged([ueba.Fixed(["n"])], ["n"], values)] == [2, 3, 5]
+    assert [row for row, *_ in flagged([ueba.Flag(["n"])], ["n"], values)] == [2, 3, 5]
     at_or_above = [row for row, (value,) in enumerate(values) if value >= limit]
     assert [row for row, *_ in flagged([ueba.ZScore(limit, "n")], ["n"], values)] == at_or_above
 
@@ -53,7 +53,7 @@ def test_the_highest_percentile_reached_is_told():
 
 
 def test_the_first_rule_is_told_and_zscores_are_for_their_own_rule():
-    rules = [ueba.Percentile((99,)), ueba.Fixed(["*"], code="set"), ueba.ZScore(5)]
+    rules = [ueba.Percentile((99,)), ueba.Flag(["*"], code="set"), ueba.ZScore(5)]
     found = flagged(rules, NAMES, [[7.0, 4.0, 1.0], [1.0, 5.0, 0.0]], {0.99: 6.0})
     assert [(row, feature, rule) for row, feature, _, rule, _ in found] == [
         (0, "n", ">=p99"),

@@ -37,8 +37,8 @@ def test_duplicates_are_dropped_as_pandas_does_and_shared_keys_told(frame):
     doubled = pd.concat([frame, frame.iloc[[5, 7, 7]], other], ignore_index=True)
     table = ueba.read_table(doubled, **NAMES)
     pd.testing.assert_frame_equal(table.frame, doubled.drop_duplicates())
-    assert (table.check.n_duplicates, table.check.n_duplicate_keys) == (3, 2)
-    assert "2 rows share entity and time" in str(table.check)
+    assert (table.profile.n_duplicates, table.profile.n_duplicate_keys) == (3, 2)
+    assert "2 rows share entity and time" in str(table.profile)
 
 
 def test_check(frame):
@@ -49,7 +49,7 @@ def test_check(frame):
     frame["role"] = "x"
     frame.loc[frame.index[:3], "share_0"] = np.nan
     frame.loc[frame.index[5], "share_1"] = np.inf
-    check = ueba.read_table(frame, **NAMES).check
+    check = ueba.read_table(frame, **NAMES).profile
     assert (check.n_missing_days, check.gaps) == (1, [["2025-01-24", "2025-01-24"]])
     assert check.id_like == ["row_id"]
     assert check.constant == [c for c in ("leaver_action", "same") if len(frame[c].unique()) == 1]
@@ -80,8 +80,8 @@ def test_include_and_exclude(frame):
 )
 def test_times(values, day):
     table = ueba.read_table(pd.DataFrame({"actor": ["a", "b"], "day": values, "x": [1, 2]}), **NAMES)
-    assert table.check.first_day == day
-    assert table.check.time_zones == (["+02:00", "UTC"] if str(values[0]).endswith("+02:00") else [])
+    assert table.profile.first_day == day
+    assert table.profile.time_zones == (["+02:00", "UTC"] if str(values[0]).endswith("+02:00") else [])
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["TableCheck"]
+__all__ = ["TableProfile"]
 
 #: Names listed of each kind in a sentence, and columns listed of those used and left out.
 _LISTED, _COLUMNS = 8, 30
 
 
 @dataclass(frozen=True)
-class TableCheck:
+class TableProfile:
     """What `read_table` found. Printing it gives the report.
 
     Attributes
