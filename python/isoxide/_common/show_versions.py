@@ -1,4 +1,4 @@
-"""Print what a report of a defect should say about the machine."""
+"""Print the versions and the hardware that a report of a defect should name."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from isoxide import _core
 from isoxide._common.threads import resolve_n_jobs
 
-#: What results are compared with or made of, and what frames come from.
+#: Packages that results are compared with, computed by, or read from.
 _PACKAGES = ("isoxide", "numpy", "scikit-learn", "scipy", "joblib", "pandas", "polars", "pyarrow")
 
 
 def show_versions() -> None:
-    """Print what results and times may depend on: versions, processor, threads.
+    """Print versions, processor and threads, on which results and times may depend.
 
-    The output belongs into reports of defects. Packages that are not installed are left out. ``kernel`` is the one in
+    The output belongs in reports of defects. Packages that are not installed are left out. ``kernel`` is the one in
     use; ``kernels`` are those that this processor can run, the fastest first, which the environment variable
     ``ISOXIDE_KERNEL`` may name.
 
@@ -44,7 +44,7 @@ def show_versions() -> None:
 
 
 def _numpy_features() -> str:
-    """The processor's features beyond the common ones that NumPy uses; the last bits of scores follow them."""
+    """Return the processor features that NumPy uses beyond the common ones; the last bits of scores depend on them."""
     try:
         config = np.show_config(mode="dicts")
     except TypeError:  # before NumPy 1.25
@@ -53,5 +53,5 @@ def _numpy_features() -> str:
     return " ".join(features) or "the common features only"
 
 
-# Pickles, skops and messages hold the public module's name, so that private ones can move.
+# Pickles, skops files and messages contain the name of the public module, so that private modules can move.
 show_versions.__module__ = "isoxide"

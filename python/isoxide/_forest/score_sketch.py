@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoxide import _core
-from isoxide._common.quantiles import interpolated, quantile_place
+from isoxide._common.quantiles import interpolate, quantile_position
 from isoxide._frames.dtypes import readable
 
 #: Where scores are: a path is less than four times as long as the average one.
@@ -67,7 +67,7 @@ class ScoreSketch:
                 raise ValueError(f"{name} must be at most 2**53, got {value}")
         self._n_samples, self._contamination = int(n_samples), float(contamination)
         # The division is numpy.percentile's.
-        self._place, self._way = quantile_place(self._n_samples, 100.0 * self._contamination / 100)
+        self._place, self._way = quantile_position(self._n_samples, 100.0 * self._contamination / 100)
         self._sketch = _core.Sketch(_LOWEST, _HIGHEST, lowest=self._place + 2, capacity=int(capacity))
 
     @property
@@ -162,7 +162,7 @@ class ScoreSketch:
             raise ValueError(
                 "the offset is not known yet: add all scores once more, to the sketch that refined() gives"
             )
-        return interpolated(*neighbours, self._way)
+        return interpolate(*neighbours, self._way)
 
     def to_bytes(self) -> bytes:
         """Make bytes of the sketch.

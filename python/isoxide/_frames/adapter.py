@@ -74,7 +74,7 @@ class Column(ABC):
     Attributes
     ----------
     dtype : dtype
-        What the container calls its type.
+        Dtype in the terms of the container.
     family : str or None
         ``"boolean"``, ``"integer"``, ``"float"`` or ``"decimal"``; None if it holds no numbers.
     """
@@ -133,7 +133,7 @@ def exact_numbers(column: Column, name: str, table_name: str) -> NDArray[Any]:
     column : Column
         The column.
     name, table_name : str
-        What the column and its table are called in messages.
+        Names of the column and its table in messages.
 
     Raises
     ------

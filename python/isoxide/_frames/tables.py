@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from isoxide._common.imports import needed_module
+from isoxide._common.imports import import_optional
 from isoxide._common.patterns import check_distinct
 from isoxide._frames.adapter import (
     ArrowColumn,
@@ -222,9 +222,9 @@ def read_table(X: Any, what: str) -> Table:
     if is_instance(X, "pyarrow", "Table"):
         return ArrowTable(what, X)
     if hasattr(X, "__arrow_c_stream__") and not _is_one_column(X):
-        return ArrowTable(what, needed_module("pyarrow", f"{what} of type {type(X).__name__}").table(X))
+        return ArrowTable(what, import_optional("pyarrow", f"{what} of type {type(X).__name__}").table(X))
     if hasattr(X, "__dataframe__"):
-        interchange = needed_module("pyarrow.interchange", f"{what} of type {type(X).__name__}")
+        interchange = import_optional("pyarrow.interchange", f"{what} of type {type(X).__name__}")
         return ArrowTable(what, interchange.from_dataframe(X))
     array = np.asarray(X)
     if array.ndim != 2:

@@ -86,10 +86,10 @@ class Surveyed:
         self.sketches = profile.sketches
         self.features, left_out = chosen({name for name in candidates if profile.sketches[name].n == 0})
         for name in table.untyped:
-            if name in profile.texts and profile.texts[name].kind in ("mixed", "numbers"):
+            if name in profile.texts and profile.texts[name].category in ("mixed", "numbers"):
                 raise profile.texts[name].refusal(name) if profile.texts[name].bad is not None else _untyped(name)
         self.n_rows, self.days, self.time_dtype = profile.n, profile.days, profile.time_dtype
-        self.profile = profiler.profile(
+        self.profile = profiler.summary(
             profile, features=self.features, left_out=left_out, n_read=n_read, n_duplicate_keys=n_shared,
             notes=dict.fromkeys([*table.notes, *text_names(table.schema.names, table.name)[1]]),
         )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide._common.quantiles import quantile_place
+from isoxide._common.quantiles import quantile_position
 from isoxide._frames.adapter import pandas_column
 
 __all__ = ["STATISTICS", "TableQuantiles", "quantiles", "typical_frame"]
@@ -52,7 +52,7 @@ def quantiles(values: NDArray[np.float64], qs: Sequence[float], is_float32: NDAr
     for n in np.unique(n_valid[n_valid > 0]):
         columns = n_valid == n
         for k, q in enumerate(qs):
-            lower[columns, k], weight[columns, k] = quantile_place(int(n), q)
+            lower[columns, k], weight[columns, k] = quantile_position(int(n), q)
     upper = np.minimum(lower + 1, np.maximum(n_valid - 1, 0)[:, np.newaxis])
     wanted = np.unique(np.concatenate([lower.ravel(), upper.ravel()]))
     if not n_values or not wanted.size:

@@ -170,7 +170,9 @@ def test_columns_of_other_files(folder, tmp_path):
     with pytest.raises(ValueError, match=r"t\.csv is empty"):
         column_names(tmp_path / "t.csv")
     (tmp_path / "t.csv.gz").write_bytes(b"no gzip")
-    Done("calibrate", tmp_path / "t.csv.gz").failed("t.csv.gz is no gzip file, although its name says so")
+    Done("calibrate", tmp_path / "t.csv.gz").failed(
+        "t.csv.gz is not a gzip file, although its name says so; rename it, or compress it again"
+    )
 
 
 def test_a_delimiter_that_is_not_the_tables_is_told(folder, tmp_path):
@@ -388,7 +390,7 @@ def test_users_of_every_kind(folder, tmp_path):
             ["detect", "features.csv", *NAMES, "--exclude", "*"],
             "no features are left besides 'actor' and 'day'; columns left",
         ),
-        (["detect", "features.csv", *NAMES, "--exclude", "nn"], "--exclude has 'nn', which is no column's name"),
+        (["detect", "features.csv", *NAMES, "--exclude", "nn"], "--exclude has 'nn', which matches no column"),
         (["score", "nowhere.safetensors", "features.csv"], "nowhere.safetensors: No such file"),
         (["score", "features.csv", "features.csv"], "features.csv: not an isoxide forest: no safetensors file"),
     ],
@@ -504,7 +506,7 @@ def test_standard_input(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     Done("calibrate", "-", *NAMES).failed("standard input is empty")
     monkeypatch.setattr(sys, "stdin", None)
-    Done("calibrate", "-", *NAMES).failed("there is no standard input to read a table from")
+    Done("calibrate", "-", *NAMES).failed("standard input is closed; give a file instead of '-'")
     assert os.listdir(tmp_path) == ["o"]
 
 
@@ -573,7 +575,7 @@ def test_standard_output_that_is_closed_or_full(folder, detected, tmp_path):
         (
             f"{command} calibrate - <&-",
             1,
-            "there is no standard input to read a table from\n",
+            "standard input is closed; give a file instead of '-'\n",
         ),
         (f"{command} detect --help | true", 0, ""),
     ):

@@ -362,11 +362,11 @@ def test_a_folder_that_is_a_file_or_a_link(tmp_path):
 
 KILLED = """
 import os, pathlib, signal, sys
-from isoxide._common import files
+from isoxide._common import files as module
 folder, number = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 if number < 0:
-    files_module.replace_file(folder / "a", lambda p: (p.write_text("half"), os.kill(os.getpid(), signal.SIGKILL)))
-files = files_module.FileSet(folder)
+    module.replace_file(folder / "a", lambda p: (p.write_text("half"), os.kill(os.getpid(), signal.SIGKILL)))
+files = module.FileSet(folder)
 files.open()
 for name in "abcd":
     (files / name).write_text("new")
@@ -470,7 +470,7 @@ def test_sets_of_runs_at_the_same_time_do_not_mix(tmp_path):
 
 @pytest.mark.thread_unsafe(reason="_files is patched")
 def test_a_run_that_keeps_the_folder_locked_is_not_waited_for_forever(old, monkeypatch):
-    monkeypatch.setattr(files_module, "_PATIENCE", 0.1)
+    monkeypatch.setattr(files_module, "_LOCK_TIMEOUT", 0.1)
     files = file_set(old, NEW)
     began = time.monotonic()
     with files_module._locked_folder(old), pytest.raises(OSError, match="another run is putting its files there"):

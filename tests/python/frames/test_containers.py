@@ -74,7 +74,7 @@ def test_mixed_frames(index, seed):
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
 def test_columns_are_borrowed(make, monkeypatch):
-    monkeypatch.setattr(validation, "_FEW_ROWS", 0)
+    monkeypatch.setattr(validation, "SMALL_FRAME_MAX_ROWS", 0)
     r = np.random.default_rng(0)
     columns = {kind: column(r, kind) for kind in ("float64", "float32", "missing", "int64")}
     frame = make(columns)
@@ -105,7 +105,7 @@ PIECES = {
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
 @pytest.mark.parametrize("make", PIECES.values(), ids=PIECES.keys())
 def test_a_large_frame_of_one_piece_is_one_array(make, dtype, few_rows, monkeypatch):
-    monkeypatch.setattr(validation, "_FEW_ROWS", few_rows)
+    monkeypatch.setattr(validation, "SMALL_FRAME_MAX_ROWS", few_rows)
     frame = make((np.random.default_rng(0).normal(size=(N, 4)) * 100).astype(dtype))
     frame.columns = [f"c{j}" for j in range(frame.shape[1])]
     table = check_input(IsolationForest(), frame, reset=True).table
@@ -121,7 +121,7 @@ def test_a_large_frame_of_several_pieces_is_not_copied(monkeypatch):
     frame["c"] = column(r, "float64")
     small = check_input(IsolationForest(), frame, reset=True).table
     assert isinstance(small, np.ndarray)
-    for limit in ("_FEW_ROWS", "_FEW_CELLS"):
+    for limit in ("SMALL_FRAME_MAX_ROWS", "SMALL_FRAME_MAX_CELLS"):
         with monkeypatch.context() as patch:
             patch.setattr(validation, limit, 20)
             columns = check_input(IsolationForest(), frame, reset=True).table

@@ -33,7 +33,7 @@ def test_patterns(frame, include, exclude, features):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"include": ["z"]}, "include has 'z', which is no column's name"),
+        ({"include": ["z"]}, "include has 'z', which matches no column"),
         ({"include": ["N_a"]}, "did you mean 'n_a'"),
         ({"exclude": "z*"}, r"exclude has 'z\*'"),
         ({"include": ["text"]}, "include has 'text', which holds no numbers: text"),

@@ -9,7 +9,7 @@ import pytest
 
 from frame_tables import NAMES, read
 from isoxide import stream
-from isoxide._frames.names import text_names, written_index
+from isoxide._frames.names import pandas_index_positions, text_names
 
 
 def frame_with(labels):
@@ -151,13 +151,15 @@ def test_indexes_written_and_read_again(tmp_path):
 
 
 def test_written_index():
-    assert written_index(["", "Unnamed: 0", "Unnamed: 0.1", "actor", "", "Unnamed: 5", "__index_level_0__"]) == {
+    assert pandas_index_positions(
+        ["", "Unnamed: 0", "Unnamed: 0.1", "actor", "", "Unnamed: 5", "__index_level_0__"]
+    ) == {
         0,
         1,
         2,
         6,
     }
-    assert written_index(["actor", "Unnamed: 0"]) == set()
+    assert pandas_index_positions(["actor", "Unnamed: 0"]) == set()
 
 
 def test_names_keep_their_positions():

@@ -30,10 +30,10 @@ def test_parts_in_any_order(seed):
     profiler = Profiler("actor", Times("day"), ["x", "id"], ["t"])
 
     def told(profile):
-        check = profiler.check(
+        summary = profiler.summary(
             profile, features=["x", "id"], left_out={"t": "text"}, n_read=600, n_duplicate_keys=0, notes=[]
         )
-        return check.to_dict(), {name: sketch.to_bytes() for name, sketch in profile.sketches.items()}, profile.days
+        return summary.to_dict(), {name: sketch.to_bytes() for name, sketch in profile.sketches.items()}, profile.days
 
     whole = profiler.update(profiler.start(), table.combine_chunks().to_batches()[0], 0)
     parts = []
