@@ -80,7 +80,7 @@ def batch_scores(batch: pa.RecordBatch | pa.Table, features: list[str], forest: 
     if batch.num_rows == 0:
         return np.empty(0)
     data = Input(batch_table(batch, features), batch.num_rows, len(features))
-    return forest._score(forest._forest, data, forest.max_samples_)
+    return forest._score(forest._fitted, data)
 
 
 def score_batch(batch: pa.RecordBatch | pa.Table, features: list[str], forest: IsolationForest) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ from isoxide._partitioned.columns import check_column, check_features, features_
 from isoxide._partitioned.keyed import GROUP, Keyed
 from isoxide._partitioned.table import PartedTable
 from isoxide._ranks.counts import RankCounts
-from isoxide._ranks.dtypes import Definition
+from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks
 from isoxide._ranks.groups import members
 from isoxide._ranks.matching import match
@@ -114,7 +114,7 @@ def rank_features(
     TypeError
         If a column is not numeric.
     """
-    definition = Definition(kind, tail, nan_policy).check()
+    definition = RankDefinition(kind, tail, nan_policy).check()
     given = read_table(rows, "rows")
     if given.names is None:
         raise ValueError(f"rows must be a frame with column names, since the columns of {table.name} are found by name")

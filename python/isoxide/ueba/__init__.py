@@ -13,8 +13,7 @@ except ImportError as error:
 from isoxide._frames.table_profile import TableProfile
 from isoxide.ueba._calibrate import Calibration, calibrate
 from isoxide.ueba._detect import detect
-from isoxide.ueba._document import read_findings
-from isoxide.ueba._findings import Findings
+from isoxide.ueba._findings import Findings, read_findings
 from isoxide.ueba._rules import Flag, Percentile, ZScore
 from isoxide.ueba._table import FeatureTable, read_table
 

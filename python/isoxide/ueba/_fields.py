@@ -241,6 +241,7 @@ def manifest(value: Any) -> dict[str, Any]:
         text(ranking["groups"], "groups")
     if ranking.get("among") is not None:
         text(ranking["among"], "among")
+    _optional(ranking, "domain_defaults", bool)
     profile = _optional(value, "profile", dict)
     for holder in (value, profile):
         for note in _optional(holder, "notes", list):

@@ -28,8 +28,11 @@ class _Standard(NamedTuple):
     is_positive: bool
 
 
-#: What columns of z-scores are usually called.
+#: Defaults of user behaviour analytics, which `domain_defaults=False` switches off: names of z-scores, of flags, and of
+#: the flags that reports list whenever they are set.
 ZSCORES = "*zscore*"
+FLAGS = ("leaver_action", "is_weekend")
+SHOWN_FLAGS = ("is_weekend",)
 
 
 @dataclass(frozen=True)
@@ -126,9 +129,27 @@ class Percentile:
 Rule = ZScore | Flag | Percentile
 
 
-def default_rules(zscores: str = ZSCORES) -> list[Rule]:
-    """Z-scores from 3 on, flags of weekends and leavers, and the upper 1 % and 5 % of all else."""
-    return [ZScore(columns=zscores), Flag(["leaver_action", "is_weekend"]), Percentile((99, 95))]
+def default_rules(zscores: str | None = ZSCORES, *, domain_defaults: bool = True) -> list[Rule]:
+    """Return the rules that apply if none are given.
+
+    Parameters
+    ----------
+    zscores : str or None, default="*zscore*"
+        Name or pattern of the features that are z-scores, which are flagged from 3 on. None means that no feature is.
+    domain_defaults : bool, default=True
+        Whether the usual flags are flagged whenever they are above zero.
+
+    Returns
+    -------
+    list of rule
+        Rules for z-scores, for flags, and for values that reach the 99th or the 95th percentile, in this order.
+    """
+    rules: list[Rule] = [Percentile((99, 95))]
+    if domain_defaults:
+        rules.insert(0, Flag(FLAGS))
+    if zscores is not None:
+        rules.insert(0, ZScore(columns=zscores))
+    return rules
 
 
 def asked_quantiles(rules: Iterable[Rule]) -> list[float]:

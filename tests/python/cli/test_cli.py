@@ -28,6 +28,11 @@ from isoxide._frames import ReadOptions
 from isoxide._frames.opening import column_names
 from ueba_tables import actor_days, users_of
 
+pytestmark = [
+    pytest.mark.not_parallel(reason="it runs the command in processes of its own"),
+    pytest.mark.current_versions(reason="the command does not depend on scikit-learn"),
+]
+
 
 @pytest.fixture(scope="module")
 def folder(seed, tmp_path_factory):

@@ -13,7 +13,11 @@ from command import NAMES, STEM, contents, isoxide
 from isoxide import ueba
 from ueba_tables import actor_days
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the signals are those of POSIX")
+pytestmark = [
+    pytest.mark.not_parallel(reason="it runs the command in processes of its own"),
+    pytest.mark.current_versions(reason="the command does not depend on scikit-learn"),
+    pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the signals are those of POSIX"),
+]
 
 #: The command, with a signal that it sends itself at a given moment: where a module is imported, before or after the
 #: n-th move of a file, or in a function. As `python -m isoxide` otherwise.

@@ -17,6 +17,11 @@ from isoxide._cli._tables import Tables
 from stream_files import write_parts
 from ueba_tables import actor_days
 
+pytestmark = [
+    pytest.mark.not_parallel(reason="it runs the command in processes of its own"),
+    pytest.mark.current_versions(reason="the command does not depend on scikit-learn"),
+]
+
 
 @pytest.fixture(scope="module")
 def folder(seed, tmp_path_factory):

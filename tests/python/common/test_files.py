@@ -18,7 +18,11 @@ from isoxide import IsolationForest, stream, ueba
 from isoxide._common import files as files_module
 from isoxide._common.files import FileSet, clear_leftovers, replace_file
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes, links and signals are those of POSIX")
+pytestmark = [
+    pytest.mark.not_parallel(reason="it runs processes of its own"),
+    pytest.mark.current_versions(reason="files do not depend on scikit-learn"),
+    pytest.mark.skipif(os.name == "nt", reason="modes, links and signals are those of POSIX"),
+]
 ROOT_USER = os.geteuid() == 0
 
 
@@ -362,11 +366,12 @@ def test_a_folder_that_is_a_file_or_a_link(tmp_path):
 
 KILLED = """
 import os, pathlib, signal, sys
-from isoxide._common import files as module
+from isoxide._common import files as files_module
 folder, number = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 if number < 0:
-    module.replace_file(folder / "a", lambda p: (p.write_text("half"), os.kill(os.getpid(), signal.SIGKILL)))
-files = module.FileSet(folder)
+    write = lambda path: (path.write_text("half"), os.kill(os.getpid(), signal.SIGKILL))
+    files_module.replace_file(folder / "a", write)
+files = files_module.FileSet(folder)
 files.open()
 for name in "abcd":
     (files / name).write_text("new")

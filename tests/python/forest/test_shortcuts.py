@@ -22,6 +22,8 @@ from isoxide._forest.path_length import average_path_length, total_average_path_
 from isoxide._frames import validation
 from parity import outcome
 
+pytestmark = pytest.mark.parity
+
 METHODS = ("score_samples", "decision_function", "predict")
 R = np.random.default_rng(0)
 X = R.normal(size=(300, 3)) * 10

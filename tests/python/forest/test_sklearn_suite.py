@@ -17,6 +17,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from isoxide import IsolationForest
 
+pytestmark = pytest.mark.parity
+
 ROOT = pathlib.Path(__file__).parents[3]
 SOURCE = pathlib.Path(sklearn.ensemble.__file__).parent / "tests" / "test_iforest.py"
 

@@ -21,6 +21,11 @@ from isoxide._partitioned import detect
 from parted import parted
 from partition_findings import assert_same_findings
 
+pytestmark = [
+    pytest.mark.dask,
+    pytest.mark.current_versions(reason="Dask is not installed with them"),
+]
+
 SEEDS = st.integers(0, 2**32 - 1)
 #: Enough for a forest not to warn that it has seen every row.
 FEWEST = 400

@@ -150,7 +150,7 @@ def test_indexes_written_and_read_again(tmp_path):
         pd.read_csv(path).to_csv(path)
 
 
-def test_written_index():
+def test_pandas_index_positions():
     assert pandas_index_positions(
         ["", "Unnamed: 0", "Unnamed: 0.1", "actor", "", "Unnamed: 5", "__index_level_0__"]
     ) == {

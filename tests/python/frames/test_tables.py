@@ -19,6 +19,8 @@ from isoxide._frames.tables import read_table
 from rank_tables import CONTAINERS, Interchange, Stream, by_scipy, in_pieces, mixed_table, plain
 from seeds import SEED
 
+pytestmark = pytest.mark.parity
+
 #: Integers of 128 bits, as far as the installed polars has them.
 WIDE_INTEGERS = [getattr(pl, name) for name in ("Int128", "UInt128") if hasattr(pl, name)]
 
@@ -221,6 +223,7 @@ def test_columns_of_arrow_that_are_no_numbers_are_refused_by_name(container, odd
     assert rank_features(make(table), make(table), features=["a"]).features == ["a"]
 
 
+@pytest.mark.current_versions(reason="polars 1.17 cannot read encoded numbers")
 def test_encoded_numbers_are_categories_in_arrow_and_numbers_in_polars():
     table = pa.table({"a": pa.array([1, 2]).dictionary_encode()})
     with pytest.raises(TypeError, match="column 'a' of rows has dtype dictionary"):

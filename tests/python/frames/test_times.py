@@ -14,6 +14,8 @@ import pytest
 from frame_tables import arrow_of, csv_of, day_list, frame_of, read, xlsx_of
 from isoxide._frames.cells import BadCellError
 
+pytestmark = pytest.mark.current_versions(reason="pandas 2.2, polars 1.17 and pyarrow 18 lack types that are read")
+
 OSLO = zoneinfo.ZoneInfo("Europe/Oslo")
 AT = datetime.datetime
 ONE, TWO = (datetime.timezone(datetime.timedelta(hours=hours)) for hours in (1, 2))

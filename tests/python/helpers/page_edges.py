@@ -158,7 +158,7 @@ def score():
             for name, x, at_edge in itertools.chain(arrays(rng, n, d), columns(rng, n, d), sparse(rng, n, d)):
                 say("score", n, d, max_samples, name)
                 if isinstance(x, list) or scipy.sparse.issparse(x):
-                    same(forest._forest.depth_sums(at_edge, 1), forest._forest.depth_sums(x, 1))
+                    same(forest._fitted.native.depth_sums(at_edge, 1), forest._fitted.native.depth_sums(x, 1))
                 else:
                     scorer = forest if isinstance(x, np.ndarray) else named
                     same(scorer.score_samples(at_edge), scorer.score_samples(x))
@@ -170,7 +170,7 @@ def parts():
     x = table(rng, 700, 9, np.float64)
     for parameters in ({}, {"max_samples": 1.0, "max_features": 0.5}):
         model = IsolationForest(n_estimators=7, random_state=0, **parameters).fit(x)
-        forest, arrays = model._forest, native_parts(model.to_sklearn())
+        forest, arrays = model._fitted.native, native_parts(model.to_sklearn())
         for side in SIDES:
             say("parts", parameters, side)
 

@@ -15,6 +15,8 @@ from isoxide._ranks.api import percentileofscore, rank_features
 from rank_tables import by_scipy, reference_frame
 from seeds import SEED
 
+pytestmark = pytest.mark.parity
+
 KINDS = ["rank", "weak", "strict", "mean"]
 POLICIES = ["propagate", "omit", "raise"]
 DTYPES = [

@@ -17,6 +17,8 @@ from isoxide import IsolationForest, stream, ueba
 from parity import assert_same_forest
 from ueba_tables import actor_days
 
+pytestmark = pytest.mark.current_versions(reason="DuckDB and DataFusion are not installed with them")
+
 N = 5000
 FEATURES = ["x", "small", "n", "none", "flag", "tiny"]
 

@@ -46,7 +46,7 @@ def test_fitted_forest_is_not_grown_again_nor_changed(table):
     forest = IsolationForest(random_state=3, contamination=0.05).fit(table.X)
     offset = forest.offset_
     study = ueba.calibrate(table, forest=forest, contamination=0.02)
-    assert study.forest._forest is forest._forest
+    assert study.forest._fitted.native is forest._fitted.native
     assert (forest.offset_, forest.contamination) == (offset, 0.05)
     expected = IsolationForest(random_state=3, contamination=0.1).fit(table.X).decision_function(table.X)
     assert_array_equal(study.scores, expected)
@@ -190,7 +190,7 @@ def test_a_new_forest_takes_the_contamination_and_a_fitted_one_moves(table):
         expected = IsolationForest(random_state=5, contamination=contamination).fit(table.X)
         assert (grown.offset_, grown.contamination) == (expected.offset_, contamination)
         moved = fitted(table, grown, contamination=0.1, random_state=7, n_jobs=1)
-        assert moved._forest is grown._forest
+        assert moved._fitted.native is grown._fitted.native
         assert moved.offset_ == IsolationForest(random_state=5, contamination=0.1).fit(table.X).offset_
         assert (grown.offset_, grown.contamination) == (expected.offset_, contamination)
     assert fitted(table, None, contamination=None, random_state=5, n_jobs=1).offset_ == -0.5

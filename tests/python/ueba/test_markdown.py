@@ -17,6 +17,8 @@ from isoxide._common.format import format_value
 from isoxide.ueba._markdown import escape
 from ueba_tables import actor_days, users_of
 
+pytestmark = pytest.mark.current_versions(reason="the report does not depend on scikit-learn")
+
 READER = MarkdownIt("commonmark").enable("table")
 
 

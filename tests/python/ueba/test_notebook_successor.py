@@ -11,6 +11,8 @@ from isoxide import ueba
 from isoxide.ueba._rules import apply_rules
 from ueba_tables import actor_days
 
+pytestmark = pytest.mark.not_parallel(reason="it runs notebooks in processes of their own")
+
 CUTOFFS = [95.0, 96.0, 97.0, 98.0, 99.0, 99.1, 99.2, 99.3, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9, 99.99]
 OUTSIDE = ("actor", "day", "anomaly_score")
 

@@ -11,6 +11,8 @@ from numpy.testing import assert_array_equal
 from isoxide.ueba import _quantiles
 from isoxide.ueba._quantiles import STATISTICS, TableQuantiles
 
+pytestmark = pytest.mark.current_versions(reason="quantiles of pandas 2.2 have other last bits")
+
 QS = [0.0, 0.01, 1 / 3, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0]
 
 
