@@ -26,7 +26,7 @@ Columns of numbers, from a container to the core:
     containers       whole frames, with the values of scikit-learn's conversion to float32
     columns          Arrow batches, with the same values
     tables           the two tables of `rank_features`
-    validation       input of the estimator: scikit-learn's checks, or none where the core can borrow it
+    validation       input of the estimator: borrowed if the core can read it in place, else checked by scikit-learn
 """
 
 from isoxide._frames.opening import open_source

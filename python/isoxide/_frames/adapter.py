@@ -1,18 +1,18 @@
 """The one adapter from a column of any container to a NumPy array.
 
 A `Column` wraps a column where it lies and answers what every conversion asks: its dtype and family, whether cells are
-missing, the cells that are present, and all cells with NaN for the missing ones. A subclass per way of storage says how
-NumPy, pandas, polars or Arrow answer. Missing cells that are NaN already do not count as missing here.
+missing, the cells that are present, and all cells with NaN for the missing ones. A subclass for each storage knows how
+NumPy, pandas, polars or Arrow answer. Cells that are NaN already do not count as missing.
 
 Two conversions are built on it, since a forest and ranks need different numbers:
 
     float32_source(column)    an array whose cells round to the float32 that scikit-learn's conversion of a frame gives;
-                              it knows which containers round integers once and which ones by way of float64
+                              it knows which containers round integers once, and which twice, by way of float64
     exact_numbers(column)     the numbers themselves, or a refusal where NaN beside large integers would round them
 
 `containers` uses the first one for whole frames, `tables` the second one, and `columns` reads Arrow batches. The
 conversion from pandas to Arrow is a different one and stays in `pandas_columns`: it keeps declared types and text.
-Nothing but NumPy is imported: whoever has a column of pandas, polars or Arrow has the package too.
+Nothing but NumPy is imported: a caller that has a column of pandas, polars or Arrow has imported the package already.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def is_instance(X: Any, module: str, name: str) -> bool:
 
 
 class Column(ABC):
-    """A column of a table in its own container, borrowed.
+    """Column of a table in its own container, borrowed.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class Column(ABC):
 
     @abstractmethod
     def with_nan(self) -> NDArray[Any]:
-        """Return all cells with NaN for the missing ones: floats in their own dtype, other numbers as float64."""
+        """Return all cells with NaN for the missing ones: floats in their own dtype, others in one that holds them."""
 
     def float32_source(self, *, by_way_of_float64: bool) -> NDArray[Any] | None:
         """Return the column as the function `float32_source` does."""
@@ -114,8 +114,8 @@ def float32_source(column: Column, *, by_way_of_float64: bool = False) -> NDArra
     column : Column
         The column.
     by_way_of_float64 : bool
-        Whether the frame that it belongs to brings all its columns to float64 first. The core does so with int64 if it
-        is told to; this matters here for dtypes that become another one.
+        Whether scikit-learn brings all columns of the frame to float64 first. It matters here for uint64 only: int64 is
+        returned as it is, and the core rounds it by way of float64 if the columns are in a tuple.
 
     Returns
     -------
@@ -177,7 +177,7 @@ def _core_numbers(values: NDArray[Any], *, by_way_of_float64: bool) -> NDArray[A
 
 
 class NumpyColumn(Column):
-    """A column of a NumPy array, or of a pandas frame that stores it as one."""
+    """Column of a NumPy array, or of a pandas frame that stores it as one."""
 
     __slots__ = ()
 
@@ -202,7 +202,7 @@ class NumpyColumn(Column):
 
 
 class ObjectColumn(NumpyColumn):
-    """A column of Python objects of a pandas frame, which may all be numbers."""
+    """Column of Python objects of a pandas frame, which may all be numbers."""
 
     __slots__ = ()
 
@@ -212,7 +212,7 @@ class ObjectColumn(NumpyColumn):
 
 
 class ExtensionColumn(Column):
-    """A column of a pandas frame that is stored neither by NumPy nor by Arrow: nullable, sparse, or of other makers."""
+    """Column of a pandas frame that is stored neither by NumPy nor by Arrow: nullable, sparse, or of other packages."""
 
     __slots__ = ()
 
@@ -245,7 +245,7 @@ class ExtensionColumn(Column):
 
 
 class ArrowColumn(Column):
-    """A column of an Arrow table or batch, or of a pandas frame that stores it so.
+    """Column of an Arrow table or batch, or of a pandas frame that stores it as one.
 
     Parameters
     ----------
@@ -306,7 +306,7 @@ class ArrowColumn(Column):
 
 
 class PolarsColumn(Column):
-    """A column of a polars frame, whose integers of 128 bits are brought to 64 where they fit."""
+    """Column of a polars frame; `narrowed` brings its integers of 128 bits to 64."""
 
     __slots__ = ()
 
@@ -420,9 +420,9 @@ def _float32_of_booleans(values: NDArray[Any], is_present: NDArray[Any] | None) 
 def _float32_of_decimals(column: Any) -> NDArray[np.float32]:
     """Read an Arrow array of decimals of 128 bits, whose missing values become NaN."""
     end = column.offset + len(column)
-    words = np.frombuffer(column.buffers()[1], dtype=np.int64, count=2 * end).reshape(-1, 2)
-    words = np.require(words[column.offset :], requirements=("C", "A"))
-    array = _core.float32_of_decimals(words, column.type.scale)
+    halves = np.frombuffer(column.buffers()[1], dtype=np.int64, count=2 * end).reshape(-1, 2)
+    halves = np.require(halves[column.offset :], requirements=("C", "A"))
+    array = _core.float32_of_decimals(halves, column.type.scale)
     if column.null_count:
         np.putmask(array, _bits(column, 0) == 0, np.nan)
     return array

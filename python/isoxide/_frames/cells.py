@@ -268,8 +268,8 @@ class CellFacts:
         """Add the counts of another partition."""
         for name in ("n_present", "n_numbers", "n_booleans", "n_placeholders", "n_decorated", "n_missing_words"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        words = [word for word in (self.missing_word, other.missing_word) if word is not None]
-        self.missing_word = min(words) if words else None
+        texts = [text for text in (self.missing_word, other.missing_word) if text is not None]
+        self.missing_word = min(texts) if texts else None
         self._note(other.bad, other.bad_row)
 
     @property
@@ -336,8 +336,8 @@ def _array(values: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 def missing_tuple(missing: str | Iterable[str]) -> tuple[str, ...]:
     """Return the argument `missing` as a tuple of texts without blanks around them."""
-    words = (missing,) if isinstance(missing, str) else tuple(missing)
-    for word in words:
-        if not isinstance(word, str):
-            raise TypeError(f"missing must be text or a list of texts, got {word!r}")
-    return tuple(word.strip() for word in words)
+    texts = (missing,) if isinstance(missing, str) else tuple(missing)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"missing must be text or a list of texts, got {text!r}")
+    return tuple(text.strip() for text in texts)

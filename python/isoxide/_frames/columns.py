@@ -1,7 +1,7 @@
 """Columns of Arrow batches as the core takes them, with the numbers that the pandas frame of all rows has.
 
-A column of a batch is what the same column of the whole table would be in memory, so nothing here depends on the
-cells of one batch alone, except that unsigned integers of 64 bits stay integers where all of them fit.
+A column of a batch gets the numbers that the column of the whole table has in memory, so results do not depend on how
+rows are divided into batches. Unsigned integers of 64 bits become int64 if all of a batch fit, and float64 otherwise.
 """
 
 from __future__ import annotations

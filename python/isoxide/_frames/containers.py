@@ -59,8 +59,8 @@ def is_one_piece(X: Any) -> bool:
 def frame_columns(X: Any) -> NDArray[np.float32] | Columns | None:
     """Return the columns of a pandas or polars frame or an Arrow table, borrowed where possible.
 
-    A frame of objects that lies in one piece becomes one array. None stands for anything else than a frame, for a frame
-    without cells, and for a frame that scikit-learn has to convert.
+    A frame of objects that is stored as one block becomes one array. None is returned for objects other than frames,
+    for frames without cells, and for frames that scikit-learn has to convert.
     """
     if is_instance(X, "pandas", "DataFrame"):
         read: Callable[[Any], NDArray[np.float32] | Columns | None] = _pandas_columns
@@ -165,6 +165,6 @@ def _polars_numbers(columns: list[PolarsColumn], names: set[str]) -> Columns | N
     has_floats = not names.isdisjoint({"Float32", "Float64"})
     if "UInt64" in names and not has_floats and len(names) > 1:
         return None
-    # Booleans alone are no numbers, and become objects where some are missing.
+    # A frame of booleans only becomes objects if cells are missing, and is not brought to float64.
     has_missing = names != {"Boolean"} and not has_floats and any(column.has_missing() for column in columns)
     return _converted(columns, by_way_of_float64=has_floats or has_missing)

@@ -63,8 +63,8 @@ class DelimitedFile(TextFile, Source):
         self._infer_types()
         unnamed = self._drop_unnamed(labels)
         shown = [position for position, name in enumerate(names) if position not in self._index and name not in unnamed]
-        told = set(rename_notes(labels, names))
-        self.notes += [note for note in self._name_notes if note not in told and not note.startswith(_RENAMED_NOTE)]
+        renames = set(rename_notes(labels, names))
+        self.notes += [note for note in self._name_notes if note not in renames and not note.startswith(_RENAMED_NOTE)]
         self.notes += rename_notes([labels[position] for position in shown], [names[position] for position in shown])
         if self._index:
             self.notes.append(INDEX_NOTE)

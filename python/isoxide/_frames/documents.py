@@ -80,24 +80,24 @@ def _document(
     notes : list of str
         Notes that were made so far.
     """
-    names, told = names_without_index(labels, file.name)
+    names, renames = names_without_index(labels, file.name)
     chosen = roles([name for name in names if name is not None], file.name)
     columns, untyped, nested = {}, set(), {}
     for name, pieces in zip(names, cells, strict=True):
         if name is None:
             continue
-        kinds = {type(value) for piece in pieces for value in piece} - {type(None)}
+        classes = {type(value) for piece in pieces for value in piece} - {type(None)}
         if name in chosen.texts:
             _check_key(name, pieces, lambda row: _location(row_name, rows, row), row_name == "row")
-        columns[name] = pa.chunked_array(_typed(pieces, kinds, is_text=name in chosen.texts, options=options))
+        columns[name] = pa.chunked_array(_typed(pieces, classes, is_text=name in chosen.texts, options=options))
         if pa.types.is_string(columns[name].type):
-            if kinds <= {dict, list}:
+            if classes <= {dict, list}:
                 nested[name] = "values within values"
             elif name not in chosen.texts:
                 untyped.add(name)
     table = pa.table(columns)
     source = DocumentTable(
-        file, row_name, rows, table=table, untyped=untyped, options=options, roles=roles, notes=[*notes, *told]
+        file, row_name, rows, table=table, untyped=untyped, options=options, roles=roles, notes=[*notes, *renames]
     )
     source.reasons.update(nested)
     return source
@@ -111,32 +111,32 @@ def _check_key(name: str, pieces: list[list[Any]], location: Callable[[int], str
                 name, row, value, "neither text nor a number nor a time, and cannot be a key", location=location(row)
             )
         # A spreadsheet stores all numbers as floats.
-        kinds = (float, int) if has_floats_only else float
-        if isinstance(value, kinds) and abs(value) >= EXACT_INTEGERS:
+        inexact = (float, int) if has_floats_only else float
+        if isinstance(value, inexact) and abs(value) >= EXACT_INTEGERS:
             refuse_inexact_key(value, name, row, location(row))
 
 
-def _spelled(value: Any) -> str | None:
+def _text_or_json(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else cell_text(value)
 
 
-def _typed(cells: list[list[Any]], kinds: set[type], *, is_text: bool, options: ReadOptions) -> list[pa.Array]:
+def _typed(cells: list[list[Any]], classes: set[type], *, is_text: bool, options: ReadOptions) -> list[pa.Array]:
     """Return the cells of a column in their common type, or as text to be inspected if they have none."""
-    for kind, dtype in _TYPES.items():
-        if kinds and issubclass(next(iter(kinds)), kind) and all(issubclass(other, kind) for other in kinds):
+    for cls, dtype in _TYPES.items():
+        if classes and issubclass(next(iter(classes)), cls) and all(issubclass(other, cls) for other in classes):
             return [pa.array(piece, dtype) for piece in cells]
-    if not kinds:
+    if not classes:
         return [pa.nulls(len(piece)) for piece in cells]
-    if kinds == {bool}:
+    if classes == {bool}:
         return [pa.array(piece, pa.bool_()) for piece in cells]
-    if kinds == {int} and not is_text and not options.numbers.has_missing_numbers:
+    if classes == {int} and not is_text and not options.numbers.has_missing_numbers:
         try:
             return [pa.array(piece, pa.int64()) for piece in cells]
         except (pa.ArrowInvalid, OverflowError):
             pass
-    return [pa.array([_spelled(value) for value in piece], pa.string()) for piece in cells]
+    return [pa.array([_text_or_json(value) for value in piece], pa.string()) for piece in cells]
 
 
 def json_lines(file: InputFile, compression: str | None, options: ReadOptions, roles: ChooseRoles) -> TableSource:

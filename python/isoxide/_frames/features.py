@@ -137,16 +137,16 @@ def choose_features(
         elif reasons.get(name) == "no values" or (pa.types.is_null(dtype) and name not in reasons):
             left_out[name] = "no values"
         elif not is_number(dtype):
-            why = reasons.get(name, describe_dtype(dtype))
+            reason = reasons.get(name, describe_dtype(dtype))
             if patterns is not None and name in patterns:
-                raise ValueError(f"include has {name!r}, which holds no numbers: {why}")
-            left_out[name] = why
+                raise ValueError(f"include has {name!r}, which holds no numbers: {reason}")
+            left_out[name] = reason
         elif is_empty(name):
             left_out[name] = "no values"
         else:
             features.append(name)
     if not features:
-        told = "; ".join(f"{name!r}: {why}" for name, why in list(left_out.items())[:8]) or "none"
+        listed = "; ".join(f"{name!r}: {reason}" for name, reason in list(left_out.items())[:8]) or "none"
         more = f"; and {len(left_out) - 8} more" if len(left_out) > 8 else ""
-        raise ValueError(f"no features are left besides {entity!r} and {time!r}; columns left out: {told}{more}")
+        raise ValueError(f"no features are left besides {entity!r} and {time!r}; columns left out: {listed}{more}")
     return features, left_out

@@ -203,7 +203,7 @@ def key_column(column: pd.Series, name: str) -> Any:
                 f"column {name!r} holds {column.dtype}, which cannot be a key or a time; convert it to text"
             )
         return arrow_column(column, dtype)
-    if all(issubclass(kind, (str, type(None))) for kind in set(map(type, column))):
+    if all(issubclass(cls, (str, type(None))) for cls in set(map(type, column))):
         return pa.array(column, pa.string(), from_pandas=True)
     for row, value in enumerate(column):
         if isinstance(value, (float, np.floating)) and abs(float(value)) >= EXACT_INTEGERS:
@@ -242,5 +242,5 @@ def index_as_columns(frame: Any, source_name: str) -> tuple[Any, list[str]]:
     plain = frame.reset_index(drop=True)
     for position, (name, values) in enumerate(levels.items()):
         plain.insert(position, name, values)
-    told = ", ".join(repr(name) for name in levels)
-    return plain, [f"levels of the index became columns: {told}"] if levels else []
+    listed = ", ".join(repr(name) for name in levels)
+    return plain, [f"levels of the index became columns: {listed}"] if levels else []

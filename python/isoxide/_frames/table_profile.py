@@ -125,7 +125,7 @@ class TableProfile:
                 "each time keeps the day that was written, unless timezone=... names the zone whose days count"
             )
         if self.n_days == 1:
-            messages.append("all rows are of one day")
+            messages.append("all rows belong to one day")
         return messages
 
     def to_dict(self) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Table(ABC):
 
     Parameters
     ----------
-    what : str
+    table_name : str
         Its name in messages.
     data : array or frame of shape (n_rows, n_columns)
         The table, which is borrowed.
@@ -46,8 +46,8 @@ class Table(ABC):
     #: The package that makes frames like this one; for arrays pandas.
     backend: ClassVar[str] = "pandas"
 
-    def __init__(self, what: str, data: Any) -> None:
-        self.what = what
+    def __init__(self, table_name: str, data: Any) -> None:
+        self.table_name = table_name
         self.data = data
         self.n_rows, self.n_columns = data.shape
         self.names = self._names()
@@ -69,7 +69,7 @@ class Table(ABC):
         ValueError
             If a float64 does not hold its integers, and cells are missing or integers lie beyond 64 bits.
         """
-        return exact_numbers(self._column(j), name, self.what)
+        return exact_numbers(self._column(j), name, self.table_name)
 
     def labels(self, name: str) -> list[Any]:
         """Return a column of any dtype as Python objects; the table must have a column of this name."""
@@ -100,8 +100,8 @@ class Table(ABC):
         if n_strings == 0:
             return None
         if n_strings < len(names):
-            raise TypeError(f"the column names of {self.what} must be all strings or none of them, got {names}")
-        check_distinct(names, f"the column names of {self.what}")
+            raise TypeError(f"the column names of {self.table_name} must be all strings or none of them, got {names}")
+        check_distinct(names, f"the column names of {self.table_name}")
         return names
 
     def _labels(self) -> list[Any]:
@@ -141,7 +141,7 @@ class PandasTable(Table):
         return self.data.index
 
     def scalars(self, positions: list[int], columns: list[NDArray[Any]]) -> NDArray[Any]:
-        """Return what a loop over the frame's rows shows: one dtype for all its columns, objects if they have none."""
+        """Return the cells that a loop over the rows shows: in the common dtype of all columns, or as objects."""
         return np.array(self.data.to_numpy()[:, positions])
 
     def _series(self, j: int) -> Any:
@@ -164,7 +164,7 @@ class PolarsTable(Table):
         return self.data.to_series(j)
 
     def _column(self, j: int) -> Column:
-        return PolarsColumn(self._series(j)).narrowed(self.what)
+        return PolarsColumn(self._series(j)).narrowed(self.table_name)
 
 
 class ArrowTable(Table):
@@ -186,7 +186,7 @@ class ArrowTable(Table):
         return ArrowColumn(self._series(j))
 
 
-def read_table(X: Any, what: str) -> Table:
+def read_table(X: Any, table_name: str) -> Table:
     """Return a table of any container.
 
     Parameters
@@ -194,7 +194,7 @@ def read_table(X: Any, what: str) -> Table:
     X : array-like or frame of shape (n_rows, n_columns)
         A frame of pandas, polars or pyarrow, or an object with the Arrow C stream or the interchange protocol, which
         pyarrow reads; anything else becomes a NumPy array.
-    what : str
+    table_name : str
         Its name in messages.
 
     Returns
@@ -212,25 +212,25 @@ def read_table(X: Any, what: str) -> Table:
         If pyarrow is needed to read `X` and not installed.
     """
     if scipy.sparse.issparse(X):
-        raise TypeError(f"{what} is a sparse matrix, but ranks need dense columns: use {what}.toarray()")
+        raise TypeError(f"{table_name} is a sparse matrix, but ranks need dense columns: use {table_name}.toarray()")
     if is_instance(X, "narwhals", "DataFrame"):
         X = X.to_native()
     if hasattr(X, "iloc") and hasattr(X, "columns"):
-        return PandasTable(what, X)
+        return PandasTable(table_name, X)
     if is_instance(X, "polars", "DataFrame"):
-        return PolarsTable(what, X)
+        return PolarsTable(table_name, X)
     if is_instance(X, "pyarrow", "Table"):
-        return ArrowTable(what, X)
+        return ArrowTable(table_name, X)
     if hasattr(X, "__arrow_c_stream__") and not _is_one_column(X):
-        return ArrowTable(what, import_optional("pyarrow", f"{what} of type {type(X).__name__}").table(X))
+        return ArrowTable(table_name, import_optional("pyarrow", f"{table_name} of type {type(X).__name__}").table(X))
     if hasattr(X, "__dataframe__"):
-        interchange = import_optional("pyarrow.interchange", f"{what} of type {type(X).__name__}")
-        return ArrowTable(what, interchange.from_dataframe(X))
+        interchange = import_optional("pyarrow.interchange", f"{table_name} of type {type(X).__name__}")
+        return ArrowTable(table_name, interchange.from_dataframe(X))
     array = np.asarray(X)
     if array.ndim != 2:
         hint = "" if array.ndim else f" of type {type(X).__name__}; a lazy frame must be collected first"
-        raise ValueError(f"{what} must be a 2-D array or a frame, got {array.ndim} dimension(s){hint}")
-    return ArrayTable(what, array)
+        raise ValueError(f"{table_name} must be a 2-D array or a frame, got {array.ndim} dimension(s){hint}")
+    return ArrayTable(table_name, array)
 
 
 def _is_one_column(X: Any) -> bool:

@@ -410,7 +410,7 @@ def test_one_line_says_what_is_wrong(folder, tmp_path, monkeypatch, arguments, w
 
 
 def unusual_tables(frame):
-    yield "one day", frame[frame["day"] == frame["day"].iloc[0]], "all rows are of one day"
+    yield "one day", frame[frame["day"] == frame["day"].iloc[0]], "all rows belong to one day"
     yield "no values", frame.assign(empty=float("nan")), "1 columns have no values and were left out: empty"
     yield "text", frame.assign(role="staff"), "rows of 25 entities"
     yield "infinite", frame.assign(n_0=[float("inf")] + [1.0] * (len(frame) - 1)), None

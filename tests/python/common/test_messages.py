@@ -1,4 +1,4 @@
-"""The name that a user probably meant."""
+"""Messages suggest the name that a user probably meant."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Quantiles from two neighbours, against NumPy's."""
+"""Quantiles from two neighbours equal NumPy's."""
 
 import numpy as np
 import pytest

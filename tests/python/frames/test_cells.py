@@ -1,4 +1,4 @@
-"""Cells of columns that do not declare what they hold: numbers, missing, refused, or text."""
+"""Cells of columns without a declared dtype are numbers, missing, refused, or text."""
 
 import datetime
 import decimal
@@ -67,7 +67,7 @@ REFUSED = {
 
 @pytest.fixture(params=["csv", "jsonl", "xlsx", "pandas"])
 def source_of(request, tmp_path):
-    """Return what makes a source of numbers and one cell of text."""
+    """Return a function that makes a source of numbers with one cell of text."""
     if request.param == "csv":
         return lambda cell, n=8: csv_of(tmp_path / "t.csv", [*(str(i * 1.5) for i in range(n)), cell])
     maker = {"jsonl": jsonl_of, "xlsx": xlsx_of}.get(request.param)

@@ -1,4 +1,4 @@
-"""Frames and other containers: read in place where their types allow it, and always with scikit-learn's results."""
+"""Frames and other containers are borrowed where their dtypes allow it, with scikit-learn's results."""
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ N = 60
 
 
 def column(r, kind):
-    """A column of 60 rows; the large integers round differently by way of float64."""
+    """Return a column of 60 rows, whose large integers round differently by way of float64."""
     large = (1 << 60) + (1 << 36) * r.integers(0, 5, N) + r.integers(0, 3, N)
     return {
         "float64": lambda: r.normal(size=N),
@@ -35,7 +35,7 @@ def column(r, kind):
 
 
 def frames(r, columns):
-    """The same columns in every kind of frame that can hold them."""
+    """Yield the same columns in every frame that can hold them."""
     yield pd.DataFrame(columns)
     yield pd.DataFrame(columns).convert_dtypes()
     yield pd.DataFrame(columns).convert_dtypes(dtype_backend="pyarrow")
@@ -49,7 +49,7 @@ def frames(r, columns):
 
 
 def refusal(forest, frame):
-    """Class and message of the exception of a fit; None if there is none."""
+    """Return the class and the message of the exception of a fit, or None."""
     try:
         forest.fit(frame)
     except Exception as error:
@@ -150,7 +150,7 @@ def test_one_array_is_read_as_the_columns_are(index, seed, monkeypatch):
 @pytest.mark.parametrize("kind", ["bool", "uint64", "float16"])
 @pytest.mark.parametrize("other", ["float64", "int64", "uint8"])
 def test_some_columns_are_never_brought_to_one_array(kind, other):
-    """Booleans, whose neighbours are each rounded for themselves, and types that are scikit-learn's to convert."""
+    """Frames with booleans round each column for itself, and scikit-learn converts the other dtypes."""
     r = np.random.default_rng(0)
     frame = pd.DataFrame({"a": column(r, other), "b": column(r, kind)})
     assert validation._one_array(frame) is None

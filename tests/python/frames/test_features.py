@@ -1,4 +1,4 @@
-"""Columns that are chosen as features, and arguments that name none."""
+"""Features are chosen by name or pattern, and arguments that match no column are refused."""
 
 import numpy as np
 import pytest

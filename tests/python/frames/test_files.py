@@ -1,4 +1,4 @@
-"""Files as people have them: compressed, misnamed, truncated, piped, in folders and lists."""
+"""Files of every format are read: compressed, misnamed, truncated, piped, in folders and lists."""
 
 import bz2
 import gzip

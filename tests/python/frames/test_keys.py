@@ -1,4 +1,4 @@
-"""Keys are exact text, whatever type a table has them in."""
+"""Keys are exact text, whatever dtype a table stores them in."""
 
 import datetime
 import decimal

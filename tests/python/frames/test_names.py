@@ -1,4 +1,4 @@
-"""Names of columns: any label becomes a distinct text; what pandas writes of an index is left out."""
+"""Labels of columns become distinct texts, and an index that pandas wrote is left out."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""What is told of a table: the same however its rows are parted."""
+"""The profile of a table does not depend on how its rows are divided into partitions."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Every container as a table of `rank_features`, against scipy; and how columns are matched."""
+"""Tables of `rank_features` in every container, compared with scipy, and the matching of their columns."""
 # ruff: noqa: PD011 (`values` belongs to FeatureRanks here, not to pandas)
 
 import sys

@@ -1,4 +1,4 @@
-"""Days: the one that was written, whatever it was written as, or a refusal that says what is wanted."""
+"""Every notation of a time gives the day that was written, or an error that says what is expected."""
 
 import datetime
 import decimal
