@@ -129,11 +129,11 @@ class DelimitedFile(TextFile, Source):
     def _infer_types(self) -> None:
         wanted = [name for position, name in enumerate(self._all_names) if position not in self._index]
         texts = {name for name in wanted if name in self._roles.texts or name in self._roles.ignored}
-        judged = [name for name in wanted if name not in texts]
-        as_double = self._columns_of_numbers(judged)
+        inspected = [name for name in wanted if name not in texts]
+        as_double = self._columns_of_numbers(inspected)
         for attempt in range(_MAX_RETRIES + 1):
             try:
-                self._facts = self._inspect(as_double, judged)
+                self._facts = self._inspect(as_double, inspected)
                 break
             except pa.ArrowInvalid as error:
                 match = _BAD_COLUMN.search(str(error))
@@ -141,7 +141,7 @@ class DelimitedFile(TextFile, Source):
                 bad = self._all_names[position] if 0 <= position < len(self._all_names) else None
                 as_double = set() if attempt + 1 >= _MAX_RETRIES or bad not in as_double else as_double - {bad}
         self._readers = dict.fromkeys(texts, "text")
-        for name in judged:
+        for name in inspected:
             self._readers[name] = "double" if name in as_double else self._category_of_text(name, self._facts[name])
         self._integers &= as_double
         large = [name for name in as_double if self._highest.get(name, 0.0) >= EXACT_INTEGERS and name in self._whole]
@@ -149,7 +149,7 @@ class DelimitedFile(TextFile, Source):
             self.notes.append(f"integers beyond 2**53 were rounded: {', '.join(map(repr, sorted(large)[:4]))}")
         self._names = wanted
 
-    def _columns_of_numbers(self, judged: list[str]) -> set[str]:
+    def _columns_of_numbers(self, inspected: list[str]) -> set[str]:
         """Return the columns whose cells in the first block are all numbers, and note which ones are all whole."""
         plain: set[str] = set()
         self._whole: set[str] = set()
@@ -160,7 +160,7 @@ class DelimitedFile(TextFile, Source):
         batches.close()
         if first is None:
             return plain
-        for name in judged:
+        for name in inspected:
             present = first.column(name).drop_null()
             if self._style.decimal != "." and pc.any(pc.match_substring(present, "."), min_count=0).as_py():
                 continue
@@ -175,13 +175,13 @@ class DelimitedFile(TextFile, Source):
         self._integers = set(self._whole)
         return plain
 
-    def _inspect(self, as_double: set[str], judged: list[str]) -> dict[str, CellFacts]:
+    def _inspect(self, as_double: set[str], inspected: list[str]) -> dict[str, CellFacts]:
         """Inspect all cells and count what they hold.
 
         A text for a missing number in a column that is parsed as numbers raises, so that the column is read as text and
         the cell is counted.
         """
-        facts = {name: CellFacts(style=self._style) for name in judged}
+        facts = {name: CellFacts(style=self._style) for name in inspected}
         #: Largest absolute value of each column among its finite ones.
         self._highest: dict[str, float] = {}
         self._n_rows, last = 0, None

@@ -1,4 +1,4 @@
-"""Random odd tables have the same features, keys, days and findings in memory, in batches, in partitions and in Dask."""
+"""Random odd tables have the same features, keys, days and findings in memory, batches, partitions and Dask."""
 
 import datetime
 import decimal
