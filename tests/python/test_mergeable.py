@@ -13,6 +13,8 @@ from isoxide import IsolationForest, rank_features
 from isoxide.mergeable import RankCounts, SamplePlan, SampleRows, ScoreSketch, sample_plan
 from parity import assert_same_forest, assert_same_scores, outcome, random_params, random_table
 
+pytestmark = pytest.mark.current_versions(reason="scikit-learn 1.6 grows other forests on some tables")
+
 
 def slices(r, n, n_parts):
     """Edges of parts of random sizes, some empty."""

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from isoxide._cli._messages import print_json, print_lines, tell
 from isoxide._cli._output import print_findings, write_scores
 from isoxide._cli._progress import steps
+from isoxide._cli._session import Session
 from isoxide._cli._size import larger_than_memory
 from isoxide._cli._tables import Tables
 from isoxide._cli._values import output_format
 from isoxide._common.files import FileSet
 
 if TYPE_CHECKING:
-    from isoxide._cli._main import Session
     from isoxide.ueba import Calibration, FeatureTable, Findings
 
 __all__ = ["calibrate", "detect", "report", "score"]
@@ -42,6 +42,7 @@ def detect(options: argparse.Namespace, session: Session) -> None:
         "groups": options.groups,
         "min_group": options.min_group,
         "zscores": options.zscores,
+        "domain_defaults": options.domain_defaults,
         "n_jobs": options.jobs,
     }
     with _results(options.out, session) as results, steps(4, "detect") as step:

@@ -126,8 +126,15 @@ def _add_detect(commands: Any) -> None:
     ranks.add_argument(
         "--zscores",
         metavar="PATTERN",
-        default="*zscore*",
-        help="features that are z-scores already: flagged from 3 on, listed after the others (default: *zscore*)",
+        help="names or pattern of features that are z-scores already: flagged from 3 on, listed after all others "
+        "(default: *zscore*)",
+    )
+    ranks.add_argument(
+        "--no-domain-defaults",
+        dest="domain_defaults",
+        action="store_false",
+        help="treat features alike whatever their names: no z-scores by name, no flags for leaver_action and "
+        "is_weekend, no is_weekend in the reports",
     )
     users = parser.add_argument_group("users")
     users.add_argument(

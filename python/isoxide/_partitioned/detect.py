@@ -18,7 +18,7 @@ from isoxide._common.patterns import select
 from isoxide._forest.estimator import IsolationForest
 from isoxide._forest.sample_plan import SamplePlan
 from isoxide._frames.columns import plain_numbers
-from isoxide._frames.features import is_number
+from isoxide._frames.dtypes import is_number
 from isoxide._frames.times import TimeStyle, days_of
 from isoxide._partitioned.aggregators import CountRanks, CountScores, Fold, Together, from_pickle, unpacked
 from isoxide._partitioned.anomalies import DECISION, CountDecisions, FindAnomalies, FirstSeen
@@ -30,10 +30,10 @@ from isoxide._partitioned.table import ROW_NUMBER, PartedTable
 from isoxide._ranks.counts import RankCounts
 from isoxide.ueba._calibrate import check_amount, check_share, refuse_infinite, share_of_alerts, small_table_notes
 from isoxide.ueba._columns import refuse_result_names
-from isoxide.ueba._detect import manifest, ranking
+from isoxide.ueba._detect import manifest
 from isoxide.ueba._quantiles import STATISTICS, typical_frame
-from isoxide.ueba._ranks import MIN_GROUP, Groups, Ranked, RankOptions, Scope
-from isoxide.ueba._rules import ZSCORES, Rule, apply_rules, asked_quantiles, default_rules
+from isoxide.ueba._ranks import MIN_GROUP, Groups, Ranked, RankOptions, Scope, ranking
+from isoxide.ueba._rules import Rule, apply_rules, asked_quantiles
 
 #: Rows that are held in memory as findings.
 MOST_FINDINGS = 1_000_000
@@ -57,8 +57,9 @@ def detect(
     groups: str | None = None,
     min_group: int = MIN_GROUP,
     nan_policy: str = "omit",
-    zscores: str = ZSCORES,
+    zscores: str | None = None,
     rules: Iterable[Rule] | None = None,
+    domain_defaults: bool = True,
     n_jobs: int | None = None,
     time_format: str | None = None,
     timezone: str | None = None,
@@ -66,10 +67,10 @@ def detect(
     """Find the anomalies of a table in partitions; see `isoxide.ueba.read_table` and `isoxide.ueba.detect`."""
     check_amount(threshold, contamination, alerts_per_month)
     refuse_result_names(entity, time, _candidates(table.schema, include, exclude))
-    options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group).check()
+    options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group, domain_defaults).check()
     if groups is not None and groups not in table.schema.names:
         raise ValueError(f"groups={groups!r} is no column of the table")
-    rules = default_rules(zscores) if rules is None else list(rules)
+    rules = options.default_rules() if rules is None else list(rules)
     qs = list(dict.fromkeys([*STATISTICS.values(), *asked_quantiles(rules)]))
     include = include if include is None or isinstance(include, str) else list(include)
     exclude = exclude if exclude is None or isinstance(exclude, str) else list(exclude)

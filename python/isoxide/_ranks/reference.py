@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from isoxide import _core
 from isoxide._common.patterns import check_distinct, check_known, name_list
 from isoxide._common.threads import mapped, resolve_n_jobs
-from isoxide._frames.containers import native, readable
+from isoxide._frames.dtypes import native, readable
 from isoxide._frames.tables import Table, read_table
 from isoxide._ranks.dtypes import RankDefinition, Ranks, as_compared, comparison, nan_error, ranks_by_numpy, refuse_nan
 from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks

@@ -280,8 +280,9 @@ def detect(
     groups: str | None = None,
     min_group: int = 20,
     nan_policy: str = "omit",
-    zscores: str = "*zscore*",
+    zscores: str | None = None,
     rules: Iterable[Rule] | None = None,
+    domain_defaults: bool = True,
     time_format: str | None = None,
     timezone: str | None = None,
 ) -> Findings:
@@ -323,10 +324,16 @@ def detect(
         Rows that a group must have; a finding of a smaller one has no ranks.
     nan_policy : {"omit", "propagate", "raise"}, default="omit"
         What missing values do to ranks.
-    zscores : str, default="*zscore*"
-        Pattern of features that are z-scores already.
+    zscores : str, optional
+        Name or pattern of features that are z-scores already: the default rules flag them from 3 on, and they come
+        after all other features of a finding. By default ``"*zscore*"``, or no feature without `domain_defaults`.
     rules : list of rule, optional
         What marks a feature of a finding.
+    domain_defaults : bool, default=True
+        Whether names of columns that are usual in user behaviour analytics have a meaning: features called
+        ``*zscore*`` are z-scores, the default rules flag ``leaver_action`` and ``is_weekend`` whenever they are above
+        zero, and reports list ``is_weekend`` whenever it is. False switches all of this off: features are then treated
+        alike whatever their names, unless `zscores`, `rules` or the options of a report say otherwise.
     time_format : str, optional
         Pattern of the times as in `datetime.datetime.strptime`, or the unit of numbers since 1970: ``"s"``, ``"ms"``,
         ``"us"`` or ``"ns"``.
@@ -388,6 +395,7 @@ def detect(
         nan_policy=nan_policy,
         zscores=zscores,
         rules=rules,
+        domain_defaults=domain_defaults,
         time_format=time_format,
         timezone=timezone,
         # Of each task.

@@ -19,8 +19,8 @@ from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._document import plain
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import TableQuantiles
-from isoxide.ueba._ranks import MIN_GROUP, RankOptions, Scope, rank_rows
-from isoxide.ueba._rules import ZSCORES, Rule, apply_rules, asked_quantiles, default_rules
+from isoxide.ueba._ranks import MIN_GROUP, RankOptions, Scope, rank_rows, ranking
+from isoxide.ueba._rules import Rule, apply_rules, asked_quantiles
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["detect"]
@@ -40,8 +40,9 @@ def detect(
     groups: str | None = None,
     min_group: int = MIN_GROUP,
     nan_policy: str = "omit",
-    zscores: str = ZSCORES,
+    zscores: str | None = None,
     rules: Iterable[Rule] | None = None,
+    domain_defaults: bool = True,
     n_jobs: int | None = None,
 ) -> Findings:
     """Find the anomalies of a table, and say of each which features are out of the ordinary.
@@ -79,11 +80,19 @@ def detect(
         features are in the order of their ranks among all rows.
     nan_policy : {"omit", "propagate", "raise"}, default="omit"
         Whether ranks leave missing values of the table out, become NaN, or are refused.
-    zscores : str, default="*zscore*"
-        Name or pattern of features that are z-scores already: they come after all others in a finding.
+    zscores : str, optional
+        Name or pattern of features that are z-scores already: the default rules flag them from 3 on, and they come
+        after all other features of a finding. By default ``"*zscore*"``, or no feature without `domain_defaults`.
     rules : list of rule, optional
-        Instances of `ZScore`, `Flag` and `Percentile`; percentiles are those of the table, not of the findings. By
-        default `zscores` from 3 on, the flags ``leaver_action`` and ``is_weekend``, and the 99th and 95th percentile.
+        Instances of `ZScore`, `Flag` and `Percentile`, of which the first that a value meets flags it. Percentiles are
+        those of the table, not of the findings. An empty list flags nothing. By default `zscores` are flagged from 3
+        on, ``leaver_action`` and ``is_weekend`` whenever they are above zero (see `domain_defaults`), and all other
+        features from the 99th and the 95th percentile on.
+    domain_defaults : bool, default=True
+        Whether names of columns that are usual in user behaviour analytics have a meaning: features called
+        ``*zscore*`` are z-scores, the default rules flag ``leaver_action`` and ``is_weekend`` whenever they are above
+        zero, and reports list ``is_weekend`` whenever it is. False switches all of this off: features are then treated
+        alike whatever their names, unless `zscores`, `rules` or the options of a report say otherwise.
     n_jobs : int, optional
         Number of threads; None means all cores.
 
@@ -116,9 +125,9 @@ def detect(
     """
     check_amount(threshold, contamination, alerts_per_month)
     refuse_result_names(table.entity, table.time, table.features)
-    options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group).check()
+    options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group, domain_defaults).check()
     labels = None if groups is None else table.labels(groups)
-    rules = default_rules(zscores) if rules is None else list(rules)
+    rules = options.default_rules() if rules is None else list(rules)
     qs = asked_quantiles(rules)
     notes = small_table_notes(len(table), forest)
     if threshold is not None or alerts_per_month is not None:
@@ -180,11 +189,6 @@ def detect(
         },
         forest=forest,
     )
-
-
-def ranking(options: RankOptions, scope: Scope, n_rows: int) -> dict[str, Any]:
-    """Return what the manifest tells of ranks: the options, and the rows that values are ranked among."""
-    return {**options.to_dict(), "among": scope.overall(n_rows), "rows": n_rows}
 
 
 def _findings_frame(table: FeatureTable, scores: np.ndarray[Any, Any], anomalies: np.ndarray[Any, Any]) -> pd.DataFrame:

@@ -22,10 +22,9 @@ rank_rows, rank_among and group; both have other names for some entries of the m
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,12 +32,10 @@ import pandas as pd
 from isoxide._common.files import read_file
 from isoxide.ueba import _fields as fields
 from isoxide.ueba._columns import RESULT_COLUMNS
+from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._quantiles import STATISTICS
 
-if TYPE_CHECKING:
-    from isoxide.ueba._findings import Findings
-
-__all__ = ["dump", "load", "read_findings"]
+__all__ = ["dump", "load", "read"]
 
 FORMAT, VERSION = "isoxide-findings", 3
 #: Entries of the manifest that versions 1 and 2 call otherwise.
@@ -49,7 +46,7 @@ _MAX_PERCENTILE = 100.0 + 1e-9  # that of the largest value can be 100.000000000
 _MAX_FEATURES, _MAX_FINDINGS, _MAX_DAYS, _MAX_JOINED = 100_000, 1_000_000, 4_000_000, 1_000
 
 
-def dump(findings: Findings) -> dict[str, Any]:
+def dump(findings: FindingsData) -> dict[str, Any]:
     """Return everything in types of JSON."""
     flags: dict[int, list[dict[str, Any]]] = {}
     for flag in findings.flags.to_dict("records"):
@@ -107,7 +104,7 @@ def _whole(value: Any) -> int | None:
     return None if value is None or np.isnan(value) else int(value)
 
 
-def _group(findings: Findings, number: int) -> int | None:
+def _group(findings: FindingsData, number: int) -> int | None:
     if findings.group_of is None or findings.group_of[number] < 0:
         return None
     return int(findings.group_of[number])
@@ -135,41 +132,16 @@ def plain(value: Any) -> Any:
     return None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
 
 
-def read_findings(path: str | os.PathLike[str]) -> Findings:
-    """Read what `Findings.to_json` wrote.
-
-    Parameters
-    ----------
-    path : path
-        The file; it may come from anybody, since every field is checked.
-
-    Returns
-    -------
-    Findings
-        Without the forest.
+def read(path: Path) -> dict[str, Any]:
+    """Read a file that holds a document, and return the arguments of `Findings`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not such a file, is damaged, or is of a later version.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import numpy as np, pandas as pd
-    >>> from isoxide import ueba
-    >>> rng = np.random.default_rng(0)
-    >>> frame = pd.DataFrame({"actor": "a", "day": pd.date_range("2025-01-01", periods=300), "x": rng.normal(size=300)})
-    >>> findings = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.01)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     ueba.read_findings(findings.to_json(f"{folder}/findings.json"))
-    Findings(3 rows of 1 entities, 1 features)
+        If it is not a file of findings, is damaged, or is of a later version.
     """
-    from isoxide.ueba._findings import Findings
-
-    path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
     if path.is_file() and (size := path.stat().st_size) > _MAX_BYTES:
@@ -182,7 +154,7 @@ def read_findings(path: str | os.PathLike[str]) -> Findings:
         )
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON file of findings: {error}") from None
-    return Findings(**load(document, str(path)))
+    return load(document, str(path))
 
 
 def load(document: Any, place: str) -> dict[str, Any]:
@@ -261,7 +233,7 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
         "group_of": group_of,
         "group_typical": group_typical,
         "flags": _flags(rows, features, values),
-        "timeline": _timeline(document["timeline"], zone),
+        "timeline": _timeline(document["timeline"]),
         "manifest": manifest,
         "joined": joined,
     }
@@ -278,7 +250,7 @@ def _frame(rows: list[dict[str, Any]], entity: str, time: str, joined: list[str]
             "severity": fields.numbers([row["severity"] for row in rows], "severity", 0.0, _MAX_PERCENTILE),
             "day_rank": fields.integers([row["day_rank"] for row in rows], "day_rank", 1),
             "day_rows": fields.integers([row["day_rows"] for row in rows], "day_rows", 1),
-            "first_seen": fields.times([row["first_seen"] for row in rows], "first_seen", zone),
+            "first_seen": fields.days([row["first_seen"] for row in rows], "first_seen"),
             **{name: [fields.cell(fields.member(row["joined"], name)) for row in rows] for name in joined},
         }
     ).set_axis(pd.Index(fields.integers([row["row"] for row in rows], "row", 0)), axis=0)
@@ -337,13 +309,13 @@ def _flags(rows: list[dict[str, Any]], features: list[str], values: np.ndarray[A
     return frame.astype({"row": np.int64, "feature": str, "value": np.float64, "rule": str, "limit": np.float64})
 
 
-def _timeline(timeline: Any, zone: Any) -> pd.DataFrame:
+def _timeline(timeline: Any) -> pd.DataFrame:
     days = fields.records(timeline, "timeline", _MAX_DAYS)
     if not days:
         raise ValueError("'timeline' has no days")
     return pd.DataFrame(
         {
-            "day": fields.times([day["day"] for day in days], "day", zone),
+            "day": fields.days([day["day"] for day in days], "day"),
             "rows": fields.integers([day["rows"] for day in days], "rows", 0),
             "lowest": fields.numbers([day["lowest"] for day in days], "lowest", -fields.MAX_SCORE, fields.MAX_SCORE),
             "findings": fields.integers([day["findings"] for day in days], "findings", 0),

@@ -21,6 +21,7 @@ _MAX_INTEGER, _MAX_DIGITS = 2**63 - 1, 1_000
 _SHOWN = 60
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _DAY = r"\d{4}-\d{2}-\d{2}"
+_OFFSET = re.compile(r"[+-]\d\d:\d\d\Z", re.ASCII)
 _TIME = re.compile(rf"{_DAY}(?:T\d\d:\d\d:\d\d(?:\.\d{{1,9}})?(?:[+-]\d\d:\d\d)?)?", re.ASCII)
 
 
@@ -218,6 +219,11 @@ def times(values: Iterable[Any], name: str, tz: Any) -> pd.Series:
     return parsed if tz is None else parsed.dt.tz_convert(tz)
 
 
+def days(values: Iterable[Any], name: str) -> pd.Series:
+    """Return days in ISO 8601, which have no zone: a day is the one that was written, whatever the offset after it."""
+    return times([_OFFSET.sub("", value) if isinstance(value, str) else value for value in values], name, None)
+
+
 def day(value: Any, name: str) -> str:
     """Return a day in ISO 8601."""
     if isinstance(value, str) and re.fullmatch(_DAY, value, re.ASCII):
@@ -241,6 +247,7 @@ def manifest(value: Any) -> dict[str, Any]:
         text(ranking["groups"], "groups")
     if ranking.get("among") is not None:
         text(ranking["among"], "among")
+    _optional(ranking, "domain_defaults", bool)
     profile = _optional(value, "profile", dict)
     for holder in (value, profile):
         for note in _optional(holder, "notes", list):

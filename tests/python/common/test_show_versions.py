@@ -17,6 +17,8 @@ from isoxide import _core
 from isoxide._common import show_versions as versions_module
 from isoxide._common.threads import resolve_n_jobs
 
+pytestmark = pytest.mark.not_parallel(reason="it runs processes of its own")
+
 #: All kernels, the fastest first.
 KERNELS = ["avx512", "avx2", "neon", "portable"]
 #: Flags in /proc/cpuinfo of the instructions that a kernel needs.

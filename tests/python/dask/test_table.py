@@ -20,10 +20,15 @@ from isoxide._partitioned.aggregators import CountRows
 from isoxide._partitioned.table import Step
 from isoxide.dask._table import DaskTable
 
-pytestmark = pytest.mark.filterwarnings(
-    # Dask uses what pandas 4 will drop.
-    "ignore:The inplace keyword in DataFrame",
-)
+pytestmark = [
+    pytest.mark.dask,
+    pytest.mark.not_parallel(reason="Dask has threads and processes of its own"),
+    pytest.mark.current_versions(reason="Dask is not installed with them"),
+    pytest.mark.filterwarnings(
+        # Dask uses what pandas 4 will drop.
+        "ignore:The inplace keyword in DataFrame",
+    ),
+]
 
 N = 60
 

@@ -11,6 +11,8 @@ import scipy.sparse
 from isoxide import IsolationForest
 from isoxide._forest.path_length import average_path_length
 
+pytestmark = pytest.mark.parity
+
 FOLDER = pathlib.Path(__file__).parents[2] / "golden"
 #: The generators are tested in Rust.
 CASES = sorted(path.stem for path in FOLDER.glob("*.json") if path.stem != "00_generators")

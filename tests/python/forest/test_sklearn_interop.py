@@ -24,6 +24,11 @@ from sklearn.tree import ExtraTreeRegressor
 from isoxide import IsolationForest
 from parity import assert_same_arrays, assert_same_forest, assert_same_scores
 
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights otherwise"),
+]
+
 with warnings.catch_warnings():
     # Its colour maps are made in a way that matplotlib is to give up.
     warnings.simplefilter("ignore", PendingDeprecationWarning)
@@ -134,6 +139,7 @@ def test_to_sklearn(kind):
     assert clone(model).get_params() == model.get_params()
 
 
+@pytest.mark.slow
 def test_to_sklearn_goes_on_with_a_warm_start(kind):
     X = KINDS[kind][0]
     theirs = grow_on(fit(SklearnForest, kind, warm_start=True), kind, 12)

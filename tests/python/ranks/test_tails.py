@@ -9,6 +9,8 @@ from isoxide import RankReference, rank_features
 from isoxide.mergeable import RankCounts
 from rank_tables import DTYPES, KINDS, TAILS, odd_values
 
+pytestmark = pytest.mark.parity
+
 
 def mirrored(reference, values):
     """Both with their signs changed; integers, of which not all types have negatives, by their place from the top."""

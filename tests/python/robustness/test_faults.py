@@ -126,6 +126,7 @@ ODD = {
 }
 
 
+@pytest.mark.current_versions(reason="scikit-learn 1.6 finds other columns constant")
 @pytest.mark.parametrize("values", ODD.values(), ids=ODD)
 def test_odd_values_rank_as_in_scipy_and_score_as_in_scikit_learn(values):
     from scipy.stats import percentileofscore as scipys

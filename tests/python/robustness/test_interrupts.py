@@ -13,7 +13,12 @@ import pytest
 from alone import alone
 from isoxide import IsolationForest, RankReference, percentileofscore, rank_features
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")
+pytestmark = [
+    # The tests set the alarm that would otherwise be the timer of pytest-timeout.
+    pytest.mark.timeout(method="thread"),
+    pytest.mark.current_versions(reason="processes, threads, signals and memory do not depend on scikit-learn"),
+    pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals"),
+]
 
 
 class AlarmError(Exception):
