@@ -13,12 +13,12 @@ t.csv --exclude a b          ->  --exclude=a --exclude=b t.csv
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from isoxide._cli._messages import one_line, tell
+from isoxide._common.messages import closest_name
 
 __all__ = ["Parser"]
 
@@ -75,8 +75,8 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unexpected argument {unknown[0]!r}")
         if unknown:
             known = [name for name in self._option_string_actions if name.startswith("--")]
-            close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
-            self.error(f"there is no option {unknown[0]}" + (f"; did you mean {close[0]}?" if close else ""))
+            close = closest_name(unknown[0].partition("=")[0], known)
+            self.error(f"there is no option {unknown[0]}" + (f"; did you mean {close}?" if close else ""))
         return found, unknown
 
     def error(self, message: str) -> NoReturn:

@@ -91,7 +91,7 @@ def _misuse(options: Namespace) -> str | None:
         given = [name for name in ("users_on", "users_columns", "users_sep") if getattr(options, name) is not None]
         if given and options.users is None:
             return f"--{given[0].replace('_', '-')} needs --users"
-    # Without the option, the findings know whether is_weekend has a meaning.
+    # Without --always-show, findings know whether is_weekend has a meaning.
     if options.run in ("detect", "report") and options.always_show is not None:
         options.always_show = [name for name in options.always_show if name]
     return None

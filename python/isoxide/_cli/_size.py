@@ -52,9 +52,9 @@ def larger_than_memory(tables: Tables, *, in_batches: bool = False) -> bool:
 
 def _needed(file: InputFile) -> int:
     """Return about how many bytes detection takes for the rows of a file."""
-    from isoxide._frames.files import kind_of
+    from isoxide._frames.files import file_format
 
-    kind, compression = kind_of(file)
+    kind, compression = file_format(file)
     if kind != "parquet":
         return _COPIES * file.size * (_UNPACKED if compression else 1)
     import pyarrow as pa

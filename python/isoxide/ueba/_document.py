@@ -233,7 +233,7 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
         "group_of": group_of,
         "group_typical": group_typical,
         "flags": _flags(rows, features, values),
-        "timeline": _timeline(document["timeline"], zone),
+        "timeline": _timeline(document["timeline"]),
         "manifest": manifest,
         "joined": joined,
     }
@@ -250,7 +250,7 @@ def _frame(rows: list[dict[str, Any]], entity: str, time: str, joined: list[str]
             "severity": fields.numbers([row["severity"] for row in rows], "severity", 0.0, _MAX_PERCENTILE),
             "day_rank": fields.integers([row["day_rank"] for row in rows], "day_rank", 1),
             "day_rows": fields.integers([row["day_rows"] for row in rows], "day_rows", 1),
-            "first_seen": fields.times([row["first_seen"] for row in rows], "first_seen", zone),
+            "first_seen": fields.days([row["first_seen"] for row in rows], "first_seen"),
             **{name: [fields.cell(fields.member(row["joined"], name)) for row in rows] for name in joined},
         }
     ).set_axis(pd.Index(fields.integers([row["row"] for row in rows], "row", 0)), axis=0)
@@ -309,13 +309,13 @@ def _flags(rows: list[dict[str, Any]], features: list[str], values: np.ndarray[A
     return frame.astype({"row": np.int64, "feature": str, "value": np.float64, "rule": str, "limit": np.float64})
 
 
-def _timeline(timeline: Any, zone: Any) -> pd.DataFrame:
+def _timeline(timeline: Any) -> pd.DataFrame:
     days = fields.records(timeline, "timeline", _MAX_DAYS)
     if not days:
         raise ValueError("'timeline' has no days")
     return pd.DataFrame(
         {
-            "day": fields.times([day["day"] for day in days], "day", zone),
+            "day": fields.days([day["day"] for day in days], "day"),
             "rows": fields.integers([day["rows"] for day in days], "rows", 0),
             "lowest": fields.numbers([day["lowest"] for day in days], "lowest", -fields.MAX_SCORE, fields.MAX_SCORE),
             "findings": fields.integers([day["findings"] for day in days], "findings", 0),

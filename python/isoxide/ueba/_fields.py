@@ -21,6 +21,7 @@ _MAX_INTEGER, _MAX_DIGITS = 2**63 - 1, 1_000
 _SHOWN = 60
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _DAY = r"\d{4}-\d{2}-\d{2}"
+_OFFSET = re.compile(r"[+-]\d\d:\d\d\Z", re.ASCII)
 _TIME = re.compile(rf"{_DAY}(?:T\d\d:\d\d:\d\d(?:\.\d{{1,9}})?(?:[+-]\d\d:\d\d)?)?", re.ASCII)
 
 
@@ -216,6 +217,11 @@ def times(values: Iterable[Any], name: str, tz: Any) -> pd.Series:
     if parsed.isna().any():
         raise ValueError(f"{name!r} has a day that is no day")
     return parsed if tz is None else parsed.dt.tz_convert(tz)
+
+
+def days(values: Iterable[Any], name: str) -> pd.Series:
+    """Return days in ISO 8601, which have no zone: a day is the one that was written, whatever the offset after it."""
+    return times([_OFFSET.sub("", value) if isinstance(value, str) else value for value in values], name, None)
 
 
 def day(value: Any, name: str) -> str:

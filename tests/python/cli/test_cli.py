@@ -176,7 +176,9 @@ def test_columns_of_other_files(folder, tmp_path):
     with pytest.raises(ValueError, match=r"t\.csv is empty"):
         column_names(tmp_path / "t.csv")
     (tmp_path / "t.csv.gz").write_bytes(b"no gzip")
-    Done("calibrate", tmp_path / "t.csv.gz").failed("t.csv.gz is no gzip file, although its name says so")
+    Done("calibrate", tmp_path / "t.csv.gz").failed(
+        "t.csv.gz is not a gzip file, although its name says so; rename it, or compress it again"
+    )
 
 
 def test_a_delimiter_that_is_not_the_tables_is_told(folder, tmp_path):
@@ -394,7 +396,7 @@ def test_users_of_every_kind(folder, tmp_path):
             ["detect", "features.csv", *NAMES, "--exclude", "*"],
             "no features are left besides 'actor' and 'day'; columns left",
         ),
-        (["detect", "features.csv", *NAMES, "--exclude", "nn"], "--exclude has 'nn', which is no column's name"),
+        (["detect", "features.csv", *NAMES, "--exclude", "nn"], "--exclude has 'nn', which matches no column"),
         (["score", "nowhere.safetensors", "features.csv"], "nowhere.safetensors: No such file"),
         (["score", "features.csv", "features.csv"], "features.csv: not an isoxide forest: no safetensors file"),
     ],
@@ -409,7 +411,7 @@ def test_one_line_says_what_is_wrong(folder, tmp_path, monkeypatch, arguments, w
 
 
 def unusual_tables(frame):
-    yield "one day", frame[frame["day"] == frame["day"].iloc[0]], "all rows are of one day"
+    yield "one day", frame[frame["day"] == frame["day"].iloc[0]], "all rows belong to one day"
     yield "no values", frame.assign(empty=float("nan")), "1 columns have no values and were left out: empty"
     yield "text", frame.assign(role="staff"), "rows of 25 entities"
     yield "infinite", frame.assign(n_0=[float("inf")] + [1.0] * (len(frame) - 1)), None
@@ -511,7 +513,7 @@ def test_standard_input(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     Done("calibrate", "-", *NAMES).failed("standard input is empty")
     monkeypatch.setattr(sys, "stdin", None)
-    Done("calibrate", "-", *NAMES).failed("there is no standard input to read a table from")
+    Done("calibrate", "-", *NAMES).failed("standard input is closed; give a file instead of '-'")
     assert os.listdir(tmp_path) == ["o"]
 
 
@@ -583,7 +585,7 @@ def test_standard_output_that_is_closed_or_full(folder, detected, tmp_path):
         (
             f"{command} calibrate - <&-",
             1,
-            "there is no standard input to read a table from\n",
+            "standard input is closed; give a file instead of '-'\n",
         ),
         (f"{command} detect --help | true", 0, ""),
     ):

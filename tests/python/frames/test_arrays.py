@@ -1,4 +1,4 @@
-"""Arrays of every type, byte order and layout, on every way into the core: as their copy is read, or refused."""
+"""Arrays of every dtype, byte order and layout are read like a plain copy of them, or refused, by every call."""
 
 import ctypes
 import decimal

@@ -61,7 +61,7 @@ def test_encodings_that_are_not_named(tmp_path):
             read(written(tmp_path, text, "cp1252"))
     with pytest.raises(ValueError, match="not ASCII text"):
         read(written(tmp_path, TEXT + "ø,2025-01-04,4\n"), encoding="ascii")
-    with pytest.raises(ValueError, match="is no text"):
+    with pytest.raises(ValueError, match="is not a text file"):
         read(written(tmp_path, bytes(range(256)) * 9))
 
 

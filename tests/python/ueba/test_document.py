@@ -5,6 +5,7 @@ import json
 import os
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from isoxide.ueba import _document
 from isoxide.ueba._findings import Findings
 from ueba_tables import actor_days, users_of
 
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 #: More are tried by ISOXIDE_TEST_EXAMPLES=5000.
 MAX_EXAMPLES = int(os.environ.get("ISOXIDE_TEST_EXAMPLES", "200"))
 HOSTILE = [
@@ -256,7 +258,12 @@ def test_times_keep_their_zone(seed, tmp_path, zone):
     found = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.1)
     again = ueba.read_findings(found.to_json(tmp_path / "f.json"))
     pd.testing.assert_frame_equal(again.frame, found.frame, check_dtype=False, check_index_type=False)
-    assert again.to_markdown() == found.to_markdown()
+    # Frames of equal instants are equal to pandas in any zone; days have none.
+    for days in (again.frame["first_seen"], again.timeline["day"]):
+        assert days.dt.tz is None
+        assert (days == days.dt.normalize()).all()
+    assert again.timeline["day"].tolist() == found.timeline["day"].tolist()
+    assert (again.to_markdown(), again.to_html()) == (found.to_markdown(), found.to_html())
 
 
 def first_version(document):
@@ -284,6 +291,45 @@ def test_the_first_version_is_read(document, findings, tmp_path):
     assert set(read.frame["rank_among"]) == {"the rows with the same department"}
     assert np.isnan(read.typical("median")).all()
     assert read_or_refused(old, tmp_path) is None
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_files_of_earlier_versions_are_read(version, tmp_path):
+    """The files were written by earlier commits and are never rewritten (fixtures/README.md)."""
+    path = FIXTURES / f"isoxide-findings-{version}.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    assert stored["version"] == version
+    assert {"budget", "check"} <= stored["manifest"].keys()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = ueba.read_findings(path)
+    manifest = read.manifest
+    assert manifest["alerts_per_month"] == stored["manifest"]["budget"] == 6
+    assert (manifest["ranking"]["tail"], stored["manifest"]["ranking"]["tail"]) == ("both", "two")
+    assert manifest["ranking"]["groups"] == "dept"
+    assert not {"budget", "check"} & manifest.keys()
+    assert read.domain_defaults
+    assert len(read) == len(stored["findings"]) == 18
+    assert read.frame["host"].tolist() == [row["entity"] for row in stored["findings"]]
+    assert read.frame["owner"].tolist() == [row["joined"]["owner"] for row in stored["findings"]]
+    assert [f"{day:%Y-%m-%d}" for day in read.frame["day"]] == [row["time"][:10] for row in stored["findings"]]
+    first_seen = [f"{day:%Y-%m-%dT%H:%M:%S}" for day in read.frame["first_seen"]]
+    assert first_seen == [row["first_seen"] for row in stored["findings"]]
+    assert (str(read.frame["day"].dt.tz) == "Europe/Oslo") is (version == 2)
+    assert_array_equal(read.values, np.array([row["values"] for row in stored["findings"]], dtype=float))
+    assert len(read.flags) == sum(len(row["flags"]) for row in stored["findings"]) > 0
+    if version == 2:
+        # One department has fewer than 400 rows.
+        small = read.frame["rank_among"].str.startswith("no ranks:").to_numpy()
+        assert small.sum() == sum(row["group"] is None for row in stored["findings"]) > 0
+        assert np.isnan(read.typical()[small]).all()
+        assert not np.isnan(read.typical()[~small]).any()
+    # Written again, they are of the present version and hold the same.
+    again = ueba.read_findings(read.to_json(tmp_path / "again.json"))
+    assert json.loads((tmp_path / "again.json").read_text(encoding="utf-8"))["version"] == _document.VERSION
+    assert (again.to_markdown(), again.to_html()) == (read.to_markdown(), read.to_html())
+    pd.testing.assert_frame_equal(again.to_frame(), read.to_frame())
+    assert "2025-01-20 to 2025-04-19" in read.to_html()
 
 
 def test_a_valid_document_warns_of_nothing(document, tmp_path):

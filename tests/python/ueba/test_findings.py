@@ -37,18 +37,31 @@ def hostile(frame):
     return ueba.detect(ueba.read_table(strange, entity="actor", time="day"), contamination=0.05)
 
 
-def test_frame(frame, findings):
-    scores = findings.frame["score"].to_numpy()
-    assert (np.diff(scores) >= 0).all()
-    assert (scores < 0).all()
-    assert findings.frame["severity"].between(97, 100).all()
-    assert findings.frame["severity"].iloc[0] == findings.frame["severity"].max()
-    assert findings.frame["day_rank"].min() == 1
-    days = frame.groupby("day").size()
-    assert findings.frame["day_rows"].tolist() == days[findings.frame["day"]].tolist()
-    first = frame.groupby("actor")["day"].min()
-    assert findings.frame["first_seen"].tolist() == first[findings.frame["actor"]].tolist()
-    assert findings.timeline["findings"].sum() == len(findings)
+def test_frame_has_every_anomaly_with_its_rank_among_all_rows_and_in_its_day(frame, findings):
+    """Every column is computed once more from the scores of all rows, one finding at a time."""
+    scores = findings.forest.decision_function(frame[findings.features])
+    expected = sorted(np.flatnonzero(scores < 0), key=lambda row: (scores[row], -frame["day"][row].value))
+    assert findings.frame.index.tolist() == expected
+    assert len(expected) == pytest.approx(0.02 * len(frame), abs=1)
+    for row, told in zip(expected, findings.frame.itertuples(index=False), strict=True):
+        actor, day = frame.loc[row, ["actor", "day"]]
+        own_day = (frame["day"] == day).to_numpy()
+        assert (told.actor, told.day) == (actor, day)
+        assert told.score == scores[row]
+        assert told.severity == stats.percentileofscore(-scores, -scores[row])
+        assert told.day_rank == 1 + np.sum(scores[own_day] < scores[row])
+        assert told.day_rows == np.sum(own_day)
+        assert told.first_seen == frame.loc[frame["actor"] == actor, "day"].min()
+        assert (told.rank_rows, told.rank_among) == (len(frame), f"all {len(frame):,} rows")
+    assert findings.frame["severity"].iloc[0] == 100
+
+
+def test_timeline_has_every_day(frame, findings):
+    scores = findings.forest.decision_function(frame[findings.features])
+    assert findings.timeline["day"].tolist() == sorted(frame["day"].unique())
+    for told in findings.timeline.itertuples():
+        own = scores[(frame["day"] == told.day).to_numpy()]
+        assert (told.rows, told.lowest, told.findings) == (len(own), own.min(), np.sum(own < 0))
 
 
 def test_join(frame, findings):
