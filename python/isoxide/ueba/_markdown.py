@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isoxide._common.format import format_time, format_value
 from isoxide.ueba._findings_data import FindingsData
-from isoxide.ueba._texts import LongTexts, amongs, left_out, notes, shown_features
+from isoxide.ueba._texts import LongTexts, among_texts, left_out, notes, shown_features
 
 __all__ = ["escape", "render"]
 
@@ -37,7 +37,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     """Return the report; see `Findings.to_markdown`."""
     if order not in ("score", "entity"):
         raise ValueError(f"order={order!r} must be 'score' or 'entity'")
-    long, (among, own_among) = LongTexts(), amongs(findings)
+    long, (among, own_among) = LongTexts(), among_texts(findings)
     lines = [*_head(findings, cutoff, among, long), *_notes(findings, long)]
     features = shown_features(findings, selected)
     frame = findings.frame.reset_index(drop=True)

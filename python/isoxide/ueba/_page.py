@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from isoxide._common.format import format_time, format_value
 from isoxide.ueba import _timeline
 from isoxide.ueba._findings_data import FindingsData
-from isoxide.ueba._texts import LongTexts, Shown, amongs, left_out, notes, shown_features
+from isoxide.ueba._texts import LongTexts, Shown, among_texts, left_out, notes, shown_features
 
 __all__ = ["render"]
 
@@ -50,7 +50,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     timeline = pd.DatetimeIndex(findings.timeline["day"])
     first = findings.manifest.get("first_day") or f"{timeline.min():%Y-%m-%d}"
     last = findings.manifest.get("last_day") or f"{timeline.max():%Y-%m-%d}"
-    long, (among, own_among) = LongTexts(), amongs(findings)
+    long, (among, own_among) = LongTexts(), among_texts(findings)
     names = [long.show(text_of(name)) for name in findings.features]
     cards = _cards(findings, selected, days, names, own_among, long)
     page: str = environment.get_template("report.html.j2").render(

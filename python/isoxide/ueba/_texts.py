@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from isoxide.ueba._findings_data import FindingsData
 
-__all__ = ["LongTexts", "Shown", "amongs", "left_out", "notes", "shown_features"]
+__all__ = ["LongTexts", "Shown", "among_texts", "left_out", "notes", "shown_features"]
 
 #: Characters of a text that are shown where it stands, and those of a longer one that is cut.
 _WHOLE, _CUT = 120, 100
@@ -57,7 +57,7 @@ def shown_features(findings: FindingsData, selected: NDArray[np.bool_]) -> list[
     ]
 
 
-def amongs(findings: FindingsData) -> tuple[str, list[str] | None]:
+def among_texts(findings: FindingsData) -> tuple[str, list[str] | None]:
     """Return words for what all ranks are among, and per finding for its own if these differ.
 
     Returns
