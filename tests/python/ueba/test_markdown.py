@@ -157,7 +157,9 @@ def test_every_line_tells_its_value(seed, arguments, joined):
         unescape(title) if title else [unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
         for title, row in parts
     ]
-    assert [line for line in told if line and line not in ("Notes on the table", "Columns that are not features")] == lines
+    assert [
+        line for line in told if line and line not in ("Notes on the table", "Columns that are not features")
+    ] == lines
 
 
 def _flagged(found, number, j):
