@@ -140,26 +140,26 @@ def test_every_field_is_typed(document, tmp_path):
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("joined",), "email", "'joined' is 'email', which must be a list"),
-        (("features",), [], "it has no features"),
-        (("timeline",), [], "'timeline' has no days"),
-        (("manifest", "first_day"), "<img src=x>", "'first_day' is '<img src=x>', which must be a day in ISO 8601"),
-        (("manifest", "last_day"), "2025-02-30", "'last_day' is '2025-02-30', which must be a day"),
-        (("manifest", "rows"), True, "'rows' is True, which must be a whole number of at least 1"),
-        (("manifest", "offset"), 10**400, "'offset' has a number that is too large"),
-        (("manifest", "notes"), "x", "'notes' is 'x', which must be a list"),
-        (("manifest", "profile", "notes"), [1], "'notes' is 1, which must be text"),
-        (("manifest", "profile", "left_out"), {"a": 1}, "'left_out' is 1, which must be text"),
+        (("joined",), "email", "'joined' is 'email', but must be a list"),
+        (("features",), [], "'features' is empty"),
+        (("timeline",), [], "'timeline' is empty"),
+        (("manifest", "first_day"), "<img src=x>", "'first_day' is '<img src=x>', but must be a day in ISO 8601"),
+        (("manifest", "last_day"), "2025-02-30", "'last_day' is '2025-02-30', but must be a day"),
+        (("manifest", "rows"), True, "'rows' is True, but must be an integer of at least 1"),
+        (("manifest", "offset"), 10**400, "'offset' contains a number that is too large"),
+        (("manifest", "notes"), "x", "'notes' is 'x', but must be a list"),
+        (("manifest", "profile", "notes"), [1], "'notes' is 1, but must be text"),
+        (("manifest", "profile", "left_out"), {"a": 1}, "'left_out' is 1, but must be text"),
         (("entity",), "score", "several columns have the name 'score'"),
         (("time",), "n_0", "several columns have the name 'n_0'"),
-        (("findings", 0, "percentiles", 0), 101, "'percentiles' is 101, which must be from 0 to 100"),
-        (("findings", 0, "order", 0), 0.0, "'order' is 0.0, which must be a whole number"),
+        (("findings", 0, "percentiles", 0), 101, "'percentiles' is 101, but must be from 0 to 100"),
+        (("findings", 0, "order", 0), 0.0, "'order' is 0.0, but must be an integer"),
         (("findings", 0, "order"), [], "'order' must be a list of 14 numbers"),
-        (("findings", 0, "directions", 0), 2, "'directions' is 2, which must be a whole number from -1 to 1"),
-        (("findings", 0, "rank_among"), 5, "'rank_among' is 5, which must be text"),
-        (("findings", 0, "group"), 99, "'group' is 99, which must be a whole number from -1"),
-        (("findings", 0, "joined", "email"), [1], "'joined' is a list, which must be a number"),
-        (("time_zone",), "Europe/Nowhere", "which is no time zone"),
+        (("findings", 0, "directions", 0), 2, "'directions' is 2, but must be an integer from -1 to 1"),
+        (("findings", 0, "rank_among"), 5, "'rank_among' is 5, but must be text"),
+        (("findings", 0, "group"), 99, "'group' is 99, but must be an integer from -1"),
+        (("findings", 0, "joined", "email"), [1], "'joined' is a list, but must be a number"),
+        (("time_zone",), "Europe/Nowhere", "which is not a known time zone"),
         (("version",), 4, "is of version 4; this release reads versions 1 to 3"),
     ],
 )
@@ -228,7 +228,7 @@ def test_what_never_ends_is_not_read(tmp_path):
         ueba.read_findings(tmp_path / "nothing.json")
     with open(tmp_path / "large.json", "wb") as file:
         file.truncate(2**33)
-    assert "bytes, which is more than findings have" in refused_file(tmp_path / "large.json")
+    assert "bytes; files of findings have at most" in refused_file(tmp_path / "large.json")
 
 
 def test_counts_are_bounded(document, tmp_path, monkeypatch):

@@ -90,14 +90,14 @@ def test_join_with_numbers_here_and_text_there(frame, tmp_path):
         (
             lambda u: pd.concat([u, u.iloc[[4]]]),
             {},
-            r"users has several rows of 'actor04' in 'actor', such as rows 4 and 25 \(the first is 0\)",
+            r"users has several rows of 'actor04' in 'actor', such as rows 4 and 25, counted from 0",
         ),
-        (lambda u: u, {"on": "id"}, "users has no column 'id'; there are 'actor', 'email'"),
+        (lambda u: u, {"on": "id"}, "users has no column 'id'; its columns are 'actor', 'email'"),
         (lambda u: u, {"columns": ["mail"]}, "users has no column 'mail'"),
-        (lambda u: u.rename(columns={"email": "score"}), {}, "have a column 'score' already"),
-        (lambda u: u.rename(columns={"email": "n_0"}), {}, "have a column 'n_0' already"),
-        (lambda u: u.rename(columns={"email": "reasons"}), {}, "have a column 'reasons' already"),
-        (lambda u: u.rename(columns={"email": "rank_among"}), {}, "have a column 'rank_among' already"),
+        (lambda u: u.rename(columns={"email": "score"}), {}, "already have a column 'score'"),
+        (lambda u: u.rename(columns={"email": "n_0"}), {}, "already have a column 'n_0'"),
+        (lambda u: u.rename(columns={"email": "reasons"}), {}, "already have a column 'reasons'"),
+        (lambda u: u.rename(columns={"email": "rank_among"}), {}, "already have a column 'rank_among'"),
     ],
 )
 def test_join_refusals(frame, findings, change, arguments, words):
@@ -271,7 +271,7 @@ def test_who_is_not_among_users_is_told(frame, findings):
         findings.join(spelled[spelled["actor"] != actors[1]])
     assert str(caught[0].message) == (
         f"2 of {len(actors)} entities of the findings are not in users: '{actors[0]}', '{actors[1]}'; "
-        "1 of them differ only in case or blanks"
+        "1 of them differ from one in users only in case or blanks"
     )
     with pytest.warns(UserWarning, match=".+") as caught:
         findings.join(pd.DataFrame({"actor": ["nobody"], "email": ["x"]}))
@@ -293,7 +293,7 @@ def test_users_that_cannot_be_read(findings, tmp_path):
         findings.join(tmp_path / "u.csv")
     with pytest.raises(TypeError, match="users must be a path or a frame"):
         findings.join({"actor": "email"})
-    with pytest.raises(ValueError, match="users has no column 'actor'; there are 'actor;email'"):
+    with pytest.raises(ValueError, match="users has no column 'actor'; its columns are 'actor;email'"):
         findings.join(write(tmp_path / "u.csv", "actor;email\na;b\n"), sep=",")
 
 
