@@ -42,7 +42,6 @@ def detect(options: argparse.Namespace, session: Session) -> None:
         "groups": options.groups,
         "min_group": options.min_group,
         "zscores": options.zscores,
-        "n_jobs": options.jobs,
     }
     with _results(options.out, session) as results, steps(4, "detect") as step:
         tables = Tables(options.table, options.reading)
@@ -53,15 +52,16 @@ def detect(options: argparse.Namespace, session: Session) -> None:
             from isoxide import stream
 
             step("reading and detecting")
-            findings = stream.detect(
-                tables.source, entity=entity, time=time, include=options.include, exclude=options.exclude,
-                **options.reading, **chosen,
+            opened = stream.open(tables.source, n_jobs=options.jobs, **tables.text_reading)
+            findings = opened.detect(
+                entity=entity, time=time, include=options.include, exclude=options.exclude, **tables.time_reading,
+                **chosen,
             )  # fmt: skip
             step("read and detected")
         else:
             table = _read_table(options, tables, entity, time, step)
             step("detecting")
-            findings = ueba.detect(table, **chosen)
+            findings = ueba.detect(table, n_jobs=options.jobs, **chosen)
         session.signals.check()
         if users is not None:
             findings = findings.join(users, on=options.users_on or entity, columns=options.users_columns)
@@ -161,8 +161,8 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
 def score(options: argparse.Namespace, session: Session) -> None:
     """Run ``isoxide score``."""
     _load("isoxide.ueba", "isoxide.stream")
+    from isoxide import stream
     from isoxide._forest.estimator import IsolationForest
-    from isoxide.stream._verbs import open_to_score
     from isoxide.stream._write import ROWS_PER_FILE
 
     forest = IsolationForest.load(options.model)
@@ -170,7 +170,7 @@ def score(options: argparse.Namespace, session: Session) -> None:
     kind = None if options.out is None else output_format(options.out)
     session.signals.begin_work()
     tables = Tables(options.table, options.reading)
-    writer = open_to_score(forest, tables.source, options.keep, **tables.text_reading)
+    writer = stream.open(tables.source, **tables.text_reading)._writer(forest, options.keep)
     if kind in ("parquet", "folder"):
         if kind == "folder":
             session.signals.outcome = f"what is in {options.out} is whole, and --resume goes on with it"

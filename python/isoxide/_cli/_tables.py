@@ -60,6 +60,11 @@ class Tables:
         """The options of reading that do not concern times."""
         return {name: value for name, value in self.reading.items() if name in _TEXT_OPTIONS}
 
+    @property
+    def time_reading(self) -> dict[str, Any]:
+        """The options of reading that concern times."""
+        return {name: value for name, value in self.reading.items() if name not in _TEXT_OPTIONS}
+
     def choose_keys(self, entity: str | None, time: str | None) -> tuple[str, str]:
         """Return the columns that say who and when; those that are not given are recognised by their names.
 

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from isoxide._frames.keys import text_labels
 from isoxide.ueba._calibrate import refuse_infinite
-from isoxide.ueba._detect import ranking
 from isoxide.ueba._quantiles import TableQuantiles
-from isoxide.ueba._ranks import Ranked, RankOptions, Scope, rank_rows
+from isoxide.ueba._ranks import Ranked, RankOptions, Scope, rank_rows, ranking
 from isoxide.ueba._table import FeatureTable
 
 if TYPE_CHECKING:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,48 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from isoxide._ranks.api import rank_features
-from isoxide._ranks.dtypes import Definition
 from isoxide._ranks.groups import members
+from isoxide._ranks.options import MIN_GROUP, RankOptions
 from isoxide.ueba._quantiles import STATISTICS, TableQuantiles
 from isoxide.ueba._table import FeatureTable
 
-__all__ = ["MIN_GROUP", "Groups", "RankOptions", "Ranked", "Scope", "rank_rows"]
-
-#: Rows that a group must have before values are ranked among them.
-MIN_GROUP = 20
-
-
-@dataclass(frozen=True)
-class RankOptions:
-    """How values are ranked: the arguments of `detect` of the same names."""
-
-    kind: str
-    tail: str
-    groups: str | None
-    zscores: str
-    nan_policy: str
-    min_group: int
-
-    def check(self) -> RankOptions:
-        """Refuse options out of range before any work is done.
-
-        Raises
-        ------
-        TypeError
-            If `min_group` is no integer.
-        ValueError
-            If it is below 1, or another option is none of its words.
-        """
-        if isinstance(self.min_group, bool) or not isinstance(self.min_group, numbers.Integral):
-            raise TypeError(f"min_group must be an integer, not {self.min_group!r}")
-        if self.min_group < 1:
-            raise ValueError(f"min_group={self.min_group} must be at least 1 row")
-        Definition(self.kind, self.tail, self.nan_policy).check()
-        return self
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the options for the manifest."""
-        return {**asdict(self), "min_group": int(self.min_group)}
+__all__ = ["MIN_GROUP", "Groups", "RankOptions", "Ranked", "Scope", "rank_rows", "ranking"]
 
 
 class Scope(NamedTuple):
@@ -106,6 +68,11 @@ def _label(label: Any) -> str:
 
 def _many(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def ranking(options: RankOptions, scope: Scope, n_rows: int) -> dict[str, Any]:
+    """Return what the manifest tells of ranks: the options, and the rows that values are ranked among."""
+    return {**options.to_dict(), "among": scope.overall(n_rows), "rows": n_rows}
 
 
 class Ranked(NamedTuple):

@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from isoxide._common.patterns import select
+from isoxide._ranks.options import ZSCORES
 
-__all__ = ["Flag", "Percentile", "Rule", "ZScore", "apply_rules", "asked_quantiles", "default_rules"]
+__all__ = ["ZSCORES", "Flag", "Percentile", "Rule", "ZScore", "apply_rules", "asked_quantiles", "default_rules"]
 
 #: Gives a quantile of a column by its name, as ``pandas.Series.quantile`` does.
 Quantile = Callable[[str, float], float]
@@ -26,10 +27,6 @@ class _Standard(NamedTuple):
     limits: NDArray[np.float64]
     is_inclusive: bool
     is_positive: bool
-
-
-#: What columns of z-scores are usually called.
-ZSCORES = "*zscore*"
 
 
 @dataclass(frozen=True)
