@@ -16,7 +16,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 __all__ = ["takes"]
 
 P = ParamSpec("P")
-First, Options, Result = TypeVar("First"), TypeVar("Options"), TypeVar("Result")
+First = TypeVar("First")
+Options = TypeVar("Options")
+Result = TypeVar("Result")
 #: The entry of a docstring that the descriptions of all options take the place of.
 _MARK = re.compile(r"^\*\*options\n(?: .*\n)+", re.MULTILINE)
 

@@ -39,7 +39,8 @@ SCORE = "__isoxide_score"
 #: Number of the layout of encoded states. Driver and workers must agree on it.
 STATE_FORMAT = 1
 
-S, R = TypeVar("S"), TypeVar("R")
+S = TypeVar("S")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class Partition(NamedTuple):
@@ -51,7 +52,7 @@ class Partition(NamedTuple):
     first_row: int | None
 
 
-class Aggregator(ABC, Generic[S, R]):
+class Aggregator(ABC, Generic[S, R_co]):
     """Computation over all rows of a table in partitions; picklable, and the same wherever it runs."""
 
     #: The columns it reads. Batches begin with these columns in this order, and may have more.
@@ -80,7 +81,7 @@ class Aggregator(ABC, Generic[S, R]):
         """Return one state for several, at least one, in any order; the given states are not used again."""
 
     @abstractmethod
-    def finish(self, state: S) -> R:
+    def finish(self, state: S) -> R_co:
         """Return the result of the state of all rows."""
 
     def accumulate(self, partition: Partition, batches: Iterable[pa.RecordBatch]) -> S:
@@ -160,7 +161,7 @@ class AggregateAll(Aggregator[list[Any], list[Any]]):
         return [own.finish(each) for own, each in zip(self.aggregators, state, strict=True)]
 
 
-class MappedAggregator(Aggregator[S, R]):
+class MappedAggregator(Aggregator[S, R_co]):
     """An aggregator that sees changed batches.
 
     Parameters
@@ -171,7 +172,7 @@ class MappedAggregator(Aggregator[S, R]):
         The columns that changing a batch takes.
     """
 
-    def __init__(self, inner: Aggregator[S, R], columns: Iterable[str]) -> None:
+    def __init__(self, inner: Aggregator[S, R_co], columns: Iterable[str]) -> None:
         self.inner, self.columns = inner, tuple(columns)
 
     @abstractmethod
@@ -190,15 +191,15 @@ class MappedAggregator(Aggregator[S, R]):
         """Merge inner states."""
         return self.inner.merge(states)
 
-    def finish(self, state: S) -> R:
+    def finish(self, state: S) -> R_co:
         """Return the inner result."""
         return self.inner.finish(state)
 
 
-class ScoreBatches(MappedAggregator[S, R]):
+class ScoreBatches(MappedAggregator[S, R_co]):
     """Let an aggregator of scores run on a table that has none: each batch is scored first."""
 
-    def __init__(self, inner: Aggregator[S, R], forest: BroadcastForest, features: Iterable[str]) -> None:
+    def __init__(self, inner: Aggregator[S, R_co], forest: BroadcastForest, features: Iterable[str]) -> None:
         super().__init__(inner, features)
         self.forest = forest
 

@@ -43,7 +43,7 @@ class ScoreDigest:
     def add(self, scores: NDArray[np.float64]) -> None:
         """Add the next scores."""
         assert self._digest is None
-        self._hash.update(np.ascontiguousarray(scores, dtype="<f8"))
+        self._hash.update(np.ascontiguousarray(scores, dtype="<f8").data)
 
     def hexdigest(self) -> str:
         """Return the digest of all scores so far."""

@@ -72,13 +72,14 @@ class PartitionedTable(ABC):
 
     def _refuse_names(self, names: Iterable[str], table_name: str, *new: str, ignore_case: bool = False) -> None:
         """Refuse names of new columns that the table has already."""
-        existing = {name.lower() if ignore_case else name: name for name in names}
-        for name in new:
-            same = existing.get(name.lower() if ignore_case else name)
-            if same is not None:
+        existing: dict[str, str] = {}
+        for name in [*names, *new]:
+            key = name.lower() if ignore_case else name
+            if key in existing:
                 raise ValueError(
-                    f"{table_name} has a column {same!r} already; choose another name with score or anomaly"
+                    f"{table_name} has a column {existing[key]!r} already; choose another name with score or anomaly"
                 )
+            existing[key] = name
 
     def _in_memory(self, rows: Any) -> Any:
         """Return rows that may be a frame of the engine in memory."""

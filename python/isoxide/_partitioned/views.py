@@ -22,7 +22,9 @@ __all__ = ["GROUP", "ScoredRows", "TextKeys", "WithoutRows"]
 #: The column of the labels of groups, beside the one they are made of.
 GROUP = f"{RESERVED_PREFIX}group"
 
-S, R = TypeVar("S"), TypeVar("R")
+S = TypeVar("S")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class EngineView(Engine):
@@ -75,7 +77,7 @@ class ScoredRows(EngineView):
         """Leave the table open: only its scores are done with."""
 
 
-class TextBatches(MappedAggregator[S, R]):
+class TextBatches(MappedAggregator[S, R_co]):
     """Let an aggregator see some columns as text.
 
     Parameters
@@ -86,7 +88,7 @@ class TextBatches(MappedAggregator[S, R]):
         By the name of a column of text, the column of the table that it is made of.
     """
 
-    def __init__(self, inner: Aggregator[S, R], texts: dict[str, str]) -> None:
+    def __init__(self, inner: Aggregator[S, R_co], texts: dict[str, str]) -> None:
         super().__init__(inner, dict.fromkeys(texts.get(name, name) for name in inner.columns))
         self.texts = texts
 
@@ -146,10 +148,10 @@ class TextKeys(EngineView):
         return self.engine.row_numbers(rows)
 
 
-class BatchesWithoutRows(MappedAggregator[S, R]):
+class BatchesWithoutRows(MappedAggregator[S, R_co]):
     """Let an aggregator see a table without some rows, with the rows numbered accordingly."""
 
-    def __init__(self, inner: Aggregator[S, R], dropped: NDArray[np.int64]) -> None:
+    def __init__(self, inner: Aggregator[S, R_co], dropped: NDArray[np.int64]) -> None:
         super().__init__(inner, inner.columns)
         self.dropped = dropped
 

@@ -126,7 +126,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
         rows=table.frame.iloc[anomalies][[table.entity, table.time, *features]],
         scores=scores[anomalies],
         # Lower scores are worse: the percentile from the other end.
-        severity=percentileofscore(-scores, -scores[anomalies]),
+        severity=np.atleast_1d(percentileofscore(-scores, -scores[anomalies])),
         days=pd.DataFrame({"rows": by_day.size(), "lowest": by_day.min()}).reset_index(),
         first_seen=first.iloc[anomalies],
         ranks=ranks,
