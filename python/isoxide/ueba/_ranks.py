@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,54 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from isoxide._ranks.api import rank_features
-from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.groups import members
+from isoxide._ranks.options import MIN_GROUP, RankOptions
 from isoxide.ueba._quantiles import STATISTICS, TableQuantiles
-from isoxide.ueba._rules import ZSCORES, Rule, default_rules
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["MIN_GROUP", "Groups", "RankOptions", "Ranked", "Scope", "rank_rows", "ranking"]
-
-#: Rows that a group must have before values are ranked among them.
-MIN_GROUP = 20
-
-
-@dataclass(frozen=True)
-class RankOptions:
-    """How values are ranked: the arguments of `detect` of the same names."""
-
-    kind: str
-    tail: str
-    groups: str | None
-    zscores: str | None
-    nan_policy: str
-    min_group: int
-    domain_defaults: bool = True
-
-    def check(self) -> RankOptions:
-        """Refuse options out of range before any work is done; return them with the pattern of z-scores filled in.
-
-        Raises
-        ------
-        TypeError
-            If `min_group` is no integer.
-        ValueError
-            If it is below 1, or another option is none of its words.
-        """
-        if isinstance(self.min_group, bool) or not isinstance(self.min_group, numbers.Integral):
-            raise TypeError(f"min_group must be an integer, not {self.min_group!r}")
-        if self.min_group < 1:
-            raise ValueError(f"min_group={self.min_group} must be at least 1 row")
-        RankDefinition(self.kind, self.tail, self.nan_policy).check()
-        return replace(self, zscores=ZSCORES) if self.zscores is None and self.domain_defaults else self
-
-    def default_rules(self) -> list[Rule]:
-        """Return the rules that flag values if none are given."""
-        return default_rules(self.zscores, domain_defaults=self.domain_defaults)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the options for the manifest."""
-        return {**asdict(self), "min_group": int(self.min_group)}
 
 
 class Scope(NamedTuple):

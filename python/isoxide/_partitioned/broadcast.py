@@ -1,4 +1,4 @@
-"""A forest that travels to where rows are: as bytes, made a forest once in each process."""
+"""A fitted forest that is sent to where the rows are."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ import functools
 
 from isoxide._forest.estimator import IsolationForest
 
+__all__ = ["BroadcastForest"]
+
 
 @functools.lru_cache(maxsize=8)
 def _forest(data: bytes) -> IsolationForest:
     return IsolationForest.from_bytes(data)
 
 
-class Model:
-    """A fitted forest as bytes."""
+class BroadcastForest:
+    """The bytes of a forest, decoded once in each process.
+
+    Parameters
+    ----------
+    data : bytes
+        What ``IsolationForest.to_bytes`` gives.
+    n_jobs : int or None
+        Threads that score a partition; None means all cores.
+    """
 
     def __init__(self, data: bytes, *, n_jobs: int | None) -> None:
-        self._data = data
-        #: Threads that a part is scored with.
-        self.n_jobs = n_jobs
+        self._data, self.n_jobs = data, n_jobs
 
     @property
     def data(self) -> bytes:
@@ -26,7 +34,7 @@ class Model:
         return self._data
 
     def forest(self) -> IsolationForest:
-        """The forest, kept for all parts that this process scores."""
+        """Return the forest, which is kept for all partitions that this process scores."""
         forest = _forest(self.data)
         forest.n_jobs = self.n_jobs
         return forest
