@@ -153,8 +153,8 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
     print_lines(months.to_string(index=False, formatters={"share": "{:.3%}".format}, float_format="{:.4f}".format))
     if is_default:
         print_lines(
-            f"\nAs in `isoxide detect`, anomalies are by default the {n_anomalies:,} rows that the forest classifies as "
-            "outliers;\nchoose another number with --threshold, --contamination or --alerts-per-month."
+            f"\nAs in `isoxide detect`, anomalies are by default the {n_anomalies:,} rows that the forest classifies "
+            "as outliers;\nchoose another number with --threshold, --contamination or --alerts-per-month."
         )
     if study.threshold is not None:
         print_lines(f"\nthreshold {study.threshold:.4f}: contamination {study.contamination:.6f}")
