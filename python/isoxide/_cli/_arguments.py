@@ -13,12 +13,12 @@ t.csv --exclude a b          ->  --exclude=a --exclude=b t.csv
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from isoxide._cli._messages import one_line, tell
+from isoxide._common.messages import closest_name
 
 __all__ = ["Parser"]
 
@@ -82,9 +82,9 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             name = unknown[0].partition("=")[0]
             known = [option for option in self._option_string_actions if option.startswith("--")]
-            renamed = [RENAMED_OPTIONS[name]] if RENAMED_OPTIONS.get(name) in known else []
-            close = renamed or difflib.get_close_matches(name, known, n=1)
-            self.error(f"there is no option {name}" + (f"; did you mean {close[0]}?" if close else ""))
+            renamed = RENAMED_OPTIONS.get(name)
+            close = renamed if renamed in known else closest_name(name, known)
+            self.error(f"there is no option {name}" + (f"; did you mean {close}?" if close else ""))
         return options, unknown
 
     def error(self, message: str) -> NoReturn:

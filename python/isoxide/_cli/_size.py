@@ -52,9 +52,9 @@ def larger_than_memory(tables: Tables, *, in_batches: bool = False) -> bool:
 
 def _needed(file: InputFile) -> int:
     """Return an estimate of the bytes that detection needs for a file."""
-    from isoxide._frames.files import kind_of
+    from isoxide._frames.files import file_format
 
-    format_, compression = kind_of(file)
+    format_, compression = file_format(file)
     if format_ != "parquet":
         return N_COPIES * file.size * (COMPRESSION_RATIO if compression else 1)
     import pyarrow as pa

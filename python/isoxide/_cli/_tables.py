@@ -33,14 +33,14 @@ class Tables:
     """
 
     def __init__(self, names: list[str], reading: dict[str, Any]) -> None:
-        from isoxide._frames.files import local_path, opened
+        from isoxide._frames.files import local_path, open_input
 
         if "-" in names and sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty():
             tell("isoxide: the table is read from this terminal; end it with Ctrl-D")
         self.inputs: list[Any] = []
         for name in names:
             folder = name != "-" and local_path(name).is_dir()
-            self.inputs.append(str(local_path(name)) if folder else opened(name))
+            self.inputs.append(str(local_path(name)) if folder else open_input(name))
         self.reading = reading
 
     @property

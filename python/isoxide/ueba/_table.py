@@ -20,7 +20,7 @@ try:
     from isoxide._frames.cells import BadCellError
     from isoxide._frames.columns import plain_numbers
     from isoxide._frames.features import choose_features, roles_of_features
-    from isoxide._frames.frames import PandasTable, from_pandas
+    from isoxide._frames.frames import PandasSource, from_pandas
     from isoxide._frames.keys import as_text
     from isoxide._frames.profile import Profiler, repeated_rows
     from isoxide._frames.times import Times, TimeStyle, days_of, zones
@@ -242,7 +242,7 @@ def read_table(
     except BadCellError as error:
         if error.row is None:
             raise
-        raise error.at(opened.place(error.row)) from None
+        raise error.at(opened.locate(error.row)) from None
 
 
 def _read(
@@ -256,7 +256,7 @@ def _read(
 ) -> FeatureTable:
     """Return the feature table of a source; `given` is the frame of pandas that the source was made from, or None."""
     # Columns of plain numbers are not copied.
-    rows = source.held() if isinstance(source, PandasTable) else source.table()
+    rows = source.held() if isinstance(source, PandasSource) else source.table()
     n_read = rows.num_rows
     if n_read == 0:
         raise ValueError(f"{source.name} has no rows")
@@ -283,7 +283,7 @@ def _read(
         profile = profiler.update(profile, batch, first_row)
         first_row += batch.num_rows
     features, left_out = chosen({name for name in candidates if profile.sketches[name].n == 0})
-    table_profile = profiler.profile(
+    table_profile = profiler.summary(
         profile, features=features, left_out=left_out, n_read=n_read, n_duplicate_keys=n_shared, notes=source.notes
     )
     checksum = source.checksum()

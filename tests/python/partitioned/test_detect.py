@@ -9,7 +9,10 @@ from isoxide._partitioned import detect
 from parted import arrow, parted
 from partition_findings import NAMES, actor_days, assert_same_findings
 
-pytestmark = pytest.mark.current_versions(reason="quantiles of pandas 2.2 have other last bits")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.current_versions(reason="quantiles of pandas 2.2 have other last bits"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -96,6 +96,7 @@ def read_or_refused(document, folder):
     return None
 
 
+@pytest.mark.slow
 @settings(
     max_examples=MAX_EXAMPLES,
     deadline=None,

@@ -380,6 +380,7 @@ def test_rows_are_found_in_any_order(periods, tmp_path, seed):
         assert again.to_markdown().split("## ")[1:] == expected.to_markdown().split("## ")[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [None, "actor", "dept"])
 def test_ranks_among_another_table(periods, tmp_path, groups):
     """Each rank, median and p99 is scipy's and pandas' of exactly the rows that are named."""

@@ -104,6 +104,7 @@ def test_every_text_stays_text(seed, groups):
     assert "<i>left</i>: text" in words
 
 
+@pytest.mark.slow
 def test_long_names_are_cut_with_the_full_text_at_the_end(seed):
     frame = actor_days(seed)
     long = {name: f"{name} {'<b>' * 3000} end" for name in [*frame["actor"].unique(), "n_0", "n_3"]}
