@@ -63,7 +63,7 @@ class ZScore:
 
     @property
     def code(self) -> str:
-        """Text that marks values which this rule flags."""
+        """Return the text that marks values which this rule flags."""
         return f"zscore>={self.limit:g}"
 
     def _standards(self, names: Sequence[str], quantile: Quantile) -> list[_Standard]:
