@@ -73,10 +73,11 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     --------
     >>> import numpy as np, pandas as pd
     >>> from isoxide import ueba
-    >>> rng = np.random.default_rng(0)
-    >>> frame = pd.DataFrame({"actor": "a", "day": pd.date_range("2025-01-01", periods=300), "x": rng.normal(size=300)})
+    >>> days = pd.date_range("2025-01-01", periods=300)
+    >>> frame = pd.DataFrame({"actor": "a", "day": days, "x": np.random.default_rng(0).normal(size=300)})
     >>> frame.loc[42, "x"] = 9.0
-    >>> findings = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.01)
+    >>> table = ueba.read_table(frame, entity="actor", time="day")
+    >>> findings = ueba.detect(table, contamination=0.01)
     >>> findings.frame["day"].iloc[0]
     Timestamp('2025-02-12 00:00:00')
     """
