@@ -8,6 +8,7 @@ from numpydoc.validate import validate
 
 import isoxide
 import isoxide.dask
+import isoxide.datasets
 import isoxide.displays
 import isoxide.mergeable
 import isoxide.spark
@@ -24,6 +25,7 @@ EXCLUDED = {
 MODULES = (
     isoxide,
     isoxide.ueba,
+    isoxide.datasets,
     isoxide.displays,
     isoxide.mergeable,
     isoxide.stream,

@@ -9,6 +9,7 @@ import re
 import pytest
 
 import isoxide
+import isoxide.datasets
 import isoxide.displays
 import isoxide.mergeable
 import isoxide.stream
@@ -24,7 +25,7 @@ MODULES = [name for name in MODULES if not name.startswith(ENGINES)]
 MADE = {"FeatureRanks", "Calibration", "Findings", "TableProfile", "SamplePlan"}
 #: Displays of findings, which take a table to make: notebooks/ueba_workflow.ipynb draws them.
 DRAWN = {"CutoffDisplay", "FeatureRankDisplay", "ScoreTimelineDisplay"}
-HOMES = (isoxide, isoxide.ueba, isoxide.displays, isoxide.mergeable, isoxide.stream)
+HOMES = (isoxide, isoxide.datasets, isoxide.ueba, isoxide.displays, isoxide.mergeable, isoxide.stream)
 PUBLIC = [*((home, name) for home in HOMES for name in home.__all__), (table, "PartitionedTable")]
 
 pytestmark = pytest.mark.thread_unsafe(reason="doctest wraps a function of linecache for the whole process")

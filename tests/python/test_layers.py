@@ -7,6 +7,11 @@ import sys
 
 import pytest
 
+pytestmark = [
+    pytest.mark.not_parallel(reason="it reads sources only"),
+    pytest.mark.current_versions(reason="it reads sources only"),
+]
+
 ROOT = pathlib.Path(__file__).parents[2]
 RUST = sorted((ROOT / "src").rglob("*.rs"))
 PYTHON = sorted((ROOT / "python" / "isoxide").rglob("*.py"))
@@ -25,7 +30,7 @@ PYTHON_LEVELS = [
     {"_common"},
     {"_frames"},
     {"_forest", "_ranks"},
-    {"displays", "mergeable", ""},
+    {"datasets", "displays", "mergeable", ""},
     {"ueba"},
     {"_partitioned"},
     {"dask", "spark", "stream"},
@@ -33,9 +38,9 @@ PYTHON_LEVELS = [
     {"__main__"},
 ]
 #: Rooms that need no more than numpy and scikit-learn when they are imported.
-LIGHT = {"", "_common", "_forest", "_ranks", "mergeable"}
+LIGHT = {"", "_common", "_forest", "_ranks", "datasets", "mergeable"}
 #: The same for single modules of rooms that otherwise need more.
-LIGHT_MODULES = {"isoxide._frames.containers", "isoxide._frames.tables", "isoxide._frames.validation"}
+LIGHT_MODULES = {f"isoxide._frames.{name}" for name in ("adapter", "containers", "dtypes", "tables", "validation")}
 PACKAGE = ROOT / "python" / "isoxide"
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in PYTHON

@@ -13,6 +13,8 @@ from isoxide import IsolationForest, rank_features
 from isoxide.mergeable import RankCounts, SamplePlan, SampleRows, ScoreSketch, sample_plan
 from parity import assert_same_forest, assert_same_scores, outcome, random_params, random_table
 
+pytestmark = pytest.mark.current_versions(reason="scikit-learn 1.6 grows other forests on some tables")
+
 
 def slices(r, n, n_parts):
     """Edges of parts of random sizes, some empty."""
@@ -86,11 +88,12 @@ def test_live_streams_of_many_rows(n_samples):
     plan = sample_plan(n_samples, 1, random_state=np.random.RandomState(5), n_estimators=7)
     grown = plan.grow(X[plan.rows])
     for index in range(7):
-        ours, other = grown._forest.tree(index), whole._forest.tree(index)
+        ours, other = grown._fitted.native.tree(index), whole._fitted.native.tree(index)
         for name in ours:
             assert_array_equal(ours[name], other[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_plan_of_more_rows_than_there_is_memory_for():
     plan = sample_plan(10**10, 50, random_state=0)
     assert plan.n_samples == 10**10
@@ -115,17 +118,20 @@ def test_a_plan_of_more_rows_than_there_is_memory_for():
         (lambda: SampleRows([1, 1], 2), "each once"),
         (lambda: SampleRows([1], 0), "n_features"),
         (lambda: SampleRows([1], 2).add(0, np.zeros((3, 1))), "must have 2 columns"),
-        (lambda: SampleRows([1, 5], 2).X, "2 of 2 rows have not come, the first of them is 1"),
-        (lambda: SampleRows([1], 2).merge(SampleRows([2], 2)), "other rows"),
+        (lambda: SampleRows([1, 5], 2).X, "2 of 2 rows are missing, the first of them is row 1; add"),
+        (lambda: SampleRows([1], 2).merge(SampleRows([2], 2)), "it is for other rows or columns"),
         (lambda: ScoreSketch(0, 0.1), "n_samples"),
         (lambda: ScoreSketch(9, 0.6), "contamination"),
         (lambda: ScoreSketch(9, "auto"), "contamination"),
         (lambda: ScoreSketch(9, 0.1, capacity=1), "capacity"),
-        (lambda: ScoreSketch(9, 0.1).offset(), "0 of 9 scores have come"),
+        (lambda: ScoreSketch(9, 0.1).offset(), "0 of 9 scores have been added; add all"),
         (lambda: ScoreSketch(9, 0.1).add([0.5]), "scores must be those of score_samples"),
         (lambda: ScoreSketch(9, 0.1).add([np.nan]), "scores must be those of score_samples"),
         (lambda: ScoreSketch(9, 0.1).add([[-0.5]]), "one-dimensional"),
-        (lambda: ScoreSketch(9, 0.1).merge(ScoreSketch(9, 0.2)), "sketch of something else"),
+        (
+            lambda: ScoreSketch(9, 0.1).merge(ScoreSketch(9, 0.2)),
+            "sketch of the same table and contamination",
+        ),
         (lambda: RankCounts([[1.0]]).merge(RankCounts([[2.0]])), "other rows"),
         (lambda: RankCounts([[1.0]]).add([[1.0, 2.0]]), "X has 2 columns|rows has 2 columns"),
         (lambda: RankCounts(np.array([[2**64 - 1]], dtype=np.uint64)), "integers beyond"),
@@ -141,11 +147,11 @@ def test_refusals(call, message):
 def test_a_row_that_comes_twice():
     rows = SampleRows([1, 5], 2)
     rows.add(0, np.zeros((3, 2)))
-    with pytest.raises(ValueError, match="row 1 has come twice"):
+    with pytest.raises(ValueError, match="row 1 was added twice"):
         rows.add(1, np.zeros((3, 2)))
     other = SampleRows([1, 5], 2)
     other.add(0, np.zeros((8, 2)))
-    with pytest.raises(ValueError, match="row 1 has come twice"):
+    with pytest.raises(ValueError, match="row 1 was added twice"):
         rows.merge(other)
 
 
@@ -246,13 +252,12 @@ def test_bytes_that_are_none(seed, number):
     for _ in range(200):
         damaged = bytearray(data)
         damaged[int(r.integers(len(data)))] ^= int(r.integers(1, 256))
-        try:
-            found = type(piece).from_bytes(bytes(damaged))
-        except (ValueError, MemoryError):
-            continue
-        # What has no checksum may be another piece then, but a whole one.
-        repr(found)
-        found.to_bytes()
+        with pytest.raises(ValueError, match="not the bytes of"):
+            type(piece).from_bytes(bytes(damaged))
+    for other in pieces():
+        if type(other) is not type(piece):
+            with pytest.raises(ValueError, match="they are those of a "):
+                type(piece).from_bytes(other.to_bytes())
     for other in (b"", b"{}", pickle.dumps(piece), IsolationForest(random_state=0).fit([[1.0], [2.0]]).to_bytes()):
         with pytest.raises(ValueError, match="not the bytes of"):
             type(piece).from_bytes(other)

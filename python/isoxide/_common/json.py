@@ -1,9 +1,8 @@
-"""JSON that may come from anybody: how deep and how large it is is known before it is parsed.
+"""Parser for untrusted JSON, which limits its depth and size before it is parsed.
 
-The parser of the standard library calls itself for each list and object within another one. Deep ones end the process
-where the recursion limit was raised or where a thread has a small stack, and objects of a million keys take seconds. So
-the text is scanned first: without its strings, what remains are brackets, commas and colons, which are counted at the
-speed of `str.count`.
+The parser of the standard library recurses for each nested list and object. Deep ones crash the process if the
+recursion limit was raised or the thread has a small stack, and objects with a million keys take seconds. So the text is
+scanned first: without its strings, only brackets, commas and colons are left, which `str.count` counts fast.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 
 __all__ = ["MAX_DEPTH", "loads"]
 
-#: Lists and objects within one another that are parsed by default: more than any document of this package has.
+#: Default limit on the nesting of lists and objects: more than any document of this package has.
 MAX_DEPTH = 16
 
 _STRING = re.compile(r'"[^"]*"')
@@ -31,30 +30,30 @@ def loads(
     max_items: int | None = None,
     **options: Any,
 ) -> Any:
-    """Parse a JSON document, unless it is deeper or larger than it can be.
+    """Parse a JSON document, unless it exceeds a limit.
 
     Parameters
     ----------
     text : str, bytes or bytearray
-        The document; bytes are UTF-8.
+        Document; bytes must be UTF-8.
     max_depth : int, default=16
-        Lists and objects within one another, at most.
+        Maximum nesting of lists and objects.
     max_keys : int, optional
-        Keys of all objects together, at most.
+        Maximum number of keys of all objects together; None means any number.
     max_items : int, optional
-        Commas between keys and between items of lists, at most.
+        Maximum number of commas in all lists and objects together; None means any number.
     **options
         Further arguments of `json.loads`.
 
     Returns
     -------
     object
-        What `json.loads` returns.
+        Result of `json.loads`.
 
     Raises
     ------
     ValueError
-        If the document is no JSON, no UTF-8, or exceeds a limit.
+        If the document is not valid JSON or UTF-8, or exceeds a limit.
 
     Examples
     --------
@@ -70,7 +69,7 @@ def loads(
         text = bytes(text).decode()
     plain = text
     if "\\" in plain:
-        # Pairs of backslashes first, so that an escaped quotation mark is known from the end of a string.
+        # Remove pairs of backslashes first: then a backslash before a quotation mark escapes it.
         plain = plain.replace("\\\\", "").replace('\\"', "")
     plain = _STRING.sub("", plain)
     if max_keys is not None and plain.count(":") > max_keys:

@@ -1,4 +1,4 @@
-"""Print what a report of a defect should say about the machine."""
+"""Versions, processor and threads, for bug reports."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from isoxide import _core
 from isoxide._common.threads import resolve_n_jobs
 
-#: What results are compared with or made of, and what frames come from.
+#: Packages that results and frames come from, or are compared with.
 _PACKAGES = ("isoxide", "numpy", "scikit-learn", "scipy", "joblib", "pandas", "polars", "pyarrow")
 
 
 def show_versions() -> None:
-    """Print what results and times may depend on: versions, processor, threads.
+    """Print versions, processor and threads, on which results and times may depend.
 
-    The output belongs into reports of defects. Packages that are not installed are left out. ``kernel`` is the one in
-    use; ``kernels`` are those that this processor can run, the fastest first, which the environment variable
-    ``ISOXIDE_KERNEL`` may name.
+    Add the output to bug reports. Packages that are not installed are left out. ``kernel`` is the name of the
+    instruction set in use, and ``kernels`` are those that this processor can run, the fastest first. Set the
+    environment variable ``ISOXIDE_KERNEL`` to one of them to use it.
 
     Examples
     --------
@@ -44,13 +44,13 @@ def show_versions() -> None:
 
 
 def _numpy_features() -> str:
-    """The processor's features beyond the common ones that NumPy uses; the last bits of scores follow them."""
+    """Return the processor features beyond the baseline that NumPy uses: the last bits of scores depend on them."""
     try:
         config = np.show_config(mode="dicts")
     except TypeError:  # before NumPy 1.25
-        return "not known"
+        return "unknown"
     features = (config or {}).get("SIMD Extensions", {}).get("found", [])
-    return " ".join(features) or "the common features only"
+    return " ".join(features) or "baseline only"
 
 
 # Pickles, skops and messages hold the public module's name, so that private ones can move.

@@ -1,4 +1,4 @@
-"""How many threads a call may use."""
+"""Number of threads that a call may use, and a map over items in threads."""
 
 from __future__ import annotations
 
@@ -16,38 +16,43 @@ from joblib.parallel import get_active_backend
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-#: Rows times trees up to which one thread scores: with two it would take as long, as 163 rows and 100 trees show.
-_FEW_STEPS = 2**14
-#: Bytes of a thread that starts, its stack among them.
+#: Rows times trees up to which one thread scores: two threads take as long (measured at 163 rows and 100 trees).
+_SERIAL_MAX_STEPS = 2**14
+#: Bytes that a new thread takes, with its stack.
 _THREAD_BYTES = 16 * 2**20
 
 
 @functools.lru_cache(maxsize=16)
 def _cores(process: int, affinity: int, limit: str | None) -> int:
-    """Cores that the process may use. Asking the system takes 0.1 ms, as long as scoring a hundred rows."""
+    """Return the number of cores that the process may use.
+
+    The arguments are what the number depends on. It is cached, since asking the system takes 0.1 ms, as long as scoring
+    a hundred rows.
+    """
     return int(joblib.cpu_count())
 
 
 def _available_cores() -> int:
+    """Return the number of cores that the process may use now."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     return _cores(os.getpid(), affinity, os.environ.get("LOKY_MAX_CPU_COUNT"))
 
 
 def resolve_n_jobs(n_jobs: int | None) -> int:
-    """Number of threads for an ``n_jobs`` argument.
+    """Compute the number of threads for an ``n_jobs`` argument.
 
     Parameters
     ----------
     n_jobs : int or None
-        ``None`` means all cores that the process may use (affinity, control groups and ``LOKY_MAX_CPU_COUNT`` are
-        honoured), but no more than an active ``joblib.parallel_config(n_jobs=...)`` allows, and one within a worker
-        of joblib or multiprocessing, whose siblings use the other cores. ``-1`` means all, ``-2`` all but one, and so
-        on, as in joblib. A number above the cores of the machine means all of them.
+        Argument of a public function. ``None`` means all cores that the process may use (affinity, control groups and
+        ``LOKY_MAX_CPU_COUNT`` are honoured), but no more than an active ``joblib.parallel_config(n_jobs=...)`` allows,
+        and one within a worker of joblib or multiprocessing, whose siblings use the other cores. ``-1`` means all
+        cores, ``-2`` all but one, and so on, as in joblib. A number above the cores of the machine means all of them.
 
     Returns
     -------
     int
-        At least 1. The number never changes a result.
+        Number of threads, at least 1. It never changes a result.
 
     Raises
     ------
@@ -61,38 +66,64 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
         in_worker = backend.nesting_level > 0 or multiprocessing.current_process().daemon
         return 1 if in_worker else _available_cores()
     if n_jobs == 0:
-        # joblib's words.
+        # The message is joblib's.
         raise ValueError("n_jobs == 0 in Parallel has no meaning")
     cores = _available_cores()
     return max(1, cores + 1 + int(n_jobs)) if n_jobs < 0 else min(int(n_jobs), cores)
 
 
 def resolve_n_jobs_for(n_jobs: int | None, n_steps: int) -> int:
-    """The same for scoring that takes so many steps (rows times trees): one thread for few of them.
+    """Compute the number of threads for scoring: one if there are few steps.
 
-    Asking how many there may be takes longer than scoring a row.
+    Finding out how many threads there may be takes longer than scoring a row.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        Argument of a public function, as in `resolve_n_jobs`.
+    n_steps : int
+        Rows times trees.
+
+    Returns
+    -------
+    int
+        Number of threads, at least 1.
     """
-    if n_steps <= _FEW_STEPS and (n_jobs is None or (type(n_jobs) is int and n_jobs != 0)):
+    if n_steps <= _SERIAL_MAX_STEPS and (n_jobs is None or (type(n_jobs) is int and n_jobs != 0)):
         return 1
     return resolve_n_jobs(n_jobs)
 
 
 def ask_for_threads(n: int) -> None:
-    """Ask for the memory that so many threads take to begin with: Python waits for ever for one that starts without it.
+    """Check that there is memory to start `n` threads: Python waits for ever for a thread that fails to start.
 
     Raises
     ------
     MemoryError
-        If there is not so much.
+        If there is too little memory.
     """
     np.empty(n * _THREAD_BYTES, dtype=np.uint8)
 
 
 def mapped(function: Callable[[_Item], _Result], items: Sequence[_Item], n_workers: int) -> list[_Result]:
-    """What a function gives for each item, in threads where there can be any.
+    """Apply a function to each item, in threads if the system allows them.
 
-    Once the main thread has ended, or where the system has no thread or no memory left, there can't: then one after the
-    other.
+    No thread can start once the main thread has ended, or without memory or threads left; then the items are processed
+    one after the other.
+
+    Parameters
+    ----------
+    function : callable
+        Function of one item.
+    items : sequence
+        Items.
+    n_workers : int
+        Number of threads.
+
+    Returns
+    -------
+    list
+        Results in the order of the items.
     """
     if n_workers > 1 and len(items) > 1:
         try:
@@ -100,6 +131,6 @@ def mapped(function: Callable[[_Item], _Result], items: Sequence[_Item], n_worke
             with ThreadPoolExecutor(n_workers) as pool:
                 return list(pool.map(function, items))
         except (RuntimeError, MemoryError):
-            # Python's own word for it. If it was the function's, it comes again.
+            # Threads could not start. If the function itself raised the error, it raises it again below.
             pass
     return [function(item) for item in items]

@@ -1,1 +1,1 @@
-"""The forest: fitting, scoring, files, and what scikit-learn's tools read of it."""
+"""Isolation forest: fitting, scoring, files, and views as scikit-learn's objects."""

@@ -1,23 +1,36 @@
-"""The estimator: parameters in, one native forest inside."""
+"""`IsolationForest`: parameters, fitting and scoring.
+
+An estimator is its parameters and, once fitted, one `FittedForest` (`fitted.py`). Growing and path lengths are one call
+of the Rust core each; what NumPy rounds (the power of two, the logarithm, the percentile) NumPy computes here, since
+its last bit differs between processors and scikit-learn's scores follow it. Saving and scikit-learn's views are
+functions of the fitted state in `model_file.py` and `sklearn_interop.py`; the methods here hand over to them.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from numbers import Integral
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import OutlierMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, OutlierMixin, _fit_context, clone
+from sklearn.ensemble import IsolationForest as SklearnForest
+from sklearn.tree import ExtraTreeRegressor
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from isoxide import _core
+from isoxide._common.files import read_file, replace_file
 from isoxide._common.threads import resolve_n_jobs, resolve_n_jobs_for
+from isoxide._forest import model_file, sklearn_interop
+from isoxide._forest.fitted import FittedForest, depth_limit
 from isoxide._forest.path_length import average_path_lengths_up_to, total_average_path_length
 from isoxide._forest.random_state import RandomState, draw_tree_seeds, noise_target, row_probabilities
-from isoxide._forest.sklearn_interop import SklearnViews, max_depth
 from isoxide._frames.validation import (
     PARAMETER_CONSTRAINTS,
     Input,
@@ -26,76 +39,109 @@ from isoxide._frames.validation import (
     check_sample_weight,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scikit-learn's bases are untyped
-    """Isolate anomalies with random trees, bit-identical to scikit-learn's and many times faster.
+#: Key under which a pickled state holds the bytes of the fitted state, and the attribute that they are made from.
+_FITTED = "_fitted"
+#: Public attributes that a fit sets.
+_LEARNED = {"feature_names_in_", "max_samples_", "n_features_in_", "offset_"}
+#: Private attributes that unreleased versions kept in their pickles instead of bytes.
+_OBSOLETE = {
+    *("_forest", "_max_features", "_n_samples", "_sample_weight", "_seeds", "_tree_depths", "_tree_seeds", "_trees"),
+}
 
-    Trees, scores, offset and predictions equal those of ``sklearn.ensemble.IsolationForest`` of scikit-learn 1.9 for
-    the same parameters and the same `random_state`, on any number of threads.
+
+class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases are untyped
+    """Detect anomalies with an isolation forest: trees of random splits, in which anomalies end up alone early.
+
+    Each tree draws a few rows and splits them at random thresholds of random columns until each row is alone or the
+    tree is log2(n) deep. An anomaly lies apart from the other rows, so few splits isolate it. The number of splits on a
+    row's way, its path length, is averaged over the trees and divided by c(n), the average path length among n rows.
+    The score of the paper is 2 to the power of minus this ratio: near 1 for anomalies, around 0.5 or below otherwise.
+
+    There are three score scales:
+
+    - `score_samples` is the opposite of the paper's score, in [-1, 0]: the lower, the more abnormal.
+    - `decision_function` is `score_samples` minus ``offset_``: below 0 for outliers.
+    - `predict` is -1 for outliers and 1 for inliers.
+
+    Trees, scores, offset and predictions equal those of ``sklearn.ensemble.IsolationForest`` of scikit-learn 1.9 bit
+    for bit, for the same parameters and the same `random_state`, on any number of threads.
 
     Parameters
     ----------
     n_estimators : int, default=100
-        Number of trees, at least 1.
+        Number of trees, at least 1. More trees give steadier scores.
 
     max_samples : "auto", int or float, default="auto"
-        Rows that each tree draws: ``min(256, n_samples)`` for "auto"; that many for an int (at most ``n_samples``,
-        with a warning when it is larger); that share of ``n_samples`` for a float in (0, 1].
+        Rows that each tree draws. "auto" means ``min(256, n_samples)``, an int that many rows (at most ``n_samples``,
+        with a warning if it is larger), and a float in (0, 1] that fraction of ``n_samples``.
 
     contamination : "auto" or float, default="auto"
-        Share of the training rows, in (0, 0.5], that `predict` is to call outliers; it only sets ``offset_``. "auto"
-        sets ``offset_`` to -0.5, as in the paper.
+        Fraction of the training rows, in (0, 0.5], that `predict` calls outliers. It only sets ``offset_``. "auto" sets
+        ``offset_`` to -0.5, as in the paper.
 
     max_features : int or float, default=1.0
-        Columns that each tree draws: that many for an int, that share for a float in (0, 1]; at least one.
+        Columns that each tree draws: an int means that many, a float in (0, 1] that fraction; at least one.
 
     bootstrap : bool, default=False
         Whether a tree may draw the same row more than once.
 
     n_jobs : int or None, default=None
-        Threads for fitting and scoring. ``None`` means all cores that the process may use, within the limits of an
-        active joblib context, and one inside a joblib worker. It never changes a result.
+        Number of threads for fitting and scoring. ``None`` means all cores that the process may use, within the limits
+        of an active joblib context, and one thread inside a joblib worker. The number never changes a result.
 
     random_state : int, RandomState instance or None, default=None
         Source of all random draws. An int in [0, 2**32 - 1] gives the same forest at every call.
 
     verbose : int, default=0
-        Above 0, `fit` prints a line.
+        Verbosity: `fit` prints a line if this is above 0.
 
     warm_start : bool, default=False
-        Whether `fit` keeps the trees of the last fit and adds ``n_estimators`` minus their number to them.
+        Whether `fit` keeps the trees of the last fit and only adds the missing ones, up to ``n_estimators``.
 
     Attributes
     ----------
     offset_ : float
-        ``decision_function = score_samples - offset_``; in [-1, 0].
+        Score below which `predict` calls a row an outlier, in [-1, 0].
 
     max_samples_ : int
-        Rows that each tree drew.
+        Number of rows that each tree drew.
 
     n_features_in_ : int
-        Columns seen by `fit`.
+        Number of columns seen by `fit`.
 
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns seen by `fit`; only if all of them are strings.
+        Names of the columns seen by `fit`. The attribute exists only if all names are strings.
 
     estimators_ : list of sklearn.tree.ExtraTreeRegressor
-        The trees as scikit-learn's own objects, made when first read. ``len(forest)`` is their number, ``forest[i]`` is
-        one of them, and iteration goes through them.
+        Trees as scikit-learn's own objects, made when first read. ``len(forest)`` is their number, ``forest[i]`` is one
+        of them, and a loop over the forest visits them in order.
 
     estimator_ : sklearn.tree.ExtraTreeRegressor
-        The unfitted tree.
+        Unfitted tree with the parameters of the fitted ones.
 
     estimators_samples_ : list of ndarray of int64
-        For each tree of the last fit the rows that it drew, in the order drawn.
+        Row numbers that each tree of the last fit drew, in the order drawn.
 
     estimators_features_ : list of ndarray of int64
-        For each tree the columns that it drew, in the order drawn.
+        Column numbers that each tree drew, in the order drawn.
+
+    See Also
+    --------
+    sklearn.ensemble.IsolationForest : The class with the same parameters, attributes and results.
+
+    Notes
+    -----
+    The class has the parameters and attributes of scikit-learn's and works with its tools: ``clone``, pipelines, grid
+    searches, pickles. `to_sklearn` and `from_sklearn` convert fitted forests for tools that know scikit-learn's class
+    only.
 
     References
     ----------
-    Liu, Ting and Zhou, "Isolation forest", ICDM 2008, and "Isolation-based anomaly detection", TKDD 6(1), 2012.
-    The behaviour is that of scikit-learn's ``sklearn.ensemble.IsolationForest``.
+    F. T. Liu, K. M. Ting and Z.-H. Zhou, "Isolation forest", ICDM 2008, and "Isolation-based anomaly detection", TKDD
+    6(1), 2012.
 
     Examples
     --------
@@ -105,6 +151,14 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
     >>> forest.predict([[0.1], [0], [90]])
     array([ 1,  1, -1])
     """
+
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+    max_samples_: int
+    offset_: float
+    #: Everything that the last fit learned. Functions take the offset and the names from the public attributes above,
+    #: which users may set.
+    _fitted: FittedForest
 
     _parameter_constraints = PARAMETER_CONSTRAINTS
 
@@ -138,13 +192,14 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         Parameters
         ----------
         X : array-like, frame or sparse matrix of shape (n_samples, n_features)
-            Training rows: NumPy arrays of any dtype that converts to float32, frames, lists, scipy's sparse matrices
-            (CSR is read in place). NaN (missing) and infinities are allowed. Dense float64, float32 and int64 data
-            is read in place, and only where a tree drew it.
+            Training rows: NumPy arrays of any dtype that converts to float32, frames, lists, SciPy's sparse matrices.
+            NaN (missing) and infinities are allowed. Dense float64, float32 and int64 data and CSR matrices are read in
+            place, and only the rows that a tree drew.
         y : Ignored
             Present for API consistency.
         sample_weight : array-like of shape (n_samples,), float or None, default=None
-            Chances of the rows to be drawn, relative to one another: 0 or more. They do not enter the trees.
+            Weights of the rows, 0 or more: the probability that a tree draws a row is its weight divided by the sum.
+            The trees do not use them otherwise.
 
         Returns
         -------
@@ -161,29 +216,31 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
 
         Notes
         -----
-        A fit that fails or is interrupted leaves the estimator as it was. What it has drawn from a `RandomState`
-        instance stays drawn.
+        A fit that fails or is interrupted leaves the estimator as it was. A `RandomState` instance has then advanced by
+        the values drawn so far.
         """
         before = self.__dict__.copy()
         try:
-            return self._fit(X, sample_weight)
+            self._set_fitted(self._fit(X, sample_weight))
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
+        return self
 
-    def _fit(self, X: Any, sample_weight: Any) -> IsolationForest:
+    def _fit(self, X: Any, sample_weight: Any) -> FittedForest:
+        """Grow the trees that a fit adds, and compute the offset. Set the attributes that describe the columns."""
         data = check_input(self, X, reset=True)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, data.n_samples)
         if not isinstance(self.contamination, str):
-            # Memory for the scores of all rows is asked for before any tree is grown, and given back untouched.
+            # Fail before growing trees if there is no memory for the scores: allocate it, and free it untouched.
             np.empty(data.n_samples)
         noise = noise_target(self.random_state, data.n_samples)
         max_samples = self._resolve_max_samples(data.n_samples)
         max_features = self._resolve_max_features(data.n_features)
-        forest: _core.Forest | None = getattr(self, "_forest", None) if self.warm_start else None
-        n_existing = forest.n_trees if forest is not None else 0
+        earlier: FittedForest | None = getattr(self, "_fitted", None) if self.warm_start else None
+        n_existing = earlier.native.n_trees if earlier is not None else 0
         n_new = self.n_estimators - n_existing
         if n_new < 0:
             raise ValueError(
@@ -191,17 +248,18 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
                 f"len(estimators_)={n_existing} when warm_start==True"
             )
         n_workers = resolve_n_jobs(self.n_jobs)
-        seeds = None
-        if n_new == 0:
+        if earlier is not None and n_new == 0:
             warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=4)
+            native, seeds = earlier.native, earlier.seeds
+            tree_seeds, tree_depths = earlier.tree_seeds, earlier.tree_depths
         else:
             seeds = draw_tree_seeds(self.random_state, n_existing, n_new)
-            largest_node = max(max_samples, forest.largest_node if forest is not None else 0)
+            largest_node = max(max_samples, earlier.native.largest_node if earlier is not None else 0)
             probabilities = None
             if sample_weight is not None:
                 probabilities = row_probabilities(sample_weight, max_samples, bool(self.bootstrap))
             started = time.perf_counter()
-            forest = _core.Forest.grow(
+            native = _core.Forest.grow(
                 data.table,
                 noise,
                 seeds,
@@ -211,25 +269,29 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
                 average_path_lengths=average_path_lengths_up_to(largest_node),
                 n_workers=n_workers,
                 weights=probabilities,
-                existing=forest,
+                existing=earlier.native if earlier is not None else None,
             )
             if self.verbose:
                 seconds = time.perf_counter() - started
                 print(f"[IsolationForest] grew {n_new} trees in {seconds:.3f} s on up to {n_workers} threads")
-        assert forest is not None
-        offset = self._offset(forest, data, max_samples, self.contamination)
-        if seeds is not None:
-            self._seeds = seeds
-            self._tree_seeds = self._append("_tree_seeds", n_existing, seeds)
-            self._tree_depths = self._append("_tree_depths", n_existing, np.full(n_new, max_depth(max_samples)))
-            self._trees = self._trees[:n_existing] if n_existing else []
-        self._forest = forest
-        self._sample_weight = sample_weight
-        self._n_samples = data.n_samples
-        self._max_features = max_features
-        self.max_samples_ = max_samples
-        self.offset_ = offset
-        return self
+            tree_seeds, tree_depths = seeds.astype(np.int64), np.full(n_new, depth_limit(max_samples), dtype=np.int64)
+            if earlier is not None:
+                tree_seeds = np.concatenate([earlier.tree_seeds, tree_seeds])
+                tree_depths = np.concatenate([earlier.tree_depths, tree_depths])
+        grown = FittedForest(
+            native=native,
+            offset=-0.5,
+            feature_names=getattr(self, "feature_names_in_", None),
+            n_samples=data.n_samples,
+            max_samples=max_samples,
+            max_features=max_features,
+            sample_weight=sample_weight,
+            seeds=seeds,
+            tree_seeds=tree_seeds,
+            tree_depths=tree_depths,
+            estimators=earlier.estimators[:n_existing] if earlier is not None else [],
+        )
+        return replace(grown, offset=self._offset(grown, data, self.contamination))
 
     def _grow_on_drawn_rows(
         self,
@@ -244,14 +306,14 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         max_features: int,
     ) -> IsolationForest:
         """Fit a forest with these parameters on a table of which `X` has the drawn rows only (see `SamplePlan`)."""
-        grown: IsolationForest = clone(self)
-        data = check_input(grown, X, reset=True)
+        forest: IsolationForest = clone(self)
+        data = check_input(forest, X, reset=True)
         if (data.n_samples, data.n_features) != (len(rows), n_features):
             raise ValueError(
                 f"X must have the {len(rows)} drawn rows and {n_features} columns, "
                 f"got {data.n_samples} rows and {data.n_features} columns"
             )
-        grown._forest = _core.Forest.grow_on_drawn_rows(
+        native = _core.Forest.grow_on_drawn_rows(
             data.table,
             rows,
             noise,
@@ -263,27 +325,41 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
             average_path_lengths=average_path_lengths_up_to(max_samples),
             n_workers=resolve_n_jobs(self.n_jobs),
         )
-        grown._seeds = seeds
-        grown._tree_seeds = seeds.astype(np.int64)
-        grown._tree_depths = np.full(len(seeds), max_depth(max_samples), dtype=np.int64)
-        grown._trees = []
-        grown._sample_weight = None
-        grown._n_samples, grown._max_features = n_samples, max_features
-        grown.max_samples_, grown.offset_ = max_samples, -0.5
-        return grown
+        forest._set_fitted(
+            FittedForest(
+                native=native,
+                offset=-0.5,
+                feature_names=getattr(forest, "feature_names_in_", None),
+                n_samples=n_samples,
+                max_samples=max_samples,
+                max_features=max_features,
+                sample_weight=None,
+                seeds=seeds,
+                tree_seeds=seeds.astype(np.int64),
+                tree_depths=np.full(len(seeds), depth_limit(max_samples), dtype=np.int64),
+            )
+        )
+        return forest
 
     def predict(self, X: Any) -> NDArray[np.int64]:
-        """Predict whether each row is an inlier.
+        """Predict whether each row is an outlier.
 
         Parameters
         ----------
         X : array-like, frame or sparse matrix of shape (n_samples, n_features)
-            Rows with the columns seen by `fit`.
+            Rows to predict, with the columns seen by `fit`.
 
         Returns
         -------
         ndarray of int64, shape (n_samples,)
-            -1 where `decision_function` is negative (an outlier), 1 elsewhere.
+            Label of each row: -1 for an outlier, where `decision_function` is negative, and 1 for an inlier.
+
+        Examples
+        --------
+        >>> from isoxide import IsolationForest
+        >>> forest = IsolationForest(random_state=0).fit([[-1.1], [0.3], [0.5], [100]])
+        >>> forest.predict([[0.1], [90]])
+        array([ 1, -1])
         """
         is_inlier = np.ones_like(scores := self.decision_function(X), dtype=int)
         is_inlier[scores < 0] = -1
@@ -295,12 +371,19 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         Parameters
         ----------
         X : array-like, frame or sparse matrix of shape (n_samples, n_features)
-            Rows with the columns seen by `fit`.
+            Rows to score, with the columns seen by `fit`.
 
         Returns
         -------
         ndarray of float64, shape (n_samples,)
-            ``score_samples(X) - offset_``: the lower, the more abnormal; negative means outlier.
+            Score of each row, ``score_samples(X) - offset_``: the lower, the more abnormal; negative for outliers.
+
+        Examples
+        --------
+        >>> from isoxide import IsolationForest
+        >>> forest = IsolationForest(random_state=0).fit([[-1.1], [0.3], [0.5], [100]])
+        >>> forest.decision_function([[0.1], [90]]).round(2)
+        array([ 0.16, -0.13])
         """
         scores: NDArray[np.float64] = self.score_samples(X) - self.offset_
         return scores
@@ -311,13 +394,13 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         Parameters
         ----------
         X : array-like, frame or sparse matrix of shape (n_samples, n_features)
-            Rows with the columns seen by `fit`. Missing values go where those of the training rows went, or where
-            there were none, to the larger side; in a sparse matrix they always go right.
+            Rows to score, with the columns seen by `fit`. A missing value follows the missing values of the training
+            rows; if a split has seen none, it goes to the larger side. In a sparse matrix it always goes right.
 
         Returns
         -------
         ndarray of float64, shape (n_samples,)
-            In [-1, 0): the lower, the more abnormal.
+            Score of each row, in [-1, 0]: the lower, the more abnormal.
 
         Raises
         ------
@@ -325,26 +408,34 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
             If the forest is not fitted.
         ValueError
             If `X` has other columns than the training rows.
+
+        Examples
+        --------
+        >>> from isoxide import IsolationForest
+        >>> forest = IsolationForest(random_state=0).fit([[-1.1], [0.3], [0.5], [100]])
+        >>> forest.score_samples([[0.1], [90]]).round(2)
+        array([-0.34, -0.63])
         """
         if not self.__sklearn_is_fitted__():
             check_is_fitted(self)
-        return self._score(self._forest, check_input(self, X, reset=False), self.max_samples_)
+        return self._score(self._fitted, check_input(self, X, reset=False))
 
     def recalibrate(self, X: Any, *, contamination: Literal["auto"] | float) -> IsolationForest:
-        """Move the offset to another contamination without growing trees.
+        """Set the offset for another contamination without growing trees.
 
         Parameters
         ----------
         X : array-like, frame or sparse matrix of shape (n_samples, n_features)
-            The rows of which the share is to be outliers. With the training rows, ``offset_`` becomes exactly what
-            ``fit(X)`` with this contamination would make it.
+            Rows of which the fraction `contamination` is to be called outliers. With the training rows, ``offset_``
+            becomes exactly what ``fit(X)`` with this contamination would make it.
         contamination : "auto" or float
-            Share of the rows of `X`, in (0, 0.5]; "auto" sets ``offset_`` to -0.5. Becomes the estimator's parameter.
+            Fraction of the rows of `X`, in (0, 0.5]; "auto" sets ``offset_`` to -0.5. It becomes the estimator's
+            parameter.
 
         Returns
         -------
         IsolationForest
-            The estimator with another ``offset_``.
+            The estimator itself, with the new ``offset_``.
 
         Raises
         ------
@@ -363,25 +454,25 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         """
         check_is_fitted(self)
         check_contamination(self, contamination)
-        offset = self._offset(self._forest, check_input(self, X, reset=False), self.max_samples_, contamination)
+        offset = self._offset(self._fitted, check_input(self, X, reset=False), contamination)
         self.contamination = contamination
-        self.offset_ = offset
+        self._set_fitted(replace(self._fitted, offset=offset))
         return self
 
     def contamination_at(self, X: Any, threshold: float) -> float:
-        """Compute the share of rows whose decision score is at or below a threshold.
+        """Compute the fraction of rows whose decision score is at or below a threshold.
 
         Parameters
         ----------
         X : array-like, frame or sparse matrix of shape (n_samples, n_features)
-            The rows to count among.
+            Rows to count, with the columns seen by `fit`.
         threshold : float
-            On the scale of `decision_function`: the lower, the fewer rows.
+            Threshold on the scale of `decision_function`: the lower, the fewer rows.
 
         Returns
         -------
         float
-            In [0, 1].
+            Fraction of the rows, in [0, 1].
 
         Examples
         --------
@@ -392,33 +483,384 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         """
         return float(np.mean(self.decision_function(X) <= threshold))
 
-    def _score(self, forest: _core.Forest, data: Input, max_samples: int) -> NDArray[np.float64]:
-        n_trees = forest.n_trees
-        depths = forest.depth_sums(data.table, resolve_n_jobs_for(self.n_jobs, data.n_samples * n_trees))
-        denominator = total_average_path_length(n_trees, max_samples)
-        if denominator == 0:
-            # A single training row gives no path length at all; the ratio is 1 by convention.
-            return np.full_like(depths, -0.5)
-        # -(2 ** -(depths / denominator)), in place: fresh memory takes longer than the arithmetic. The power is
-        # NumPy's, whose last bit is scikit-learn's on every processor.
-        np.divide(depths, -denominator, out=depths)
-        np.power(2.0, depths, out=depths)
-        return np.negative(depths, out=depths)
+    def save(self, path: str | os.PathLike[str], *, complete: bool = False) -> None:
+        """Write the forest to a file that holds numbers and text only.
 
-    def _offset(
-        self, forest: _core.Forest, data: Input, max_samples: int, contamination: Literal["auto"] | float
-    ) -> float:
+        The file has the safetensors format, with a checksum over everything. An existing file is replaced when the new
+        one is complete, and stays if that fails.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            File to write, such as ``"forest.safetensors"``.
+        complete : bool, default=False
+            Whether to store the fields ``impurity`` and ``value`` of each node in `estimators_`. They record the random
+            target that the trees were grown with, and no score depends on them. Without them the file is a third in
+            size, and they are NaN after loading.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the forest is not fitted.
+        TypeError
+            If a parameter has a type that a file cannot hold.
+        ValueError
+            If a parameter is out of range, or `path` is a device or a pipe.
+        OSError
+            If the file cannot be written.
+
+        See Also
+        --------
+        load : Read the file.
+        to_bytes : Make the same bytes without a file.
+
+        Notes
+        -----
+        The file holds the trees, the parameters, the feature names and the offset, and the present state of a
+        ``RandomState``. It does not hold attributes that you set yourself; a pickle does.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> from isoxide import IsolationForest
+        >>> X = [[-1.1], [0.3], [0.5], [100]]
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "forest.safetensors")
+        >>> IsolationForest(random_state=0).fit(X).save(path)
+        >>> IsolationForest.load(path).predict([[0.1], [0], [90]])
+        array([ 1,  1, -1])
+        """
+        data = self.to_bytes(complete=complete)
+        replace_file(path, lambda temporary: temporary.write_bytes(data))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a forest from a file that `save` wrote.
+
+        Untrusted files are safe: everything in them is checked, and loading never executes code.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            File to read.
+
+        Returns
+        -------
+        IsolationForest
+            Forest with the parameters, trees, scores and offset of the saved one. With ``warm_start``, `fit` adds to
+            its trees.
+
+        Raises
+        ------
+        FileNotFoundError, IsADirectoryError
+            If there is no such file.
+        ValueError
+            If the file is damaged, has a later format, or is not a forest of this package.
+
+        See Also
+        --------
+        save : Write the file.
+        from_sklearn : Convert a forest of scikit-learn.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> from isoxide import IsolationForest
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "forest.safetensors")
+        >>> IsolationForest(random_state=0).fit([[-1.1], [0.3], [0.5], [100]]).save(path)
+        >>> IsolationForest.load(path).offset_
+        -0.5
+        """
+        data = read_file(path)
+        try:
+            return cls.from_bytes(data)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+    def to_bytes(self, *, complete: bool = False) -> bytes:
+        """Make the bytes that `save` writes.
+
+        Parameters
+        ----------
+        complete : bool, default=False
+            Whether to store the fields ``impurity`` and ``value`` of each node in `estimators_`. They record the random
+            target that the trees were grown with, and no score depends on them. Without them the result is a third in
+            size, and they are NaN after loading.
+
+        Returns
+        -------
+        bytes
+            The same bytes for the same forest, on every machine.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the forest is not fitted.
+        TypeError
+            If a parameter has a type that a file cannot hold.
+        ValueError
+            If a parameter is out of range.
+
+        Examples
+        --------
+        >>> from isoxide import IsolationForest
+        >>> forest = IsolationForest(random_state=0).fit([[-1.1], [0.3], [0.5], [100]])
+        >>> IsolationForest.from_bytes(forest.to_bytes()).to_bytes() == forest.to_bytes()
+        True
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        return model_file.to_bytes(self._fitted_now(), self.get_params(deep=False), complete=complete)
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Self:
+        """Make a forest from the bytes that `to_bytes` returned.
+
+        Untrusted bytes are safe: everything in them is checked, and loading never executes code.
+
+        Parameters
+        ----------
+        data : bytes, bytearray or memoryview
+            Result of `to_bytes`, or the content of a file that `save` wrote.
+
+        Returns
+        -------
+        IsolationForest
+            Forest with the parameters, trees, scores and offset of the encoded one.
+
+        Raises
+        ------
+        TypeError
+            If `data` is of another type.
+        ValueError
+            If the bytes are damaged, have a later format, or are not a forest of this package.
+
+        Examples
+        --------
+        >>> from isoxide import IsolationForest
+        >>> data = IsolationForest(random_state=0).fit([[-1.1], [0.3], [0.5], [100]]).to_bytes()
+        >>> IsolationForest.from_bytes(data).predict([[0.1], [0], [90]])
+        array([ 1,  1, -1])
+        """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data must be bytes, a bytearray or a memoryview, got {type(data).__name__}")
+        fitted, parameters = model_file.from_bytes(bytes(data))
+        forest = cls(**model_file.check_parameters(parameters, cls._get_param_names(), cls.__name__))
+        forest._validate_params()
+        forest._restore(fitted)
+        return forest
+
+    def to_sklearn(self) -> SklearnForest:
+        """Make a fitted forest of scikit-learn's own class, for tools that know that class only.
+
+        Returns
+        -------
+        sklearn.ensemble.IsolationForest
+            Forest with the same parameters and equal trees, scores and offset.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the forest is not fitted.
+        NotImplementedError
+            If this version of isoxide does not know how the installed scikit-learn keeps its trees.
+
+        Examples
+        --------
+        >>> from isoxide import IsolationForest
+        >>> X = [[-1.1], [0.3], [0.5], [100]]
+        >>> IsolationForest(random_state=0).fit(X).to_sklearn().predict([[0.1], [0], [90]])
+        array([ 1,  1, -1])
+        """
+        check_is_fitted(self)
+        return sklearn_interop.to_sklearn(self._fitted_now(), self.get_params())
+
+    @classmethod
+    def from_sklearn(cls, model: SklearnForest) -> Self:
+        """Convert a fitted forest of scikit-learn.
+
+        Parameters
+        ----------
+        model : sklearn.ensemble.IsolationForest
+            Model fitted by scikit-learn 1.3 or later, possibly unpickled.
+
+        Returns
+        -------
+        IsolationForest
+            Forest with the same parameters and equal trees, scores and offset.
+
+        Raises
+        ------
+        TypeError
+            If `model` is of another class.
+        sklearn.exceptions.NotFittedError
+            If `model` is not fitted.
+        ValueError
+            If scikit-learn does not grow such trees for an isolation forest on numbers, or if a parameter that this
+            class lacks is not at its default.
+        NotImplementedError
+            If this version of isoxide does not know how the installed scikit-learn keeps its trees.
+
+        Examples
+        --------
+        >>> import sklearn.ensemble
+        >>> from isoxide import IsolationForest
+        >>> X = [[-1.1], [0.3], [0.5], [100]]
+        >>> model = sklearn.ensemble.IsolationForest(random_state=0).fit(X)
+        >>> IsolationForest.from_sklearn(model).predict([[0.1], [0], [90]])
+        array([ 1,  1, -1])
+        """
+        forest = cls(**sklearn_interop.sklearn_parameters(model, cls._get_param_names()))
+        forest._restore(sklearn_interop.from_sklearn(model))
+        return forest
+
+    @property
+    def estimators_(self) -> list[ExtraTreeRegressor]:
+        """Return the trees as scikit-learn's own objects, which are made when first read and then kept."""
+        check_is_fitted(self)
+        return sklearn_interop.estimators(self._fitted)
+
+    @property
+    def estimator_(self) -> ExtraTreeRegressor:
+        """Return the unfitted tree that the fitted ones are clones of."""
+        check_is_fitted(self)
+        return sklearn_interop.estimator_template(depth_limit(self._fitted.max_samples), self.random_state)
+
+    @property
+    def estimators_samples_(self) -> list[NDArray[np.int64]]:
+        """Return the rows that each tree of the last fit drew, in the order drawn; computed anew at each call."""
+        check_is_fitted(self)
+        return sklearn_interop.estimators_samples(self._fitted, bootstrap=bool(self.bootstrap), n_jobs=self.n_jobs)
+
+    @property
+    def estimators_features_(self) -> list[NDArray[np.int64]]:
+        """Return the columns that each tree drew, in the order drawn."""
+        check_is_fitted(self)
+        return sklearn_interop.estimators_features(self._fitted)
+
+    def __len__(self) -> int:
+        """Return the number of trees."""
+        check_is_fitted(self)
+        return self._fitted.native.n_trees
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return one tree, or a list of trees for a slice."""
+        return self.estimators_[index]
+
+    def __iter__(self) -> Iterator[ExtraTreeRegressor]:
+        """Iterate over the trees as scikit-learn's objects."""
+        return iter(self.estimators_)
+
+    def __bool__(self) -> bool:
+        """Return True, fitted or not: without this, an unfitted estimator would be asked for its length."""
+        return True
+
+    # The base class of scikit-learn's forest has these attributes, whose values cannot be chosen there either.
+
+    @property
+    def estimator(self) -> None:
+        """Return None: the class of the trees cannot be chosen."""
+        return None
+
+    @property
+    def estimator_params(self) -> tuple[()]:
+        """Return an empty tuple: no parameter is handed on to the trees."""
+        return ()
+
+    @property
+    def bootstrap_features(self) -> bool:
+        """Return False: a tree draws each column at most once."""
+        return False
+
+    @property
+    def oob_score(self) -> bool:
+        """Return False: without a target there is no out-of-bag score."""
+        return False
+
+    # Tools read these private attributes of scikit-learn's forest.
+
+    @property
+    def _n_samples(self) -> int:
+        """Return the number of training rows."""
+        return self._fitted.n_samples
+
+    @property
+    def _max_samples(self) -> int:
+        """Return the number of rows that each tree drew."""
+        return self._fitted.max_samples
+
+    @property
+    def _max_features(self) -> int:
+        """Return the number of columns that each tree drew."""
+        return self._fitted.max_features
+
+    @property
+    def _sample_weight(self) -> NDArray[Any] | None:
+        """Return the weights of the training rows."""
+        return self._fitted.sample_weight
+
+    @property
+    def _seeds(self) -> NDArray[np.uint32]:
+        """Return the seeds of the trees of the last fit."""
+        return self._fitted.seeds
+
+    @property
+    def _average_path_length_per_tree(self) -> tuple[NDArray[np.float64], ...]:
+        """Return c(n) of the rows in each node of each tree."""
+        return sklearn_interop.average_path_length_per_tree(self._fitted)
+
+    @property
+    def _decision_path_lengths(self) -> tuple[NDArray[np.int64], ...]:
+        """Return the depth of each node of each tree."""
+        return sklearn_interop.decision_path_lengths(self._fitted)
+
+    def _score(self, fitted: FittedForest, data: Input) -> NDArray[np.float64]:
+        """Compute the scores of a checked table."""
+        n_trees = fitted.native.n_trees
+        sums = fitted.native.depth_sums(data.table, resolve_n_jobs_for(self.n_jobs, data.n_samples * n_trees))
+        denominator = total_average_path_length(n_trees, fitted.max_samples)
+        if denominator == 0:
+            # A single training row has no path length at all; the ratio is 1 by convention.
+            return np.full_like(sums, -0.5)
+        # Compute -(2 ** -(sums / denominator)) in place: fresh memory takes longer than the arithmetic. NumPy computes
+        # the power, so that its last bit is scikit-learn's on every processor.
+        np.divide(sums, -denominator, out=sums)
+        np.power(2.0, sums, out=sums)
+        return np.negative(sums, out=sums)
+
+    def _offset(self, fitted: FittedForest, data: Input, contamination: Literal["auto"] | float) -> float:
+        """Compute the offset for a contamination of the rows of a checked table."""
         if isinstance(contamination, str):
             return -0.5
-        offset: float = np.percentile(self._score(forest, data, max_samples), 100.0 * contamination)
+        offset: float = np.percentile(self._score(fitted, data), 100.0 * contamination)
         return offset
 
-    def _append(self, name: str, n_existing: int, new: NDArray[Any]) -> NDArray[np.int64]:
-        """Append the new trees' entries to those of the trees that a warm start keeps."""
-        existing = getattr(self, name)[:n_existing] if n_existing else []
-        return np.concatenate([existing, new]).astype(np.int64)
+    def _set_fitted(self, fitted: FittedForest) -> None:
+        """Become fitted, with the public attributes that do not describe the columns."""
+        self._fitted = fitted
+        self.max_samples_ = fitted.max_samples
+        self.offset_ = fitted.offset
+
+    def _restore(self, fitted: FittedForest) -> None:
+        """Become fitted from a file, a pickle or scikit-learn's model, with all public attributes that `fit` sets."""
+        if not isinstance(getattr(self, "contamination", None), str):
+            # The type that `numpy.percentile` gives `fit`.
+            fitted = replace(fitted, offset=np.float64(fitted.offset))
+        self.n_features_in_ = fitted.native.n_features
+        if fitted.feature_names is not None:
+            self.feature_names_in_ = fitted.feature_names
+        self._set_fitted(fitted)
+
+    def _fitted_now(self) -> FittedForest:
+        """Return the fitted state with the offset and the names of the public attributes, which users may set."""
+        if self.n_features_in_ != self._fitted.native.n_features:
+            raise ValueError(
+                f"n_features_in_ is {self.n_features_in_}, but the trees were grown on "
+                f"{self._fitted.native.n_features} columns; fit the forest again"
+            )
+        return replace(self._fitted, offset=self.offset_, feature_names=getattr(self, "feature_names_in_", None))
 
     def _resolve_max_samples(self, n_samples: int, *, warn: bool = True) -> int:
+        """Compute how many of the training rows each tree draws."""
         max_samples = self.max_samples
         if isinstance(max_samples, str):
             return min(256, n_samples)
@@ -441,14 +883,43 @@ class IsolationForest(OutlierMixin, SklearnViews):  # type: ignore[misc]  # scik
         return resolved
 
     def _resolve_max_features(self, n_features: int) -> int:
+        """Compute how many of the columns each tree draws."""
         max_features = self.max_features
         resolved = int(max_features) if isinstance(max_features, Integral) else int(max_features * n_features)
         if resolved > n_features:
             raise ValueError("max_features must be <= n_features")
         return max(1, resolved)
 
+    def __copy__(self) -> Self:
+        """Return a shallow copy, which shares the fitted state: it never changes."""
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state to pickle: parameters and attributes that others set, and the fitted state as bytes."""
+        state: dict[str, Any] = dict(super().__getstate__())
+        if _FITTED in state:
+            state = {name: value for name, value in state.items() if name not in _LEARNED}
+            state[_FITTED] = model_file.to_bytes(self._fitted_now(), None, complete=True)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over a pickled state, after the checks of a file."""
+        rest = {name: value for name, value in state.items() if name != _FITTED}
+        learned = (_LEARNED | _OBSOLETE) & rest.keys()
+        if "_forest" in learned or (learned and _FITTED in state):
+            raise ValueError(
+                "this forest was pickled by another version of isoxide, which kept it in another way: load it with "
+                "that version, save it with IsolationForest.save, and load the file with this version"
+            )
+        super().__setstate__(rest)
+        if _FITTED in state:
+            fitted, _ = model_file.from_bytes(state[_FITTED])
+            self._restore(fitted)
+
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_forest")
+        return hasattr(self, "_fitted")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -1,4 +1,11 @@
-"""c(n), the expected path length of an unsuccessful search among n rows."""
+"""Average path length c(n) of isolation trees over n rows, by which path lengths are scaled.
+
+    c(n) = 2 H(n - 1) - 2 (n - 1) / n,   H(i) = ln(i) + Euler's constant (approximately)
+
+Liu, Ting and Zhou, "Isolation forest", ICDM 2008, equation 1: the average length of an unsuccessful search in a binary
+search tree with n entries. NumPy computes it: its logarithm differs between processors in the last bit, and
+scikit-learn's scores with it.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +14,12 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-#: Bytes that c(n) takes with its intermediate results.
-_BYTES = 64
+#: Bytes that one value takes with its intermediate results.
+_VALUE_BYTES = 64
 
 
 def average_path_length(n_samples: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Average path length of isolation trees of the given sizes.
-
-    NumPy's logarithm differs between processors in the last bit, and scikit-learn's scores with it, so NumPy is asked
-    here too.
+    """Compute c(n) for numbers of rows.
 
     Parameters
     ----------
@@ -25,11 +29,7 @@ def average_path_length(n_samples: NDArray[np.int64]) -> NDArray[np.float64]:
     Returns
     -------
     ndarray of float64
-        c(n) in the same shape, 0 or more.
-
-    References
-    ----------
-    Liu, Ting and Zhou, "Isolation forest", ICDM 2008, equation 1.
+        Average path lengths in the same shape, 0 or more.
     """
     result = np.zeros(n_samples.shape)
     result[n_samples == 2] = 1.0
@@ -41,22 +41,22 @@ def average_path_length(n_samples: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def average_path_lengths_up_to(largest: int) -> NDArray[np.float64]:
-    """Return c(n) for every n from 0 to the largest number of rows.
+    """Compute c(n) for every n from 0 to `largest`.
 
     Raises
     ------
     MemoryError
-        If there is no memory for these and for what is made on the way.
+        If there is no memory for the values and the intermediate results.
     """
-    # Asked for and given back untouched: to find out in the middle would take as long as a fit.
-    np.empty((largest + 1) * _BYTES, dtype=np.uint8)
+    # Fail at once if there is too little memory: finding out halfway takes as long as a fit.
+    np.empty((largest + 1) * _VALUE_BYTES, dtype=np.uint8)
     return average_path_length(np.arange(largest + 1))
 
 
 @functools.lru_cache(maxsize=256)
 def total_average_path_length(n_trees: int, max_samples: int) -> float:
-    """c(`max_samples`) times the number of trees: what the sum of a row's path lengths is compared with.
+    """Compute c(max_samples) times the number of trees, by which the sum of a row's path lengths is divided.
 
-    Kept, since NumPy takes longer for this one number than the core for a row.
+    The value is cached, since NumPy takes longer for this one number than the core for a row.
     """
     return float((n_trees * average_path_length(np.array([max_samples])))[0])

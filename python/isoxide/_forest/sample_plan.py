@@ -1,4 +1,13 @@
-"""Which rows of a table the trees draw, and growing on these rows alone."""
+"""Plan of a fit on a table that is not in memory: the rows that the trees draw, and growing the trees on these rows.
+
+The rows that trees draw follow from the number of rows and the seed:
+
+    seeds of the trees = the first draws of the seed's stream (for a live stream: after one value for each row)
+    rows of a tree     = drawn from the tree's own seed
+    noise target       = one value per row from the seed's stream; only those of drawn rows are kept
+
+So a plan is made before any row is read, and the trees need no other rows.
+"""
 
 from __future__ import annotations
 
@@ -15,34 +24,60 @@ from isoxide._common.threads import resolve_n_jobs
 from isoxide._forest.estimator import IsolationForest
 from isoxide._forest.random_state import RandomState, check_rows, draw_tree_seeds, integer_seed
 
-#: Values of the noise target drawn at once from a live stream.
+#: Number of values of the noise target that are drawn at once from a live stream.
 _CHUNK = 1 << 20
-_WHAT = "a sample plan, format 1"
+#: Name in the wire format (`isoxide._common.serialization`).
+_NAME = "sample plan"
 
 
 class SamplePlan:
-    """The rows that the trees of a forest draw, by their numbers: what `sample_plan` returns.
+    """Hold the row numbers that the trees of a forest draw, and grow the forest on these rows.
 
-    They depend on the number of rows and the seed alone, so they are known before any row is read.
+    The row numbers depend on the number of rows and the seed alone, so they are known before any row is read.
+
+    Parameters
+    ----------
+    forest : IsolationForest
+        Unfitted estimator whose parameters the forest gets. ``warm_start`` must be False.
+    n_samples : int
+        Number of rows of the table, from 1 to 2**40.
+    n_features : int
+        Number of columns of the table, at least 1.
 
     Attributes
     ----------
-    n_samples, n_features : int
-        Shape of the table.
+    n_samples : int
+        Number of rows of the table.
+    n_features : int
+        Number of columns of the table.
     max_samples : int
-        Rows that each tree draws.
+        Number of rows that each tree draws.
+
+    Raises
+    ------
+    ValueError
+        If an argument or a parameter of `forest` is out of range.
+    MemoryError
+        If the table has more rows, or the forest more trees, than any memory holds.
 
     See Also
     --------
-    sample_plan : Makes one.
-    SampleRows : Collects the rows.
+    sample_plan : Make a plan from parameters.
+    SampleRows : Collect the drawn rows.
+
+    Examples
+    --------
+    >>> from isoxide import IsolationForest
+    >>> from isoxide.mergeable import SamplePlan
+    >>> SamplePlan(IsolationForest(random_state=0), 100_000, 3)
+    SamplePlan(100 trees of 256 rows: 22,545 of 100,000 rows)
     """
 
     def __init__(self, forest: IsolationForest, n_samples: int, n_features: int) -> None:
         forest._validate_params()
         if forest.warm_start:
             raise ValueError(
-                "warm_start=True cannot be planned: rows of earlier trees are not drawn again; set it False"
+                "warm_start=True cannot be planned: the rows of earlier trees are not drawn again; set warm_start=False"
             )
         for name, value in (("n_samples", n_samples), ("n_features", n_features)):
             if value < 1:
@@ -61,27 +96,29 @@ class SamplePlan:
             self._noise: int | NDArray[np.float64] = seed
             self._draw()
             return
-        # The values of all rows come before the seeds in a live stream, and the seeds say which of them are read: the
-        # stream is gone through once for the seeds, and a copy of it for the values.
+        # In a live stream the noise values of all rows come before the seeds, and the seeds decide which values are
+        # kept. So the stream is read once for the seeds, and a copy of it for the values.
         stream = check_random_state(state)
-        again = np.random.RandomState()
-        again.set_state(stream.get_state())
+        twin = np.random.RandomState()
+        twin.set_state(stream.get_state())
         for n in self._chunks():
             stream.uniform(size=n)
         self._seeds = draw_tree_seeds(stream, 0, n_trees)
         self._draw()
         values, first = [], 0
         for n in self._chunks():
-            drawn = again.uniform(size=n)
-            places = np.searchsorted(self._rows, [first, first + n])
-            values.append(drawn[self._rows[slice(*places)] - first])
+            drawn = twin.uniform(size=n)
+            start, end = np.searchsorted(self._rows, [first, first + n])
+            values.append(drawn[self._rows[start:end] - first])
             first += n
         self._noise = np.concatenate(values)
 
     def _chunks(self) -> Iterable[int]:
+        """Yield the sizes of the chunks in which a live stream is read."""
         return (min(_CHUNK, self.n_samples - first) for first in range(0, self.n_samples, _CHUNK))
 
     def _draw(self) -> None:
+        """Draw the rows of each tree from its seed."""
         self._samples = _core.sample_rows(
             self._seeds,
             n_samples=self.n_samples,
@@ -95,12 +132,12 @@ class SamplePlan:
 
     @property
     def samples(self) -> list[NDArray[np.int64]]:
-        """For each tree the rows that it draws, in the order drawn: ``estimators_samples_`` of the forest."""
+        """Return the row numbers of each tree, in the order drawn: ``estimators_samples_`` of the forest."""
         return list(self._samples)
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """The rows that any tree draws, ascending, each once: those to be fetched."""
+        """Return the numbers of all rows to fetch: those that any tree draws, ascending, each once."""
         return self._rows
 
     def grow(self, X: Any) -> IsolationForest:
@@ -109,13 +146,13 @@ class SamplePlan:
         Parameters
         ----------
         X : array-like or frame of shape (len(rows), n_features)
-            The rows of the table with the numbers `rows`, in this order.
+            Rows of the table with the numbers `rows`, in this order.
 
         Returns
         -------
         IsolationForest
-            The forest that ``fit`` would give on the whole table, tree by tree; but for its ``offset_``, which is -0.5
-            until it is set: with a `contamination` other than "auto" to what `ScoreSketch` finds.
+            Forest with the trees that ``fit`` would grow on the whole table. Its ``offset_`` is -0.5; for a
+            `contamination` other than "auto", set it to the offset that `ScoreSketch` computes.
 
         Raises
         ------
@@ -146,12 +183,12 @@ class SamplePlan:
         )
 
     def to_bytes(self) -> bytes:
-        """Make bytes of the plan: its parameters, seeds, and what is drawn for its rows.
+        """Encode the plan: its parameters, seeds and the noise values of its rows.
 
         Returns
         -------
         bytes
-            The same for the same plan. A ``RandomState`` is not among them, only what was drawn from it.
+            The same bytes for the same plan. They hold what was drawn from a ``RandomState``, not the stream itself.
         """
         parameters = {
             name: value.item() if isinstance(value, np.generic) else value
@@ -166,47 +203,47 @@ class SamplePlan:
             "parameters": parameters,
             "seed": None if drawn is not None else self._noise,
         }
-        return to_bytes(_WHAT, facts, [self._seeds, np.empty(0) if drawn is None else drawn])
+        return to_bytes(_NAME, facts, [self._seeds, np.empty(0) if drawn is None else drawn])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SamplePlan:
-        """Make a plan from what `to_bytes` gave.
+        """Decode the bytes that `to_bytes` returned.
 
         Parameters
         ----------
         data : bytes
-            They may come from anybody: nothing in them is run.
+            Result of `to_bytes`. Untrusted input is safe: decoding never executes code.
 
         Returns
         -------
         SamplePlan
-            Equal to the one that the bytes were made of.
+            Plan equal to the encoded one.
 
         Raises
         ------
         ValueError
-            If they are none of a plan.
+            If the bytes are damaged, have another format, or are not a plan.
         """
-        facts, (seeds, drawn) = from_bytes(_WHAT, data, ["<u4", "<f8"])
+        facts, (seeds, drawn) = from_bytes(_NAME, data, ["<u4", "<f8"])
         try:
             plan = cls.__new__(cls)
             forest = plan._forest = IsolationForest(**facts["parameters"])
             forest._validate_params()
             plan.n_samples, plan.n_features = int(facts["n_samples"]), int(facts["n_features"])
             check_rows(plan.n_samples)
-            # It was said when the plan was made.
+            # The warning about max_samples was given when the plan was made.
             plan.max_samples = forest._resolve_max_samples(plan.n_samples, warn=False)
             plan._max_features = forest._resolve_max_features(plan.n_features)
             if seeds.shape != (forest.n_estimators,):
-                raise ValueError(f"there are {len(seeds)} seeds of {forest.n_estimators} trees")
+                raise ValueError(f"they have {len(seeds)} seeds for {forest.n_estimators} trees")
             plan._seeds = seeds
             plan._draw()
             seed = facts["seed"]
             plan._noise = drawn if seed is None else int(seed)
             if (seed is None and drawn.shape != plan._rows.shape) or (seed is not None and integer_seed(seed) is None):
-                raise ValueError("what was drawn for the rows is not there")
+                raise ValueError("they lack the noise values of the rows")
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"not the bytes of {_WHAT}: {error}") from None
+            raise ValueError(f"not the bytes of a {_NAME}: {error}") from None
         return plan
 
     def __eq__(self, other: object) -> bool:
@@ -237,36 +274,43 @@ def sample_plan(
     bootstrap: bool = False,
     n_jobs: int | None = None,
 ) -> SamplePlan:
-    """Say which rows of a table the trees of a forest will draw.
+    """Plan a fit: choose the rows that the trees of a forest draw from a table.
 
     Parameters
     ----------
-    n_samples, n_features : int
-        Shape of the table.
+    n_samples : int
+        Number of rows of the table, from 1 to 2**40.
+    n_features : int
+        Number of columns of the table, at least 1.
     random_state : int, RandomState instance or None, default=None
-        See `isoxide.IsolationForest`, as for all others.
+        Source of all random draws. An int in [0, 2**32 - 1] gives the same plan at every call.
     n_estimators : int, default=100
-        Number of trees.
+        Number of trees, at least 1.
     max_samples : "auto", int or float, default="auto"
-        Rows that each tree draws.
+        Rows that each tree draws. "auto" means ``min(256, n_samples)``, an int that many rows, and a float in (0, 1]
+        that fraction of ``n_samples``.
     contamination : "auto" or float, default="auto"
-        Kept for the forest.
+        Fraction of outliers, in (0, 0.5]. It becomes the parameter of the forest; the plan does not depend on it.
     max_features : int or float, default=1.0
-        Columns that each tree draws.
+        Columns that each tree draws: an int means that many, a float in (0, 1] that fraction; at least one.
     bootstrap : bool, default=False
         Whether a tree may draw the same row more than once.
     n_jobs : int or None, default=None
-        Threads; None means all cores.
+        Number of threads for drawing and growing; None means all cores. The number never changes a result.
 
     Returns
     -------
     SamplePlan
-        The rows, and the way to the forest.
+        The numbers of the rows to fetch, and a method to grow the forest on them.
 
     Raises
     ------
     ValueError
         If an argument is out of range.
+
+    See Also
+    --------
+    isoxide.IsolationForest : Fit on a table in memory.
 
     Examples
     --------

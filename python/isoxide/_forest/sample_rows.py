@@ -1,4 +1,4 @@
-"""The rows that trees draw, as they are fetched part by part."""
+"""Collection of the rows that the trees of a plan draw, from the partitions of a table."""
 
 from __future__ import annotations
 
@@ -9,22 +9,28 @@ from numpy.typing import ArrayLike, NDArray
 
 from isoxide._common.serialization import from_bytes, to_bytes
 
-_WHAT = "sample rows, format 1"
+#: Name in the wire format (`isoxide._common.serialization`).
+_NAME = "collection of sample rows"
 
 
 class SampleRows:
-    """Rows of a plan as they are fetched, part by part, in any order.
+    """Collect the rows of a plan from the partitions of a table, in any order.
 
     Parameters
     ----------
     rows : array-like of int
-        The numbers of the rows to collect, ascending: ``plan.rows``.
+        Numbers of the rows to collect, ascending, each once: ``plan.rows``.
     n_features : int
-        Number of columns.
+        Number of columns of the table, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
 
     See Also
     --------
-    SamplePlan.grow : Takes the rows.
+    SamplePlan.grow : Grow the forest on the collected rows.
 
     Examples
     --------
@@ -45,121 +51,125 @@ class SampleRows:
     def __init__(self, rows: ArrayLike, n_features: int) -> None:
         self._rows = np.ascontiguousarray(rows, dtype=np.int64)
         if self._rows.ndim != 1 or (self._rows[1:] <= self._rows[:-1]).any() or (self._rows < 0).any():
-            raise ValueError("rows must be numbers from 0 on, ascending, each once")
+            raise ValueError("rows must be row numbers, 0 or more, ascending, each once")
         if n_features < 1:
             raise ValueError(f"n_features must be at least 1, got {n_features}")
         self._X = np.zeros((len(self._rows), int(n_features)), dtype=np.float32)
-        self._there = np.zeros(len(self._rows), dtype=bool)
+        self._is_present = np.zeros(len(self._rows), dtype=bool)
 
     @property
     def n_missing(self) -> int:
-        """How many rows have not come yet."""
-        return int(np.count_nonzero(~self._there))
+        """Return the number of rows that have not been added yet."""
+        return int(np.count_nonzero(~self._is_present))
 
     @property
     def X(self) -> NDArray[np.float32]:  # noqa: N802
-        """The rows in the order of their numbers, as trees read them.
+        """Return the rows in the order of their numbers, in float32, as trees read them.
 
         Raises
         ------
         ValueError
-            If some have not come yet.
+            If rows are missing.
         """
         if self.n_missing:
-            first = int(self._rows[np.argmin(self._there)])
-            raise ValueError(f"{self.n_missing} of {len(self._rows)} rows have not come, the first of them is {first}")
+            first = int(self._rows[np.argmin(self._is_present)])
+            raise ValueError(
+                f"{self.n_missing} of {len(self._rows)} rows are missing, the first of them is row {first}; "
+                "add the partitions that have them"
+            )
         return self._X
 
     def add(self, first_row: int, X: ArrayLike) -> None:
-        """Take from a part of the table what is wanted.
+        """Keep the rows of the plan that are in a partition of the table.
 
         Parameters
         ----------
         first_row : int
-            The number of the part's first row in the table.
+            Row number, in the table, of the partition's first row.
         X : array-like of shape (n_rows, n_features)
-            All rows of the part.
+            All rows of the partition.
 
         Raises
         ------
         ValueError
-            If the part has another number of columns, or a row has come before.
+            If the partition has another number of columns, or one of its rows was added before.
         """
         X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != self._X.shape[1]:
-            raise ValueError(f"a part must have {self._X.shape[1]} columns, got an array of shape {X.shape}")
-        places = slice(*np.searchsorted(self._rows, [first_row, first_row + len(X)]))
-        wanted = self._rows[places] - first_row
-        self._take(places, X[wanted])
+            raise ValueError(f"X must have {self._X.shape[1]} columns, got an array of shape {X.shape}")
+        positions = slice(*np.searchsorted(self._rows, [first_row, first_row + len(X)]))
+        self._keep(positions, X[self._rows[positions] - first_row])
 
-    def _take(self, places: Any, values: NDArray[Any]) -> None:
-        if self._there[places].any():
-            raise ValueError(f"row {int(self._rows[places][self._there[places]][0])} has come twice")
-        # Beyond the range of float32 is infinity, as trees see it.
+    def _keep(self, positions: Any, values: NDArray[Any]) -> None:
+        """Store the rows at some positions among the rows of the plan."""
+        if self._is_present[positions].any():
+            row = int(self._rows[positions][self._is_present[positions]][0])
+            raise ValueError(f"row {row} was added twice; add each partition once")
+        # Values beyond the range of float32 become infinite, as trees see them.
         with np.errstate(over="ignore"):
-            self._X[places] = values
-        self._there[places] = True
+            self._X[positions] = values
+        self._is_present[positions] = True
 
     def merge(self, other: SampleRows) -> None:
-        """Take over the rows that came to another collection for the same plan.
+        """Add the rows of another collection for the same plan.
 
         Parameters
         ----------
         other : SampleRows
-            The other one.
+            Collection to add; it stays as it is.
 
         Raises
         ------
         ValueError
-            If it is for other rows, or some rows came to both.
+            If `other` is for another plan, or a row was added to both.
         """
         if not np.array_equal(self._rows, other._rows) or self._X.shape != other._X.shape:
-            raise ValueError("these collections are for other rows or columns")
-        self._take(other._there, other._X[other._there])
+            raise ValueError("other must be a collection for the same plan; it is for other rows or columns")
+        self._keep(other._is_present, other._X[other._is_present])
 
     def to_bytes(self) -> bytes:
-        """Make bytes of all that has come.
+        """Encode the collection and the rows added so far.
 
         Returns
         -------
         bytes
-            The same for the same rows, in whatever order they came.
+            The same bytes for the same rows, in whatever order they were added.
         """
-        return to_bytes(_WHAT, {}, [self._rows, self._there, self._X])
+        return to_bytes(_NAME, {}, [self._rows, self._is_present, self._X])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SampleRows:
-        """Make a collection from what `to_bytes` gave.
+        """Decode the bytes that `to_bytes` returned.
 
         Parameters
         ----------
         data : bytes
-            They may come from anybody: nothing in them is run.
+            Result of `to_bytes`. Untrusted input is safe: decoding never executes code.
 
         Returns
         -------
         SampleRows
-            Equal to the one that the bytes were made of.
+            Collection equal to the encoded one.
 
         Raises
         ------
         ValueError
-            If they are none of a collection.
+            If the bytes are damaged, have another format, or are not a collection.
         """
-        _, (rows, there, X) = from_bytes(_WHAT, data, ["<i8", "|b1", "<f4"])
+        _, (rows, is_present, X) = from_bytes(_NAME, data, ["<i8", "|b1", "<f4"])
         try:
-            if X.ndim != 2 or there.shape != rows.shape or len(X) != len(rows):
-                raise ValueError("arrays of different lengths")
-            found = cls(rows, X.shape[1])
+            if X.ndim != 2 or is_present.shape != rows.shape or len(X) != len(rows):
+                raise ValueError("their arrays have different lengths")
+            collection = cls(rows, X.shape[1])
         except ValueError as error:
-            raise ValueError(f"not the bytes of {_WHAT}: {error}") from None
-        found._X, found._there = X, there
-        return found
+            raise ValueError(f"not the bytes of a {_NAME}: {error}") from None
+        collection._X, collection._is_present = X, is_present
+        return collection
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SampleRows) and self.to_bytes() == other.to_bytes()
 
-    __hash__ = None  # type: ignore[assignment]  # it changes
+    __hash__ = None  # type: ignore[assignment]  # a collection changes
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SampleRows.from_bytes, (self.to_bytes(),)

@@ -1,4 +1,13 @@
-"""The offset of a contamination from scores that come in parts."""
+"""Exact offset of a contamination from scores that arrive in partitions, in bounded memory.
+
+The offset is ``numpy.percentile(scores, 100 * contamination)``, which interpolates between two neighbours in the order
+of the scores. `_core.Sketch` (`src/sketch`) finds these two:
+
+    few scores are lower            keep the lowest scores
+    few distinct scores             keep them, with their counts
+    otherwise                       count the scores in buckets of equal steps of their bits; a second pass looks into
+                                    the bucket of the neighbours in the same way
+"""
 
 from __future__ import annotations
 
@@ -8,37 +17,47 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoxide import _core
-from isoxide._common.quantiles import interpolated, quantile_place
-from isoxide._frames.containers import readable
+from isoxide._common.quantiles import interpolate, quantile_position
+from isoxide._common.serialization import RAW, from_bytes, to_bytes
+from isoxide._frames.dtypes import readable
 
-#: Where scores are: a path is less than four times as long as the average one.
-_LOWEST, _HIGHEST = -1.0, -(2.0**-4)
-#: More scores are not counted exactly by doubles.
-_MOST = 2**53
+#: Range of `score_samples`: a path is less than four times as long as the average one.
+_MIN_SCORE, _MAX_SCORE = -1.0, -(2.0**-4)
+#: Largest number of scores that doubles count exactly.
+_MAX_COUNT = 2**53
+#: Name in the wire format (`isoxide._common.serialization`).
+_NAME = "score sketch"
 
 
 class ScoreSketch:
-    """The scores of a table, as far as its offset depends on them, in bounded memory.
+    """Summarise the scores of a table so that its offset follows exactly, in bounded memory.
 
-    The offset is ``numpy.percentile(scores, 100 * contamination)``, in every bit: it depends on two neighbours in the
-    order of the scores. Where few are lower, the lowest are kept and one pass over the scores is enough. Otherwise
-    scores are kept while there are not too many different ones, and counted in 65,536 buckets from there on; a second
-    pass (beyond some 10**9 scores a third) looks into the bucket of the two.
+    The offset is ``numpy.percentile(scores, 100 * contamination)``, bit for bit. It depends on two neighbours in the
+    order of the scores. If at most `capacity` scores are lower, the sketch keeps the lowest scores, and one pass over
+    the scores is enough. Otherwise it keeps the distinct scores while they are at most `capacity`, and beyond that
+    counts scores in 65,536 buckets; a second pass (beyond some 10**9 scores a third) resolves the bucket of the two
+    neighbours.
 
-    What a sketch holds depends on the scores alone, not on their order or on how they were parted and merged.
+    The state of a sketch depends on the scores alone, not on their order or on how they were partitioned and merged.
 
     Parameters
     ----------
     n_samples : int
-        How many scores there will be in all.
+        Number of scores in the whole table, from 1 to 2**53.
     contamination : float
-        Share of them below the offset, in (0, 0.5].
+        Fraction of the scores below the offset, in (0, 0.5].
     capacity : int, default=65536
-        Different scores kept, at most; 16 bytes each. More take more memory and save passes.
+        Maximum number of distinct scores to keep, at least 2; each takes 16 bytes. More take more memory and save
+        passes.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
 
     See Also
     --------
-    isoxide.IsolationForest.recalibrate : The same for a table in memory.
+    isoxide.IsolationForest.recalibrate : Compute the offset of a table in memory.
 
     Examples
     --------
@@ -63,162 +82,160 @@ class ScoreSketch:
         if capacity < 2:
             raise ValueError(f"capacity must be at least 2, got {capacity}")
         for name, value in (("n_samples", n_samples), ("capacity", capacity)):
-            if value > _MOST:
+            if value > _MAX_COUNT:
                 raise ValueError(f"{name} must be at most 2**53, got {value}")
         self._n_samples, self._contamination = int(n_samples), float(contamination)
         # The division is numpy.percentile's.
-        self._place, self._way = quantile_place(self._n_samples, 100.0 * self._contamination / 100)
-        self._sketch = _core.Sketch(_LOWEST, _HIGHEST, lowest=self._place + 2, capacity=int(capacity))
+        self._position, self._fraction = quantile_position(self._n_samples, 100.0 * self._contamination / 100)
+        self._sketch = _core.Sketch(_MIN_SCORE, _MAX_SCORE, lowest=self._position + 2, capacity=int(capacity))
 
     @property
     def n_seen(self) -> int:
-        """How many scores have come."""
+        """Return the number of scores added so far."""
         return self._sketch.n
 
     @property
     def is_resolved(self) -> bool:
-        """Whether the offset is known; if not, another pass with `refined` is needed.
+        """Return whether the offset is known; if not, another pass with `refined` is needed.
 
         Raises
         ------
         ValueError
-            If not all scores have come.
+            If not all scores have been added.
         """
         self._check_complete()
-        return self._sketch.neighbours(self._place) is not None
+        return self._sketch.neighbours(self._position) is not None
 
     def add(self, scores: ArrayLike) -> None:
-        """Take in the scores of some rows.
+        """Add the scores of some rows.
 
         Parameters
         ----------
         scores : array-like of shape (n,)
-            What ``IsolationForest.score_samples`` gives.
+            Result of ``IsolationForest.score_samples``.
 
         Raises
         ------
         ValueError
-            If they are not one-dimensional, or not such scores.
+            If `scores` is not one-dimensional, or out of the range of `score_samples`.
         """
         values: NDArray[np.float64] = readable(np.ascontiguousarray(scores, dtype=np.float64))
         if values.ndim != 1:
             raise ValueError(f"scores must be one-dimensional, got an array of shape {values.shape}")
-        if values.size and not (values.min() >= _LOWEST and values.max() <= _HIGHEST):
+        if values.size and not (values.min() >= _MIN_SCORE and values.max() <= _MAX_SCORE):
             raise ValueError(
-                f"scores must be those of score_samples, from {_LOWEST:g} to {_HIGHEST:g}; "
-                f"got {values.min()} to {values.max()}"
+                f"scores must be those of score_samples, from {_MIN_SCORE:g} to {_MAX_SCORE:g}; "
+                f"got values from {values.min()} to {values.max()}"
             )
         self._sketch.add(values)
 
     def merge(self, other: ScoreSketch) -> None:
-        """Add what another sketch has seen of the same table.
+        """Add the scores of another sketch of the same table.
 
         Parameters
         ----------
         other : ScoreSketch
-            The other one.
+            Sketch to add; it stays as it is.
 
         Raises
         ------
         ValueError
-            If it is of another table, contamination, capacity or pass.
+            If `other` has another number of scores, contamination, capacity or pass.
         """
         if (self._n_samples, self._contamination) != (other._n_samples, other._contamination):
-            raise ValueError(f"{other} is a sketch of something else than {self}")
+            raise ValueError(
+                f"other must be a sketch of the same table and contamination: {other} cannot be merged into {self}"
+            )
         self._sketch.merge(other._sketch)
 
     def refined(self) -> ScoreSketch:
-        """Make a sketch for another pass over all scores, after which more is known.
+        """Make an empty sketch for another pass over all scores, which resolves the offset further.
 
         Returns
         -------
         ScoreSketch
-            It has seen nothing yet.
+            Sketch to which all scores are to be added once more.
 
         Raises
         ------
         ValueError
-            If not all scores have come.
+            If not all scores have been added to this sketch.
         """
         self._check_complete()
-        return self._like(self._sketch.refined(self._place))
+        return self._with(self._sketch.refined(self._position))
 
     def offset(self) -> np.float64:
-        """What ``offset_`` is for the contamination.
+        """Compute the offset for the contamination.
 
         Returns
         -------
         float
-            ``numpy.percentile(scores, 100 * contamination)``.
+            Result of ``numpy.percentile(scores, 100 * contamination)``, which ``fit`` sets as ``offset_``.
 
         Raises
         ------
         ValueError
-            If not all scores have come, or another pass is needed.
+            If not all scores have been added, or another pass is needed.
         """
         self._check_complete()
-        neighbours = self._sketch.neighbours(self._place)
+        neighbours = self._sketch.neighbours(self._position)
         if neighbours is None:
             raise ValueError(
-                "the offset is not known yet: add all scores once more, to the sketch that refined() gives"
+                "the offset is not known yet: add all scores once more, to the sketch that refined() returns"
             )
-        return interpolated(*neighbours, self._way)
+        return interpolate(*neighbours, self._fraction)
 
     def to_bytes(self) -> bytes:
-        """Make bytes of the sketch.
+        """Encode the sketch and the scores added so far.
 
         Returns
         -------
         bytes
-            The same for the same scores; up to 1.5 MB with the default capacity.
+            The same bytes for the same scores; up to 1.5 MB with the default capacity.
         """
-        head = (
-            np.array([self._n_samples], dtype="<i8").tobytes() + np.array([self._contamination], dtype="<f8").tobytes()
-        )
-        return head + self._sketch.to_bytes()
+        facts = {"n_samples": self._n_samples, "contamination": self._contamination}
+        return to_bytes(_NAME, facts, [self._sketch.to_bytes()])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ScoreSketch:
-        """Make a sketch from what `to_bytes` gave.
+        """Decode the bytes that `to_bytes` returned.
 
         Parameters
         ----------
         data : bytes
-            They may come from anybody: nothing in them is run.
+            Result of `to_bytes`. Untrusted input is safe: decoding never executes code.
 
         Returns
         -------
         ScoreSketch
-            Equal to the one that the bytes were made of.
+            Sketch equal to the encoded one.
 
         Raises
         ------
         ValueError
-            If they are none of a sketch.
+            If the bytes are damaged, have another format, or are not a sketch.
         """
-        data = bytes(data)
-        if len(data) < 16:
-            raise ValueError("not the bytes of a sketch: they are truncated")
-        n_samples = int(np.frombuffer(data[:8], dtype="<i8")[0])
-        contamination = float(np.frombuffer(data[8:16], dtype="<f8")[0])
+        facts, (sketch,) = from_bytes(_NAME, data, [RAW])
         try:
-            return cls(n_samples, contamination)._like(_core.Sketch.from_bytes(data[16:]))
-        except ValueError as error:
-            raise ValueError(f"not the bytes of a sketch: {error}") from None
+            return cls(facts["n_samples"], facts["contamination"])._with(_core.Sketch.from_bytes(sketch))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"not the bytes of a {_NAME}: {error}") from None
 
-    def _like(self, sketch: _core.Sketch) -> ScoreSketch:
+    def _with(self, sketch: _core.Sketch) -> ScoreSketch:
+        """Make a sketch of the same table and contamination with another state."""
         twin = ScoreSketch(self._n_samples, self._contamination)
         twin._sketch = sketch
         return twin
 
     def _check_complete(self) -> None:
+        """Refuse to go on before all scores have been added."""
         if self.n_seen != self._n_samples:
-            raise ValueError(f"{self.n_seen:,} of {self._n_samples:,} scores have come")
+            raise ValueError(f"{self.n_seen:,} of {self._n_samples:,} scores have been added; add all of them first")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ScoreSketch) and self.to_bytes() == other.to_bytes()
 
-    __hash__ = None  # type: ignore[assignment]  # it changes
+    __hash__ = None  # type: ignore[assignment]  # a sketch changes
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ScoreSketch.from_bytes, (self.to_bytes(),)

@@ -1,15 +1,15 @@
 """Build scikit-learn's private tree objects in the layout of the installed version.
 
 scikit-learn may change the arguments of ``Tree`` and the fields of a node in any release: 1.10 added the argument
-``n_categories`` and the fields ``left_cat_bitset`` and ``split_kind``. So both are read off a stump, a tree with one
-split that the installed version fits:
+``n_categories`` and the fields ``left_cat_bitset`` and ``split_kind``. So the layout is read from a stump, a tree with
+one split that the installed version fits:
 
-    arguments  = what the stump's pickle passes to ``Tree``, with another number of features
-    node       = the stump's root for a split, its leaf for a leaf, and the fields that every version has filled in
-    attributes = what ``fit`` sets on an estimator, as on the stump
+    arguments  = those that the stump's pickle passes to ``Tree``, with another number of features
+    node       = a copy of the stump's root for a split, of its leaf for a leaf, with the fields of every version set
+    attributes = those that ``fit`` sets on the stump
 
-A field, an argument or an attribute that is not known here could mean anything, so it is refused. Fitting and scoring
-need nothing of this module.
+An unknown field, argument or attribute could mean anything, so it is refused. Fitting and scoring do not use this
+module.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import sklearn
 from numpy.typing import NDArray
 from sklearn.tree import ExtraTreeRegressor
 
-#: The fields of a node that every version has, and the names of the properties of ``Tree`` that show them.
+#: Fields of a node in every version, and the properties of ``Tree`` that show them.
 FIELDS = {
     "left_child": "children_left",
     "right_child": "children_right",
@@ -34,58 +34,60 @@ FIELDS = {
     "weighted_n_node_samples": "weighted_n_node_samples",
     "missing_go_to_left": "missing_go_to_left",
 }
-#: The fields that tell splits on categories from splits on numbers, since 1.10. Isolation forests have the latter only.
+#: Fields of a node since 1.10 that describe splits on categories, which isolation forests do not have.
 CATEGORY_FIELDS = {"left_cat_bitset", "split_kind"}
-#: The entries of a pickled tree.
+#: Entries of the state of a pickled tree.
 STATE = {"max_depth", "node_count", "nodes", "values"}
-#: What ``fit`` sets on the estimator of a tree, besides what is None where there are no categories.
+#: Attributes that ``fit`` sets on the estimator of a tree, besides those that are None without categories.
 ATTRIBUTES = {"n_features_in_", "n_outputs_", "max_features_", "tree_"}
 
 
 class UnknownTreeLayoutError(NotImplementedError, AttributeError):
-    """The installed scikit-learn keeps its trees in a way that is not known here.
+    """Raised if this version of isoxide does not know how the installed scikit-learn keeps its trees.
 
-    An ``AttributeError`` too, so that ``hasattr(forest, "estimators_")`` is False and ``dir(forest)`` works.
+    It is an ``AttributeError`` too, so that ``hasattr(forest, "estimators_")`` is False and ``dir(forest)`` works.
     """
 
 
 class Layout(NamedTuple):
-    """How the installed scikit-learn keeps a tree."""
+    """Layout in which the installed scikit-learn keeps a tree."""
 
+    #: Constructor of ``Tree``; its first argument is the number of features.
     make: Any
-    #: Arguments of `make` behind the number of features: the same for all trees, ...
+    #: Further arguments that are the same for all trees.
     fixed: tuple[Any, ...]
-    #: ... and with an entry per feature, here that of one feature.
+    #: Further arguments with an entry for each feature, given here for one feature.
     per_feature: tuple[NDArray[Any], ...]
-    #: A split and a leaf.
+    #: Node that is a split.
     split: NDArray[Any]
+    #: Node that is a leaf.
     leaf: NDArray[Any]
     #: Attributes that are None on every fitted tree without categories.
     absent: tuple[str, ...]
 
 
 def fit_stump() -> ExtraTreeRegressor:
-    """Fit a tree with one split. It draws nothing from NumPy's global stream."""
+    """Fit a tree with one split, without a draw from NumPy's global stream."""
     stump = ExtraTreeRegressor(max_depth=1, max_features=1, splitter="random", random_state=0)
     return stump.fit(np.array([[0.0], [1.0]], dtype=np.float32), np.array([0.0, 1.0]))
 
 
 @lru_cache(maxsize=1)
 def installed_layout() -> Layout:
-    """Read the layout of the installed version off a stump.
+    """Read the layout of the installed version from a stump.
 
     Raises
     ------
     UnknownTreeLayoutError
-        If there is anything in it that is not known here.
+        If the layout has an unknown argument, field, entry or attribute.
     """
     return layout_of(fit_stump())
 
 
 def layout_of(stump: ExtraTreeRegressor) -> Layout:
-    """Read the layout off a stump; see `installed_layout`."""
+    """Read the layout from a stump, and refuse an unknown one with an `UnknownTreeLayoutError`."""
     make, arguments, state = stump.tree_.__reduce__()
-    if not _are_known(arguments):
+    if not _are_known_arguments(arguments):
         raise unknown_layout(f"Tree takes the arguments {arguments!r}")
     if state.keys() != STATE:
         raise unknown_layout(f"a pickled Tree has the entries {sorted(state)}")
@@ -98,35 +100,40 @@ def layout_of(stump: ExtraTreeRegressor) -> Layout:
     return Layout(make, arguments[1:3], arguments[3:], nodes[0], nodes[1], tuple(sorted(fitted)))
 
 
-def _are_known(arguments: tuple[Any, ...]) -> bool:
-    """Whether ``Tree`` takes numbers of features, classes, outputs and, since 1.10, categories of each feature."""
+def _are_known_arguments(arguments: tuple[Any, ...]) -> bool:
+    """Return whether ``Tree`` takes numbers of features, classes, outputs and, since 1.10, categories per feature."""
     if len(arguments) not in (3, 4) or arguments[0] != 1 or arguments[2] != 1:
         return False
-    # A feature with -1 categories is a number.
+    # For a numeric feature the number of categories is -1.
     return np.array_equal(arguments[1], [1]) and all(np.array_equal(more, [-1]) for more in arguments[3:])
 
 
 def make_tree(arrays: dict[str, NDArray[Any]], n_features: int) -> Any:
-    """Make scikit-learn's tree object.
+    """Make scikit-learn's tree object from arrays with an entry for each node.
 
     Parameters
     ----------
-    arrays : dict
-        By the names of the properties of ``Tree``, each with an entry per node, and ``value``.
+    arrays : dict of str to ndarray
+        Properties of ``Tree`` in `FIELDS`, and ``value``, each with an entry for each node.
     n_features : int
-        Columns that the tree was grown on.
+        Number of columns that the tree was grown on.
+
+    Returns
+    -------
+    sklearn.tree._tree.Tree
+        The tree.
 
     Raises
     ------
     UnknownTreeLayoutError
-        If the installed scikit-learn keeps its trees in a way that is not known here.
+        If this version of isoxide does not know how the installed scikit-learn keeps its trees.
     """
     layout = installed_layout()
     left, right = arrays["children_left"], arrays["children_right"]
     depth = np.zeros(len(left), dtype=np.intp)
     for node in np.flatnonzero(left >= 0):
         depth[[left[node], right[node]]] = depth[node] + 1
-    tree = layout.make(n_features, *layout.fixed, *(np.repeat(one, n_features) for one in layout.per_feature))
+    tree = layout.make(n_features, *layout.fixed, *(np.repeat(item, n_features) for item in layout.per_feature))
     tree.__setstate__(
         {
             "max_depth": int(depth.max()),
@@ -149,7 +156,7 @@ def fill_nodes(layout: Layout, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
 
 
 def set_fitted(estimator: ExtraTreeRegressor, tree: Any) -> ExtraTreeRegressor:
-    """Set what ``fit`` would set on an estimator whose tree is `tree`."""
+    """Set the attributes that ``fit`` sets on an estimator with this tree, and return the estimator."""
     for name in installed_layout().absent:
         setattr(estimator, name, None)
     estimator.n_features_in_ = tree.n_features
@@ -160,12 +167,12 @@ def set_fitted(estimator: ExtraTreeRegressor, tree: Any) -> ExtraTreeRegressor:
 
 
 def has_categories(tree: Any) -> bool:
-    """Whether a tree of scikit-learn has a split that is not one on a number.
+    """Return whether a tree of scikit-learn has a split on categories.
 
     Raises
     ------
     UnknownTreeLayoutError
-        If the installed scikit-learn keeps its trees in a way that is not known here.
+        If this version of isoxide does not know how the installed scikit-learn keeps its trees.
     """
     layout = installed_layout()
     nodes = tree.__getstate__()["nodes"]
@@ -178,7 +185,7 @@ def has_categories(tree: Any) -> bool:
 
 
 def unknown_layout(reason: str) -> UnknownTreeLayoutError:
-    """Make the error that says what of the installed scikit-learn is not known, and what depends on it."""
+    """Make the error that says what is unknown about the installed scikit-learn, and what depends on it."""
     try:
         ours = version("isoxide")
     except PackageNotFoundError:

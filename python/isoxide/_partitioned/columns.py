@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.columns import batch_table
-from isoxide._frames.features import is_number, need_column, told_type
+from isoxide._frames.dtypes import describe_dtype, is_number
+from isoxide._frames.features import need_column
 from isoxide._frames.validation import Input
 
 
@@ -31,7 +32,8 @@ def check_features(schema: pa.Schema, names: Iterable[str], table_name: str) -> 
         check_column(schema, name, "features", table_name)
         if not is_number(dtype := schema.field(name).type):
             raise ValueError(
-                f"column {name!r} of {table_name} holds no numbers but {told_type(dtype)}; leave it out of features"
+                f"column {name!r} of {table_name} holds no numbers but {describe_dtype(dtype)}; "
+                "leave it out of features"
             )
     return names
 
@@ -79,7 +81,7 @@ def batch_scores(batch: pa.RecordBatch | pa.Table, features: list[str], forest: 
     if batch.num_rows == 0:
         return np.empty(0)
     data = Input(batch_table(batch, features), batch.num_rows, len(features))
-    return forest._score(forest._forest, data, forest.max_samples_)
+    return forest._score(forest._fitted, data)
 
 
 def score_batch(batch: pa.RecordBatch | pa.Table, features: list[str], forest: IsolationForest) -> NDArray[np.float64]:

@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from isoxide._frames.features import choose_features, is_number, roles_of_features
+from isoxide._frames.dtypes import is_number
+from isoxide._frames.features import choose_features, roles_of_features
 from isoxide._frames.keys import as_text
 from isoxide._frames.names import text_names
 from isoxide._frames.profile import Profile, Profiler, repeated_rows
@@ -47,7 +48,7 @@ class CollectZones(Aggregator[set[Any], set[Any]]):
         self.columns = (time,)
 
     def init(self, partition: Partition) -> set[Any]:
-        """Return no zones."""
+        """Return no zones before the first batch."""
         return set()
 
     def update(self, state: set[Any], batch: pa.RecordBatch, first_row: int | None) -> set[Any]:
@@ -57,10 +58,6 @@ class CollectZones(Aggregator[set[Any], set[Any]]):
     def merge(self, states: Iterable[set[Any]]) -> set[Any]:
         """Return the zones of all partitions."""
         return set().union(*states)
-
-    def finish(self, state: set[Any]) -> set[Any]:
-        """Return the zones."""
-        return state
 
 
 class HashKeys(Aggregator[list[NDArray[np.uint64]], NDArray[np.uint64]]):
@@ -82,7 +79,7 @@ class HashKeys(Aggregator[list[NDArray[np.uint64]], NDArray[np.uint64]]):
         self.columns = (entity, times.name)
 
     def init(self, partition: Partition) -> list[NDArray[np.uint64]]:
-        """Return no hashes."""
+        """Return no hashes before the first batch."""
         return []
 
     def update(
@@ -117,8 +114,8 @@ class HashKeys(Aggregator[list[NDArray[np.uint64]], NDArray[np.uint64]]):
         if self.folder is None:
             return _repeated(np.concatenate([np.empty(0, dtype=np.uint64), *state]))
         files = [self.folder / str(number) for number in range(1 << _FILE_BITS)]
-        found = [_repeated(np.fromfile(path, np.uint64)) for path in files if path.exists()]
-        return np.concatenate([np.empty(0, dtype=np.uint64), *found])
+        repeated = [_repeated(np.fromfile(path, np.uint64)) for path in files if path.exists()]
+        return np.concatenate([np.empty(0, dtype=np.uint64), *repeated])
 
 
 def _repeated(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -179,16 +176,12 @@ class ProfileRows(Aggregator[Profile, Profile]):
         return self.profiler.start()
 
     def update(self, state: Profile, batch: pa.RecordBatch, first_row: int | None) -> Profile:
-        """Add a batch."""
+        """Return the profile after a batch was added to it."""
         return self.profiler.update(state, batch, first_row) if batch.num_rows else state
 
     def merge(self, states: Iterable[Profile]) -> Profile:
         """Return the profile of all partitions."""
         return self.profiler.merge(states)
-
-    def finish(self, state: Profile) -> Profile:
-        """Return the profile."""
-        return state
 
 
 class ProfiledTable:
@@ -216,7 +209,7 @@ class ProfiledTable:
     times : Times
         How times are read.
     profile : TableProfile
-        What is told of the table.
+        Summary of the table for its readers.
     n_rows : int
         Number of rows that are kept.
     days : dict
@@ -267,10 +260,10 @@ class ProfiledTable:
         self.sketches = profile.sketches
         self.features, left_out = chosen({name for name in candidates if profile.sketches[name].n == 0})
         for name in engine.untyped:
-            if name in profile.texts and profile.texts[name].kind in ("mixed", "numbers"):
+            if name in profile.texts and profile.texts[name].category in ("mixed", "numbers"):
                 raise profile.texts[name].refusal(name) if profile.texts[name].bad is not None else _untyped(name)
         self.n_rows, self.days, self.time_dtype = profile.n, profile.days, profile.time_dtype
-        self.profile = profiler.profile(
+        self.profile = profiler.summary(
             profile, features=self.features, left_out=left_out, n_read=n_read, n_duplicate_keys=n_shared,
             notes=dict.fromkeys([*engine.notes, *text_names(engine.schema.names, engine.name)[1]]),
         )  # fmt: skip

@@ -16,7 +16,7 @@ from isoxide._partitioned.columns import check_column, check_features
 from isoxide._partitioned.engine import Engine
 from isoxide._partitioned.views import GROUP, TextKeys
 from isoxide._ranks.counts import RankCounts
-from isoxide._ranks.dtypes import Definition
+from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks
 from isoxide._ranks.groups import members
 from isoxide._ranks.matching import match
@@ -27,7 +27,7 @@ __all__ = ["rank_rows"]
 def rank_rows(
     engine: Engine,
     rows: Any,
-    definition: Definition,
+    definition: RankDefinition,
     *,
     features: Iterable[str] | None = None,
     groups: str | None = None,
@@ -41,7 +41,7 @@ def rank_rows(
         The table.
     rows : frame of shape (n_rows, n_features)
         The rows to rank, with names of columns.
-    definition : Definition
+    definition : RankDefinition
         How values are ranked.
     features : iterable of str, optional
         The columns to rank; by default all of `rows` but `groups`.
@@ -91,8 +91,8 @@ def rank_rows(
 
 def _by_label(labels: list[Any]) -> tuple[list[Any], list[NDArray[np.intp]]]:
     """Return the distinct labels, and the rows of each; rows without a label are left out."""
-    found = list(members(labels, labels))
-    return [labels[int(rows[0])] for rows, _ in found], [rows for rows, _ in found]
+    groups = list(members(labels, labels))
+    return [labels[int(rows[0])] for rows, _ in groups], [rows for rows, _ in groups]
 
 
 def _frame(names: list[str], columns: list[Any]) -> Any:

@@ -18,7 +18,7 @@ from isoxide._frames.tables import read_table
 from isoxide._partitioned import fit, ranks
 from isoxide._partitioned.engine import Engine
 from isoxide._partitioned.options import PartitionedDetectOptions
-from isoxide._ranks.dtypes import Definition
+from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.feature_ranks import FeatureRanks
 
 if TYPE_CHECKING:
@@ -194,8 +194,8 @@ class PartitionedTable(ABC):
         Returns
         -------
         float
-            What ``forest.recalibrate(X, contamination=contamination).offset_`` is for the same rows in memory. Assign
-            it to ``forest.offset_``.
+            The offset that ``forest.recalibrate(X, contamination=contamination)`` sets for the same rows in memory.
+            Assign it to ``forest.offset_``.
 
         Raises
         ------
@@ -285,7 +285,7 @@ class PartitionedTable(ABC):
             wanted = [name for name in read_table(rows, "rows").names or [] if name != groups]
         else:
             named = wanted = column_names(features, "features")
-        definition = Definition(kind, tail, nan_policy)
+        definition = RankDefinition(kind, tail, nan_policy)
         with self._open(roles_of(texts=() if groups is None else (groups,), numbers=wanted)) as engine:
             return ranks.rank_rows(engine, rows, definition, features=named, groups=groups, rank_last=rank_last)
 

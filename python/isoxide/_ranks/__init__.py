@@ -1,1 +1,1 @@
-"""Percentile ranks of features."""
+"""Exact percentile ranks of values and of whole tables."""

@@ -1,38 +1,37 @@
-"""Percentile ranks among a reference that comes in parts."""
+"""Percentile ranks among a reference that arrives in partitions."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from isoxide import _core
-from isoxide._common.json import loads
+from isoxide._common.serialization import RAW, from_bytes, to_bytes
 from isoxide._common.threads import resolve_n_jobs
-from isoxide._frames.containers import native
+from isoxide._frames.dtypes import INT64_MAX, is_core_number, is_uint64, native
 from isoxide._frames.tables import ArrayTable, Table, read_table
-from isoxide._ranks.dtypes import Definition, has_nan, nan_error
+from isoxide._ranks.dtypes import RankDefinition, has_nan, nan_error
 from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks
 from isoxide._ranks.matching import Layout, match
 
-_MOST = np.iinfo(np.int64).max
+#: Name in the wire format (`isoxide._common.serialization`).
+_NAME = "set of rank counts"
 
 
 class RankCounts:
-    """How many values of a table lie below, and at or below, each cell of some rows: a mergeable form of ranks.
+    """Count the values of a table below, and at or below, each cell of some rows: percentile ranks that merge.
 
-    Counts of parts of the table add up to those of the whole, so ranks among a table in parts are those among the table
-    in one piece, in every bit.
+    Counts of the partitions add up to those of the whole table, so the ranks are bit for bit those among the table in
+    one piece.
 
     Parameters
     ----------
     rows : array-like or frame of shape (n_rows, n_features)
-        The rows to rank; see `isoxide.rank_features`.
+        Rows to rank: an array, or a frame of pandas, polars, pyarrow or another library with the Arrow C stream.
     features : list of str, optional
-        The columns to use, in this order; by default all.
+        Columns to use, in this order; by default all.
 
     Raises
     ------
@@ -43,7 +42,7 @@ class RankCounts:
 
     See Also
     --------
-    isoxide.rank_features : The same where the reference is in memory.
+    isoxide.rank_features : Rank among a reference in memory.
 
     Examples
     --------
@@ -58,33 +57,34 @@ class RankCounts:
 
     def __init__(self, rows: Any, *, features: Iterable[str] | None = None) -> None:
         table = read_table(rows, "rows")
-        self._names, self._places, _ = match(table, table, features)
+        self._names, self._positions, _ = match(table, table, features)
         self._has_names = table.names is not None
-        columns = [table.column(j, name) for j, name in zip(self._places, self._names, strict=True)]
-        # None after a journey as bytes: the values are then those of the counts.
+        columns = [table.column(j, name) for j, name in zip(self._positions, self._names, strict=True)]
+        # None after decoding: the values are then read from the counts.
         self._rows: tuple[Table, list[NDArray[Any]]] | None = (table, columns)
         self._layout = Layout(self._names if self._has_names else None, len(self._names))
         self._counts = _core.RankCounts(self._native(columns, "rows"))
 
     @property
     def features(self) -> list[str]:
-        """Names of the features."""
+        """Return the names of the features."""
         return list(self._names)
 
     @property
     def n_seen(self) -> int:
-        """Rows of the table that were counted."""
+        """Return the number of rows counted so far."""
         return self._counts.n
 
     def add(self, X: Any, *, n_jobs: int | None = None) -> None:
-        """Count a part of the table.
+        """Count the rows of a partition of the table.
 
         Parameters
         ----------
         X : array-like or frame of shape (n_samples, n_features)
-            The part. With names in both, columns are matched by name and others are ignored.
+            Rows of the partition. If both `X` and the rows to rank have names, columns are matched by name and other
+            columns are ignored.
         n_jobs : int, optional
-            Number of threads; None means all cores.
+            Number of threads; None means all cores. The number never changes a result.
 
         Raises
         ------
@@ -96,33 +96,40 @@ class RankCounts:
         table = read_table(X, "X")
         features = self._names if self._has_names and table.names is not None else None
         layout = Layout(self._layout.names if features is not None else None, self._layout.n_columns)
-        names, places, _ = match(table, layout, features)
-        columns = [table.column(j, name) for j, name in zip(places, names, strict=True)]
+        names, positions, _ = match(table, layout, features)
+        columns = [table.column(j, name) for j, name in zip(positions, names, strict=True)]
         self._counts.add(self._native(columns, "X"), resolve_n_jobs(n_jobs))
 
-    def _native(self, columns: list[NDArray[Any]], what: str) -> list[NDArray[Any]]:
+    def _native(self, columns: list[NDArray[Any]], table_name: str) -> list[NDArray[Any]]:
+        """Convert columns to the types that the core counts."""
         for name, column in zip(self._names, columns, strict=True):
-            if column.dtype.kind == "u" and column.dtype.itemsize == 8 and (column > _MOST).any():
-                raise ValueError(f"column {name!r} of {what} has integers beyond 2**63, which are not counted in parts")
-            if column.dtype.kind not in "biuf" or column.dtype.itemsize > 8:
-                raise TypeError(f"column {name!r} of {what} has dtype {column.dtype}, which is not counted in parts")
+            if is_uint64(column.dtype) and (column > INT64_MAX).any():
+                raise ValueError(
+                    f"column {name!r} of {table_name} has integers beyond 2**63, which RankCounts cannot count; "
+                    "convert it to float64"
+                )
+            if not is_core_number(column.dtype):
+                raise TypeError(
+                    f"column {name!r} of {table_name} has dtype {column.dtype}, which RankCounts cannot count; "
+                    "convert it to float64"
+                )
         return [native(column) for column in columns]
 
     def merge(self, other: RankCounts) -> None:
-        """Add what was counted of another part, for the same rows.
+        """Add the counts of another partition for the same rows.
 
         Parameters
         ----------
         other : RankCounts
-            The other counts.
+            Counts to add; they stay as they are.
 
         Raises
         ------
         ValueError
-            If they are for other rows or features.
+            If `other` ranks other rows or features.
         """
         if self._names != other._names:
-            raise ValueError(f"these counts are of other features: {other._names} instead of {self._names}")
+            raise ValueError(f"other must rank the same features {self._names}; it ranks {other._names}")
         self._counts.merge(other._counts)
 
     def ranks(
@@ -133,30 +140,33 @@ class RankCounts:
         rank_last: str | Callable[[str], bool] | None = None,
         nan_policy: str = "propagate",
     ) -> FeatureRanks:
-        """Make percentile ranks of the counts.
+        """Compute the percentile ranks from the counts.
 
         Parameters
         ----------
         kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
-            See `isoxide.rank_features`, as for all others.
+            Values that count for a percentile: the mean rank of all equal values ('rank'), the values at or below
+            ('weak'), those below ('strict'), or the mean of the last two ('mean').
         tail : {'upper', 'lower', 'both'}, default='upper'
-            Which values are unusual.
+            Values that are unusual, that is, have high percentiles: high ones ('upper'), low ones ('lower'), or 'both'.
         rank_last : str or callable, optional
-            Features that come after all others.
+            Features that come after all others in `FeatureRanks.order`: a pattern such as ``"*zscore*"``, or a function
+            of a name that returns whether it is one of them.
         nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
-            What missing values do.
+            Treatment of NaN in a column: its percentiles are NaN ('propagate'), a ValueError is raised ('raise'), or
+            NaN is left out ('omit').
 
         Returns
         -------
         FeatureRanks
-            The percentiles and what follows from them.
+            The percentiles, and tables and orders made from them.
 
         Raises
         ------
         ValueError
-            If an argument is none of the above, or NaN is to be refused.
+            If an argument has another value, or `nan_policy` is 'raise' and there is NaN.
         """
-        definition = Definition(kind, tail, nan_policy).check()
+        definition = RankDefinition(kind, tail, nan_policy).check()
         table, columns = self._rows or self._values_as_table()
         if nan_policy == "raise":
             for name, column, n_missing in zip(self._names, columns, self._counts.n_missing(), strict=True):
@@ -165,64 +175,64 @@ class RankCounts:
                 if has_nan(column):
                     raise nan_error(name, "rows")
         ranks = self._counts.ranks(**definition.native())
-        return feature_ranks(table, self._places, list(self._names), columns, ranks, rank_last)
+        return feature_ranks(table, self._positions, list(self._names), columns, ranks, rank_last)
 
     def _values_as_table(self) -> tuple[Table, list[NDArray[Any]]]:
+        """Return the ranked rows as the counts hold them: float64, without the labels of a frame."""
         values = self._counts.values()
         return ArrayTable("rows", values), list(values.T)
 
     def to_bytes(self) -> bytes:
-        """Make bytes of the counts: the values that are ranked, and what was counted for them.
+        """Encode the counts, with the values that are ranked.
 
         Returns
         -------
         bytes
-            The same for the same rows and counts.
+            The same bytes for the same rows and counts.
         """
-        head = json.dumps({"features": self._names, "named": self._has_names}).encode()
-        return head + b"\n" + self._counts.to_bytes()
+        facts = {"features": self._names, "named": self._has_names}
+        return to_bytes(_NAME, facts, [self._counts.to_bytes()])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> RankCounts:
-        """Make counts from what `to_bytes` gave.
+        """Decode the bytes that `to_bytes` returned.
 
         Parameters
         ----------
         data : bytes
-            They may come from anybody: nothing in them is run.
+            Result of `to_bytes`. Untrusted input is safe: decoding never executes code.
 
         Returns
         -------
         RankCounts
-            Equal to those that the bytes were made of; but `ranks` then know the rows as an array of float64, without
-            the labels and the kind of a frame.
+            Counts equal to the encoded ones. Their `ranks` know the ranked rows as an array of float64, without the
+            labels and the type of a frame.
 
         Raises
         ------
         ValueError
-            If they are none of counts.
+            If the bytes are damaged, have another format, or are not counts.
         """
-        head, _, rest = bytes(data).partition(b"\n")
+        facts, (encoded,) = from_bytes(_NAME, data, [RAW], max_items=None)
         try:
-            facts = loads(head, max_depth=2, max_keys=2)
-            names, named = facts["features"], facts["named"]
-            if type(named) is not bool or type(names) is not list or not all(type(name) is str for name in names):
-                raise ValueError("names of features are not there")
-            counts = _core.RankCounts.from_bytes(rest)
-            if len(counts.n_missing()) != len(names) or len(set(names)) != len(names):
-                raise ValueError("not as many names as columns")
+            names, has_names = facts["features"], facts["named"]
+            if type(has_names) is not bool or type(names) is not list or not all(type(name) is str for name in names):
+                raise ValueError("they lack the names of the features")
+            native_counts = _core.RankCounts.from_bytes(encoded)
+            if len(native_counts.n_missing()) != len(names) or len(set(names)) != len(names):
+                raise ValueError("they do not have a name for each column")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"not the bytes of rank counts: {error}") from None
-        found = cls.__new__(cls)
-        found._names, found._has_names, found._counts = names, named, counts
-        found._places, found._rows = list(range(len(names))), None
-        found._layout = Layout(names if named else None, len(names))
-        return found
+            raise ValueError(f"not the bytes of a {_NAME}: {error}") from None
+        counts = cls.__new__(cls)
+        counts._names, counts._has_names, counts._counts = names, has_names, native_counts
+        counts._positions, counts._rows = list(range(len(names))), None
+        counts._layout = Layout(names if has_names else None, len(names))
+        return counts
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RankCounts) and self.to_bytes() == other.to_bytes()
 
-    __hash__ = None  # type: ignore[assignment]  # it changes
+    __hash__ = None  # type: ignore[assignment]  # the counts change
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RankCounts.from_bytes, (self.to_bytes(),)

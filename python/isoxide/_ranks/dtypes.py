@@ -1,4 +1,13 @@
-"""Percentile ranks of pairs of a column and its queries: by the core, or by NumPy where it does not know the types."""
+"""Percentile ranks of pairs of arrays, for every dtype: values of a column, and queries to rank among them.
+
+The Rust core ranks float64, float32 and int64. A pair of dtypes is brought to one of these if that keeps every
+comparison as NumPy makes it (`comparison`):
+
+    "own"       each array keeps its values, in the core's type that holds them; the core compares mixed types exactly
+    "float"     both become float64, as NumPy compares uint64 with floats
+    "flipped"   unsigned 64-bit integers become int64 with their top bit flipped, which keeps their order
+    None        the core cannot compare them (objects, complex numbers, long doubles): NumPy does, one query at a time
+"""
 
 from __future__ import annotations
 
@@ -8,109 +17,129 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoxide import _core
-from isoxide._frames.containers import native
+from isoxide._frames.dtypes import is_core_number, is_uint64, native
 
 _KINDS = ("rank", "strict", "weak", "mean")
-_TAILS = ("upper", "lower", "both")
-#: Values looked at between two looks at signals.
-_PIECE = 2**26
+#: Values of `tail`, and the core's names for them.
+_TAILS = {"upper": "upper", "lower": "lower", "both": "two"}
+#: Number of values between two checks for signals.
+_CHUNK = 2**26
 _NAN_POLICIES = frozenset(("propagate", "raise", "omit"))
 
-
+#: Pairs of a column and its queries.
 Pairs = list[tuple[NDArray[Any], NDArray[Any]]]
-#: Percentiles and directions.
+#: Percentiles and directions, with a column for each pair.
 Ranks = tuple[NDArray[np.float64], NDArray[np.int8]]
 
 
-class Definition(NamedTuple):
-    """What a percentile is: arguments of the same names."""
+class RankDefinition(NamedTuple):
+    """Definition of a percentile rank, by the arguments of the same names of `rank_features`."""
 
     kind: str
-    #: None where only the comparisons that SciPy makes may be made: not all objects have the others.
+    #: None for `percentileofscore`, which makes only the comparisons that SciPy makes: some objects have no others.
     tail: str | None
     nan_policy: str
 
-    def check(self) -> Definition:
-        """Refuses unknown words."""
+    def check(self) -> RankDefinition:
+        """Refuse unknown arguments, and return the definition."""
         check_kind(self.kind)
-        if self.tail not in _TAILS:
+        if self.tail not in [*_TAILS]:
             raise ValueError(f"tail must be 'upper', 'lower' or 'both', got {self.tail!r}")
         check_nan_policy(self.nan_policy)
         return self
 
     def native(self) -> dict[str, Any]:
-        """Return the arguments for the core, which calls the tail 'both' 'two'."""
-        tail = "two" if self.tail == "both" else self.tail or "upper"
-        return {"kind": self.kind, "tail": tail, "omit_nan": self.nan_policy == "omit"}
+        """Return the keyword arguments of the core."""
+        return {"kind": self.kind, "tail": _TAILS[self.tail or "upper"], "omit_nan": self.nan_policy == "omit"}
 
 
 def check_kind(kind: str) -> None:
-    """Refuses other kinds than SciPy's, in its words."""
+    """Refuse kinds that SciPy does not have, with SciPy's message."""
     if kind not in _KINDS:
         raise ValueError("kind can only be 'rank', 'strict', 'weak' or 'mean'")
 
 
 def check_nan_policy(nan_policy: str) -> None:
-    """Refuses other policies than SciPy's, in its words."""
+    """Refuse policies that SciPy does not have, with SciPy's message."""
     if nan_policy not in _NAN_POLICIES:
         raise ValueError("nan_policy must be one of {'propagate', 'raise', 'omit'}.")
 
 
 def look_for_nan(x: NDArray[Any], nan_policy: str) -> bool:
-    """Whether there is a NaN, which the policy may refuse."""
-    found = has_nan(x)
-    if found and nan_policy == "raise":
+    """Return whether an array has NaN, which the policy 'raise' refuses with SciPy's message."""
+    result = has_nan(x)
+    if result and nan_policy == "raise":
         raise ValueError("The input contains nan values")
-    return found
+    return result
 
 
 def has_nan(x: NDArray[Any]) -> bool:
-    """Whether SciPy would see a NaN: in objects, only one whose type is a number for NumPy."""
+    """Return whether SciPy would see NaN in an array: among objects, only NaN whose type NumPy takes for a number."""
     if x.size == 0:
         return False
     if x.dtype.kind == "f":
-        if x.ndim != 1 or x.size <= _PIECE:
+        if x.ndim != 1 or x.size <= _CHUNK:
             return bool(np.isnan(x.max()))
-        # In pieces, since NumPy sees no signal before it is done.
-        return any(np.isnan(x[start : start + _PIECE].max()) for start in range(0, x.size, _PIECE))
+        # In chunks, so that a signal is handled before all values are read.
+        return any(np.isnan(x[start : start + _CHUNK].max()) for start in range(0, x.size, _CHUNK))
     if x.dtype.kind == "c":
         return bool(np.isnan(x).any())
     return x.dtype.kind == "O" and any(np.issubdtype(type(item), np.number) and np.isnan(item) for item in x.flat)
 
 
-def refuse_nan(columns: list[NDArray[Any]], names: list[str], what: str) -> None:
-    """Refuses NaN by the name of its column."""
+def refuse_nan(columns: list[NDArray[Any]], names: list[str], table_name: str) -> None:
+    """Refuse NaN in any column, with the name of the column."""
     for column, name in zip(columns, names, strict=True):
         if has_nan(column):
-            raise nan_error(name, what)
+            raise nan_error(name, table_name)
 
 
-def nan_error(name: str, what: str) -> ValueError:
-    """SciPy's refusal, and where the NaN is."""
-    return ValueError(f"The input contains nan values: column {name!r} of {what}")
+def nan_error(name: str, table_name: str) -> ValueError:
+    """Make the error for NaN in a column: SciPy's message, and where the NaN is."""
+    return ValueError(f"The input contains nan values: column {name!r} of {table_name}")
 
 
-def column_ranks(pairs: Pairs, n_rows: int, definition: Definition, n_workers: int) -> Ranks:
-    """Per pair of a column and its queries the percentiles and directions of these, as a column."""
-    known = {j: found for j, pair in enumerate(pairs) if (found := native_pair(*pair)) is not None}
+def column_ranks(pairs: Pairs, n_rows: int, definition: RankDefinition, n_workers: int) -> Ranks:
+    """Rank each pair of a column and its queries.
+
+    Parameters
+    ----------
+    pairs : list of (ndarray, ndarray)
+        Column of the reference and the `n_rows` queries to rank among its values.
+    n_rows : int
+        Number of queries of each pair.
+    definition : RankDefinition
+        Definition of the percentiles.
+    n_workers : int
+        Number of threads.
+
+    Returns
+    -------
+    percentiles : ndarray of shape (n_rows, n_pairs)
+        Percentiles, with a column for each pair.
+    directions : ndarray of shape (n_rows, n_pairs)
+        Directions, with a column for each pair.
+    """
+    known = {j: native for j, pair in enumerate(pairs) if (native := native_pair(*pair)) is not None}
     percentiles, directions = np.empty((n_rows, len(pairs))), np.empty((n_rows, len(pairs)), dtype=np.int8)
     if known:
-        places = list(known)
-        percentiles[:, places], directions[:, places] = native_ranks(list(known.values()), definition, n_workers)
+        positions = list(known)
+        ranks = native_ranks(list(known.values()), definition, n_workers)
+        percentiles[:, positions], directions[:, positions] = ranks
     for j, pair in enumerate(pairs):
         if j not in known:
             percentiles[:, j], directions[:, j] = ranks_by_numpy(*pair, definition)
     return percentiles, directions
 
 
-def native_ranks(pairs: Pairs, definition: Definition, n_workers: int) -> Ranks:
-    """The same by the core."""
+def native_ranks(pairs: Pairs, definition: RankDefinition, n_workers: int) -> Ranks:
+    """Rank pairs in types of the core."""
     columns, queries = map(list, zip(*pairs, strict=True))
     return _core.percentile_ranks(columns, queries, n_workers=n_workers, **definition.native())
 
 
-def ranks_by_numpy(a: NDArray[Any], queries: NDArray[Any], definition: Definition) -> Ranks:
-    """The same, of one pair, for types that the core does not know: NumPy takes one query at a time."""
+def ranks_by_numpy(a: NDArray[Any], queries: NDArray[Any], definition: RankDefinition) -> Ranks:
+    """Rank one pair in types that the core does not know: NumPy compares one query at a time."""
     kind, tail, nan_policy = definition
     if has_nan(a):
         a = a[~np.isnan(a)] if nan_policy == "omit" else a[:0]
@@ -120,7 +149,7 @@ def ranks_by_numpy(a: NDArray[Any], queries: NDArray[Any], definition: Definitio
     # NumPy warns when it compares a NaN among complex numbers or objects.
     with np.errstate(invalid="ignore"):
         for i in range(queries.size if a.size else 0):
-            # A slice, not an item: an item of an object array would lose its type.
+            # Take a slice: an item of an object array would lose its type.
             query = queries[i : i + 1]
             if tail is not None or kind != "weak":
                 below[i] = np.count_nonzero(a < query)
@@ -137,7 +166,7 @@ def ranks_by_numpy(a: NDArray[Any], queries: NDArray[Any], definition: Definitio
 
 
 def _percentiles(left: NDArray[np.int64], right: NDArray[np.int64], n: int, kind: str) -> NDArray[np.float64]:
-    """Percentiles from the counts below, and at or below, in SciPy's order of operations."""
+    """Compute percentiles from the counts below, and at or below, in SciPy's order of operations."""
     if n == 0:
         return np.full(left.shape, np.nan)
     if kind in ("weak", "strict"):
@@ -147,27 +176,26 @@ def _percentiles(left: NDArray[np.int64], right: NDArray[np.int64], n: int, kind
 
 
 def comparison(a: np.dtype[Any], b: np.dtype[Any]) -> str | None:
-    """As what the core compares values of two types with NumPy's results (see `as_compared`); None if it cannot."""
-    kinds = {a.kind, b.kind}
-    if not kinds <= set("biuf") or max(a.itemsize, b.itemsize) > 8:
+    """Choose how the core compares two dtypes with NumPy's results; see the head of this module."""
+    if not (is_core_number(a) and is_core_number(b)):
         return None
-    if not {a.str[1:], b.str[1:]} & {"u8"}:
+    if not (is_uint64(a) or is_uint64(b)):
         return "own"
-    if "f" in kinds:
+    if "f" in (a.kind, b.kind):
         return "float"
-    # NumPy compares signed and unsigned ones without a common type.
-    return None if "i" in kinds else "flipped"
+    # NumPy compares signed and unsigned integers exactly, without a common type.
+    return None if "i" in (a.kind, b.kind) else "flipped"
 
 
 def native_pair(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Both arrays in types of the core whose comparison has the results of NumPy's; None if there are none."""
+    """Convert a pair to types that the core compares with NumPy's results; return None if there are none."""
     how = comparison(a.dtype, b.dtype)
     return None if how is None else (as_compared(a, how), as_compared(b, how))
 
 
 def as_compared(x: NDArray[Any], how: str) -> NDArray[Any]:
-    """`x` in the type in which it is compared; not copied if that is its own."""
+    """Convert an array as `comparison` says, without a copy if it has that type already."""
     if how == "flipped":
-        # Flipping the top bit makes them signed and keeps their order.
+        # Flipping the top bit makes unsigned integers signed and keeps their order.
         return (x.astype(np.uint64) ^ np.uint64(2**63)).view(np.int64)
     return native(x, np.float64 if how == "float" else None)

@@ -1,4 +1,4 @@
-"""What `rank_features` returns: the percentiles of some rows, and the tables made of them."""
+"""Result of `rank_features`: the percentiles of some rows, and tables and orders made from them."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from isoxide._common.imports import needed_module
+from isoxide._common.imports import import_optional
 from isoxide._common.patterns import check_known, name_list, select
 from isoxide._frames.tables import Table
 from isoxide._ranks.dtypes import Ranks
 
 
 class FeatureRanks:
-    """How unusual each feature of each row is: what `rank_features` returns, unchangeable.
+    """Hold how unusual each feature of each row is, as `rank_features` found it; unchangeable.
 
-    ``numpy.asarray(ranks)`` is `percentiles`, ``len(ranks)`` the number of rows. Tables are of the kind of the rows
-    that were ranked: frames of pandas, polars or pyarrow; of pandas if these were an array.
+    ``numpy.asarray(ranks)`` is `percentiles`, and ``len(ranks)`` is the number of rows. Tables are frames of the same
+    library as the ranked rows (pandas, polars or pyarrow); of pandas if these were an array.
 
     Attributes
     ----------
     features : list of str
         Names of the features.
     percentiles : ndarray of shape (n_rows, n_features)
-        From 0 to 100, or NaN.
+        Percentiles from 0 to 100, or NaN.
     directions : ndarray of shape (n_rows, n_features)
-        Of each percentile 1 for a high value, -1 for a low one, 0 for NaN.
+        Side of each value: 1 for a high value, -1 for a low one, 0 where the percentile is NaN.
     values : ndarray of shape (n_rows, n_features)
-        The values ranked, in the common type of their columns.
+        Ranked values, in the common dtype of their columns.
     order : ndarray of shape (n_rows, n_features)
-        Per row the indices of the features, the highest percentile first.
+        Indices of the features of each row, the highest percentile first.
 
     See Also
     --------
-    rank_features : Makes one.
+    rank_features : Compute the percentiles.
 
     Examples
     --------
@@ -67,7 +67,7 @@ class FeatureRanks:
         values: NDArray[Any],
         scalars: NDArray[Any],
         index: Any,
-        rank_last: NDArray[np.bool_],
+        last: NDArray[np.bool_],
         *,
         backend: str,
     ) -> None:
@@ -78,42 +78,42 @@ class FeatureRanks:
         self._scalars = scalars
         self._index = index
         self._backend = backend
-        self._last = rank_last
-        # Sorted when asked for: that can take as long as the ranks.
+        self._last = last
+        # Sort when first asked for: that can take as long as the ranks.
         self._order: NDArray[np.intp] | None = None
         for array in (self._percentiles, self._directions, self._values):
             array.flags.writeable = False
 
     @property
     def features(self) -> list[str]:
-        """Names of the features, in the order of the columns of `percentiles`."""
+        """Return the names of the features, in the order of the columns of `percentiles`."""
         return list(self._features)
 
     @property
     def percentiles(self) -> NDArray[np.float64]:
-        """Percentile of each feature of each row, from 0 to 100, or NaN; read-only."""
+        """Return the percentile of each feature of each row, from 0 to 100, or NaN; read-only."""
         return self._percentiles
 
     @property
     def directions(self) -> NDArray[np.int8]:
-        """On which side of the reference each value stands; read-only.
+        """Return on which side of the reference each value is; read-only.
 
-        1 where it is high: the percentile with ``tail="upper"`` is at least that with ``tail="lower"``. -1 where it is
-        low; 0 where the percentile is NaN.
+        A direction is 1 for a high value, whose percentile with ``tail="upper"`` is at least that with
+        ``tail="lower"``, -1 for a low value, and 0 where the percentile is NaN.
         """
         return self._directions
 
     @property
     def values(self) -> NDArray[Any]:
-        """The values ranked, in the common type of their columns, missing ones as NaN; read-only."""
+        """Return the ranked values, in the common dtype of their columns, missing ones as NaN; read-only."""
         return self._values
 
     @property
     def order(self) -> NDArray[np.intp]:
-        """Per row the indices of the features, the highest percentile first; read-only.
+        """Return the indices of the features of each row, the highest percentile first; read-only.
 
-        Ties are in the order of the columns; then come those that were to be last, in the same way, and NaN after
-        everything.
+        Ties are in the order of the columns. Features that `rank_last` selected come after all others, in the same
+        order, and NaN comes after everything.
         """
         if self._order is None:
             # A stable sort by several keys, the last one first.
@@ -133,14 +133,14 @@ class FeatureRanks:
         return np.array(self._percentiles, dtype=dtype, copy=copy)
 
     def to_records(self) -> list[list[tuple[str, np.float64, Any]]]:
-        """Per row the tuples (feature, percentile, value) in the order of `order`.
+        """Return tuples (feature, percentile, value) for each row, in the order of `order`.
 
         Returns
         -------
         list of list of tuple
-            The values are, of an array, its scalars; of a pandas frame, what ``row[feature]`` gives in a loop over
-            ``frame.iterrows()``; of other frames, Python's own numbers, each column in its own type, NaN where one is
-            missing.
+            One list for each row. The values from an array are its scalars; those from a pandas frame are what
+            ``row[feature]`` gives in a loop over ``frame.iterrows()``; those from other frames are Python's own
+            numbers, each column in its own type, NaN where one is missing.
 
         Examples
         --------
@@ -158,18 +158,18 @@ class FeatureRanks:
         ]
 
     def to_frame(self) -> Any:
-        """One line per row and feature, in the order of `order`.
+        """Make a frame with a line for each row and feature, in the order of `order`.
 
         Returns
         -------
         pandas.DataFrame, polars.DataFrame or pyarrow.Table
-            The columns are ``row`` (the label in a pandas frame, otherwise the number), ``position`` (from 0),
-            ``feature``, ``percentile`` and ``value`` (in the common type of all features).
+            Frame with the columns ``row`` (the label in a pandas frame, otherwise the row number), ``position`` (from
+            0), ``feature``, ``percentile`` and ``value`` (in the common dtype of all features).
 
         Raises
         ------
         ImportError
-            If pandas, or narwhals for frames of another kind, is not installed.
+            If pandas, or narwhals for frames of another library, is not installed.
 
         Examples
         --------
@@ -192,22 +192,23 @@ class FeatureRanks:
         )
 
     def cutoff_table(self, cutoffs: Iterable[float]) -> Any:
-        """How many features of a row are at or above each cut-off.
+        """Count the features of a row whose percentile is at or above each cut-off.
 
         Parameters
         ----------
         cutoffs : list of float
-            Percentiles, from 0 to 100.
+            Percentiles from 0 to 100.
 
         Returns
         -------
         pandas.DataFrame, polars.DataFrame or pyarrow.Table
-            Per ``cutoff`` the ``mean`` and the ``min`` of that number over the rows; without rows NaN and 0.
+            Frame with a line for each ``cutoff``: the ``mean`` and the ``min`` of that count over the rows; NaN and 0
+            if there are no rows.
 
         Raises
         ------
         ImportError
-            If pandas, or narwhals for frames of another kind, is not installed.
+            If pandas, or narwhals for frames of another library, is not installed.
 
         Examples
         --------
@@ -228,27 +229,27 @@ class FeatureRanks:
         )
 
     def feature_counts(self, cutoff: float, always_show: Iterable[str] = ()) -> Any:
-        """In how many rows each feature stands out.
+        """Count the rows in which each feature is unusual.
 
         Parameters
         ----------
         cutoff : float
-            A feature stands out in a row if its percentile, from 0 to 100, is at or above this.
+            Percentile, from 0 to 100, at or above which a feature is unusual.
         always_show : list of str, optional
-            Features that stand out wherever their value is above 0, as flags do.
+            Features that also count in every row where their value is above 0, such as flags.
 
         Returns
         -------
         pandas.Series, polars.DataFrame or pyarrow.Table
-            A series named ``count`` with the index ``feature``, or a frame with these two columns: the most frequent
-            first, ties in the order of the features, those without any left out.
+            Series named ``count`` with the index ``feature``, or a frame with these two columns: the most frequent
+            features first, ties in the order of the features. Features without any row are left out.
 
         Raises
         ------
         ValueError
             If `always_show` names unknown features, or is one string.
         ImportError
-            If pandas, or narwhals for frames of another kind, is not installed.
+            If pandas, or narwhals for frames of another library, is not installed.
 
         Examples
         --------
@@ -258,9 +259,9 @@ class FeatureRanks:
         x0    1
         Name: count, dtype: int64
         """
-        always_show = name_list(always_show, "always_show")
-        check_known(always_show, self.features, "always_show names unknown features")
-        forced = np.isin(self._features, always_show) if always_show else np.zeros(len(self._features), dtype=bool)
+        shown = name_list(always_show, "always_show")
+        check_known(shown, self.features, "always_show names unknown features")
+        forced = np.isin(self._features, shown) if shown else np.zeros(len(self._features), dtype=bool)
         counts = np.count_nonzero((self._percentiles >= cutoff) | (forced & (self._values > 0)), axis=0)
         order = np.argsort(-counts, kind="stable")
         order = order[counts[order] > 0]
@@ -268,47 +269,52 @@ class FeatureRanks:
         return table.set_index("feature")["count"] if self._backend == "pandas" else table
 
     def _names(self, order: NDArray[np.intp]) -> Any:
-        """Names of features as a column of text, even if there are none."""
+        """Return the names of features as a column of text, even if there are none."""
         if self._backend == "pandas":
             return self._pandas().Index(self._features, dtype=str).take(order)
         return np.array(self._features, dtype=str)[order]
 
     def _table(self, columns: dict[str, Any]) -> Any:
-        """A frame of the kind of the rows."""
+        """Make a frame of the same library as the ranked rows."""
         if self._backend == "pandas":
             return self._pandas().DataFrame(columns)
-        narwhals = needed_module("narwhals", f"this table as a frame of {self._backend}")
+        narwhals = import_optional("narwhals", f"this table as a frame of {self._backend}")
         return narwhals.from_dict(columns, backend=self._backend).to_native()
 
     def _pandas(self) -> Any:
-        return needed_module("pandas", "this table", '"isoxide[notebook]"')
+        """Import pandas, or raise an ImportError that says how to install it."""
+        return import_optional("pandas", "this table", '"isoxide[notebook]"')
 
 
 def feature_ranks(
     rows: Table,
-    places: list[int],
+    positions: list[int],
     names: list[str],
     queries: list[NDArray[Any]],
     ranks: Ranks,
     rank_last: str | Callable[[str], bool] | None,
 ) -> FeatureRanks:
-    """The ranks of some columns of a table.
+    """Make a `FeatureRanks` from the ranks of some columns of a table.
 
     Parameters
     ----------
     rows : Table
-        The rows that were ranked.
-    places, names, queries : list
-        Of each feature its place in `rows`, its name, and its column.
+        Table that was ranked.
+    positions : list of int
+        Position of each feature in `rows`.
+    names : list of str
+        Name of each feature.
+    queries : list of ndarray
+        Column of each feature.
     ranks : (ndarray, ndarray)
         Percentiles and directions.
     rank_last : str or callable, optional
-        See `rank_features`.
+        Features that come after all others: a pattern, or a function of a name.
 
     Returns
     -------
     FeatureRanks
-        It owns the arrays.
+        The ranks. They own the arrays.
     """
     percentiles, directions = ranks
     return FeatureRanks(
@@ -316,17 +322,18 @@ def feature_ranks(
         percentiles,
         directions,
         np.column_stack(queries) if queries else np.empty(percentiles.shape),
-        rows.scalars(places, queries),
+        rows.scalars(positions, queries),
         rows.index(),
-        _last(names, rank_last),
+        _is_last(names, rank_last),
         backend=rows.backend,
     )
 
 
-def _last(names: list[str], rank_last: str | Callable[[str], bool] | None) -> NDArray[np.bool_]:
+def _is_last(names: list[str], rank_last: str | Callable[[str], bool] | None) -> NDArray[np.bool_]:
+    """Return which features come after all others."""
     if isinstance(rank_last, str):
-        chosen = set(select(names, rank_last))
-        return np.array([name in chosen for name in names], dtype=bool)
+        selected = set(select(names, rank_last))
+        return np.array([name in selected for name in names], dtype=bool)
     return np.array([rank_last is not None and bool(rank_last(name)) for name in names], dtype=bool)
 
 

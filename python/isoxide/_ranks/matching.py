@@ -10,14 +10,14 @@ import numpy as np
 from isoxide._common.patterns import check_distinct, check_known, name_list, names_without
 from isoxide._frames.tables import Table
 
-#: More columns fit in no memory, and NumPy refuses such sizes in other words.
+#: Limit on the number of columns: more fit in no memory, and NumPy refuses such sizes with other messages.
 MAX_COLUMNS = 2**40
-#: Bytes of what is made for each column: its name, its place, an array that borrows it.
+#: Bytes of the objects that are made for each column: its name, its position, an array that borrows it.
 _COLUMN_BYTES = 1024
 
 
 class Layout(NamedTuple):
-    """What of a table that is not kept must be known to match another one with it."""
+    """Names and number of the columns of a table that is not kept, to match other tables with."""
 
     names: list[str] | None
     n_columns: int
@@ -26,32 +26,36 @@ class Layout(NamedTuple):
 def match(
     rows: Table, reference: Table | Layout, features: Iterable[str] | None
 ) -> tuple[list[str], list[int], list[int]]:
-    """Which columns of two tables belong together.
+    """Match the columns of two tables: by name if both have names, otherwise by position.
 
     Parameters
     ----------
-    rows, reference : Table
-        Of the reference its layout will do. Matched by name if both have names, otherwise by position.
+    rows : Table
+        Table to rank.
+    reference : Table or Layout
+        Table to rank among, or its names and number of columns.
     features : list of str or None
-        The columns to use, in this order; by default all, in the order of `rows`.
+        Columns to use, in this order; None means all, in the order of `rows`.
 
     Returns
     -------
     names : list of str
-        Of the features; ``"x0"``, ``"x1"``, ... if neither table has names.
-    row_places, reference_places : list of int
-        Where each feature is in either table.
+        Names of the features; ``"x0"``, ``"x1"``, ... if neither table has names.
+    row_positions : list of int
+        Position of each feature in `rows`.
+    reference_positions : list of int
+        Position of each feature in `reference`.
 
     Raises
     ------
     ValueError
-        If columns have no counterpart, or `features` are unknown, repeated, or one string.
+        If a column has no counterpart, or `features` are unknown, repeated, or one string.
     """
     by_name = rows.names is not None and reference.names is not None
     if not by_name and rows.n_columns != reference.n_columns:
         raise ValueError(
             f"rows has {rows.n_columns} columns and reference has {reference.n_columns}; "
-            "without names in both they are matched by position, so the numbers must agree"
+            "columns are matched by position unless both tables have names, so the numbers must agree"
         )
     row_names = rows.names or reference.names or numbered_names(rows.n_columns)
     reference_names = reference.names or row_names
@@ -60,7 +64,7 @@ def match(
         if missing or extra:
             raise ValueError(
                 f"rows and reference must have the same columns; not in rows: {missing}, not in reference: {extra}; "
-                "features=[...] uses some of them only"
+                "list the columns to use with features=[...]"
             )
         names = list(row_names)
     else:
@@ -68,9 +72,9 @@ def match(
         check_known(names, row_names, "features not in rows")
         check_known(names, reference_names, "features not in reference")
         check_distinct(names, "features")
-    row_places = {name: j for j, name in enumerate(row_names)}
-    reference_places = {name: j for j, name in enumerate(reference_names)}
-    return names, [row_places[name] for name in names], [reference_places[name] for name in names]
+    row_positions = {name: j for j, name in enumerate(row_names)}
+    reference_positions = {name: j for j, name in enumerate(reference_names)}
+    return names, [row_positions[name] for name in names], [reference_positions[name] for name in names]
 
 
 def numbered_names(n: int) -> list[str]:
@@ -82,7 +86,7 @@ def numbered_names(n: int) -> list[str]:
         If there is no memory for what is made for each column.
     """
     if n > MAX_COLUMNS:
-        raise MemoryError(f"a table of {n} columns fits in no memory")
-    # Asked for and given back untouched: a list that grows would take the memory of other programs first.
+        raise MemoryError(f"a table of {n} columns fits in no memory; use at most {MAX_COLUMNS} of them")
+    # Fail at once if there is no memory for all names: a growing list would take the memory of other programs first.
     np.empty(n * _COLUMN_BYTES, dtype=np.uint8)
     return [f"x{j}" for j in range(n)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from isoxide._ranks.dtypes import Definition
+from isoxide._ranks.dtypes import RankDefinition
 
 __all__ = ["MIN_GROUP", "ZSCORES", "RankOptions"]
 
@@ -18,7 +18,7 @@ ZSCORES = "*zscore*"
 
 @dataclass(frozen=True)
 class RankOptions:
-    """How the features of findings are ranked.
+    """Options of ranks: how the features of findings are ranked.
 
     Parameters
     ----------
@@ -29,24 +29,31 @@ class RankOptions:
     groups : str, optional
         A column of the table: features are ranked among the rows of the same peer group, or with the entity's column
         in the entity's own history. The typical values shown beside these ranks are those of the same rows.
-    zscores : str, default="*zscore*"
-        Name or pattern of features that are z-scores already: they come after all others in a finding.
+    zscores : str, optional
+        Name or pattern of features that are z-scores already: the default rules flag them from 3 on, and they come
+        after all other features of a finding. By default ``"*zscore*"``, or no feature without `domain_defaults`.
     nan_policy : {"omit", "propagate", "raise"}, default="omit"
         Whether ranks leave missing values of the table out, become NaN, or are refused.
     min_group : int, default=20
         Rows that a group must have. A finding of a smaller group has no ranks (NaN), and ``rank_among`` says why; its
         features are in the order of their ranks among all rows.
+    domain_defaults : bool, default=True
+        Whether names of columns that are usual in user behaviour analytics have a meaning: features called
+        ``*zscore*`` are z-scores, the default rules flag ``leaver_action`` and ``is_weekend`` whenever they are above
+        zero, and reports list ``is_weekend`` whenever it is. False switches all of this off: features are then treated
+        alike whatever their names, unless `zscores`, `rules` or the options of a report say otherwise.
     """
 
     kind: str = "rank"
     tail: str = "upper"
     groups: str | None = None
-    zscores: str = ZSCORES
+    zscores: str | None = None
     nan_policy: str = "omit"
     min_group: int = MIN_GROUP
+    domain_defaults: bool = True
 
     def check(self) -> RankOptions:
-        """Refuse options out of range before any work is done; return the options of ranks alone.
+        """Refuse options out of range before any work is done; return those of ranks, with the pattern of z-scores.
 
         Raises
         ------
@@ -59,8 +66,9 @@ class RankOptions:
             raise TypeError(f"min_group must be an integer, not {self.min_group!r}")
         if self.min_group < 1:
             raise ValueError(f"min_group={self.min_group} must be at least 1 row")
-        Definition(self.kind, self.tail, self.nan_policy).check()
-        return RankOptions(**{field.name: getattr(self, field.name) for field in fields(RankOptions)})
+        RankDefinition(self.kind, self.tail, self.nan_policy).check()
+        options = RankOptions(**{field.name: getattr(self, field.name) for field in fields(RankOptions)})
+        return replace(options, zscores=ZSCORES) if self.zscores is None and self.domain_defaults else options
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options for the manifest of findings."""

@@ -1,4 +1,10 @@
-"""A reference prepared once, for ranks of a few rows day after day."""
+"""Reference that is prepared once, to rank a few rows among it many times.
+
+Each column is sorted, so that a query takes two binary searches instead of a pass over all values:
+
+    below, at_or_below = position of the query among the sorted values, from the left and from the right
+    percentile         = 100 / n times the number of values that count for it (`kind`)
+"""
 
 from __future__ import annotations
 
@@ -11,77 +17,80 @@ from numpy.typing import NDArray
 from isoxide import _core
 from isoxide._common.patterns import check_distinct, check_known, name_list
 from isoxide._common.threads import mapped, resolve_n_jobs
-from isoxide._frames.containers import native, readable
+from isoxide._frames.dtypes import native, readable
 from isoxide._frames.tables import Table, read_table
-from isoxide._ranks.dtypes import Definition, Ranks, as_compared, comparison, nan_error, ranks_by_numpy, refuse_nan
+from isoxide._ranks.dtypes import RankDefinition, Ranks, as_compared, comparison, nan_error, ranks_by_numpy, refuse_nan
 from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks
 from isoxide._ranks.matching import Layout, match, numbered_names
 
 
 class _Column(NamedTuple):
-    """The values of a column without NaN, ascending, or, where that takes less memory, the distinct ones."""
+    """Sorted values of a column without NaN; where that takes less memory, the distinct ones with their counts."""
 
     values: NDArray[Any]
-    #: How many values are at or below each; None if every one stands for itself.
+    #: Number of values at or below each distinct value; None if `values` has all values.
     ends: NDArray[np.int64] | None
     n_missing: int
-    #: The type that the values had, which decides as what they are compared.
+    #: Dtype of the column, which decides how the values are compared.
     dtype: np.dtype[Any]
 
     @classmethod
     def of(cls, column: NDArray[Any]) -> _Column:
-        # Those that may meet values which they do not compare with as int64 or floats keep their type.
+        """Sort the values of a column."""
+        # Keep the dtype of values that may be compared as something else than int64 or floats.
         own = comparison(column.dtype, column.dtype) == "own"
         values = np.sort(native(column) if own else column)
         if values.dtype.kind == "f":
-            # All NaN are at the end.
+            # NaN sorts to the end.
             values = values[: np.searchsorted(values, np.nan)]
         n_missing = len(column) - len(values)
         ends = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)[: len(values)] + 1
         if len(ends) * (values.itemsize + ends.itemsize) < values.nbytes:
             return cls(values[ends - 1], ends, n_missing, column.dtype)
-        # Without the memory of the NaN.
+        # Copy, so that the memory of the NaN is freed.
         return cls(values.copy() if n_missing else values, None, n_missing, column.dtype)
 
     def expanded(self) -> NDArray[Any]:
-        """All values, in some order."""
+        """Return all values, in any order."""
         values = self.values if self.ends is None else np.repeat(self.values, np.diff(self.ends, prepend=0))
         return np.append(values, np.full(self.n_missing, np.nan, dtype=values.dtype)) if self.n_missing else values
 
 
 class RankReference:
-    """A reference that is prepared once and ranked among many times.
+    """Prepare a reference once, to rank rows among it many times.
 
-    Its columns are sorted, so that the ranks of some rows take a search instead of a pass over all values. It keeps no
-    more memory than the columns have as float64, float32 or int64, and less where values repeat. It can be pickled.
+    The columns are sorted, so that ranking some rows takes binary searches instead of a pass over all values. The
+    sorted columns take at most as much memory as the columns as float64, float32 or int64, and less if values repeat.
+    A reference can be pickled.
 
     Parameters
     ----------
     reference : array-like or frame of shape (n_samples, n_features)
-        See `rank_features`. Nothing of it is kept.
+        Rows to rank among: an array, or a frame of pandas, polars, pyarrow or another library with the Arrow C stream.
+        It is copied, not kept.
     features : list of str, optional
-        The columns to use, in this order; others are ignored and need not be numeric. By default all, in the order of
-        the rows to rank.
+        Columns to use, in this order; others are ignored and need not be numeric. By default all, in the order of the
+        rows to rank.
     n_jobs : int, optional
-        Number of threads; ``None`` and ``-1`` mean all cores.
+        Number of threads; ``None`` and ``-1`` mean all cores. The number never changes a result.
 
     Attributes
     ----------
     n_samples : int
         Number of rows.
     nbytes : int
-        Memory taken by the values.
+        Memory that the sorted columns take, in bytes.
 
     Raises
     ------
     ValueError
-        If a feature is not there, or a column has missing values and integers beyond 2**53.
+        If a feature is missing, or a column has missing values and integers beyond 2**53.
     TypeError
         If a column is not numeric, or the table is a sparse matrix.
 
     See Also
     --------
-    rank_features : The same for one time.
+    rank_features : Rank among a reference once.
 
     Examples
     --------
@@ -98,27 +107,27 @@ class RankReference:
     def __init__(self, reference: Any, *, features: Iterable[str] | None = None, n_jobs: int | None = None) -> None:
         table = read_table(reference, "reference")
         names = table.names or numbered_names(table.n_columns)
-        places = list(range(table.n_columns))
+        positions = list(range(table.n_columns))
         if features is not None:
             features = name_list(features, "features")
             check_distinct(features, "features")
             if table.names is not None:
                 check_known(features, names, "features not in reference")
-                places = [names.index(name) for name in features]
+                positions = [names.index(name) for name in features]
         self._features = features
         self._layout = Layout(table.names, table.n_columns)
         self._n_samples: int = table.n_rows
-        columns = [table.column(j, names[j]) for j in places]
-        self._columns = dict(zip(places, mapped(_Column.of, columns, resolve_n_jobs(n_jobs)), strict=True))
+        columns = [table.column(j, names[j]) for j in positions]
+        self._columns = dict(zip(positions, mapped(_Column.of, columns, resolve_n_jobs(n_jobs)), strict=True))
 
     @property
     def n_samples(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
         return self._n_samples
 
     @property
     def nbytes(self) -> int:
-        """Memory taken by the values, in bytes."""
+        """Return the memory that the sorted columns take, in bytes."""
         columns = self._columns.values()
         return sum(int(array.nbytes) for c in columns for array in (c.values, c.ends) if array is not None)
 
@@ -135,55 +144,66 @@ class RankReference:
         nan_policy: str = "propagate",
         n_jobs: int | None = None,
     ) -> FeatureRanks:
-        """Percentile of every value in `rows` among the same column of the reference.
+        """Compute the percentile rank of every value in `rows` among the same column of the reference.
 
-        Equal in every bit to what `isoxide.rank_features` gives for the same two tables.
+        The result equals that of `isoxide.rank_features` for the same two tables bit for bit.
 
         Parameters
         ----------
         rows : array-like or frame of shape (n_rows, n_features)
-            The rows to explain.
+            Rows to explain: an array, or a frame of pandas, polars, pyarrow or another library with the Arrow C stream.
         kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
-            See `percentileofscore`.
+            Values that count for a percentile: the mean rank of all equal values ('rank'), the values at or below
+            ('weak'), those below ('strict'), or the mean of the last two ('mean').
         tail : {'upper', 'lower', 'both'}, default='upper'
-            Which values are unusual: high ones, low ones, or both; see `isoxide.rank_features`.
+            Values that are unusual, that is, have high percentiles: high ones ('upper'), low ones ('lower'), or 'both'.
         rank_last : str or callable, optional
-            Features that come after all others; see `isoxide.rank_features`.
+            Features that come after all others in `FeatureRanks.order`: a pattern such as ``"*zscore*"``, or a function
+            of a name that returns whether it is one of them.
         nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
-            See `percentileofscore`. Each column is treated for itself.
+            Treatment of NaN in a column: its percentiles are NaN ('propagate'), a ValueError is raised ('raise'), or
+            NaN is left out ('omit').
         n_jobs : int, optional
-            Number of threads; ``None`` and ``-1`` mean all cores. It never changes a result.
+            Number of threads; ``None`` and ``-1`` mean all cores. The number never changes a result.
 
         Returns
         -------
         FeatureRanks
-            The percentiles and what follows from them.
+            The percentiles, and tables and orders made from them.
 
         Raises
         ------
         ValueError
-            If the columns of `rows` and the reference do not match, or if NaN is to be refused.
+            If the columns of `rows` and the reference do not match, or `nan_policy` is 'raise' and there is NaN.
         TypeError
             If a column is not numeric, or `rows` is a sparse matrix.
+
+        Examples
+        --------
+        >>> from isoxide import RankReference
+        >>> reference = RankReference([[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]])
+        >>> reference.rank_features([[1.0, 0.0]], tail="both").percentiles
+        array([[100.        ,  83.33333333]])
         """
-        definition = Definition(kind, tail, nan_policy).check()
+        definition = RankDefinition(kind, tail, nan_policy).check()
         table = read_table(rows, "rows")
-        names, row_places, reference_places = match(table, self._layout, self._features)
-        queries = [table.column(j, name) for j, name in zip(row_places, names, strict=True)]
-        columns = [self._columns[j] for j in reference_places]
+        names, row_positions, reference_positions = match(table, self._layout, self._features)
+        queries = [table.column(j, name) for j, name in zip(row_positions, names, strict=True)]
+        columns = [self._columns[j] for j in reference_positions]
         if nan_policy == "raise":
             refuse_nan(queries, names, "rows")
-            # Without rows there is no percentile that it could have spoilt, and `isoxide.rank_features` does not look.
+            # If there are no rows, NaN changes no percentile, and `isoxide.rank_features` does not look for it.
             missing = [name for name, column in zip(names, columns, strict=True) if column.n_missing and table.n_rows]
             if missing:
                 raise nan_error(missing[0], "reference")
         ranks = _ranks(columns, queries, table, definition, resolve_n_jobs(n_jobs))
-        return feature_ranks(table, row_places, names, queries, ranks, rank_last)
+        return feature_ranks(table, row_positions, names, queries, ranks, rank_last)
 
 
 def _ranks(
-    columns: list[_Column], queries: list[NDArray[Any]], rows: Table, definition: Definition, n_workers: int
+    columns: list[_Column], queries: list[NDArray[Any]], rows: Table, definition: RankDefinition, n_workers: int
 ) -> Ranks:
+    """Rank the queries of each column: by the core, or by NumPy if the core cannot compare the dtypes."""
     shape = rows.n_rows, len(columns)
     percentiles, directions = np.empty(shape), np.empty(shape, dtype=np.int8)
     known: dict[int, tuple[tuple[NDArray[Any], NDArray[np.int64] | None, int], NDArray[Any]]] = {}
@@ -193,13 +213,13 @@ def _ranks(
             percentiles[:, j], directions[:, j] = ranks_by_numpy(column.expanded(), query, definition)
         else:
             values = as_compared(column.values, how)
-            # Arrays that come from a pickle may lie anywhere in its bytes.
+            # Arrays from a pickle may start at any address in its bytes.
             ends = None if column.ends is None else readable(column.ends)
             known[j] = (values, ends, column.n_missing), as_compared(query, how)
     if known:
         prepared, compared = map(list, zip(*known.values(), strict=True))
-        places = list(known)
-        percentiles[:, places], directions[:, places] = _core.sorted_ranks(
+        positions = list(known)
+        percentiles[:, positions], directions[:, positions] = _core.sorted_ranks(
             prepared, compared, n_workers=n_workers, **definition.native()
         )
     return percentiles, directions

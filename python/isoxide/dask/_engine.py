@@ -16,7 +16,7 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from isoxide._forest.estimator import IsolationForest
-from isoxide._frames.names import INDEX_NOTE, written_index
+from isoxide._frames.names import INDEX_NOTE, pandas_index_positions
 from isoxide._frames.pandas_columns import UNTYPED, declared_type, objects_type
 from isoxide._partitioned.aggregators import Aggregator, CountRows, Partition, decode, encode
 from isoxide._partitioned.broadcast import BroadcastForest
@@ -58,7 +58,7 @@ class DaskEngine(Engine):
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """Names and types of the columns; partitions are read only for objects and for unknown categories."""
+        """Return names and types of the columns; partitions are read only for objects and unknown categories."""
         meta = self._frame._meta
         types = {name: declared_type(meta[name]) for name in meta.columns}
         unknown = [name for name, known in types.items() if known is None]
@@ -215,14 +215,14 @@ def checked(frame: Any) -> Any:
 
 def _without_index(frame: Any) -> tuple[Any, tuple[str, ...]]:
     """Return a frame without the index that pandas wrote into its files, and a note if there was one."""
-    index = written_index(frame.columns)
+    index = pandas_index_positions(frame.columns)
     if not index or len(index) == len(frame.columns):
         return frame, ()
     return frame[[name for position, name in enumerate(frame.columns) if position not in index]], (INDEX_NOTE,)
 
 
 class _Job(NamedTuple):
-    """What all tasks of a pass share."""
+    """Arguments that all tasks of a pass share."""
 
     aggregator: Aggregator[Any, Any] | None
     schema: pa.Schema

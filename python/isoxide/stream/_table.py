@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isoxide._forest.estimator import IsolationForest
 from isoxide._frames import ReadOptions, Source, open_source
-from isoxide._frames.files import InputFile, local_path, opened, spooled
+from isoxide._frames.files import InputFile, local_path, open_input, spool
 from isoxide._frames.frames import ArrowStream, DatasetSource
 from isoxide._frames.opening import files_of
 from isoxide._frames.parquet import ParquetFiles
@@ -200,8 +200,8 @@ def open(
     FileNotFoundError
         If there is no such file, or a folder has no files of tables.
     ValueError
-        If an option is out of range. What is wrong with the contents of the source is told when they are read: a file
-        is damaged or has other columns than the first one, or a source that can be read only once is read again.
+        If an option is out of range. Methods raise it if the contents cannot be read: a file is damaged or has other
+        columns than the first one, or a source that can be read only once is read again.
     TypeError
         If `source` is nothing that rows can be read from.
 
@@ -245,7 +245,7 @@ def _reopenable(source: Any) -> Any:
         if str(source) != "-" and local_path(source).is_dir():
             files_of(source)
             return source
-        return opened(source)
+        return open_input(source)
     if isinstance(source, (list, tuple)):
         if not source or not all(isinstance(path, (str, os.PathLike, InputFile)) for path in source):
             # It is refused where sources are opened.
@@ -254,7 +254,7 @@ def _reopenable(source: Any) -> Any:
     is_table = hasattr(source, "__arrow_c_stream__") or hasattr(source, "iloc") or isinstance(source, Source)
     if not is_table and callable(getattr(source, "read", None)):
         name = getattr(source, "name", None)
-        return spooled(source, name if isinstance(name, str) else "the file")
+        return spool(source, name if isinstance(name, str) else "the file")
     return source
 
 

@@ -32,8 +32,10 @@ class DetectOptions(RankOptions, AnomalyOptions):
     Parameters
     ----------
     rules : list of rule, optional
-        Instances of `ZScore`, `Flag` and `Percentile`; percentiles are those of the table, not of the findings. By
-        default `zscores` from 3 on, the flags ``leaver_action`` and ``is_weekend``, and the 99th and 95th percentile.
+        Instances of `ZScore`, `Flag` and `Percentile`, of which the first that a value meets flags it. Percentiles are
+        those of the table, not of the findings. An empty list flags nothing. By default `zscores` are flagged from 3
+        on, ``leaver_action`` and ``is_weekend`` whenever they are above zero (see `domain_defaults`), and all other
+        features from the 99th and the 95th percentile on.
     n_jobs : int, optional
         Number of threads; None means all cores.
     """
@@ -85,7 +87,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     refuse_result_names(table.entity, table.time, table.features)
     rank_options, groups, n_jobs = options.check(), options.groups, options.n_jobs
     labels = None if groups is None else table.labels(groups)
-    rules = chosen_rules(options.rules, options.zscores)
+    rules = chosen_rules(options.rules, rank_options)
     qs = asked_quantiles(rules)
     notes = small_table_notes(len(table), options.forest)
     forest, contamination = options.forest, options.contamination

@@ -17,6 +17,11 @@ from isoxide._cli._tables import Tables
 from stream_files import write_parts
 from ueba_tables import actor_days
 
+pytestmark = [
+    pytest.mark.not_parallel(reason="it runs the command in processes of its own"),
+    pytest.mark.current_versions(reason="the command does not depend on scikit-learn"),
+]
+
 
 @pytest.fixture(scope="module")
 def folder(seed, tmp_path_factory):
@@ -35,6 +40,7 @@ def results(folder, tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 def test_both_ways_write_the_same(results):
     (in_memory, first), (in_batches, second) = results[False], results[True]
     assert in_memory.stderr == ""
@@ -58,6 +64,7 @@ def test_both_ways_write_the_same(results):
     pd.testing.assert_frame_equal(*frames)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_read_in_batches_by_itself(folder, seed, tmp_path):
     """Under a limit of memory that a frame of this table would not fit in."""
     resource = pytest.importorskip("resource")

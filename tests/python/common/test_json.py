@@ -1,5 +1,6 @@
 """JSON is as deep and as large as it may be before it is parsed."""
 
+import hashlib
 import json
 import sys
 import threading
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from alone import alone, assert_silent
 from isoxide import IsolationForest
 from isoxide._common import json as bounded_json
-from isoxide.mergeable import RankCounts, SampleRows, sample_plan
+from isoxide.mergeable import RankCounts, SamplePlan, SampleRows, ScoreSketch
 from stored_forests import parts
 
 VALUES = st.recursive(
@@ -66,6 +67,15 @@ def test_other_text_is_refused_as_the_parser_does(text):
         bounded_json.loads(text)
 
 
+#: Names of the pieces in the wire format.
+PIECES = {
+    RankCounts: "set of rank counts",
+    SamplePlan: "sample plan",
+    SampleRows: "collection of sample rows",
+    ScoreSketch: "score sketch",
+}
+
+
 def deep(n):
     yield "[" * n
     yield '{"a":' * n
@@ -84,8 +94,11 @@ def documents(text):
     yield lambda: IsolationForest().__setstate__({"_fitted": data})
     length = len(head).to_bytes(8, "little")
     yield lambda: IsolationForest.from_bytes(length + head)
-    for kind in (RankCounts, SampleRows, type(sample_plan(10, 1))):
-        yield lambda kind=kind: kind.from_bytes(head + b"\n0\n")
+    for kind, name in PIECES.items():
+        title = f"isoxide piece 1 {name}\n".encode()
+        checksum = hashlib.sha256(title + head + b"\n").hexdigest().encode()
+        sealed = b"".join([title, checksum, b"\n", head, b"\n"])
+        yield lambda kind=kind, sealed=sealed: kind.from_bytes(sealed)
 
 
 def read_deep_documents():
@@ -104,10 +117,12 @@ def read_deep_documents():
     thread.join()
 
 
+@pytest.mark.slow
 def test_deep_documents_are_refused_on_any_stack():
     assert_silent(alone(read_deep_documents))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -126,6 +141,7 @@ def test_large_documents_are_refused_at_once(text):
         assert time.process_time() - before < 1.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["tensors", "metadata", "shape", "inner"])
 def test_large_headers_of_files_are_refused_at_once(what):
     forest = parts()

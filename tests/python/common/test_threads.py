@@ -8,6 +8,8 @@ import pytest
 
 from isoxide._common.threads import resolve_n_jobs
 
+pytestmark = pytest.mark.parity
+
 CORES = joblib.cpu_count()
 
 

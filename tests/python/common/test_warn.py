@@ -25,6 +25,6 @@ def frame():
     ],
 )
 def test_warnings_point_at_the_line_of_the_user(frame, call):
-    with pytest.warns(UserWarning, match="own training data") as caught:
+    with pytest.warns(UserWarning, match="the forest is fitted on a table of") as caught:
         call(frame)
     assert [(warning.filename, warning.lineno) for warning in caught] == [(__file__, call.__code__.co_firstlineno)]

@@ -29,10 +29,16 @@ N = 1000
 N_PARTITIONS = [1, 2, 7, 64]
 
 
-pytestmark = pytest.mark.filterwarnings(
-    # Dask uses what pandas 4 will drop.
-    "ignore:The inplace keyword in DataFrame",
-)
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.dask,
+    pytest.mark.not_parallel(reason="Dask has threads and processes of its own"),
+    pytest.mark.current_versions(reason="Dask is not installed with them"),
+    pytest.mark.filterwarnings(
+        # Dask uses what pandas 4 will drop.
+        "ignore:The inplace keyword in DataFrame",
+    ),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)

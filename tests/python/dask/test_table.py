@@ -18,10 +18,16 @@ from numpy.testing import assert_array_equal
 from isoxide._partitioned.aggregators import Aggregator, CountRows
 from isoxide.dask._engine import DaskEngine
 
-pytestmark = pytest.mark.filterwarnings(
-    # Dask uses what pandas 4 will drop.
-    "ignore:The inplace keyword in DataFrame",
-)
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.dask,
+    pytest.mark.not_parallel(reason="Dask has threads and processes of its own"),
+    pytest.mark.current_versions(reason="Dask is not installed with them"),
+    pytest.mark.filterwarnings(
+        # Dask uses what pandas 4 will drop.
+        "ignore:The inplace keyword in DataFrame",
+    ),
+]
 
 N = 60
 

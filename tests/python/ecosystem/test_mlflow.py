@@ -9,7 +9,13 @@ from sklearn.pipeline import make_pipeline
 import isoxide
 from alone import alone
 
-pytestmark = pytest.mark.thread_unsafe(reason="processes of their own")
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.slow,
+    pytest.mark.not_parallel(reason="it runs processes of its own"),
+    pytest.mark.current_versions(reason="MLflow is not installed with them"),
+    pytest.mark.thread_unsafe(reason="processes of their own"),
+]
 
 FORMATS = {
     "skops": {"serialization_format": "skops", "skops_trusted_types": ["isoxide.IsolationForest"]},

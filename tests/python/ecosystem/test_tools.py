@@ -61,7 +61,7 @@ def test_pipeline_and_columns():
     assert_same(pipeline[-1], forest(contamination=0.1).fit(columns.fit_transform(frame)), columns.transform(frame))
     np.testing.assert_array_equal(pipeline.predict(frame), pipeline[-1].predict(columns.transform(frame)))
     assert (pipeline.fit_predict(frame) == -1).sum() == 40
-    assert pipeline.set_params(forest__n_estimators=3).fit(frame)[-1]._forest.n_trees == 3
+    assert pipeline.set_params(forest__n_estimators=3).fit(frame)[-1]._fitted.native.n_trees == 3
 
 
 def test_names_from_a_neighbour():
@@ -136,6 +136,7 @@ def test_inside_joblib_workers(backend):
             np.testing.assert_array_equal(scores, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.thread_unsafe(reason="a process of its own: four of them say no more than one")
 def test_a_spawned_process_scores_an_unpickled_forest():
     fitted = forest(contamination=0.1).fit(X)
@@ -227,9 +228,9 @@ def test_recalibrating_is_fitting_with_that_contamination(table, contamination):
     expected = forest(contamination=contamination).fit(table)
     for before in ("auto", 0.25):
         moved = forest(contamination=before).fit(table)
-        trees = moved._forest
+        trees = moved._fitted.native
         assert moved.recalibrate(table, contamination=contamination) is moved
-        assert moved._forest is trees
+        assert moved._fitted.native is trees
         assert moved.contamination == contamination
         assert type(moved.offset_) is type(expected.offset_)
         assert moved.get_params() == expected.get_params()

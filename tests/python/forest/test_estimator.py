@@ -26,10 +26,15 @@ from parity import (
 )
 from seeds import SEED
 
+pytestmark = pytest.mark.parity
+
 #: Configurations at each run; a longer search is a matter of the environment.
 GRID = int(os.environ.get("ISOXIDE_TEST_GRID", "240"))
 
 
+@pytest.mark.slow
+@pytest.mark.search
+@pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights otherwise")
 @pytest.mark.parametrize("index", range(GRID))
 def test_grid(index):
     """Random tables, containers and parameters; another set at every run."""

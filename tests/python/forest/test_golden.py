@@ -11,6 +11,8 @@ import scipy.sparse
 from isoxide import IsolationForest
 from isoxide._forest.path_length import average_path_length
 
+pytestmark = pytest.mark.parity
+
 FOLDER = pathlib.Path(__file__).parents[2] / "golden"
 #: The generators are tested in Rust.
 CASES = sorted(path.stem for path in FOLDER.glob("*.json") if path.stem != "00_generators")
@@ -35,8 +37,8 @@ def state(random_state):
 
 def fnv1a64(forest):
     digest = 0xCBF29CE484222325
-    for index in range(forest._forest.n_trees):
-        tree = forest._forest.tree(index)
+    for index in range(forest._fitted.native.n_trees):
+        tree = forest._fitted.native.tree(index)
         for name in ("children_left", "children_right", "feature", "threshold", "n_node_samples"):
             for byte in tree[name].tobytes():
                 digest = ((digest ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
@@ -66,7 +68,7 @@ def test_golden(name):
     assert seeds == golden["estimator_seeds"]
     assert fnv1a64(forest) == golden["forest_fnv1a64"]
     for expected in golden["trees"]:
-        tree = forest._forest.tree(expected["index"])
+        tree = forest._fitted.native.tree(expected["index"])
         np.testing.assert_array_equal(tree["missing_go_to_left"], expected["missing_go_to_left"])
         np.testing.assert_array_equal(forest.estimators_features_[expected["index"]], expected["features"])
         if expected["samples"] is not None:
@@ -77,7 +79,7 @@ def test_golden(name):
         np.testing.assert_array_equal(forest.predict(rows), golden["predict"])
         # Scores of the file were made with the C library's power, so it is used here too: NumPy's own differs from it
         # in the last bit on AVX-512, for us as for scikit-learn (test_iforest.py compares the two).
-        sums = forest._forest.depth_sums(rows, 1)
+        sums = forest._fitted.native.depth_sums(rows, 1)
         denominator = len(seeds) * average_path_length(np.array([forest.max_samples_]))[0]
         scores = [-math.pow(2.0, -(total / denominator if denominator else 1.0)) for total in sums]
         np.testing.assert_array_equal(scores, np.array(golden["score_samples"], dtype=float))

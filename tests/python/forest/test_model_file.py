@@ -1,6 +1,7 @@
 """Forests saved and loaded: nothing is lost, and what was there stays when saving fails."""
 
 import copy
+import dataclasses
 import fractions
 import hashlib
 import http
@@ -91,13 +92,16 @@ def test_a_loaded_forest_is_changed_alone():
 
 def test_the_same_bytes_in_every_process():
     kinds = [kind for kind in KINDS if kind != "seedless"]
-    code = f"from test_file import *; print(*(hashlib.sha256(fit(kind).to_bytes()).hexdigest() for kind in {kinds}))"
+    code = (
+        "import hashlib; from stored_forests import fit; "
+        f"print(*(hashlib.sha256(fit(kind).to_bytes()).hexdigest() for kind in {kinds}))"
+    )
     expected = [hashlib.sha256(fit(kind).to_bytes()).hexdigest() for kind in kinds]
     for seed in ("0", "1234"):
         environment = {
             **os.environ,
             "PYTHONHASHSEED": seed,
-            "PYTHONPATH": os.pathsep.join([*sys.path, str(FIXTURES.parent)]),
+            "PYTHONPATH": os.pathsep.join(sys.path),
         }
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.split() == expected
@@ -143,9 +147,9 @@ def test_a_subclass():
 
     forest = fit("default", Mine, label="mine")
     assert_same(Mine.from_bytes(forest.to_bytes()), forest, X, complete=False)
-    with pytest.raises(ValueError, match="it has the parameter 'label', IsolationForest does not agree"):
+    with pytest.raises(ValueError, match="it has the parameter 'label', unlike IsolationForest; load it"):
         IsolationForest.from_bytes(forest.to_bytes())
-    with pytest.raises(ValueError, match="it lacks the parameter 'label', Mine does not agree"):
+    with pytest.raises(ValueError, match="it lacks the parameter 'label', unlike Mine; load it"):
         Mine.from_bytes(fit("default").to_bytes())
 
 
@@ -168,7 +172,7 @@ def test_files_kept(path):
     forest = IsolationForest.load(path)
     with np.load(FIXTURES / f"isoxide-format-{number}.npz") as expected:
         rows = pd.DataFrame(expected["X"], columns=["a", "b", "über", "d"]) if kind == "-columns" else expected["X"]
-        assert_array_equal(forest._forest.depth_sums(expected["X"], 1), expected[f"depth_sums{kind}"])
+        assert_array_equal(forest._fitted.native.depth_sums(expected["X"], 1), expected[f"depth_sums{kind}"])
         assert_array_equal(forest.predict(rows), expected[f"predict{kind}"])
         np.testing.assert_array_max_ulp(forest.score_samples(rows), expected[f"scores{kind}"], maxulp=2)
         assert_array_equal(forest.estimators_samples_, expected[f"samples{kind}"])
@@ -190,6 +194,17 @@ def test_files_kept(path):
 
 
 # Pickles
+
+
+def test_pickles_kept():
+    """Pickles hold parameters and the bytes of a file, whatever the fitted state is in memory."""
+    kept = pickle.loads((FIXTURES / "isoxide-format-1.pkl").read_bytes())
+    loaded = IsolationForest.load(FIXTURES / "isoxide-format-1-columns.safetensors")
+    with np.load(FIXTURES / "isoxide-format-1.npz") as expected:
+        rows = pd.DataFrame(expected["X"], columns=["a", "b", "über", "d"])
+        assert_array_equal(kept.predict(rows), expected["predict-columns"])
+    assert kept.to_bytes(complete=True) == loaded.to_bytes(complete=True)
+    assert_same(kept, loaded, rows, complete=False)
 
 
 def test_a_pickled_state_is_parameters_and_bytes():
@@ -224,7 +239,7 @@ def test_states_that_are_not_taken():
     del state["_fitted"]
     with pytest.raises(ValueError, match="pickled by another version of isoxide"):
         take({**state, "_forest": (1, 2)})
-    with pytest.raises(ValueError, match="the state of a pickled forest, of which the pickle holds the parameters"):
+    with pytest.raises(ValueError, match="the state of a pickled forest, which lacks the parameters; load the pickle"):
         IsolationForest.from_bytes(forest.__getstate__()["_fitted"])
 
 
@@ -245,16 +260,20 @@ def test_an_unfitted_forest_is_not_saved(tmp_path):
         (
             {"n_estimators": http.HTTPStatus.OK},
             TypeError,
-            "the parameter n_estimators=.* it is a HTTPStatus, not a number",
+            "the parameter n_estimators=.* it is a HTTPStatus; set it to a number",
         ),
         ({"contamination": np.longdouble("0.1")}, TypeError, "the parameter contamination="),
-        ({"n_estimators": 10**30}, ValueError, "the parameter n_estimators cannot be stored in a file: it is a number"),
+        (
+            {"n_estimators": 10**30},
+            ValueError,
+            "the parameter n_estimators cannot be stored in a file: it has more",
+        ),
         ({"n_estimators": -1}, ValueError, "The 'n_estimators' parameter of IsolationForest must be"),
         ({"max_samples": None}, ValueError, "The 'max_samples' parameter of IsolationForest must be"),
         (
             {"random_state": np.random.RandomState(np.random.PCG64(1))},
             TypeError,
-            "the parameter random_state=.* it is no plain RandomState",
+            "the parameter random_state=.* it is not a plain RandomState",
         ),
     ],
 )
@@ -268,18 +287,30 @@ def test_parameters_that_are_not_saved(params, error, message, tmp_path):
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"n_features_in_": 3}, "n_features_in_ is 3, but the trees were grown on 4 columns; if a later fit failed"),
-        ({"max_samples_": 0}, "the forest cannot be stored: max_samples is 0"),
-        ({"feature_names_in_": np.array(["a"], dtype=object)}, "there are 1 names of 4 features"),
-        ({"feature_names_in_": np.array([1, 2, 3, 4])}, "feature_names is no list of strings|not JSON serializable"),
-        ({"_tree_depths": np.array([2] * 8)}, "the forest cannot be stored: tree 0 is . deep, its limit is 2"),
-        ({"_sample_weight": np.ones(3)}, "there are 3 sample weights of 300 rows"),
+        ({"n_features_in_": 3}, "n_features_in_ is 3, but the trees were grown on 4 columns; fit the forest again"),
+        ({"feature_names_in_": np.array(["a"], dtype=object)}, "it has 1 feature names, but its trees have 4 columns"),
+        ({"feature_names_in_": np.array([1, 2, 3, 4])}, "feature_names is not a list of strings|not JSON serializable"),
     ],
 )
-def test_forests_that_are_not_saved(attributes, message):
+def test_attributes_that_are_not_saved(attributes, message):
     forest = fit("default")
     vars(forest).update(attributes)
     with pytest.raises((TypeError, ValueError), match=message):
+        forest.to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"max_samples": 0}, "the forest cannot be stored: max_samples is 0"),
+        ({"tree_depths": np.array([2] * 8)}, "the forest cannot be stored: tree 0 is . deep, its limit is 2"),
+        ({"sample_weight": np.ones(3)}, "the forest cannot be stored: it has 3 sample weights, but 300 training rows"),
+    ],
+)
+def test_fitted_states_that_are_not_saved(fields, message):
+    forest = fit("default")
+    forest._fitted = dataclasses.replace(forest._fitted, **fields)
+    with pytest.raises(ValueError, match=message):
         forest.to_bytes()
 
 

@@ -11,7 +11,9 @@ from sklearn.exceptions import InconsistentVersionWarning
 
 from isoxide import IsolationForest
 
-FILES = sorted((pathlib.Path(__file__).parents[1] / "fixtures").glob("*.pkl"))
+pytestmark = pytest.mark.parity
+
+FILES = sorted((pathlib.Path(__file__).parents[1] / "fixtures").glob("sklearn-*.pkl"))
 VERSIONS = ["1.3.2", "1.4.2", "1.5.2", "1.6.1", "1.7.2", "1.8.0", "1.9.1"]
 KINDS = ["plain", "columns", "weights", "missing"]
 
@@ -57,7 +59,7 @@ def test_scores_are_those_of_the_model(fixture):
 def test_results_are_those_of_the_version_that_fitted(fixture):
     """Path lengths rather than scores: the power is NumPy's, whose last bit differs between its versions."""
     forest = IsolationForest.from_sklearn(fixture["model"])
-    np.testing.assert_array_equal(forest._forest.depth_sums(fixture["X"], 1), fixture["depth_sums"])
+    np.testing.assert_array_equal(forest._fitted.native.depth_sums(fixture["X"], 1), fixture["depth_sums"])
     np.testing.assert_array_equal(forest.predict(fixture["X"]), fixture["predict"])
     assert forest.offset_ == fixture["offset"]
     np.testing.assert_array_equal(forest.estimators_samples_, fixture["samples"])
@@ -90,4 +92,4 @@ def test_there_and_back_again(fixture):
     for one in (model, again):
         np.testing.assert_array_equal(one.score_samples(X), forest.score_samples(X))
         assert one.offset_ == forest.offset_
-    np.testing.assert_array_equal(again._forest.depth_sums(X, 1), fixture["depth_sums"])
+    np.testing.assert_array_equal(again._fitted.native.depth_sums(X, 1), fixture["depth_sums"])

@@ -102,7 +102,7 @@ def test_a_model_split_on_categories_is_not_taken(monkeypatch):
     model = SklearnForest(n_estimators=4, random_state=0).fit(X)
     third = model.estimators_[2].tree_
     monkeypatch.setattr(isoxide._forest.sklearn_interop, "has_categories", lambda tree: tree is third)
-    with pytest.raises(ValueError, match="tree 2 is split on categories; only splits on numbers can be taken"):
+    with pytest.raises(ValueError, match="tree 2 of model splits on categories; only splits on numbers"):
         IsolationForest.from_sklearn(model)
 
 
@@ -196,8 +196,8 @@ class LaterForest(SklearnForest):
     [
         ({"categorical_features": [0]}, r"model has categorical_features=\[0\], and isoxide has no such parameter"),
         ({"categorical_features": np.array([True, False, False])}, "model has categorical_features=array"),
-        ({"categorical_features": "from_dtype"}, "only models with categorical_features=None can be taken over"),
-        ({"share": 0.25}, "only models with share=0.5 can be taken over"),
+        ({"categorical_features": "from_dtype"}, "only models with categorical_features=None can be converted"),
+        ({"share": 0.25}, "only models with share=0.5 can be converted"),
         ({}, None),
         ({"share": 1 / 2}, None),
     ],

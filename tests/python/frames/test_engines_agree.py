@@ -1,4 +1,4 @@
-"""Random nasty tables in memory, in batches, in partitions and on Dask: the same features, keys, days and findings."""
+"""Random odd tables have the same features, keys, days and findings in memory, batches, partitions and Dask."""
 
 import datetime
 import decimal
@@ -19,6 +19,11 @@ from frame_tables import NAMES, read
 from isoxide import stream, ueba
 from list_engine import partitioned
 from partition_findings import assert_same_findings
+
+pytestmark = [
+    pytest.mark.dask,
+    pytest.mark.current_versions(reason="Dask is not installed with them"),
+]
 
 SEEDS = st.integers(0, 2**32 - 1)
 #: Enough for a forest not to warn that it has seen every row.
@@ -103,7 +108,7 @@ NASTY_NAMES = ["x", "x ", " lead", "a*", "[x]", "é", "n.1", "1", "is_it", "zsco
 
 @st.composite
 def tables(draw):
-    """Return an Arrow table of declared types, with rows and keys that are there twice."""
+    """Return an Arrow table of declared dtypes with repeated rows and repeated keys."""
     r = np.random.default_rng(draw(SEEDS))
     n = FEWEST + int(r.integers(0, 60))
     kinds = ["floats", *draw(st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=5))]
@@ -120,7 +125,7 @@ def tables(draw):
 
 
 def same_tables(ours, expected, *, left_out=True):
-    """Compare what two tables hold and what is told of them; without `left_out` types may have other names."""
+    """Compare the rows and the profiles of two tables; without `left_out` the names of dtypes may differ."""
     assert ours.features == expected.features
     np.testing.assert_array_equal(ours.X.to_numpy(dtype=float), expected.X.to_numpy(dtype=float))
     for name in ("actor",):

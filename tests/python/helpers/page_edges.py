@@ -158,7 +158,7 @@ def score():
             for name, x, at_edge in itertools.chain(arrays(rng, n, d), columns(rng, n, d), sparse(rng, n, d)):
                 say("score", n, d, max_samples, name)
                 if isinstance(x, list) or scipy.sparse.issparse(x):
-                    same(forest._forest.depth_sums(at_edge, 1), forest._forest.depth_sums(x, 1))
+                    same(forest._fitted.native.depth_sums(at_edge, 1), forest._fitted.native.depth_sums(x, 1))
                 else:
                     scorer = forest if isinstance(x, np.ndarray) else named
                     same(scorer.score_samples(at_edge), scorer.score_samples(x))
@@ -170,7 +170,7 @@ def parts():
     x = table(rng, 700, 9, np.float64)
     for parameters in ({}, {"max_samples": 1.0, "max_features": 0.5}):
         model = IsolationForest(n_estimators=7, random_state=0, **parameters).fit(x)
-        forest, arrays = model._forest, native_parts(model.to_sklearn())
+        forest, arrays = model._fitted.native, native_parts(model.to_sklearn())
         for side in SIDES:
             say("parts", parameters, side)
 
@@ -199,7 +199,7 @@ def ranks():
         both = itertools.chain(both, zip(columns(rng, n, d), columns(rng, n_rows, d), strict=True))
         for (name, reference, reference_at_edge), (_, rows, rows_at_edge) in both:
             say("rank", n, d, n_rows, name)
-            kwargs = {"kind": "rank", "tail": "both", "n_workers": 1, "omit_nan": True}
+            kwargs = {"kind": "rank", "tail": "two", "n_workers": 1, "omit_nan": True}
             if isinstance(reference, list):
                 expected = _core.percentile_ranks(reference, rows, **kwargs)
                 for mine, other in zip(
@@ -221,7 +221,7 @@ def ranks():
 def prepared():
     """Sorted columns, of which every value counts or each has its number."""
     rng = np.random.default_rng(4)
-    kwargs = {"kind": "mean", "tail": "both", "n_workers": 1, "omit_nan": True}
+    kwargs = {"kind": "mean", "tail": "two", "n_workers": 1, "omit_nan": True}
     for dtype, n, side in itertools.product(TYPES[:3], (1, 9, 513, 1025), SIDES):
         say("prepared", np.dtype(dtype), n, side)
         values = np.sort(rng.integers(0, n, n).astype(dtype))

@@ -20,9 +20,9 @@ def assert_same_forest(ours: IsolationForest, theirs: SklearnForest) -> None:
     """Trees, drawn rows and columns, and offset."""
     assert ours.max_samples_ == theirs.max_samples_
     assert ours.n_features_in_ == theirs.n_features_in_
-    assert ours._forest.n_trees == len(theirs.estimators_)
+    assert ours._fitted.native.n_trees == len(theirs.estimators_)
     for index, estimator in enumerate(theirs.estimators_):
-        tree = ours._forest.tree(index)
+        tree = ours._fitted.native.tree(index)
         for name in TREE_ARRAYS:
             np.testing.assert_array_equal(tree[name], getattr(estimator.tree_, name), err_msg=f"tree {index}, {name}")
     assert_same_arrays(ours.estimators_features_, theirs.estimators_features_)

@@ -38,7 +38,7 @@ class FeatureRanks:
             # NaN would make the sort undefined, so those features wait aside and are appended.
             known = [j for j in range(len(features)) if not np.isnan(row[j])]
             unknown = [j for j in range(len(features)) if np.isnan(row[j])]
-            # Two stable sorts, as an analyst writes them: by rank, then the `last` features behind all others.
+            # Two stable sorts, as an analyst writes them: by rank, then the `rank_last` features behind all others.
             known = sorted(known, key=lambda j: row[j], reverse=True)
             self.order[i] = sorted(known, key=lambda j: is_last[j]) + sorted(unknown, key=lambda j: is_last[j])
 
@@ -68,11 +68,11 @@ class FeatureRanks:
             lines.append((cutoff, sum(counts) / len(counts), min(counts)))
         return pd.DataFrame(lines, columns=["cutoff", "mean", "min"])
 
-    def feature_counts(self, cutoff: float, always: Sequence[str] = ()) -> pd.Series:
+    def feature_counts(self, cutoff: float, always_show: Sequence[str] = ()) -> pd.Series:
         counts = {}
         for j, feature in enumerate(self.features):
             hits = [
-                percentile >= cutoff or (feature in always and value > 0)
+                percentile >= cutoff or (feature in always_show and value > 0)
                 for percentile, value in zip(self.percentiles[:, j], self.values[:, j], strict=True)
             ]
             if any(hits):
@@ -89,7 +89,7 @@ def rank_features(
     *,
     features: Sequence[str] | None = None,
     kind: str = "rank",
-    last: str | Callable[[str], bool] | None = None,
+    rank_last: str | Callable[[str], bool] | None = None,
     nan_policy: str = "propagate",
     n_jobs: int | None = None,
 ) -> FeatureRanks:
@@ -106,12 +106,12 @@ def rank_features(
                 reference[name].to_numpy(), rows[name].iloc[i], kind=kind, nan_policy=nan_policy
             )
 
-    if last is None:
+    if rank_last is None:
         is_last = [False] * len(names)
-    elif callable(last):
-        is_last = [bool(last(name)) for name in names]
+    elif callable(rank_last):
+        is_last = [bool(rank_last(name)) for name in names]
     else:
-        is_last = [fnmatchcase(name, last) for name in names]
+        is_last = [fnmatchcase(name, rank_last) for name in names]
     return FeatureRanks(names, percentiles, rows[names].to_numpy(), rows.index, is_last)
 
 

@@ -12,6 +12,8 @@ from isoxide._partitioned.columns import features_of, score_batch
 from list_engine import ListEngine, ListTable, arrow, partitioned
 from partition_tables import frame_of, in_memory
 
+pytestmark = pytest.mark.current_versions(reason="scikit-learn 1.6 grows other forests on some tables")
+
 N_PARTITIONS = (1, 2, 7, 64)
 
 

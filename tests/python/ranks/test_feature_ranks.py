@@ -15,6 +15,8 @@ from isoxide import FeatureRanks, rank_features
 from isoxide._ranks import api as module_of_rank_features
 from rank_tables import CONTAINERS, mixed_table, reference_frame
 
+pytestmark = pytest.mark.parity
+
 POLARS, PYARROW = pl.DataFrame, pa.Table
 #: Which class of frame is made for rows in each container.
 KINDS = {

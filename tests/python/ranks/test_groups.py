@@ -13,6 +13,8 @@ import scipy.stats
 from isoxide import rank_features
 from rank_tables import CONTAINERS, KINDS, TAILS, mixed_table, plain
 
+pytestmark = pytest.mark.parity
+
 
 def by_subset(rows, reference, row_labels, labels, **kwargs):
     """Percentiles and directions, each row ranked among its own group in a call of its own."""

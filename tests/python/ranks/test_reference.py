@@ -9,6 +9,8 @@ import pytest
 from isoxide import RankReference, rank_features
 from rank_tables import CONTAINERS, DTYPES, KINDS, TAILS, mixed_table, odd_values, reference_frame
 
+pytestmark = pytest.mark.parity
+
 
 def assert_same(found, expected):
     assert found.features == expected.features
@@ -18,6 +20,7 @@ def assert_same(found, expected):
     assert type(found.to_frame()) is type(expected.to_frame())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -5,8 +5,11 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from isoxide import rank_features
+from isoxide import RankReference, rank_features
+from isoxide.mergeable import RankCounts
 from rank_tables import DTYPES, KINDS, TAILS, odd_values
+
+pytestmark = pytest.mark.parity
 
 
 def mirrored(reference, values):
@@ -94,10 +97,16 @@ def test_no_rows_and_no_columns():
     np.testing.assert_array_equal(rank_features([[1.0]], np.empty((0, 1)), tail="both").directions, [[0]])
 
 
-def test_unknown_tails_are_refused():
-    for tail in ("two", None, ["both"]):
+@pytest.mark.parametrize("tail", ["two", None, ["both"], "Both", ""])
+def test_unknown_tails_are_refused(tail):
+    calls = (
+        lambda: rank_features([[1.0]], [[1.0]], tail=tail),
+        lambda: RankReference([[1.0]]).rank_features([[1.0]], tail=tail),
+        lambda: RankCounts([[1.0]]).ranks(tail=tail),
+    )
+    for call in calls:
         with pytest.raises(ValueError, match="tail must be 'upper', 'lower' or 'both', got "):
-            rank_features([[1.0]], [[1.0]], tail=tail)
+            call()
 
 
 def named_first(rows, reference, culprits, tail):

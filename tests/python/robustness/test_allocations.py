@@ -24,7 +24,14 @@ from alone import alone
 from isoxide import IsolationForest, RankReference, percentileofscore, rank_features, stream, ueba
 from isoxide.mergeable import RankCounts, SampleRows, ScoreSketch, sample_plan
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of the address space are Linux's")
+pytestmark = [
+    pytest.mark.slow,
+    # The tests set the alarm that would otherwise be the timer of pytest-timeout.
+    pytest.mark.timeout(method="thread"),
+    pytest.mark.not_parallel(reason="it runs processes with little memory"),
+    pytest.mark.current_versions(reason="processes, threads, signals and memory do not depend on scikit-learn"),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of the address space are Linux's"),
+]
 
 KIB, MIB = 2**10, 2**20
 RESULT, REFUSAL, FAILURE = 0, 3, 1

@@ -9,6 +9,12 @@ import pytest
 
 from isoxide import _core
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.not_parallel(reason="it runs processes of its own"),
+    pytest.mark.current_versions(reason="processes, threads, signals and memory do not depend on scikit-learn"),
+]
+
 SCRIPT = pathlib.Path(__file__).parents[1] / "helpers" / "page_edges.py"
 PARTS = ["fit", "score", "parts", "ranks", "prepared"]
 

@@ -12,7 +12,11 @@ from alone import alone
 from isoxide import IsolationForest, RankReference, percentileofscore, rank_features
 
 STATUS = pathlib.Path("/proc/self/status")
-pytestmark = pytest.mark.skipif(not STATUS.is_file(), reason="this system does not tell of memory in /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.current_versions(reason="processes, threads, signals and memory do not depend on scikit-learn"),
+    pytest.mark.skipif(not STATUS.is_file(), reason="this system does not tell of memory in /proc"),
+]
 
 WARM_UP, CALLS = 100, 1_000
 #: A thousand calls that leave 20 KiB each would take 20 of them.

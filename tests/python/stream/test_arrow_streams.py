@@ -17,6 +17,8 @@ from isoxide import IsolationForest, stream, ueba
 from parity import assert_same_forest
 from ueba_tables import actor_days
 
+pytestmark = pytest.mark.current_versions(reason="DuckDB and DataFusion are not installed with them")
+
 N = 5000
 FEATURES = ["x", "small", "n", "none", "flag", "tiny"]
 
@@ -118,6 +120,7 @@ SOURCES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SOURCES, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("batch_rows", [None, 333])
 def test_as_in_memory(frame, path, make, batch_rows, tmp_path):

@@ -11,6 +11,8 @@ from isoxide import ueba
 from isoxide.ueba._rules import apply_rules
 from ueba_tables import actor_days
 
+pytestmark = pytest.mark.not_parallel(reason="it runs notebooks in processes of their own")
+
 CUTOFFS = [95.0, 96.0, 97.0, 98.0, 99.0, 99.1, 99.2, 99.3, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9, 99.99]
 OUTSIDE = ("actor", "day", "anomaly_score")
 
@@ -54,6 +56,7 @@ def findings(study):
     return ueba.detect(study.table, forest=study.forest, contamination=study.contamination)
 
 
+@pytest.mark.slow
 def test_scores_and_contamination(notebook, study):
     assert_array_equal(study.scores, notebook["scores"])
     assert study.contamination == notebook["contamination"]

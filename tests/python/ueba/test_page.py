@@ -22,6 +22,12 @@ from isoxide import ueba
 from isoxide.ueba import _page
 from ueba_tables import actor_days, users_of
 
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.not_parallel(reason="one browser for all"),
+    pytest.mark.current_versions(reason="the report does not depend on scikit-learn"),
+]
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):

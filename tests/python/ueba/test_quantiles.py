@@ -11,6 +11,8 @@ from numpy.testing import assert_array_equal
 from isoxide.ueba import _quantiles
 from isoxide.ueba._quantiles import STATISTICS, TableQuantiles
 
+pytestmark = pytest.mark.current_versions(reason="quantiles of pandas 2.2 have other last bits")
+
 QS = [0.0, 0.01, 1 / 3, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0]
 
 
@@ -68,6 +70,7 @@ def test_some_rows(seed, n):
     assert_equal_to_pandas(frame, np.random.default_rng(seed).choice(1000, n, replace=False))
 
 
+@pytest.mark.slow
 @given(
     npst.arrays(
         st.sampled_from([np.float64, np.float32]),
