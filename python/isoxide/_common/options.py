@@ -81,7 +81,7 @@ def takes(
             return function(bound.pop(first.name), options(**bound))
 
         call.__signature__ = signature  # type: ignore[attr-defined]
-        text = inspect.cleandoc(function.__doc__ or "")
+        text = inspect.cleandoc(function.__doc__ or "") + "\n"
         call.__doc__ = _MARK.sub(lambda _: described + "\n", text)
         return call
 

@@ -11,7 +11,7 @@ __all__ = ["AnomalyOptions"]
 
 @dataclass(frozen=True, kw_only=True)
 class AnomalyOptions:
-    """Which forest scores the rows, and which of them are anomalies.
+    """Options of anomalies: which forest scores the rows, and which of them are anomalies.
 
     Parameters
     ----------

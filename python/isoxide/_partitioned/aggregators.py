@@ -80,9 +80,10 @@ class Aggregator(ABC, Generic[S, R_co]):
     def merge(self, states: Iterable[S]) -> S:
         """Return one state for several, at least one, in any order; the given states are not used again."""
 
-    @abstractmethod
     def finish(self, state: S) -> R_co:
-        """Return the result of the state of all rows."""
+        """Return the result, given the state of all rows; by default this is the state itself."""
+        result: Any = state
+        return result  # type: ignore[no-any-return]
 
     def accumulate(self, partition: Partition, batches: Iterable[pa.RecordBatch]) -> S:
         """Return the state after all batches of a partition, which may have none."""
@@ -145,19 +146,19 @@ class AggregateAll(Aggregator[list[Any], list[Any]]):
         self.columns = tuple(dict.fromkeys(name for own in self.aggregators for name in own.columns))
 
     def init(self, partition: Partition) -> list[Any]:
-        """Return the states of all."""
+        """Return the state of each aggregator before the first batch."""
         return [own.init(partition) for own in self.aggregators]
 
     def update(self, state: list[Any], batch: pa.RecordBatch, first_row: int | None) -> list[Any]:
-        """Update each state."""
+        """Return the states after a batch, each updated by its aggregator."""
         return [own.update(each, batch, first_row) for own, each in zip(self.aggregators, state, strict=True)]
 
     def merge(self, states: Iterable[list[Any]]) -> list[Any]:
-        """Merge the states of each aggregator."""
+        """Merge the states of each aggregator separately."""
         return [own.merge(list(each)) for own, *each in zip(self.aggregators, *states, strict=True)]
 
     def finish(self, state: list[Any]) -> list[Any]:
-        """Return the result of each."""
+        """Return the result of each aggregator, in their order."""
         return [own.finish(each) for own, each in zip(self.aggregators, state, strict=True)]
 
 
@@ -180,7 +181,7 @@ class MappedAggregator(Aggregator[S, R_co]):
         """Return the batch that the inner aggregator gets, and the number of its first row."""
 
     def init(self, partition: Partition) -> S:
-        """Return the inner state."""
+        """Return the state of the inner aggregator."""
         return self.inner.init(partition)
 
     def update(self, state: S, batch: pa.RecordBatch, first_row: int | None) -> S:
@@ -188,11 +189,11 @@ class MappedAggregator(Aggregator[S, R_co]):
         return self.inner.update(state, *self.changed(batch, first_row))
 
     def merge(self, states: Iterable[S]) -> S:
-        """Merge inner states."""
+        """Merge states of the inner aggregator."""
         return self.inner.merge(states)
 
     def finish(self, state: S) -> R_co:
-        """Return the inner result."""
+        """Return the result of the inner aggregator."""
         return self.inner.finish(state)
 
 
@@ -210,12 +211,12 @@ class ScoreBatches(MappedAggregator[S, R_co]):
 
 
 class CountRows(Aggregator[int, int]):
-    """The number of rows."""
+    """Count the rows of a table."""
 
     columns = ()
 
     def init(self, partition: Partition) -> int:
-        """Return zero."""
+        """Return zero rows before the first batch."""
         return 0
 
     def update(self, state: int, batch: pa.RecordBatch, first_row: int | None) -> int:
@@ -223,12 +224,8 @@ class CountRows(Aggregator[int, int]):
         return state + int(batch.num_rows)
 
     def merge(self, states: Iterable[int]) -> int:
-        """Return the sum."""
+        """Return the sum over several partitions."""
         return sum(states)
-
-    def finish(self, state: int) -> int:
-        """Return the number."""
-        return state
 
 
 class CollectRows(Aggregator[list[pa.RecordBatch], pa.Table]):
@@ -238,11 +235,11 @@ class CollectRows(Aggregator[list[pa.RecordBatch], pa.Table]):
     schema: pa.Schema
 
     def init(self, partition: Partition) -> list[pa.RecordBatch]:
-        """Return no rows."""
+        """Return no rows before the first batch."""
         return []
 
     def merge(self, states: Iterable[list[pa.RecordBatch]]) -> list[pa.RecordBatch]:
-        """Return all rows."""
+        """Return the rows of several partitions together."""
         return list(chain.from_iterable(states))
 
     def finish(self, state: list[pa.RecordBatch]) -> pa.Table:
@@ -267,7 +264,7 @@ class PickRows(CollectRows):
     columns : iterable of str
         The columns that are wanted.
     table_name : str
-        What the table is called in messages.
+        Name of the table in messages.
     """
 
     def __init__(self, rows: NDArray[np.int64], schema: pa.Schema, columns: Iterable[str], table_name: str) -> None:
@@ -312,7 +309,7 @@ class SketchScores(Aggregator[ScoreSketch, ScoreSketch]):
         self.empty = sketch.to_bytes()
 
     def init(self, partition: Partition) -> ScoreSketch:
-        """Return an empty sketch."""
+        """Return an empty sketch before the first batch."""
         return ScoreSketch.from_bytes(self.empty)
 
     def update(self, state: ScoreSketch, batch: pa.RecordBatch, first_row: int | None) -> ScoreSketch:
@@ -321,13 +318,9 @@ class SketchScores(Aggregator[ScoreSketch, ScoreSketch]):
         return state
 
     def merge(self, states: Iterable[ScoreSketch]) -> ScoreSketch:
-        """Return one sketch of all."""
+        """Return one sketch of the scores of several partitions."""
         (merged,) = merge_sketches([state] for state in states)
         return merged  # type: ignore[no-any-return]
-
-    def finish(self, state: ScoreSketch) -> ScoreSketch:
-        """Return the sketch."""
-        return state
 
 
 class CountAlerts(Aggregator[tuple[int, float], tuple[int, float]]):
@@ -339,7 +332,7 @@ class CountAlerts(Aggregator[tuple[int, float], tuple[int, float]]):
         self.offset, self.threshold = offset, threshold
 
     def init(self, partition: Partition) -> tuple[int, float]:
-        """Return no scores."""
+        """Return zero, and infinity as the lowest score."""
         return 0, np.inf
 
     def update(self, state: tuple[int, float], batch: pa.RecordBatch, first_row: int | None) -> tuple[int, float]:
@@ -352,10 +345,6 @@ class CountAlerts(Aggregator[tuple[int, float], tuple[int, float]]):
         """Return the sum, and the lowest score of all."""
         numbers, lowest = zip(*states, strict=True)
         return sum(numbers), min(lowest)
-
-    def finish(self, state: tuple[int, float]) -> tuple[int, float]:
-        """Return both numbers."""
-        return state
 
 
 class CountRanks(Aggregator[list[RankCounts], list[RankCounts]]):
@@ -389,11 +378,11 @@ class CountRanks(Aggregator[list[RankCounts], list[RankCounts]]):
         self.columns = tuple(dict.fromkeys(self.features if groups is None else [*self.features, groups]))
 
     def init(self, partition: Partition) -> list[RankCounts]:
-        """Return empty counts."""
+        """Return empty counts before the first batch."""
         return [RankCounts.from_bytes(data) for data in self.empty]
 
     def update(self, state: list[RankCounts], batch: pa.RecordBatch, first_row: int | None) -> list[RankCounts]:
-        """Count a batch."""
+        """Return the counts after a batch was added to them."""
         table = pa.table({name: plain_numbers(batch.column(name)) for name in self.features})
         if self.groups is None or self.labels is None:
             for counts in state:
@@ -406,9 +395,5 @@ class CountRanks(Aggregator[list[RankCounts], list[RankCounts]]):
         return state
 
     def merge(self, states: Iterable[list[RankCounts]]) -> list[RankCounts]:
-        """Return the sums."""
+        """Return the sums over several partitions."""
         return merge_sketches(states)
-
-    def finish(self, state: list[RankCounts]) -> list[RankCounts]:
-        """Return the counts."""
-        return state

@@ -41,7 +41,7 @@ class ScoreDigest:
         self._hash, self._digest = hashlib.sha256(), digest
 
     def add(self, scores: NDArray[np.float64]) -> None:
-        """Add the next scores."""
+        """Add scores of the rows that come next."""
         assert self._digest is None
         self._hash.update(np.ascontiguousarray(scores, dtype="<f8").data)
 
@@ -55,7 +55,7 @@ class ScoreDigest:
 
 @dataclass
 class AnomalyState:
-    """What `FindAnomalies` knows of some rows."""
+    """State of `FindAnomalies`: the anomalies of the rows so far, and what findings tell of all rows."""
 
     #: The digest of their scores, where these come in one piece and in the order of the rows.
     digest: ScoreDigest | None
@@ -83,7 +83,7 @@ class FindAnomalies(Aggregator[AnomalyState, Anomalies]):
     forest : BroadcastForest
         The forest that scores the rows.
     offset : float
-        What is subtracted from its scores.
+        Number that is subtracted from its scores.
     times : Times
         How times are read.
     columns : iterable of str
@@ -130,8 +130,8 @@ class FindAnomalies(Aggregator[AnomalyState, Anomalies]):
         if rows.size:
             state.n += int(rows.size)
             self._check_number(state.n)
-            found = batch.take(pa.array(rows)).append_column(DECISION, pa.array(scores[rows]))
-            state.rows.append(with_row_numbers(found, rows + (0 if first_row is None else first_row)))
+            picked = batch.take(pa.array(rows)).append_column(DECISION, pa.array(scores[rows]))
+            state.rows.append(with_row_numbers(picked, rows + (0 if first_row is None else first_row)))
         return state
 
     def _check_number(self, n: int) -> None:
@@ -176,7 +176,7 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
         self.columns = (entity, times.name)
 
     def init(self, partition: Partition) -> dict[int, Any]:
-        """Return no days."""
+        """Return no days before the first batch."""
         return {}
 
     def update(self, state: dict[int, Any], batch: pa.RecordBatch, first_row: int | None) -> dict[int, Any]:
@@ -191,7 +191,7 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
         return state
 
     def merge(self, states: Iterable[dict[int, Any]]) -> dict[int, Any]:
-        """Return the earliest days."""
+        """Return the earliest day of each entity."""
         merged, *others = states
         for other in others:
             _keep_least(merged, other.items())
@@ -216,7 +216,7 @@ class CountDecisions(MappedAggregator[list[RankCounts], list[RankCounts]]):
     counter : CountRanks
         It counts the column `DECISION`.
     offset : float
-        What is subtracted from the scores of the table.
+        Number that is subtracted from the scores of the table.
     """
 
     def __init__(self, counter: CountRanks, offset: float) -> None:

@@ -20,7 +20,7 @@ class BroadcastForest:
     Parameters
     ----------
     data : bytes
-        What ``IsolationForest.to_bytes`` gives.
+        The result of ``IsolationForest.to_bytes``.
     n_jobs : int or None
         Threads that score a partition; None means all cores.
     """
@@ -30,7 +30,7 @@ class BroadcastForest:
 
     @property
     def data(self) -> bytes:
-        """The bytes of the forest."""
+        """Return the bytes of the forest, from which `forest` decodes it."""
         return self._data
 
     def forest(self) -> IsolationForest:

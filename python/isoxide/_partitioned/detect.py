@@ -84,8 +84,8 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
     try:
         _calibrate(table, scores, forest, options)
         quantiles = table.quantiles(qs)
-        found = _find_anomalies(table, forest, quantiles)
-        rows, decisions, labels = _in_order(table, found)
+        anomalies = _find_anomalies(table, forest, quantiles)
+        rows, decisions, labels = _in_order(table, anomalies)
         severity = _severity(scores, forest, decisions)
     finally:
         scores.close()
@@ -96,7 +96,7 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
     while (aggregator := quantiles.next_pass) is not None:
         quantiles.take(table.engine.aggregate(aggregator))
     known = None if sketched is None or group_sketches is None else (sketched, group_sketches)
-    days = sorted(found.lowest)
+    days = sorted(anomalies.lowest)
     detection = Detection(
         profile=table.profile,
         source=engine.name,
@@ -105,12 +105,12 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
         time=options.time,
         features=list(table.features),
         forest=forest,
-        scores_sha256=found.scores_sha256,
+        scores_sha256=anomalies.scores_sha256,
         rows=rows,
         scores=decisions,
         severity=severity,
         days=pd.DataFrame(
-            {"day": days, "rows": [table.days[day] for day in days], "lowest": [found.lowest[day] for day in days]}
+            {"day": days, "rows": [table.days[day] for day in days], "lowest": [anomalies.lowest[day] for day in days]}
         ),
         first_seen=first_seen,
         ranks=_ranks(table, rows, peers, known, quantiles, rank_options, scope),
@@ -199,13 +199,13 @@ def _with_quantiles(engine: Engine, aggregators: list[Aggregator[Any, Any]], qua
     return results
 
 
-def _in_order(table: ProfiledTable, found: Anomalies) -> tuple[pd.DataFrame, NDArray[np.float64], list[Any] | None]:
+def _in_order(table: ProfiledTable, anomalies: Anomalies) -> tuple[pd.DataFrame, NDArray[np.float64], list[Any] | None]:
     """Return the anomalous rows in the order of the findings, their decision scores, and the labels of their groups."""
-    arrow, time = found.rows, table.time
+    arrow, time = anomalies.rows, table.time
     for name in table.features:
         arrow = arrow.set_column(arrow.schema.get_field_index(name), name, plain_numbers(arrow[name]))
     rows = arrow.select([name for name in arrow.column_names if name not in (DECISION, ROW_NUMBER)]).to_pandas()
-    rows.index = pd.Index(table.engine.row_numbers(found.rows))
+    rows.index = pd.Index(table.engine.row_numbers(anomalies.rows))
     decisions = arrow[DECISION].to_numpy()
     rows[time] = table.times.parsed(rows[time])
     if not len(rows):

@@ -26,9 +26,10 @@ class PartitionedDetectOptions(RankOptions, AnomalyOptions):
     time : str
         The column that says when: dates or times, as such, as text in ISO 8601, or as eight digits such as 20250426.
     rules : list of rule, optional
-        Instances of `isoxide.ueba.ZScore`, `isoxide.ueba.Flag` and `isoxide.ueba.Percentile`; percentiles are those
-        of the table. By default `zscores` from 3 on, the flags ``leaver_action`` and ``is_weekend``, and the 99th and
-        95th percentile.
+        Instances of `isoxide.ueba.ZScore`, `isoxide.ueba.Flag` and `isoxide.ueba.Percentile`, of which the first that a
+        value meets flags it. Percentiles are those of the table. An empty list flags nothing. By default `zscores` are
+        flagged from 3 on, ``leaver_action`` and ``is_weekend`` whenever they are above zero (see `domain_defaults`),
+        and all other features from the 99th and the 95th percentile on.
     include : str or list of str, optional
         Names or patterns (``"n_*"``) of the columns that are features; by default all numeric columns besides `entity`
         and `time`.

@@ -48,7 +48,7 @@ class CollectZones(Aggregator[set[Any], set[Any]]):
         self.columns = (time,)
 
     def init(self, partition: Partition) -> set[Any]:
-        """Return no zones."""
+        """Return no zones before the first batch."""
         return set()
 
     def update(self, state: set[Any], batch: pa.RecordBatch, first_row: int | None) -> set[Any]:
@@ -58,10 +58,6 @@ class CollectZones(Aggregator[set[Any], set[Any]]):
     def merge(self, states: Iterable[set[Any]]) -> set[Any]:
         """Return the zones of all partitions."""
         return set().union(*states)
-
-    def finish(self, state: set[Any]) -> set[Any]:
-        """Return the zones."""
-        return state
 
 
 class HashKeys(Aggregator[list[NDArray[np.uint64]], NDArray[np.uint64]]):
@@ -83,7 +79,7 @@ class HashKeys(Aggregator[list[NDArray[np.uint64]], NDArray[np.uint64]]):
         self.columns = (entity, times.name)
 
     def init(self, partition: Partition) -> list[NDArray[np.uint64]]:
-        """Return no hashes."""
+        """Return no hashes before the first batch."""
         return []
 
     def update(
@@ -118,8 +114,8 @@ class HashKeys(Aggregator[list[NDArray[np.uint64]], NDArray[np.uint64]]):
         if self.folder is None:
             return _repeated(np.concatenate([np.empty(0, dtype=np.uint64), *state]))
         files = [self.folder / str(number) for number in range(1 << _FILE_BITS)]
-        found = [_repeated(np.fromfile(path, np.uint64)) for path in files if path.exists()]
-        return np.concatenate([np.empty(0, dtype=np.uint64), *found])
+        repeated = [_repeated(np.fromfile(path, np.uint64)) for path in files if path.exists()]
+        return np.concatenate([np.empty(0, dtype=np.uint64), *repeated])
 
 
 def _repeated(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -180,16 +176,12 @@ class ProfileRows(Aggregator[Profile, Profile]):
         return self.profiler.start()
 
     def update(self, state: Profile, batch: pa.RecordBatch, first_row: int | None) -> Profile:
-        """Add a batch."""
+        """Return the profile after a batch was added to it."""
         return self.profiler.update(state, batch, first_row) if batch.num_rows else state
 
     def merge(self, states: Iterable[Profile]) -> Profile:
         """Return the profile of all partitions."""
         return self.profiler.merge(states)
-
-    def finish(self, state: Profile) -> Profile:
-        """Return the profile."""
-        return state
 
 
 class ProfiledTable:
@@ -217,7 +209,7 @@ class ProfiledTable:
     times : Times
         How times are read.
     profile : TableProfile
-        What is told of the table.
+        Summary of the table for its readers.
     n_rows : int
         Number of rows that are kept.
     days : dict

@@ -1,6 +1,6 @@
 """Exact quantiles of the columns of a table in partitions, in as many passes as they take.
 
-A sketch of a column holds its distinct values while they are few, and counts per range of values otherwise. Where it
+A sketch of a column holds its distinct values while they are few, and counts per range of values otherwise. If it
 does not tell the two neighbours of a quantile, the next pass sketches only the range in which they lie.
 """
 
@@ -43,7 +43,7 @@ class SketchColumns(Aggregator[list[_core.Sketch], list[_core.Sketch]]):
         self.empty = [sketch.to_bytes() for _, sketch in sketches]
 
     def init(self, partition: Partition) -> list[_core.Sketch]:
-        """Return empty sketches."""
+        """Return empty sketches before the first batch."""
         return [_core.Sketch.from_bytes(data) for data in self.empty]
 
     def update(self, state: list[_core.Sketch], batch: pa.RecordBatch, first_row: int | None) -> list[_core.Sketch]:
@@ -56,10 +56,6 @@ class SketchColumns(Aggregator[list[_core.Sketch], list[_core.Sketch]]):
     def merge(self, states: Iterable[list[_core.Sketch]]) -> list[_core.Sketch]:
         """Merge the sketches of each position."""
         return merge_sketches(states)
-
-    def finish(self, state: list[_core.Sketch]) -> list[_core.Sketch]:
-        """Return the sketches."""
-        return state
 
 
 class Quantiles:
@@ -101,12 +97,12 @@ class Quantiles:
 
     @property
     def asked(self) -> list[tuple[str, _core.Sketch]]:
-        """The sketches to fill next, each with its column; none if all quantiles are known."""
+        """Return the sketches to fill next, each with its column; there are none if all quantiles are known."""
         return [(name, sketch) for (name, _), sketch in self._open.items()]
 
     @property
     def next_pass(self) -> SketchColumns | None:
-        """The aggregator to run next on the table; None if all quantiles are known."""
+        """Return the aggregator to run next on the table; None if all quantiles are known."""
         return SketchColumns(self.asked) if self._open else None
 
     def take(self, sketches: Iterable[_core.Sketch]) -> None:
@@ -126,7 +122,7 @@ class Quantiles:
 
 
 class GroupSketches(NamedTuple):
-    """What `SketchGroups` learns of each group."""
+    """State and result of `SketchGroups`: sizes, days and sketches of the groups."""
 
     #: Rows of each group.
     rows: list[int]
@@ -183,7 +179,7 @@ class SketchGroups(Aggregator[GroupSketches, GroupSketches]):
         return GroupSketches([0] * len(self.labels), [set() for _ in self.labels], sketches)
 
     def update(self, state: GroupSketches, batch: pa.RecordBatch, first_row: int | None) -> GroupSketches:
-        """Add a batch."""
+        """Return the state after the rows of a batch were added."""
         if batch.num_rows == 0:
             return state
         labels = batch.column(self.groups).to_pylist()
@@ -209,10 +205,6 @@ class SketchGroups(Aggregator[GroupSketches, GroupSketches]):
             rows = [mine + theirs for mine, theirs in zip(rows, other.rows, strict=True)]
             days = [mine | theirs for mine, theirs in zip(days, other.days, strict=True)]
         return GroupSketches(rows, days, merge_sketches([sketches, *(other.sketches for other in others)]))
-
-    def finish(self, state: GroupSketches) -> GroupSketches:
-        """Return all of it."""
-        return state
 
 
 class GroupQuantiles:
@@ -249,7 +241,7 @@ class GroupQuantiles:
 
     @property
     def next_pass(self) -> SketchGroups | None:
-        """The aggregator to run next on the table; None if all quantiles are known."""
+        """Return the aggregator to run next on the table; None if all quantiles are known."""
         asked = [(number, name, sketch) for number, own in self._quantiles.items() for name, sketch in own.asked]
         return SketchGroups(self._first.groups, self._first.labels, [], sketches=asked) if asked else None
 

@@ -91,8 +91,8 @@ def rank_rows(
 
 def _by_label(labels: list[Any]) -> tuple[list[Any], list[NDArray[np.intp]]]:
     """Return the distinct labels, and the rows of each; rows without a label are left out."""
-    found = list(members(labels, labels))
-    return [labels[int(rows[0])] for rows, _ in found], [rows for rows, _ in found]
+    groups = list(members(labels, labels))
+    return [labels[int(rows[0])] for rows, _ in groups], [rows for rows, _ in groups]
 
 
 def _frame(names: list[str], columns: list[Any]) -> Any:

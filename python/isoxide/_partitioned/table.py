@@ -194,8 +194,8 @@ class PartitionedTable(ABC):
         Returns
         -------
         float
-            What ``forest.recalibrate(X, contamination=contamination).offset_`` is for the same rows in memory. Assign
-            it to ``forest.offset_``.
+            The offset that ``forest.recalibrate(X, contamination=contamination)`` sets for the same rows in memory.
+            Assign it to ``forest.offset_``.
 
         Raises
         ------

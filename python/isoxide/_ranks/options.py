@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from isoxide._ranks.dtypes import RankDefinition
@@ -18,7 +18,7 @@ ZSCORES = "*zscore*"
 
 @dataclass(frozen=True)
 class RankOptions:
-    """How the features of findings are ranked.
+    """Options of ranks: how the features of findings are ranked.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class RankOptions:
     domain_defaults: bool = True
 
     def check(self) -> RankOptions:
-        """Refuse options out of range before any work is done; return the options of ranks, with `zscores` filled in.
+        """Refuse options out of range before any work is done; return those of ranks, with the pattern of z-scores.
 
         Raises
         ------
@@ -67,10 +67,8 @@ class RankOptions:
         if self.min_group < 1:
             raise ValueError(f"min_group={self.min_group} must be at least 1 row")
         RankDefinition(self.kind, self.tail, self.nan_policy).check()
-        options = {field.name: getattr(self, field.name) for field in fields(RankOptions)}
-        if self.zscores is None and self.domain_defaults:
-            options["zscores"] = ZSCORES
-        return RankOptions(**options)
+        options = RankOptions(**{field.name: getattr(self, field.name) for field in fields(RankOptions)})
+        return replace(options, zscores=ZSCORES) if self.zscores is None and self.domain_defaults else options
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options for the manifest of findings."""

@@ -23,7 +23,7 @@ def partition_batches(frame: pd.DataFrame, schema: pa.Schema, label: str) -> Ite
     schema : pyarrow.Schema
         Names and types of the columns.
     label : str
-        What the partition is called in messages.
+        Name of the partition in messages.
 
     Raises
     ------

@@ -58,7 +58,7 @@ class DaskEngine(Engine):
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """Names and types of the columns; partitions are read only for objects and for unknown categories."""
+        """Return names and types of the columns; partitions are read only for objects and unknown categories."""
         meta = self._frame._meta
         types = {name: declared_type(meta[name]) for name in meta.columns}
         unknown = [name for name, known in types.items() if known is None]
@@ -222,7 +222,7 @@ def _without_index(frame: Any) -> tuple[Any, tuple[str, ...]]:
 
 
 class _Job(NamedTuple):
-    """What all tasks of a pass share."""
+    """Arguments that all tasks of a pass share."""
 
     aggregator: Aggregator[Any, Any] | None
     schema: pa.Schema

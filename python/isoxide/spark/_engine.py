@@ -57,7 +57,7 @@ class SparkForest(BroadcastForest):
 
     @property
     def data(self) -> bytes:
-        """The bytes of the forest."""
+        """Return the bytes of the forest from the broadcast variable."""
         data: bytes = self._broadcast.value
         return data
 
@@ -105,7 +105,7 @@ class SparkEngine(Engine):
 
     @property
     def n_jobs(self) -> int:  # type: ignore[override]
-        """Threads of a task."""
+        """Return the number of threads of a task."""
         return int(str(self._session.conf.get("spark.task.cpus", "1")))
 
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
@@ -171,9 +171,9 @@ class SparkEngine(Engine):
             picked = _broadcast_few(self._session.createDataFrame(pa.table({"wanted": numbers})), len(rows))
             wanted = wanted.join(picked, F.col(ROW_NUMBER) == F.col("wanted"))
         joined = self._frame.join(_broadcast_few(wanted, len(rows)), self._same_key())
-        found = joined.select(*(self._inner[name] for name in columns), ROW_NUMBER).toArrow()
-        order = self._in_order(found[ROW_NUMBER], rows)
-        table = found.drop_columns([ROW_NUMBER]).rename_columns(columns)
+        rows_of_keys = joined.select(*(self._inner[name] for name in columns), ROW_NUMBER).toArrow()
+        order = self._in_order(rows_of_keys[ROW_NUMBER], rows)
+        table = rows_of_keys.drop_columns([ROW_NUMBER]).rename_columns(columns)
         return table.cast(self._arrow(columns)).take(order)
 
     def row_numbers(self, rows: pa.Table) -> NDArray[np.int64]:

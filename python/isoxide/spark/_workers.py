@@ -89,7 +89,7 @@ def as_declared(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Batches
 
 @dataclass
 class Order:
-    """What is known of sorted keys."""
+    """State of `CheckOrder`: counts of sorted keys, and keys that are missing or repeated."""
 
     #: Number of rows of each partition that the keys were sorted in.
     rows: dict[int, int] = field(default_factory=dict)
@@ -124,7 +124,7 @@ class CheckOrder(Aggregator[Order, Order]):
         self.columns = (*key, ROW_NUMBER)
 
     def init(self, partition: Partition) -> Order:
-        """Return what is known of no rows."""
+        """Return the counts of no rows."""
         return Order()
 
     def update(self, state: Order, batch: pa.RecordBatch, first_row: int | None) -> Order:
@@ -155,10 +155,6 @@ class CheckOrder(Aggregator[Order, Order]):
             merged.n_repeated += state.n_repeated
             merged.shown = {**state.shown, **merged.shown}
         return merged
-
-    def finish(self, state: Order) -> Order:
-        """Return all of it."""
-        return state
 
 
 def _same(left: pa.RecordBatch, right: pa.RecordBatch) -> pa.Array:

@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 
 class StreamEngine(Engine):
-    """All rows of a source, as one partition.
+    """Engine of one machine: all rows of a source as one partition.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def progress_bar(
     total : int or None
         Number of all rows, if it is known.
     label : str
-        What is being done.
+        Name of the work that is done.
     progress : bool or None
         Whether to show the bar; None shows it on a terminal.
     first_row : int

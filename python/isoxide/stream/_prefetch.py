@@ -26,7 +26,7 @@ class Prefetcher:
     Parameters
     ----------
     batches : iterator of pyarrow.RecordBatch
-        What is read.
+        The batches that are read.
     """
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:

@@ -200,8 +200,8 @@ def open(
     FileNotFoundError
         If there is no such file, or a folder has no files of tables.
     ValueError
-        If an option is out of range. What is wrong with the contents of the source is told when they are read: a file
-        is damaged or has other columns than the first one, or a source that can be read only once is read again.
+        If an option is out of range. Methods raise it if the contents cannot be read: a file is damaged or has other
+        columns than the first one, or a source that can be read only once is read again.
     TypeError
         If `source` is nothing that rows can be read from.
 

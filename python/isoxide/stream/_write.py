@@ -223,7 +223,7 @@ class Rebatcher:
         self._left: pa.RecordBatch | None = None
 
     def take(self, n_rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the next rows."""
+        """Yield the next rows, at most this number."""
         while n_rows > 0:
             batch = self._left if self._left is not None else next(self._batches, None)
             self._left = None

@@ -32,12 +32,12 @@ __all__ = ["Detection", "assemble", "chosen_rules", "order_of_findings"]
 
 @dataclass(frozen=True)
 class Detection:
-    """What detection has computed of a table.
+    """Results of detection on a table, from which findings are made.
 
     Parameters
     ----------
     profile : TableProfile
-        What the table looks like.
+        Summary of the table.
     source, sha256 : str or None
         Name of the file or folder that was read, and the checksum of its bytes.
     entity, time : str
@@ -85,9 +85,10 @@ class Detection:
 
 
 def chosen_rules(rules: Iterable[Rule] | None, options: RankOptions) -> list[Rule]:
-    """Return the given rules, or the default ones."""
-    default = default_rules(options.zscores, domain_defaults=options.domain_defaults)
-    return default if rules is None else list(rules)
+    """Return the rules that were given, or the default ones of checked options."""
+    if rules is None:
+        return default_rules(options.zscores, domain_defaults=options.domain_defaults)
+    return list(rules)
 
 
 def order_of_findings(scores: NDArray[np.float64], times: Any) -> NDArray[np.intp]:
@@ -103,7 +104,7 @@ def assemble(detection: Detection, anomalies: AnomalyOptions, ranks: RankOptions
     Parameters
     ----------
     detection : Detection
-        What was computed.
+        The results of detection.
     anomalies : AnomalyOptions
         The options that chose the anomalies.
     ranks : RankOptions

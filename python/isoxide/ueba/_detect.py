@@ -36,11 +36,6 @@ class DetectOptions(RankOptions, AnomalyOptions):
         those of the table, not of the findings. An empty list flags nothing. By default `zscores` are flagged from 3
         on, ``leaver_action`` and ``is_weekend`` whenever they are above zero (see `domain_defaults`), and all other
         features from the 99th and the 95th percentile on.
-    domain_defaults : bool, default=True
-        Whether names of columns that are usual in user behaviour analytics have a meaning: features called
-        ``*zscore*`` are z-scores, the default rules flag ``leaver_action`` and ``is_weekend`` whenever they are above
-        zero, and reports list ``is_weekend`` whenever it is. False switches all of this off: features are then treated
-        alike whatever their names, unless `zscores`, `rules` or the options of a report say otherwise.
     n_jobs : int, optional
         Number of threads; None means all cores.
     """
@@ -80,10 +75,11 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     --------
     >>> import numpy as np, pandas as pd
     >>> from isoxide import ueba
-    >>> rng = np.random.default_rng(0)
-    >>> frame = pd.DataFrame({"actor": "a", "day": pd.date_range("2025-01-01", periods=300), "x": rng.normal(size=300)})
+    >>> days = pd.date_range("2025-01-01", periods=300)
+    >>> frame = pd.DataFrame({"actor": "a", "day": days, "x": np.random.default_rng(0).normal(size=300)})
     >>> frame.loc[42, "x"] = 9.0
-    >>> findings = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.01)
+    >>> table = ueba.read_table(frame, entity="actor", time="day")
+    >>> findings = ueba.detect(table, contamination=0.01)
     >>> findings.frame["day"].iloc[0]
     Timestamp('2025-02-12 00:00:00')
     """

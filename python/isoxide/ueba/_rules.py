@@ -35,7 +35,8 @@ class _Standard(NamedTuple):
     is_positive: bool
 
 
-#: Columns that are flagged by default, and columns that reports list whenever they are set.
+#: Defaults of user behaviour analytics, which `domain_defaults=False` switches off together with `ZSCORES`: names of
+#: flags, and names of the flags that reports list whenever they are set.
 FLAGS = ("leaver_action", "is_weekend")
 SHOWN_FLAGS = ("is_weekend",)
 
