@@ -1,4 +1,4 @@
-//! Numbers as bytes and back, for what travels between processes: a word that says what it is, numbers of 64 bits in little-endian
+//! Numbers as bytes and back, for label travels between processes: a word that says label it is, numbers of 64 bits in little-endian
 //! order, lists with their lengths before them, and the SHA-256 of it all at the end.
 //!
 //! Bytes may come from anybody: nothing is read that is not there, and no more memory is taken than the bytes account for. What the
@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::memory;
 
-const WORD: usize = size_of::<u64>();
+const WORD_BYTES: usize = size_of::<u64>();
 /// Bytes of the checksum.
-const CHECKSUM: usize = 32;
+const CHECKSUM_BYTES: usize = 32;
 
 /// Bytes in the making.
 #[derive(Debug)]
@@ -22,13 +22,13 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins with the word that says what the bytes are; `n_bytes` are about to follow.
+    /// Begins with the word that says label the bytes are; `n_bytes` are about to follow.
     ///
     /// # Errors
     /// [`Error::Memory`] when there is no memory for them.
-    pub fn with_capacity(kind: [u8; WORD], n_bytes: usize) -> Result<Self> {
-        let mut bytes = memory::with_capacity(n_bytes.saturating_add(WORD + CHECKSUM))?;
-        bytes.extend_from_slice(&kind);
+    pub fn with_capacity(magic: [u8; WORD_BYTES], n_bytes: usize) -> Result<Self> {
+        let mut bytes = memory::with_capacity(n_bytes.saturating_add(WORD_BYTES + CHECKSUM_BYTES))?;
+        bytes.extend_from_slice(&magic);
         Ok(Self { bytes })
     }
 
@@ -55,30 +55,30 @@ impl Writer {
 /// Bytes of which some are read.
 #[derive(Debug)]
 pub struct Reader<'a> {
-    what: &'static str,
+    label: &'static str,
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// Opens bytes that should begin with this word; `what` they are is for messages.
+    /// Opens bytes that should begin with this word; `label` they are is for messages.
     ///
     /// # Errors
     /// [`Error::File`] when they begin otherwise, or are damaged.
-    pub fn new(what: &'static str, kind: [u8; WORD], bytes: &'a [u8]) -> Result<Self> {
-        let reader = Self { what, rest: bytes };
-        let Some(rest) = bytes.strip_prefix(&kind) else {
-            return Err(reader.refuse("they begin otherwise"));
+    pub fn new(label: &'static str, magic: [u8; WORD_BYTES], bytes: &'a [u8]) -> Result<Self> {
+        let reader = Self { label, rest: bytes };
+        let Some(rest) = bytes.strip_prefix(&magic) else {
+            return Err(reader.invalid("they begin otherwise"));
         };
-        let Some((rest, checksum)) = rest.split_last_chunk::<CHECKSUM>() else {
-            return Err(reader.refuse("they are truncated"));
+        let Some((rest, checksum)) = rest.split_last_chunk::<CHECKSUM_BYTES>() else {
+            return Err(reader.invalid("they are truncated"));
         };
         let mut hasher = Sha256::new();
-        hasher.update(kind);
+        hasher.update(magic);
         hasher.update(rest);
         if hasher.finalize().as_slice() != checksum {
-            return Err(reader.refuse("they are damaged or truncated (their checksum is another one)"));
+            return Err(reader.invalid("they are damaged or truncated (their checksum is another one)"));
         }
-        Ok(Self { what, rest })
+        Ok(Self { label, rest })
     }
 
     /// The next number.
@@ -86,8 +86,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Error::File`] when there is none.
     pub fn take(&mut self) -> Result<u64> {
-        let Some((word, rest)) = self.rest.split_first_chunk::<WORD>() else {
-            return Err(self.refuse("they end too early"));
+        let Some((word, rest)) = self.rest.split_first_chunk::<WORD_BYTES>() else {
+            return Err(self.invalid("they end too early"));
         };
         self.rest = rest;
         Ok(u64::from_le_bytes(*word))
@@ -99,12 +99,12 @@ impl<'a> Reader<'a> {
     /// [`Error::File`] when it is longer than the bytes; [`Error::Memory`].
     pub fn take_all(&mut self) -> Result<Vec<u64>> {
         let n = self.take()?;
-        let bytes = usize::try_from(n).ok().and_then(|n| n.checked_mul(WORD));
+        let bytes = usize::try_from(n).ok().and_then(|n| n.checked_mul(WORD_BYTES));
         let Some((list, rest)) = bytes.and_then(|bytes| self.rest.split_at_checked(bytes)) else {
-            return Err(self.refuse("they end too early"));
+            return Err(self.invalid("they end too early"));
         };
         self.rest = rest;
-        let (words, _) = list.as_chunks::<WORD>();
+        let (words, _) = list.as_chunks::<WORD_BYTES>();
         memory::collected(words.iter().map(|word| u64::from_le_bytes(*word)))
     }
 
@@ -116,14 +116,14 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(self.refuse("they go on behind their end"))
+            Err(self.invalid("they go on behind their end"))
         }
     }
 
     /// A refusal of the bytes.
     #[must_use]
-    pub fn refuse(&self, reason: &str) -> Error {
-        Error::File(format!("not the bytes of {}: {reason}", self.what))
+    pub fn invalid(&self, reason: &str) -> Error {
+        Error::File(format!("not the bytes of {}: {reason}", self.label))
     }
 }
 
@@ -137,8 +137,8 @@ mod tests {
         writer.put(7);
         writer.put_all([1, u64::MAX].into_iter());
         let bytes = writer.finish();
-        let read = |bytes: &[u8], kind: &[u8; 8]| {
-            let mut reader = Reader::new("numbers", *kind, bytes)?;
+        let read = |bytes: &[u8], magic: &[u8; 8]| {
+            let mut reader = Reader::new("numbers", *magic, bytes)?;
             let numbers = (reader.take()?, reader.take_all()?);
             reader.end()?;
             Ok::<_, Error>(numbers)
@@ -148,10 +148,10 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(read(&bytes[..end], b"numbers1").is_err());
         }
-        for place in 0..bytes.len() {
+        for index in 0..bytes.len() {
             let mut damaged = bytes.clone();
-            damaged[place] ^= 1;
-            assert!(read(&damaged, b"numbers1").is_err(), "byte {place}");
+            damaged[index] ^= 1;
+            assert!(read(&damaged, b"numbers1").is_err(), "byte {index}");
         }
     }
 

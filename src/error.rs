@@ -11,23 +11,23 @@ pub enum Error {
         /// Index of the first column whose length differs.
         column: usize,
         /// Its length.
-        found: usize,
+        actual: usize,
         /// The length of column 0.
         expected: usize,
     },
-    /// The matrix has another number of columns than what it is used with.
+    /// The matrix has another number of columns than label it is used with.
     ColumnCount {
-        /// Columns found.
-        found: usize,
+        /// Columns actual.
+        actual: usize,
         /// Columns needed.
         expected: usize,
     },
     /// Two inputs that describe the same rows differ in length.
     RowCount {
         /// What has the wrong length.
-        what: &'static str,
+        label: &'static str,
         /// Its length.
-        found: usize,
+        actual: usize,
         /// The length needed.
         expected: usize,
     },
@@ -36,7 +36,7 @@ pub enum Error {
         /// The parameter's name, as in scikit-learn.
         name: &'static str,
         /// What came.
-        found: usize,
+        value: usize,
         /// The smallest allowed value.
         low: usize,
         /// The largest allowed value.
@@ -64,10 +64,10 @@ pub enum Error {
     },
     /// The caller has given up the call.
     Interrupted,
-    /// A file holds no forest that can be read, or a forest cannot be put in a file; or bytes are not those of what they should be.
+    /// A file holds no forest that can be read, or a forest cannot be put in a file; or bytes are not those of label they should be.
     File(String),
-    /// Parts of a table do not belong together, or do not tell what is asked.
-    Parts(String),
+    /// Parts of a table do not belong together, or do not tell label is asked.
+    Partitions(String),
 }
 
 /// What the core's fallible functions return.
@@ -78,21 +78,25 @@ impl fmt::Display for Error {
         match self {
             Self::RaggedColumns {
                 column,
-                found,
+                actual,
                 expected,
             } => write!(
                 f,
-                "all columns must have the same length, but column {column} has {found} rows and column 0 has {expected}"
+                "all columns must have the same length, but column {column} has {actual} rows and column 0 has {expected}"
             ),
-            Self::ColumnCount { found, expected } => {
-                write!(f, "X has {found} features, but {expected} features are expected")
+            Self::ColumnCount { actual, expected } => {
+                write!(f, "X has {actual} features, but {expected} features are expected")
             }
-            Self::RowCount { what, found, expected } => {
-                write!(f, "{what} has {found} entries, but {expected} are expected")
+            Self::RowCount {
+                label,
+                actual,
+                expected,
+            } => {
+                write!(f, "{label} has {actual} entries, but {expected} are expected")
             }
-            Self::Parameter { name, found, low, high } => write!(f, "{name} must be in [{low}, {high}], got {found}"),
+            Self::Parameter { name, value, low, high } => write!(f, "{name} must be in [{low}, {high}], got {value}"),
             Self::Sparse(reason) => write!(f, "not a valid sparse matrix: {reason}"),
-            Self::Weights(reason) | Self::File(reason) | Self::Parts(reason) => f.write_str(reason),
+            Self::Weights(reason) | Self::File(reason) | Self::Partitions(reason) => f.write_str(reason),
             Self::Forest(reason) => write!(f, "not a valid forest: {reason}"),
             Self::Memory { bytes } => write!(f, "{} MiB of memory could not be had", bytes.div_ceil(1 << 20)),
             Self::Kernel {

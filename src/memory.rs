@@ -2,35 +2,35 @@
 //!
 //! Rust ends the process when an allocation fails. So before a call takes much memory it asks for as much in one piece and gives it
 //! back at once: if the allocation fails, the call is refused and nothing has happened. Between asking and taking, others may
-//! take it; what a call takes without asking is small, and [`HEADROOM`] is asked for on top of all else.
+//! take it; what a call takes without asking is small, and [`HEADROOM_BYTES`] is asked for on top of all else.
 //!
 //! ```text
-//! ask_for           before a call takes memory whose size is known
+//! check_available           before a call takes memory whose size is known
 //! Account           where much is taken little by little: asks again whenever much has been taken
 //! with_capacity     a list whose memory is asked for and taken in one step, as are filled() and copied()
-//! ask_for_headroom  at the beginning of each call from Python: for everything that is small
+//! check_headroom  at the beginning of each call from Python: for everything that is small
 //! ```
 
 use crate::error::{Error, Result};
 
 /// Less is not asked for: asking takes two microseconds, as long as a small call.
-const WORTH_ASKING: usize = 1 << 20;
+const MIN_CHECKED_BYTES: usize = 1 << 20;
 /// Kept free for all that is small.
-const HEADROOM: usize = 8 << 20;
+const HEADROOM_BYTES: usize = 8 << 20;
 /// After so many bytes an [`Account`] asks whether there is memory left: often enough to be told before an allocation fails, and
 /// seldom enough to cost nothing that can be measured.
-const OFTEN_ENOUGH: usize = 256 << 10;
+const CHECK_INTERVAL_BYTES: usize = 256 << 10;
 
 /// Asks for memory for so many items of these sizes in bytes.
 ///
 /// # Errors
 /// [`Error::Memory`] when it can't be had.
-pub fn ask_for(needs: &[(usize, usize)]) -> Result<()> {
+pub fn check_available(needs: &[(usize, usize)]) -> Result<()> {
     let bytes = needed(needs);
-    if bytes < WORTH_ASKING {
+    if bytes < MIN_CHECKED_BYTES {
         return Ok(());
     }
-    ask_for_bytes(bytes.saturating_add(HEADROOM))
+    check_bytes(bytes.saturating_add(HEADROOM_BYTES))
 }
 
 /// Bytes of so many items of these sizes; the largest number if they are too many to count.
@@ -45,11 +45,11 @@ pub fn needed(needs: &[(usize, usize)]) -> usize {
 ///
 /// # Errors
 /// [`Error::Memory`] when it can't be had.
-pub fn ask_for_headroom() -> Result<()> {
-    ask_for_bytes(HEADROOM)
+pub fn check_headroom() -> Result<()> {
+    check_bytes(HEADROOM_BYTES)
 }
 
-fn ask_for_bytes(bytes: usize) -> Result<()> {
+fn check_bytes(bytes: usize) -> Result<()> {
     let mut piece = Vec::<u8>::new();
     piece.try_reserve_exact(bytes).map_err(|_| Error::Memory { bytes })?;
     // An allocation that nobody looks at may be left out by the compiler.
@@ -68,7 +68,9 @@ impl Account {
     /// An account that asks at once.
     #[must_use]
     pub fn new() -> Self {
-        Self { taken: OFTEN_ENOUGH }
+        Self {
+            taken: CHECK_INTERVAL_BYTES,
+        }
     }
 
     /// Notes that so many bytes are about to be taken, or have just been, and asks for memory if it is time for that.
@@ -77,11 +79,11 @@ impl Account {
     /// [`Error::Memory`] when it can't be had.
     pub fn take(&mut self, bytes: usize) -> Result<()> {
         self.taken = self.taken.saturating_add(bytes);
-        if self.taken < OFTEN_ENOUGH {
+        if self.taken < CHECK_INTERVAL_BYTES {
             return Ok(());
         }
         self.taken = 0;
-        ask_for_bytes(bytes.saturating_add(HEADROOM))
+        check_bytes(bytes.saturating_add(HEADROOM_BYTES))
     }
 }
 
@@ -158,14 +160,14 @@ mod tests {
 
     #[test]
     fn what_nobody_has_is_refused() {
-        assert!(ask_for(&[(3, 8), (1000, 1)]).is_ok());
-        assert!(ask_for(&[(1 << 20, 64)]).is_ok());
+        assert!(check_available(&[(3, 8), (1000, 1)]).is_ok());
+        assert!(check_available(&[(1 << 20, 64)]).is_ok());
         for needs in [
             [(usize::MAX, 8), (1, 1)],
             [(usize::MAX, 1), (usize::MAX, 1)],
             [(1 << 50, 1 << 10), (0, 0)],
         ] {
-            let refusal = ask_for(&needs).unwrap_err();
+            let refusal = check_available(&needs).unwrap_err();
             assert!(refusal.to_string().contains("memory"), "{refusal}");
         }
         assert!(with_capacity::<u64>(usize::MAX).is_err());
@@ -200,7 +202,7 @@ mod tests {
         let mut account = Account::new();
         account.take(1).unwrap();
         for _ in 0..1000 {
-            account.take(OFTEN_ENOUGH / 3).unwrap();
+            account.take(CHECK_INTERVAL_BYTES / 3).unwrap();
         }
         assert!(account.take(1 << 60).is_err());
         assert!(account.take(usize::MAX).is_err());

@@ -15,7 +15,7 @@
 //!   nothing else is locked, called back or waited for.
 //! - `idle` is what is left of the pool's threads: it is lowered by one, never below zero, before a job is given to the pool, and raised when
 //!   the job ends, also by a panic. So there are never more jobs than threads, and a job that is given begins at once.
-//! - A caller that waits sleeps until the last helper wakes it, or until it is time to look at its [`Watch`]. A wake-up that
+//! - A caller that waits sleeps until the last helper wakes it, or until it is time to look at its [`CancellationToken`]. A wake-up that
 //!   comes before the sleep makes it end at once; one that comes for nothing does no harm. That all helpers have ended is
 //!   rayon's scope to know, not this count.
 
@@ -25,29 +25,29 @@ use std::thread::{self, Thread, available_parallelism};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::cancellation::{CancellationToken, POLL_INTERVAL};
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::watch::{PATIENCE, Watch};
 
 /// How many threads a call may use, and whether its result is still wanted.
 #[derive(Clone, Copy)]
 pub struct Workers<'a> {
     n: usize,
-    watch: Option<&'a Watch<'a>>,
+    token: Option<&'a CancellationToken<'a>>,
 }
 
 impl From<usize> for Workers<'_> {
     /// So many threads at most, for a call that nobody gives up.
     fn from(n: usize) -> Self {
-        Self { n, watch: None }
+        Self { n, token: None }
     }
 }
 
 impl<'a> Workers<'a> {
     /// So many threads at most, for a call that may be given up.
     #[must_use]
-    pub fn watched(n: usize, watch: &'a Watch<'a>) -> Self {
-        Self { n, watch: Some(watch) }
+    pub fn cancellable(n: usize, token: &'a CancellationToken<'a>) -> Self {
+        Self { n, token: Some(token) }
     }
 
     /// How many there may be, the caller among them.
@@ -69,9 +69,9 @@ impl<'a> Workers<'a> {
     ///
     /// # Errors
     /// [`Error::Interrupted`] when it is not.
-    pub fn go_on(self) -> Result<()> {
-        match self.watch {
-            Some(watch) if watch.is_given_up() => Err(Error::Interrupted),
+    pub fn check_cancelled(self) -> Result<()> {
+        match self.token {
+            Some(token) if token.is_cancelled() => Err(Error::Interrupted),
             _ => Ok(()),
         }
     }
@@ -119,7 +119,7 @@ fn shared_pool() -> Option<Arc<Pool>> {
     // The caller is a worker too.
     let n_threads = available().saturating_sub(1).max(1);
     // A thread that starts takes memory which the system would end the process for if it had none.
-    memory::ask_for(&[(n_threads, THREAD_BYTES)]).ok()?;
+    memory::check_available(&[(n_threads, THREAD_BYTES)]).ok()?;
     let threads = ThreadPoolBuilder::new()
         .num_threads(n_threads)
         .thread_name(|i| format!("isoxide-{i}"))
@@ -177,9 +177,9 @@ fn run(workers: Workers<'_>, job: impl Fn(&dyn Fn()) + Sync) {
             }
         });
         // Helpers that have long to go see that the call is given up once the caller, which waits, has been asked.
-        while workers.watch.is_some() && helpers.load(Ordering::Acquire) > 0 {
-            let _ = workers.go_on();
-            thread::park_timeout(PATIENCE);
+        while workers.token.is_some() && helpers.load(Ordering::Acquire) > 0 {
+            let _ = workers.check_cancelled();
+            thread::park_timeout(POLL_INTERVAL);
         }
     });
 }
@@ -205,7 +205,7 @@ pub fn for_each_chunk<T: Send, S>(
     let work_off = |hire: &dyn Fn()| -> Result<()> {
         let mut state = scratch()?;
         loop {
-            workers.go_on()?;
+            workers.check_cancelled()?;
             hire();
             // Taken in a statement of its own, so that the lock is free again before the work begins.
             let next = lock(&queue).next();
@@ -241,8 +241,8 @@ pub fn map<T: Send>(n: usize, workers: Workers<'_>, work: impl Fn(usize) -> Resu
     out.resize_with(n, || None);
     let fill = |(): &mut (), index: usize, slot: &mut [Option<T>]| {
         let result = work(index)?;
-        if let [place] = slot {
-            *place = Some(result);
+        if let [result_slot] = slot {
+            *result_slot = Some(result);
         }
         Ok(())
     };
@@ -314,22 +314,22 @@ mod tests {
     #[test]
     fn a_caller_that_gives_up_ends_the_work_of_all() {
         let caller = thread::current().id();
-        let given_up = || true;
+        let cancelled = || true;
         for workers in [1, 2] {
-            let watch = Watch::new(&given_up);
-            let workers = Workers::watched(workers, &watch);
+            let token = CancellationToken::new(&cancelled);
+            let workers = Workers::cancellable(workers, &token);
             let outcome = map(1000, workers, |_| {
-                thread::sleep(PATIENCE);
+                thread::sleep(POLL_INTERVAL);
                 Ok(())
             });
             assert_eq!(outcome, Err(Error::Interrupted));
         }
         // The caller has nothing left to do, but its helper has: it looks, again and again.
-        let watch = Watch::new(&given_up);
-        let workers = Workers::watched(2, &watch);
+        let token = CancellationToken::new(&cancelled);
+        let workers = Workers::cancellable(2, &token);
         let outcome = map(2, workers, |_| {
             while thread::current().id() != caller {
-                workers.go_on()?;
+                workers.check_cancelled()?;
                 thread::sleep(Duration::from_millis(1));
             }
             thread::sleep(Duration::from_millis(10));

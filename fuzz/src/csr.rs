@@ -2,7 +2,7 @@
 
 use isoxide::forest::path_length;
 use isoxide::grow::{NoiseTarget, Params, grow};
-use isoxide::matrix::csr::{Csr, Indices, Values};
+use isoxide::matrix::csr::{Csr, Indices, StoredValues};
 use isoxide::matrix::{Input, Matrix};
 use isoxide::random::sampling::Weights;
 use isoxide::score::Scorer;
@@ -106,9 +106,9 @@ pub fn run(data: &[u8]) {
             Indices::I32(&narrow_columns)
         },
         if widths & 4 == 0 {
-            Values::F64(&arrays.values)
+            StoredValues::F64(&arrays.values)
         } else {
-            Values::F32(&singles)
+            StoredValues::F32(&singles)
         },
         arrays.n_columns,
     );

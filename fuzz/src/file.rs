@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use isoxide::forest::file::{Facts, SampleWeight, UNKNOWN_SEED, read, write};
+use isoxide::forest::file::{ForestMetadata, SampleWeight, UNKNOWN_SEED, read, write};
 use isoxide::forest::path_length;
 use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::{Input, Matrix};
@@ -44,7 +44,7 @@ fn some_file(kind: u32) -> Vec<u8> {
     if kind % 3 == 2 {
         tree_seeds[0] = UNKNOWN_SEED;
     }
-    let facts = Facts {
+    let metadata_of_forest = ForestMetadata {
         header: r#"{"a":["text",1.5]}"#.into(),
         tree_seeds,
         tree_depths: vec![6; n_trees],
@@ -54,7 +54,13 @@ fn some_file(kind: u32) -> Vec<u8> {
             _ => Some(SampleWeight::F64(vec![0.25; 4])),
         },
     };
-    write(&forest, &path_length::table(forest.largest_node()), &facts, kind > 3).unwrap()
+    write(
+        &forest,
+        &path_length::table(forest.largest_node()),
+        &metadata_of_forest,
+        kind > 3,
+    )
+    .unwrap()
 }
 
 /// Makes the checksum right where there is one.
@@ -115,13 +121,15 @@ pub fn run(data: &[u8]) {
         }
         file
     };
-    let Ok((forest, c, facts)) = read(&file) else { return };
+    let Ok((forest, c, metadata_of_forest)) = read(&file) else {
+        return;
+    };
     for complete in [true, false] {
-        let again = write(&forest, &c, &facts, complete).unwrap();
+        let again = write(&forest, &c, &metadata_of_forest, complete).unwrap();
         let (same, same_c, same_facts) = read(&again).unwrap();
         assert_eq!(same.nodes(), forest.nodes());
         assert_eq!((same.starts(), same.features()), (forest.starts(), forest.features()));
-        assert_eq!(same_facts.header, facts.header);
+        assert_eq!(same_facts.header, metadata_of_forest.header);
         let bits = |c: &[f64]| -> Vec<u64> { c.iter().map(|c| c.to_bits()).collect() };
         assert_eq!(bits(&same_c), bits(&c));
         assert_eq!(write(&same, &same_c, &same_facts, complete).unwrap(), again);

@@ -12,7 +12,7 @@
 mod bytes;
 pub mod csr;
 pub mod file;
-pub mod parts;
+pub mod mergeable;
 pub mod rank;
 pub mod score;
 mod sums;

@@ -238,7 +238,7 @@ fn score(forest: Forest, bytes: &mut Bytes<'_>) {
     let scorer = Scorer::new(forest, lengths).unwrap();
     if d > MOST_COLUMNS {
         let table = Table::new(bytes, 2, 1);
-        assert!(scorer.depth_sums(&Input::Dense(table.matrix()), 1).is_err());
+        assert!(scorer.path_length_sums(&Input::Dense(table.matrix()), 1).is_err());
         return;
     }
     // Deep trees take long to walk.

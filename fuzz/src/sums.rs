@@ -2,7 +2,7 @@
 
 use isoxide::forest::{Forest, path_length::leaf_value};
 use isoxide::matrix::Input;
-use isoxide::score::{Path, Scorer};
+use isoxide::score::{Scorer, Strategy};
 use isoxide::simd::Choice;
 
 /// The path lengths of one row, added up by the definition.
@@ -43,10 +43,21 @@ pub fn check(scorer: &Scorer, x: &Input<'_>, value: impl Fn(usize, usize) -> f32
         let wrong = bits(sums).iter().zip(&expected).position(|(a, b)| a != b);
         assert_eq!((sums.len(), wrong), (expected.len(), None), "{what}");
     };
-    same(&scorer.depth_sums(x, 1).unwrap(), "as chosen");
-    same(&scorer.depth_sums_by(x, 2, Path::Walk, Choice::get()).unwrap(), "walk");
+    same(&scorer.path_length_sums(x, 1).unwrap(), "as chosen");
+    same(
+        &scorer
+            .path_length_sums_with(x, 2, Strategy::Walk, Choice::get())
+            .unwrap(),
+        "walk",
+    );
     for kernel in Choice::all() {
-        same(&scorer.depth_sums_by(x, 1, Path::Plan, kernel).unwrap(), kernel.name());
+        same(
+            &scorer.path_length_sums_with(x, 1, Strategy::Plan, kernel).unwrap(),
+            kernel.name(),
+        );
     }
-    same(&scorer.depth_sums(x, 2).unwrap(), "as chosen, with a plan at hand");
+    same(
+        &scorer.path_length_sums(x, 2).unwrap(),
+        "as chosen, with a plan at hand",
+    );
 }

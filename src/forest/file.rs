@@ -3,7 +3,7 @@
 //! The nodes of all trees stand depth first, left before right. So [`KIND`] alone tells whose child a node is and where a tree
 //! ends: neither a circle nor a child elsewhere can be written down. All tensors have one axis and are little-endian:
 //!
-//! | tensor | type | per | what |
+//! | tensor | type | per | label |
 //! |---|---|---|---|
 //! | `format` | U32 | file | [`FORMAT`] |
 //! | `checksum` | U8 | file | SHA-256 of all other bytes of the file |
@@ -15,11 +15,11 @@
 //! | `impurity`, `mean` | F64 | node | as in [`NodeNoise`]; left out unless asked for |
 //! | `n_features_of_tree` | U32 | tree | how many of `features` are its own |
 //! | `features` | U32 | column of a tree | the columns of the trees, in the order drawn |
-//! | `tree_seeds`, `tree_depths` | I64, U32 | tree | as in [`Facts`] |
+//! | `tree_seeds`, `tree_depths` | I64, U32 | tree | as in [`ForestMetadata`] |
 //! | `average_path_lengths` | F64 | 0 to the largest node | c(n) |
-//! | `sample_weight` | F32 or F64 | training row | as in [`Facts`]; optional |
+//! | `sample_weight` | F32 or F64 | training row | as in [`ForestMetadata`]; optional |
 //!
-//! The only entry of `__metadata__`, `isoxide`, is the text [`Facts::header`].
+//! The only entry of `__metadata__`, `isoxide`, is the text [`ForestMetadata::header`].
 //!
 //! A file may come from anybody, with a checksum that is right. Nothing is taken on trust: whatever [`read`] lets through keeps all
 //! invariants of a [`Forest`], and no memory is asked for that the bytes of the file do not account for.
@@ -40,19 +40,19 @@ use super::{Forest, Node, NodeNoise, depths};
 use crate::error::{Error, Result};
 use crate::memory;
 
-/// The version of the layout. A later one keeps `format`, `checksum` and what they mean.
+/// The version of the layout. A later one keeps `format`, `checksum` and label they mean.
 pub const FORMAT: u32 = 1;
-/// In [`Facts::tree_seeds`]: a seed that is not known.
+/// In [`ForestMetadata::tree_seeds`]: a seed that is not known.
 pub const UNKNOWN_SEED: i64 = -1;
 /// No tree ends deeper: its limit is the logarithm of its number of rows.
 pub const MAX_DEPTH: u32 = 64;
 
-/// Commas and colons in the header of a file, at most. A forest has a tenth of them; other safetensors files are told what they are.
+/// Commas and colons in the header of a file, at most. A forest has a tenth of them; other safetensors files are told label they are.
 const MAX_MARKS: u32 = 4096;
 /// Lists and objects within one another in the header of a file, at most; a forest has three.
 const MAX_NESTING: u32 = 8;
 
-const ENTRY: &str = "isoxide";
+const METADATA_KEY: &str = "isoxide";
 const CHECKSUM: &str = "checksum";
 const KIND: &str = "kind";
 const NAMES: [&str; 16] = [
@@ -76,7 +76,7 @@ const NAMES: [&str; 16] = [
 
 /// What a file holds beside the trees.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Facts {
+pub struct ForestMetadata {
     /// A text, of which nothing is known here.
     pub header: String,
     /// What each tree was grown from, or [`UNKNOWN_SEED`].
@@ -99,13 +99,18 @@ pub enum SampleWeight {
 /// The bytes of a file: the same for the same forest, everywhere. `complete`: with impurities and means, where there are any.
 ///
 /// # Errors
-/// [`Error::File`] when [`read`] would refuse the file.
-pub fn write(forest: &Forest, average_path_lengths: &[f64], facts: &Facts, complete: bool) -> Result<Vec<u8>> {
-    facts.check(forest)?;
+/// [`Error::File`] when [`read`] would invalid the file.
+pub fn write(
+    forest: &Forest,
+    average_path_lengths: &[f64],
+    metadata_of_forest: &ForestMetadata,
+    complete: bool,
+) -> Result<Vec<u8>> {
+    metadata_of_forest.check(forest)?;
     let largest = forest.largest_node() as usize;
     let c = average_path_lengths
         .get(..=largest)
-        .ok_or_else(|| refuse("the table of average path lengths ends before the largest node"))?;
+        .ok_or_else(|| invalid("the table of average path lengths ends before the largest node"))?;
     let (nodes, noise) = (&forest.nodes, &forest.noise);
     let splits = || nodes.iter().filter(|node| !node.is_leaf());
     let leaves = nodes.iter().filter(|node| node.is_leaf());
@@ -118,7 +123,7 @@ pub fn write(forest: &Forest, average_path_lengths: &[f64], facts: &Facts, compl
     let mut columns_of_tree = memory::with_capacity(forest.n_trees())?;
     for tree in 0..forest.n_trees() {
         let n = u32::try_from(forest.tree_features(tree).len());
-        columns_of_tree.push(n.map_err(|_| refuse("a tree has too many columns"))?);
+        columns_of_tree.push(n.map_err(|_| invalid("a tree has too many columns"))?);
     }
     let mut tensors = vec![
         tensor("format", Dtype::U32, 1, [FORMAT].map(u32::to_le_bytes))?,
@@ -145,13 +150,15 @@ pub fn write(forest: &Forest, average_path_lengths: &[f64], facts: &Facts, compl
         )?,
         list("n_features_of_tree", Dtype::U32, &columns_of_tree, |n| n.to_le_bytes())?,
         list("features", Dtype::U32, &forest.features, |f| f.to_le_bytes())?,
-        list("tree_seeds", Dtype::I64, &facts.tree_seeds, |seed| seed.to_le_bytes())?,
-        list("tree_depths", Dtype::U32, &facts.tree_depths, |depth| {
+        list("tree_seeds", Dtype::I64, &metadata_of_forest.tree_seeds, |seed| {
+            seed.to_le_bytes()
+        })?,
+        list("tree_depths", Dtype::U32, &metadata_of_forest.tree_depths, |depth| {
             depth.to_le_bytes()
         })?,
         list("average_path_lengths", Dtype::F64, c, |c| c.to_le_bytes())?,
     ];
-    match &facts.sample_weight {
+    match &metadata_of_forest.sample_weight {
         Some(SampleWeight::F32(w)) => tensors.push(list("sample_weight", Dtype::F32, w, |w| w.to_le_bytes())?),
         Some(SampleWeight::F64(w)) => tensors.push(list("sample_weight", Dtype::F64, w, |w| w.to_le_bytes())?),
         None => {}
@@ -176,26 +183,28 @@ pub fn write(forest: &Forest, average_path_lengths: &[f64], facts: &Facts, compl
         .iter()
         .map(|(_, tensor)| tensor.bytes.len())
         .fold(0, usize::saturating_add);
-    memory::ask_for(&[(n_bytes, 1), (facts.header.len(), 6)])?;
+    memory::check_available(&[(n_bytes, 1), (metadata_of_forest.header.len(), 6)])?;
     // One entry only: a map of several would come out in any order.
-    let metadata = [(ENTRY.to_owned(), facts.header.clone())].into_iter().collect();
-    let mut bytes = serialize(tensors, Some(metadata)).map_err(|error| refuse(error.to_string()))?;
+    let metadata = [(METADATA_KEY.to_owned(), metadata_of_forest.header.clone())]
+        .into_iter()
+        .collect();
+    let mut bytes = serialize(tensors, Some(metadata)).map_err(|error| invalid(error.to_string()))?;
     let (data_start, metadata) = container(&bytes)?;
-    let place = checksum_place(&metadata, data_start)?;
-    let checksum = checksum(&bytes, &place);
-    for (byte, sum) in bytes.get_mut(place).into_iter().flatten().zip(checksum) {
+    let range = checksum_range(&metadata, data_start)?;
+    let checksum = checksum(&bytes, &range);
+    for (byte, sum) in bytes.get_mut(range).into_iter().flatten().zip(checksum) {
         *byte = sum;
     }
     Ok(bytes)
 }
 
-impl Facts {
+impl ForestMetadata {
     /// Whether they can be true of the forest.
     fn check(&self, forest: &Forest) -> Result<()> {
         let n_trees = forest.n_trees();
-        for (what, n) in [("seeds", self.tree_seeds.len()), ("depths", self.tree_depths.len())] {
+        for (label, n) in [("seeds", self.tree_seeds.len()), ("depths", self.tree_depths.len())] {
             if n != n_trees {
-                return Err(refuse(format!("{n} {what} of {n_trees} trees")));
+                return Err(invalid(format!("{n} {label} of {n_trees} trees")));
             }
         }
         if let Some(seed) = self
@@ -203,10 +212,10 @@ impl Facts {
             .iter()
             .find(|&&s| s != UNKNOWN_SEED && u32::try_from(s).is_err())
         {
-            return Err(refuse(format!("{seed} is no seed of a tree")));
+            return Err(invalid(format!("{seed} is no seed of a tree")));
         }
         let largest = |len: fn(&Forest, usize) -> usize| (0..n_trees).map(|tree| len(forest, tree)).max().unwrap_or(0);
-        memory::ask_for(&[
+        memory::check_available(&[
             (largest(|forest, tree| forest.tree(tree).len()), size_of::<u32>()),
             (
                 largest(|forest, tree| forest.tree_features(tree).len()),
@@ -216,7 +225,7 @@ impl Facts {
         for (tree, &limit) in self.tree_depths.iter().enumerate() {
             let depth = depths(forest.tree(tree)).into_iter().max().unwrap_or(0);
             if depth > limit || !(1..=MAX_DEPTH).contains(&limit) {
-                return Err(refuse(format!(
+                return Err(invalid(format!(
                     "tree {tree} is {depth} deep, its limit is {limit} of at most {MAX_DEPTH}"
                 )));
             }
@@ -232,7 +241,7 @@ impl Facts {
                 columns.iter().copied().eq((0..=u32::MAX).take(forest.n_features))
             };
             if !as_drawn {
-                return Err(refuse(format!("the columns of tree {tree} are not such as are drawn")));
+                return Err(invalid(format!("the columns of tree {tree} are not such as are drawn")));
             }
         }
         let is_chance = |weight: f64| weight.is_finite() && weight >= 0.0;
@@ -242,14 +251,14 @@ impl Facts {
             None => true,
         };
         if !all_are {
-            return Err(refuse("a sample weight is negative or not finite"));
+            return Err(invalid("a sample weight is negative or not finite"));
         }
         Ok(())
     }
 }
 
 /// A refusal of bytes that are no file of ours.
-fn refuse(reason: impl AsRef<str>) -> Error {
+fn invalid(reason: impl AsRef<str>) -> Error {
     Error::File(format!("not an isoxide forest: {}", reason.as_ref()))
 }
 
@@ -303,7 +312,7 @@ impl View for Tensor {
     }
 }
 
-/// Where the tensors begin, and what is said of them: that they lie end to end and fill the file is checked.
+/// Where the tensors begin, and label is said of them: that they lie end to end and fill the file is checked.
 fn container(bytes: &[u8]) -> Result<(usize, Metadata)> {
     check_marks(bytes)?;
     let (header_len, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| {
@@ -317,17 +326,17 @@ fn container(bytes: &[u8]) -> Result<(usize, Metadata)> {
             }
             ([b'P', b'K', ..], _) => "a zip archive, such as skops writes".to_owned(),
             (_, SafeTensorError::MetadataIncompleteBuffer) => {
-                "its length is not what its header says: it is truncated, or something was appended".to_owned()
+                "its length is not label its header says: it is truncated, or something was appended".to_owned()
             }
             (_, SafeTensorError::HeaderTooSmall | SafeTensorError::InvalidHeaderLength) => {
                 "no safetensors file, or truncated".to_owned()
             }
             (_, error) => format!("no safetensors file, or damaged ({error})"),
         };
-        refuse(reason)
+        invalid(reason)
     })?;
     let data_start = header_len.checked_add(size_of::<u64>());
-    Ok((data_start.ok_or_else(|| refuse("its header is too large"))?, metadata))
+    Ok((data_start.ok_or_else(|| invalid("its header is too large"))?, metadata))
 }
 
 /// Refuses a header of more or deeper JSON than a forest has, before anything is made of it: that would take seconds, and the stack.
@@ -350,7 +359,7 @@ fn check_marks(bytes: &[u8]) -> Result<()> {
             _ => {}
         }
         if depth > MAX_NESTING || n_marks > MAX_MARKS {
-            return Err(refuse(
+            return Err(invalid(
                 "its header has more entries, or deeper ones, than that of a forest",
             ));
         }
@@ -358,19 +367,19 @@ fn check_marks(bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn checksum_place(metadata: &Metadata, data_start: usize) -> Result<Range<usize>> {
+fn checksum_range(metadata: &Metadata, data_start: usize) -> Result<Range<usize>> {
     let info = metadata.info(CHECKSUM);
     let info = info.filter(|info| info.dtype == Dtype::U8 && info.shape == [32]);
     info.and_then(|info| {
         let (start, end) = info.data_offsets;
         Some(data_start.checked_add(start)?..data_start.checked_add(end)?)
     })
-    .ok_or_else(|| refuse("a safetensors file without its checksum"))
+    .ok_or_else(|| invalid("a safetensors file without its checksum"))
 }
 
-fn checksum(bytes: &[u8], place: &Range<usize>) -> [u8; 32] {
+fn checksum(bytes: &[u8], range: &Range<usize>) -> [u8; 32] {
     let mut hasher = Sha256::new();
-    hasher.update(bytes.get(..place.start).unwrap_or_default());
-    hasher.update(bytes.get(place.end..).unwrap_or_default());
+    hasher.update(bytes.get(..range.start).unwrap_or_default());
+    hasher.update(bytes.get(range.end..).unwrap_or_default());
     hasher.finalize().into()
 }

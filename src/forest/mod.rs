@@ -101,7 +101,7 @@ impl Forest {
             && forest.n_features != n_features
         {
             return Err(Error::ColumnCount {
-                found: n_features,
+                actual: n_features,
                 expected: forest.n_features,
             });
         }

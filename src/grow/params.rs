@@ -49,13 +49,13 @@ impl Params {
     }
 }
 
-fn in_range(name: &'static str, found: usize, high: usize) -> Result<()> {
-    if (1..=high).contains(&found) {
+fn in_range(name: &'static str, value: usize, high: usize) -> Result<()> {
+    if (1..=high).contains(&value) {
         Ok(())
     } else {
         Err(Error::Parameter {
             name,
-            found,
+            value,
             low: 1,
             high,
         })

@@ -1,18 +1,18 @@
 //! Parting the rows of a node, in the very order that scikit-learn leaves them in.
 //!
 //! The order of rows within a node is part of the result: the noise sums run in it. scikit-learn goes over the rows from the
-//! front; a row that goes right changes places with the last row not looked at, which is looked at next (`_partitioner.pyx`).
+//! front; a row that goes right changes positions with the last row not looked at, which is looked at next (`_partitioner.pyx`).
 //! That loop takes a branch on every value, and the branch is guessed wrong half the time. What it leaves can be said outright.
-//! Let the first `n_left` places be the front, the others the back. There are as many rows in the front that go right, `R_0, R_1, ...`
+//! Let the first `n_left` positions be the front, the others the back. There are as many rows in the front that go right, `R_0, R_1, ...`
 //! from the front, as there are in the back that go left, `L_0, L_1, ...` from the end. Then:
 //!
 //! - `L_k` ends where `R_k` was; all other rows of the front stay.
-//! - The rows of the back move one place towards the front, `R_0` comes to the end, and `R_k+1` comes to where `L_k` has moved.
-//!   If there is no such row, the one that moved out of the back takes that place.
+//! - The rows of the back move one position towards the front, `R_0` comes to the end, and `R_k+1` comes to where `L_k` has moved.
+//!   If there is no such row, the one that moved out of the back takes that position.
 
 use crate::simd::Choice;
 
-/// Which rows of a node change places.
+/// Which rows of a node change positions.
 #[derive(Debug, Default)]
 pub(super) struct Partition {
     /// One bit per row: whether it goes left.
@@ -27,7 +27,7 @@ pub(super) struct Partition {
 
 impl Partition {
     /// How to part rows with these values: those at or below the threshold go to the front, and missing ones if `missing_left`.
-    pub(super) fn plan(&mut self, values: &[f32], threshold: f32, missing_left: bool) {
+    pub(super) fn prepare(&mut self, values: &[f32], threshold: f32, missing_left: bool) {
         // One word more than there may be, so that the front ends in one in any case.
         self.marks.clear();
         self.marks.resize(values.len() / 64 + 1, 0);
@@ -66,41 +66,41 @@ impl Partition {
         let out_of_back = items[n_left];
         items.copy_within(n_left + 1..n, n_left);
         items[n - 1] = front.first().map_or(out_of_back, |&first| items[first as usize]);
-        // Where `L_k` has moved there is now a place for the next of `R`.
+        // Where `L_k` has moved there is now a position for the next of `R`.
         let Some((&last, back)) = back.split_last() else {
             return;
         };
-        for (places, &back) in front.windows(2).zip(back) {
-            let (place, next) = (places[0] as usize, places[1] as usize);
+        for (positions, &back) in front.windows(2).zip(back) {
+            let (position, next) = (positions[0] as usize, positions[1] as usize);
             let moved = back as usize - 1;
-            items[place] = items[moved];
+            items[position] = items[moved];
             items[moved] = items[next];
         }
-        let place = front[front.len() - 1] as usize;
+        let position = front[front.len() - 1] as usize;
         if last as usize == n_left {
-            items[place] = out_of_back;
+            items[position] = out_of_back;
         } else {
-            items[place] = items[last as usize - 1];
+            items[position] = items[last as usize - 1];
             items[last as usize - 1] = out_of_back;
         }
     }
 }
 
-/// Adds the places of the ones of a word, ascending.
-fn push_ones(mut word: u64, start: usize, places: &mut Vec<u32>) {
+/// Adds the positions of the ones of a word, ascending.
+fn push_ones(mut word: u64, start: usize, positions: &mut Vec<u32>) {
     while word != 0 {
-        places.push(start as u32 + word.trailing_zeros());
+        positions.push(start as u32 + word.trailing_zeros());
         word &= word - 1;
     }
 }
 
-/// Adds the places of the ones of some words, descending.
-fn push_ones_reversed(words: &[u64], start: usize, places: &mut Vec<u32>) {
+/// Adds the positions of the ones of some words, descending.
+fn push_ones_reversed(words: &[u64], start: usize, positions: &mut Vec<u32>) {
     for (i, &word) in words.iter().enumerate().rev() {
         let mut word = word;
         while word != 0 {
             let bit = word.ilog2();
-            places.push((start + 64 * i) as u32 + bit);
+            positions.push((start + 64 * i) as u32 + bit);
             word ^= 1 << bit;
         }
     }
@@ -129,7 +129,7 @@ mod tests {
     fn check(mut values: Vec<f32>, threshold: f32) {
         let (mut items, mut expected): (Vec<usize>, Vec<usize>) = (0..values.len()).map(|i| (i, i)).unzip();
         let mut partition = Partition::default();
-        partition.plan(&values, threshold, false);
+        partition.prepare(&values, threshold, false);
         partition.apply(&mut items);
         assert_eq!(partition.n_left(), plain(&mut values, &mut expected, threshold));
         assert_eq!(items, expected);

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::noise::{SmallerSide, Sums, weight};
+use super::noise::{SmallerSide, Sums, total_weight};
 use super::partition::Partition;
 
 /// A feature whose range is not above this is constant; the sum that tells is made in f32.
-const FEATURE_THRESHOLD: f32 = 1e-7;
+const CONSTANT_MAX_RANGE: f32 = 1e-7;
 
 /// The in-bag rows of one tree, those of one node side by side, over some kind of table.
 pub(super) trait Sample {
@@ -14,12 +14,12 @@ pub(super) trait Sample {
     fn rows(&self) -> &Rows;
 
     /// Takes up a feature's values in a node.
-    fn look(&mut self, feature: u32, node: Range<usize>);
+    fn gather(&mut self, feature: u32, node: Range<usize>);
 
-    /// The sums over a node's rows, and then [`look`](Self::look).
-    fn sum_and_look(&mut self, feature: u32, node: Range<usize>) -> Sums {
+    /// The sums over a node's rows, and then [`gather`](Self::gather).
+    fn sum_and_gather(&mut self, feature: u32, node: Range<usize>) -> Sums {
         let sums = self.rows().sums(node.clone());
-        self.look(feature, node);
+        self.gather(feature, node);
         sums
     }
 
@@ -27,7 +27,7 @@ pub(super) trait Sample {
     fn scan(&self, node: Range<usize>) -> Scan;
 
     /// Moves the rows of a node whose value, as taken up last, is at or below the threshold to its front; returns how many.
-    fn part(&mut self, node: Range<usize>, threshold: f64, missing_left: bool) -> usize;
+    fn partition(&mut self, node: Range<usize>, threshold: f64, missing_left: bool) -> usize;
 }
 
 /// What belongs to each in-bag row, in the current order of rows.
@@ -56,7 +56,7 @@ impl Rows {
         }
     }
 
-    pub(super) fn part(&mut self, node: Range<usize>, partition: &Partition) {
+    pub(super) fn partition(&mut self, node: Range<usize>, partition: &Partition) {
         partition.apply(&mut self.ids[node.clone()]);
         partition.apply(&mut self.y[node.clone()]);
         if !self.weights.is_empty() {
@@ -89,7 +89,7 @@ impl Rows {
     /// The weight of all rows.
     pub(super) fn weight(&self) -> f64 {
         let (y, weights) = self.noise(0..self.len());
-        weight(y, weights)
+        total_weight(y, weights)
     }
 }
 
@@ -106,12 +106,12 @@ impl Scan {
     pub(super) fn of(values: &[f32]) -> Self {
         /// As many values side by side as make good use of small registers.
         const LANES: usize = 16;
-        let mut scanning = Scanning::<LANES>::new();
+        let mut lane_scan = LaneScan::<LANES>::new();
         let (groups, _) = values.as_chunks();
         for group in groups {
-            scanning.meet(group);
+            lane_scan.add(group);
         }
-        scanning.finish(values)
+        lane_scan.finish(values)
     }
 
     /// As if the other's values had been met as well, after these.
@@ -126,18 +126,18 @@ impl Scan {
     }
 
     pub(super) fn is_constant(&self, n: usize) -> bool {
-        self.n_missing == n || (self.n_missing == 0 && self.max <= self.min + FEATURE_THRESHOLD)
+        self.n_missing == n || (self.n_missing == 0 && self.max <= self.min + CONSTANT_MAX_RANGE)
     }
 }
 
 /// A scan that goes on, some values side by side.
-pub(super) struct Scanning<const LANES: usize> {
+pub(super) struct LaneScan<const LANES: usize> {
     min: [f32; LANES],
     max: [f32; LANES],
     n_missing: [u32; LANES],
 }
 
-impl<const LANES: usize> Scanning<LANES> {
+impl<const LANES: usize> LaneScan<LANES> {
     pub(super) fn new() -> Self {
         Self {
             min: [f32::INFINITY; LANES],
@@ -147,7 +147,7 @@ impl<const LANES: usize> Scanning<LANES> {
     }
 
     #[inline]
-    pub(super) fn meet(&mut self, values: &[f32; LANES]) {
+    pub(super) fn add(&mut self, values: &[f32; LANES]) {
         for (i, &value) in values.iter().enumerate() {
             meet(value, &mut self.min[i], &mut self.max[i], &mut self.n_missing[i]);
         }

@@ -23,7 +23,7 @@ pub(super) struct SparseSample {
     cells: Vec<(u32, f32)>,
     rows: Rows,
     /// Where each row stands in `rows`.
-    places: Vec<u32>,
+    positions: Vec<u32>,
     /// In the order of `rows`; of zeros not kept up.
     values: Vec<f32>,
     /// Where the zeros of the feature at hand stand.
@@ -68,7 +68,7 @@ impl SparseSample {
         Ok(Self {
             stored: starts.into_iter().zip(next).map(|(start, end)| start..end).collect(),
             cells,
-            places: (0..sample.len() as u32).collect(),
+            positions: (0..sample.len() as u32).collect(),
             values: vec![0.0; sample.len()],
             rows: Rows::new((0..sample.len() as u32).collect(), y, bag.weights),
             zeros: 0..0,
@@ -77,8 +77,8 @@ impl SparseSample {
 
     fn swap(&mut self, a: usize, b: usize) {
         self.rows.swap(a, b);
-        self.places[self.rows.ids[a] as usize] = a as u32;
-        self.places[self.rows.ids[b] as usize] = b as u32;
+        self.positions[self.rows.ids[a] as usize] = a as u32;
+        self.positions[self.rows.ids[b] as usize] = b as u32;
     }
 }
 
@@ -87,22 +87,22 @@ impl Sample for SparseSample {
         &self.rows
     }
 
-    fn look(&mut self, feature: u32, node: Range<usize>) {
+    fn gather(&mut self, feature: u32, node: Range<usize>) {
         let feature = feature as usize;
         let mut zeros = node.clone();
         for cell in self.stored[feature].clone() {
             let (row, value) = self.cells[cell];
-            let place = self.places[row as usize] as usize;
-            if !node.contains(&place) {
+            let position = self.positions[row as usize] as usize;
+            if !node.contains(&position) {
                 continue;
             }
             if value > 0.0 {
                 zeros.end -= 1;
                 self.values[zeros.end] = value;
-                self.swap(place, zeros.end);
+                self.swap(position, zeros.end);
             } else if value < 0.0 {
                 self.values[zeros.start] = value;
-                self.swap(place, zeros.start);
+                self.swap(position, zeros.start);
                 zeros.start += 1;
             }
         }
@@ -118,7 +118,7 @@ impl Sample for SparseSample {
         scan
     }
 
-    fn part(&mut self, node: Range<usize>, threshold: f64, _missing_left: bool) -> usize {
+    fn partition(&mut self, node: Range<usize>, threshold: f64, _missing_left: bool) -> usize {
         // Zeros lie on one side as a whole. A threshold that is no number parts where zero does.
         let (mut next, mut end) = if threshold < 0.0 {
             (node.start, self.zeros.start)

@@ -37,14 +37,14 @@ impl Indices<'_> {
 
 /// Stored values; they are cast to f32 as in a dense matrix.
 #[derive(Debug, Clone, Copy)]
-pub enum Values<'a> {
+pub enum StoredValues<'a> {
     /// 32-bit floats.
     F32(&'a [f32]),
     /// 64-bit floats.
     F64(&'a [f64]),
 }
 
-impl Values<'_> {
+impl StoredValues<'_> {
     fn len(&self) -> usize {
         match self {
             Self::F32(v) => v.len(),
@@ -67,7 +67,7 @@ impl Values<'_> {
 pub struct Csr<'a> {
     starts: Indices<'a>,
     columns: Indices<'a>,
-    values: Values<'a>,
+    values: StoredValues<'a>,
     n_columns: usize,
 }
 
@@ -76,7 +76,7 @@ impl<'a> Csr<'a> {
     ///
     /// # Errors
     /// [`Error::Sparse`] when they do not describe a matrix with `n_columns` columns.
-    pub fn new(starts: Indices<'a>, columns: Indices<'a>, values: Values<'a>, n_columns: usize) -> Result<Self> {
+    pub fn new(starts: Indices<'a>, columns: Indices<'a>, values: StoredValues<'a>, n_columns: usize) -> Result<Self> {
         let stored = columns.len();
         if starts.len() == 0 || starts.get(0) != 0 {
             return Err(Error::Sparse("indptr must begin with 0".into()));
@@ -158,7 +158,12 @@ mod tests {
 
     fn refusal(starts: &[i32], columns: &[i32], n_values: usize) -> String {
         let values = vec![1.0_f32; n_values];
-        let matrix = Csr::new(Indices::I32(starts), Indices::I32(columns), Values::F32(&values), 3);
+        let matrix = Csr::new(
+            Indices::I32(starts),
+            Indices::I32(columns),
+            StoredValues::F32(&values),
+            3,
+        );
         matrix.map(|_| ()).unwrap_err().to_string()
     }
 
@@ -168,7 +173,7 @@ mod tests {
         let matrix = Csr::new(
             Indices::I64(&[0, 2, 2, 3]),
             Indices::I32(&[2, 0, 1]),
-            Values::F64(&values),
+            StoredValues::F64(&values),
             3,
         );
         let matrix = matrix.unwrap();

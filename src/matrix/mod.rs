@@ -61,7 +61,7 @@ impl Column<'_> {
 
 /// The cells of a table, as they lie in memory.
 #[derive(Debug, Clone)]
-pub(crate) enum Cells<'a> {
+pub(crate) enum Storage<'a> {
     F32(ArrayView2<'a, f32>),
     F64(ArrayView2<'a, f64>),
     I64(ArrayView2<'a, i64>),
@@ -71,7 +71,7 @@ pub(crate) enum Cells<'a> {
 /// A table of at least zero rows, all columns of one length.
 #[derive(Debug, Clone)]
 pub struct Matrix<'a> {
-    cells: Cells<'a>,
+    storage: Storage<'a>,
     n_rows: usize,
     n_columns: usize,
 }
@@ -90,13 +90,13 @@ impl<'a> Matrix<'a> {
         match columns.iter().position(|c| c.len() != n_rows) {
             Some(column) => Err(Error::RaggedColumns {
                 column,
-                found: columns[column].len(),
+                actual: columns[column].len(),
                 expected: n_rows,
             }),
             None => Ok(Self {
                 n_rows,
                 n_columns: columns.len(),
-                cells: Cells::Columns(columns),
+                storage: Storage::Columns(columns),
             }),
         }
     }
@@ -104,24 +104,24 @@ impl<'a> Matrix<'a> {
     /// A table over a two-dimensional f32 array of any layout.
     #[must_use]
     pub fn from_f32(view: ArrayView2<'a, f32>) -> Self {
-        Self::from_cells(view.dim(), Cells::F32(view))
+        Self::from_cells(view.dim(), Storage::F32(view))
     }
 
     /// A table over a two-dimensional f64 array of any layout.
     #[must_use]
     pub fn from_f64(view: ArrayView2<'a, f64>) -> Self {
-        Self::from_cells(view.dim(), Cells::F64(view))
+        Self::from_cells(view.dim(), Storage::F64(view))
     }
 
     /// A table over a two-dimensional i64 array of any layout.
     #[must_use]
     pub fn from_i64(view: ArrayView2<'a, i64>) -> Self {
-        Self::from_cells(view.dim(), Cells::I64(view))
+        Self::from_cells(view.dim(), Storage::I64(view))
     }
 
-    fn from_cells((n_rows, n_columns): (usize, usize), cells: Cells<'a>) -> Self {
+    fn from_cells((n_rows, n_columns): (usize, usize), storage: Storage<'a>) -> Self {
         Self {
-            cells,
+            storage,
             n_rows,
             n_columns,
         }
@@ -140,17 +140,17 @@ impl<'a> Matrix<'a> {
     }
 
     /// The cells as they lie in memory.
-    pub(crate) fn cells(&self) -> &Cells<'a> {
-        &self.cells
+    pub(crate) fn storage(&self) -> &Storage<'a> {
+        &self.storage
     }
 
     /// Whether it is an array of which each row lies in one piece, one behind the other.
     pub(crate) fn is_row_major(&self) -> bool {
-        match &self.cells {
-            Cells::F32(view) => view.is_standard_layout(),
-            Cells::F64(view) => view.is_standard_layout(),
-            Cells::I64(view) => view.is_standard_layout(),
-            Cells::Columns(_) => false,
+        match &self.storage {
+            Storage::F32(view) => view.is_standard_layout(),
+            Storage::F64(view) => view.is_standard_layout(),
+            Storage::I64(view) => view.is_standard_layout(),
+            Storage::Columns(_) => false,
         }
     }
 
@@ -167,11 +167,11 @@ impl<'a> Matrix<'a> {
         }
         if self.n_pieces() == 1 {
             let range = rows.start * self.n_columns..rows.end * self.n_columns;
-            match &self.cells {
-                Cells::F32(view) => return of(view.to_slice(), range),
-                Cells::F64(view) => return of(view.to_slice(), range),
-                Cells::I64(view) => return of(view.to_slice(), range),
-                Cells::Columns(_) => {}
+            match &self.storage {
+                Storage::F32(view) => return of(view.to_slice(), range),
+                Storage::F64(view) => return of(view.to_slice(), range),
+                Storage::I64(view) => return of(view.to_slice(), range),
+                Storage::Columns(_) => {}
             }
         }
         match self.column(piece) {
@@ -184,11 +184,11 @@ impl<'a> Matrix<'a> {
     /// One column.
     #[must_use]
     pub fn column(&self, column: usize) -> Column<'a> {
-        match &self.cells {
-            Cells::F32(view) => Column::F32(view.slice_move(s![.., column])),
-            Cells::F64(view) => Column::F64(view.slice_move(s![.., column])),
-            Cells::I64(view) => Column::I64(view.slice_move(s![.., column])),
-            Cells::Columns(columns) => columns[column],
+        match &self.storage {
+            Storage::F32(view) => Column::F32(view.slice_move(s![.., column])),
+            Storage::F64(view) => Column::F64(view.slice_move(s![.., column])),
+            Storage::I64(view) => Column::I64(view.slice_move(s![.., column])),
+            Storage::Columns(columns) => columns[column],
         }
     }
 
@@ -230,11 +230,11 @@ impl<'a> Matrix<'a> {
             let column = column.slice(s![rows]);
             Zip::from(cells).and(column).for_each(|cell, &x| *cell = cast(x));
         }
-        match &self.cells {
-            Cells::F32(view) => read(view, rows, out, |x| x),
-            Cells::F64(view) => read(view, rows, out, |x| x as f32),
-            Cells::I64(view) => read(view, rows, out, |x| x as f32),
-            Cells::Columns(columns) => {
+        match &self.storage {
+            Storage::F32(view) => read(view, rows, out, |x| x),
+            Storage::F64(view) => read(view, rows, out, |x| x as f32),
+            Storage::I64(view) => read(view, rows, out, |x| x as f32),
+            Storage::Columns(columns) => {
                 for (j, column) in columns.iter().enumerate() {
                     let cells = ArrayViewMut1::from(&mut out[j..]).slice_move(s![..;self.n_columns]);
                     let rows = rows.clone();
@@ -321,7 +321,7 @@ mod tests {
             error,
             Error::RaggedColumns {
                 column: 1,
-                found: 2,
+                actual: 2,
                 expected: 3
             }
         );

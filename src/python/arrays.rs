@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
 use crate::error::{Error, Result};
-use crate::matrix::csr::{Csr, Indices, Values};
+use crate::matrix::csr::{Csr, Indices, StoredValues};
 use crate::matrix::{Column, Input, Matrix};
 use crate::memory;
 
@@ -306,8 +306,8 @@ impl<'a, 'py> FromPyObject<'a, 'py> for CsrArray<'py> {
 impl CsrArray<'_> {
     fn csr(&self) -> PyResult<Csr<'_>> {
         let values = match &self.data {
-            FloatArray::F32(a) => Values::F32(a.slice()?),
-            FloatArray::F64(a) => Values::F64(a.slice()?),
+            FloatArray::F32(a) => StoredValues::F32(a.slice()?),
+            FloatArray::F64(a) => StoredValues::F64(a.slice()?),
         };
         let csr = Csr::new(self.indptr.indices()?, self.indices.indices()?, values, self.shape.1)?;
         if csr.n_rows() == self.shape.0 {

@@ -12,13 +12,13 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyType, PyTypeMethods};
 
 use super::arrays::{Readable, Readable1};
-use super::border::{detached, guarded};
+use super::boundary::{detached, guarded};
 use crate::{decimal, memory, simd};
 
 /// Cells converted between two looks at signals.
-const PIECE: usize = 1 << 16;
+const VALUES_PER_CHECK: usize = 1 << 16;
 /// How many objects ahead of the one that is read memory is asked for.
-const AHEAD: usize = 16;
+const PREFETCH_DISTANCE: usize = 16;
 
 /// Converts floats, integers, booleans, `None` (missing), `Decimal` and NumPy's float64 to float32; gives `None` if a cell is of another
 /// type or out of range.
@@ -40,11 +40,11 @@ pub(super) fn float32_of_objects<'py>(
         }
         let types = Types::new(py);
         let mut values = memory::with_capacity(cells.len())?;
-        let starts = (0..cells.len()).step_by(PIECE);
+        let starts = (0..cells.len()).step_by(VALUES_PER_CHECK);
         for start in starts {
             // A signal's handler can change the array, so nothing that was seen before is relied on.
             py.check_signals()?;
-            let piece = start..cells.len().min(start + PIECE);
+            let piece = start..cells.len().min(start + VALUES_PER_CHECK);
             let (Some(some), Some(addresses)) = (cells.slice()?.get(piece.clone()), addresses.slice()?.get(piece))
             else {
                 return Ok(None);
@@ -52,11 +52,11 @@ pub(super) fn float32_of_objects<'py>(
             if addresses.contains(&0) {
                 return Ok(None);
             }
-            let ahead = addresses.chunks(AHEAD).skip(1).chain([&[][..]]);
-            for (some, ahead) in some.chunks(AHEAD).zip(ahead) {
+            let ahead = addresses.chunks(PREFETCH_DISTANCE).skip(1).chain([&[][..]]);
+            for (some, ahead) in some.chunks(PREFETCH_DISTANCE).zip(ahead) {
                 // Objects may lie anywhere.
                 for &address in ahead {
-                    simd::ask_for_address(address);
+                    simd::prefetch_address(address);
                 }
                 for cell in some {
                     let Some(value) = types.value(cell.bind(py))? else {
@@ -140,8 +140,8 @@ pub(super) fn float32_of_decimals<'py>(
         };
         let mut values = memory::with_capacity(words.len() / 2)?;
         detached(py, 1, |workers| {
-            for piece in words.chunks(2 * PIECE) {
-                workers.go_on()?;
+            for piece in words.chunks(2 * VALUES_PER_CHECK) {
+                workers.check_cancelled()?;
                 values.extend(
                     piece
                         .iter()

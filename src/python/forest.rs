@@ -6,9 +6,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt};
 
 use super::arrays::{FloatArray, Readable1, Samples};
-use super::border::{detached, guarded};
+use super::boundary::{detached, guarded};
 use crate::error::{Error, Result};
-use crate::forest::file::{self, Facts, SampleWeight};
+use crate::forest::file::{self, ForestMetadata, SampleWeight};
 use crate::forest::{self, LEAF, Node, NodeNoise};
 use crate::grow::{NoiseTarget, Origin, Params, grow, grow_on_drawn_rows};
 use crate::memory;
@@ -179,15 +179,15 @@ impl Forest {
                 value.len(),
                 weight.len(),
             ];
-            if let Some(&found) = lengths.iter().find(|&&len| len != threshold.len()) {
+            if let Some(&actual) = lengths.iter().find(|&&len| len != threshold.len()) {
                 return Err(Error::RowCount {
-                    what: "an array of nodes",
-                    found,
+                    label: "an array of nodes",
+                    actual,
                     expected: threshold.len(),
                 }
                 .into());
             }
-            memory::ask_for(&[
+            memory::check_available(&[
                 (
                     threshold.len(),
                     size_of::<Node>() + size_of::<NodeNoise>() + size_of::<bool>(),
@@ -242,10 +242,10 @@ impl Forest {
         complete: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
         guarded(|| {
-            memory::ask_for(&[(header.len(), 1)])?;
+            memory::check_available(&[(header.len(), 1)])?;
             // A depth that is out of range is refused like any other too deep one.
             let depths = tree_depths.slice()?.iter();
-            let facts = Facts {
+            let metadata_of_forest = ForestMetadata {
                 header: header.to_owned(),
                 tree_seeds: memory::copied(tree_seeds.slice()?)?,
                 tree_depths: memory::collected(depths.map(|&depth| u32::try_from(depth).unwrap_or(u32::MAX)))?,
@@ -255,10 +255,15 @@ impl Forest {
                 },
             };
             let bytes = detached(py, 1, |_| {
-                file::write(self.trees(), self.scorer.average_path_lengths(), &facts, complete)
+                file::write(
+                    self.trees(),
+                    self.scorer.average_path_lengths(),
+                    &metadata_of_forest,
+                    complete,
+                )
             })?;
-            PyBytes::new_with(py, bytes.len(), |place| {
-                place.copy_from_slice(&bytes);
+            PyBytes::new_with(py, bytes.len(), |buffer| {
+                buffer.copy_from_slice(&bytes);
                 Ok(())
             })
         })
@@ -269,22 +274,28 @@ impl Forest {
     fn from_bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Stored<'py>> {
         guarded(|| {
             // A leaf is five bytes of the file, and becomes a node with its noise.
-            memory::ask_for(&[(data.len(), (size_of::<Node>() + size_of::<NodeNoise>()).div_ceil(5) + 2)])?;
-            let (forest, facts) = detached(py, 1, |_| {
-                let (trees, average_path_lengths, facts) = file::read(data)?;
-                Ok((Self::new(trees, average_path_lengths)?, facts))
+            memory::check_available(&[(data.len(), (size_of::<Node>() + size_of::<NodeNoise>()).div_ceil(5) + 2)])?;
+            let (forest, metadata_of_forest) = detached(py, 1, |_| {
+                let (trees, average_path_lengths, metadata_of_forest) = file::read(data)?;
+                Ok((Self::new(trees, average_path_lengths)?, metadata_of_forest))
             })?;
-            let weights = facts.sample_weight.map(|weights| match weights {
+            let weights = metadata_of_forest.sample_weight.map(|weights| match weights {
                 SampleWeight::F32(weights) => weights.into_pyarray(py).into_any(),
                 SampleWeight::F64(weights) => weights.into_pyarray(py).into_any(),
             });
-            let depths = column(py, &facts.tree_depths, |&depth| i64::from(depth))?;
-            Ok((forest, facts.header, facts.tree_seeds.into_pyarray(py), depths, weights))
+            let depths = column(py, &metadata_of_forest.tree_depths, |&depth| i64::from(depth))?;
+            Ok((
+                forest,
+                metadata_of_forest.header,
+                metadata_of_forest.tree_seeds.into_pyarray(py),
+                depths,
+                weights,
+            ))
         })
     }
 
     /// Per row the sum of its path lengths over all trees.
-    fn depth_sums<'py>(
+    fn path_length_sums<'py>(
         &self,
         py: Python<'py>,
         x: Bound<'_, PyAny>,
@@ -293,12 +304,14 @@ impl Forest {
         guarded(|| {
             let x: Samples<'_> = x.extract()?;
             let x = x.input()?;
-            memory::ask_for(&[(x.n_rows(), size_of::<f64>())])?;
+            memory::check_available(&[(x.n_rows(), size_of::<f64>())])?;
             // NumPy's memory: it asks for large pages, which are there at once, where a Vec's come one by one.
             let sums = PyArray1::zeros(py, x.n_rows(), false);
             let mut view = sums.readwrite();
             let out = view.as_slice_mut()?;
-            detached(py, n_workers, |workers| self.scorer.write_depth_sums(&x, workers, out))?;
+            detached(py, n_workers, |workers| {
+                self.scorer.write_path_length_sums(&x, workers, out)
+            })?;
             drop(view);
             Ok(sums)
         })
@@ -410,7 +423,7 @@ pub(super) fn tree_seeds(
     n_new: usize,
 ) -> PyResult<Bound<'_, PyArray1<u32>>> {
     guarded(|| {
-        memory::ask_for(&[(n_new, size_of::<u32>())])?;
+        memory::check_available(&[(n_new, size_of::<u32>())])?;
         let seeds = detached(py, 1, |_| Ok(streams::tree_seeds(random_state, n_existing, n_new)))?;
         Ok(seeds.into_pyarray(py))
     })
@@ -448,7 +461,7 @@ pub(super) fn sample_rows<'py>(
         let seeds = seeds.slice()?;
         // A file can claim to have drawn any number.
         let n_at_once = n_workers.clamp(1, seeds.len().max(1));
-        memory::ask_for(&[
+        memory::check_available(&[
             (max_samples.saturating_mul(seeds.len()), 2 * size_of::<u64>()),
             (max_samples.saturating_mul(n_at_once), DRAW_BYTES),
             (max_features.saturating_mul(n_at_once), DRAW_BYTES),

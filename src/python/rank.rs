@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::arrays::{ColumnArray, Readable1, Table};
-use super::border::{detached, guarded};
+use super::boundary::{detached, guarded};
 use crate::memory;
 use crate::rank::sorted::{self, Sorted};
 use crate::rank::{self, Definition, Kind, NanPolicy, Ranks, Tail};

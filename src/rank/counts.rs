@@ -16,45 +16,46 @@
 
 use std::cmp::Ordering;
 
-use super::images::Images;
+use super::f32_keys::F32Keys;
 use crate::error::{Error, Result};
 use crate::simd;
 
 /// Values searched for at once: their comparisons do not wait for each other.
 const LANES: usize = 8;
 /// Up to this many distinct queries are compared one by one: the processor counts several values at once.
-const FEW: usize = 4;
+const MAX_COMPARED_QUERIES: usize = 4;
 
-/// Values that one tally can count: with 32 bits a bucket, twice as many buckets stay in cache.
-pub const MOST: u64 = u32::MAX as u64;
+/// Values that one counter can count: with 32 bits a bucket, twice as many buckets stay in cache.
+pub const MAX_COUNTED_VALUES: u64 = u32::MAX as u64;
 
-/// Histograms taken in turn: counting into one place waits for the count before, and in many tables most values are zero.
-const HISTOGRAMS: usize = 4;
+/// Histograms taken in turn: counting into one position waits for the count before, and in many tables most values are zero.
+const HISTOGRAM_COPIES: usize = 4;
 /// Buckets of a histogram of which so many stay in the first-level cache.
-const SMALL: usize = 512;
+const SMALL_HISTOGRAM_BUCKETS: usize = 512;
 
-/// Bytes that a tally of few queries takes: its histograms, and the masks of those that are counted by the block.
-pub(super) const TALLY_BYTES: usize = SMALL * (HISTOGRAMS * size_of::<[u32; 2]>() + 2 * size_of::<simd::Mask>());
+/// Bytes that a counter of few queries takes: its histograms, and the masks of those that are counted by the block.
+pub(super) const COUNTER_BYTES: usize =
+    SMALL_HISTOGRAM_BUCKETS * (HISTOGRAM_COPIES * size_of::<[u32; 2]>() + 2 * size_of::<simd::Mask>());
 
 mod sealed {
-    use super::Images;
+    use super::F32Keys;
     use crate::simd;
 
     pub trait Sealed: Sized {
-        /// Images of the queries, where they help.
-        fn images(_queries: &[Self]) -> Option<Images> {
+        /// F32Keys of the queries, where they help.
+        fn f32_keys(_queries: &[Self]) -> Option<F32Keys> {
             None
         }
 
         /// Calls `visit` for each value with a number of queries that are below it; if not with all of them, the next one is
         /// below it too.
-        fn for_each_rank(_images: &Images, _values: &[Self], _visit: impl FnMut(Self, usize)) {}
+        fn for_each_rank(_images: &F32Keys, _values: &[Self], _visit: impl FnMut(Self, usize)) {}
 
         /// Counts whole blocks; calls `left_out` with the values of which it can't tell enough, returns the values that
         /// are not counted.
         fn count_blocks<'v>(
-            _images: &Images,
-            _tally: &mut simd::Tally,
+            _images: &F32Keys,
+            _counter: &mut simd::BlockCounter,
             values: &'v [Self],
             _left_out: impl FnMut(Self),
         ) -> &'v [Self] {
@@ -65,27 +66,27 @@ mod sealed {
     impl Sealed for i64 {}
 
     impl Sealed for f64 {
-        fn images(queries: &[Self]) -> Option<Images> {
-            Images::new(queries)
+        fn f32_keys(queries: &[Self]) -> Option<F32Keys> {
+            F32Keys::new(queries)
         }
 
-        fn for_each_rank(images: &Images, values: &[Self], visit: impl FnMut(Self, usize)) {
-            images.for_each_rank(values, visit);
+        fn for_each_rank(f32_keys: &F32Keys, values: &[Self], visit: impl FnMut(Self, usize)) {
+            f32_keys.for_each_rank(values, visit);
         }
 
         fn count_blocks<'v>(
-            images: &Images,
-            tally: &mut simd::Tally,
+            f32_keys: &F32Keys,
+            counter: &mut simd::BlockCounter,
             values: &'v [Self],
             left_out: impl FnMut(Self),
         ) -> &'v [Self] {
-            images.count_blocks(tally, values, left_out)
+            f32_keys.count_blocks(counter, values, left_out)
         }
     }
 }
 
 /// A number that can be counted: f64 or i64.
-pub trait Value: Copy + PartialOrd + Send + Sync + sealed::Sealed {
+pub trait Countable: Copy + PartialOrd + Send + Sync + sealed::Sealed {
     /// No value is above it.
     const HIGHEST: Self;
 
@@ -96,7 +97,7 @@ pub trait Value: Copy + PartialOrd + Send + Sync + sealed::Sealed {
     fn order(&self, other: &Self) -> Ordering;
 }
 
-impl Value for f64 {
+impl Countable for f64 {
     const HIGHEST: Self = f64::INFINITY;
 
     fn is_missing(self) -> bool {
@@ -108,7 +109,7 @@ impl Value for f64 {
     }
 }
 
-impl Value for i64 {
+impl Countable for i64 {
     const HIGHEST: Self = i64::MAX;
 
     fn is_missing(self) -> bool {
@@ -123,14 +124,14 @@ impl Value for i64 {
 /// The distinct queried values in ascending order, without NaN.
 #[derive(Debug, Clone)]
 pub struct Queries<T> {
-    /// The values, then [`Value::HIGHEST`] up to a power of two that is above their number. No value is above the
+    /// The values, then [`Countable::HIGHEST`] up to a power of two that is above their number. No value is above the
     /// padding, so a search never counts it, and every bucket is an index of the table.
     table: Vec<T>,
     len: usize,
-    images: Option<Images>,
+    f32_keys: Option<F32Keys>,
 }
 
-impl<T: Value> Queries<T> {
+impl<T: Countable> Queries<T> {
     /// The queries in any order, repeated or not.
     #[must_use]
     pub fn new(values: impl IntoIterator<Item = T>) -> Self {
@@ -139,9 +140,13 @@ impl<T: Value> Queries<T> {
         // By `==`: zeros of both signs are one query.
         table.dedup();
         let len = table.len();
-        let images = if len > FEW { T::images(&table) } else { None };
+        let f32_keys = if len > MAX_COMPARED_QUERIES {
+            T::f32_keys(&table)
+        } else {
+            None
+        };
         table.resize((len + 1).next_power_of_two(), T::HIGHEST);
-        Self { table, len, images }
+        Self { table, len, f32_keys }
     }
 
     /// Number of distinct values.
@@ -187,34 +192,38 @@ impl<T: Value> Queries<T> {
 
 /// The counts of one pass over some reference values.
 #[derive(Debug)]
-pub struct Tally<'q, T> {
+pub struct Counter<'q, T> {
     queries: &'q Queries<T>,
     counts: Counts,
     /// Per bucket the values that do not equal the query at its upper end, then those that do. Unused for few queries.
     /// There may be several histograms, one behind the other, which add up.
     histogram: Vec<[u32; 2]>,
     /// What was counted by the block.
-    blocks: Option<simd::Tally>,
+    blocks: Option<simd::BlockCounter>,
 }
 
-impl<'q, T: Value> Tally<'q, T> {
+impl<'q, T: Countable> Counter<'q, T> {
     /// Nothing counted yet.
     #[must_use]
     pub fn new(queries: &'q Queries<T>) -> Self {
         let n_buckets = queries.table.len();
-        let n_histograms = if n_buckets <= SMALL { HISTOGRAMS } else { 1 };
+        let n_histograms = if n_buckets <= SMALL_HISTOGRAM_BUCKETS {
+            HISTOGRAM_COPIES
+        } else {
+            1
+        };
         Self {
             queries,
             counts: Counts::none(queries.len),
             histogram: vec![[0; 2]; n_histograms * n_buckets],
-            blocks: queries.images.as_ref().and_then(Images::tally),
+            blocks: queries.f32_keys.as_ref().and_then(F32Keys::block_counter),
         }
     }
 
     /// Counts some values.
     ///
     /// # Panics
-    /// When there have been more than [`MOST`].
+    /// When there have been more than [`MAX_COUNTED_VALUES`].
     pub fn add(&mut self, mut values: &[T]) {
         let Self {
             queries,
@@ -223,8 +232,11 @@ impl<'q, T: Value> Tally<'q, T> {
             blocks,
         } = self;
         counts.n += values.len() as u64;
-        assert!(counts.n <= MOST, "a tally of more than {MOST} values");
-        if queries.len <= FEW {
+        assert!(
+            counts.n <= MAX_COUNTED_VALUES,
+            "a counter of more than {MAX_COUNTED_VALUES} values"
+        );
+        if queries.len <= MAX_COMPARED_QUERIES {
             counts.n_missing += count_if(values, T::is_missing);
             for (k, &query) in queries.values().iter().enumerate() {
                 counts.below[k] += count_if(values, |value| value < query);
@@ -233,17 +245,17 @@ impl<'q, T: Value> Tally<'q, T> {
             return;
         }
         let n_buckets = queries.table.len();
-        if let (Some(images), Some(blocks)) = (&queries.images, blocks) {
-            values = T::count_blocks(images, blocks, values, |value| {
+        if let (Some(f32_keys), Some(blocks)) = (&queries.f32_keys, blocks) {
+            values = T::count_blocks(f32_keys, blocks, values, |value| {
                 let [bucket] = queries.buckets(&[value]);
                 histogram[bucket][usize::from(queries.table[bucket] == value)] += 1;
             });
         }
         counts.n_missing += count_if(values, T::is_missing);
-        if let Some(images) = &queries.images {
+        if let Some(f32_keys) = &queries.f32_keys {
             let last = histogram.len() - n_buckets;
             let mut first = 0;
-            T::for_each_rank(images, values, |value, rank| {
+            T::for_each_rank(f32_keys, values, |value, rank| {
                 let mut bucket = rank;
                 if queries.table[bucket] < value {
                     [bucket] = queries.buckets(&[value]);
@@ -274,7 +286,7 @@ impl<'q, T: Value> Tally<'q, T> {
     /// The counts.
     #[must_use]
     pub fn finish(mut self) -> Counts {
-        if self.queries.len > FEW {
+        if self.queries.len > MAX_COMPARED_QUERIES {
             let n_buckets = self.queries.table.len();
             let (histogram, more) = self.histogram.split_at_mut(n_buckets);
             for more in more.chunks(n_buckets) {
@@ -330,7 +342,7 @@ impl Counts {
     }
 
     /// Counts that were taken before; `None` if they can't be those of ascending queries.
-    pub(super) fn from_parts(below: Vec<u64>, at_or_below: Vec<u64>, n: u64, n_missing: u64) -> Option<Self> {
+    pub(super) fn from_stored(below: Vec<u64>, at_or_below: Vec<u64>, n: u64, n_missing: u64) -> Option<Self> {
         let present = n.checked_sub(n_missing)?;
         let next = below.iter().copied().skip(1).chain([present]);
         let is_sound = below.len() == at_or_below.len()
@@ -344,9 +356,9 @@ impl Counts {
         })
     }
 
-    /// The counts at some places, one after the other.
-    pub(super) fn at(&self, places: &[usize]) -> Self {
-        let at = |counts: &[u64]| places.iter().map(|&place| counts[place]).collect();
+    /// The counts at some positions, one after the other.
+    pub(super) fn at_positions(&self, positions: &[usize]) -> Self {
+        let at = |counts: &[u64]| positions.iter().map(|&position| counts[position]).collect();
         Self {
             below: at(&self.below),
             at_or_below: at(&self.at_or_below),
@@ -361,8 +373,8 @@ impl Counts {
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         if other.below.len() != self.below.len() {
             return Err(Error::RowCount {
-                what: "the part to merge",
-                found: other.below.len(),
+                label: "the part to merge",
+                actual: other.below.len(),
                 expected: self.below.len(),
             });
         }
@@ -410,9 +422,9 @@ mod tests {
 
     fn counts(reference: &[f64], queries: &[f64]) -> Counts {
         let queries = Queries::new(queries.iter().copied());
-        let mut tally = Tally::new(&queries);
-        tally.add(reference);
-        tally.finish()
+        let mut counter = Counter::new(&queries);
+        counter.add(reference);
+        counter.finish()
     }
 
     #[test]
@@ -428,11 +440,11 @@ mod tests {
 
     #[test]
     fn the_padding_is_no_query() {
-        // Two queries leave two places of padding, which equal the highest values of the reference.
+        // Two queries leave two positions of padding, which equal the highest values of the reference.
         let queries = Queries::new([1_i64, 2]);
-        let mut tally = Tally::new(&queries);
-        tally.add(&[i64::MAX, 2, i64::MIN]);
-        let counts = tally.finish();
+        let mut counter = Counter::new(&queries);
+        counter.add(&[i64::MAX, 2, i64::MIN]);
+        let counts = counter.finish();
         assert_eq!((counts.below(), counts.at_or_below()), (&[1, 1][..], &[1, 2][..]));
         assert_eq!(queries.position(i64::MAX), None);
     }

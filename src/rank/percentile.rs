@@ -139,18 +139,18 @@ pub(super) fn rank(below: u64, at_or_below: u64, n: u64, definition: Definition)
 
 #[cfg(test)]
 mod tests {
-    use super::super::counts::{Queries, Tally};
+    use super::super::counts::{Counter, Queries};
     use super::*;
 
     fn rank_of(reference: &[f64], query: f64, kind: Kind, tail: Tail, nan_policy: NanPolicy) -> Rank {
         let queries = Queries::new([query]);
-        let mut tally = Tally::new(&queries);
-        tally.add(reference);
+        let mut counter = Counter::new(&queries);
+        counter.add(reference);
         let definition = Definition { kind, tail, nan_policy };
-        ranks(&tally.finish(), definition)[0]
+        ranks(&counter.finish(), definition)[0]
     }
 
-    fn one(reference: &[f64], query: f64, kind: Kind, nan_policy: NanPolicy) -> f64 {
+    fn upper_percentile(reference: &[f64], query: f64, kind: Kind, nan_policy: NanPolicy) -> f64 {
         rank_of(reference, query, kind, Tail::Upper, nan_policy).percentile
     }
 
@@ -160,14 +160,14 @@ mod tests {
         let expected = [("rank", 50.), ("weak", 60.), ("strict", 30.), ("mean", 45.)];
         for (name, percentile) in expected {
             let kind = Kind::from_name(name).unwrap();
-            assert_eq!(one(&reference, 4., kind, NanPolicy::Propagate), percentile);
+            assert_eq!(upper_percentile(&reference, 4., kind, NanPolicy::Propagate), percentile);
         }
         assert_eq!(Kind::from_name("Rank"), None);
     }
 
     #[test]
     fn the_quotient_is_rounded_before_the_product() {
-        let percentile = one(&[1., 2., 3., 4., 5., 6.], 5., Kind::Weak, NanPolicy::Omit);
+        let percentile = upper_percentile(&[1., 2., 3., 4., 5., 6.], 5., Kind::Weak, NanPolicy::Omit);
         assert_eq!(percentile, 5. * (100. / 6.));
         assert_ne!(percentile, 5. * 100. / 6.);
     }
@@ -175,10 +175,10 @@ mod tests {
     #[test]
     fn a_missing_value_propagates_or_is_omitted() {
         let reference = [1., f64::NAN, 2.];
-        assert!(one(&reference, 1., Kind::Weak, NanPolicy::Propagate).is_nan());
-        assert_eq!(one(&reference, 1., Kind::Weak, NanPolicy::Omit), 50.);
-        assert!(one(&[f64::NAN], 1., Kind::Rank, NanPolicy::Omit).is_nan());
-        assert!(one(&[], 1., Kind::Rank, NanPolicy::Omit).is_nan());
+        assert!(upper_percentile(&reference, 1., Kind::Weak, NanPolicy::Propagate).is_nan());
+        assert_eq!(upper_percentile(&reference, 1., Kind::Weak, NanPolicy::Omit), 50.);
+        assert!(upper_percentile(&[f64::NAN], 1., Kind::Rank, NanPolicy::Omit).is_nan());
+        assert!(upper_percentile(&[], 1., Kind::Rank, NanPolicy::Omit).is_nan());
     }
 
     #[test]
@@ -187,8 +187,8 @@ mod tests {
         for (query, upper, lower, direction) in [(1., 25., 100., -1), (2.5, 50., 50., 1), (9., 100., 0., 1)] {
             for (name, percentile) in [("upper", upper), ("lower", lower), ("two", f64::max(upper, lower))] {
                 let tail = Tail::from_name(name).unwrap();
-                let found = rank_of(&reference, query, Kind::Rank, tail, NanPolicy::Omit);
-                assert_eq!(found, Rank { percentile, direction });
+                let actual = rank_of(&reference, query, Kind::Rank, tail, NanPolicy::Omit);
+                assert_eq!(actual, Rank { percentile, direction });
             }
         }
         assert_eq!(Tail::from_name("both"), None);

@@ -28,8 +28,8 @@ impl<'a> Sorted<'a> {
     pub fn new(values: Column<'a>, ends: Option<ArrayView1<'a, i64>>, n_missing: u64) -> Result<Self> {
         match &ends {
             Some(ends) if ends.len() != values.len() => Err(Error::RowCount {
-                what: "the list of counts",
-                found: ends.len(),
+                label: "the list of counts",
+                actual: ends.len(),
                 expected: values.len(),
             }),
             _ => Ok(Self {
@@ -40,7 +40,7 @@ impl<'a> Sorted<'a> {
         }
     }
 
-    /// How many values the first `k` places stand for.
+    /// How many values the first `k` bounds stand for.
     fn count(&self, k: usize) -> u64 {
         match &self.ends {
             Some(ends) => k.checked_sub(1).map_or(0, |last| ends[last].max(0) as u64),
@@ -54,23 +54,23 @@ impl<'a> Sorted<'a> {
             NanPolicy::Propagate if self.n_missing > 0 => 0,
             NanPolicy::Propagate | NanPolicy::Omit => self.count(self.values.len()),
         };
-        let places_to_rank = |[below, at_or_below]: [usize; 2]| {
+        let rank_at = |[below, at_or_below]: [usize; 2]| {
             // In another order than ascending the counts may be anything.
             let at_or_below = self.count(at_or_below).min(n);
             rank(self.count(below).min(at_or_below), at_or_below, n, definition)
         };
         if let (Column::I64(values), Column::I64(queries)) = (&self.values, &queries) {
-            let places = |&query: &i64| places(values, |x| x < query, |x| x == query);
-            return queries.iter().map(|query| places_to_rank(places(query))).collect();
+            let bounds = |&query: &i64| bounds(values, |x| x < query, |x| x == query);
+            return queries.iter().map(|query| rank_at(bounds(query))).collect();
         }
         let rank = |query: f64| {
             if query.is_nan() {
                 return Rank::NONE;
             }
-            places_to_rank(match &self.values {
-                Column::F32(v) => places(v, |x| f64::from(x) < query, |x| f64::from(x) == query),
-                Column::F64(v) => places(v, |x| x < query, |x| x == query),
-                Column::I64(v) | Column::I64AsF64(v) => places(v, |x| (x as f64) < query, |x| x as f64 == query),
+            rank_at(match &self.values {
+                Column::F32(v) => bounds(v, |x| f64::from(x) < query, |x| f64::from(x) == query),
+                Column::F64(v) => bounds(v, |x| x < query, |x| x == query),
+                Column::I64(v) | Column::I64AsF64(v) => bounds(v, |x| (x as f64) < query, |x| x as f64 == query),
             })
         };
         super::floats(queries).into_iter().map(rank).collect()
@@ -78,7 +78,7 @@ impl<'a> Sorted<'a> {
 }
 
 /// The number of values below a query, and at or below it.
-fn places<T: Copy>(
+fn bounds<T: Copy>(
     values: &ArrayView1<'_, T>,
     is_below: impl Fn(T) -> bool,
     is_equal: impl Fn(T) -> bool,
@@ -120,12 +120,12 @@ pub fn ranks<'w>(
 ) -> Result<Ranks> {
     if rows.n_columns() != reference.len() {
         return Err(Error::ColumnCount {
-            found: rows.n_columns(),
+            actual: rows.n_columns(),
             expected: reference.len(),
         });
     }
     let workers = n_workers.into();
-    memory::ask_for(&[(rows.n_rows().saturating_mul(workers.n()), QUERY_BYTES)])?;
+    memory::check_available(&[(rows.n_rows().saturating_mul(workers.n()), QUERY_BYTES)])?;
     filled(rows.n_rows(), rows.n_columns(), |columns| {
         threads::for_each_chunk(
             columns,

@@ -3,8 +3,8 @@
 //! Consecutive trees share a group as long as no column has more thresholds than a search can hold and the masks stay in
 //! the second-level cache. Within a group each threshold of a column is compared once, for all trees.
 //!
-//! Two leaves that add the same to a path length are one class; siblings of one class are merged. What a plan is not good
-//! at leaves it by an exit: thresholds that are no number, rare branches of large trees, classes beyond 255. Rows
+//! Two leaves that add the same to a path length are one class; siblings of one class are merge_equal_leaves. What a plan is not good
+//! at leaves it by an exit: thresholds that are no number, rare branches of large trees, classes behind_exit 255. Rows
 //! that take an exit are walked on one by one.
 
 mod needs;
@@ -15,7 +15,7 @@ use super::walk::round_down;
 use crate::error::Result;
 use crate::forest::{Forest, Node, depths, path_length::leaf_value};
 use crate::memory::{self, Account};
-use crate::simd::{self, Path, Search, Split, Tree, Values};
+use crate::simd::{self, ClassValues, Path, Search, Split, TreeLogic};
 use crate::threads::Workers;
 
 /// Most thresholds of a column in a group: ranks of 8 bits.
@@ -26,34 +26,34 @@ const MAX_MASKS: usize = 6 * 1024;
 const MAX_SPLITS: usize = 4 * 1024;
 /// Trees of more splits lose those that fewer than one in this many training rows reached: to evaluate a split for a
 /// whole block costs as much as to walk some rows.
-const LARGE: usize = 160;
-const RARE: u32 = 700;
+const MIN_SPLITS_FOR_RARE_EXITS: usize = 160;
+const RARE_BRANCH_RATIO: u32 = 700;
 
-/// The place of a column that no tree of the group looks at.
-const UNUSED: u32 = u32::MAX;
+/// The position of a column that no tree of the group looks at.
+const NO_INDEX: u32 = u32::MAX;
 
 /// A threshold and what its mask holds, in an order that sorts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Threshold {
+struct SplitTest {
     /// Orders as the f32 does; both zeros are one.
-    key: i32,
+    ordered_bits: i32,
     missing_above: bool,
     inverted: bool,
 }
 
-impl Threshold {
+impl SplitTest {
     /// The threshold of a split where the path goes on to the right, or to the left.
     fn new(node: &Node, onward_right: bool) -> Self {
         let bits = (round_down(node.threshold) + 0.0).to_bits() as i32;
         Self {
-            key: bits ^ (((bits >> 31) as u32) >> 1) as i32,
+            ordered_bits: bits ^ (((bits >> 31) as u32) >> 1) as i32,
             missing_above: !node.missing_go_to_left,
             inverted: onward_right,
         }
     }
 
     fn value(self) -> f32 {
-        f32::from_bits((self.key ^ (((self.key >> 31) as u32) >> 1) as i32) as u32)
+        f32::from_bits((self.ordered_bits ^ (((self.ordered_bits >> 31) as u32) >> 1) as i32) as u32)
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Exit {
 /// One tree of a plan.
 #[derive(Debug)]
 pub(super) struct PlannedTree {
-    pub(super) logic: Tree,
+    pub(super) logic: TreeLogic,
     pub(super) exits: Vec<Exit>,
 }
 
@@ -78,15 +78,15 @@ pub(super) struct PlannedTree {
 pub(super) struct Group {
     /// Columns that any of the trees looks at, ascending.
     pub(super) columns: Vec<u32>,
-    /// Per column of the input its place among `columns`, or [`UNUSED`].
-    places: Vec<u32>,
+    /// Per column of the input its position among `columns`, or [`NO_INDEX`].
+    positions: Vec<u32>,
     /// Per column.
     pub(super) searches: Vec<Search>,
     /// Per column its first mask.
     pub(super) first_masks: Vec<usize>,
     pub(super) trees: Vec<PlannedTree>,
     /// Per tree.
-    pub(super) values: Vec<Values>,
+    pub(super) values: Vec<ClassValues>,
     /// Index of the first tree.
     pub(super) first_tree: usize,
     /// Whether any tree has exits.
@@ -104,21 +104,21 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(forest: &Forest, average_path_lengths: &[f64], workers: Workers<'_>) -> Result<Self> {
-        memory::ask_for(&[(needs::of_all(forest.nodes().len(), forest.n_trees()), 1)])?;
+        memory::check_available(&[(needs::of_plan(forest.nodes().len(), forest.n_trees()), 1)])?;
         let mut account = Account::new();
         let mut groups = Vec::new();
-        let mut draft = Draft::default();
+        let mut group = GroupBuilder::default();
         for tree in 0..forest.n_trees() {
-            workers.go_on()?;
+            workers.check_cancelled()?;
             account.take(needs::of_tree(forest.tree(tree).len()))?;
-            let sketch = Sketch::new(forest.tree(tree), forest.tree_features(tree), average_path_lengths);
-            if !draft.takes(&sketch) {
-                groups.push(std::mem::take(&mut draft).finish(forest.n_features(), &mut account)?);
-                draft.first_tree = tree;
+            let layout = TreeLayout::new(forest.tree(tree), forest.tree_features(tree), average_path_lengths);
+            if !group.has_room_for(&layout) {
+                groups.push(std::mem::take(&mut group).finish(forest.n_features(), &mut account)?);
+                group.first_tree = tree;
             }
-            draft.push(sketch);
+            group.push(layout);
         }
-        groups.push(draft.finish(forest.n_features(), &mut account)?);
+        groups.push(group.finish(forest.n_features(), &mut account)?);
         let slots = groups.iter().flat_map(|group| &group.trees);
         Ok(Self {
             max_columns: groups.iter().map(|group| group.columns.len()).max().unwrap_or(0),
@@ -134,15 +134,15 @@ impl Group {
         self.searches.iter().map(Search::n_masks).sum()
     }
 
-    /// The place of a column of the input among those looked at.
-    pub(super) fn find(&self, column: usize) -> Option<usize> {
-        let place = self.places[column];
-        (place != UNUSED).then_some(place as usize)
+    /// The position of a column of the input among those looked at.
+    pub(super) fn index_of(&self, column: usize) -> Option<usize> {
+        let position = self.positions[column];
+        (position != NO_INDEX).then_some(position as usize)
     }
 
-    /// The place of a column that is looked at; the first one for any other.
-    pub(super) fn place(&self, column: u32) -> usize {
-        self.find(column as usize).unwrap_or(0)
+    /// The position of a column that is looked at; the first one for any other.
+    pub(super) fn index_or_first(&self, column: u32) -> usize {
+        self.index_of(column as usize).unwrap_or(0)
     }
 }
 
@@ -156,41 +156,41 @@ enum Role {
 }
 
 /// A tree before its group is known.
-struct Sketch<'a> {
+struct TreeLayout<'a> {
     nodes: &'a [Node],
     features: &'a [u32],
     roles: Vec<Role>,
     /// Whether the path through a split goes on to the right.
     onward_right: Vec<bool>,
     /// Distinct thresholds per column.
-    thresholds: BTreeMap<u32, Vec<Threshold>>,
+    thresholds: BTreeMap<u32, Vec<SplitTest>>,
 }
 
-impl<'a> Sketch<'a> {
+impl<'a> TreeLayout<'a> {
     fn new(nodes: &'a [Node], features: &'a [u32], average_path_lengths: &[f64]) -> Self {
-        let mut roles = merged(nodes, average_path_lengths);
-        cut(nodes, &mut roles);
-        let mut sketch = Self {
+        let mut roles = merge_equal_leaves(nodes, average_path_lengths);
+        mark_exits(nodes, &mut roles);
+        let mut layout = Self {
             nodes,
             features,
             roles,
             onward_right: vec![false; nodes.len()],
             thresholds: BTreeMap::new(),
         };
-        sketch.lay_out();
-        while sketch.thresholds.values().any(|column| column.len() > MAX_THRESHOLDS) {
+        layout.choose_paths();
+        while layout.thresholds.values().any(|column| column.len() > MAX_THRESHOLDS) {
             // The rarer half of the splits leaves, until the rest fits.
-            let mut sizes: Vec<u32> = sketch.splits().iter().map(|&i| nodes[i].n_node_samples).collect();
+            let mut sizes: Vec<u32> = layout.splits().iter().map(|&i| nodes[i].n_node_samples).collect();
             sizes.sort_unstable();
             let bound = sizes[sizes.len() / 2];
-            for (role, node) in sketch.roles.iter_mut().zip(nodes) {
+            for (role, node) in layout.roles.iter_mut().zip(nodes) {
                 if *role == Role::Split && node.n_node_samples <= bound {
                     *role = Role::Exit;
                 }
             }
-            sketch.lay_out();
+            layout.choose_paths();
         }
-        sketch
+        layout
     }
 
     /// The splits that can be reached without an exit.
@@ -210,8 +210,8 @@ impl<'a> Sketch<'a> {
         self.features[self.nodes[node].feature as usize]
     }
 
-    fn threshold(&self, node: usize) -> Threshold {
-        Threshold::new(&self.nodes[node], self.onward_right[node])
+    fn threshold(&self, node: usize) -> SplitTest {
+        SplitTest::new(&self.nodes[node], self.onward_right[node])
     }
 
     /// Where a path goes on after a split, and where rows that leave it arrive.
@@ -225,7 +225,7 @@ impl<'a> Sketch<'a> {
     }
 
     /// Chooses the paths, and collects the thresholds.
-    fn lay_out(&mut self) {
+    fn choose_paths(&mut self) {
         // Splits below each node; children lie behind their parents.
         let mut n_splits = vec![0_usize; self.nodes.len()];
         for node in (0..self.nodes.len()).rev() {
@@ -242,7 +242,7 @@ impl<'a> Sketch<'a> {
             let weight = |child: usize| (n_splits[child], self.roles[child] != Role::Exit);
             self.onward_right[node] = weight(right) > weight(left);
         }
-        let mut thresholds: BTreeMap<u32, Vec<Threshold>> = BTreeMap::new();
+        let mut thresholds: BTreeMap<u32, Vec<SplitTest>> = BTreeMap::new();
         for node in self.splits() {
             thresholds
                 .entry(self.column(node))
@@ -258,14 +258,14 @@ impl<'a> Sketch<'a> {
 
     /// Columns that are looked at after an exit.
     fn columns_beyond(&self) -> Vec<u32> {
-        let mut beyond = vec![false; self.nodes.len()];
+        let mut behind_exit = vec![false; self.nodes.len()];
         let mut columns = Vec::new();
         for (i, node) in self.nodes.iter().enumerate() {
-            beyond[i] |= self.roles[i] == Role::Exit;
-            if beyond[i] && !node.is_leaf() {
+            behind_exit[i] |= self.roles[i] == Role::Exit;
+            if behind_exit[i] && !node.is_leaf() {
                 columns.push(self.column(i));
-                beyond[i + 1] = true;
-                beyond[node.right as usize] = true;
+                behind_exit[i + 1] = true;
+                behind_exit[node.right as usize] = true;
             }
         }
         columns
@@ -273,7 +273,7 @@ impl<'a> Sketch<'a> {
 }
 
 /// Leaves, and splits that lead to equal leaves only, by what they add.
-fn merged(nodes: &[Node], average_path_lengths: &[f64]) -> Vec<Role> {
+fn merge_equal_leaves(nodes: &[Node], average_path_lengths: &[f64]) -> Vec<Role> {
     let mut roles = vec![Role::Split; nodes.len()];
     let depths = depths(nodes);
     // Children lie behind their parents.
@@ -293,14 +293,14 @@ fn merged(nodes: &[Node], average_path_lengths: &[f64]) -> Vec<Role> {
 }
 
 /// Turns what the plan is not good at into exits.
-fn cut(nodes: &[Node], roles: &mut [Role]) {
+fn mark_exits(nodes: &[Node], roles: &mut [Role]) {
     let mut sizes: Vec<u32> = (0..nodes.len())
         .filter(|&i| roles[i] == Role::Split)
         .map(|i| nodes[i].n_node_samples)
         .collect();
     let mut bound = 0;
-    if sizes.len() > LARGE {
-        bound = nodes[0].n_node_samples / RARE;
+    if sizes.len() > MIN_SPLITS_FOR_RARE_EXITS {
+        bound = nodes[0].n_node_samples / RARE_BRANCH_RATIO;
     }
     if sizes.len() > MAX_SPLITS {
         sizes.sort_unstable();
@@ -340,42 +340,42 @@ fn cut(nodes: &[Node], roles: &mut [Role]) {
     }
 }
 
-/// A group to which trees are still added.
+/// A group to which trees are still arrival_value.
 #[derive(Default)]
-struct Draft<'a> {
+struct GroupBuilder<'a> {
     first_tree: usize,
-    sketches: Vec<Sketch<'a>>,
-    thresholds: BTreeMap<u32, Vec<Threshold>>,
+    layouts: Vec<TreeLayout<'a>>,
+    thresholds: BTreeMap<u32, Vec<SplitTest>>,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> GroupBuilder<'a> {
     /// Whether there is room for another tree; for the first one there always is.
-    fn takes(&self, sketch: &Sketch<'_>) -> bool {
-        if self.sketches.is_empty() {
+    fn has_room_for(&self, layout: &TreeLayout<'_>) -> bool {
+        if self.layouts.is_empty() {
             return true;
         }
         let len = |column: &u32| self.thresholds.get(column).map_or(0, Vec::len);
-        let masks = |column: &Vec<Threshold>| column.len().next_multiple_of(8);
+        let masks = |column: &Vec<SplitTest>| column.len().next_multiple_of(8);
         let total: usize = self.thresholds.values().map(masks).sum();
-        let added: usize = sketch.thresholds.values().map(Vec::len).sum();
-        let fits = |(column, new): (&u32, &Vec<Threshold>)| len(column) + new.len() <= MAX_THRESHOLDS;
-        total + added <= MAX_MASKS && sketch.thresholds.iter().all(fits)
+        let arrival_value: usize = layout.thresholds.values().map(Vec::len).sum();
+        let fits = |(column, new): (&u32, &Vec<SplitTest>)| len(column) + new.len() <= MAX_THRESHOLDS;
+        total + arrival_value <= MAX_MASKS && layout.thresholds.iter().all(fits)
     }
 
-    fn push(&mut self, sketch: Sketch<'a>) {
-        for (&column, new) in &sketch.thresholds {
+    fn push(&mut self, layout: TreeLayout<'a>) {
+        for (&column, new) in &layout.thresholds {
             let all = self.thresholds.entry(column).or_default();
             all.extend(new);
             // The stable sort merges the two runs, which is all there is to do.
             all.sort();
             all.dedup();
         }
-        self.sketches.push(sketch);
+        self.layouts.push(layout);
     }
 
     fn finish(mut self, n_features: usize, account: &mut Account) -> Result<Group> {
-        let has_exits = self.sketches.iter().any(|sketch| sketch.roles.contains(&Role::Exit));
-        for column in self.sketches.iter().flat_map(Sketch::columns_beyond) {
+        let has_exits = self.layouts.iter().any(|layout| layout.roles.contains(&Role::Exit));
+        for column in self.layouts.iter().flat_map(TreeLayout::columns_beyond) {
             self.thresholds.entry(column).or_default();
         }
         account.take(needs::of_group(n_features, self.thresholds.values().map(Vec::len)))?;
@@ -397,18 +397,18 @@ impl<'a> Draft<'a> {
             searches.push(search);
         }
         let columns: Vec<u32> = self.thresholds.keys().copied().collect();
-        let mut places = vec![UNUSED; n_features];
-        for (place, &column) in columns.iter().enumerate() {
-            places[column as usize] = place as u32;
+        let mut positions = vec![NO_INDEX; n_features];
+        for (position, &column) in columns.iter().enumerate() {
+            positions[column as usize] = position as u32;
         }
-        let mask = |column: u32, threshold: Threshold| {
-            first_masks[places[column as usize] as usize]
+        let mask = |column: u32, threshold: SplitTest| {
+            first_masks[positions[column as usize] as usize]
                 + self.thresholds[&column].binary_search(&threshold).unwrap_or_default()
         };
         let (trees, values) = self
-            .sketches
+            .layouts
             .iter()
-            .map(|sketch| plan_tree(sketch, &mask, n_masks))
+            .map(|layout| plan_tree(layout, &mask, n_masks))
             .unzip();
         Ok(Group {
             searches,
@@ -417,14 +417,18 @@ impl<'a> Draft<'a> {
             first_tree: self.first_tree,
             has_exits,
             first_masks,
-            places,
+            positions,
             columns,
         })
     }
 }
 
-fn plan_tree(sketch: &Sketch<'_>, mask: &impl Fn(u32, Threshold) -> usize, n_masks: usize) -> (PlannedTree, Values) {
-    let roles = &sketch.roles;
+fn plan_tree(
+    layout: &TreeLayout<'_>,
+    mask: &impl Fn(u32, SplitTest) -> usize,
+    n_masks: usize,
+) -> (PlannedTree, ClassValues) {
+    let roles = &layout.roles;
     let mut sources = Vec::new();
     let mut exits = Vec::new();
     let mut n_splits = 0;
@@ -435,7 +439,7 @@ fn plan_tree(sketch: &Sketch<'_>, mask: &impl Fn(u32, Threshold) -> usize, n_mas
     while let Some((start, mut node)) = waiting.pop_front() {
         let mut path = Vec::new();
         while roles[node] == Role::Split {
-            let (onward, off) = sketch.onward(node);
+            let (onward, off) = layout.onward(node);
             n_splits += 1;
             match roles[off] {
                 Role::Split => waiting.push_back((n_splits, off)),
@@ -454,17 +458,17 @@ fn plan_tree(sketch: &Sketch<'_>, mask: &impl Fn(u32, Threshold) -> usize, n_mas
     let mut ends: Vec<usize> = (0..roles.len()).collect();
     for node in (0..roles.len()).rev() {
         if roles[node] == Role::Split {
-            ends[node] = ends[sketch.onward(node).0];
+            ends[node] = ends[layout.onward(node).0];
         }
     }
     let arrivals = sources
         .iter()
         .flat_map(|(_, path, end)| path.iter().map(|&(_, off)| off).chain([*end]));
-    let mut values: Vec<f64> = arrivals.map(|node| added(roles[ends[node]])).collect();
+    let mut values: Vec<f64> = arrivals.map(|node| arrival_value(roles[ends[node]])).collect();
     values.sort_unstable_by(f64::total_cmp);
     values.dedup_by_key(|value| value.to_bits());
     let class = |node: usize| {
-        let value = added(roles[ends[node]]);
+        let value = arrival_value(roles[ends[node]]);
         values.binary_search_by(|v| v.total_cmp(&value)).unwrap_or_default() as u8
     };
     let paths = sources
@@ -472,7 +476,7 @@ fn plan_tree(sketch: &Sketch<'_>, mask: &impl Fn(u32, Threshold) -> usize, n_mas
         .filter(|(_, path, _)| !path.is_empty())
         .map(|(start, path, end)| {
             let split = |(node, off): (usize, usize)| Split {
-                mask: mask(sketch.column(node), sketch.threshold(node)),
+                mask: mask(layout.column(node), layout.threshold(node)),
                 delta: class(off) ^ class(end),
             };
             Path {
@@ -481,12 +485,12 @@ fn plan_tree(sketch: &Sketch<'_>, mask: &impl Fn(u32, Threshold) -> usize, n_mas
             }
         });
     let paths: Vec<Path> = paths.collect();
-    let logic = Tree::new(&paths, class(0), values.len(), n_masks);
-    (PlannedTree { logic, exits }, Values::new(&values))
+    let logic = TreeLogic::new(&paths, class(0), values.len(), n_masks);
+    (PlannedTree { logic, exits }, ClassValues::new(&values))
 }
 
 /// What a row adds on arriving; after an exit, the walk adds the rest.
-fn added(role: Role) -> f64 {
+fn arrival_value(role: Role) -> f64 {
     match role {
         Role::Leaf(value) => value,
         Role::Split | Role::Exit => 0.0,

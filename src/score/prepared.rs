@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, TryLockError};
 use crate::error::Result;
 
 /// Tries at a lock that others hold for the move of a pointer.
-const TRIES: usize = 1000;
+const MAX_LOCK_TRIES: usize = 1000;
 
 /// A value that the first who needs it prepares. Of several who do so at once, one wins.
 ///
@@ -21,12 +21,12 @@ impl<T> Prepared<T> {
     }
 
     /// Whether there is nothing left to prepare.
-    pub(super) fn is_there(&self) -> bool {
+    pub(super) fn is_prepared(&self) -> bool {
         self.0.try_read().is_ok_and(|value| value.is_some())
     }
 
     fn get(&self) -> Option<Arc<T>> {
-        for _ in 0..TRIES {
+        for _ in 0..MAX_LOCK_TRIES {
             match self.0.try_read() {
                 Ok(value) => return value.clone(),
                 Err(TryLockError::Poisoned(poisoned)) => return PoisonError::into_inner(poisoned).clone(),
@@ -41,9 +41,9 @@ impl<T> Prepared<T> {
             return Ok(value);
         }
         let value = Arc::new(prepare()?);
-        for _ in 0..TRIES {
+        for _ in 0..MAX_LOCK_TRIES {
             match self.0.try_write() {
-                Ok(mut place) => return Ok(Arc::clone(place.get_or_insert(value))),
+                Ok(mut slot) => return Ok(Arc::clone(slot.get_or_insert(value))),
                 Err(TryLockError::Poisoned(poisoned)) => {
                     return Ok(Arc::clone(poisoned.into_inner().get_or_insert(value)));
                 }

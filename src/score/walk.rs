@@ -29,10 +29,10 @@ const _: () = assert!(size_of::<Step>() == 12);
 /// What a tree keeps of each node, and its depth while the tree is made.
 const NODE_BYTES: usize = size_of::<Step>() + size_of::<bool>() + size_of::<f64>() + size_of::<u32>();
 /// What it takes besides: its lists have at least so many bytes each.
-const TREE_BYTES: usize = size_of::<Tree>() + 4 * 32;
+const TREE_OVERHEAD_BYTES: usize = size_of::<WalkTree>() + 4 * 32;
 
 #[derive(Debug)]
-struct Tree {
+struct WalkTree {
     steps: Vec<Step>,
     /// Whether a missing value goes left; apart from the steps, since blocks without missing values have no use for it.
     missing_left: Vec<bool>,
@@ -44,17 +44,24 @@ struct Tree {
 /// All trees of a forest, ready to be walked.
 #[derive(Debug)]
 pub(super) struct Walk {
-    trees: Vec<Tree>,
+    trees: Vec<WalkTree>,
 }
 
 impl Walk {
     pub(super) fn new(forest: &Forest, average_path_lengths: &[f64], workers: Workers<'_>) -> Result<Self> {
-        memory::ask_for(&[(forest.nodes().len(), NODE_BYTES), (forest.n_trees(), TREE_BYTES)])?;
+        memory::check_available(&[
+            (forest.nodes().len(), NODE_BYTES),
+            (forest.n_trees(), TREE_OVERHEAD_BYTES),
+        ])?;
         let mut account = Account::new();
         let mut tree = |i| {
-            workers.go_on()?;
-            account.take(forest.tree(i).len() * NODE_BYTES + TREE_BYTES)?;
-            Ok(Tree::new(forest.tree(i), forest.tree_features(i), average_path_lengths))
+            workers.check_cancelled()?;
+            account.take(forest.tree(i).len() * NODE_BYTES + TREE_OVERHEAD_BYTES)?;
+            Ok(WalkTree::new(
+                forest.tree(i),
+                forest.tree_features(i),
+                average_path_lengths,
+            ))
         };
         let mut trees = memory::with_capacity(forest.n_trees())?;
         for index in 0..forest.n_trees() {
@@ -64,22 +71,22 @@ impl Walk {
     }
 
     /// Adds to each row's sum its path length in each tree. `block` holds the rows, `d` values each.
-    pub(super) fn add_depths(&self, block: &[f32], d: usize, sums: &mut [f64]) {
+    pub(super) fn add_path_lengths(&self, block: &[f32], d: usize, sums: &mut [f64]) {
         // Looking for missing values at every step would cost a third of the walk.
         let missing = block.iter().fold(false, |missing, v| missing | v.is_nan());
         if missing {
-            self.add_depths_of::<true>(block, d, sums);
+            self.add_path_lengths_with::<true>(block, d, sums);
         } else {
-            self.add_depths_of::<false>(block, d, sums);
+            self.add_path_lengths_with::<false>(block, d, sums);
         }
     }
 
     /// The same for rows of a sparse matrix, of which missing values go right everywhere, as in scikit-learn.
-    pub(super) fn add_depths_of_sparse(&self, block: &[f32], d: usize, sums: &mut [f64]) {
-        self.add_depths_of::<false>(block, d, sums);
+    pub(super) fn add_sparse_path_lengths(&self, block: &[f32], d: usize, sums: &mut [f64]) {
+        self.add_path_lengths_with::<false>(block, d, sums);
     }
 
-    fn add_depths_of<const MISSING: bool>(&self, block: &[f32], d: usize, sums: &mut [f64]) {
+    fn add_path_lengths_with<const MISSING: bool>(&self, block: &[f32], d: usize, sums: &mut [f64]) {
         let (eights, rest) = sums.as_chunks_mut::<LANES>();
         let (rows, last_rows) = block.split_at(eights.len() * LANES * d);
         for tree in &self.trees {
@@ -147,7 +154,7 @@ impl Walk {
 #[inline]
 fn walk<'a, const MISSING: bool, const N: usize>(
     height: u32,
-    lane: impl Fn(usize) -> (&'a Tree, &'a [f32]),
+    lane: impl Fn(usize) -> (&'a WalkTree, &'a [f32]),
 ) -> [u32; N] {
     let mut at = [0; N];
     for _ in 0..height {
@@ -161,7 +168,7 @@ fn walk<'a, const MISSING: bool, const N: usize>(
     at
 }
 
-impl Tree {
+impl WalkTree {
     fn new(nodes: &[Node], features: &[u32], average_path_lengths: &[f64]) -> Self {
         let depths = depths(nodes);
         let steps = nodes.iter().enumerate();

@@ -4,11 +4,11 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::bits::{BLOCK, Bits, Mask, WORDS};
+use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
 use super::convert::{self, Rows};
 use super::search::{SLACK, Search};
-use super::tree::Tree;
-use super::{Kernel, MAX_PLANES, Planes, TILE, Tile, Values, logic, portable};
+use super::tree::TreeLogic;
+use super::{ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, logic, portable};
 use crate::matrix::Matrix;
 
 /// Rows and columns that are transposed together.
@@ -103,24 +103,31 @@ impl Kernel for Avx2 {
         unsafe { thermometer(search, planes, rows, masks) }
     }
 
-    fn evaluate(self, tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+    fn evaluate(
+        self,
+        tree: &TreeLogic,
+        masks: &[Mask],
+        slots: &mut [Mask],
+        rows: usize,
+        planes: &mut [Mask; MAX_PLANES],
+    ) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { evaluate(tree, masks, slots, rows, planes) }
     }
 
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK]) {
+    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { spread(planes, classes) }
     }
 
-    fn add(self, values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { add(values, classes, sums) }
     }
 
-    fn find(self, search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+    fn find_codes(self, search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
         // SAFETY: `self` is proof of the instructions.
-        unsafe { find(search, origin, values, found) }
+        unsafe { find_codes(search, origin, values, codes) }
     }
 
     fn at_or_below(self, values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
@@ -162,9 +169,9 @@ fn transpose_rows<T: Copy>(
     let n_rows = cells.len() / d;
     let Tile { values, stride, first } = tile;
     let (stride, first) = (*stride, *first);
-    assert!(n_rows <= TILE && first + TILE <= stride && columns.len() * stride <= values.len());
-    for (place, run) in convert::runs::<SQUARE>(columns) {
-        let out = &mut values[place * stride + first..];
+    assert!(n_rows <= TILE_ROWS && first + TILE_ROWS <= stride && columns.len() * stride <= values.len());
+    for (index, run) in convert::runs::<SQUARE>(columns) {
+        let out = &mut values[index * stride + first..];
         let (fours, rest) = cells.as_chunks::<1>().0.split_at(n_rows / SQUARE * SQUARE * d);
         let rest = if run.len() == SQUARE {
             rest
@@ -204,7 +211,7 @@ fn transpose_rows<T: Copy>(
 #[target_feature(enable = "avx2")]
 fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
     for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
-        for (values, word) in values[tile.first..].chunks_exact(TILE).zip(words.clone()) {
+        for (values, word) in values[tile.first..].chunks_exact(TILE_ROWS).zip(words.clone()) {
             quantise_column(search, values, planes, word);
         }
     }
@@ -216,7 +223,7 @@ fn quantise_column(search: &Search, values: &[f32], planes: &mut Planes, word: u
     at_depth!(search.depth(), quantise_values(search, values, planes, word));
 }
 
-/// Binary search, all values in step. What a step finds is a bit of the rank.
+/// Binary search, all values in step. What a step finds_faster is a bit of the rank.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
@@ -240,7 +247,7 @@ fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: 
 }
 
 /// The first `DEPTH` steps of a search, with the thresholds of a step in registers as far as seven steps go: what was
-/// found, and in which lanes each step found something.
+/// codes, and in which lanes each step codes something.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn descend<const DEPTH: usize>(
@@ -249,14 +256,14 @@ fn descend<const DEPTH: usize>(
 ) -> ([__m256i; VECTORS], [[__m256; VECTORS]; DEPTH]) {
     let heap = search.heap();
     assert!(heap.len() >= (1 << DEPTH) + SLACK);
-    let mut found = [_mm256_setzero_si256(); VECTORS];
+    let mut codes = [_mm256_setzero_si256(); VECTORS];
     let mut above = [[_mm256_setzero_ps(); VECTORS]; DEPTH];
     for level in 0..DEPTH {
         for v in 0..VECTORS {
-            // Bits 0 to 2 of what was found choose an entry of a register; the others choose the register.
-            // SAFETY: `first` is at most 2^DEPTH, and 16 entries more are there, as asserted.
+            // Bits 0 to 2 of what was codes choose an entry of a register; the others choose the register.
+            // SAFETY: `first` is at most 2^DEPTH, and 16 entries more are present, as asserted.
             let one =
-                |first: usize| _mm256_permutevar8x32_ps(unsafe { _mm256_loadu_ps(heap.as_ptr().add(first)) }, found[v]);
+                |first: usize| _mm256_permutevar8x32_ps(unsafe { _mm256_loadu_ps(heap.as_ptr().add(first)) }, codes[v]);
             let two = |first| _mm256_blendv_ps(one(first), one(first + 8), above[3][v]);
             let four = |first| _mm256_blendv_ps(two(first), two(first + 16), above[4][v]);
             let threshold = match level {
@@ -265,45 +272,45 @@ fn descend<const DEPTH: usize>(
                 4 => two(16),
                 5 => four(32),
                 6 => _mm256_blendv_ps(four(64), four(96), above[5][v]),
-                _ => gather(heap, level, found[v]),
+                _ => gather(heap, level, codes[v]),
             };
             above[level][v] = _mm256_cmp_ps::<_CMP_GT_OQ>(x[v], threshold);
-            found[v] = with_bit(found[v], above[level][v], level);
+            codes[v] = with_bit(codes[v], above[level][v], level);
         }
     }
-    (found, above)
+    (codes, above)
 }
 
 /// The thresholds that a step compares with.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn gather(heap: &[f32], level: usize, found: __m256i) -> __m256 {
+fn gather(heap: &[f32], level: usize, codes: __m256i) -> __m256 {
     assert!(heap.len() >= 2 << level);
-    // SAFETY: what was found before step `level` is below 2^level.
-    unsafe { _mm256_i32gather_ps::<4>(heap.as_ptr().add(1 << level), found) }
+    // SAFETY: what was codes before step `level` is below 2^level.
+    unsafe { _mm256_i32gather_ps::<4>(heap.as_ptr().add(1 << level), codes) }
 }
 
 /// Sets bit `level` in the lanes that are above.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn with_bit(found: __m256i, above: __m256, level: usize) -> __m256i {
+fn with_bit(codes: __m256i, above: __m256, level: usize) -> __m256i {
     let bit = _mm256_and_si256(_mm256_castps_si256(above), _mm256_set1_epi32(1 << level));
-    _mm256_or_si256(found, bit)
+    _mm256_or_si256(codes, bit)
 }
 
 #[target_feature(enable = "avx2")]
-fn find(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
-    at_depth!(search.depth().min(7), find_from(search, origin, values, found));
+fn find_codes(search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
+    at_depth!(search.depth().min(7), find_codes_from(search, origin, values, codes));
 }
 
 /// The upper steps with the thresholds in registers, the lower ones, if any, with thresholds gathered.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn find_from<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+fn find_codes_from<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
     const STEP: usize = 8 * VECTORS;
     let (whole, rest) = values.as_chunks::<STEP>();
-    let (whole_found, rest_found) = found.split_at_mut(whole.len() * STEP);
-    for (values, found) in whole.iter().zip(whole_found.as_chunks_mut::<STEP>().0) {
+    let (whole_found, rest_found) = codes.split_at_mut(whole.len() * STEP);
+    for (values, codes) in whole.iter().zip(whole_found.as_chunks_mut::<STEP>().0) {
         let (fours, _) = values.as_chunks::<4>();
         let half = |i: usize| {
             // SAFETY: four values.
@@ -318,14 +325,14 @@ fn find_from<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64], f
                 at[v] = with_bit(at[v], above, level);
             }
         }
-        for (eight, at) in found.as_chunks_mut::<8>().0.iter_mut().zip(at) {
+        for (eight, at) in codes.as_chunks_mut::<8>().0.iter_mut().zip(at) {
             // Packing works within halves of 128 bits; the permutation brings theirs together.
             let packed = _mm256_permute4x64_epi64::<0b10_00>(_mm256_packus_epi32(at, at));
-            // SAFETY: eight places.
+            // SAFETY: eight indices.
             unsafe { _mm_storeu_si128(eight.as_mut_ptr().cast(), _mm256_castsi256_si128(packed)) };
         }
     }
-    portable::find(search, origin, rest, rest_found);
+    portable::find_codes(search, origin, rest, rest_found);
 }
 
 #[target_feature(enable = "avx2")]
@@ -351,14 +358,14 @@ fn thermometer(search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]
 }
 
 #[target_feature(enable = "avx2")]
-fn evaluate(tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+fn evaluate(tree: &TreeLogic, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
     // SAFETY: the caller's instructions are those of `Ymm`.
     unsafe { logic::evaluate::<Ymm>(tree, masks, slots, rows, planes) }
 }
 
 /// Each byte of a register takes the bit of its row out of a copy of the 32 bits of its rows.
 #[target_feature(enable = "avx2")]
-fn spread(planes: &[Mask], classes: &mut [u8; BLOCK]) {
+fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
     let source = _mm256_setr_epi8(
         0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3,
     );
@@ -378,7 +385,7 @@ fn spread(planes: &[Mask], classes: &mut [u8; BLOCK]) {
 }
 
 #[target_feature(enable = "avx2")]
-fn add(values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
     const AT_ONCE: usize = 4;
     if values.iter().any(|values| values.len > 16) {
         return portable::add(values, classes, sums);
@@ -427,7 +434,7 @@ fn add(values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
 
 /// The lower halves of values 0 to 7 and 8 to 15, then the upper halves.
 #[target_feature(enable = "avx2")]
-fn split(values: &Values) -> [__m256; 4] {
+fn split(values: &ClassValues) -> [__m256; 4] {
     let half = |first: usize, shift: u32| {
         let words: [i32; 8] = std::array::from_fn(|i| (values.table[first + i].to_bits() >> shift) as i32);
         // SAFETY: eight words.

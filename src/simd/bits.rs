@@ -1,9 +1,9 @@
 //! Vectors of bits, one bit per row of a block, and the portable one.
 
 /// Rows of a block: the bits of one [`Mask`].
-pub const BLOCK: usize = 512;
+pub const BLOCK_ROWS: usize = 512;
 /// 64-bit words of a [`Mask`].
-pub const WORDS: usize = BLOCK / 64;
+pub const WORDS: usize = BLOCK_ROWS / 64;
 
 /// One bit per row of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Mask {
         }))
     }
 
-    /// Whether there is a row.
+    /// Whether present is a row.
     #[must_use]
     pub fn any(&self) -> bool {
         self.0.iter().any(|&word| word != 0)
@@ -48,7 +48,7 @@ impl Mask {
 
 /// A part of a [`Mask`] in one register.
 ///
-/// Values are only made by the two unsafe functions, whose caller vouches for the processor; that a value exists is
+/// ClassValues are only made by the two unsafe functions, whose caller vouches for the processor; that a value exists is
 /// therefore proof enough for the operations on it.
 pub(super) trait Bits: Copy {
     /// 64-bit words in a register.

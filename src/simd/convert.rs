@@ -1,10 +1,10 @@
-//! Cells of a table as f32, column by column: the loops that compilers make the best of by themselves.
+//! Storage of a table as f32, column by column: the loops that compilers make the best of by themselves.
 
 use std::ops::Range;
 
 use ndarray::{ArrayView1, s};
 
-use crate::matrix::{Cells, Column, Matrix};
+use crate::matrix::{Column, Matrix, Storage};
 
 /// One column's share of a tile.
 #[inline(always)]
@@ -38,22 +38,22 @@ pub(super) enum Rows<'a> {
 
 /// All cells of a row-major table.
 pub(super) fn row_major<'a>(matrix: &Matrix<'a>) -> Option<Rows<'a>> {
-    match matrix.cells() {
-        Cells::F32(view) => view.to_slice().map(Rows::F32),
-        Cells::F64(view) => view.to_slice().map(Rows::F64),
+    match matrix.storage() {
+        Storage::F32(view) => view.to_slice().map(Rows::F32),
+        Storage::F64(view) => view.to_slice().map(Rows::F64),
         _ => None,
     }
 }
 
-/// Runs of neighbouring columns, at most `N` each, and the place of the first one among the given ones.
+/// Runs of neighbouring columns, at most `N` each, and the index of the first one among the given ones.
 pub(super) fn runs<const N: usize>(columns: &[u32]) -> impl Iterator<Item = (usize, Range<usize>)> {
-    let mut place = 0;
+    let mut index = 0;
     std::iter::from_fn(move || {
-        let first = *columns.get(place)? as usize;
-        let rest = columns[place..].iter().take(N).enumerate();
+        let first = *columns.get(index)? as usize;
+        let rest = columns[index..].iter().take(N).enumerate();
         let len = rest.take_while(|&(i, &column)| column as usize == first + i).count();
-        let run = (place, first..first + len);
-        place += len;
+        let run = (index, first..first + len);
+        index += len;
         Some(run)
     })
 }
@@ -64,7 +64,7 @@ pub(super) struct Neighbours {
     pub(super) first: *const f64,
     /// How far it is from row to row.
     pub(super) step: isize,
-    /// How many columns there are.
+    /// How many columns present are.
     pub(super) len: usize,
 }
 

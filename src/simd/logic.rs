@@ -2,12 +2,12 @@
 //!
 //! All is generic over [`Bits`] and inlined into functions that turn the instructions of the type on.
 
-use super::bits::{BLOCK, Bits, Mask, WORDS};
+use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
 use super::search::{GROUP, Search};
-use super::tree::Tree;
+use super::tree::TreeLogic;
 use super::{MAX_PLANES, Planes};
 
-/// For each threshold the rows whose rank is above its place, so whose value is above it; or all others, if inverted.
+/// For each threshold the rows whose rank is above its index, so whose value is above it; or all others, if inverted.
 ///
 /// With the three lowest bits of the rank all eight thresholds of a group are told apart once for all groups; which
 /// group a rank is in, or beyond, follows from the other bits.
@@ -83,7 +83,7 @@ pub(super) unsafe fn thermometer<V: Bits, const MISSING: bool>(
 /// The processor has the instructions of `V`.
 #[inline(always)]
 pub(super) unsafe fn evaluate<V: Bits>(
-    tree: &Tree,
+    tree: &TreeLogic,
     masks: &[Mask],
     slots: &mut [Mask],
     rows: usize,
@@ -109,7 +109,7 @@ pub(super) unsafe fn evaluate<V: Bits>(
 /// As for [`evaluate`]; `N` is the tree's number of planes.
 #[inline(always)]
 unsafe fn evaluate_planes<V: Bits, const N: usize>(
-    tree: &Tree,
+    tree: &TreeLogic,
     masks: &[Mask],
     slots: &mut [Mask],
     rows: usize,
@@ -117,7 +117,7 @@ unsafe fn evaluate_planes<V: Bits, const N: usize>(
 ) {
     assert!(masks.len() >= tree.n_masks() && slots.len() >= tree.n_slots() && tree.n_planes() == N);
     for part in parts::<V>(rows) {
-        // SAFETY: the tree's constructor checked that starts and masks are in range, that there is a slot per split and one for
+        // SAFETY: the tree's constructor checked that starts and masks are in range, that present is a slot per split and one for
         // the root, and an op of `1 + N` words per split. `part` keeps every access within one aligned mask.
         unsafe {
             let masks = masks.as_ptr().cast::<u64>().add(part).cast::<u8>();
@@ -149,6 +149,6 @@ unsafe fn evaluate_planes<V: Bits, const N: usize>(
 /// First words of the parts that hold `rows` rows.
 #[inline(always)]
 fn parts<V: Bits>(rows: usize) -> impl Iterator<Item = usize> {
-    debug_assert!(rows <= BLOCK);
+    debug_assert!(rows <= BLOCK_ROWS);
     (0..rows.div_ceil(64).min(WORDS)).step_by(V::WORDS)
 }

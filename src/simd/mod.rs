@@ -9,10 +9,10 @@
 //! add           bytes, value tables  -> sums
 //! ```
 //!
-//! Ranking uses `find` and `count`, growing `at_or_below`. A [`Kernel`] has all of these; [`Portable`] is the form in plain Rust
+//! Ranking uses `find_codes` and `count`, growing `at_or_below`. A [`Kernel`] has all of these; [`Portable`] is the form in plain Rust
 //! that every other must equal bit for bit. Nothing here branches on data. This is the only folder with `unsafe` in it: for
 //! instructions that not every processor has (a kernel is proof that its processor has them: it is made by `detect` alone), and
-//! for unchecked accesses whose bounds the constructors of [`Tree`] and [`Search`] have checked.
+//! for unchecked accesses whose bounds the constructors of [`TreeLogic`] and [`Search`] have checked.
 
 #![allow(
     clippy::indexing_slicing,
@@ -90,16 +90,16 @@ use crate::matrix::Matrix;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
-pub use bits::{BLOCK, Mask, WORDS};
+pub use bits::{BLOCK_ROWS, Mask, WORDS};
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
 pub use portable::Portable;
-pub use prefetch::{ask_for, ask_for_address};
+pub use prefetch::{prefetch_address, prefetch_cell};
 pub use search::{MAX_THRESHOLDS, Search, Threshold};
-pub use tree::{Path, Split, Tree};
+pub use tree::{Path, Split, TreeLogic};
 
 /// Rows that are transposed and quantised at once.
-pub const TILE: usize = 64;
+pub const TILE_ROWS: usize = 64;
 /// Most bits of a class.
 pub const MAX_PLANES: usize = 8;
 /// Most thresholds that values can be counted against.
@@ -125,16 +125,16 @@ impl Planes {
 /// What each class of a tree adds to a sum.
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
-pub struct Values {
+pub struct ClassValues {
     table: [f64; 256],
     len: usize,
 }
 
-impl Values {
+impl ClassValues {
     /// The values of classes 0, 1, 2, ...; at most 256.
     ///
     /// # Panics
-    /// When there are more.
+    /// When present are more.
     #[must_use]
     pub fn new(values: &[f64]) -> Self {
         let mut table = [0.0; 256];
@@ -148,22 +148,22 @@ impl Values {
 
 /// Counts of values against the thresholds of a search.
 #[derive(Debug, Clone)]
-pub struct Tally {
-    /// Per threshold the values above it, in parts to be added up; some more than there are thresholds.
+pub struct BlockCounter {
+    /// Per threshold the values above it, in parts to be added up; some more than present are thresholds.
     pub above: Vec<Mask>,
     /// Per threshold the values that equal it.
     pub equal: Vec<Mask>,
-    /// Values counted.
+    /// ClassValues counted.
     pub n: u64,
     /// NaN met; they are not counted.
     pub n_missing: u64,
-    /// Values left out, for whoever counts them otherwise.
+    /// ClassValues left out, for whoever counts them otherwise.
     pub n_left_out: u64,
     /// Whether the thresholds are values as they are: with origin 0, and no more than their f32.
     pub exact: bool,
 }
 
-impl Tally {
+impl BlockCounter {
     /// Nothing counted yet.
     #[must_use]
     pub fn new(search: &Search, exact: bool) -> Self {
@@ -183,7 +183,7 @@ impl Tally {
 pub struct Tile<'a> {
     /// All columns, one after the other.
     pub values: &'a mut [f32],
-    /// Values per column.
+    /// ClassValues per column.
     pub stride: usize,
     /// First row of the tile in its column.
     pub first: usize,
@@ -194,8 +194,8 @@ pub trait Kernel: Copy + Send + Sync {
     /// As `ISOXIDE_KERNEL` names it.
     fn name(self) -> &'static str;
 
-    /// Copies some rows of the given columns (ascending) into a tile, as f32: up to [`TILE`] of a row-major array, up to
-    /// [`BLOCK`] of anything else.
+    /// Copies some rows of the given columns (ascending) into a tile, as f32: up to [`TILE_ROWS`] of a row-major array, up to
+    /// [`BLOCK_ROWS`] of anything else.
     fn transpose(self, matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mut Tile<'_>);
 
     /// Ranks the values of a tile, of which column `j` belongs to `searches[j]`, into some words of the planes.
@@ -205,24 +205,31 @@ pub trait Kernel: Copy + Send + Sync {
     fn thermometer(self, search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]);
 
     /// Passes the rows of slot 0, which are among the first `rows`, through a tree.
-    fn evaluate(self, tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]);
+    fn evaluate(
+        self,
+        tree: &TreeLogic,
+        masks: &[Mask],
+        slots: &mut [Mask],
+        rows: usize,
+        planes: &mut [Mask; MAX_PLANES],
+    );
 
     /// Puts the bits of each row's class together.
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK]);
+    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]);
 
     /// Adds to each sum the value of its class in the first tree, then in the second, and so on.
-    fn add(self, values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]);
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]);
 
-    /// For each value what a search finds for `(value - origin) as f32`; see [`Search::ranks`].
-    fn find(self, search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
-        portable::find(search, origin, values, found);
+    /// For each value what a search finds_faster for `(value - origin) as f32`; see [`Search::ranks`].
+    fn find_codes(self, search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
+        portable::find_codes(search, origin, values, codes);
     }
 
-    /// Copies some rows of columns to `out`, column after column, each `stride` places behind the one before. Made for columns
+    /// Copies some rows of columns to `out`, column after column, each `stride` indices behind the one before. Made for columns
     /// that are neighbours in a table of rows.
     ///
     /// # Panics
-    /// When there are no such rows, or no room for them.
+    /// When present are no such rows, or no room for them.
     fn collect(self, columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: &mut [f64], stride: usize) {
         portable::collect(columns, rows, out, stride);
     }
@@ -232,9 +239,9 @@ pub trait Kernel: Copy + Send + Sync {
         false
     }
 
-    /// Counts values by their images `(value - origin) as f32`, all of whose thresholds differ. Returns those that it left
-    /// out because their image is that of a threshold and does not tell enough.
-    fn count(self, _search: &Search, _origin: f64, _values: &[f64; BLOCK], _tally: &mut Tally) -> Mask {
+    /// Counts values by their f32_keys `(value - origin) as f32`, all of whose thresholds differ. Returns those that it left
+    /// out because their key is that of a threshold and does not tell enough.
+    fn count(self, _search: &Search, _origin: f64, _values: &[f64; BLOCK_ROWS], _tally: &mut BlockCounter) -> Mask {
         Mask::ALL
     }
 
@@ -245,7 +252,7 @@ pub trait Kernel: Copy + Send + Sync {
 
     /// Asks for share `part` of `parts` of the cells of some rows, which will be read soon. May do nothing.
     fn prefetch(self, matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
-        prefetch::prefetch(matrix, rows, part, parts);
+        prefetch::prefetch_rows(matrix, rows, part, parts);
     }
 }
 
@@ -289,11 +296,11 @@ impl Choice {
     /// The kernel with this name, or the fastest one if the name is empty.
     ///
     /// # Errors
-    /// [`Error::Kernel`] when there is no such kernel, or this processor cannot run it.
-    pub fn named(name: &str) -> Result<Self> {
+    /// [`Error::Kernel`] when present is no such kernel, or this processor cannot run it.
+    pub fn by_name(name: &str) -> Result<Self> {
         let all = Self::all();
-        let found = all.iter().find(|choice| name.is_empty() || choice.name() == name);
-        found.copied().ok_or_else(|| Error::Kernel {
+        let choice = all.iter().find(|choice| name.is_empty() || choice.name() == name);
+        choice.copied().ok_or_else(|| Error::Kernel {
             name: name.to_owned(),
             exists: NAMES.contains(&name),
             available: all.iter().map(|choice| choice.name()).collect(),
@@ -304,12 +311,12 @@ impl Choice {
     /// or not set. Whatever computes with a kernel asks here first, so that nothing is computed with another one than was asked for.
     ///
     /// # Errors
-    /// [`Error::Kernel`] when there is no such kernel, or this processor cannot run it.
-    pub fn asked_for() -> Result<Self> {
+    /// [`Error::Kernel`] when present is no such kernel, or this processor cannot run it.
+    pub fn requested() -> Result<Self> {
         Self::chosen().clone()
     }
 
-    /// The kernel that this process uses; the portable one where [`asked_for`](Self::asked_for) has an error.
+    /// The kernel that this process uses; the portable one where [`requested`](Self::requested) has an error.
     #[must_use]
     pub fn get() -> Self {
         Self::chosen().as_ref().copied().unwrap_or(Self::Portable(Portable))
@@ -318,12 +325,12 @@ impl Choice {
     /// Reads the environment when it is first called.
     fn chosen() -> &'static Result<Self> {
         static CHOSEN: OnceLock<Result<Choice>> = OnceLock::new();
-        CHOSEN.get_or_init(|| Self::named(&std::env::var_os("ISOXIDE_KERNEL").unwrap_or_default().to_string_lossy()))
+        CHOSEN.get_or_init(|| Self::by_name(&std::env::var_os("ISOXIDE_KERNEL").unwrap_or_default().to_string_lossy()))
     }
 
-    /// Whether [`Kernel::find`] is faster than a plain binary search.
+    /// Whether [`Kernel::find_codes`] is faster than a plain binary search.
     #[must_use]
-    pub fn finds(self) -> bool {
+    pub fn finds_faster(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) | Self::Avx2(_) => true,

@@ -8,7 +8,7 @@
     allow(
         unused_unsafe,
         unreachable_pub,
-        reason = "the emulated instructions are there on every processor, but for the tests of this room only"
+        reason = "the emulated instructions are present on every processor, but for the tests of this room only"
     )
 )]
 
@@ -23,16 +23,16 @@ use emulated::*;
 use std::arch::aarch64::*;
 use std::ops::Range;
 
-use super::bits::{BLOCK, Bits, Mask, WORDS};
+use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
 use super::convert::{self, Rows};
 use super::search::{SLACK, Search};
-use super::tree::Tree;
-use super::{Kernel, MAX_PLANES, Planes, TILE, Tile, Values, logic, portable};
+use super::tree::TreeLogic;
+use super::{ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, logic, portable};
 use crate::matrix::Matrix;
 
 /// Rows and columns that are transposed together.
 const SQUARE: usize = 4;
-/// Registers that are searched at once: one of bytes is what they found.
+/// Registers that are searched at once: one of bytes is what they codes.
 const VECTORS: usize = 4;
 /// Bytes of a register.
 const BYTES: usize = 16;
@@ -126,17 +126,24 @@ impl Kernel for Neon {
         unsafe { thermometer(search, planes, rows, masks) }
     }
 
-    fn evaluate(self, tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+    fn evaluate(
+        self,
+        tree: &TreeLogic,
+        masks: &[Mask],
+        slots: &mut [Mask],
+        rows: usize,
+        planes: &mut [Mask; MAX_PLANES],
+    ) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { evaluate(tree, masks, slots, rows, planes) }
     }
 
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK]) {
+    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { spread(planes, classes) }
     }
 
-    fn add(self, values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
         portable::add(values, classes, sums);
     }
 }
@@ -176,8 +183,8 @@ fn transpose_rows<T: Copy>(
 ) {
     let Tile { values, stride, first } = tile;
     let stride = *stride;
-    for (place, run) in convert::runs::<SQUARE>(columns) {
-        let out = &mut values[place * stride + *first..];
+    for (index, run) in convert::runs::<SQUARE>(columns) {
+        let out = &mut values[index * stride + *first..];
         let whole = if run.len() == SQUARE {
             cells.len() / (SQUARE * d) * SQUARE * d
         } else {
@@ -224,24 +231,29 @@ fn turn([a, b, c, d]: [float32x4_t; SQUARE]) -> [float32x4_t; SQUARE] {
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
 fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
     for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
-        for (values, word) in values[tile.first..].as_chunks::<TILE>().0.iter().zip(words.clone()) {
+        for (values, word) in values[tile.first..]
+            .as_chunks::<TILE_ROWS>()
+            .0
+            .iter()
+            .zip(words.clone())
+        {
             at_depth!(search.depth(), quantise_values(search, values, planes, word));
         }
     }
 }
 
-/// What the steps of a search have found, for four values; the same in all four bytes of a value, but for `low`'s last bits.
+/// What the steps of a search have codes, for four values; the same in all four bytes of a value, but for `low`'s last bits.
 #[derive(Clone, Copy)]
-struct Found {
-    /// Bits 2 to 7: what the first six steps found. Bits 0 and 1 count the bytes, so that this is where the bytes of
-    /// entry `found` are in a table of f32.
+struct Codes {
+    /// Bits 2 to 7: what the first six steps codes. Bits 0 and 1 count the bytes, so that this is where the bytes of
+    /// entry `codes` are in a table of f32.
     low: uint8x16_t,
-    /// What the steps after them found.
+    /// What the steps after them codes.
     high: uint8x16_t,
 }
 
-impl Found {
-    /// What four values have found before the first step.
+impl Codes {
+    /// What four values have codes before the first step.
     #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
     #[inline]
     fn nothing() -> Self {
@@ -280,11 +292,11 @@ impl Found {
         let two = |first: usize| unsafe { vld1q_u8_x2(heap.as_ptr().add(first).cast()) };
         // SAFETY: as above.
         let four = |first: usize| unsafe { vld1q_u8_x4(heap.as_ptr().add(first).cast()) };
-        // A place beyond a table gives zero in the first table, and leaves what is there in the others; subtracted from, it
-        // wraps round, so that each place is in one table only.
-        let next = |found, table: usize| {
-            let place = vsubq_u8(self.low, vdupq_n_u8(table as u8 * 64));
-            vqtbx4q_u8(found, four((1 << level) + table * 16), place)
+        // A index beyond a table gives zero in the first table, and leaves what is present in the others; subtracted from, it
+        // wraps round, so that each index is in one table only.
+        let next = |codes, table: usize| {
+            let index = vsubq_u8(self.low, vdupq_n_u8(table as u8 * 64));
+            vqtbx4q_u8(codes, four((1 << level) + table * 16), index)
         };
         let bytes = match level {
             0 => return vdupq_n_f32(heap[1]),
@@ -303,9 +315,9 @@ impl Found {
                 }
                 let heap = &heap[..1 << DEPTH];
                 let entry = |v: usize| {
-                    let found = usize::from(low[v * 4] >> 2) | usize::from(high[v * 4]) << LOW;
-                    // The remainder is never taken: it tells the compiler that there is nothing to check.
-                    heap[((1 << level) + found) % (1 << DEPTH)]
+                    let codes = usize::from(low[v * 4] >> 2) | usize::from(high[v * 4]) << LOW;
+                    // The remainder is never taken: it tells the compiler that present is nothing to check.
+                    heap[((1 << level) + codes) % (1 << DEPTH)]
                 };
                 let entries = [entry(0), entry(1), entry(2), entry(3)];
                 // SAFETY: four entries.
@@ -319,10 +331,10 @@ impl Found {
 /// Binary search, sixteen values in step.
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
 #[inline]
-fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32; TILE], planes: &mut Planes, word: usize) {
+fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32; TILE_ROWS], planes: &mut Planes, word: usize) {
     let heap = search.heap();
-    // A byte per value: what the first steps found, from bit 2 on; what the others found; whether there is a value.
-    let mut low = [vdupq_n_u8(0); TILE / BYTES];
+    // A byte per value: what the first steps codes, from bit 2 on; what the others codes; whether present is a value.
+    let mut low = [vdupq_n_u8(0); TILE_ROWS / BYTES];
     let mut high = low;
     let mut present = low;
     for (group, values) in values.as_chunks::<{ 4 * VECTORS }>().0.iter().enumerate() {
@@ -330,15 +342,15 @@ fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32; TILE], pl
         // SAFETY: four values.
         let load = |v: usize| unsafe { vld1q_f32(fours[v].as_ptr()) };
         let x: [float32x4_t; VECTORS] = [load(0), load(1), load(2), load(3)];
-        let mut found = [Found::nothing(); VECTORS];
+        let mut codes = [Codes::nothing(); VECTORS];
         for level in 0..DEPTH {
-            for (found, &x) in found.iter_mut().zip(&x) {
-                let above = vcgtq_f32(x, found.thresholds::<DEPTH>(heap, level));
-                *found = found.with(above, level);
+            for (codes, &x) in codes.iter_mut().zip(&x) {
+                let above = vcgtq_f32(x, codes.thresholds::<DEPTH>(heap, level));
+                *codes = codes.with(above, level);
             }
         }
-        let bytes = |found: &Found| (found.low, found.high);
-        let [a, b, c, d] = [bytes(&found[0]), bytes(&found[1]), bytes(&found[2]), bytes(&found[3])];
+        let bytes = |codes: &Codes| (codes.low, codes.high);
+        let [a, b, c, d] = [bytes(&codes[0]), bytes(&codes[1]), bytes(&codes[2]), bytes(&codes[3])];
         low[group] = narrow([a.0, b.0, c.0, d.0]);
         high[group] = narrow([a.1, b.1, c.1, d.1]);
         let is_number = |v: usize| vreinterpretq_u8_u32(vceqq_f32(x[v], x[v]));
@@ -368,12 +380,12 @@ const EACH: [u8; BYTES] = [1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 
 /// A bit per byte: whether the byte has any of the bits `wanted`.
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
 #[inline]
-fn word_of(bytes: [uint8x16_t; TILE / BYTES], wanted: u8) -> u64 {
+fn word_of(bytes: [uint8x16_t; TILE_ROWS / BYTES], wanted: u8) -> u64 {
     // SAFETY: a register of bytes.
     let each = unsafe { vld1q_u8(EACH.as_ptr()) };
-    let place = |i: usize| vandq_u8(vtstq_u8(bytes[i], vdupq_n_u8(wanted)), each);
+    let index = |i: usize| vandq_u8(vtstq_u8(bytes[i], vdupq_n_u8(wanted)), each);
     // Three sums of neighbours put the bits of eight bytes into one.
-    let (a, b) = (vpaddq_u8(place(0), place(1)), vpaddq_u8(place(2), place(3)));
+    let (a, b) = (vpaddq_u8(index(0), index(1)), vpaddq_u8(index(2), index(3)));
     let sums = vpaddq_u8(a, b);
     vgetq_lane_u64::<0>(vreinterpretq_u64_u8(vpaddq_u8(sums, sums)))
 }
@@ -391,14 +403,14 @@ fn thermometer(search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]
 }
 
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
-fn evaluate(tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+fn evaluate(tree: &TreeLogic, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
     // SAFETY: the caller's instructions are those of `Quad`.
     unsafe { logic::evaluate::<Quad>(tree, masks, slots, rows, planes) }
 }
 
 /// Each byte of a register takes the bit of its row out of a copy of the byte with the bits of its rows.
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
-fn spread(planes: &[Mask], classes: &mut [u8; BLOCK]) {
+fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
     const FIRST: [u8; BYTES] = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1];
     // SAFETY: a register of bytes each.
     let (first, each) = unsafe { (vld1q_u8(FIRST.as_ptr()), vld1q_u8(EACH.as_ptr())) };
@@ -421,4 +433,4 @@ fn spread(planes: &[Mask], classes: &mut [u8; BLOCK]) {
     }
 }
 
-const _: () = assert!(WORDS == 4 * 2 && TILE == 4 * BYTES && BYTES == 4 * VECTORS);
+const _: () = assert!(WORDS == 4 * 2 && TILE_ROWS == 4 * BYTES && BYTES == 4 * VECTORS);

@@ -1,6 +1,6 @@
 //! What a value is compared with: the sorted thresholds of one feature.
 
-/// Most thresholds of one [`Search`]: places among them fit in 16 bits.
+/// Most thresholds of one [`Search`]: indices among them fit in 16 bits.
 pub const MAX_THRESHOLDS: usize = u16::MAX as usize;
 /// Most steps of a search whose ranks are wanted as bit planes.
 pub(super) const MAX_DEPTH: usize = 9;
@@ -34,15 +34,15 @@ impl Threshold {
 
 /// Sorted thresholds, ready to be searched by many values at once.
 ///
-/// The rank of a value is the number of thresholds below it. It is found bit by bit, the highest first, by a binary search that
-/// takes the same steps for every value: step `l` compares with entry `2^l + found`, where bit `i` of `found` is what step `i`
-/// found. (In a usual heap the first bit found would be the highest of `l`; this way a step sets a bit and moves none.)
+/// The rank of a value is the number of thresholds below it. It is codes bit by bit, the highest first, by a binary search that
+/// takes the same steps for every value: step `l` compares with entry `2^l + codes`, where bit `i` of `codes` is what step `i`
+/// codes. (In a usual heap the first bit codes would be the highest of `l`; this way a step sets a bit and moves none.)
 #[derive(Debug, Clone)]
 pub struct Search {
-    /// Thresholds from entry 1 on, where there are none infinity, which nothing is above; then [`SLACK`] more.
+    /// Thresholds from entry 1 on, where present are none infinity, which nothing is above; then [`SLACK`] more.
     heap: Vec<f32>,
     /// The same as integers that order as the numbers do.
-    keys: Vec<i32>,
+    ordered_heap: Vec<i32>,
     /// Per threshold all ones if missing values pass it, else zero.
     missing: Vec<i32>,
     /// Per threshold all ones if its mask is inverted, else zero.
@@ -55,7 +55,7 @@ impl Search {
     /// A search among thresholds in ascending order (of `<=`), at most [`MAX_THRESHOLDS`].
     ///
     /// # Panics
-    /// When there are too many.
+    /// When present are too many.
     #[must_use]
     pub fn new(thresholds: &[Threshold]) -> Self {
         let len = thresholds.len();
@@ -63,14 +63,14 @@ impl Search {
         debug_assert!(thresholds.is_sorted_by(|a, b| a.value <= b.value));
         let depth = (usize::BITS - len.leading_zeros()) as usize;
         let mut heap = vec![f32::INFINITY; (1 << depth.max(1)) + SLACK];
-        for (place, entry) in heap.iter_mut().enumerate().take(1 << depth).skip(1) {
-            let level = place.ilog2();
+        for (index, entry) in heap.iter_mut().enumerate().take(1 << depth).skip(1) {
+            let level = index.ilog2();
             let step = (1 << depth) >> level;
-            let found = (place - (1 << level)) as u32;
+            let codes = (index - (1 << level)) as u32;
             let before = if level == 0 {
                 0
             } else {
-                found.reverse_bits() >> (u32::BITS - level)
+                codes.reverse_bits() >> (u32::BITS - level)
             } as usize;
             let sorted = before * step + step / 2 - 1;
             if let Some(threshold) = thresholds.get(sorted) {
@@ -83,7 +83,7 @@ impl Search {
             flags
         };
         Self {
-            keys: heap.iter().map(|&threshold| key(threshold)).collect(),
+            ordered_heap: heap.iter().map(|&threshold| ordered_bits(threshold)).collect(),
             heap,
             missing: flags(|t| t.missing_above),
             inverted: flags(|t| t.inverted),
@@ -92,13 +92,13 @@ impl Search {
         }
     }
 
-    /// For everything that a search may have found, the rank that it stands for.
+    /// For everything that a search may have codes, the rank that it stands for.
     #[must_use]
     pub fn ranks(&self) -> Vec<u16> {
         let depth = self.depth as u32;
-        let found = 0..1_u32 << depth;
-        found
-            .map(|found| found.reverse_bits().checked_shr(u32::BITS - depth).unwrap_or(0) as u16)
+        let codes = 0..1_u32 << depth;
+        codes
+            .map(|codes| codes.reverse_bits().checked_shr(u32::BITS - depth).unwrap_or(0) as u16)
             .collect()
     }
 
@@ -108,8 +108,8 @@ impl Search {
     }
 
     /// The heap as integers.
-    pub(super) fn keys(&self) -> &[i32] {
-        &self.keys
+    pub(super) fn ordered_heap(&self) -> &[i32] {
+        &self.ordered_heap
     }
 
     /// Steps of the search, and bits of a rank.
@@ -124,7 +124,7 @@ impl Search {
         self.sorted.len()
     }
 
-    /// Whether there is nothing to compare with.
+    /// Whether present is nothing to compare with.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sorted.is_empty()
@@ -155,7 +155,7 @@ impl Search {
 
 /// An integer that orders as the number does. Both zeros are one; a NaN is below everything, so above no threshold.
 #[inline(always)]
-pub(super) fn key(value: f32) -> i32 {
+pub(super) fn ordered_bits(value: f32) -> i32 {
     let bits = (value + 0.0).to_bits() as i32;
     let key = bits ^ (((bits >> 31) as u32) >> 1) as i32;
     if value.is_nan() { i32::MIN } else { key }

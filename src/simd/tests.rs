@@ -56,7 +56,7 @@ impl Random {
         choices[self.below(choices.len())]
     }
 
-    /// Values that break things: ties, zeros of both signs, infinities, numbers beyond f32, subnormal and missing ones.
+    /// ClassValues that break things: ties, zeros of both signs, infinities, numbers beyond f32, subnormal and missing ones.
     fn cell(&mut self) -> f64 {
         const SPECIAL: [f64; 12] = [
             0.0,
@@ -135,20 +135,20 @@ fn check_quantise(kernel: impl Kernel, searches: &[Search], values: &mut [f32], 
         for word in words.clone() {
             let tile = Tile {
                 values: &mut *values,
-                stride: BLOCK,
-                first: word * TILE,
+                stride: BLOCK_ROWS,
+                first: word * TILE_ROWS,
             };
             kernel.quantise(searches, &tile, &mut planes, word..word + 1);
         }
     } else {
         let tile = Tile {
             values: &mut *values,
-            stride: BLOCK,
-            first: words.start * TILE,
+            stride: BLOCK_ROWS,
+            first: words.start * TILE_ROWS,
         };
         kernel.quantise(searches, &tile, &mut planes, words.clone());
     }
-    for ((search, planes), values) in searches.iter().zip(&planes).zip(values.chunks(BLOCK)) {
+    for ((search, planes), values) in searches.iter().zip(&planes).zip(values.chunks(BLOCK_ROWS)) {
         let bits = &planes.bits[..search.depth()];
         for (row, value) in values.iter().enumerate() {
             let all = || bits.iter().chain([&planes.missing]);
@@ -168,14 +168,14 @@ fn check_quantise(kernel: impl Kernel, searches: &[Search], values: &mut [f32], 
 }
 
 fn check_find(kernel: impl Kernel, search: &Search, origin: f64, values: &[f64]) {
-    let mut found = vec![0; values.len()];
-    kernel.find(search, origin, values, &mut found);
+    let mut codes = vec![0; values.len()];
+    kernel.find_codes(search, origin, values, &mut codes);
     let ranks = search.ranks();
-    for (value, found) in values.iter().zip(found) {
-        let image = (value - origin) as f32;
-        let expected = search.thresholds().iter().filter(|t| image > t.value).count();
+    for (value, codes) in values.iter().zip(codes) {
+        let key = (value - origin) as f32;
+        let expected = search.thresholds().iter().filter(|t| key > t.value).count();
         assert_eq!(
-            usize::from(ranks[usize::from(found)]),
+            usize::from(ranks[usize::from(codes)]),
             expected,
             "{}: {value}",
             kernel.name()
@@ -208,7 +208,7 @@ fn check_thermometer(kernel: impl Kernel, search: &Search, planes: &Planes, rank
 
 fn check_evaluate(
     kernel: impl Kernel,
-    tree: &Tree,
+    tree: &TreeLogic,
     paths: &[Path],
     base: u8,
     masks: &[Mask],
@@ -232,8 +232,8 @@ fn check_evaluate(
             }
         }
         let planes = planes[..tree.n_planes()].iter().enumerate();
-        let found = planes.map(|(b, plane)| u8::from(has(plane, row)) << b).sum::<u8>();
-        assert_eq!(found, class, "{}: class of {row}", kernel.name());
+        let codes = planes.map(|(b, plane)| u8::from(has(plane, row)) << b).sum::<u8>();
+        assert_eq!(codes, class, "{}: class of {row}", kernel.name());
         assert!(
             slots
                 .iter()
@@ -244,7 +244,7 @@ fn check_evaluate(
 }
 
 fn check_classes(kernel: impl Kernel, planes: &[Mask]) {
-    let mut classes = [0xa5; BLOCK];
+    let mut classes = [0xa5; BLOCK_ROWS];
     kernel.classes(planes, &mut classes);
     for (row, &class) in classes.iter().enumerate() {
         let bits = planes.iter().enumerate();
@@ -253,11 +253,11 @@ fn check_classes(kernel: impl Kernel, planes: &[Mask]) {
     }
 }
 
-fn check_add(kernel: impl Kernel, tables: &[Vec<f64>], classes: &[[u8; BLOCK]], sums: &[f64; BLOCK]) {
-    let values: Vec<Values> = tables.iter().map(|table| Values::new(table)).collect();
-    let mut found = *sums;
-    kernel.add(&values, classes, &mut found);
-    for (row, sum) in found.into_iter().enumerate() {
+fn check_add(kernel: impl Kernel, tables: &[Vec<f64>], classes: &[[u8; BLOCK_ROWS]], sums: &[f64; BLOCK_ROWS]) {
+    let values: Vec<ClassValues> = tables.iter().map(|table| ClassValues::new(table)).collect();
+    let mut codes = *sums;
+    kernel.add(&values, classes, &mut codes);
+    for (row, sum) in codes.into_iter().enumerate() {
         let trees = tables.iter().zip(classes);
         let expected = trees.fold(sums[row], |sum, (table, classes)| {
             sum + table[usize::from(classes[row])]
@@ -274,7 +274,7 @@ proptest! {
         let searches: Vec<Search> = lens.map(|n| Search::new(&thresholds(&mut random, n))).collect();
         let mut values = Vec::new();
         for search in &searches {
-            values.extend((0..BLOCK).map(|_| {
+            values.extend((0..BLOCK_ROWS).map(|_| {
                 let near = match search.thresholds() {
                     [] => 0.0,
                     thresholds => random.of(thresholds).value,
@@ -352,7 +352,7 @@ proptest! {
             Path { start, splits: (0..len).map(|_| split()).collect() }
         }).collect();
         let base = random.below(n_classes) as u8;
-        let tree = Tree::new(&paths, base, n_classes, n_masks);
+        let tree = TreeLogic::new(&paths, base, n_classes, n_masks);
         prop_assert_eq!(1_usize << tree.n_planes(), n_classes.next_power_of_two());
         let all = Mask::first(rows);
         prop_assert_eq!(all.rows().collect::<Vec<_>>(), (0..rows).collect::<Vec<_>>());
@@ -378,8 +378,8 @@ proptest! {
         // Of such different sizes that every other order gives other sums.
         let mut number = || (random.word() as f64 / u64::MAX as f64 - 0.3) * [1.0, 1e3, 1e8, 1e15][random.below(4)];
         let tables: Vec<Vec<f64>> = lens.iter().map(|&len| (0..len).map(|_| number()).collect()).collect();
-        let sums: [f64; BLOCK] = std::array::from_fn(|_| number());
-        let classes: Vec<[u8; BLOCK]> = lens.iter().map(|&len| std::array::from_fn(|_| random.below(len) as u8)).collect();
+        let sums: [f64; BLOCK_ROWS] = std::array::from_fn(|_| number());
+        let classes: Vec<[u8; BLOCK_ROWS]> = lens.iter().map(|&len| std::array::from_fn(|_| random.below(len) as u8)).collect();
         for_every_kernel!(check_add(&tables, &classes, &sums));
     }
 }

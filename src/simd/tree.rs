@@ -30,7 +30,7 @@ pub struct Path {
 /// path, the class changes to that of the leaf at the end of the next one, or of the leaf they have arrived at. So the class
 /// of a row is known when all splits have been passed, whichever way it took.
 #[derive(Debug, Clone)]
-pub struct Tree {
+pub struct TreeLogic {
     /// Start (in bytes) and number of splits of each path.
     paths: Vec<[u32; 2]>,
     /// Per split the mask (in bytes), then per plane all ones if the bit of the class changes, else zero.
@@ -41,7 +41,7 @@ pub struct Tree {
     n_slots: usize,
 }
 
-impl Tree {
+impl TreeLogic {
     /// A tree of `n_classes` classes (1 to 256) over masks below `n_masks`.
     ///
     /// # Panics

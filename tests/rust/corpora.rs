@@ -41,7 +41,7 @@ macro_rules! targets {
     };
 }
 
-targets!(csr file parts rank score);
+targets!(csr file mergeable rank score);
 
 /// Ranks and growing take the kernel of the process, which is chosen once: another one needs another process.
 #[test]

@@ -10,7 +10,7 @@
 use isoxide::error::Error;
 use isoxide::forest::Forest;
 use isoxide::grow::{NoiseTarget, Origin, Params, grow, grow_on_drawn_rows};
-use isoxide::matrix::csr::{Csr, Indices, Values};
+use isoxide::matrix::csr::{Csr, Indices, StoredValues};
 use isoxide::matrix::{Column, Input, Matrix};
 use isoxide::random::streams::{self, Bagging};
 use ndarray::{Array2, Axis};
@@ -82,7 +82,7 @@ impl Table {
             }
             Kind::Sparse => {
                 let (starts, columns) = (Indices::I32(&self.starts), Indices::I32(&self.columns));
-                let csr = Csr::new(starts, columns, Values::F64(&self.values), self.floats.ncols());
+                let csr = Csr::new(starts, columns, StoredValues::F64(&self.values), self.floats.ncols());
                 return Input::Sparse(csr.unwrap());
             }
         })
@@ -215,16 +215,16 @@ fn rows_that_are_not_those_drawn_are_refused() {
         let row = missing.remove(i);
         let error = grow(&missing, &missing, 40).unwrap_err();
         assert!(
-            matches!(&error, Error::Parts(text) if text.contains(&format!("row {row} "))),
+            matches!(&error, Error::Partitions(text) if text.contains(&format!("row {row} "))),
             "{error}"
         );
         let mut repeated = rows.clone();
         repeated.insert(i, row);
-        assert!(matches!(grow(&repeated, &repeated, 40), Err(Error::Parts(_))));
+        assert!(matches!(grow(&repeated, &repeated, 40), Err(Error::Partitions(_))));
         if i > 0 {
             let mut unordered = rows.clone();
             unordered.swap(i - 1, i);
-            assert!(matches!(grow(&unordered, &unordered, 40), Err(Error::Parts(_))));
+            assert!(matches!(grow(&unordered, &unordered, 40), Err(Error::Partitions(_))));
         }
     }
     for wrong in [40, 41, usize::MAX] {
@@ -232,14 +232,14 @@ fn rows_that_are_not_those_drawn_are_refused() {
         too_large.push(wrong);
         let fetched = [rows.as_slice(), &[0]].concat();
         assert!(
-            matches!(grow(&too_large, &fetched, 40), Err(Error::Parts(_))),
+            matches!(grow(&too_large, &fetched, 40), Err(Error::Partitions(_))),
             "{wrong}"
         );
     }
     // As many numbers as rows.
     assert!(matches!(grow(&rows, &rows[1..], 40), Err(Error::RowCount { .. })));
     assert!(matches!(grow(&rows[1..], &rows, 40), Err(Error::RowCount { .. })));
-    assert!(matches!(grow(&[], &[], 40), Err(Error::Parts(_))));
+    assert!(matches!(grow(&[], &[], 40), Err(Error::Partitions(_))));
     assert!(matches!(grow(&[], &[], 0), Err(Error::Parameter { .. })));
     assert!(matches!(grow(&[0, 1], &[0, 1], 4), Err(Error::Parameter { .. })));
 }

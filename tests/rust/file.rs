@@ -10,12 +10,12 @@
 
 use std::collections::BTreeMap;
 
-use isoxide::forest::file::{FORMAT, Facts, MAX_DEPTH, SampleWeight, UNKNOWN_SEED, read, write};
+use isoxide::forest::file::{FORMAT, ForestMetadata, MAX_DEPTH, SampleWeight, UNKNOWN_SEED, read, write};
 use isoxide::forest::{Forest, path_length};
 use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::{Input, Matrix};
 use isoxide::random::streams;
-use isoxide::score::{Path, Scorer};
+use isoxide::score::{self, Scorer};
 use isoxide::simd::Choice;
 use ndarray::Array2;
 use proptest::prelude::*;
@@ -44,13 +44,13 @@ fn some_forest(n: usize, d: usize, seed: u32, n_trees: usize) -> (Forest, Vec<f6
     (forest, c)
 }
 
-fn some_facts(forest: &Forest, seed: u32) -> Facts {
+fn some_facts(forest: &Forest, seed: u32) -> ForestMetadata {
     let n = forest.n_trees();
     let mut tree_seeds: Vec<i64> = streams::tree_seeds(seed, 0, n).into_iter().map(i64::from).collect();
     if seed.is_multiple_of(2) {
         tree_seeds[0] = UNKNOWN_SEED;
     }
-    Facts {
+    ForestMetadata {
         header: r#"{"any":"text, \"quoted\" and ä"}"#.into(),
         tree_seeds,
         tree_depths: vec![6 + seed % 50; n],
@@ -100,7 +100,7 @@ impl Parts {
         bytes
     }
 
-    /// With another tensor in a place, or none.
+    /// With another tensor in a position, or none.
     fn with(&self, name: &str, dtype: Dtype, data: Option<Vec<u8>>) -> Vec<u8> {
         let mut parts = self.clone();
         parts.tensors.remove(name);
@@ -119,7 +119,7 @@ impl Parts {
     }
 }
 
-/// Puts the checksum right, if there is a place for it.
+/// Puts the checksum right, if there is a position for it.
 fn seal(bytes: &mut [u8]) {
     let Ok((header_len, metadata)) = SafeTensors::read_metadata(bytes) else {
         return;
@@ -140,10 +140,10 @@ fn seal(bytes: &mut [u8]) {
 
 /// Whatever is let through can be scored in every way, all of them the same, and written again.
 fn check_if_taken(bytes: &[u8]) -> bool {
-    let Ok((forest, c, facts)) = read(bytes) else {
+    let Ok((forest, c, metadata_of_forest)) = read(bytes) else {
         return false;
     };
-    let again = write(&forest, &c, &facts, true).unwrap();
+    let again = write(&forest, &c, &metadata_of_forest, true).unwrap();
     assert_eq!(read(&again).map(|(forest, _, _)| forest).as_ref(), Ok(&forest));
     let d = forest.n_features();
     if d > 1_000 {
@@ -156,9 +156,13 @@ fn check_if_taken(bytes: &[u8]) -> bool {
     });
     let x = Input::Dense(Matrix::from_f64(x.view()));
     let scorer = Scorer::new(forest, c).unwrap();
-    let walked = scorer.depth_sums_by(&x, 1, Path::Walk, Choice::get()).unwrap();
+    let walked = scorer
+        .path_length_sums_with(&x, 1, score::Strategy::Walk, Choice::get())
+        .unwrap();
     for kernel in Choice::all() {
-        let planned = scorer.depth_sums_by(&x, 1, Path::Plan, kernel).unwrap();
+        let planned = scorer
+            .path_length_sums_with(&x, 1, score::Strategy::Plan, kernel)
+            .unwrap();
         for (a, b) in walked.iter().zip(planned) {
             assert!(*a == b || (a.is_nan() && b.is_nan()), "{a} and {b}");
         }
@@ -170,10 +174,10 @@ proptest! {
     #[test]
     fn there_and_back(n in 1_usize..100, d in 1_usize..5, seed: u32, n_trees in 1_usize..6, complete: bool) {
         let (forest, c) = some_forest(n, d, seed, n_trees);
-        let facts = some_facts(&forest, seed);
-        let bytes = write(&forest, &c, &facts, complete).unwrap();
+        let metadata_of_forest = some_facts(&forest, seed);
+        let bytes = write(&forest, &c, &metadata_of_forest, complete).unwrap();
         let (found, found_c, found_facts) = read(&bytes).unwrap();
-        prop_assert_eq!(found_facts, facts.clone());
+        prop_assert_eq!(found_facts, metadata_of_forest.clone());
         prop_assert_eq!(found_c.len(), forest.largest_node() as usize + 1);
         prop_assert!(c.starts_with(&found_c));
         prop_assert_eq!(found.n_features(), d);
@@ -189,9 +193,9 @@ proptest! {
             prop_assert_eq!(&found, &forest);
         }
         // What is not known is not written, so that the same bytes come out.
-        prop_assert_eq!(&write(&found, &found_c, &facts, true).unwrap(), &bytes);
-        let plain = write(&forest, &c, &facts, false).unwrap();
-        prop_assert_eq!(&write(&found, &found_c, &facts, false).unwrap(), &plain);
+        prop_assert_eq!(&write(&found, &found_c, &metadata_of_forest, true).unwrap(), &bytes);
+        let plain = write(&forest, &c, &metadata_of_forest, false).unwrap();
+        prop_assert_eq!(&write(&found, &found_c, &metadata_of_forest, false).unwrap(), &plain);
     }
 
     /// The checksum is put right after each change, so that the other checks are all there is.
@@ -201,9 +205,9 @@ proptest! {
         let mut bytes = write(&forest, &c, &some_facts(&forest, seed), seed % 2 == 0).unwrap();
         let header_end = 8 + usize::from(bytes[0]) + 256 * usize::from(bytes[1]);
         let start = if whole { 0 } else { header_end };
-        for (place, value) in changes {
-            let place = start + place.index(bytes.len() - start);
-            bytes[place] = value;
+        for (position, value) in changes {
+            let position = start + position.index(bytes.len() - start);
+            bytes[position] = value;
         }
         seal(&mut bytes);
         check_if_taken(&bytes);
@@ -214,16 +218,16 @@ proptest! {
     fn changed_items_are_refused_or_a_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_usize..9), 1..4)) {
         let (forest, c) = some_forest(30, 3, seed, 3);
         let mut parts = Parts::of(&write(&forest, &c, &some_facts(&forest, seed), seed % 2 == 0).unwrap());
-        for (tensor, place, what) in changes {
+        for (tensor, position, choice) in changes {
             let names: Vec<String> = parts.tensors.keys().filter(|name| *name != "checksum").cloned().collect();
             let (dtype, shape, data) = parts.tensors.get_mut(tensor.get(&names)).unwrap();
             let size = dtype.bitsize() / 8;
             if data.is_empty() {
                 continue;
             }
-            let at = place.index(data.len() / size) * size;
-            let item = match what {
-                0..3 => (what as u64).to_le_bytes(),
+            let at = position.index(data.len() / size) * size;
+            let item = match choice {
+                0..3 => (choice as u64).to_le_bytes(),
                 3 => u64::MAX.to_le_bytes(),
                 4 => f64::NAN.to_le_bytes(),
                 5 => f64::NEG_INFINITY.to_le_bytes(),
@@ -251,11 +255,11 @@ proptest! {
 fn every_flipped_bit_is_noticed() {
     let bytes = small_file();
     read(&bytes).unwrap();
-    for place in 0..bytes.len() {
+    for position in 0..bytes.len() {
         for bit in 0..8 {
             let mut damaged = bytes.clone();
-            damaged[place] ^= 1 << bit;
-            assert!(read(&damaged).is_err(), "bit {bit} of byte {place}");
+            damaged[position] ^= 1 << bit;
+            assert!(read(&damaged).is_err(), "bit {bit} of byte {position}");
         }
     }
 }
@@ -294,8 +298,8 @@ fn numbers_that_nothing_forbids_are_taken_and_scored() {
 #[test]
 fn each_refusal_says_what_is_wrong() {
     let (forest, c) = some_forest(20, 2, 9, 2);
-    let facts = some_facts(&forest, 1);
-    let whole = write(&forest, &c, &facts, true).unwrap();
+    let metadata_of_forest = some_facts(&forest, 1);
+    let whole = write(&forest, &c, &metadata_of_forest, true).unwrap();
     let parts = Parts::of(&whole);
     assert_eq!(parts.bytes(), whole);
     let u32s = |values: &[u32]| Some(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
@@ -543,22 +547,22 @@ fn more_metadata_than_ours_is_refused() {
 #[test]
 fn what_could_not_be_read_is_not_written() {
     let (forest, c) = some_forest(20, 2, 9, 2);
-    let facts = some_facts(&forest, 1);
-    let with = |change: &dyn Fn(&mut Facts)| {
-        let mut facts = facts.clone();
-        change(&mut facts);
-        facts
+    let metadata_of_forest = some_facts(&forest, 1);
+    let with = |change: &dyn Fn(&mut ForestMetadata)| {
+        let mut metadata_of_forest = metadata_of_forest.clone();
+        change(&mut metadata_of_forest);
+        metadata_of_forest
     };
     let cases = [
-        with(&|facts| facts.tree_seeds.truncate(1)),
-        with(&|facts| facts.tree_seeds[1] = -2),
-        with(&|facts| facts.tree_depths.push(6)),
-        with(&|facts| facts.tree_depths[0] = 1),
-        with(&|facts| facts.tree_depths[0] = 65),
-        with(&|facts| facts.sample_weight = Some(SampleWeight::F32(vec![f32::INFINITY]))),
+        with(&|metadata_of_forest| metadata_of_forest.tree_seeds.truncate(1)),
+        with(&|metadata_of_forest| metadata_of_forest.tree_seeds[1] = -2),
+        with(&|metadata_of_forest| metadata_of_forest.tree_depths.push(6)),
+        with(&|metadata_of_forest| metadata_of_forest.tree_depths[0] = 1),
+        with(&|metadata_of_forest| metadata_of_forest.tree_depths[0] = 65),
+        with(&|metadata_of_forest| metadata_of_forest.sample_weight = Some(SampleWeight::F32(vec![f32::INFINITY]))),
     ];
-    for facts in cases {
-        assert!(write(&forest, &c, &facts, false).is_err());
+    for metadata_of_forest in cases {
+        assert!(write(&forest, &c, &metadata_of_forest, false).is_err());
     }
-    assert!(write(&forest, &c[..1], &facts, false).is_err());
+    assert!(write(&forest, &c[..1], &metadata_of_forest, false).is_err());
 }

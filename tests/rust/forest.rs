@@ -12,7 +12,7 @@ use isoxide::forest::{Forest, Node, path_length};
 use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::{Column, Input, Matrix};
 use isoxide::random::streams;
-use isoxide::score::{Path, Scorer};
+use isoxide::score::{self, Scorer};
 use isoxide::simd::Choice;
 use ndarray::{Array2, ArrayView1, Axis};
 use proptest::prelude::*;
@@ -76,7 +76,7 @@ proptest! {
         prop_assert_eq!(&some_forest(&x, seed, 4), &forest);
         let c = path_length::table(n as u32);
         let scorer = Scorer::new(forest.clone(), c.clone()).unwrap();
-        let sums = scorer.depth_sums(&dense(&x), 1).unwrap();
+        let sums = scorer.path_length_sums(&dense(&x), 1).unwrap();
         for (i, &sum) in sums.iter().enumerate() {
             let paths = (0..forest.n_trees()).map(|t| path_length_of(&x.row(i), forest.tree(t), forest.tree_features(t)));
             prop_assert_eq!(sum, paths.fold(0.0, |total, path| total + path));
@@ -92,9 +92,9 @@ proptest! {
         for matrix in layouts {
             prop_assert_eq!((matrix.n_rows(), matrix.n_columns()), (n, d));
             let input = Input::Dense(matrix);
-            prop_assert_eq!(&scorer.depth_sums(&input, 3).unwrap(), &sums);
+            prop_assert_eq!(&scorer.path_length_sums(&input, 3).unwrap(), &sums);
             for kernel in Choice::all() {
-                prop_assert_eq!(&scorer.depth_sums_by(&input, 2, Path::Plan, kernel).unwrap(), &sums);
+                prop_assert_eq!(&scorer.path_length_sums_with(&input, 2, score::Strategy::Plan, kernel).unwrap(), &sums);
             }
         }
     }
@@ -136,9 +136,9 @@ fn what_does_not_fit_is_refused() {
     let forest = grow(&matrix, NoiseTarget::Drawn(&y), &[1], params, None, None, 1).unwrap();
     let narrow = x.select(Axis(1), &[0, 1]);
     let narrow = dense(&narrow);
-    let wrong_width = Error::ColumnCount { found: 2, expected: 3 };
+    let wrong_width = Error::ColumnCount { actual: 2, expected: 3 };
     let scorer = Scorer::new(forest.clone(), path_length::table(10)).unwrap();
-    assert_eq!(scorer.depth_sums(&narrow, 1).unwrap_err(), wrong_width);
+    assert_eq!(scorer.path_length_sums(&narrow, 1).unwrap_err(), wrong_width);
     let two = Params {
         max_features: 2,
         ..params
@@ -150,7 +150,7 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(
         grow(&matrix, NoiseTarget::Drawn(&y[1..]), &[1], params, None, None, 1).unwrap_err(),
         Error::RowCount {
-            found: 9,
+            actual: 9,
             expected: 10,
             ..
         }

@@ -14,9 +14,11 @@ use std::hint::black_box;
 use common::{bits, integers, load, number, numbers};
 use isoxide::forest::{Forest, LEAF, path_length};
 use isoxide::grow::{NoiseTarget, Params, grow};
-use isoxide::matrix::csr::{Csr, Indices, Values};
+use isoxide::matrix::csr::{Csr, Indices, StoredValues};
 use isoxide::matrix::{Input, Matrix};
-use isoxide::random::mt19937::{MAX_SEED, below, seeded, unit};
+use isoxide::random::Mt19937;
+use isoxide::random::mt19937::MAX_SEED;
+use isoxide::random::numpy::{below, next_double};
 use isoxide::random::sampling::Weights;
 use isoxide::random::streams::{self, Bagging};
 use isoxide::score::Scorer;
@@ -52,7 +54,7 @@ impl Data {
                 shape,
             } => {
                 let (starts, columns) = (Indices::I32(starts), Indices::I64(columns));
-                Input::Sparse(Csr::new(starts, columns, Values::F64(values), shape.1).unwrap())
+                Input::Sparse(Csr::new(starts, columns, StoredValues::F64(values), shape.1).unwrap())
             }
         }
     }
@@ -87,8 +89,8 @@ fn data(golden: &Value) -> Data {
         }
         "mt_unit" => {
             let shape = integers::<usize>(&data["shape"]);
-            let mut rng = seeded(u32::try_from(data["seed"].as_u64().unwrap()).unwrap());
-            let cell = || f64::from(unit(&mut rng) as f32);
+            let mut rng = Mt19937::new(u32::try_from(data["seed"].as_u64().unwrap()).unwrap());
+            let cell = || f64::from(next_double(&mut rng) as f32);
             Data::Dense(Array2::from_shape_simple_fn((shape[0], shape[1]), cell))
         }
         other => panic!("data of kind {other}"),
@@ -155,11 +157,11 @@ impl Case {
         match &self.golden["params"]["random_state"] {
             Value::Object(instance) => {
                 let get = |key: &str| instance[key].as_u64().unwrap();
-                let mut stream = seeded(u32::try_from(get("instance_seed")).unwrap());
+                let mut stream = Mt19937::new(u32::try_from(get("instance_seed")).unwrap());
                 for _ in 0..get("unit_draws_before") {
-                    unit(&mut stream);
+                    next_double(&mut stream);
                 }
-                let y = (0..n).map(|_| unit(&mut stream)).collect();
+                let y = (0..n).map(|_| next_double(&mut stream)).collect();
                 let seeds = (0..self.n_trees).map(|_| below(&mut stream, MAX_SEED as usize) as u32);
                 (y, seeds.collect())
             }
@@ -289,7 +291,7 @@ fn check_scores(case: &Case, forest: &Forest, workers: usize) {
     let rows = test_rows.as_ref().unwrap_or(&case.x).input();
     let c = path_length::table(case.bagging.max_samples as u32);
     let scorer = Scorer::new(forest.clone(), c.clone()).unwrap();
-    let sums = scorer.depth_sums(&rows, workers).unwrap();
+    let sums = scorer.path_length_sums(&rows, workers).unwrap();
     let denominator = forest.n_trees() as f64 * c[case.bagging.max_samples];
     // The opaque base keeps the compiler from using exp2, whose last bit differs from that of the C library's pow.
     let score = |&sum: &f64| {

@@ -14,7 +14,7 @@ use isoxide::forest::{Forest, Node, NodeNoise};
 use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::{Input, Matrix};
 use isoxide::random::streams::{self, Bagging};
-use isoxide::random::xorshift::XorShift;
+use isoxide::random::xorshift::{SplitDraws, XorShift32};
 use ndarray::{Array2, ArrayView2, ShapeBuilder};
 use proptest::prelude::*;
 
@@ -24,7 +24,7 @@ struct Plain<'a> {
     features: Vec<usize>,
     /// Matrix row, noise, weight; those of one node side by side.
     rows: Vec<(usize, f64, f64)>,
-    random: XorShift,
+    random: XorShift32,
     order: Vec<usize>,
     constants: Vec<usize>,
     max_depth: u32,
@@ -107,14 +107,14 @@ impl Plain<'_> {
         let mut split = None;
         while end > n_known + n_found && (n_visited < 1 || n_visited <= n_found + n_drawn) {
             n_visited += 1;
-            let mut place = self.random.int(n_drawn, end - n_found);
-            if place < n_known {
-                self.order.swap(n_drawn, place);
+            let mut position = self.random.int(n_drawn, end - n_found);
+            if position < n_known {
+                self.order.swap(n_drawn, position);
                 n_drawn += 1;
                 continue;
             }
-            place += n_found;
-            let feature = self.order[place];
+            position += n_found;
+            let feature = self.order[position];
             let (mut min, mut max, mut n_missing) = (f32::INFINITY, f32::NEG_INFINITY, 0);
             for row in rows.clone() {
                 let v = self.value(row, feature);
@@ -123,12 +123,12 @@ impl Plain<'_> {
                 n_missing += usize::from(v.is_nan());
             }
             if n_missing == rows.len() || (n_missing == 0 && max <= min + 1e-7) {
-                self.order.swap(place, n_known + n_found);
+                self.order.swap(position, n_known + n_found);
                 n_found += 1;
                 continue;
             }
             end -= 1;
-            self.order.swap(end, place);
+            self.order.swap(end, position);
             split = self.part(rows.clone(), feature, f64::from(min), f64::from(max), n_missing > 0);
         }
         self.order[..n_known].copy_from_slice(&self.constants[..n_known]);
@@ -287,7 +287,7 @@ fn the_noise_target_may_come_as_its_seed() {
 
 #[test]
 fn a_tree_is_the_same_alone_and_among_many() {
-    // Alone it reads its cells in place; many trees read a copy.
+    // Alone it reads its cells in position; many trees read a copy.
     let x = wide(2500, 12);
     let input = Input::Dense(Matrix::from_f64(x.view()));
     let y = streams::noise_target(2, 2500, 1).unwrap();

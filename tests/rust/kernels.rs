@@ -10,7 +10,7 @@ use isoxide::forest::{Forest, Node, NodeNoise, Tree, path_length};
 use isoxide::grow::{NoiseTarget, Origin, Params, grow, grow_on_drawn_rows};
 use isoxide::matrix::{Input, Matrix};
 use isoxide::random::streams;
-use isoxide::rank::parts::RankCounts;
+use isoxide::rank::mergeable::RankCounts;
 use isoxide::rank::{Definition, Kind, NanPolicy, Tail, percentile_ranks};
 use isoxide::score::Scorer;
 use isoxide::simd::Choice;
@@ -67,8 +67,8 @@ fn outcomes() -> Vec<(&'static str, Result<()>)> {
             grow_on_drawn_rows(&x, origin, NoiseTarget::Seed(0), &seeds, params(), 1).map(drop),
         ),
         (
-            "depth_sums",
-            scorer().and_then(|scorer| scorer.depth_sums(&x, 1)).map(drop),
+            "path_length_sums",
+            scorer().and_then(|scorer| scorer.path_length_sums(&x, 1)).map(drop),
         ),
         (
             "percentile_ranks",
@@ -84,7 +84,7 @@ fn outcomes() -> Vec<(&'static str, Result<()>)> {
 #[test]
 fn kernels_are_found_by_name() {
     for name in NAMES {
-        match Choice::named(name) {
+        match Choice::by_name(name) {
             Ok(choice) => assert_eq!(choice.name(), name),
             Err(error) => {
                 assert!(!runnable().contains(&name));
@@ -93,9 +93,9 @@ fn kernels_are_found_by_name() {
             }
         }
     }
-    assert_eq!(Choice::named(""), Ok(Choice::all()[0]));
+    assert_eq!(Choice::by_name(""), Ok(Choice::all()[0]));
     for name in ["avx", "AVX2", " avx2", "portable ", "no such kernel", "\u{fffd}"] {
-        let error = Choice::named(name).unwrap_err();
+        let error = Choice::by_name(name).unwrap_err();
         assert!(matches!(&error, Error::Kernel { exists: false, .. }), "{error}");
         let message = error.to_string();
         assert!(message.starts_with(&format!("ISOXIDE_KERNEL={name}: there is no such kernel")));

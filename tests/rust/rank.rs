@@ -9,7 +9,7 @@
 
 use isoxide::error::Error;
 use isoxide::matrix::{Column, Matrix};
-use isoxide::rank::counts::{Counts, Queries, Tally, Value};
+use isoxide::rank::counts::{Countable, Counter, Counts, Queries};
 use isoxide::rank::sorted::{self, Sorted};
 use isoxide::rank::{Definition, Kind, NanPolicy, Ranks, Tail, percentile_ranks};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
@@ -58,10 +58,10 @@ fn percentiles(a: &Matrix<'_>, b: &Matrix<'_>, kind: Kind, nan_policy: NanPolicy
     percentile_ranks(a, b, definition, workers).unwrap().percentiles
 }
 
-fn count<T: Value>(reference: &[T], queries: &Queries<T>) -> Counts {
-    let mut tally = Tally::new(queries);
-    tally.add(reference);
-    tally.finish()
+fn count<T: Countable>(reference: &[T], queries: &Queries<T>) -> Counts {
+    let mut counter = Counter::new(queries);
+    counter.add(reference);
+    counter.finish()
 }
 
 /// All NaN are one value here; zeros of both signs are not.
@@ -326,7 +326,7 @@ fn tables_of_other_widths_are_refused() {
         nan_policy: NanPolicy::Omit,
     };
     let error = percentile_ranks(&a, &b, definition, 1).unwrap_err();
-    assert_eq!(error, Error::ColumnCount { found: 2, expected: 3 });
+    assert_eq!(error, Error::ColumnCount { actual: 2, expected: 3 });
 }
 
 #[test]
@@ -345,5 +345,5 @@ fn sorted_columns_that_do_not_fit_are_refused() {
     };
     let column = Sorted::new(values, None, 0).unwrap();
     let error = sorted::ranks(&[column], &Matrix::from_f64(rows.view()), definition, 1).unwrap_err();
-    assert_eq!(error, Error::ColumnCount { found: 3, expected: 1 });
+    assert_eq!(error, Error::ColumnCount { actual: 3, expected: 1 });
 }

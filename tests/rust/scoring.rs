@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is a failure")]
 
 use isoxide::forest::{Forest, Node, NodeNoise, Tree, path_length};
-use isoxide::matrix::csr::{Csr, Indices, Values};
+use isoxide::matrix::csr::{Csr, Indices, StoredValues};
 use isoxide::matrix::{Column, Input, Matrix};
-use isoxide::score::{Path, Scorer};
+use isoxide::score::{self, Scorer};
 use isoxide::simd::Choice;
 use ndarray::{Array2, Axis, s};
 use proptest::prelude::*;
@@ -202,16 +202,20 @@ fn sum_of(forest: &Forest, sparse: bool, value: impl Fn(usize) -> f32) -> f64 {
 fn check(scorer: &Scorer, x: &Input<'_>, expected: &[f64], what: &str) {
     let bits = |sums: &[f64]| sums.iter().map(|sum| sum.to_bits()).collect::<Vec<_>>();
     let expected = bits(expected);
-    let walked = scorer.depth_sums_by(x, 1, Path::Walk, Choice::get()).unwrap();
+    let walked = scorer
+        .path_length_sums_with(x, 1, score::Strategy::Walk, Choice::get())
+        .unwrap();
     assert!(bits(&walked) == expected, "{what}: the walk");
     for kernel in Choice::all() {
         for workers in [1, 3] {
-            let sums = scorer.depth_sums_by(x, workers, Path::Plan, kernel).unwrap();
+            let sums = scorer
+                .path_length_sums_with(x, workers, score::Strategy::Plan, kernel)
+                .unwrap();
             let wrong = bits(&sums).iter().zip(&expected).position(|(a, b)| a != b);
             assert_eq!(wrong, None, "{what}: {}, {workers} workers", kernel.name());
         }
     }
-    let sums = scorer.depth_sums(x, 3).unwrap();
+    let sums = scorer.path_length_sums(x, 3).unwrap();
     assert!(bits(&sums) == expected, "{what}: as chosen");
 }
 
@@ -305,7 +309,13 @@ fn check_sparse(scorer: &Scorer, n: usize, random: &mut Random) {
         starts.push(columns.len() as i32);
         expected.push(sum_of(scorer.forest(), true, |j| row[j] as f32));
     }
-    let csr = Csr::new(Indices::I32(&starts), Indices::I64(&columns), Values::F64(&values), d).unwrap();
+    let csr = Csr::new(
+        Indices::I32(&starts),
+        Indices::I64(&columns),
+        StoredValues::F64(&values),
+        d,
+    )
+    .unwrap();
     check(scorer, &Input::Sparse(csr), &expected, "sparse");
 }
 

@@ -7,12 +7,12 @@
     reason = "in a test, a panic is a failure"
 )]
 
-#[path = "common/parted.rs"]
-mod parted;
+#[path = "common/partitioned.rs"]
+mod partitioned;
 
 use isoxide::error::Error;
 use isoxide::sketch::Sketch;
-use parted::{damage_is_refused, edited, edits, merged};
+use partitioned::{damage_is_refused, edited, edits, merged};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -84,8 +84,8 @@ fn found(mut sketch: Sketch, values: &[f64], k: u64) -> (Option<(f64, f64)>, usi
         match sketch.neighbours(k) {
             Ok(Some(pair)) => return (Some(pair), pass),
             Ok(None) => {}
-            Err(Error::Parts(_)) => {
-                assert!(matches!(sketch.refined(k), Err(Error::Parts(_))), "{k}");
+            Err(Error::Partitions(_)) => {
+                assert!(matches!(sketch.refined(k), Err(Error::Partitions(_))), "{k}");
                 return (None, pass);
             }
             Err(error) => panic!("{error}"),
@@ -405,7 +405,7 @@ fn sketches_of_something_else_do_not_merge() {
         let mut sketch = of.sketch(&[0.5, f64::NAN]);
         let before = sketch.to_bytes().unwrap();
         assert!(
-            matches!(sketch.merge(&other.sketch(&[0.5])), Err(Error::Parts(_))),
+            matches!(sketch.merge(&other.sketch(&[0.5])), Err(Error::Partitions(_))),
             "{other:?}"
         );
         assert_eq!(sketch.to_bytes().unwrap(), before);
@@ -427,6 +427,6 @@ fn sketches_of_nothing_are_refused() {
         (-infinity, infinity, None, 0),
     ] {
         let error = Sketch::new(low, high, lowest, capacity).unwrap_err();
-        assert!(matches!(error, Error::Parts(_)), "{error}");
+        assert!(matches!(error, Error::Partitions(_)), "{error}");
     }
 }

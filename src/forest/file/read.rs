@@ -5,23 +5,26 @@
 use safetensors::tensor::{Dtype, Metadata};
 
 use super::super::{Forest, LEAF, Node, NodeNoise};
-use super::{ENTRY, FORMAT, Facts, KIND, MAX_DEPTH, NAMES, SampleWeight, checksum, checksum_place, container, refuse};
+use super::{
+    FORMAT, ForestMetadata, KIND, MAX_DEPTH, METADATA_KEY, NAMES, SampleWeight, checksum, checksum_range, container,
+    invalid,
+};
 use crate::error::{Error, Result};
 use crate::memory;
 
-/// What [`write`](super::write) wrote: the forest, c(n) up to the largest node, and the facts.
+/// What [`write`](super::write) wrote: the forest, c(n) up to the largest node, and the metadata_of_forest.
 ///
 /// Impurities and means that are not in the file are NaN.
 ///
 /// # Errors
 /// [`Error::File`] when the bytes are no such file, damaged, or of a later format; [`Error::Forest`] when the trees break
 /// an invariant.
-pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, Facts)> {
+pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, ForestMetadata)> {
     let file = File::open(bytes)?;
     let n_features = usize::try_from(file.one("n_features", Dtype::U64, u64::from_le_bytes)?)
-        .map_err(|_| refuse("too many columns for this machine"))?;
+        .map_err(|_| invalid("too many columns for this machine"))?;
     let tree_depths: Vec<u32> = file.all("tree_depths", Dtype::U32, u32::from_le_bytes)?;
-    let nodes = Nodes::of(&file)?;
+    let nodes = Nodes::open(&file)?;
     let (nodes, starts) = nodes.trees(&tree_depths)?;
     let noise = noise(&file, &nodes)?;
     let n_features_of_tree = file.all("n_features_of_tree", Dtype::U32, u32::from_le_bytes)?;
@@ -37,13 +40,13 @@ pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, Facts)> {
     let average_path_lengths = file.all("average_path_lengths", Dtype::F64, f64::from_le_bytes)?;
     let n = (forest.largest_node() as usize).checked_add(1);
     if n != Some(average_path_lengths.len()) {
-        return Err(refuse(format!(
+        return Err(invalid(format!(
             "{} average path lengths do not reach just the largest node, of {} training rows",
             average_path_lengths.len(),
             forest.largest_node()
         )));
     }
-    let facts = Facts {
+    let metadata_of_forest = ForestMetadata {
         tree_seeds: file.all("tree_seeds", Dtype::I64, i64::from_le_bytes)?,
         tree_depths,
         sample_weight: match file.dtype("sample_weight") {
@@ -61,8 +64,8 @@ pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, Facts)> {
         },
         header: file.header,
     };
-    facts.check(&forest)?;
-    Ok((forest, average_path_lengths, facts))
+    metadata_of_forest.check(&forest)?;
+    Ok((forest, average_path_lengths, metadata_of_forest))
 }
 
 /// A file whose checksum is right, whose format is known, and all of whose tensors are.
@@ -77,12 +80,12 @@ impl<'a> File<'a> {
         let (data_start, metadata) = container(bytes)?;
         let entries = metadata.metadata().iter().flatten();
         let header = entries
-            .filter(|(name, _)| *name == ENTRY)
+            .filter(|(name, _)| *name == METADATA_KEY)
             .map(|(_, text)| text.clone())
             .next()
-            .ok_or_else(|| refuse("a safetensors file of something else"))?;
-        let place = checksum_place(&metadata, data_start)?;
-        if bytes.get(place.clone()) != Some(&checksum(bytes, &place)) {
+            .ok_or_else(|| invalid("a safetensors file of something else"))?;
+        let range = checksum_range(&metadata, data_start)?;
+        if bytes.get(range.clone()) != Some(&checksum(bytes, &range)) {
             return Err(Error::File("the checksum does not match: the file is damaged".into()));
         }
         let file = Self {
@@ -97,7 +100,7 @@ impl<'a> File<'a> {
             )));
         }
         if format < FORMAT {
-            return Err(refuse(format!("there is no format {format}")));
+            return Err(invalid(format!("there is no format {format}")));
         }
         if file
             .metadata
@@ -105,11 +108,11 @@ impl<'a> File<'a> {
             .as_ref()
             .is_some_and(|entries| entries.len() > 1)
         {
-            return Err(refuse("there is more than one entry of metadata"));
+            return Err(invalid("there is more than one entry of metadata"));
         }
         let names = file.metadata.offset_keys();
         if let Some(name) = names.iter().find(|name| !NAMES.contains(&name.as_str())) {
-            return Err(refuse(format!("format {format} has no tensor {name:?}")));
+            return Err(invalid(format!("format {format} has no tensor {name:?}")));
         }
         Ok(file)
     }
@@ -121,13 +124,13 @@ impl<'a> File<'a> {
     /// The items of a tensor, still as bytes.
     fn items<const N: usize>(&self, name: &str, dtype: Dtype) -> Result<&'a [[u8; N]]> {
         let info = self.metadata.info(name);
-        let info = info.ok_or_else(|| refuse(format!("the tensor {name} is missing")))?;
+        let info = info.ok_or_else(|| invalid(format!("the tensor {name} is missing")))?;
         let (start, end) = info.data_offsets;
         let (items, rest) = self.data.get(start..end).unwrap_or_default().as_chunks();
         if info.dtype != dtype || info.shape != [items.len()] || !rest.is_empty() {
-            let found = format!("{} of shape {:?}", info.dtype, info.shape);
-            return Err(refuse(format!(
-                "the tensor {name} is {found} instead of {dtype} with one axis"
+            let actual = format!("{} of shape {:?}", info.dtype, info.shape);
+            return Err(invalid(format!(
+                "the tensor {name} is {actual} instead of {dtype} with one axis"
             )));
         }
         Ok(items)
@@ -140,7 +143,7 @@ impl<'a> File<'a> {
     fn one<T, const N: usize>(&self, name: &str, dtype: Dtype, item: fn([u8; N]) -> T) -> Result<T> {
         match self.items(name, dtype)? {
             [one] => Ok(item(*one)),
-            more => Err(refuse(format!(
+            more => Err(invalid(format!(
                 "the tensor {name} has {} items instead of one",
                 more.len()
             ))),
@@ -158,7 +161,7 @@ struct Nodes<'a> {
 
 impl<'a> Nodes<'a> {
     /// Their numbers fit each other.
-    fn of(file: &File<'a>) -> Result<Self> {
+    fn open(file: &File<'a>) -> Result<Self> {
         let nodes = Self {
             kinds: file.items(KIND, Dtype::U8)?,
             features: file.items("feature", Dtype::U32)?,
@@ -172,10 +175,10 @@ impl<'a> Nodes<'a> {
             ("threshold", nodes.thresholds.len(), n_splits),
             ("n_leaf_samples", nodes.leaves.len(), n_leaves),
         ];
-        for (name, found, expected) in expected {
-            if found != expected {
-                return Err(refuse(format!(
-                    "the tensor {name} has {found} items, but there are {expected} such nodes"
+        for (name, actual, expected) in expected {
+            if actual != expected {
+                return Err(invalid(format!(
+                    "the tensor {name} has {actual} items, but there are {expected} such nodes"
                 )));
             }
         }
@@ -192,12 +195,12 @@ impl<'a> Nodes<'a> {
         let mut leaves = self.leaves.iter();
         for (index, &limit) in depth_limits.iter().enumerate() {
             let tree = tree(&mut kinds, &mut splits, &mut leaves, limit);
-            nodes.extend(tree.map_err(|reason| refuse(format!("tree {index}: {reason}")))?);
+            nodes.extend(tree.map_err(|reason| invalid(format!("tree {index}: {reason}")))?);
             starts.push(nodes.len());
         }
         match kinds.next() {
             None => Ok((nodes, starts)),
-            Some(_) => Err(refuse("there are nodes after the last tree")),
+            Some(_) => Err(invalid("there are nodes after the last tree")),
         }
     }
 }
@@ -272,7 +275,7 @@ fn noise(file: &File<'_>, nodes: &[Node]) -> Result<Vec<NodeNoise>> {
         if values.len() == nodes.len() {
             Ok(Some(values))
         } else {
-            Err(refuse(format!(
+            Err(invalid(format!(
                 "the tensor {name} has {} items for {} nodes",
                 values.len(),
                 nodes.len()
@@ -281,7 +284,7 @@ fn noise(file: &File<'_>, nodes: &[Node]) -> Result<Vec<NodeNoise>> {
     };
     let (weight, impurity, mean) = (field("weight")?, field("impurity")?, field("mean")?);
     if impurity.is_some() != mean.is_some() {
-        return Err(refuse("of the tensors impurity and mean one is missing"));
+        return Err(invalid("of the tensors impurity and mean one is missing"));
     }
     let at = |values: &Option<Vec<f64>>, node: usize| values.as_ref().and_then(|values| values.get(node)).copied();
     let records = nodes.iter().enumerate().map(|(i, node)| NodeNoise {

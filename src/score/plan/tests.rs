@@ -8,7 +8,7 @@ proptest! {
     #[test]
     fn thresholds_order_as_numbers_do(a: f64, b: f64, left: bool) {
         prop_assume!(!a.is_nan() && !b.is_nan());
-        let threshold = |threshold| Threshold::new(&Node { threshold, missing_go_to_left: left, ..Node::leaf(1) }, left);
+        let threshold = |threshold| SplitTest::new(&Node { threshold, missing_go_to_left: left, ..Node::leaf(1) }, left);
         let (x, y) = (threshold(a), threshold(b));
         prop_assert_eq!(x.value().partial_cmp(&y.value()), Some(x.cmp(&y)));
         prop_assert_eq!(x.value(), round_down(a));
@@ -113,7 +113,7 @@ fn rare_branches_of_large_trees_leave_by_exits() {
     // Most rows are in the first leaves.
     let size = |i: usize| if i < 10 { 100_000 } else { 1 + i as u32 % 2 };
     let plans = |n_splits| plan(1, vec![tree(n_splits, 1, |i| (i as f64, 0, size(i)))]);
-    assert_eq!(n_exits(&plans(LARGE)), 0);
+    assert_eq!(n_exits(&plans(MIN_SPLITS_FOR_RARE_EXITS)), 0);
     assert!(n_exits(&plans(250)) > 0);
 }
 

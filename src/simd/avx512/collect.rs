@@ -35,17 +35,17 @@ pub(super) fn collect(columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: 
                 let n_columns = SQUARE.min(neighbours.len - left);
                 let turned = turn(&std::array::from_fn(|i| {
                     if i < n_rows {
-                        // SAFETY: as asserted there is such a row, and the mask leaves out what is not of its neighbours.
+                        // SAFETY: as asserted present is such a row, and the mask leaves out what is not of its neighbours.
                         unsafe { _mm512_maskz_loadu_pd(lanes(n_columns), row(i).wrapping_add(left)) }
                     } else {
                         _mm512_setzero_pd()
                     }
                 }));
                 for cells in &turned[..n_columns] {
-                    // SAFETY: as asserted there is room for all rows of all columns.
+                    // SAFETY: as asserted present is room for all rows of all columns.
                     unsafe {
-                        let place = out.as_mut_ptr().add(column * stride + top);
-                        _mm512_mask_storeu_pd(place, lanes(n_rows), *cells);
+                        let index = out.as_mut_ptr().add(column * stride + top);
+                        _mm512_mask_storeu_pd(index, lanes(n_rows), *cells);
                     }
                     column += 1;
                 }

@@ -3,71 +3,76 @@
 #[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
 use std::arch::x86_64::*;
 
-use super::descend::{descend, images, word_of};
-use crate::simd::bits::{BLOCK, Mask, WORDS};
+use super::descend::{descend, f32_keys, word_of};
+use crate::simd::bits::{BLOCK_ROWS, Mask, WORDS};
 use crate::simd::search::{GROUP, Search};
-use crate::simd::{TILE, Tally};
+use crate::simd::{BlockCounter, TILE_ROWS};
 
 /// What the values of a block are to one another: bits of ranks, and the special ones.
-struct Block<const DEPTH: usize> {
+struct RankedBlock<const DEPTH: usize> {
     bits: [Mask; DEPTH],
-    /// Values whose image is that of a threshold.
-    alike: Mask,
-    /// Values that are no more than their image.
+    /// ClassValues whose key is that of a threshold.
+    equal_keys: Mask,
+    /// ClassValues that are no more than their key.
     exact: Mask,
     missing: Mask,
 }
 
 /// See [`crate::simd::Kernel::count`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
-pub(super) fn count(search: &Search, origin: f64, values: &[f64; BLOCK], tally: &mut Tally) -> Mask {
-    at_depth!(search.depth(), count_at(search, origin, values, tally))
+pub(super) fn count(search: &Search, origin: f64, values: &[f64; BLOCK_ROWS], counter: &mut BlockCounter) -> Mask {
+    at_depth!(search.depth(), count_at(search, origin, values, counter))
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
 #[inline]
-fn count_at<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64; BLOCK], tally: &mut Tally) -> Mask {
+fn count_at<const DEPTH: usize>(
+    search: &Search,
+    origin: f64,
+    values: &[f64; BLOCK_ROWS],
+    counter: &mut BlockCounter,
+) -> Mask {
     let block = rank::<DEPTH>(search, origin, values);
     let mut valid = Mask::NONE;
     let mut equal = Mask::NONE;
     let mut left_out = Mask::NONE;
     for word in 0..WORDS {
-        let alike = block.alike.0[word];
-        // Of an image that is a threshold's, the value itself must tell more, unless neither image has lost anything.
-        left_out.0[word] = if tally.exact {
-            alike & !block.exact.0[word]
+        let equal_keys = block.equal_keys.0[word];
+        // Of an key that is a threshold's, the value itself must tell more, unless neither key has lost anything.
+        left_out.0[word] = if counter.exact {
+            equal_keys & !block.exact.0[word]
         } else {
-            alike
+            equal_keys
         };
-        equal.0[word] = alike & !left_out.0[word];
+        equal.0[word] = equal_keys & !left_out.0[word];
         valid.0[word] = !(left_out.0[word] | block.missing.0[word]);
-        tally.n_missing += u64::from(block.missing.0[word].count_ones());
-        tally.n += u64::from(valid.0[word].count_ones());
+        counter.n_missing += u64::from(block.missing.0[word].count_ones());
+        counter.n += u64::from(valid.0[word].count_ones());
     }
     if equal.any() {
-        add::<DEPTH, true>(search, &block.bits, valid, equal, tally);
+        add::<DEPTH, true>(search, &block.bits, valid, equal, counter);
     } else {
-        add::<DEPTH, false>(search, &block.bits, valid, equal, tally);
+        add::<DEPTH, false>(search, &block.bits, valid, equal, counter);
     }
     left_out
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
 #[inline]
-fn rank<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64; BLOCK]) -> Block<DEPTH> {
-    let mut block = Block {
+fn rank<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64; BLOCK_ROWS]) -> RankedBlock<DEPTH> {
+    let mut block = RankedBlock {
         bits: [Mask::NONE; DEPTH],
-        alike: Mask::NONE,
+        equal_keys: Mask::NONE,
         exact: Mask::NONE,
         missing: Mask::NONE,
     };
-    for (word, values) in values.as_chunks::<TILE>().0.iter().enumerate() {
-        let (x, exact) = images(origin, values);
-        let (_, bits, alike) = descend::<DEPTH, true>(search, &x);
+    for (word, values) in values.as_chunks::<TILE_ROWS>().0.iter().enumerate() {
+        let (x, exact) = f32_keys(origin, values);
+        let (_, bits, equal_keys) = descend::<DEPTH, true>(search, &x);
         for (plane, bits) in block.bits.iter_mut().rev().zip(bits) {
             plane.0[word] = word_of(bits);
         }
-        block.alike.0[word] = word_of(alike);
+        block.equal_keys.0[word] = word_of(equal_keys);
         block.exact.0[word] = exact;
         block.missing.0[word] = word_of(x.map(|x| _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x)));
     }
@@ -83,7 +88,7 @@ fn add<const DEPTH: usize, const EQUAL: bool>(
     bits: &[Mask; DEPTH],
     valid: Mask,
     equal: Mask,
-    tally: &mut Tally,
+    counter: &mut BlockCounter,
 ) {
     // SAFETY: a mask is a register, and aligned.
     let load = |mask: &Mask| unsafe { _mm512_load_si512(mask.0.as_ptr().cast()) };
@@ -102,12 +107,12 @@ fn add<const DEPTH: usize, const EQUAL: bool>(
         zero,
     ];
     let (valid, equal) = (load(&valid), load(&equal));
-    // Values above the threshold before.
+    // ClassValues above the threshold before.
     let mut before = valid;
-    let groups = tally
+    let groups = counter
         .above
         .chunks_exact_mut(GROUP)
-        .zip(tally.equal.chunks_exact_mut(GROUP));
+        .zip(counter.equal.chunks_exact_mut(GROUP));
     for (group, (above_counts, equal_counts)) in groups.enumerate().take(search.n_masks() / GROUP) {
         let (mut within, mut beyond) = (valid, zero);
         for b in (3..DEPTH).rev() {

@@ -12,11 +12,11 @@ mod count;
 mod descend;
 
 use self::bits::{Xmm, Ymm, Zmm};
-use super::bits::{BLOCK, Mask};
+use super::bits::{BLOCK_ROWS, Mask};
 use super::convert::{self, Rows};
 use super::search::Search;
-use super::tree::Tree;
-use super::{Kernel, MAX_PLANES, Planes, TILE, Tally, Tile, Values, logic, portable};
+use super::tree::TreeLogic;
+use super::{BlockCounter, ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, logic, portable};
 use crate::matrix::Matrix;
 
 /// Columns that are transposed together: a register of f64.
@@ -63,17 +63,24 @@ impl Kernel for Avx512 {
         unsafe { thermometer(search, planes, rows, masks) }
     }
 
-    fn evaluate(self, tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+    fn evaluate(
+        self,
+        tree: &TreeLogic,
+        masks: &[Mask],
+        slots: &mut [Mask],
+        rows: usize,
+        planes: &mut [Mask; MAX_PLANES],
+    ) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { evaluate(tree, masks, slots, rows, planes) }
     }
 
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK]) {
+    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { spread(planes, classes) }
     }
 
-    fn add(self, values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
         if values.iter().any(|values| values.len > 32) {
             // Not from where the compiler would make gathers of it, which take twice as long.
             return portable::add(values, classes, sums);
@@ -82,9 +89,9 @@ impl Kernel for Avx512 {
         unsafe { add(values, classes, sums) }
     }
 
-    fn find(self, search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+    fn find_codes(self, search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
         // SAFETY: `self` is proof of the instructions.
-        unsafe { descend::find(search, origin, values, found) }
+        unsafe { descend::find_codes(search, origin, values, codes) }
     }
 
     fn collect(self, columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: &mut [f64], stride: usize) {
@@ -96,10 +103,10 @@ impl Kernel for Avx512 {
         self.counts
     }
 
-    fn count(self, search: &Search, origin: f64, values: &[f64; BLOCK], tally: &mut Tally) -> Mask {
+    fn count(self, search: &Search, origin: f64, values: &[f64; BLOCK_ROWS], counter: &mut BlockCounter) -> Mask {
         assert!(self.counts);
         // SAFETY: `self` is proof of the instructions, VPOPCNTDQ among them as asserted.
-        unsafe { count::count(search, origin, values, tally) }
+        unsafe { count::count(search, origin, values, counter) }
     }
 
     fn at_or_below(self, values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
@@ -155,8 +162,8 @@ fn transpose_rows<T>(cells: &[T], d: usize, columns: &[u32], tile: &mut Tile<'_>
     let n_rows = cells.len() / d;
     let Tile { values, stride, first } = tile;
     let (stride, first) = (*stride, *first);
-    assert!(n_rows <= TILE && first + TILE <= stride && columns.len() * stride <= values.len());
-    for (place, run) in convert::runs::<RUN>(columns) {
+    assert!(n_rows <= TILE_ROWS && first + TILE_ROWS <= stride && columns.len() * stride <= values.len());
+    for (index, run) in convert::runs::<RUN>(columns) {
         for top in (0..n_rows).step_by(16) {
             let row = |i: usize| match cells.get((top + i) * d..(top + i + 1) * d) {
                 Some(row) => load(&row[run.clone()]),
@@ -173,8 +180,8 @@ fn transpose_rows<T>(cells: &[T], d: usize, columns: &[u32], tile: &mut Tile<'_>
                 } else {
                     _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b)
                 };
-                // SAFETY: as asserted: `place + j < columns.len()`, and `top + 16 <= TILE`.
-                unsafe { _mm512_storeu_ps(values.as_mut_ptr().add((place + j) * stride + first + top), column) };
+                // SAFETY: as asserted: `index + j < columns.len()`, and `top + 16 <= TILE_ROWS`.
+                unsafe { _mm512_storeu_ps(values.as_mut_ptr().add((index + j) * stride + first + top), column) };
             }
         }
     }
@@ -215,7 +222,7 @@ fn thermometer(search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn evaluate(tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+fn evaluate(tree: &TreeLogic, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
     // SAFETY: the caller's instructions are those of `Zmm`, `Ymm` and `Xmm`.
     unsafe {
         match rows {
@@ -227,7 +234,7 @@ fn evaluate(tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn spread(planes: &[Mask], classes: &mut [u8; BLOCK]) {
+fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
     let (chunks, _) = classes.as_chunks_mut::<64>();
     for (word, bytes) in chunks.iter_mut().enumerate() {
         let mut class = _mm512_maskz_set1_epi8(planes.first().map_or(0, |plane| plane.0[word]), 1);
@@ -240,7 +247,7 @@ fn spread(planes: &[Mask], classes: &mut [u8; BLOCK]) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn add(values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
     let (chunks, _) = sums.as_chunks_mut::<64>();
     for (chunk, sums) in chunks.iter_mut().enumerate() {
         let (eights, _) = sums.as_chunks_mut::<8>();
@@ -275,11 +282,11 @@ fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u6
     for (values, word) in values.chunks(64).zip(marks) {
         *word = 0;
         for (i, values) in values.chunks(16).enumerate() {
-            let there = ((1_u32 << values.len()) - 1) as u16;
+            let present = ((1_u32 << values.len()) - 1) as u16;
             // SAFETY: the mask leaves out what lies beyond the slice.
-            let x = unsafe { _mm512_maskz_loadu_ps(there, values.as_ptr()) };
+            let x = unsafe { _mm512_maskz_loadu_ps(present, values.as_ptr()) };
             let missing = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x) & missing_meant;
-            let below = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(there, x, threshold);
+            let below = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(present, x, threshold);
             *word |= u64::from(missing | below) << (16 * i);
         }
     }

@@ -1,4 +1,4 @@
-//! What the tests of the NEON kernel run on where there is no NEON: the instructions it uses under the names, with the
+//! What the tests of the NEON kernel run on where present is no NEON: the instructions it uses under the names, with the
 //! signatures and of the meaning that they have in `std::arch::aarch64`, on a processor with the low byte first.
 
 #![allow(non_camel_case_types, reason = "the names of std::arch::aarch64")]
@@ -45,7 +45,7 @@ impl<T: Copy, const N: usize> Register<T, N> {
 /// Loads: from memory that need not be aligned.
 macro_rules! loads {
     ($($name:ident($from:ty) -> $to:ty;)*) => {$(
-        /// Reads as many values as there are lanes.
+        /// Reads as many values as present are lanes.
         ///
         /// # Safety
         /// They are readable.
@@ -229,30 +229,30 @@ pub(super) fn vtrn2q_f64(a: float64x2_t, b: float64x2_t) -> float64x2_t {
     Register([a.0[1], b.0[1]])
 }
 
-/// Byte `places` of the table, of some bytes; `beyond` where there is none.
-fn look_up(table: &[u8], places: uint8x16_t, beyond: uint8x16_t) -> uint8x16_t {
-    places.with(beyond, |place, beyond| {
-        *table.get(usize::from(place)).unwrap_or(&beyond)
+/// Byte `indices` of the table, of some bytes; `beyond` where present is none.
+fn look_up(table: &[u8], indices: uint8x16_t, beyond: uint8x16_t) -> uint8x16_t {
+    indices.with(beyond, |index, beyond| {
+        *table.get(usize::from(index)).unwrap_or(&beyond)
     })
 }
 
-/// The bytes of `table` that `places` names, zero beyond it.
-pub(super) fn vqtbl1q_u8(table: uint8x16_t, places: uint8x16_t) -> uint8x16_t {
-    look_up(&table.0, places, vdupq_n_u8(0))
+/// The bytes of `table` that `indices` names, zero beyond it.
+pub(super) fn vqtbl1q_u8(table: uint8x16_t, indices: uint8x16_t) -> uint8x16_t {
+    look_up(&table.0, indices, vdupq_n_u8(0))
 }
 
 /// The same with two registers.
-pub(super) fn vqtbl2q_u8(table: uint8x16x2_t, places: uint8x16_t) -> uint8x16_t {
-    look_up([table.0.0, table.1.0].as_flattened(), places, vdupq_n_u8(0))
+pub(super) fn vqtbl2q_u8(table: uint8x16x2_t, indices: uint8x16_t) -> uint8x16_t {
+    look_up([table.0.0, table.1.0].as_flattened(), indices, vdupq_n_u8(0))
 }
 
 /// The same with four registers.
-pub(super) fn vqtbl4q_u8(table: uint8x16x4_t, places: uint8x16_t) -> uint8x16_t {
-    vqtbx4q_u8(vdupq_n_u8(0), table, places)
+pub(super) fn vqtbl4q_u8(table: uint8x16x4_t, indices: uint8x16_t) -> uint8x16_t {
+    vqtbx4q_u8(vdupq_n_u8(0), table, indices)
 }
 
-/// The bytes of `table` that `places` names, those of `a` beyond it.
-pub(super) fn vqtbx4q_u8(a: uint8x16_t, table: uint8x16x4_t, places: uint8x16_t) -> uint8x16_t {
+/// The bytes of `table` that `indices` names, those of `a` beyond it.
+pub(super) fn vqtbx4q_u8(a: uint8x16_t, table: uint8x16x4_t, indices: uint8x16_t) -> uint8x16_t {
     let table = [table.0.0, table.1.0, table.2.0, table.3.0];
-    look_up(table.as_flattened(), places, a)
+    look_up(table.as_flattened(), indices, a)
 }

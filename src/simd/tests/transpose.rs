@@ -39,9 +39,9 @@ fn check_transpose(kernel: impl Kernel, matrix: &Matrix<'_>, window: &Window, ce
             let equal = value.to_bits() == expected.to_bits() || value.is_nan() && expected.is_nan();
             assert!(equal, "{}: {value} for {expected} at {row}, {column}", kernel.name());
         }
-        let tile = *first..first + TILE.max(rows.len());
-        let others = (0..*stride).filter(|place| !tile.contains(place));
-        assert!(others.into_iter().all(|place| values[place].to_bits() == UNTOUCHED));
+        let tile = *first..first + TILE_ROWS.max(rows.len());
+        let others = (0..*stride).filter(|index| !tile.contains(index));
+        assert!(others.into_iter().all(|index| values[index].to_bits() == UNTOUCHED));
     }
     for part in 0..3 {
         kernel.prefetch(matrix, rows.clone(), part, 3);
@@ -62,9 +62,9 @@ fn check_layouts<T: Copy + Default + Debug>(
     for_every_kernel!(check_transpose(&row_major, window, &cell));
     // Larger tiles than a row-major array's can take any number of rows.
     let rest = Window {
-        rows: window.rows.start..n.min(window.rows.start + BLOCK),
+        rows: window.rows.start..n.min(window.rows.start + BLOCK_ROWS),
         columns: window.columns.clone(),
-        stride: BLOCK,
+        stride: BLOCK_ROWS,
         first: 0,
     };
     let window = |array: &Matrix<'_>| Window {
@@ -93,14 +93,14 @@ fn check_layouts<T: Copy + Default + Debug>(
     }
 }
 
-/// Copies some rows of columns, and looks at every place.
+/// Copies some rows of columns, and looks at every index.
 fn check_collect(kernel: impl Kernel, columns: &[ArrayView1<'_, f64>], rows: &Range<usize>, stride: usize) {
     const UNTOUCHED: f64 = 1.234;
     let room = columns.len().checked_sub(1).map_or(0, |n| n * stride + rows.len());
     let mut out = vec![UNTOUCHED; room];
     kernel.collect(columns, rows.clone(), &mut out, stride);
-    for (place, value) in out.iter().enumerate() {
-        let (column, row) = (place / stride, place % stride);
+    for (index, value) in out.iter().enumerate() {
+        let (column, row) = (index / stride, index % stride);
         let expected = if row < rows.len() {
             columns[column][rows.start + row]
         } else {
@@ -145,7 +145,7 @@ proptest! {
         let start = random.below(n);
         // All columns, or some of them, with the gaps longer or shorter.
         let columns = (0..d as u32).filter(|_| gaps == 0 || !random.one_in(gaps + 1)).collect();
-        let (stride, first) = if tile == 0 { (TILE, 0) } else { (BLOCK, (tile - 1) * TILE) };
+        let (stride, first) = if tile == 0 { (TILE_ROWS, 0) } else { (BLOCK_ROWS, (tile - 1) * TILE_ROWS) };
         let window = Window { rows: start..n.min(start + most), columns, stride, first };
         let doubles = Array2::from_shape_simple_fn((n, d), || random.cell());
         check_layouts(&doubles, &window, |view| Matrix::from_f64(view), |x| x as f32);
@@ -184,9 +184,9 @@ proptest! {
         };
         let start = random.below(n);
         let window = Window {
-            rows: start..n.min(start + BLOCK),
+            rows: start..n.min(start + BLOCK_ROWS),
             columns: (0..d as u32).filter(|_| !random.one_in(4)).collect(),
-            stride: BLOCK,
+            stride: BLOCK_ROWS,
             first: 0,
         };
         for_every_kernel!(check_transpose(&matrix, &window, &cell));

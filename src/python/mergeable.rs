@@ -5,11 +5,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::arrays::{ColumnArray, Table};
-use super::border::{detached, guarded};
+use super::boundary::{detached, guarded};
 use super::rank::{RankArrays, definition, rank_arrays};
 use crate::matrix::Column;
 use crate::memory;
-use crate::rank::parts;
+use crate::rank::mergeable;
 use crate::sketch;
 
 /// Exact order statistics of values that come in parts.
@@ -38,10 +38,10 @@ impl Sketch {
             let column = values.column();
             detached(py, 1, |workers| {
                 // In pieces, so that a signal is seen between them.
-                for start in (0..column.len()).step_by(PIECE) {
-                    workers.go_on()?;
-                    let end = column.len().min(start + PIECE);
-                    memory::ask_for(&[(self.sketch.memory(end - start), 1)])?;
+                for start in (0..column.len()).step_by(VALUES_PER_CHECK) {
+                    workers.check_cancelled()?;
+                    let end = column.len().min(start + VALUES_PER_CHECK);
+                    memory::check_available(&[(self.sketch.memory(end - start), 1)])?;
                     match column {
                         Column::F64(v) => self.sketch.add(v.slice(ndarray::s![start..end]).iter().copied()),
                         Column::F32(v) => {
@@ -114,19 +114,19 @@ impl Sketch {
 
 /// Python's bytes of these.
 fn bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
-    PyBytes::new_with(py, data.len(), |place| {
-        place.copy_from_slice(data);
+    PyBytes::new_with(py, data.len(), |buffer| {
+        buffer.copy_from_slice(data);
         Ok(())
     })
 }
 
 /// Values taken in between two looks at whether to go on.
-const PIECE: usize = 1 << 20;
+const VALUES_PER_CHECK: usize = 1 << 20;
 
 /// Counts of the values of a table below, and at or below, each cell of some rows.
 #[pyclass(module = "isoxide._core")]
 pub(super) struct RankCounts {
-    counts: parts::RankCounts,
+    counts: mergeable::RankCounts,
 }
 
 #[pymethods]
@@ -135,16 +135,16 @@ impl RankCounts {
     fn new(py: Python<'_>, rows: Table<'_>) -> PyResult<Self> {
         guarded(|| {
             let rows = rows.matrix()?;
-            let counts = detached(py, 1, |_| parts::RankCounts::new(&rows))?;
+            let counts = detached(py, 1, |_| mergeable::RankCounts::new(&rows))?;
             Ok(Self { counts })
         })
     }
 
     /// Counts some rows of the table.
-    fn add(&mut self, py: Python<'_>, part: Table<'_>, n_workers: usize) -> PyResult<()> {
+    fn add(&mut self, py: Python<'_>, partition: Table<'_>, n_workers: usize) -> PyResult<()> {
         guarded(|| {
-            let part = part.matrix()?;
-            detached(py, n_workers, |workers| self.counts.add(&part, workers))
+            let partition = partition.matrix()?;
+            detached(py, n_workers, |workers| self.counts.add(&partition, workers))
         })
     }
 
@@ -165,7 +165,7 @@ impl RankCounts {
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
         guarded(|| {
             let (n_rows, n_columns) = (self.counts.n_rows(), self.counts.n_columns());
-            memory::ask_for(&[(n_rows.saturating_mul(n_columns), 2 * size_of::<f64>())])?;
+            memory::check_available(&[(n_rows.saturating_mul(n_columns), 2 * size_of::<f64>())])?;
             let mut values = ndarray::Array2::zeros((n_columns, n_rows));
             for (j, mut column) in values.outer_iter_mut().enumerate() {
                 column.assign(&ndarray::Array1::from(self.counts.values(j)));
@@ -199,8 +199,8 @@ impl RankCounts {
     fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
         guarded(|| {
             // A distinct value takes 32 bytes here, and more with its images and the table that is searched.
-            memory::ask_for(&[(data.len(), 6)])?;
-            let counts = detached(py, 1, |_| parts::RankCounts::from_bytes(data))?;
+            memory::check_available(&[(data.len(), 6)])?;
+            let counts = detached(py, 1, |_| mergeable::RankCounts::from_bytes(data))?;
             Ok(Self { counts })
         })
     }

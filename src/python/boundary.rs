@@ -10,10 +10,10 @@ use std::time::Duration;
 use pyo3::exceptions::{PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 
+use crate::cancellation::CancellationToken;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::threads::Workers;
-use crate::watch::Watch;
 
 /// Runs the whole of a function that Python calls. What may run Python code or let go of the interpreter's lock belongs inside, the reading
 /// of such arguments too (an error that is looked at does so in pyo3): an interpreter that ends waits for what is inside.
@@ -27,7 +27,7 @@ pub(super) fn guarded<T>(body: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     }
     let _in_flight = InFlight::begin();
     // What a call takes without asking is less.
-    memory::ask_for_headroom()?;
+    memory::check_headroom()?;
     // What a panic leaves half done belongs to the call alone.
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         Err(PyRuntimeError::new_err(
@@ -54,15 +54,15 @@ pub(super) fn detached<T: Send>(
         clippy::redundant_closure_for_method_calls,
         reason = "the method itself is not general enough for any lifetime of the lock"
     )]
-    let is_given_up = || {
+    let is_cancelled = || {
         IS_CLOSING.load(Ordering::Relaxed)
             || Python::attach(|py| py.check_signals()).is_err_and(|error| {
                 *raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 true
             })
     };
-    let watch = Watch::new(&is_given_up);
-    let outcome = py.detach(|| work(Workers::watched(n_workers, &watch)));
+    let token = CancellationToken::new(&is_cancelled);
+    let outcome = py.detach(|| work(Workers::cancellable(n_workers, &token)));
     outcome.map_err(|error| match error {
         Error::Interrupted => {
             let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();

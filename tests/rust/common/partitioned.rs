@@ -54,20 +54,20 @@ pub fn edited(bytes: &[u8], edits: &Edits) -> Vec<u8> {
         .iter()
         .map(|&word| u64::from_le_bytes(word))
         .collect();
-    for &(place, how, number) in edits {
+    for &(position, how, number) in edits {
         let n = numbers.len().max(1);
-        let (place, other) = (place % n, number as usize % n);
+        let (position, other) = (position % n, number as usize % n);
         if numbers.is_empty() || (how == 0 && numbers.len() == 1) {
             break;
         }
         match how {
-            0 => drop(numbers.remove(place)),
-            1 => numbers.insert(place, number),
-            2 => numbers[place] = number,
-            3 => numbers[place] = numbers[place].wrapping_add(number % 4),
-            4 => numbers[place] = numbers[place].wrapping_sub(number % 4),
-            5 => numbers.swap(place, other),
-            _ => numbers[place] = numbers[other],
+            0 => drop(numbers.remove(position)),
+            1 => numbers.insert(position, number),
+            2 => numbers[position] = number,
+            3 => numbers[position] = numbers[position].wrapping_add(number % 4),
+            4 => numbers[position] = numbers[position].wrapping_sub(number % 4),
+            5 => numbers.swap(position, other),
+            _ => numbers[position] = numbers[other],
         }
     }
     let mut writer = Writer::with_capacity(*kind, 0).unwrap();

@@ -3,7 +3,8 @@
 use super::counts::{Counts, Queries};
 use super::percentile::{self, Definition, Rank};
 use super::{
-    COLUMN_BYTES, COUNT_BYTES, ColumnQueries, Pair, QUERY_BYTES, Ranks, count, filled, floats, group_width, n_parts,
+    COLUMN_OVERHEAD_BYTES, COUNT_BYTES, ColumnQueries, Pair, QUERY_BYTES, Ranks, count, filled, floats, group_width,
+    n_shares,
 };
 use crate::bytes::{Reader, Writer};
 use crate::error::{Error, Result};
@@ -12,14 +13,14 @@ use crate::memory;
 use crate::threads::Workers;
 
 /// Values that can be counted: counts are as exact as doubles.
-const MOST: u64 = 1 << 53;
-/// In bytes: the place of a NaN.
-const NOWHERE: u64 = u64::MAX;
-const KIND: [u8; 8] = *b"isoxrk1\n";
+const MAX_VALUES: u64 = 1 << 53;
+/// In bytes: the position of a NaN.
+const NO_POSITION: u64 = u64::MAX;
+const MAGIC: [u8; 8] = *b"isoxrk1\n";
 /// What a column takes besides its queries.
-const QUERIES_BYTES: usize = size_of::<ColumnCounts>() + 1024;
+const QUERIES_OVERHEAD_BYTES: usize = size_of::<ColumnCounts>() + 1024;
 /// Bytes of a column that has no rows.
-const EMPTY_COLUMN: usize = 7 * size_of::<u64>();
+const MIN_COLUMN_BYTES: usize = 7 * size_of::<u64>();
 
 /// How many values of each column of a reference lie below, and at or below, each cell of some rows.
 #[derive(Debug, Clone)]
@@ -31,8 +32,8 @@ pub struct RankCounts {
 #[derive(Debug, Clone)]
 struct ColumnCounts {
     queries: ColumnQueries,
-    /// Per row the place of its value among the queries; `None` of a NaN.
-    places: Vec<Option<u32>>,
+    /// Per row the position of its value among the queries; `None` of a NaN.
+    positions: Vec<Option<u32>>,
     counts: Counts,
 }
 
@@ -43,21 +44,21 @@ impl ColumnCounts {
             // Zeros of both signs are one query, and the same one whichever came.
             rows => ColumnQueries::Floats(Queries::new(floats(rows).into_iter().map(|value| value + 0.0))),
         };
-        let place = |place: Option<usize>| place.and_then(|place| u32::try_from(place).ok());
-        let places = match (&queries, rows) {
+        let position = |position: Option<usize>| position.and_then(|position| u32::try_from(position).ok());
+        let positions = match (&queries, rows) {
             (ColumnQueries::Integers(queries), Column::I64(rows)) => {
-                rows.iter().map(|&value| place(queries.position(value))).collect()
+                rows.iter().map(|&value| position(queries.position(value))).collect()
             }
             (ColumnQueries::Floats(queries), rows) => floats(rows)
                 .into_iter()
-                .map(|value| place(queries.position(value)))
+                .map(|value| position(queries.position(value)))
                 .collect(),
             (ColumnQueries::Integers(_), _) => Vec::new(),
         };
         let counts = Counts::none(queries.len());
         Self {
             queries,
-            places,
+            positions,
             counts,
         }
     }
@@ -67,15 +68,15 @@ impl RankCounts {
     /// Nothing counted yet, for the cells of some rows.
     ///
     /// # Errors
-    /// [`Error::Memory`]; [`Error::Parts`] when there are more than 2^32 - 2 rows.
+    /// [`Error::Memory`]; [`Error::Partitions`] when there are more than 2^32 - 2 rows.
     pub fn new(rows: &Matrix<'_>) -> Result<Self> {
         let n_rows = rows.n_rows();
         if n_rows >= u32::MAX as usize {
-            return Err(Error::Parts(format!("{n_rows} rows are too many to rank at once")));
+            return Err(Error::Partitions(format!("{n_rows} rows are too many to rank at once")));
         }
-        memory::ask_for(&[
+        memory::check_available(&[
             (n_rows.saturating_mul(rows.n_columns()), QUERY_BYTES + COUNT_BYTES),
-            (rows.n_columns(), QUERIES_BYTES),
+            (rows.n_columns(), QUERIES_OVERHEAD_BYTES),
         ])?;
         Ok(Self {
             n_rows,
@@ -83,39 +84,41 @@ impl RankCounts {
         })
     }
 
-    /// Counts a part of the reference. Integers are compared with integers as such, all else as f64.
+    /// Counts a partition of the reference. Integers are compared with integers as such, all else as f64.
     ///
     /// # Errors
     /// [`Error::ColumnCount`], [`Error::Kernel`], [`Error::Memory`], [`Error::Interrupted`]; then nothing is counted.
-    pub fn add<'w>(&mut self, part: &Matrix<'_>, workers: impl Into<Workers<'w>>) -> Result<()> {
+    pub fn add<'w>(&mut self, partition: &Matrix<'_>, workers: impl Into<Workers<'w>>) -> Result<()> {
         let workers = workers.into();
-        if part.n_columns() != self.columns.len() {
+        if partition.n_columns() != self.columns.len() {
             return Err(Error::ColumnCount {
-                found: part.n_columns(),
+                actual: partition.n_columns(),
                 expected: self.columns.len(),
             });
         }
-        self.check_room(part.n_rows() as u64)?;
+        self.check_total(partition.n_rows() as u64)?;
         let width = group_width(self.n_rows);
         let in_flight = width.min(self.columns.len());
-        let sets_of_counts = n_parts(part.n_rows(), workers).saturating_add(1).saturating_mul(2);
-        memory::ask_for(&[
+        let sets_of_counts = n_shares(partition.n_rows(), workers)
+            .saturating_add(1)
+            .saturating_mul(2);
+        memory::check_available(&[
             (self.n_rows.saturating_mul(self.columns.len()), COUNT_BYTES),
             (self.columns.len(), size_of::<Counts>() + 64),
             (
                 self.n_rows.saturating_mul(in_flight),
                 sets_of_counts.saturating_mul(COUNT_BYTES).saturating_add(QUERY_BYTES),
             ),
-            (in_flight.saturating_mul(workers.n()), COLUMN_BYTES),
+            (in_flight.saturating_mul(workers.n()), COLUMN_OVERHEAD_BYTES),
         ])?;
         let mut counted = memory::with_capacity(self.columns.len())?;
         for (group, columns) in self.columns.chunks(width).enumerate() {
             let pairs: Vec<Pair<'_, '_>> = columns
                 .iter()
                 .enumerate()
-                .map(|(j, column)| Pair::new(part.column(group * width + j), &column.queries))
+                .map(|(j, column)| Pair::new(partition.column(group * width + j), &column.queries))
                 .collect();
-            let counts = count(&pairs, part.n_rows(), workers)?;
+            let counts = count(&pairs, partition.n_rows(), workers)?;
             counted.extend(counts);
         }
         for (column, counts) in self.columns.iter_mut().zip(&counted) {
@@ -124,13 +127,13 @@ impl RankCounts {
         Ok(())
     }
 
-    /// Adds what was counted of another part, for the same rows.
+    /// Adds what was counted of another partition, for the same rows.
     ///
     /// # Errors
-    /// [`Error::Parts`] when it was counted for other rows.
+    /// [`Error::Partitions`] when it was counted for other rows.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         let same = |(a, b): (&ColumnCounts, &ColumnCounts)| {
-            a.places == b.places
+            a.positions == b.positions
                 && match (&a.queries, &b.queries) {
                     (ColumnQueries::Integers(a), ColumnQueries::Integers(b)) => a.values() == b.values(),
                     (ColumnQueries::Floats(a), ColumnQueries::Floats(b)) => a.values() == b.values(),
@@ -139,18 +142,18 @@ impl RankCounts {
         };
         let columns = self.columns.iter().zip(&other.columns);
         if self.n_rows != other.n_rows || self.columns.len() != other.columns.len() || !columns.clone().all(same) {
-            return Err(Error::Parts("these counts were made for other rows".into()));
+            return Err(Error::Partitions("these counts were made for other rows".into()));
         }
-        self.check_room(other.n())?;
+        self.check_total(other.n())?;
         for (column, other) in self.columns.iter_mut().zip(&other.columns) {
             column.counts.add(&other.counts);
         }
         Ok(())
     }
 
-    fn check_room(&self, more: u64) -> Result<()> {
-        if self.n().saturating_add(more) > MOST {
-            return Err(Error::Parts(format!("counts of more than {MOST} rows")));
+    fn check_total(&self, more: u64) -> Result<()> {
+        if self.n().saturating_add(more) > MAX_VALUES {
+            return Err(Error::Partitions(format!("counts of more than {MAX_VALUES} rows")));
         }
         Ok(())
     }
@@ -182,17 +185,20 @@ impl RankCounts {
     /// The values of a column of the ranked rows, as f64.
     #[must_use]
     pub fn values(&self, column: usize) -> Vec<f64> {
-        let Some(ColumnCounts { queries, places, .. }) = self.columns.get(column) else {
+        let Some(ColumnCounts { queries, positions, .. }) = self.columns.get(column) else {
             return Vec::new();
         };
-        let value = |&place: &Option<u32>| {
-            let place = place? as usize;
+        let value = |&position: &Option<u32>| {
+            let position = position? as usize;
             match queries {
-                ColumnQueries::Integers(queries) => queries.values().get(place).map(|&value| value as f64),
-                ColumnQueries::Floats(queries) => queries.values().get(place).copied(),
+                ColumnQueries::Integers(queries) => queries.values().get(position).map(|&value| value as f64),
+                ColumnQueries::Floats(queries) => queries.values().get(position).copied(),
             }
         };
-        places.iter().map(|place| value(place).unwrap_or(f64::NAN)).collect()
+        positions
+            .iter()
+            .map(|position| value(position).unwrap_or(f64::NAN))
+            .collect()
     }
 
     /// The ranks of all cells among what was counted.
@@ -203,11 +209,11 @@ impl RankCounts {
         filled(self.n_rows, self.columns.len(), |out| {
             for (column, out) in self.columns.iter().zip(out) {
                 let ranks = percentile::ranks(&column.counts, definition);
-                let rank = |place: &Option<u32>| {
-                    let rank = place.and_then(|place| ranks.get(place as usize));
+                let rank = |position: &Option<u32>| {
+                    let rank = position.and_then(|position| ranks.get(position as usize));
                     rank.copied().unwrap_or(Rank::NONE)
                 };
-                out.fill(column.places.iter().map(rank));
+                out.fill(column.positions.iter().map(rank));
             }
             Ok(())
         })
@@ -218,13 +224,13 @@ impl RankCounts {
     /// # Errors
     /// [`Error::Memory`].
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let numbers = |column: &ColumnCounts| column.places.len().saturating_add(3 * column.queries.len());
+        let numbers = |column: &ColumnCounts| column.positions.len().saturating_add(3 * column.queries.len());
         let n_numbers = self.columns.iter().map(numbers).fold(0, usize::saturating_add);
         let mut writer = Writer::with_capacity(
-            KIND,
+            MAGIC,
             memory::needed(&[
                 (n_numbers, size_of::<u64>()),
-                (self.columns.len(), EMPTY_COLUMN),
+                (self.columns.len(), MIN_COLUMN_BYTES),
                 (2, size_of::<u64>()),
             ]),
         )?;
@@ -241,7 +247,12 @@ impl RankCounts {
                     writer.put_all(queries.values().iter().map(|value| value.to_bits()));
                 }
             }
-            writer.put_all(column.places.iter().map(|place| place.map_or(NOWHERE, u64::from)));
+            writer.put_all(
+                column
+                    .positions
+                    .iter()
+                    .map(|position| position.map_or(NO_POSITION, u64::from)),
+            );
             writer.put_all(column.counts.below().iter().copied());
             writer.put_all(column.counts.at_or_below().iter().copied());
             writer.put(column.counts.n());
@@ -255,20 +266,20 @@ impl RankCounts {
     /// # Errors
     /// [`Error::File`] when they are none; [`Error::Memory`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new("counts of ranks", KIND, bytes)?;
+        let mut reader = Reader::new("counts of ranks", MAGIC, bytes)?;
         let (n_rows, n_columns) = (reader.take()?, reader.take()?);
         // No more than there can be in so many bytes.
-        let n_possible = (bytes.len() / EMPTY_COLUMN) as u64;
-        memory::ask_for(&[(n_columns.min(n_possible) as usize, QUERIES_BYTES)])?;
+        let n_possible = (bytes.len() / MIN_COLUMN_BYTES) as u64;
+        memory::check_available(&[(n_columns.min(n_possible) as usize, QUERIES_OVERHEAD_BYTES)])?;
         let mut columns: Vec<ColumnCounts> = memory::with_capacity(n_columns.min(n_possible) as usize)?;
         for _ in 0..n_columns {
             let integers = match reader.take()? {
                 0 => true,
                 1 => false,
-                _ => return Err(reader.refuse("what it ranks is unknown")),
+                _ => return Err(reader.invalid("what it ranks is unknown")),
             };
             let values = reader.take_all()?;
-            let places = reader.take_all()?;
+            let positions = reader.take_all()?;
             let (below, at_or_below) = (reader.take_all()?, reader.take_all()?);
             let (n, n_missing) = (reader.take()?, reader.take()?);
             let n_values = values.len();
@@ -288,23 +299,29 @@ impl RankCounts {
                     queries.eq(values)
                 }
             };
-            let are_places = places.iter().all(|&place| place < n_values as u64 || place == NOWHERE);
-            let counts = read_counts(&queries, below, at_or_below, n, n_missing).filter(|_| in_order && n <= MOST);
+            let are_positions = positions
+                .iter()
+                .all(|&position| position < n_values as u64 || position == NO_POSITION);
+            let counts =
+                read_counts(&queries, below, at_or_below, n, n_missing).filter(|_| in_order && n <= MAX_VALUES);
             let same_n = columns.first().is_none_or(|first| first.counts.n() == n);
-            let (Some(counts), true) = (counts, are_places && same_n && places.len() as u64 == n_rows) else {
-                return Err(reader.refuse("its counts make no sense"));
+            let (Some(counts), true) = (counts, are_positions && same_n && positions.len() as u64 == n_rows) else {
+                return Err(reader.invalid("its counts make no sense"));
             };
-            let places = places.into_iter().map(|place| u32::try_from(place).ok()).collect();
+            let positions = positions
+                .into_iter()
+                .map(|position| u32::try_from(position).ok())
+                .collect();
             columns.push(ColumnCounts {
                 queries,
-                places,
+                positions,
                 counts,
             });
         }
         reader.end()?;
         let n_rows = usize::try_from(n_rows).unwrap_or(usize::MAX);
         if n_rows >= u32::MAX as usize {
-            return Err(reader.refuse("it has too many rows"));
+            return Err(reader.invalid("it has too many rows"));
         }
         Ok(Self { n_rows, columns })
     }
@@ -326,9 +343,9 @@ fn read_counts(
         return None;
     }
     let ColumnQueries::Integers(queries) = queries else {
-        return Counts::from_parts(below, at_or_below, n, n_missing);
+        return Counts::from_stored(below, at_or_below, n, n_missing);
     };
-    let (mut starts, mut ends, mut places) = (Vec::new(), Vec::new(), Vec::with_capacity(queries.len()));
+    let (mut starts, mut ends, mut positions) = (Vec::new(), Vec::new(), Vec::with_capacity(queries.len()));
     let (mut lows, mut highs) = (below.as_mut_slice(), at_or_below.as_mut_slice());
     let mut start = 0_u64;
     for same in queries.values().chunk_by(|&a, &b| a as f64 == b as f64) {
@@ -339,12 +356,12 @@ fn read_counts(
         for (low, high) in low.iter_mut().zip(high) {
             (*low, *high) = (low.checked_sub(start)?, high.checked_sub(end)?);
         }
-        places.resize(places.len() + same.len(), starts.len());
+        positions.resize(positions.len() + same.len(), starts.len());
         starts.push(start);
         ends.push(end);
         start = end;
     }
-    let mut counts = Counts::from_parts(below, at_or_below, n.checked_sub(start)?, n_missing)?;
-    counts.add(&Counts::from_parts(starts, ends, start, 0)?.at(&places));
+    let mut counts = Counts::from_stored(below, at_or_below, n.checked_sub(start)?, n_missing)?;
+    counts.add(&Counts::from_stored(starts, ends, start, 0)?.at_positions(&positions));
     Some(counts)
 }

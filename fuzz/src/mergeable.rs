@@ -2,7 +2,7 @@
 //! is what the definition says of the whole.
 
 use isoxide::matrix::{Column, Matrix};
-use isoxide::rank::parts::RankCounts;
+use isoxide::rank::mergeable::RankCounts;
 use isoxide::rank::{Definition, Kind, NanPolicy, Tail};
 use isoxide::sketch::Sketch;
 use sha2::{Digest, Sha256};
@@ -38,10 +38,10 @@ fn edit(file: &mut Vec<u8>, bytes: &mut Bytes<'_>) {
     if n == 0 {
         return;
     }
-    let at = |place: usize| 8 + 8 * place;
-    let (place, other) = (at(bytes.below(65_536) % n), at(bytes.below(256) % n));
+    let at = |position: usize| 8 + 8 * position;
+    let (position, other) = (at(bytes.below(65_536) % n), at(bytes.below(256) % n));
     let get = |file: &[u8], at: usize| u64::from_le_bytes(file[at..at + 8].try_into().unwrap());
-    let number = get(file, place);
+    let number = get(file, position);
     let number = match bytes.below(8) {
         0 => bytes.u64(),
         1 => bytes.below(5) as u64,
@@ -50,15 +50,15 @@ fn edit(file: &mut Vec<u8>, bytes: &mut Bytes<'_>) {
         4 => get(file, other),
         5 => bytes.of(&[1 << 53, (1 << 53) + 1, 1 << 63, u64::MAX, 1 << 32, (1 << 32) - 2]),
         6 => {
-            file.splice(place..place, bytes.u64().to_le_bytes());
+            file.splice(position..position, bytes.u64().to_le_bytes());
             return;
         }
         _ => {
-            file.drain(place..place + 8);
+            file.drain(position..position + 8);
             return;
         }
     };
-    file[place..place + 8].copy_from_slice(&number.to_le_bytes());
+    file[position..position + 8].copy_from_slice(&number.to_le_bytes());
 }
 
 /// What holds for any sketch, whatever it says it has seen.

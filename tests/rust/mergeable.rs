@@ -7,16 +7,16 @@
     reason = "in a test, a panic is a failure"
 )]
 
-#[path = "common/parted.rs"]
-mod parted;
+#[path = "common/partitioned.rs"]
+mod partitioned;
 
 use isoxide::bytes::Writer;
 use isoxide::error::Error;
 use isoxide::matrix::{Column, Matrix};
-use isoxide::rank::parts::RankCounts;
+use isoxide::rank::mergeable::RankCounts;
 use isoxide::rank::{Definition, Kind, NanPolicy, Ranks, Tail, percentile_ranks};
 use ndarray::{Array2, ArrayView1, Axis, Slice};
-use parted::{damage_is_refused, edited, edits, merged};
+use partitioned::{damage_is_refused, edited, edits, merged};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -356,7 +356,7 @@ fn counts_for_other_rows_do_not_merge() {
             (counts.clone(), RankCounts::new(&matrix(&other)).unwrap()),
             (RankCounts::new(&matrix(&other)).unwrap(), counts.clone()),
         ] {
-            assert!(matches!(a.merge(&b), Err(Error::Parts(_))), "{other:?}");
+            assert!(matches!(a.merge(&b), Err(Error::Partitions(_))), "{other:?}");
         }
     }
     let wide = [part[0].clone(), part[1].clone(), part[0].clone()];
@@ -403,7 +403,7 @@ fn bytes_of(numbers: &[u64]) -> Vec<u8> {
 #[test]
 fn counts_that_cannot_be_are_refused() {
     let values = [1_u64, 10];
-    // Rows, columns; integers, two values, a place each, values below and at or below, all, missing.
+    // Rows, columns; integers, two values, a position each, values below and at or below, all, missing.
     let good = [2, 1, 0, 2, values[0], values[1], 2, 0, 1, 2, 1, 2, 2, 1, 3, 4, 1];
     let counts = RankCounts::from_bytes(&bytes_of(&good)).unwrap();
     assert_eq!(counts.values(0), [1.0, 10.0]);
@@ -413,8 +413,8 @@ fn counts_that_cannot_be_are_refused() {
         ("a kind of queries", 2, 2),
         ("ascending values", 4, 11),
         ("distinct values", 4, 10),
-        ("a place", 7, 2),
-        ("a place", 8, u64::from(u32::MAX)),
+        ("a position", 7, 2),
+        ("a position", 8, u64::from(u32::MAX)),
         ("counts of as many values", 9, 1),
         ("ascending counts", 10, 3),
         ("no more below than at or below", 11, 5),
@@ -422,10 +422,10 @@ fn counts_that_cannot_be_are_refused() {
         ("no more than all", 14, 5),
         ("no more missing than all", 16, 5),
     ];
-    for (what, place, number) in wrong {
+    for (label, position, number) in wrong {
         let mut numbers = good;
-        numbers[place] = number;
-        assert!(RankCounts::from_bytes(&bytes_of(&numbers)).is_err(), "{what}");
+        numbers[position] = number;
+        assert!(RankCounts::from_bytes(&bytes_of(&numbers)).is_err(), "{label}");
     }
     for n in [1 << 32, u64::MAX, 1 << 63] {
         assert!(
