@@ -1,8 +1,10 @@
-//! Numbers as bytes and back, for label travels between processes: a word that says label it is, numbers of 64 bits in little-endian
-//! order, lists with their lengths before them, and the SHA-256 of it all at the end.
+//! Serialization of numbers for data that travels between processes.
 //!
-//! Bytes may come from anybody: nothing is read that is not there, and no more memory is taken than the bytes account for. What the
-//! numbers mean is for the reader's caller to check; the checksum tells damage only.
+//! The bytes begin with a signature of eight bytes. Numbers of 64 bits in little-endian order follow, lists with their lengths
+//! before them, and the SHA-256 of everything at the end.
+//!
+//! Untrusted input is safe: nothing is read beyond the end, and a list takes no more memory than its bytes account for. The
+//! checksum detects damage only. The caller of a [`Reader`] checks that the numbers make sense.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -15,35 +17,35 @@ const WORD_BYTES: usize = size_of::<u64>();
 /// Bytes of the checksum.
 const CHECKSUM_BYTES: usize = 32;
 
-/// Bytes in the making.
+/// Bytes that are being written.
 #[derive(Debug)]
 pub struct Writer {
     bytes: Vec<u8>,
 }
 
 impl Writer {
-    /// Begins with the word that says label the bytes are; `n_bytes` are about to follow.
+    /// Creates a writer of `n_bytes` that follow the signature.
     ///
     /// # Errors
-    /// [`Error::Memory`] when there is no memory for them.
+    /// [`Error::Memory`] when the memory cannot be allocated.
     pub fn with_capacity(magic: [u8; WORD_BYTES], n_bytes: usize) -> Result<Self> {
         let mut bytes = memory::with_capacity(n_bytes.saturating_add(WORD_BYTES + CHECKSUM_BYTES))?;
         bytes.extend_from_slice(&magic);
         Ok(Self { bytes })
     }
 
-    /// Adds a number.
+    /// Writes a number.
     pub fn put(&mut self, number: u64) {
         self.bytes.extend_from_slice(&number.to_le_bytes());
     }
 
-    /// Adds a list of numbers.
+    /// Writes a list of numbers.
     pub fn put_all(&mut self, numbers: impl ExactSizeIterator<Item = u64>) {
         self.put(numbers.len() as u64);
         numbers.for_each(|number| self.put(number));
     }
 
-    /// The bytes.
+    /// Appends the checksum and returns the bytes.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
         let checksum = Sha256::digest(&self.bytes);
@@ -52,7 +54,7 @@ impl Writer {
     }
 }
 
-/// Bytes of which some are read.
+/// Bytes that are being read.
 #[derive(Debug)]
 pub struct Reader<'a> {
     label: &'static str,
@@ -60,70 +62,70 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Opens bytes that should begin with this word; `label` they are is for messages.
+    /// Opens bytes that must begin with this signature; `label` names their content in messages.
     ///
     /// # Errors
-    /// [`Error::File`] when they begin otherwise, or are damaged.
+    /// [`Error::File`] when they begin with another signature, or are damaged.
     pub fn new(label: &'static str, magic: [u8; WORD_BYTES], bytes: &'a [u8]) -> Result<Self> {
         let reader = Self { label, rest: bytes };
         let Some(rest) = bytes.strip_prefix(&magic) else {
-            return Err(reader.invalid("they begin otherwise"));
+            return Err(reader.invalid("the bytes begin with another signature"));
         };
         let Some((rest, checksum)) = rest.split_last_chunk::<CHECKSUM_BYTES>() else {
-            return Err(reader.invalid("they are truncated"));
+            return Err(reader.invalid("the bytes are truncated"));
         };
         let mut hasher = Sha256::new();
         hasher.update(magic);
         hasher.update(rest);
         if hasher.finalize().as_slice() != checksum {
-            return Err(reader.invalid("they are damaged or truncated (their checksum is another one)"));
+            return Err(reader.invalid("the bytes are damaged or truncated: the checksum does not match"));
         }
         Ok(Self { label, rest })
     }
 
-    /// The next number.
+    /// Reads the next number.
     ///
     /// # Errors
-    /// [`Error::File`] when there is none.
+    /// [`Error::File`] when the bytes end before it.
     pub fn take(&mut self) -> Result<u64> {
         let Some((word, rest)) = self.rest.split_first_chunk::<WORD_BYTES>() else {
-            return Err(self.invalid("they end too early"));
+            return Err(self.invalid("the bytes end too early"));
         };
         self.rest = rest;
         Ok(u64::from_le_bytes(*word))
     }
 
-    /// The next list.
+    /// Reads the next list.
     ///
     /// # Errors
-    /// [`Error::File`] when it is longer than the bytes; [`Error::Memory`].
+    /// [`Error::File`] when the list is longer than the bytes; [`Error::Memory`].
     pub fn take_all(&mut self) -> Result<Vec<u64>> {
         let n = self.take()?;
         let bytes = usize::try_from(n).ok().and_then(|n| n.checked_mul(WORD_BYTES));
         let Some((list, rest)) = bytes.and_then(|bytes| self.rest.split_at_checked(bytes)) else {
-            return Err(self.invalid("they end too early"));
+            return Err(self.invalid("the bytes end too early"));
         };
         self.rest = rest;
         let (words, _) = list.as_chunks::<WORD_BYTES>();
         memory::collected(words.iter().map(|word| u64::from_le_bytes(*word)))
     }
 
-    /// Whether all has been read.
+    /// Checks that everything has been read.
     ///
     /// # Errors
-    /// [`Error::File`] when something is left.
+    /// [`Error::File`] when bytes are left.
     pub fn end(&self) -> Result<()> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(self.invalid("they go on behind their end"))
+            Err(self.invalid("there are bytes behind the end"))
         }
     }
 
-    /// A refusal of the bytes.
+    /// Makes the error for bytes that cannot be read.
     #[must_use]
     pub fn invalid(&self, reason: &str) -> Error {
-        Error::File(format!("not the bytes of {}: {reason}", self.label))
+        Error::File(format!("cannot read {}: {reason}", self.label))
     }
 }
 
@@ -132,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_read_and_nothing_else() {
+    fn only_written_numbers_are_read_back() {
         let mut writer = Writer::with_capacity(*b"numbers1", 0).unwrap();
         writer.put(7);
         writer.put_all([1, u64::MAX].into_iter());

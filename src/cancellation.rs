@@ -1,27 +1,27 @@
-//! Whether the caller still waits for the result.
+//! Cancellation of a long call by its caller.
 //!
-//! A call that takes long asks its caller every now and then, on the caller's own thread: that is where Python handles signals.
-//! The other threads of the call look at what the last answer was.
+//! The call asks its caller every [`POLL_INTERVAL`], on the caller's own thread, because that is where Python handles signals. The
+//! other threads of the call read the last answer.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-/// How long a caller is not asked: asking takes some microseconds, or until another thread lets go of the interpreter.
+/// Time between two questions to the caller. A question takes some microseconds, or until another thread releases the interpreter.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What is known of one caller.
+/// Tells the threads of one call whether the caller has cancelled it.
 pub struct CancellationToken<'a> {
     caller: ThreadId,
     is_cancelled: &'a (dyn Fn() -> bool + Sync),
     cancelled: AtomicBool,
     started: Instant,
-    /// When to ask next, in milliseconds since the start.
+    /// Time of the next question, in milliseconds since the start.
     next: AtomicU64,
 }
 
 impl<'a> CancellationToken<'a> {
-    /// A token for a call of the present thread, which is the only one on which `is_cancelled` is called.
+    /// Creates a token for a call of the current thread, which is the only one on which `is_cancelled` is called.
     pub fn new(is_cancelled: &'a (dyn Fn() -> bool + Sync)) -> Self {
         Self {
             caller: thread::current().id(),
@@ -32,9 +32,9 @@ impl<'a> CancellationToken<'a> {
         }
     }
 
-    /// Whether the call has been given up; asks the caller if it is time for that, on the caller's thread.
+    /// Returns whether the call has been cancelled. On the caller's thread it asks the caller first, if the interval is over.
     pub(crate) fn is_cancelled(&self) -> bool {
-        // Nothing else is told by these atomics than themselves, so the order of other memory does not matter.
+        // These atomics publish no other memory, so relaxed ordering is enough.
         if self.cancelled.load(Ordering::Relaxed) {
             return true;
         }

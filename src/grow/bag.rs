@@ -1,21 +1,21 @@
-//! What a tree drew, in the order in which it grows on it.
+//! The rows and columns that a tree drew, in the order in which it grows on them.
 
 use crate::error::Result;
 use crate::random::sampling::Weights;
 use crate::random::streams::{self, Bag, Bagging};
 use crate::threads::Workers;
 
-/// The columns of a tree in the order drawn, and its rows in ascending order, distinct once.
+/// The columns of a tree in the order drawn, and its distinct rows in ascending order.
 #[derive(Debug, Clone)]
 pub(super) struct InBag {
     pub(super) features: Vec<usize>,
     pub(super) rows: Vec<usize>,
-    /// How often distinct row was drawn; empty if no row was drawn twice.
+    /// Number of times each row was drawn; empty if no row was drawn twice.
     pub(super) weights: Vec<f64>,
 }
 
 impl InBag {
-    /// Draws columns and rows of the trees with these seeds.
+    /// Draws the columns and rows of the trees with these seeds.
     pub(super) fn draw(
         seeds: &[u32],
         bagging: &Bagging,
@@ -47,7 +47,7 @@ impl InBag {
     }
 }
 
-/// The rows in ascending order, distinct once, and how often distinct comes: for lists of a good part of all `n` rows.
+/// Returns the distinct rows in ascending order and how often each occurs; fast if a good part of all `n` rows was drawn.
 fn count_repeats(rows: &[usize], n: usize) -> (Vec<usize>, Vec<f64>) {
     let mut times = vec![0_u32; n];
     for &row in rows {
@@ -55,7 +55,7 @@ fn count_repeats(rows: &[usize], n: usize) -> (Vec<usize>, Vec<f64>) {
     }
     let (mut distinct, mut weights) = (vec![0; rows.len() + 1], vec![0.0; rows.len() + 1]);
     let mut n_kept = 0;
-    // Every row is written and those that were drawn stay: a branch would be guessed wrong all the time.
+    // Every row is written and the next one overwrites it if it was not drawn: a branch would be mispredicted all the time.
     for (row, times) in times.into_iter().enumerate() {
         distinct[n_kept] = row;
         weights[n_kept] = f64::from(times);
@@ -66,14 +66,14 @@ fn count_repeats(rows: &[usize], n: usize) -> (Vec<usize>, Vec<f64>) {
     (distinct, weights)
 }
 
-/// Rows below `n` in ascending order.
+/// Sorts rows, which are below `n`.
 fn ascending(rows: Vec<usize>, n: usize) -> Vec<usize> {
     if rows.is_sorted() {
         return rows;
     }
-    // A counting sort by the leading part, one bucket per row: most are of about one row, whatever the order was.
+    // A counting sort by the leading bits with one bucket per row: most buckets get about one row, whatever the order was.
     let scale = ((rows.len() as u64) << 32) / n as u64;
-    // As `row` is below `n`, the product is below 2^32 times the number of rows, which is below 2^32 itself.
+    // The product cannot overflow: `row < n`, so it is below 2^32 times the number of rows, which is below 2^32 itself.
     let bucket = |row: usize| ((row as u64 * scale) >> 32) as usize;
     let mut starts = vec![0_u32; rows.len() + 2];
     for &row in &rows {

@@ -13,10 +13,10 @@ use crate::memory;
 use crate::simd;
 use crate::threads::{self, Workers};
 
-/// Cells of a dense table.
+/// A way to read the cells of a dense table.
 pub(super) trait CellReader {
-    /// Reads a feature of the tree of some rows. Returns what its values are like, and the running sums of these terms, which are made
-    /// meanwhile.
+    /// Reads some rows of one of the tree's features into `out`. Meanwhile it sums the terms. Returns the range of the values, and
+    /// the sums.
     fn read(
         &self,
         feature: u32,
@@ -26,7 +26,7 @@ pub(super) trait CellReader {
     ) -> (Scan, [f64; 2]);
 }
 
-/// Cells where they are, of the in-bag rows; rows are counted among those.
+/// Reads cells from the table itself; rows are indices of the in-bag rows.
 pub(super) struct InPlaceReader<'a, 'm> {
     matrix: &'a Matrix<'m>,
     /// Column of the matrix for each feature of the tree.
@@ -50,7 +50,7 @@ impl CellReader for InPlaceReader<'_, '_> {
     }
 }
 
-/// All cells of a table as f32, column by column: trees that read most cells many times find them closer together.
+/// A copy of a whole table as f32, column by column; trees that read most cells many times find them closer together in it.
 pub(super) struct F32Copy {
     cells: Vec<f32>,
     n_rows: usize,
@@ -58,9 +58,9 @@ pub(super) struct F32Copy {
 
 impl F32Copy {
     pub(super) fn new(matrix: &Matrix<'_>, workers: Workers<'_>) -> Result<Self> {
-        /// CopyReader that share the cache lines of a table of rows.
+        /// Columns copied together: their cells share the cache lines of a row-major table.
         const TOGETHER: usize = 8;
-        /// Rows whose cells stay in the nearest cache until all those columns are read.
+        /// Rows copied together: their cells stay in the nearest cache until all those columns are copied.
         const ROWS_TOGETHER: usize = 64;
         let n_rows = matrix.n_rows();
         let n_cells = n_rows.saturating_mul(matrix.n_columns());
@@ -90,7 +90,7 @@ impl F32Copy {
     }
 }
 
-/// The columns of a tree among copied cells; rows are those of the table.
+/// Reads cells from the f32 copy; rows are those of the table.
 pub(super) struct CopyReader<'a> {
     table: &'a F32Copy,
     /// Column of the table for each feature of the tree.
@@ -105,10 +105,10 @@ impl CellReader for CopyReader<'_> {
         out: &mut [f32],
         mut terms: impl Iterator<Item = [f64; 2]>,
     ) -> (Scan, [f64; 2]) {
-        /// Cells that are read at once, while the sums go on.
+        /// Cells read in one step, while the sums proceed.
         const TOGETHER: usize = 8;
-        /// Rows between a cell that is asked for and the one that is read: the processor looks ahead some 30 rows by itself, which is
-        /// less than a cell takes to come from the third cache or from memory.
+        /// Rows between a cell that is prefetched and the cell that is read. The processor itself looks some 30 rows ahead, which
+        /// is less than a cell takes to arrive from the third-level cache or from memory.
         const PREFETCH_DISTANCE: usize = 128;
         let column = self.table.column(self.columns[feature as usize]);
         let prefetch = |rows: &[u32]| rows.iter().for_each(|&row| simd::prefetch_cell(column, row as usize));
@@ -137,13 +137,13 @@ impl CellReader for CopyReader<'_> {
     }
 }
 
-/// In-bag rows, those of one node side by side, and the values of the feature at hand.
+/// The in-bag rows, those of one node side by side, and the values of the current feature.
 pub(super) struct DenseSample<C> {
     cells: C,
     rows: Rows,
-    /// In the order of `rows`, until they move.
+    /// Values in the order of `rows`, until the rows move.
     values: Vec<f32>,
-    /// What they are like.
+    /// Range of the values.
     scan: Scan,
     partition: Partition,
 }
@@ -220,7 +220,7 @@ impl<C: CellReader> Sample for DenseSample<C> {
     }
 }
 
-/// The largest f32 at or below a threshold: the same f32 values are at or below both.
+/// Returns the largest f32 at or below a threshold: the same f32 values are at or below both.
 fn rounded_down(threshold: f64) -> f32 {
     let nearest = threshold as f32;
     if f64::from(nearest) > threshold {

@@ -1,12 +1,12 @@
-//! TreeBuilder: a table, a noise target, seeds and parameters become a forest.
+//! Growing: a table, a noise target, seeds and parameters become a forest.
 //!
-//! Trees are independent of one another: each draws from streams of its own, so they are grown on as many threads as
-//! there are and kept in the order of their seeds. Only the cells of drawn rows and features are ever read, unless trees read
-//! most cells so often that a copy pays.
+//! Trees are independent, since each draws from its own stream. So they are grown on several threads and stored in the order of
+//! their seeds. Only the cells of drawn rows and features are read, unless trees read most cells so often that a copy of the table
+//! pays.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "rows, features and nodes are indices that the tree itself has made; a wrong one is a defect, and a panic becomes an exception at the border"
+    reason = "rows, features and nodes are indices that the tree itself has made; a wrong one is a defect, and a panic becomes an exception at the boundary"
 )]
 
 mod bag;
@@ -38,16 +38,17 @@ use sample::Sample;
 use sparse::SparseSample;
 use tree::TreeBuilder;
 
-/// In-bag rows of the trees that a worker grows side by side: enough to keep the memory busy, few enough for the second cache.
+/// Most in-bag rows of the trees that a worker grows together: enough to keep the memory busy, few enough for the second-level
+/// cache.
 const MAX_ROWS_TOGETHER: usize = 1024;
 
-/// What a tree needs for each row it draws, at most: the bag while it is drawn and sorted, then row, value, noise and position. Its nodes
-/// are asked for as they come.
+/// Most bytes that a tree needs for each row it draws: the bag while it is drawn and sorted, then row, value, noise and position.
+/// Nodes are counted when they are made.
 const BYTES_PER_ROW: usize = 192;
-/// What it needs for each column it draws: the column drawn and kept, its position among the splitter's, and of sparse input where its
-/// cells begin, end and go.
+/// Bytes that a tree needs for each column it draws: the column drawn and kept, its position in the splitter, and for sparse input
+/// the ranges of its cells.
 const BYTES_PER_FEATURE: usize = 96;
-/// What the lists of a bag or of a tree take beside their items.
+/// Bytes of the lists of a bag or a tree beside their items.
 const BYTES_PER_TREE: usize = 256;
 
 /// The random target that scikit-learn fits its trees to.
@@ -55,16 +56,16 @@ const BYTES_PER_TREE: usize = 256;
 pub enum NoiseTarget<'a> {
     /// One value per row.
     Drawn(&'a [f64]),
-    /// What [`streams::noise_target`] draws for this integer `random_state`.
+    /// The values that [`streams::noise_target`] draws for this integer `random_state`.
     Seed(u32),
 }
 
-/// Where the rows of a table come from that holds only some of another one: those that trees draw.
+/// The position of a table's rows in a larger table, of which only the rows that trees draw are given.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
-    /// Rows of the whole table.
+    /// Number of rows of the larger table.
     pub n_samples: usize,
-    /// Number of each row in the whole table, ascending.
+    /// Row number in the larger table of each row, ascending.
     pub rows: &'a [usize],
 }
 
@@ -77,18 +78,18 @@ impl Origin<'_> {
             Ok(())
         } else {
             Err(Error::Partitions(format!(
-                "row numbers must be ascending, distinct and below {}",
+                "row numbers must be ascending, distinct and below the number of rows, {}",
                 self.n_samples
             )))
         }
     }
 
-    /// The rows that a tree drew as rows of `x`, in the same order: numbers are ascending in both.
+    /// Replaces the rows that a tree drew by their indices in `x`. The order stays the same, because row numbers ascend in both.
     fn localise(&self, bag: &mut InBag) -> Result<()> {
         for row in &mut bag.rows {
             *row = self.rows.binary_search(row).map_err(|_| {
                 Error::Partitions(format!(
-                    "row {row} is drawn by a tree, but not among the rows that were fetched"
+                    "a tree draws row {row}, which is not among the rows that were passed"
                 ))
             })?;
         }
@@ -96,12 +97,12 @@ impl Origin<'_> {
     }
 }
 
-/// Grows the trees that [`grow`] would grow on a table of which `x` has the drawn rows only.
+/// Grows the trees that [`grow`] would grow on a larger table, given only the drawn rows of it.
 ///
-/// A noise target that was drawn is given for the rows of `x`.
+/// A drawn noise target has one value for each row of `x`.
 ///
 /// # Errors
-/// As [`grow`]; [`Error::Partitions`] when a tree draws a row that is not there, or `origin` is none.
+/// The errors of [`grow`]; [`Error::Partitions`] when a tree draws a row that is missing in `x`, or `origin` is invalid.
 pub fn grow_on_drawn_rows<'w>(
     x: &Input<'_>,
     origin: Origin<'_>,
@@ -149,11 +150,11 @@ pub fn grow_on_drawn_rows<'w>(
 
 /// Grows one tree per seed and appends them to `existing`, if any.
 ///
-/// `weights`, if any, are the chances of the rows to be drawn.
+/// `weights`, if any, are the probabilities of the rows to be drawn.
 ///
 /// # Errors
-/// [`Error::Parameter`], [`Error::RowCount`], [`Error::ColumnCount`] or [`Error::Weights`] when parameters, `noise`, `existing`
-/// or `weights` do not fit `x`; [`Error::Kernel`]; [`Error::Memory`]; [`Error::Interrupted`].
+/// [`Error::Parameter`], [`Error::RowCount`], [`Error::ColumnCount`] or [`Error::Weights`] when parameters, `noise`, `existing` or
+/// `weights` do not fit `x`; [`Error::Kernel`]; [`Error::Memory`]; [`Error::Interrupted`].
 pub fn grow<'w>(
     x: &Input<'_>,
     noise: NoiseTarget<'_>,
@@ -176,14 +177,14 @@ pub fn grow<'w>(
     }
     let needs = MemoryNeeds::new(&params, seeds.len(), workers, weights.is_some());
     let n_drawn = params.bagging.max_samples.saturating_mul(seeds.len());
-    // Few of the values are read: they are picked out of the stream, once it is known which ones.
+    // Only few of the values are read, so they are picked out of the stream once the drawn rows are known.
     let is_picked = matches!(noise, NoiseTarget::Seed(_)) && n_drawn < x.n_rows();
     let target = match noise {
         NoiseTarget::Drawn(_) => 0,
         NoiseTarget::Seed(_) if is_picked => {
             let bytes = streams::NOISE_BYTES + size_of::<usize>();
-            // A byte for each row is less than any table takes that lies in memory. One of zero strides can have more rows than that, and is
-            // refused at once, where to pass over its noise target would take minutes or hours.
+            // Any table in memory takes more than a byte per row. A table of zero strides can have more rows than that; it is
+            // refused at once, because passing over its noise target would take minutes or hours.
             needs
                 .drawn_ahead()
                 .saturating_add(n_drawn.saturating_mul(bytes))
@@ -232,19 +233,19 @@ pub fn grow<'w>(
     Forest::from_trees(x.n_columns(), existing, trees)
 }
 
-/// Trees that a worker grows at once: as many as every worker gets some of.
+/// Returns the number of trees that a worker grows at once: few enough that every worker gets some.
 fn trees_together(params: &ValidParams, n_trees: usize, workers: Workers<'_>) -> usize {
     let fitting = MAX_ROWS_TOGETHER / params.bagging.max_samples;
     fitting.min(n_trees.div_ceil(2 * workers.n())).max(1)
 }
 
-/// Bytes that builders takes, as far as they are known before a tree is grown; from above.
+/// Upper bounds of the bytes that growing takes, as far as they are known before a tree is grown.
 struct MemoryNeeds {
     bagging: Bagging,
     n_trees: usize,
-    /// Trees that are grown at once ...
+    /// Trees that are grown at once.
     n_growing: usize,
-    /// ... and bags that are drawn at once.
+    /// Bags that are drawn at once.
     n_drawing: usize,
     is_weighted: bool,
 }
@@ -261,7 +262,7 @@ impl MemoryNeeds {
         }
     }
 
-    /// What stays of all trees, if each is as small as can be.
+    /// Returns the bytes that all trees keep if each is as small as possible.
     fn of_all(&self) -> usize {
         let node = size_of::<Node>() + size_of::<NodeNoise>();
         let features = self.bagging.max_features.saturating_mul(size_of::<u32>());
@@ -269,7 +270,7 @@ impl MemoryNeeds {
         self.n_trees.saturating_mul(tree)
     }
 
-    /// What the trees take that are drawn and grown at a time.
+    /// Returns the bytes of the trees that are drawn and grown at one time.
     fn in_flight(&self, x: &Input<'_>) -> usize {
         let Bagging {
             max_samples,
@@ -288,7 +289,7 @@ impl MemoryNeeds {
         self.n_growing.saturating_mul(tree).saturating_add(drawn)
     }
 
-    /// The bags of all trees with the noise target of their rows, where all are drawn before any is grown.
+    /// Returns the bytes of all bags with the noise target of their rows, if all are drawn before any tree is grown.
     fn drawn_ahead(&self) -> usize {
         let row = 2 * size_of::<usize>() + size_of::<f64>();
         let features = self.bagging.max_features.saturating_mul(size_of::<usize>());
@@ -315,7 +316,7 @@ fn check_rows(label: &'static str, actual: usize, x: &Input<'_>) -> Result<()> {
     }
 }
 
-/// Where trees read their cells.
+/// The place where trees read their cells.
 enum CellSource<'a, 'm> {
     InPlace(&'a Matrix<'m>),
     Copied(F32Copy),
@@ -326,7 +327,7 @@ impl<'a, 'm> CellSource<'a, 'm> {
     fn new(x: &'a Input<'m>, params: &ValidParams, n_trees: usize, workers: Workers<'_>) -> Result<Self> {
         Ok(match x {
             Input::Dense(x) => {
-                // Each row of a bag is read about once per level.
+                // A tree reads each row of its bag about once per level.
                 let reads = params.bagging.max_samples as f64 * f64::from(params.max_depth) * n_trees as f64;
                 let n_cells = x.n_rows() as f64 * x.n_columns() as f64;
                 if reads > 2.0 * n_cells && u32::try_from(x.n_rows()).is_ok() {
@@ -340,14 +341,14 @@ impl<'a, 'm> CellSource<'a, 'm> {
     }
 }
 
-/// What all trees of a forest have in common.
+/// The data that all trees of a forest share.
 struct ForestBuilder<'a, 'm> {
     table: CellSource<'a, 'm>,
     seeds: &'a [u32],
     bagging: Bagging,
     max_depth: u32,
     workers: Workers<'a>,
-    /// Trees that a worker grows at once.
+    /// Number of trees that a worker grows at once.
     trees_together: usize,
 }
 
@@ -364,7 +365,7 @@ impl<'a, 'm> ForestBuilder<'a, 'm> {
         })
     }
 
-    /// What each tree draws.
+    /// Draws the bags of all trees.
     fn draw_all(&self, weights: Option<&Weights>) -> Result<Vec<InBag>> {
         let n_trees = self.seeds.len();
         let draw = |group: usize| {
@@ -380,7 +381,7 @@ impl<'a, 'm> ForestBuilder<'a, 'm> {
         Ok(bags)
     }
 
-    /// Grows all trees; `bags` gives label some of them drew, and the noise target of their rows.
+    /// Grows all trees; `bags` returns the bags of a range of trees, and the noise target of their rows.
     fn grow(&self, bags: impl Fn(Range<usize>) -> Result<Vec<(InBag, Vec<f64>)>> + Sync) -> Result<Vec<Tree>> {
         match &self.table {
             CellSource::InPlace(x) => self.grow_on(bags, |bag, y| Ok(DenseSample::in_place(x, bag, y))),

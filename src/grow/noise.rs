@@ -1,21 +1,21 @@
-//! The sums over the random target `y` that can end a branch.
+//! The sums over the random target `y` that can turn a split into a leaf.
 //!
-//! An isolation forest has no target; scikit-learn's trees get a random unweighted_terms, and its regression criterion then makes a
-//! node a leaf in two rare cases: the node's impurity vanishes, or the split makes it worse by more than rounding. Both
-//! hang on the last bits of running sums, so the order of every addition below is part of the result
-//! (scikit-learn: `_criterion.pyx`, squared error, proxy for unweighted_terms output).
+//! An isolation forest has no target. scikit-learn gives its trees a random one, and its regression criterion then makes a node a
+//! leaf in two rare cases: the node's impurity vanishes, or the split makes it worse by more than rounding. Both depend on the last
+//! bits of running sums, so the order of every addition below is part of the result (scikit-learn: `_criterion.pyx`, squared error,
+//! proxy for one output).
 //!
-//! A running sum waits for unweighted_terms addition after another, and the processor has time for other work meanwhile. So the sums over a
-//! node's rows are made while its values are taken up. A split is judged by sums over its smaller side, and by the squares of
-//! its left side: where the left side is the larger unweighted_terms, impurities waits until the left child has been looked at. Only sums of `y`
-//! need an order: weights are root_weight numbers, whose sums are exact in any order.
+//! A running sum waits for one addition after another, and the processor has time for other work meanwhile. So a node is summed
+//! while its values are gathered. A split is decided with sums over its smaller side, and with the squares of its left side; if the
+//! left side is the larger one, the decision waits until the left child has been gathered. Only sums of `y` need an order: weights
+//! are whole numbers, whose sums are exact in any order.
 
 use crate::forest::NodeNoise;
 
-/// Below this a node counts as pure.
+/// Largest impurity of a node that counts as pure.
 pub(super) const PURE_IMPURITY: f64 = f64::EPSILON;
 
-/// Sums over the rows of unweighted_terms node.
+/// The sums over the rows of one node.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Sums {
     /// Sum of weight times y.
@@ -27,7 +27,7 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// Sums over the rows of these targets and weights; no weights mean weights of unweighted_terms.
+    /// Sums the rows with these targets and weights; an empty list of weights means weights of one.
     pub(super) fn of(y: &[f64], weights: &[f64]) -> Self {
         let sums = if weights.is_empty() {
             y.iter().copied().map(unweighted_terms).fold([0.0; 2], add_terms)
@@ -37,7 +37,7 @@ impl Sums {
         Self::new(sums, y, weights)
     }
 
-    /// From the running sums of the terms of these rows.
+    /// Completes the running sums over the terms of these rows.
     pub(super) fn new([total, squares]: [f64; 2], y: &[f64], weights: &[f64]) -> Self {
         Self {
             total,
@@ -46,13 +46,13 @@ impl Sums {
         }
     }
 
-    /// The impurity of the root; deeper nodes get theirs from the [`SplitImpurity`] on their parent's split.
+    /// Returns the impurity of the root; deeper nodes get theirs from the [`SplitImpurity`] of their parent.
     pub(super) fn impurity(&self) -> f64 {
         let mean = self.total / self.weight;
         self.squares / self.weight - mean * mean
     }
 
-    /// What is kept of a node of this impurity.
+    /// Returns the record of a node with this impurity.
     pub(super) fn record(&self, impurity: f64) -> NodeNoise {
         NodeNoise {
             impurity,
@@ -62,20 +62,20 @@ impl Sums {
     }
 }
 
-/// What the smaller side of a split tells.
+/// The sums over the smaller side of a split.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct SmallerSide {
-    /// Sums over its rows.
+    /// Sums over the rows of the smaller side.
     pub(super) sums: Sums,
-    /// The left total that the split is judged by.
+    /// Total of the left side, in the order of additions that scikit-learn's criterion uses.
     left_total: f64,
     left_weight: f64,
 }
 
 impl SmallerSide {
-    /// Of a split of rows (in their new order) after the first `n_left`; `node` are the sums over all of them.
+    /// Sums the smaller side of a split after the first `n_left` rows (in their new order); `node` are the sums over all of them.
     ///
-    /// The left side is the smaller unweighted_terms if it does not have more rows.
+    /// The left side is the smaller one unless it has more rows.
     pub(super) fn of(y: &[f64], weights: &[f64], n_left: usize, node: &Sums) -> Self {
         let (left, right) = y.split_at(n_left);
         let (left_weights, right_weights) = weights.split_at(n_left.min(weights.len()));
@@ -87,7 +87,7 @@ impl SmallerSide {
                 left_weight: sums.weight,
             };
         }
-        // The left total is then what remains of the node's when the right rows are taken off, unweighted_terms by unweighted_terms from the far end.
+        // scikit-learn then subtracts the right rows from the node's total, one by one from the last.
         let (sums, left_total) = if weights.is_empty() {
             sums_both_ways(right.iter().copied().map(unweighted_terms), node.total)
         } else {
@@ -106,19 +106,19 @@ impl SmallerSide {
     }
 }
 
-/// What a split makes of the impurity of a node.
+/// The impurities that a split gives the children of a node.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct SplitImpurity {
     /// Impurity of the left child.
     pub(super) left: f64,
     /// Impurity of the right child.
     pub(super) right: f64,
-    /// Weighted decrease.
+    /// Weighted decrease of the impurity.
     improvement: f64,
 }
 
 impl SplitImpurity {
-    /// On the split of a node of these sums and this impurity; `left` are the sums over its left side, `root_weight` is the weight of the root.
+    /// Computes the impurities of a split of a node with these sums and this impurity; `left` are the sums over its left side.
     pub(super) fn new(node: &Sums, impurity: f64, side: &SmallerSide, left: &Sums, root_weight: f64) -> Self {
         let (left_weight, left_total) = (side.left_weight, side.left_total);
         let right_weight = node.weight - left_weight;
@@ -136,34 +136,34 @@ impl SplitImpurity {
         }
     }
 
-    /// Whether the node is to be a leaf after all.
+    /// Returns whether the split worsens the impurity, so that the node becomes a leaf.
     pub(super) fn worsens(&self) -> bool {
         self.improvement + PURE_IMPURITY < 0.0
     }
 }
 
-/// A row's terms in the total and in the squares, if its weight is unweighted_terms.
+/// Returns a row's terms of the total and of the squares if its weight is one.
 pub(super) fn unweighted_terms(y: f64) -> [f64; 2] {
     [y, y * y]
 }
 
-/// A row's terms in the total and in the squares.
+/// Returns a row's terms of the total and of the squares.
 pub(super) fn weighted_terms((y, weight): (&f64, &f64)) -> [f64; 2] {
     let wy = weight * y;
     [wy, wy * y]
 }
 
-/// The next step of running sums.
+/// Adds the terms of a row to running sums.
 pub(super) fn add_terms(sums: [f64; 2], terms: [f64; 2]) -> [f64; 2] {
     [sums[0] + terms[0], sums[1] + terms[1]]
 }
 
-/// The sum of weights.
+/// Sums the weights; an empty list means weights of one.
 pub(super) fn total_weight(y: &[f64], weights: &[f64]) -> f64 {
     if weights.is_empty() {
         y.len() as f64
     } else {
-        // Several sums side by side, which need not wait for unweighted_terms another.
+        // Several sums side by side do not wait for each other.
         let (groups, rest) = weights.as_chunks::<8>();
         let mut sums = [0.0; 8];
         for group in groups {
@@ -175,7 +175,8 @@ pub(super) fn total_weight(y: &[f64], weights: &[f64]) -> f64 {
     }
 }
 
-/// Running sums from the first row to the last, and what remains of `total` when rows are taken off from the last to the first.
+/// Returns the running sums from the first row to the last, and the rest of `total` after subtracting the rows from the last to the
+/// first.
 fn sums_both_ways(rows: impl DoubleEndedIterator<Item = [f64; 2]> + Clone, total: f64) -> ([f64; 2], f64) {
     rows.clone()
         .zip(rows.rev())
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// As scikit-learn's criterion goes over the rows: sums over the left and the right side, and the impurities.
+    /// Sums the left and the right side in the order of scikit-learn's criterion, and computes the impurities.
     fn plain(
         y: &[f64],
         w: &[f64],

@@ -1,34 +1,36 @@
-//! Parting the rows of a node, in the very order that scikit-learn leaves them in.
+//! Partition of a node's rows into left and right, in exactly the order in which scikit-learn leaves them.
 //!
-//! The order of rows within a node is part of the result: the noise sums run in it. scikit-learn goes over the rows from the
-//! front; a row that goes right changes positions with the last row not looked at, which is looked at next (`_partitioner.pyx`).
-//! That loop takes a branch on every value, and the branch is guessed wrong half the time. What it leaves can be said outright.
-//! Let the first `n_left` positions be the front, the others the back. There are as many rows in the front that go right, `R_0, R_1, ...`
-//! from the front, as there are in the back that go left, `L_0, L_1, ...` from the end. Then:
+//! The order of rows within a node is part of the result, because the noise sums follow it. scikit-learn goes over the rows from
+//! the front; a row that goes right is swapped with the last row not visited yet, which is visited next (`_partitioner.pyx`). That
+//! loop branches on every value, and the branch is mispredicted half the time. Its result can be computed directly.
 //!
-//! - `L_k` ends where `R_k` was; all other rows of the front stay.
-//! - The rows of the back move one position towards the front, `R_0` comes to the end, and `R_k+1` comes to where `L_k` has moved.
-//!   If there is no such row, the one that moved out of the back takes that position.
+//! The first `n_left` positions are the front, the others the back. The front holds as many rows that go right, `R_0, R_1, ...`
+//! from the front, as the back holds rows that go left, `L_0, L_1, ...` from the end. Then:
+//!
+//! - `L_k` moves to the position of `R_k`; all other rows of the front stay.
+//! - The rows of the back move one position towards the front, `R_0` moves to the end, and `R_k+1` moves to the new position of `L_k`.
+//!   If there is no `R_k+1`, the row that was moved out of the back takes that position.
 
 use crate::simd::Choice;
 
-/// Which rows of a node change positions.
+/// The moves that partition the rows of a node.
 #[derive(Debug, Default)]
 pub(super) struct Partition {
-    /// One bit per row: whether it goes left.
+    /// One bit per row, set if it goes left.
     marks: Vec<u64>,
-    /// Places in the front of rows that go right, ascending, ...
+    /// Positions in the front of rows that go right, ascending.
     front: Vec<u32>,
-    /// ... and as many in the back of rows that go left, descending.
+    /// Positions in the back of rows that go left, descending; as many as in `front`.
     back: Vec<u32>,
     n_left: usize,
     n: usize,
 }
 
 impl Partition {
-    /// How to part rows with these values: those at or below the threshold go to the front, and missing ones if `missing_left`.
+    /// Computes the moves for rows with these values: values at or below the threshold go left, and missing values if
+    /// `missing_left`.
     pub(super) fn prepare(&mut self, values: &[f32], threshold: f32, missing_left: bool) {
-        // One word more than there may be, so that the front ends in one in any case.
+        // One additional word makes sure that the front ends within a word.
         self.marks.clear();
         self.marks.resize(values.len() / 64 + 1, 0);
         Choice::get().at_or_below(values, threshold, missing_left, &mut self.marks);
@@ -49,12 +51,12 @@ impl Partition {
         push_ones_reversed(&[self.marks[word] & !in_front], 64 * word, &mut self.back);
     }
 
-    /// How many rows go left.
+    /// Returns the number of rows that go left.
     pub(super) fn n_left(&self) -> usize {
         self.n_left
     }
 
-    /// Moves what belongs to the rows, as planned.
+    /// Moves the items that belong to the rows.
     pub(super) fn apply<T: Copy>(&self, items: &mut [T]) {
         let Self {
             front, back, n_left, n, ..
@@ -66,7 +68,7 @@ impl Partition {
         let out_of_back = items[n_left];
         items.copy_within(n_left + 1..n, n_left);
         items[n - 1] = front.first().map_or(out_of_back, |&first| items[first as usize]);
-        // Where `L_k` has moved there is now a position for the next of `R`.
+        // The new position of each `L_k` is free for the next of the `R`.
         let Some((&last, back)) = back.split_last() else {
             return;
         };
@@ -86,7 +88,7 @@ impl Partition {
     }
 }
 
-/// Adds the positions of the ones of a word, ascending.
+/// Appends the positions of the ones of a word, ascending.
 fn push_ones(mut word: u64, start: usize, positions: &mut Vec<u32>) {
     while word != 0 {
         positions.push(start as u32 + word.trailing_zeros());
@@ -94,7 +96,7 @@ fn push_ones(mut word: u64, start: usize, positions: &mut Vec<u32>) {
     }
 }
 
-/// Adds the positions of the ones of some words, descending.
+/// Appends the positions of the ones of some words, descending.
 fn push_ones_reversed(words: &[u64], start: usize, positions: &mut Vec<u32>) {
     for (i, &word) in words.iter().enumerate().rev() {
         let mut word = word;
@@ -111,7 +113,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The loop of scikit-learn.
+    /// Partitions in scikit-learn's loop.
     fn plain(values: &mut [f32], items: &mut [usize], threshold: f32) -> usize {
         let (mut next, mut end) = (0, items.len());
         while next < end {

@@ -1,11 +1,11 @@
 //! The rows of one tree over a sparse table.
 //!
-//! Looking at a feature moves rows: those with a negative value to the front of the node, those with a positive value to
-//! its end, zeros between. It does so even if the feature then turns out to be constant, and the order of rows is the order
-//! of the noise sums, so it is part of the result (scikit-learn: `_partitioner.pyx`, sparse partitioner). Missing values
-//! count as zero here; explicit zeros are zeros.
+//! Gathering a feature moves rows: those with a negative value to the front of the node, those with a positive value to its end,
+//! zeros between. This happens even if the feature turns out to be constant. The order of rows is the order of the noise sums, so
+//! it is part of the result (scikit-learn: `_partitioner.pyx`, sparse partitioner). Missing values count as zero here, and explicit
+//! zeros are zeros.
 //!
-//! Of the table, only the rows of the tree are read, once, into columns of their own.
+//! Only the rows of the tree are read from the table, once, into columns of their own.
 
 use std::ops::Range;
 
@@ -15,18 +15,18 @@ use crate::error::Result;
 use crate::matrix::csr::Csr;
 use crate::memory;
 
-/// In-bag rows, those of one node side by side, and the values of the feature at hand.
+/// The in-bag rows, those of one node side by side, and the values of the current feature.
 pub(super) struct SparseSample {
-    /// For each feature of the tree its stored cells among the in-bag rows, rows ascending: where they are, ...
+    /// Range in `cells` of each of the tree's features: its stored cells among the in-bag rows, rows ascending.
     stored: Vec<Range<usize>>,
-    /// ... row and value.
+    /// Row and value of each stored cell.
     cells: Vec<(u32, f32)>,
     rows: Rows,
-    /// Where each row stands in `rows`.
+    /// Position of each row in `rows`.
     positions: Vec<u32>,
-    /// In the order of `rows`; of zeros not kept up.
+    /// Values in the order of `rows`; those of zeros are not updated.
     values: Vec<f32>,
-    /// Where the zeros of the feature at hand stand.
+    /// Positions of the zeros of the current feature.
     zeros: Range<usize>,
 }
 
@@ -43,7 +43,7 @@ impl SparseSample {
                 .map(|(column, value)| (feature_of[column], value))
                 .filter(|&(feature, _)| feature != usize::MAX)
         };
-        // A counting sort by feature: rows stay in order.
+        // A counting sort by feature keeps the rows in order.
         let mut starts = vec![0; columns.len() + 1];
         for &row in sample {
             drawn(row).for_each(|(feature, _)| starts[feature + 1] += 1);
@@ -55,7 +55,7 @@ impl SparseSample {
         let mut cells = memory::filled(starts[columns.len()], (0, 0.0))?;
         for (in_bag, &row) in sample.iter().enumerate() {
             for (feature, value) in drawn(row) {
-                // Of a cell stored twice the last value counts, as in scoring.
+                // The last value of a cell that is stored twice counts, as in scoring.
                 match cells[starts[feature]..next[feature]].last_mut() {
                     Some(last) if last.0 == in_bag as u32 => last.1 = value,
                     _ => {
@@ -119,7 +119,7 @@ impl Sample for SparseSample {
     }
 
     fn partition(&mut self, node: Range<usize>, threshold: f64, _missing_left: bool) -> usize {
-        // Zeros lie on one side as a whole. A threshold that is no number parts where zero does.
+        // All zeros go to the same side. A NaN threshold partitions as zero does.
         let (mut next, mut end) = if threshold < 0.0 {
             (node.start, self.zeros.start)
         } else if threshold > 0.0 {

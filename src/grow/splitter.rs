@@ -1,35 +1,36 @@
-//! The random split of one node: draw a feature, pass over constant ones, draw a threshold.
+//! The random split of one node: draw a feature, skip constant ones, draw a threshold.
 //!
-//! Constant features are remembered down the branch: `features` holds, from the front, those known to be constant when
-//! the node began, then those new_constants constant since, then the others. At most one feature that is not constant is tried
-//! per node; if it parts nothing, the node is a leaf (scikit-learn: `_splitter.pyx`, random splitter).
+//! Source: scikit-learn's random splitter (`sklearn/tree/_splitter.pyx`), whose draws are repeated one by one. Features that are
+//! constant in a node are constant in its whole branch, so they are remembered. `features` holds first the features known to be
+//! constant when the node began, then those that were found to be constant since, then the others. At most one feature that is not
+//! constant is tried per node; if it separates nothing, the node is a leaf.
 
 use rand_core::Rng;
 
 use super::sample::Scan;
 use crate::random::xorshift::SplitDraws;
 
-/// A tree's stream, what is known of its features, and the search that goes on in a node.
+/// A tree's random stream, its known constant features, and the search in the current node.
 pub(super) struct Splitter<R> {
     random: R,
     features: Vec<u32>,
     constants: Vec<u32>,
     /// Features known to be constant when the node began.
     n_known_constants: usize,
-    /// Features new_constants constant since.
+    /// Features found to be constant since.
     n_new_constants: usize,
     /// Known constants that were drawn.
     n_drawn_constants: usize,
     n_visited: usize,
-    /// Features from here on have been tried.
+    /// Features from this position on have been tried.
     untried_end: usize,
-    /// Where the feature drawn last stands.
+    /// Position of the feature drawn last.
     position: usize,
     /// The stream as it was when the search began.
     random_at_begin: R,
 }
 
-/// Where to part the rows.
+/// The split that was drawn for a node.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DrawnSplit {
     /// Index among the tree's features.
@@ -64,19 +65,19 @@ impl<R: Rng + Clone> Splitter<R> {
         self.random_at_begin = self.random.clone();
     }
 
-    /// Takes back a search in which nothing has been cut yet: as if it had never begun.
+    /// Undoes a search in which no split has been drawn yet, with all draws it has made.
     pub(super) fn roll_back(&mut self) {
         self.random = self.random_at_begin.clone();
         self.end_node();
     }
 
-    /// Draws the next feature to look at; `None` if the search is over.
+    /// Draws the next feature to gather; `None` if the search is over.
     pub(super) fn draw_feature(&mut self) -> Option<u32> {
         while self.untried_end > self.n_known_constants + self.n_new_constants
             && (self.n_visited < 1 || self.n_visited <= self.n_new_constants + self.n_drawn_constants)
         {
             self.n_visited += 1;
-            // Among the known constants not drawn yet, and all features not known to be constant.
+            // The draw is among the known constants not drawn yet and all features not known to be constant.
             let position = self
                 .random
                 .int(self.n_drawn_constants, self.untried_end - self.n_new_constants);
@@ -91,7 +92,7 @@ impl<R: Rng + Clone> Splitter<R> {
         None
     }
 
-    /// Where to part the node's `n` rows by the feature drawn last; `None` if it is constant and another must be drawn.
+    /// Draws the split of the node's `n` rows by the feature drawn last; `None` if it is constant and another one must be drawn.
     pub(super) fn draw_split(&mut self, scan: &Scan, n: usize) -> Option<DrawnSplit> {
         if scan.is_constant(n) {
             self.features
@@ -116,10 +117,10 @@ impl<R: Rng + Clone> Splitter<R> {
         })
     }
 
-    /// Ends the search in a node; returns how many features are now known to be constant in it.
+    /// Ends the search in a node; returns the number of features that are now known to be constant in it.
     pub(super) fn end_node(&mut self) -> usize {
         let (n_known_constants, n_new_constants) = (self.n_known_constants, self.n_new_constants);
-        // The known constants may have been drawn in another order; siblings must find the first one again.
+        // The known constants may have been drawn in another order; siblings must find the original one.
         self.features[..n_known_constants].copy_from_slice(&self.constants[..n_known_constants]);
         let new_constants = n_known_constants..n_known_constants + n_new_constants;
         self.constants[new_constants.clone()].copy_from_slice(&self.features[new_constants.clone()]);

@@ -1,10 +1,32 @@
-//! TreeBuilder one tree, a look at a feature at a time.
+//! Growing one tree, one feature of one node at a time.
 //!
-//! Between two looks a tree can wait: several trees that grow side by side take up their values one after another, and the
-//! memory then brings the cells of all of them at once. What each tree draws and does stays in its own order.
+//! Source: Liu, Ting and Zhou, "Isolation Forest", ICDM 2008, in the form of scikit-learn's `DepthFirstTreeBuilder` (`_tree.pyx`)
+//! and random splitter (`_splitter.pyx`), whose draws are repeated one by one:
 //!
-//! The noise sums over a node are made while it is looked at, so a search may begin before it is known whether the noise
-//! makes the node, or the one above it, a leaf. It nearly never does; then the search is taken back with all it has drawn.
+//! ```text
+//! stack = [all in-bag rows]
+//! while node = stack.pop():                                     left children first
+//!     index = append(leaf)
+//!     if depth == max_depth or size < 2 or the noise target is constant: continue
+//!     do:
+//!         feature = draw one of the features not drawn yet      known constants count as drawn
+//!         values = cells of the node's rows in that feature
+//!     while values are constant                                 no feature left: the node stays a leaf
+//!     threshold = uniform(min(values), max(values))
+//!     left, right = partition rows by value <= threshold
+//!     if either is empty, or the split worsens the impurity of the noise target: continue
+//!     nodes[index] = split
+//!     push(right); push(left)
+//! ```
+//!
+//! [`TreeBuilder`] cuts this loop into steps so that several trees can grow side by side, and decides splits as late as possible:
+//!
+//! 1. [`TreeBuilder::gather`] reads the values of one feature. Between two calls another tree gathers, so the memory brings the cells
+//!    of several trees at once. The draws of each tree stay in their own order.
+//! 2. [`TreeBuilder::advance`] continues after that: it draws the split, partitions the rows, and takes the next node from the stack.
+//! 3. The noise sums of a node are made while its values are gathered (see [`super::noise`]). So the search in a node begins before it
+//!    is known whether the noise makes this node, or the split above it, a leaf. That nearly never happens; then the search is rolled
+//!    back with all draws it has made.
 
 use std::ops::Range;
 
@@ -16,15 +38,15 @@ use crate::forest::{Node, NodeNoise, Tree};
 use crate::memory;
 use rand_core::Rng;
 
-/// A node that waits to be grown.
+/// A node on the stack.
 struct OpenNode {
     start: usize,
     end: usize,
     depth: u32,
-    /// The split whose right child this is.
+    /// Index of the split whose right child this node is.
     right_child_of: Option<usize>,
     n_constants: usize,
-    /// Made at the latest when the node is looked at.
+    /// Sums over the rows; made at the latest when the node is gathered.
     sums: Option<Sums>,
     impurity: Impurity,
 }
@@ -35,17 +57,17 @@ impl OpenNode {
     }
 }
 
-/// What is known of a node's impurity before its sums are made.
+/// The impurity of a node, or how it will be known.
 #[derive(Clone, Copy)]
 enum Impurity {
     Known(f64),
-    /// The node is the root: it follows from the sums.
+    /// The node is the root: its impurity follows from its sums.
     FromSums,
-    /// The node is the left side of the undecided split: it follows from the impurities on that.
+    /// The node is the left child of the undecided split: its impurity follows from that decision.
     FromSplit,
 }
 
-/// A node whose sums are made.
+/// A node whose sums and impurity are known, and which has an index in the tree.
 struct EvaluatedNode {
     index: usize,
     start: usize,
@@ -61,38 +83,38 @@ impl EvaluatedNode {
     }
 }
 
-/// A split that is not judged yet, since the sums over its left side are not made.
+/// A split that is not decided yet, since the sums over its left side are missing.
 struct UndecidedSplit {
     of: EvaluatedNode,
     side: SmallerSide,
-    /// What the node is if the split stands, but for the right child's position.
+    /// The split node, complete except for the index of its right child.
     node: Node,
-    /// The right child, but for its impurity.
+    /// The right child, complete except for its impurity.
     right: OpenNode,
 }
 
-/// A node that is searched for a split.
+/// A node in which a split is searched.
 enum SearchedNode {
-    /// Its sums are made with this look.
+    /// The first feature of the node is being gathered, and its sums are made.
     First(OpenNode),
-    /// The features seen so far were constant.
+    /// All features so far were constant.
     Again(EvaluatedNode),
 }
 
-/// A tree that grows.
+/// A tree that is being grown.
 pub(super) struct TreeBuilder<S, R> {
     sample: S,
     splitter: Splitter<R>,
     max_depth: u32,
-    /// The weight of all rows.
+    /// Weight of all rows.
     total_weight: f64,
-    /// The node at hand, and the feature to look at in it.
+    /// The current node, and the feature to gather in it.
     current: Option<(SearchedNode, u32)>,
     undecided: Option<UndecidedSplit>,
     stack: Vec<OpenNode>,
     nodes: Vec<Node>,
     noise: Vec<NodeNoise>,
-    /// Why the tree could not be grown.
+    /// The reason why the tree could not be grown.
     failure: Option<Error>,
 }
 
@@ -108,7 +130,7 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
             sums: None,
             impurity: Impurity::FromSums,
         };
-        // As many nodes as fit into this depth or over so many rows; large trees seldom come near.
+        // A tree has no more nodes than fit into this depth or over so many rows; large trees seldom come near.
         let capacity = n.saturating_mul(2).min(2 << max_depth.min(9));
         let mut stack = Vec::with_capacity(max_depth as usize + 1);
         stack.push(root);
@@ -128,12 +150,12 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
         tree
     }
 
-    /// Whether there is nothing left to look at.
+    /// Returns whether the tree is finished.
     pub(super) fn is_finished(&self) -> bool {
         self.current.is_none()
     }
 
-    /// Takes up the values of the feature drawn last.
+    /// Gathers the values of the feature drawn last.
     pub(super) fn gather(&mut self) {
         match &mut self.current {
             Some((SearchedNode::First(node), feature)) if node.sums.is_none() => {
@@ -145,7 +167,7 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
         }
     }
 
-    /// Goes on after a look, until the next feature is drawn or the tree is grown.
+    /// Continues after values were gathered, until the next feature is drawn or the tree is finished.
     pub(super) fn advance(&mut self) {
         let node = match self.current.take() {
             Some((SearchedNode::First(node), _)) => match self.finalize(&node) {
@@ -170,7 +192,7 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
         self.next_node();
     }
 
-    /// Parts a node, and makes a split of it if both sides have rows and the noise allows it.
+    /// Partitions a node, and makes it a split if both sides have rows and the noise allows it.
     fn split(&mut self, node: EvaluatedNode, drawn: DrawnSplit) {
         let n = node.end - node.start;
         let n_constants = self.splitter.end_node();
@@ -195,7 +217,7 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
             node: Node {
                 threshold: drawn.threshold,
                 feature: drawn.feature,
-                // A feature without missing values here sends later ones to the larger side.
+                // A feature without missing values in this node sends later ones to the larger side.
                 missing_go_to_left: if drawn.has_missing {
                     drawn.missing_left
                 } else {
@@ -218,8 +240,8 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
         self.stack.push(left);
     }
 
-    /// Makes a split for good, with its right child waiting, and returns the impurity of the left one; `None` if the noise
-    /// does not allow it, so that the node stays a leaf.
+    /// Completes a split, pushes its right child, and returns the impurity of the left one; `None` if the noise does not allow the
+    /// split, so that the node stays a leaf.
     fn decide(&mut self, split: UndecidedSplit, left: &Sums) -> Option<f64> {
         let UndecidedSplit {
             of,
@@ -237,7 +259,7 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
         Some(impurities.left)
     }
 
-    /// Takes nodes up until there is a feature to look at.
+    /// Takes nodes from the stack until there is a feature to gather.
     ///
     /// Left children come first: the order of nodes is the order of all draws of the tree.
     fn next_node(&mut self) {
@@ -252,13 +274,13 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
                 self.current = Some((SearchedNode::First(node), feature));
                 return;
             }
-            // Every feature is constant: nothing was drawn.
+            // Every feature is constant, so nothing was drawn.
             self.splitter.end_node();
             self.finalize(&node);
         }
     }
 
-    /// Gives a node its position in the tree, as a leaf for now; `None` if there is no such node, as the split above it does not stand.
+    /// Appends a node to the tree, as a leaf for now; `None` if the split above it was rejected, so that the node does not exist.
     fn finalize(&mut self, node: &OpenNode) -> Option<EvaluatedNode> {
         let sums = match node.sums {
             Some(sums) => sums,
@@ -290,7 +312,7 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
         })
     }
 
-    /// Makes room for more nodes; where there is none, nothing is left to look at.
+    /// Makes room for more nodes; if there is no memory, the tree is finished.
     #[cold]
     fn make_room(&mut self) -> bool {
         let made = memory::grow(&mut self.nodes).and_then(|()| memory::grow(&mut self.noise));
@@ -301,10 +323,10 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
         self.failure.is_none()
     }
 
-    /// The grown tree over these columns of the table.
+    /// Returns the finished tree over these columns of the table.
     ///
     /// # Errors
-    /// [`Error::Memory`] when there was none for its nodes.
+    /// [`Error::Memory`] when there was no memory for its nodes.
     pub(super) fn into_tree(self, features: Vec<u32>) -> Result<Tree> {
         let Self {
             mut nodes,
@@ -316,7 +338,8 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
             return Err(error);
         }
         if nodes.len() < nodes.capacity() / 2 {
-            // In lists of their own: what is drawn off from these would be too short for the next tree, and the memory lost.
+            // Copies free the unused capacity as a whole, which shrinking in place would cut into pieces too short for the next
+            // tree.
             nodes = memory::copied(&nodes)?;
             noise = memory::copied(&noise)?;
         }

@@ -1,4 +1,4 @@
-//! What every call from Python passes: no panic gets out, signals are seen, and the interpreter may end meanwhile.
+//! The boundary that every call from Python crosses: panics, signals and the end of the interpreter.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
@@ -15,20 +15,21 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::threads::Workers;
 
-/// Runs the whole of a function that Python calls. What may run Python code or let go of the interpreter's lock belongs inside, the reading
-/// of such arguments too (an error that is looked at does so in pyo3): an interpreter that ends waits for what is inside.
+/// Runs the whole body of a function that Python calls. Code that may run Python code or release the interpreter's lock belongs
+/// inside, the reading of such arguments too (pyo3 does so when it looks at an error): an interpreter that ends waits for what is
+/// inside.
 ///
-/// A panic, which would be a defect of the core, becomes a `RuntimeError`: pyo3's own `PanicException` is no `Exception`
-/// and would pass through every handler of the caller.
+/// A panic, which would be a defect of the core, becomes a `RuntimeError`: pyo3's own `PanicException` is no `Exception` and would
+/// pass through every handler of the caller.
 pub(super) fn guarded<T>(body: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     if CLOSER.get().is_some_and(|closer| *closer != thread::current().id()) {
-        // The interpreter ends as soon as it is let go. `threading` passes over this in silence.
+        // The interpreter ends as soon as its lock is released. `threading` ignores this exception silently.
         return Err(PySystemExit::new_err(()));
     }
     let _in_flight = InFlight::begin();
-    // What a call takes without asking is less.
+    // The headroom covers all small allocations of the call.
     memory::check_headroom()?;
-    // What a panic leaves half done belongs to the call alone.
+    // Values that a panic leaves half changed belong to this call only.
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         Err(PyRuntimeError::new_err(
             "internal error in isoxide; please report it together with the message on stderr",
@@ -38,15 +39,15 @@ pub(super) fn guarded<T>(body: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
 
 /// Runs `work` without the interpreter's lock, on up to `n_workers` threads.
 ///
-/// A signal that comes meanwhile is handled within a fraction of a second; if its handler raises, as Ctrl-C's does, the work ends
-/// and the exception is the call's.
+/// A signal is handled within a fraction of a second; if its handler raises, as Ctrl-C's does, the work ends and the call raises
+/// the exception.
 pub(super) fn detached<T: Send>(
     py: Python<'_>,
     n_workers: usize,
     work: impl FnOnce(Workers<'_>) -> Result<T> + Send,
 ) -> PyResult<T> {
     if CLOSER.get().is_some() {
-        // An exit hook's call: the threads that wait for the lock must not get it any more.
+        // An exit hook makes this call: threads that wait for the lock must not get it any more.
         return Ok(work(n_workers.into())?);
     }
     let raised = Mutex::new(None);
@@ -66,7 +67,7 @@ pub(super) fn detached<T: Send>(
     outcome.map_err(|error| match error {
         Error::Interrupted => {
             let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // Of a thread whose interpreter ends.
+            // The call belongs to a thread whose interpreter ends.
             raised.unwrap_or_else(|| PySystemExit::new_err(()))
         }
         error => error.into(),
@@ -77,11 +78,11 @@ pub(super) fn detached<T: Send>(
 static CLOSER: OnceLock<ThreadId> = OnceLock::new();
 static IS_CLOSING: AtomicBool = AtomicBool::new(false);
 
-/// The calls at work at the moment: the process id in the upper half, their number in the lower one.
-/// A forked child has none of its parent's threads, so that what is counted for another process counts for nothing.
+/// Calls in progress: the process id in the upper half, their number in the lower one. A forked child has none of its parent's
+/// threads, so counts of another process are ignored.
 static IN_FLIGHT: AtomicU64 = AtomicU64::new(0);
 
-/// A call at work, until it is dropped. Knows its process, since asking the system takes a good part of scoring a row.
+/// A call in progress until it is dropped. It stores its process id, since asking the system takes a good part of scoring a row.
 struct InFlight {
     process: u32,
 }
@@ -93,7 +94,7 @@ impl InFlight {
         call
     }
 
-    /// How many calls of this process there are.
+    /// Returns the number of calls in progress in this process.
     fn n() -> u64 {
         Self::of(process::id(), IN_FLIGHT.load(Ordering::Acquire))
     }
@@ -108,7 +109,7 @@ impl InFlight {
 
     fn count(&self, change: impl Fn(u64) -> u64) {
         let changed = |state| Some(u64::from(self.process) << 32 | change(Self::of(self.process, state)));
-        // Never fails, as there is always a new state.
+        // The update cannot fail, because there is always a new state.
         let _ = IN_FLIGHT.fetch_update(Ordering::AcqRel, Ordering::Acquire, changed);
     }
 }
@@ -119,13 +120,13 @@ impl Drop for InFlight {
     }
 }
 
-/// Called when the interpreter is about to end: gives up the calls of other threads and waits for them.
+/// End the calls of other threads and wait for them, before the interpreter ends.
 ///
-/// A thread that asks for the lock of an interpreter that has ended is ended by it, in the middle of whatever it does; that
-/// kills the process if Rust is on its stack.
+/// A thread that asks for the lock of an interpreter that has ended is killed in the middle of its work, which aborts the process
+/// if Rust is on its stack.
 #[pyfunction]
 pub(super) fn close(py: Python<'_>) {
-    // Checked and set while the interpreter's lock is held, as a call begins: no call slips in between.
+    // The interpreter's lock is held here and when a call begins, so no call can begin in between.
     let _ = CLOSER.set(thread::current().id());
     IS_CLOSING.store(true, Ordering::Relaxed);
     while InFlight::n() > 0 {
@@ -133,7 +134,7 @@ pub(super) fn close(py: Python<'_>) {
     }
 }
 
-/// Panics, so that a test can see what becomes of it: on a thread of the pool, or on the caller's.
+/// Panic on a thread of the pool, or on the caller's thread, for a test.
 #[pyfunction]
 pub(super) fn panic(py: Python<'_>, in_pool: bool) -> PyResult<()> {
     guarded(|| {

@@ -1,4 +1,4 @@
-//! `_core.Sketch` and `_core.RankCounts`: what is known of a table that comes in parts.
+//! `_core.Sketch` and `_core.RankCounts`: aggregates of a partitioned table that can be merged.
 
 use numpy::{IntoPyArray, PyArray1, PyArray2};
 use pyo3::prelude::*;
@@ -12,7 +12,7 @@ use crate::memory;
 use crate::rank::mergeable;
 use crate::sketch;
 
-/// Exact order statistics of values that come in parts.
+/// Exact order statistics of a partitioned column.
 #[pyclass(module = "isoxide._core")]
 pub(super) struct Sketch {
     sketch: sketch::Sketch,
@@ -20,7 +20,7 @@ pub(super) struct Sketch {
 
 #[pymethods]
 impl Sketch {
-    /// Of the values from `low` to `high`; with `lowest` of so many of the lowest only.
+    /// Create an empty sketch of the values from `low` to `high`, or of the `lowest` ones among them, if given.
     #[new]
     #[pyo3(signature = (low, high, *, lowest=None, capacity))]
     fn new(low: f64, high: f64, lowest: Option<u64>, capacity: usize) -> PyResult<Self> {
@@ -31,13 +31,13 @@ impl Sketch {
         })
     }
 
-    /// Takes in a column of values.
+    /// Add a column of values.
     fn add(&mut self, py: Python<'_>, values: Bound<'_, PyAny>) -> PyResult<()> {
         guarded(|| {
             let values: ColumnArray<'_> = values.extract()?;
             let column = values.column();
             detached(py, 1, |workers| {
-                // In pieces, so that a signal is seen between them.
+                // Chunks let signals be handled in between.
                 for start in (0..column.len()).step_by(VALUES_PER_CHECK) {
                     workers.check_cancelled()?;
                     let end = column.len().min(start + VALUES_PER_CHECK);
@@ -63,12 +63,12 @@ impl Sketch {
         guarded(|| Ok(self.sketch.merge(&other.sketch)?))
     }
 
-    /// The values number `k` and `k + 1` from below, or None if another pass is needed to know them.
+    /// Return the values number `k` and `k + 1` in ascending order, or None if another pass is needed to know them.
     fn neighbours(&mut self, k: u64) -> PyResult<Option<(f64, f64)>> {
         guarded(|| Ok(self.sketch.neighbours(k)?))
     }
 
-    /// A sketch for that pass.
+    /// Return a sketch for that pass.
     fn refined(&mut self, k: u64) -> PyResult<Self> {
         guarded(|| {
             Ok(Self {
@@ -77,7 +77,7 @@ impl Sketch {
         })
     }
 
-    /// Values seen, without NaN.
+    /// Number of values, without NaN.
     #[getter]
     fn n(&self) -> u64 {
         self.sketch.n()
@@ -88,12 +88,12 @@ impl Sketch {
         self.sketch.n_missing()
     }
 
-    /// The number of distinct values, or None if there are too many to say.
+    /// Return the number of distinct values, or None if there are too many.
     fn n_distinct(&mut self) -> PyResult<Option<u64>> {
         guarded(|| Ok(self.sketch.n_distinct()))
     }
 
-    /// The lowest and the highest of the values of interest.
+    /// Return the lowest and the highest stored value.
     fn extremes(&mut self) -> PyResult<Option<(f64, f64)>> {
         guarded(|| Ok(self.sketch.extremes()))
     }
@@ -112,7 +112,7 @@ impl Sketch {
     }
 }
 
-/// Python's bytes of these.
+/// Copies bytes into a Python object.
 fn bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     PyBytes::new_with(py, data.len(), |buffer| {
         buffer.copy_from_slice(data);
@@ -120,10 +120,10 @@ fn bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     })
 }
 
-/// Values taken in between two looks at whether to go on.
+/// Values added between two checks for signals.
 const VALUES_PER_CHECK: usize = 1 << 20;
 
-/// Counts of the values of a table below, and at or below, each cell of some rows.
+/// Counts of a table's values below, and at or below, each cell of some rows.
 #[pyclass(module = "isoxide._core")]
 pub(super) struct RankCounts {
     counts: mergeable::RankCounts,
@@ -140,7 +140,7 @@ impl RankCounts {
         })
     }
 
-    /// Counts some rows of the table.
+    /// Count a partition of the table.
     fn add(&mut self, py: Python<'_>, partition: Table<'_>, n_workers: usize) -> PyResult<()> {
         guarded(|| {
             let partition = partition.matrix()?;
@@ -152,7 +152,7 @@ impl RankCounts {
         guarded(|| Ok(self.counts.merge(&other.counts)?))
     }
 
-    /// Percentiles and directions.
+    /// Return percentiles and directions.
     fn ranks<'py>(&self, py: Python<'py>, kind: &str, tail: &str, omit_nan: bool) -> PyResult<RankArrays<'py>> {
         guarded(|| {
             let definition = definition(kind, tail, omit_nan)?;
@@ -161,7 +161,7 @@ impl RankCounts {
         })
     }
 
-    /// The values that are ranked, as float64.
+    /// Return the ranked values, as float64.
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
         guarded(|| {
             let (n_rows, n_columns) = (self.counts.n_rows(), self.counts.n_columns());
@@ -174,13 +174,13 @@ impl RankCounts {
         })
     }
 
-    /// Rows of the table so far.
+    /// Number of rows of the table counted so far.
     #[getter]
     fn n(&self) -> u64 {
         self.counts.n()
     }
 
-    /// Per column the NaN of the table so far.
+    /// Return the number of NaN in each column of the table counted so far.
     fn n_missing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i64>>> {
         guarded(|| {
             let missing = self.counts.n_missing().map(u64::cast_signed);
@@ -198,7 +198,7 @@ impl RankCounts {
     #[staticmethod]
     fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
         guarded(|| {
-            // A distinct value takes 32 bytes here, and more with its images and the table that is searched.
+            // A distinct value takes 32 bytes here, and more with its keys and the table that is searched.
             memory::check_available(&[(data.len(), 6)])?;
             let counts = detached(py, 1, |_| mergeable::RankCounts::from_bytes(data))?;
             Ok(Self { counts })

@@ -1,7 +1,7 @@
-//! The binding: arrays in, arrays out, one call across the boundary per operation.
+//! The binding to Python: arrays in, arrays out, one call across the boundary per operation.
 //!
-//! Only this folder names `pyo3` and `numpy`. Every function is wrapped in [`boundary::guarded`], which lets no panic out, and everything
-//! long runs through [`boundary::detached`], the one door that releases the interpreter.
+//! Only this folder names `pyo3` and `numpy`. Every function is wrapped in [`boundary::guarded`], which lets no panic out, and
+//! everything long runs through [`boundary::detached`], the only function that releases the interpreter.
 
 #![allow(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 #![allow(
@@ -58,8 +58,8 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        // A kernel that was asked for and cannot be had is noticed now, not in the middle of some work.
-        // rust-numpy looks NumPy's functions up when they are first needed, and panics if a signal comes meanwhile: not within a call.
+        // A kernel that is requested but unavailable is reported now, not in the middle of some work. rust-numpy looks NumPy's
+        // functions up when they are first needed, and panics if a signal arrives meanwhile, so it does so here.
         super::boundary::guarded(|| {
             Choice::requested().map_err(|error| PyImportError::new_err(error.to_string()))?;
             drop(PyArray1::<f64>::zeros(module.py(), 0, false).readonly());

@@ -3,9 +3,8 @@
 //! Source: scikit-learn 1.9, `IsolationForest.fit`, `BaseBagging._fit`, `_generate_bagging_indices`, `BaseDecisionTree._fit`.
 //!
 //! 1. The outer stream gives the noise target `y`, one double per row.
-//! 2. The outer stream gives one seed per tree. **An integer `random_state` starts the stream again here**, so that `y`
-//!    and the seeds are made of the same words; a `RandomState` instance continues. Trees of an earlier fit (warm start)
-//!    use up one seed each.
+//! 2. The outer stream gives one seed per tree. **An integer `random_state` starts the stream again here**, so that `y` and the seeds
+//!    are made of the same words; a `RandomState` instance continues. Trees of an earlier fit (warm start) use up one seed each.
 //! 3. A stream of each tree, started from its seed, gives its features, then its rows.
 //! 4. The same stream, started again, gives a second seed, whose stream gives the state of the tree's xorshift generator.
 //!

@@ -7,7 +7,7 @@ use rand_core::{Infallible, Rng, SeedableRng, TryRng, utils};
 
 /// A 32-bit xorshift generator.
 ///
-/// As a [`Rng`] it gives all 32 bits of its state. scikit-learn uses the lower 31, see [`SplitDraws`].
+/// The trait [`Rng`] gives all 32 bits of its state. scikit-learn uses the lower 31, see [`SplitDraws`].
 #[derive(Debug, Clone)]
 pub struct XorShift32(u32);
 

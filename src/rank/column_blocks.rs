@@ -1,6 +1,6 @@
-//! Columns whose values do not lie side by side, but perhaps with those of other columns in between: a table of rows.
+//! Blocks of columns copied out of a table of rows, so that the values of each column lie side by side.
 //!
-//! They are laid out side by side, a block of rows at a time, so that what lies together in memory is read together.
+//! A block takes some thousand rows of up to 64 columns. Cells that share a cache line are copied together.
 
 use std::ops::Range;
 
@@ -10,31 +10,31 @@ use crate::error::Result;
 use crate::matrix::Column;
 use crate::simd::{Kernel, with_kernel};
 
-/// Values visited in one go.
+/// Rows passed to a visitor at once.
 const CHUNK_ROWS: usize = 1024;
-/// Columns laid out together ...
+/// Most columns in a block.
 const BLOCK_COLUMNS: usize = 64;
-/// ... and rows of a block. What is needed to count a column comes into the nearest caches for each block anew; cells of more rows
-/// would not stay near either (2, 8 and 16 times were slower).
+/// Rows in a block. The histograms of a column are fetched into the cache again for each block; blocks of more rows would not fit
+/// beside them (2, 8 and 16 times `CHUNK_ROWS` were slower).
 const BLOCK_ROWS: usize = 4 * CHUNK_ROWS;
-/// Cells from column to column: at distances of a power of two all columns would compete for the same places in cache.
+/// Cells between the starts of two columns. A power of two would map all columns to the same cache sets.
 const STRIDE: usize = BLOCK_ROWS + 24;
 
 /// Bytes that a block takes for each column.
 pub(super) const BYTES_PER_COLUMN: usize = STRIDE * size_of::<f64>();
 
-/// Rows of other types than f64 that are laid out in one go: their cells stay in the first-level cache from column to column.
+/// Rows copied at once for types other than f64: their cells stay in the first-level cache from column to column.
 const STRIP_ROWS: usize = 16;
 
-/// Calls `visit` with the number of each column and its values in some rows as f64, chunk by chunk; ends early where `check_cancelled` has an
-/// error, which it is asked for before each block.
+/// Calls `visit` with the number of each column and the values of some of its rows as f64, chunk by chunk. Calls `check_cancelled`
+/// before each block, and ends early with its error.
 pub(super) fn for_each_chunk(
     columns: &[(usize, Column<'_>)],
     rows: &Range<usize>,
     check_cancelled: impl Fn() -> Result<()>,
     mut visit: impl FnMut(usize, &[f64]),
 ) -> Result<()> {
-    // Neighbours of one type are laid out together, so they must not be kept apart by columns of another one.
+    // Neighbouring columns of one type are copied together; a column of another type between them must not separate them.
     let (mut doubles, mut other_types) = (Vec::new(), Vec::new());
     for &(number, column) in columns {
         match column {

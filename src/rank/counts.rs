@@ -1,18 +1,33 @@
-//! How many reference values lie below, and at or below, each queried value.
+//! Counts of reference values below, and at or below, each queried value.
+//!
+//! SciPy's `percentileofscore` compares the whole reference with each query: `n` comparisons per query. Sorting the reference would
+//! take `n log n` steps. Here only the queries are sorted, and each reference value is searched for among them:
 //!
 //! ```text
-//! u = sort(distinct(queries))                   the reference is never sorted
-//! for x in reference:
-//!     b = number of u below x                   branchless binary search, several x at a time
-//!     histogram[b, x == u[b]] += 1
-//! at_or_below[k] = histogram[0..=k].sum()       x <= u[k] exactly when b <= k
-//! below[k]       = at_or_below[k] - equal[k]
+//! u = sort(distinct(queries))                   u[0] < u[1] < ...; the reference is never sorted
+//! histogram[bucket][is_equal] = 0               one bucket per query, and one above the last query
+//! for x in reference:                           n searches of log2(len(u)) steps
+//!     b = number of u below x                   u[b - 1] < x <= u[b]
+//!     histogram[b][x == u[b]] += 1
+//! at_or_below[k] = sum(histogram[0..=k])        x <= u[k] exactly when b <= k
+//! below[k]       = at_or_below[k] - histogram[k][equal]
 //! ```
 //!
-//! For a handful of queries it is faster to compare every value with each of them, without any search.
+//! How it becomes fast:
 //!
-//! A NaN compares false with everything, so it lands in bucket 0 without being equal; it is counted apart and taken
-//! out of there at the end. Counts of two parts of a reference add up to the counts of the whole.
+//! 1. The search takes the same steps for every value and selects instead of branching, so several values are searched for side by side
+//!    ([`Queries`]; Khuong and Morin, "Array layouts for comparison-based searching", 2017, compare such searches).
+//! 2. The kernels of [`crate::simd`] search f32 keys of the values instead, 16 or more at a time (`f32_keys`). Only a value whose key
+//!    equals the key of a query needs its own 64 bits.
+//! 3. Up to 511 queries are counted without a search result per value: the kernel makes a mask of the values above each query, and
+//!    counts its bits ([`simd::BlockCounter`]).
+//! 4. Up to four queries are compared with every value directly.
+//! 5. Small histograms have four copies that are used in turn, because an increment waits for the one before it in the same bucket.
+//!
+//! A NaN compares false with everything, so it lands in bucket 0 without being equal; NaN are counted and subtracted at the end.
+//!
+//! Counts of disjoint sets of reference values add up to the counts of their union. So rows can be divided among threads, and
+//! partitions of a table among machines ([`super::mergeable`]).
 
 use std::cmp::Ordering;
 
@@ -20,20 +35,21 @@ use super::f32_keys::F32Keys;
 use crate::error::{Error, Result};
 use crate::simd;
 
-/// Values searched for at once: their comparisons do not wait for each other.
+/// Values searched for side by side: their comparisons do not wait for each other.
 const LANES: usize = 8;
-/// Up to this many distinct queries are compared one by one: the processor counts several values at once.
+/// Most distinct queries that are compared with every value directly, without a search.
 const MAX_COMPARED_QUERIES: usize = 4;
 
-/// Values that one counter can count: with 32 bits a bucket, twice as many buckets stay in cache.
+/// Most values that one counter can count. Buckets of 32 bits let twice as many buckets stay in cache.
 pub const MAX_COUNTED_VALUES: u64 = u32::MAX as u64;
 
-/// Histograms taken in turn: counting into one position waits for the count before, and in many tables most values are zero.
+/// Copies of a small histogram, used in turn: an increment waits for the one before it in the same bucket, and in many tables most
+/// values are zero.
 const HISTOGRAM_COPIES: usize = 4;
-/// Buckets of a histogram of which so many stay in the first-level cache.
+/// Most buckets of a histogram that stays in the first-level cache with all of its copies.
 const SMALL_HISTOGRAM_BUCKETS: usize = 512;
 
-/// Bytes that a counter of few queries takes: its histograms, and the masks of those that are counted by the block.
+/// Bytes that a counter of few queries takes: its histograms, and the masks of the block counter.
 pub(super) const COUNTER_BYTES: usize =
     SMALL_HISTOGRAM_BUCKETS * (HISTOGRAM_COPIES * size_of::<[u32; 2]>() + 2 * size_of::<simd::Mask>());
 
@@ -42,19 +58,19 @@ mod sealed {
     use crate::simd;
 
     pub trait Sealed: Sized {
-        /// F32Keys of the queries, where they help.
+        /// Makes f32 keys of the queries, if the kernel is faster with them.
         fn f32_keys(_queries: &[Self]) -> Option<F32Keys> {
             None
         }
 
-        /// Calls `visit` for each value with a number of queries that are below it; if not with all of them, the next one is
-        /// below it too.
-        fn for_each_rank(_images: &F32Keys, _values: &[Self], _visit: impl FnMut(Self, usize)) {}
+        /// Calls `visit` for each value with a number of queries below it. If there are more queries below it, the next query is
+        /// one of them.
+        fn for_each_rank(_keys: &F32Keys, _values: &[Self], _visit: impl FnMut(Self, usize)) {}
 
-        /// Counts whole blocks; calls `left_out` with the values of which it can't tell enough, returns the values that
-        /// are not counted.
+        /// Counts whole blocks. Calls `left_out` with the values that their keys do not decide, and returns the values that were
+        /// not counted.
         fn count_blocks<'v>(
-            _images: &F32Keys,
+            _keys: &F32Keys,
             _counter: &mut simd::BlockCounter,
             values: &'v [Self],
             _left_out: impl FnMut(Self),
@@ -85,15 +101,15 @@ mod sealed {
     }
 }
 
-/// A number that can be counted: f64 or i64.
+/// A type whose values can be counted: f64 or i64.
 pub trait Countable: Copy + PartialOrd + Send + Sync + sealed::Sealed {
-    /// No value is above it.
+    /// The highest value of the type.
     const HIGHEST: Self;
 
-    /// Whether it is no number at all.
+    /// Returns whether the value is NaN.
     fn is_missing(self) -> bool;
 
-    /// An order to sort by; only values that are no NaN are sorted.
+    /// Compares two values that are not NaN.
     fn order(&self, other: &Self) -> Ordering;
 }
 
@@ -124,20 +140,20 @@ impl Countable for i64 {
 /// The distinct queried values in ascending order, without NaN.
 #[derive(Debug, Clone)]
 pub struct Queries<T> {
-    /// The values, then [`Countable::HIGHEST`] up to a power of two that is above their number. No value is above the
-    /// padding, so a search never counts it, and every bucket is an index of the table.
+    /// The values, then [`Countable::HIGHEST`] up to the next power of two. No value is above this padding, so a search never
+    /// counts it, and every bucket is a valid index of the table.
     table: Vec<T>,
     len: usize,
     f32_keys: Option<F32Keys>,
 }
 
 impl<T: Countable> Queries<T> {
-    /// The queries in any order, repeated or not.
+    /// Sorts queries that come in any order, repeated or not.
     #[must_use]
     pub fn new(values: impl IntoIterator<Item = T>) -> Self {
         let mut table: Vec<T> = values.into_iter().filter(|value| !value.is_missing()).collect();
         table.sort_unstable_by(T::order);
-        // By `==`: zeros of both signs are one query.
+        // Equality merges zeros of both signs into one query.
         table.dedup();
         let len = table.len();
         let f32_keys = if len > MAX_COMPARED_QUERIES {
@@ -149,32 +165,32 @@ impl<T: Countable> Queries<T> {
         Self { table, len, f32_keys }
     }
 
-    /// Number of distinct values.
+    /// Returns the number of distinct values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is nothing to count for.
+    /// Returns whether there are no queries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The distinct values, ascending.
+    /// Returns the distinct values in ascending order.
     #[must_use]
     pub fn values(&self) -> &[T] {
         &self.table[..self.len]
     }
 
-    /// Where a queried value is in [`Queries::values`]; `None` for a NaN and for a value that was not queried.
+    /// Returns the index of a queried value in [`Queries::values`]; `None` for a NaN and for a value that was not queried.
     #[must_use]
     pub fn position(&self, value: T) -> Option<usize> {
         let [bucket] = self.buckets(&[value]);
         (bucket < self.len && self.table[bucket] == value).then_some(bucket)
     }
 
-    /// For each value the number of queries below it.
+    /// Returns the number of queries below each value.
     #[inline]
     fn buckets<const N: usize>(&self, values: &[T; N]) -> [usize; N] {
         let mut buckets = [0; N];
@@ -190,20 +206,20 @@ impl<T: Countable> Queries<T> {
     }
 }
 
-/// The counts of one pass over some reference values.
+/// Counts the reference values of one pass.
 #[derive(Debug)]
 pub struct Counter<'q, T> {
     queries: &'q Queries<T>,
     counts: Counts,
-    /// Per bucket the values that do not equal the query at its upper end, then those that do. Unused for few queries.
-    /// There may be several histograms, one behind the other, which add up.
+    /// Per bucket the values below the query at its upper end, then the values equal to it. Unused for few queries. There may be
+    /// several histograms, one after another, whose sum counts.
     histogram: Vec<[u32; 2]>,
-    /// What was counted by the block.
+    /// Counts of whole blocks.
     blocks: Option<simd::BlockCounter>,
 }
 
 impl<'q, T: Countable> Counter<'q, T> {
-    /// Nothing counted yet.
+    /// Creates a counter that has counted nothing yet.
     #[must_use]
     pub fn new(queries: &'q Queries<T>) -> Self {
         let n_buckets = queries.table.len();
@@ -234,7 +250,7 @@ impl<'q, T: Countable> Counter<'q, T> {
         counts.n += values.len() as u64;
         assert!(
             counts.n <= MAX_COUNTED_VALUES,
-            "a counter of more than {MAX_COUNTED_VALUES} values"
+            "one counter cannot count more than {MAX_COUNTED_VALUES} values"
         );
         if queries.len <= MAX_COMPARED_QUERIES {
             counts.n_missing += count_if(values, T::is_missing);
@@ -283,7 +299,7 @@ impl<'q, T: Countable> Counter<'q, T> {
         }
     }
 
-    /// The counts.
+    /// Sums the histograms and returns the counts.
     #[must_use]
     pub fn finish(mut self) -> Counts {
         if self.queries.len > MAX_COMPARED_QUERIES {
@@ -320,7 +336,7 @@ fn count_if<T: Copy>(values: &[T], is: impl Fn(T) -> bool) -> u64 {
     values.iter().map(|&value| u64::from(is(value))).sum()
 }
 
-/// Counts of reference values against the distinct queries, ascending.
+/// Counts of reference values for each distinct query, in ascending order of the queries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
     below: Vec<u64>,
@@ -330,7 +346,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The counts of no reference values: merged with others it changes nothing.
+    /// Creates the counts of an empty reference.
     #[must_use]
     pub fn none(n_queries: usize) -> Self {
         Self {
@@ -341,7 +357,7 @@ impl Counts {
         }
     }
 
-    /// Counts that were taken before; `None` if they can't be those of ascending queries.
+    /// Makes counts of stored numbers; `None` if they cannot be the counts of ascending queries.
     pub(super) fn from_stored(below: Vec<u64>, at_or_below: Vec<u64>, n: u64, n_missing: u64) -> Option<Self> {
         let present = n.checked_sub(n_missing)?;
         let next = below.iter().copied().skip(1).chain([present]);
@@ -356,7 +372,7 @@ impl Counts {
         })
     }
 
-    /// The counts at some positions, one after the other.
+    /// Returns the counts at these positions, one after another.
     pub(super) fn at_positions(&self, positions: &[usize]) -> Self {
         let at = |counts: &[u64]| positions.iter().map(|&position| counts[position]).collect();
         Self {
@@ -366,7 +382,7 @@ impl Counts {
         }
     }
 
-    /// Adds the counts of another part of the reference, for the same queries.
+    /// Adds the counts of another partition of the reference, for the same queries.
     ///
     /// # Errors
     /// [`Error::RowCount`] when the numbers of queries differ.
@@ -382,7 +398,7 @@ impl Counts {
         Ok(())
     }
 
-    /// [`Counts::merge`] where the queries are the same by construction.
+    /// Merges as [`Counts::merge`] does, where the queries are the same by construction.
     pub(super) fn add(&mut self, part: &Self) {
         let below = self.below.iter_mut().zip(&part.below);
         let at_or_below = self.at_or_below.iter_mut().zip(&part.at_or_below);
@@ -391,25 +407,25 @@ impl Counts {
         self.n_missing += part.n_missing;
     }
 
-    /// Per query the values below it.
+    /// Returns the number of values below each query.
     #[must_use]
     pub fn below(&self) -> &[u64] {
         &self.below
     }
 
-    /// Per query the values below it or equal to it.
+    /// Returns the number of values at or below each query.
     #[must_use]
     pub fn at_or_below(&self) -> &[u64] {
         &self.at_or_below
     }
 
-    /// All reference values, NaN among them.
+    /// Returns the number of all reference values, NaN included.
     #[must_use]
     pub fn n(&self) -> u64 {
         self.n
     }
 
-    /// The NaN among the reference values.
+    /// Returns the number of NaN among the reference values.
     #[must_use]
     pub fn n_missing(&self) -> u64 {
         self.n_missing
@@ -440,7 +456,7 @@ mod tests {
 
     #[test]
     fn the_padding_is_no_query() {
-        // Two queries leave two positions of padding, which equal the highest values of the reference.
+        // Two queries leave two entries of padding, which equal the highest values of the reference.
         let queries = Queries::new([1_i64, 2]);
         let mut counter = Counter::new(&queries);
         counter.add(&[i64::MAX, 2, i64::MIN]);

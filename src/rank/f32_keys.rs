@@ -1,32 +1,32 @@
-//! The queries as the kernels of [`crate::simd`] search them: by 32-bit keys.
+//! Keys of 32 bits by which the kernels of [`crate::simd`] search for 64-bit queries.
 //!
-//! An key is the distance from a middle query, rounded to f32, or the value itself where every query is one. Rounding
-//! keeps the order but may make neighbours equal, so that an key tells at or above which query a value lies; whether it
-//! lies above the next one too, its own 64 bits tell.
+//! A key is the distance of a value from the middle query, rounded to f32, or the value itself if every query is an f32. Rounding
+//! keeps the order but may make neighbours equal. So a key decides on which side of a query a value lies unless both have the same
+//! key; then the 64 bits of the value decide.
 
 use crate::simd::{
     BLOCK_ROWS, BlockCounter, Choice, Kernel, MAX_COUNTED, MAX_THRESHOLDS, Search, Threshold, with_kernel,
 };
 
-/// Values searched for in one go.
+/// Most values searched for at once.
 const MAX_SEARCHED: usize = 1024;
 
-/// F32Keys of queries.
+/// The searchable keys of some queries.
 #[derive(Debug, Clone)]
 #[allow(unreachable_pub, reason = "part of a sealed trait")]
 pub struct F32Keys {
     search: Search,
-    /// Queries below everything that a search may have codes.
+    /// Number of queries below a value, for each code that the search may return.
     ranks: Vec<u16>,
     origin: f64,
-    /// Whether every query is its key.
+    /// Whether every query equals its key.
     exact: bool,
     countable: bool,
 }
 
 impl F32Keys {
-    /// F32Keys of distinct queries in ascending order, NaN not among them; none if too many look alike, if there are more
-    /// than a search can take, or if the kernel in use has no way with them.
+    /// Makes keys of distinct queries in ascending order without NaN. Returns `None` if too many keys are equal, if there are more
+    /// queries than a search can hold, or if the kernel in use is not faster with keys.
     pub(super) fn new(queries: &[f64]) -> Option<Self> {
         let middle = *queries.get(queries.len() / 2)?;
         if queries.len() > MAX_THRESHOLDS || !middle.is_finite() || !Choice::get().finds_faster() {
@@ -51,13 +51,13 @@ impl F32Keys {
         })
     }
 
-    /// For counting block by block, if that is faster.
+    /// Creates a counter of whole blocks, if that is faster.
     pub(super) fn block_counter(&self) -> Option<BlockCounter> {
         self.countable.then(|| BlockCounter::new(&self.search, self.exact))
     }
 
-    /// Counts whole blocks of values, calls `left_out` with those that must be counted otherwise, and returns the rest. It stops
-    /// where too many are left out.
+    /// Counts whole blocks of values, calls `left_out` with the values that their keys do not decide, and returns the rest. It
+    /// stops counting when too many values are left out.
     pub(super) fn count_blocks<'v>(
         &self,
         counter: &mut BlockCounter,
@@ -78,7 +78,8 @@ impl F32Keys {
         rest
     }
 
-    /// For each value a number of queries below it: all of them, unless keys are alike. A NaN has none.
+    /// Calls `visit` with each value and a number of queries below it: the number of all such queries, unless keys are equal. A NaN
+    /// has none below it.
     pub(super) fn for_each_rank(&self, values: &[f64], mut visit: impl FnMut(f64, usize)) {
         let mut codes = [0; MAX_SEARCHED];
         for values in values.chunks(MAX_SEARCHED) {

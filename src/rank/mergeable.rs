@@ -1,4 +1,4 @@
-//! Counts of a reference that comes in parts: those of the parts, added up, are those of the whole.
+//! Mergeable counts for ranks: the counts of the partitions of a table add up to the counts of the whole table.
 
 use super::counts::{Counts, Queries};
 use super::percentile::{self, Definition, Rank};
@@ -12,17 +12,17 @@ use crate::matrix::{Column, Matrix};
 use crate::memory;
 use crate::threads::Workers;
 
-/// Values that can be counted: counts are as exact as doubles.
+/// Most values that can be counted: beyond 2^53 a double is no longer exact.
 const MAX_VALUES: u64 = 1 << 53;
-/// In bytes: the position of a NaN.
+/// Stored position of a NaN.
 const NO_POSITION: u64 = u64::MAX;
 const MAGIC: [u8; 8] = *b"isoxrk1\n";
-/// What a column takes besides its queries.
+/// Bytes that a column takes beside its queries.
 const QUERIES_OVERHEAD_BYTES: usize = size_of::<ColumnCounts>() + 1024;
-/// Bytes of a column that has no rows.
+/// Bytes of a stored column without rows.
 const MIN_COLUMN_BYTES: usize = 7 * size_of::<u64>();
 
-/// How many values of each column of a reference lie below, and at or below, each cell of some rows.
+/// Counts of the values of each column of a reference below, and at or below, each cell of the ranked rows.
 #[derive(Debug, Clone)]
 pub struct RankCounts {
     n_rows: usize,
@@ -32,7 +32,7 @@ pub struct RankCounts {
 #[derive(Debug, Clone)]
 struct ColumnCounts {
     queries: ColumnQueries,
-    /// Per row the position of its value among the queries; `None` of a NaN.
+    /// Position of the value of each row among the queries; `None` for a NaN.
     positions: Vec<Option<u32>>,
     counts: Counts,
 }
@@ -41,7 +41,7 @@ impl ColumnCounts {
     fn new(rows: Column<'_>) -> Self {
         let queries = match rows {
             Column::I64(_) => ColumnQueries::new(rows, true),
-            // Zeros of both signs are one query, and the same one whichever came.
+            // Adding 0.0 turns negative zeros into positive ones, so the stored query does not depend on which sign came first.
             rows => ColumnQueries::Floats(Queries::new(floats(rows).into_iter().map(|value| value + 0.0))),
         };
         let position = |position: Option<usize>| position.and_then(|position| u32::try_from(position).ok());
@@ -65,14 +65,16 @@ impl ColumnCounts {
 }
 
 impl RankCounts {
-    /// Nothing counted yet, for the cells of some rows.
+    /// Creates counts of an empty reference for the cells of these rows.
     ///
     /// # Errors
     /// [`Error::Memory`]; [`Error::Partitions`] when there are more than 2^32 - 2 rows.
     pub fn new(rows: &Matrix<'_>) -> Result<Self> {
         let n_rows = rows.n_rows();
         if n_rows >= u32::MAX as usize {
-            return Err(Error::Partitions(format!("{n_rows} rows are too many to rank at once")));
+            return Err(Error::Partitions(format!(
+                "cannot rank {n_rows} rows at once; rank fewer than 2^32 - 1"
+            )));
         }
         memory::check_available(&[
             (n_rows.saturating_mul(rows.n_columns()), QUERY_BYTES + COUNT_BYTES),
@@ -84,10 +86,10 @@ impl RankCounts {
         })
     }
 
-    /// Counts a partition of the reference. Integers are compared with integers as such, all else as f64.
+    /// Counts a partition of the reference. Two columns of integers are compared as integers, all others as f64.
     ///
     /// # Errors
-    /// [`Error::ColumnCount`], [`Error::Kernel`], [`Error::Memory`], [`Error::Interrupted`]; then nothing is counted.
+    /// [`Error::ColumnCount`], [`Error::Kernel`], [`Error::Memory`], [`Error::Interrupted`]; nothing is counted then.
     pub fn add<'w>(&mut self, partition: &Matrix<'_>, workers: impl Into<Workers<'w>>) -> Result<()> {
         let workers = workers.into();
         if partition.n_columns() != self.columns.len() {
@@ -127,10 +129,10 @@ impl RankCounts {
         Ok(())
     }
 
-    /// Adds what was counted of another partition, for the same rows.
+    /// Adds the counts of another partition, made for the same rows.
     ///
     /// # Errors
-    /// [`Error::Partitions`] when it was counted for other rows.
+    /// [`Error::Partitions`] when they were made for other rows.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         let same = |(a, b): (&ColumnCounts, &ColumnCounts)| {
             a.positions == b.positions
@@ -142,7 +144,9 @@ impl RankCounts {
         };
         let columns = self.columns.iter().zip(&other.columns);
         if self.n_rows != other.n_rows || self.columns.len() != other.columns.len() || !columns.clone().all(same) {
-            return Err(Error::Partitions("these counts were made for other rows".into()));
+            return Err(Error::Partitions(
+                "cannot merge these counts: they were made for other rows".into(),
+            ));
         }
         self.check_total(other.n())?;
         for (column, other) in self.columns.iter_mut().zip(&other.columns) {
@@ -153,36 +157,38 @@ impl RankCounts {
 
     fn check_total(&self, more: u64) -> Result<()> {
         if self.n().saturating_add(more) > MAX_VALUES {
-            return Err(Error::Partitions(format!("counts of more than {MAX_VALUES} rows")));
+            return Err(Error::Partitions(format!(
+                "cannot count more than {MAX_VALUES} rows of a reference"
+            )));
         }
         Ok(())
     }
 
-    /// Rows that are ranked.
+    /// Returns the number of ranked rows.
     #[must_use]
     pub fn n_rows(&self) -> usize {
         self.n_rows
     }
 
-    /// Columns.
+    /// Returns the number of columns.
     #[must_use]
     pub fn n_columns(&self) -> usize {
         self.columns.len()
     }
 
-    /// Rows of the reference so far.
+    /// Returns the number of reference rows counted so far.
     #[must_use]
     pub fn n(&self) -> u64 {
         self.columns.first().map_or(0, |column| column.counts.n())
     }
 
-    /// Per column the NaN of the reference so far.
+    /// Returns the number of NaN in each column of the reference counted so far.
     #[must_use]
     pub fn n_missing(&self) -> impl ExactSizeIterator<Item = u64> {
         self.columns.iter().map(|column| column.counts.n_missing())
     }
 
-    /// The values of a column of the ranked rows, as f64.
+    /// Returns the values of one column of the ranked rows, as f64.
     #[must_use]
     pub fn values(&self, column: usize) -> Vec<f64> {
         let Some(ColumnCounts { queries, positions, .. }) = self.columns.get(column) else {
@@ -201,7 +207,7 @@ impl RankCounts {
             .collect()
     }
 
-    /// The ranks of all cells among what was counted.
+    /// Returns the ranks of all cells among the values counted so far.
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -219,7 +225,7 @@ impl RankCounts {
         })
     }
 
-    /// All of it as bytes.
+    /// Serializes the counts.
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -261,14 +267,14 @@ impl RankCounts {
         Ok(writer.finish())
     }
 
-    /// The counts that these bytes are of.
+    /// Deserializes counts.
     ///
     /// # Errors
-    /// [`Error::File`] when they are none; [`Error::Memory`].
+    /// [`Error::File`] when the bytes are not valid counts; [`Error::Memory`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new("counts of ranks", MAGIC, bytes)?;
         let (n_rows, n_columns) = (reader.take()?, reader.take()?);
-        // No more than there can be in so many bytes.
+        // A stored column has a smallest size, which limits the number of columns.
         let n_possible = (bytes.len() / MIN_COLUMN_BYTES) as u64;
         memory::check_available(&[(n_columns.min(n_possible) as usize, QUERIES_OVERHEAD_BYTES)])?;
         let mut columns: Vec<ColumnCounts> = memory::with_capacity(n_columns.min(n_possible) as usize)?;
@@ -276,7 +282,7 @@ impl RankCounts {
             let integers = match reader.take()? {
                 0 => true,
                 1 => false,
-                _ => return Err(reader.invalid("what it ranks is unknown")),
+                _ => return Err(reader.invalid("the type of a column is unknown")),
             };
             let values = reader.take_all()?;
             let positions = reader.take_all()?;
@@ -288,7 +294,7 @@ impl RankCounts {
             } else {
                 ColumnQueries::Floats(Queries::new(values.iter().map(|&value| f64::from_bits(value))))
             };
-            // Places and counts are those of ascending values, without a negative zero.
+            // Positions and counts belong to ascending values without a negative zero.
             let in_order = match &queries {
                 ColumnQueries::Integers(queries) => {
                     let queries = queries.values().iter().map(|value| value.cast_unsigned());
@@ -306,7 +312,7 @@ impl RankCounts {
                 read_counts(&queries, below, at_or_below, n, n_missing).filter(|_| in_order && n <= MAX_VALUES);
             let same_n = columns.first().is_none_or(|first| first.counts.n() == n);
             let (Some(counts), true) = (counts, are_positions && same_n && positions.len() as u64 == n_rows) else {
-                return Err(reader.invalid("its counts make no sense"));
+                return Err(reader.invalid("its counts contradict each other"));
             };
             let positions = positions
                 .into_iter()
@@ -327,11 +333,11 @@ impl RankCounts {
     }
 }
 
-/// Counts that were taken before; `None` if they can't be those of these queries.
+/// Makes counts of stored numbers; `None` if they cannot be the counts of these queries.
 ///
-/// Those of integers may be the sum of what was counted in parts of integers and in parts of floats, and to the latter all queries are
-/// one that are rounded to one double. So a value can be at or below one of these without being below the next; such values are taken
-/// out, and what is left must be as everywhere.
+/// Counts for integers may add up partitions of integers and partitions of floats. To the latter, all integers that round to the
+/// same double are one query, so a value can be at or below one of these integers without being below the next one. Such values are
+/// subtracted first; the remaining counts must be consistent as usual.
 fn read_counts(
     queries: &ColumnQueries,
     mut below: Vec<u64>,

@@ -1,12 +1,13 @@
-//! Percentile ranks: a reference and queries become counts, counts become percentiles.
+//! Percentile ranks: a reference and queries become counts, and counts become percentiles.
 //!
-//! Columns are counted in groups. Those of a row-major reference are first copied out of it ([`slabs`]). Groups are shared out over the workers; where there are too few of them, the rows of each group are, and
-//! the counts are merged. Counts are integers, so neither changes a result. Besides input and output, memory holds
-//! only the queries, counts and slabs of the groups in flight.
+//! Columns are counted in groups. The columns of a row-major reference are copied out of it first ([`column_blocks`]). Groups are
+//! divided among the workers; if there are too few groups, the rows of each group are, and their counts are merged. Counts are
+//! integers, so neither changes a result. Beside input and output, memory holds only the queries, counts and column blocks of the
+//! groups in progress.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "positions come from searches in the very tables they index; a wrong one is a defect, and a panic becomes an exception at the border"
+    reason = "positions come from searches in the very tables they index; a wrong one is a defect, and a panic becomes an exception at the boundary"
 )]
 
 mod column_blocks;
@@ -29,38 +30,37 @@ use counts::{Countable, Counter, Counts, Queries};
 
 pub use percentile::{Definition, Kind, NanPolicy, Rank, Tail};
 
-/// Columns counted together.
+/// Most columns counted together.
 const MAX_GROUP_COLUMNS: usize = 64;
-/// Queries in them, at most, unless one column has more.
+/// Most queries in a group of columns, unless one column has more.
 const MAX_GROUP_QUERIES: usize = 1 << 21;
-/// About what a query takes: its value, its position in the table and its images, a histogram and its rank ...
+/// Approximate bytes of a query: its value, its entry in the table and its keys, a histogram and its rank.
 const QUERY_BYTES: usize = 96;
-/// ... and its counts in a share of the reference.
+/// Bytes of a query's counts in one share of the reference.
 const COUNT_BYTES: usize = 2 * size_of::<u64>();
-/// What a column takes besides while it is counted: its slab, and the histograms and masks that few queries have.
+/// Bytes of a column while it is counted, beside its queries: its column block, and the histograms and masks for few queries.
 const COLUMN_OVERHEAD_BYTES: usize = column_blocks::BYTES_PER_COLUMN + counts::COUNTER_BYTES;
-/// Rows counted in one go.
+/// Rows counted at once.
 const CHUNK_ROWS: usize = 1024;
-/// Tiles after which it is looked whether the result is still wanted.
+/// Chunks counted between two checks for cancellation.
 const CHUNKS_PER_CHECK: usize = 64;
-/// Fewer rows are not worth a hand-over to another worker.
+/// Fewest rows that are worth handing to another worker.
 const MIN_SHARE_ROWS: usize = 16 * CHUNK_ROWS;
-/// Pieces per worker: one that starts late or runs slowly holds up the others by a fraction of its share.
+/// Chunks per worker: a worker that starts late or runs slowly delays the others by a fraction of its work only.
 const CHUNKS_PER_WORKER: usize = 4;
 
-/// What is known of each cell of a table, column-major.
+/// Ranks of all cells of a table, column-major.
 #[derive(Debug, Clone)]
 pub struct Ranks {
-    /// From 0 to 100, or NaN.
+    /// Percentiles from 0 to 100, or NaN.
     pub percentiles: Array2<f64>,
-    /// [`Rank::direction`].
+    /// Directions, see [`Rank::direction`].
     pub directions: Array2<i8>,
 }
 
-/// The rank of `rows[i, j]` among the reference's column `j`, for all `i` and `j`.
+/// Ranks each cell `rows[i, j]` among the column `j` of the reference.
 ///
-/// Two columns of integers are compared as integers, all others as f64 (where a large integer is rounded, as in
-/// NumPy).
+/// Two columns of integers are compared as integers, all others as f64 (large integers are rounded, as in NumPy).
 ///
 /// # Errors
 /// [`Error::ColumnCount`] when the numbers of columns differ; [`Error::Kernel`]; [`Error::Memory`]; [`Error::Interrupted`].
@@ -125,12 +125,12 @@ pub fn percentile_ranks<'w>(
     })
 }
 
-/// How many columns are counted together: fewer where so many rows are ranked that their counts take much memory.
+/// Returns the number of columns to count together: fewer if the counts of so many rows take much memory.
 fn group_width(n_rows: usize) -> usize {
     (MAX_GROUP_QUERIES / n_rows.max(1)).clamp(1, MAX_GROUP_COLUMNS)
 }
 
-/// A column of the result.
+/// One column of the result.
 struct RankColumn<'o> {
     percentiles: &'o mut [f64],
     directions: &'o mut [i8],
@@ -145,7 +145,7 @@ impl RankColumn<'_> {
     }
 }
 
-/// A result whose columns `fill` gets; there are none if it has no rows.
+/// Makes a result whose columns `fill` writes; a result without rows has no columns to write.
 fn filled(n_rows: usize, n_columns: usize, fill: impl FnOnce(&mut [RankColumn<'_>]) -> Result<()>) -> Result<Ranks> {
     let n_cells = n_rows.saturating_mul(n_columns);
     memory::check_available(&[
@@ -180,7 +180,7 @@ enum ColumnQueries {
 }
 
 impl ColumnQueries {
-    /// Those of integers are compared as such only with `integers`.
+    /// Collects the queries of a column. Integers are compared as integers only if `integers` is set.
     fn new(rows: Column<'_>, integers: bool) -> Self {
         match rows {
             Column::I64(rows) if integers => Self::Integers(Queries::new(rows.iter().copied())),
@@ -195,12 +195,12 @@ impl ColumnQueries {
         }
     }
 
-    /// Gives each row the rank of its value.
+    /// Writes the rank of each row's value.
     fn fill(&self, rows: Column<'_>, ranks: &[Rank], out: &mut RankColumn<'_>) {
         match (self, rows) {
             (Self::Integers(queries), Column::I64(rows)) => fill(rows.iter().copied(), queries, ranks, out),
             (Self::Floats(queries), rows) => fill(floats(rows), queries, ranks, out),
-            // Queries of integers come from integers.
+            // Integer queries are only made of integer rows.
             (Self::Integers(_), _) => {}
         }
     }
@@ -212,7 +212,7 @@ fn fill<T: Countable>(
     ranks: &[Rank],
     out: &mut RankColumn<'_>,
 ) {
-    // Only a NaN has no position among the queries.
+    // Only a NaN is not among the queries.
     let rank = |value| queries.position(value).map_or(Rank::NONE, |k| ranks[k]);
     out.fill(values.into_iter().map(rank));
 }
@@ -221,7 +221,7 @@ fn fill<T: Countable>(
 enum Pair<'r, 'q> {
     Integers(ArrayView1<'r, i64>, &'q Queries<i64>),
     Floats(Column<'r>, &'q Queries<f64>),
-    /// Queries of integers, which are compared as f64 with a column of floats: those, and for each query its position among them.
+    /// Integer queries compared as f64 with a column of floats: the f64 queries, and the position of each integer among them.
     Mixed(Column<'r>, Box<Queries<f64>>, Vec<usize>),
 }
 
@@ -249,7 +249,7 @@ impl<'r, 'q> Pair<'r, 'q> {
         }
     }
 
-    /// Counts of a counter as those of the queries.
+    /// Returns the counts of each original query, given those of the compared queries.
     fn counts(&self, counts: Counts) -> Counts {
         match self {
             Self::Integers(..) | Self::Floats(..) => counts,
@@ -258,7 +258,7 @@ impl<'r, 'q> Pair<'r, 'q> {
     }
 }
 
-/// The counts of one pair so far, and what they count.
+/// The counter of one pair, and the column that it counts.
 enum PairCounter<'r, 't> {
     Integers(ArrayView1<'r, i64>, Counter<'t, i64>),
     Floats(Column<'r>, Counter<'t, f64>),
@@ -278,7 +278,7 @@ impl<'r> PairCounter<'r, '_> {
         }
     }
 
-    /// The column, if its values do not lie side by side and are compared as f64.
+    /// Returns the column if its values do not lie side by side and are compared as f64.
     fn scattered(&self) -> Option<Column<'r>> {
         match self {
             Self::Floats(column, _) if !column.is_contiguous() => Some(*column),
@@ -301,7 +301,7 @@ impl<'r> PairCounter<'r, '_> {
     }
 }
 
-/// Where a chunk of a column is put together when it is not contiguous or of another type.
+/// Buffers for chunks of a column that is not contiguous or has another type.
 struct Buffers {
     integers: [i64; CHUNK_ROWS],
     floats: [f64; CHUNK_ROWS],
@@ -330,7 +330,7 @@ fn convert<'t, S: Copy, T>(
     reason = "views are passed by value, as everywhere in ndarray"
 )]
 fn copy<S: Copy, T>(column: ArrayView1<'_, S>, rows: Range<usize>, out: &mut [T], cast: impl Fn(S) -> T) {
-    // ndarray's own loop knows strides; an iterator over a strided view would ask for its end at every step.
+    // ndarray's own loop handles strides; an iterator over a strided view would check for its end at every step.
     Zip::from(out)
         .and(column.slice(s![rows]))
         .for_each(|cell, &x| *cell = cast(x));
@@ -344,22 +344,22 @@ fn floats(column: Column<'_>) -> Vec<f64> {
     }
 }
 
-/// Parts of a reference that are counted for themselves.
+/// Returns the number of shares of the reference that are counted separately.
 fn n_shares(n_rows: usize, workers: Workers<'_>) -> usize {
     let shared_out = if workers.n() == 1 {
         1
     } else {
         (CHUNKS_PER_WORKER * workers.n()).min(n_rows / MIN_SHARE_ROWS).max(1)
     };
-    // A counter ends where its counts would.
+    // Each share must be small enough for one counter.
     shared_out.max(n_rows.div_ceil(counts::MAX_COUNTED_VALUES as usize - CHUNK_ROWS))
 }
 
-/// The counts of each pair over all rows of the reference.
+/// Counts the values of each pair over all rows of the reference.
 fn count(pairs: &[Pair<'_, '_>], n_rows: usize, workers: Workers<'_>) -> Result<Vec<Counts>> {
     Choice::requested()?;
     let n_shares = n_shares(n_rows, workers);
-    // Whole tiles, except at the end.
+    // Every share but the last one is a whole number of chunks.
     let share_len = n_rows.div_ceil(n_shares).next_multiple_of(CHUNK_ROWS);
     let shares = threads::map(n_shares, workers, |share| {
         let end = n_rows.min((share + 1) * share_len);
@@ -393,7 +393,7 @@ fn count_rows(pairs: &[Pair<'_, '_>], rows: Range<usize>, workers: Workers<'_>) 
     }
     let check_cancelled = || workers.check_cancelled();
     column_blocks::for_each_chunk(&scattered, &rows, check_cancelled, |k, values| {
-        counters[k].add_floats(values)
+        counters[k].add_floats(values);
     })?;
     let counts = counters.into_iter().map(PairCounter::finish);
     Ok(counts.zip(pairs).map(|(counts, pair)| pair.counts(counts)).collect())

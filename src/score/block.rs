@@ -1,4 +1,4 @@
-//! A plan run on blocks of rows.
+//! Execution of a plan on blocks of rows.
 
 use std::ops::Range;
 
@@ -10,22 +10,22 @@ use crate::matrix::csr::Csr;
 use crate::memory::{Account, needed};
 use crate::simd::{BLOCK_ROWS, Kernel, MAX_PLANES, Mask, Planes, TILE_ROWS, Tile};
 
-/// Trees whose values are added in one go: the sums stay in registers meanwhile.
+/// Trees whose values are added at once: the sums stay in registers meanwhile.
 const TREES_PER_ADD: usize = 4;
 
-/// What a worker needs besides the plan; under a megabyte for a plan of usual size.
+/// Memory that a worker needs beside the plan; under a megabyte for a plan of usual size.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    /// Columns of a tile, or of a whole block if rows may have to be walked on.
+    /// Columns of a tile, or of a whole block if rows may have to be walked.
     cells: Vec<f32>,
     planes: Vec<Planes>,
     masks: Vec<Mask>,
     slots: Vec<Mask>,
-    /// Per tree of a batch.
+    /// Classes of all rows, per tree that is added.
     classes: Vec<[u8; BLOCK_ROWS]>,
-    /// Rows that have taken an exit of the tree at hand, and the node where they are.
+    /// Rows that have taken an exit of the current tree, and the node where they are.
     at_exits: Vec<(u32, u32)>,
-    /// One array.
+    /// Sums of the block; a list of one array, so that it lies on the heap.
     sums: Vec<[f64; BLOCK_ROWS]>,
 }
 
@@ -51,7 +51,7 @@ impl Scratch {
     }
 }
 
-/// A plan, the walk it leaves rows to, and the kernel that runs it.
+/// A plan, the walk for rows that leave it, and the kernel that runs it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Runner<'a, K> {
     pub(super) plan: &'a Plan,
@@ -60,7 +60,7 @@ pub(super) struct Runner<'a, K> {
 }
 
 impl<K: Kernel> Runner<'_, K> {
-    /// Writes the sums of path lengths of up to [`BLOCK_ROWS`] rows; asks for the rows `next` in the meantime.
+    /// Writes the sums of path lengths of up to [`BLOCK_ROWS`] rows; prefetches the rows `next` meanwhile.
     pub(super) fn dense(
         &self,
         x: &Matrix<'_>,
@@ -84,7 +84,8 @@ impl<K: Kernel> Runner<'_, K> {
         out.copy_from_slice(&scratch.sums[0][..rows.len()]);
     }
 
-    /// The same for rows of a sparse matrix, of which missing values go right everywhere, as in scikit-learn.
+    /// Writes the sums of path lengths of up to [`BLOCK_ROWS`] rows of a sparse matrix. Their missing values always go right, as in
+    /// scikit-learn.
     pub(super) fn sparse(&self, x: &Csr<'_>, rows: Range<usize>, scratch: &mut Scratch, out: &mut [f64]) {
         scratch.sums.fill([0.0; BLOCK_ROWS]);
         for group in &self.plan.groups {
@@ -111,7 +112,7 @@ impl<K: Kernel> Runner<'_, K> {
                 self.kernel.quantise(&group.searches, &tile, planes, word..word + 1);
             }
         } else {
-            // Column by column, in the index of the first one unless the cells will be looked at again.
+            // Each column replaces the one before it, unless walked rows need the cells later.
             let columns = group.columns.chunks(1).zip(group.searches.chunks(1));
             for (index, (column, search)) in columns.enumerate() {
                 let first = if group.has_exits { index * BLOCK_ROWS } else { 0 };
@@ -131,8 +132,8 @@ impl<K: Kernel> Runner<'_, K> {
         }
     }
 
-    /// Takes the rows through the trees of a group, given the masks. `prefetch` is told the tree at hand; `cell` gives
-    /// the value of a row that has to be walked on.
+    /// Evaluates the trees of a group on the rows, given the masks. `prefetch` gets the index of the current tree; `cell` returns
+    /// the value of a row that has to be walked.
     fn evaluate_trees<const MISSING: bool>(
         &self,
         group: &Group,
@@ -158,7 +159,7 @@ impl<K: Kernel> Runner<'_, K> {
             .chunks(TREES_PER_ADD)
             .zip(group.values.chunks(TREES_PER_ADD));
         for (batch, (trees, values)) in batches.enumerate() {
-            // Of the trees before this one, values have been added.
+            // Values of the trees before this index have been added.
             let mut added = 0;
             for (i, tree) in trees.iter().enumerate() {
                 let index = group.first_tree + batch * TREES_PER_ADD + i;
@@ -169,12 +170,12 @@ impl<K: Kernel> Runner<'_, K> {
                 if tree.exits.is_empty() {
                     continue;
                 }
-                // Path lengths are added in the order of the trees: those of the trees so far come first.
+                // Path lengths must be added in the order of the trees: those of the trees so far come first.
                 self.kernel.add(&values[added..=i], &classes[added..=i], sums);
                 added = i + 1;
                 at_exits.clear();
                 for exit in &tree.exits {
-                    // Beyond the rows of this block stands what earlier blocks left.
+                    // Bits behind the rows of this block are left from earlier blocks.
                     let taken = slots[exit.slot].rows().take_while(|&row| row < n_rows);
                     at_exits.extend(taken.map(|row| (row as u32, exit.node)));
                 }
@@ -187,7 +188,7 @@ impl<K: Kernel> Runner<'_, K> {
     }
 }
 
-/// The masks of sparse rows: those of zeros, except where something is stored.
+/// Writes the masks of sparse rows: those of zeros, with the bits of stored cells corrected.
 fn compare_sparse(group: &Group, x: &Csr<'_>, rows: Range<usize>, masks: &mut [Mask]) {
     for (search, &first) in group.searches.iter().zip(&group.first_masks) {
         for (threshold, mask) in search.thresholds().iter().zip(&mut masks[first..]) {

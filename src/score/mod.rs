@@ -1,12 +1,12 @@
-//! Scoring: a forest and a table become one sum of strategy lengths per row.
+//! Scoring: a forest and a table become one sum of path lengths per row.
 //!
-//! Two ways give the same sums. The walk takes rows down the trees node by node; it needs no preparation and suits a handful of
-//! rows. The plan compares whole blocks of rows with all thresholds and evaluates trees as logic on bits; it is compiled when
-//! enough rows have come. [`Scorer::strategy`] says which is taken.
+//! Two strategies give the same sums. The walk takes rows down the trees node by node; it needs no preparation and suits a handful
+//! of rows. The plan compares whole blocks of rows with all thresholds and evaluates trees as logic on bits; it is compiled when
+//! enough rows have come. [`Scorer::strategy`] chooses.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "indices come from a forest, whose constructor has checked them, and from plans made of it; a wrong one is a defect, and a panic becomes an exception at the border"
+    reason = "indices come from a forest, whose constructor has checked them, and from plans made of it; a wrong one is a defect, and a panic becomes an exception at the boundary"
 )]
 
 mod block;
@@ -28,31 +28,31 @@ use plan::Plan;
 use prepared::Prepared;
 use walk::Walk;
 
-/// So few rows are walked in less time than a plan takes for a block.
+/// Most rows that are walked although a plan exists: a plan takes longer for a block.
 const MAX_WALKED_ROWS: usize = 8;
-/// Rows that must have come before it pays to compile a plan.
+/// Fewest rows, over all calls, for which compiling a plan pays.
 const MIN_PLANNED_ROWS: usize = 256;
-/// Paths (rows times trees) that keep a thread n_busy_workers for longer than it takes to wake it.
+/// Fewest paths (rows times trees) per thread: less work ends before another thread has woken up.
 const MIN_PATHS_PER_WORKER: usize = 100_000;
-/// Blocks handed to a worker at once, at most.
+/// Most blocks handed to a worker at once.
 const MAX_BLOCKS_PER_CHUNK: usize = 8;
-/// More trees keep a block n_busy_workers for so long that it is looked after each whether to go on.
+/// Most trees for which cancellation is not checked after each block: a block of more trees takes long.
 const MAX_UNCHECKED_TREES: usize = 1000;
-/// A walked block of rows and its f32 copy should stay in the first-level cache together with a tree.
+/// Bytes of a walked block of rows as f32, which should stay in the first-level cache together with a tree.
 const WALK_BLOCK_BYTES: usize = 24 * 1024;
-/// Fewer rows would not fill the lanes of the walk; more than this gain nothing.
+/// Rows of a walked block: fewer would not fill the lanes of the walk, more gain nothing.
 const WALK_BLOCK_ROWS: std::ops::RangeInclusive<usize> = 16..=256;
 
-/// A way to score.
+/// A way to score rows; it never changes the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strategy {
-    /// Node by node.
+    /// Walk down the trees node by node.
     Walk,
-    /// By a plan, compiled for it if there is none yet.
+    /// Evaluate a plan, which is compiled first if there is none yet.
     Plan,
 }
 
-/// A forest made ready for scoring.
+/// A forest prepared for scoring.
 #[derive(Debug)]
 pub struct Scorer {
     walk: Prepared<Walk>,
@@ -69,12 +69,12 @@ impl Scorer {
     /// Prepares a forest; `average_path_lengths[n]` is c(n) (see [`crate::forest::path_length`]).
     ///
     /// # Errors
-    /// [`Error::RowCount`] when the table does not reach the largest node.
+    /// [`Error::RowCount`] when the table of c(n) ends before the largest node.
     pub fn new(forest: Forest, average_path_lengths: Vec<f64>) -> Result<Self> {
         let expected = forest.largest_node() as usize + 1;
         if average_path_lengths.len() < expected {
             return Err(Error::RowCount {
-                label: "the table of average strategy lengths",
+                label: "the table of average path lengths",
                 actual: average_path_lengths.len(),
                 expected,
             });
@@ -89,19 +89,19 @@ impl Scorer {
         })
     }
 
-    /// The forest.
+    /// Returns the forest.
     #[must_use]
     pub fn forest(&self) -> &Forest {
         &self.forest
     }
 
-    /// c(n) for every n up to the largest node at least.
+    /// Returns c(n) for every n up to the largest node at least.
     #[must_use]
     pub fn average_path_lengths(&self) -> &[f64] {
         &self.average_path_lengths
     }
 
-    /// How so many rows would be scored now.
+    /// Returns the strategy by which `n_rows` rows would be scored now.
     #[must_use]
     pub fn strategy(&self, n_rows: usize) -> Strategy {
         let planned = self.plan.is_prepared() || self.walked.load(Ordering::Relaxed) + n_rows >= MIN_PLANNED_ROWS;
@@ -112,7 +112,7 @@ impl Scorer {
         }
     }
 
-    /// For each row of `x` the sum of its strategy lengths over all trees, added in the order of the trees.
+    /// Returns for each row of `x` the sum of its path lengths over all trees, added in the order of the trees.
     ///
     /// # Errors
     /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on; [`Error::Kernel`];
@@ -123,11 +123,11 @@ impl Scorer {
         Ok(sums)
     }
 
-    /// The same, written to `sums`, which must be zero.
+    /// Writes the sums of path lengths to `sums`, which must be zero.
     ///
     /// # Errors
-    /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on; [`Error::RowCount`] when
-    /// `sums` has another number of rows than `x`; [`Error::Kernel`]; [`Error::Memory`]; [`Error::Interrupted`].
+    /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on; [`Error::RowCount`] when `sums`
+    /// has another number of rows than `x`; [`Error::Kernel`]; [`Error::Memory`]; [`Error::Interrupted`].
     pub fn write_path_length_sums<'w>(
         &self,
         x: &Input<'_>,
@@ -137,7 +137,7 @@ impl Scorer {
         self.write(x, workers.into(), self.strategy(x.n_rows()), Choice::requested()?, sums)
     }
 
-    /// The same by a certain way and kernel: for tests and benchmarks, since it never changes a result.
+    /// Returns the sums of path lengths, computed with a given strategy and kernel, for tests and benchmarks.
     ///
     /// # Errors
     /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on; [`Error::Memory`];
@@ -227,13 +227,13 @@ impl Scorer {
         )
     }
 
-    /// The trees for walking.
+    /// Returns the trees prepared for walking.
     fn walk(&self, workers: Workers<'_>) -> Result<Arc<Walk>> {
         self.walk
             .get_or(|| Walk::new(&self.forest, &self.average_path_lengths, workers))
     }
 
-    /// The trees for blocks.
+    /// Returns the compiled plan.
     fn plan(&self, workers: Workers<'_>) -> Result<Arc<Plan>> {
         self.plan
             .get_or(|| Plan::new(&self.forest, &self.average_path_lengths, workers))
@@ -247,9 +247,9 @@ impl Scorer {
             kernel,
         };
         let n_rows = sums.len();
-        // Some chunks per worker, so that one who starts late holds up the others by a part of its share only.
+        // Several chunks per worker: a worker that starts late delays the others by a part of its share only.
         let blocks = (n_rows.div_ceil(BLOCK_ROWS) / (4 * workers.n())).clamp(1, MAX_BLOCKS_PER_CHUNK);
-        // Looking after each block of a small forest took 8 % of its time (1,000,000 x 50, AMD EPYC, 2026-11-24).
+        // Checking after each block of a small forest took 8 % of its time (1,000,000 x 50, AMD EPYC, 2026-11-24).
         let checks_each_block = runner.walk.n_trees() > MAX_UNCHECKED_TREES;
         threads::for_each_chunk(
             sums,
@@ -277,7 +277,7 @@ impl Scorer {
     }
 }
 
-/// Scratch memory of one worker, given back at the end: getting it anew costs more than scoring a small batch.
+/// Scratch memory of one worker, returned to the pool at the end: allocating it costs more than scoring a small batch.
 struct PooledScratch<'a> {
     pool: &'a Mutex<Vec<Scratch>>,
     scratch: Scratch,
@@ -285,7 +285,7 @@ struct PooledScratch<'a> {
 
 impl<'a> PooledScratch<'a> {
     fn new(pool: &'a Mutex<Vec<Scratch>>, plan: &Plan) -> Result<Self> {
-        // Nobody waits for the pool: whoever held it may not have survived a fork.
+        // The lock is only tried: the thread that held it may not have survived a fork.
         let scratch = pool.try_lock().ok().and_then(|mut pool| pool.pop());
         let scratch = match scratch {
             Some(scratch) => scratch,

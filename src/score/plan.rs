@@ -1,11 +1,55 @@
-//! A forest compiled for blocks of rows: thresholds per column, trees as logic on masks.
+//! A forest compiled for blocks of rows: sorted thresholds per column, and trees as logic on bit masks.
 //!
-//! Consecutive trees share a group as long as no column has more thresholds than a search can hold and the masks stay in
-//! the second-level cache. Within a group each threshold of a column is compared once, for all trees.
+//! The idea comes from QuickScorer (Lucchese et al., "QuickScorer: a fast algorithm to rank documents with additive ensembles of
+//! regression trees", SIGIR 2015): no row walks down a tree. Instead, each value is compared with the sorted thresholds of its
+//! column once for all trees, and the leaf in which the row exits follows from bitwise operations. QuickScorer has one bit per
+//! leaf, and every split that a row does not pass clears the leaves it can no longer reach; the first bit left is the exit leaf.
+//! Its vectorised form (Lucchese et al., "Exploiting CPU SIMD extensions to speed-up document scoring with tree ensembles", SIGIR
+//! 2016) does so for some rows at a time.
 //!
-//! Two leaves that add the same to a path length are one class; siblings of one class are merge_equal_leaves. What a plan is not good
-//! at leaves it by an exit: thresholds that are no number, rare branches of large trees, classes behind_exit 255. Rows
-//! that take an exit are walked on one by one.
+//! Here the bits are transposed: a mask has one bit per row of a block of 512, and a tree is evaluated for the whole block at once.
+//!
+//! ```text
+//! compile (this module):
+//!     for each group of consecutive trees:
+//!         thresholds[column] = sort(distinct(thresholds of all splits on the column))
+//!         for each tree:
+//!             merge siblings that add the same to the path length    merge_equal_leaves
+//!             mark the branches that the plan leaves out             mark_exits
+//!             cut the splits into paths                              choose_paths
+//!             class = index of a leaf's value among the tree's distinct values
+//!
+//! score a block of rows (`super::block`, with the steps of `crate::simd`):
+//!     for each column of the group:
+//!         rank = number of thresholds below each row's value         quantise: bit planes
+//!         mask[t] = rows whose rank is above the index of t          thermometer
+//!     for each tree:
+//!         class = class at the end of the first path                 the same for all rows
+//!         slot[0] = all rows
+//!         for path in paths:
+//!             reach = slot[path.start]                               the rows that enter the path
+//!             for split in path:
+//!                 leaving = reach & mask[split.threshold]            evaluate: three operations per split
+//!                 reach ^= leaving
+//!                 append(slot, leaving)                              another path may start there
+//!                 class ^= leaving & (class at the path's end ^ class where the leaving rows arrive)
+//!         sum += values[class]                                       classes, add
+//! ```
+//!
+//! It differs from QuickScorer in four ways:
+//!
+//! 1. **Paths.** A path follows at each split the child with more splits below, so the rows that stay on it remain in a register, and
+//!    only those that leave it are stored. A mask holds the rows that leave: it is inverted where the path continues to the right.
+//! 2. **Classes.** Leaves that add the same value are one class (isolation trees have few distinct path lengths), so a tree needs 4 or
+//!    5 bits per row, whatever its number of leaves. The class of a row changes by an exclusive or when it leaves a path, so it is
+//!    right after all splits, whichever way the row took.
+//! 3. **Thermometer masks.** The mask of a threshold is made of the bits of the ranks, three operations each, and not by a comparison
+//!    per split.
+//! 4. **Exits.** A plan leaves out thresholds that are NaN, rare branches of large trees, which cost as much for a block as common
+//!    ones, and classes beyond 255. Rows that reach such a branch are walked from there node by node.
+//!
+//! A group ends where a column would have more thresholds than a search holds, or where its masks would no longer fit in the
+//! second-level cache.
 
 mod needs;
 
@@ -18,31 +62,32 @@ use crate::memory::{self, Account};
 use crate::simd::{self, ClassValues, Path, Search, Split, TreeLogic};
 use crate::threads::Workers;
 
-/// Most thresholds of a column in a group: ranks of 8 bits.
+/// Most thresholds of a column in a group: ranks have 8 bits.
 const MAX_THRESHOLDS: usize = 255;
 /// Most masks of a group: 384 KiB.
 const MAX_MASKS: usize = 6 * 1024;
-/// Most splits of a tree.
+/// Most splits of a tree that a plan evaluates.
 const MAX_SPLITS: usize = 4 * 1024;
-/// Trees of more splits lose those that fewer than one in this many training rows reached: to evaluate a split for a
-/// whole block costs as much as to walk some rows.
+/// Most splits of a tree whose rare branches stay in the plan; in larger trees a branch that fewer than one in
+/// [`RARE_BRANCH_RATIO`] training rows reached is an exit, because evaluating a split for a block costs as much as walking some
+/// rows.
 const MIN_SPLITS_FOR_RARE_EXITS: usize = 160;
 const RARE_BRANCH_RATIO: u32 = 700;
 
-/// The position of a column that no tree of the group looks at.
+/// Marks a column that no tree of the group uses.
 const NO_INDEX: u32 = u32::MAX;
 
-/// A threshold and what its mask holds, in an order that sorts.
+/// The test of a split, ordered by threshold first: its threshold, and the rows that its mask holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct SplitTest {
-    /// Orders as the f32 does; both zeros are one.
+    /// Bits of the threshold as an integer that orders as the f32 does; both zeros are equal.
     ordered_bits: i32,
     missing_above: bool,
     inverted: bool,
 }
 
 impl SplitTest {
-    /// The threshold of a split where the path goes on to the right, or to the left.
+    /// Makes the test of a split whose path continues to the right, or to the left.
     fn new(node: &Node, onward_right: bool) -> Self {
         let bits = (round_down(node.threshold) + 0.0).to_bits() as i32;
         Self {
@@ -57,12 +102,12 @@ impl SplitTest {
     }
 }
 
-/// A branch that is not part of the plan.
+/// A branch that the plan leaves out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Exit {
-    /// Slot of the rows that take it.
+    /// Slot of the rows that reach the branch.
     pub(super) slot: usize,
-    /// Node where they are to be walked on.
+    /// Node from which they are walked.
     pub(super) node: u32,
 }
 
@@ -76,16 +121,16 @@ pub(super) struct PlannedTree {
 /// Consecutive trees whose thresholds are compared together.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// Columns that any of the trees looks at, ascending.
+    /// Columns that any of the trees uses, ascending.
     pub(super) columns: Vec<u32>,
-    /// Per column of the input its position among `columns`, or [`NO_INDEX`].
+    /// Index in `columns` of each column of the input, or [`NO_INDEX`].
     positions: Vec<u32>,
-    /// Per column.
+    /// Sorted thresholds of each column.
     pub(super) searches: Vec<Search>,
-    /// Per column its first mask.
+    /// Index of the first mask of each column.
     pub(super) first_masks: Vec<usize>,
     pub(super) trees: Vec<PlannedTree>,
-    /// Per tree.
+    /// Value of each class of each tree.
     pub(super) values: Vec<ClassValues>,
     /// Index of the first tree.
     pub(super) first_tree: usize,
@@ -93,7 +138,7 @@ pub(super) struct Group {
     pub(super) has_exits: bool,
 }
 
-/// All groups.
+/// All groups of a forest.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) groups: Vec<Group>,
@@ -134,35 +179,35 @@ impl Group {
         self.searches.iter().map(Search::n_masks).sum()
     }
 
-    /// The position of a column of the input among those looked at.
+    /// Returns the index in `columns` of a column of the input, if it is used.
     pub(super) fn index_of(&self, column: usize) -> Option<usize> {
         let position = self.positions[column];
         (position != NO_INDEX).then_some(position as usize)
     }
 
-    /// The position of a column that is looked at; the first one for any other.
+    /// Returns the index in `columns` of a column that is used; 0 for any other.
     pub(super) fn index_or_first(&self, column: u32) -> usize {
         self.index_of(column as usize).unwrap_or(0)
     }
 }
 
-/// What becomes of a node in a plan.
+/// The role of a node in a plan.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Role {
     Split,
-    /// A leaf, or splits that make no difference, with what it adds to the path length.
+    /// A leaf, or splits that lead to equal leaves only, with the value that it adds to the path length.
     Leaf(f64),
     Exit,
 }
 
-/// A tree before its group is known.
+/// The paths and thresholds of a tree, before its group is known.
 struct TreeLayout<'a> {
     nodes: &'a [Node],
     features: &'a [u32],
     roles: Vec<Role>,
-    /// Whether the path through a split goes on to the right.
+    /// Whether the path through each split continues to the right.
     onward_right: Vec<bool>,
-    /// Distinct thresholds per column.
+    /// Distinct tests per column.
     thresholds: BTreeMap<u32, Vec<SplitTest>>,
 }
 
@@ -179,7 +224,7 @@ impl<'a> TreeLayout<'a> {
         };
         layout.choose_paths();
         while layout.thresholds.values().any(|column| column.len() > MAX_THRESHOLDS) {
-            // The rarer half of the splits leaves, until the rest fits.
+            // The rarer half of the splits becomes exits, until the rest fits.
             let mut sizes: Vec<u32> = layout.splits().iter().map(|&i| nodes[i].n_node_samples).collect();
             sizes.sort_unstable();
             let bound = sizes[sizes.len() / 2];
@@ -193,7 +238,7 @@ impl<'a> TreeLayout<'a> {
         layout
     }
 
-    /// The splits that can be reached without an exit.
+    /// Returns the splits that can be reached without an exit.
     fn splits(&self) -> Vec<usize> {
         let mut splits = Vec::new();
         let mut waiting = vec![0];
@@ -214,7 +259,7 @@ impl<'a> TreeLayout<'a> {
         SplitTest::new(&self.nodes[node], self.onward_right[node])
     }
 
-    /// Where a path goes on after a split, and where rows that leave it arrive.
+    /// Returns the node where a path continues after a split, and the node where leaving rows arrive.
     fn onward(&self, node: usize) -> (usize, usize) {
         let (left, right) = (node + 1, self.nodes[node].right as usize);
         if self.onward_right[node] {
@@ -224,9 +269,9 @@ impl<'a> TreeLayout<'a> {
         }
     }
 
-    /// Chooses the paths, and collects the thresholds.
+    /// Chooses the paths, and collects the tests.
     fn choose_paths(&mut self) {
-        // Splits below each node; children lie behind their parents.
+        // Counts the splits below each node; children have higher indices than their parents.
         let mut n_splits = vec![0_usize; self.nodes.len()];
         for node in (0..self.nodes.len()).rev() {
             if self.roles[node] != Role::Split {
@@ -238,7 +283,8 @@ impl<'a> TreeLayout<'a> {
                 continue;
             }
             n_splits[node] = 1 + n_splits[left] + n_splits[right];
-            // Among ends, a path must not take an exit: nobody would know which rows did.
+            // A path must not end in an exit, because no slot holds the rows at its end. Otherwise it follows the side with more
+            // splits.
             let weight = |child: usize| (n_splits[child], self.roles[child] != Role::Exit);
             self.onward_right[node] = weight(right) > weight(left);
         }
@@ -256,7 +302,7 @@ impl<'a> TreeLayout<'a> {
         self.thresholds = thresholds;
     }
 
-    /// Columns that are looked at after an exit.
+    /// Returns the columns that are read behind an exit.
     fn columns_beyond(&self) -> Vec<u32> {
         let mut behind_exit = vec![false; self.nodes.len()];
         let mut columns = Vec::new();
@@ -272,11 +318,11 @@ impl<'a> TreeLayout<'a> {
     }
 }
 
-/// Leaves, and splits that lead to equal leaves only, by what they add.
+/// Finds the role of each node, with siblings that add the same merged into one leaf.
 fn merge_equal_leaves(nodes: &[Node], average_path_lengths: &[f64]) -> Vec<Role> {
     let mut roles = vec![Role::Split; nodes.len()];
     let depths = depths(nodes);
-    // Children lie behind their parents.
+    // Children have higher indices than their parents.
     for (i, node) in nodes.iter().enumerate().rev() {
         if node.is_leaf() {
             roles[i] = Role::Leaf(leaf_value(
@@ -292,7 +338,7 @@ fn merge_equal_leaves(nodes: &[Node], average_path_lengths: &[f64]) -> Vec<Role>
     roles
 }
 
-/// Turns what the plan is not good at into exits.
+/// Marks the branches that the plan leaves out as exits.
 fn mark_exits(nodes: &[Node], roles: &mut [Role]) {
     let mut sizes: Vec<u32> = (0..nodes.len())
         .filter(|&i| roles[i] == Role::Split)
@@ -311,7 +357,7 @@ fn mark_exits(nodes: &[Node], roles: &mut [Role]) {
             *role = Role::Exit;
         }
     }
-    // The commonest 255 classes stay; one is for the exits.
+    // The 255 classes with most training rows stay; one class is for the exits.
     let leaves = roles.iter().zip(nodes).filter_map(|(role, node)| match role {
         Role::Leaf(value) => Some((value.to_bits(), u64::from(node.n_node_samples))),
         Role::Split | Role::Exit => None,
@@ -340,7 +386,7 @@ fn mark_exits(nodes: &[Node], roles: &mut [Role]) {
     }
 }
 
-/// A group to which trees are still arrival_value.
+/// A group to which trees are still added.
 #[derive(Default)]
 struct GroupBuilder<'a> {
     first_tree: usize,
@@ -349,7 +395,7 @@ struct GroupBuilder<'a> {
 }
 
 impl<'a> GroupBuilder<'a> {
-    /// Whether there is room for another tree; for the first one there always is.
+    /// Returns whether another tree fits; the first one always does.
     fn has_room_for(&self, layout: &TreeLayout<'_>) -> bool {
         if self.layouts.is_empty() {
             return true;
@@ -366,7 +412,7 @@ impl<'a> GroupBuilder<'a> {
         for (&column, new) in &layout.thresholds {
             let all = self.thresholds.entry(column).or_default();
             all.extend(new);
-            // The stable sort merges the two runs, which is all there is to do.
+            // The stable sort merges two sorted runs in linear time.
             all.sort();
             all.dedup();
         }
@@ -454,7 +500,7 @@ fn plan_tree(
         }
         sources.push((start, path, node));
     }
-    // The end of the path that begins at a node.
+    // Finds the node at the end of the path that begins at each node.
     let mut ends: Vec<usize> = (0..roles.len()).collect();
     for node in (0..roles.len()).rev() {
         if roles[node] == Role::Split {
@@ -489,7 +535,7 @@ fn plan_tree(
     (PlannedTree { logic, exits }, ClassValues::new(&values))
 }
 
-/// What a row adds on arriving; after an exit, the walk adds the rest.
+/// Returns the value that a row adds when it arrives at a node; behind an exit, the walk adds the rest.
 fn arrival_value(role: Role) -> f64 {
     match role {
         Role::Leaf(value) => value,

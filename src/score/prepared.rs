@@ -1,17 +1,17 @@
-//! What is prepared when first needed.
+//! A value that is prepared when it is first needed, without waiting for other threads.
 
 use std::hint::spin_loop;
 use std::sync::{Arc, PoisonError, RwLock, TryLockError};
 
 use crate::error::Result;
 
-/// Tries at a lock that others hold for the move of a pointer.
+/// Most tries at a lock, which other threads hold only while they move a pointer.
 const MAX_LOCK_TRIES: usize = 1000;
 
-/// A value that the first who needs it prepares. Of several who do so at once, one wins.
+/// A value that is prepared by the first call that needs it. If several calls prepare it at once, one of them wins.
 ///
-/// Nobody waits for anybody: a process that was forked at the wrong moment would wait for a thread that it does not have. There the
-/// lock is never free; the value is then prepared anew for every call, slower but equal.
+/// No call waits: a process that was forked at the wrong moment would wait for a thread that it does not have. In such a process
+/// the lock is never free, and the value is prepared again for every call, slower but equal.
 #[derive(Debug)]
 pub(super) struct Prepared<T>(RwLock<Option<Arc<T>>>);
 
@@ -20,7 +20,7 @@ impl<T> Prepared<T> {
         Self(RwLock::new(None))
     }
 
-    /// Whether there is nothing left to prepare.
+    /// Returns whether the value has been prepared.
     pub(super) fn is_prepared(&self) -> bool {
         self.0.try_read().is_ok_and(|value| value.is_some())
     }

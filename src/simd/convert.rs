@@ -1,4 +1,4 @@
-//! Storage of a table as f32, column by column: the loops that compilers make the best of by themselves.
+//! Conversion of a table's cells to f32, column by column, in loops that compilers vectorise by themselves.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use ndarray::{ArrayView1, s};
 
 use crate::matrix::{Column, Matrix, Storage};
 
-/// One column's share of a tile.
+/// Converts some rows of one column.
 #[inline(always)]
 pub(super) fn column(matrix: &Matrix<'_>, rows: Range<usize>, column: usize, out: &mut [f32]) {
     match matrix.column(column) {
@@ -30,13 +30,13 @@ fn cast<T: Copy>(column: ArrayView1<'_, T>, rows: Range<usize>, out: &mut [f32],
     }
 }
 
-/// A table of which each row lies in one piece.
+/// The cells of a table whose rows lie one after another.
 pub(super) enum Rows<'a> {
     F32(&'a [f32]),
     F64(&'a [f64]),
 }
 
-/// All cells of a row-major table.
+/// Returns all cells of a row-major table of f32 or f64.
 pub(super) fn row_major<'a>(matrix: &Matrix<'a>) -> Option<Rows<'a>> {
     match matrix.storage() {
         Storage::F32(view) => view.to_slice().map(Rows::F32),
@@ -45,7 +45,7 @@ pub(super) fn row_major<'a>(matrix: &Matrix<'a>) -> Option<Rows<'a>> {
     }
 }
 
-/// Runs of neighbouring columns, at most `N` each, and the index of the first one among the given ones.
+/// Returns runs of at most `N` neighbouring columns, each with the index of its first column in `columns`.
 pub(super) fn runs<const N: usize>(columns: &[u32]) -> impl Iterator<Item = (usize, Range<usize>)> {
     let mut index = 0;
     std::iter::from_fn(move || {
@@ -58,17 +58,17 @@ pub(super) fn runs<const N: usize>(columns: &[u32]) -> impl Iterator<Item = (usi
     })
 }
 
-/// Columns whose cells lie next to each other in every row.
+/// Columns whose cells are neighbours in every row.
 pub(super) struct Neighbours {
-    /// Where the first cell of the first column is.
+    /// Address of the first cell of the first column.
     pub(super) first: *const f64,
-    /// How far it is from row to row.
+    /// Distance of cells from row to row.
     pub(super) step: isize,
-    /// How many columns present are.
+    /// Number of columns.
     pub(super) len: usize,
 }
 
-/// Columns by the neighbours they have.
+/// Groups columns by neighbours in memory.
 pub(super) fn neighbours(columns: &[ArrayView1<'_, f64>]) -> Vec<Neighbours> {
     let mut all: Vec<Neighbours> = Vec::new();
     for column in columns {

@@ -1,4 +1,4 @@
-//! The kernel in plain Rust: the one that every other must equal.
+//! Portable kernel in plain Rust, which every other kernel must equal.
 
 use std::ops::Range;
 
@@ -10,12 +10,12 @@ use super::tree::TreeLogic;
 use super::{ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, convert, logic};
 use crate::matrix::Matrix;
 
-/// ClassValues searched for at once.
+/// Values searched for side by side.
 const LANES: usize = 8;
 /// Columns of a row-major table read together: their cells share cache lines.
 const RUN: usize = 8;
 
-/// Runs everywhere.
+/// The kernel that runs on every processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Portable;
 
@@ -81,7 +81,7 @@ impl Kernel for Portable {
     }
 }
 
-/// Whole columns, one after the other.
+/// Copies whole columns, one after another.
 #[inline(always)]
 pub(super) fn transpose_columns(matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mut Tile<'_>) {
     for (&column, out) in columns.iter().zip(tile.values.chunks_mut(tile.stride)) {
@@ -90,7 +90,7 @@ pub(super) fn transpose_columns(matrix: &Matrix<'_>, rows: Range<usize>, columns
     }
 }
 
-/// Rows of a row-major table, some columns at a time.
+/// Copies rows of a row-major table, some columns at a time.
 fn transpose_rows<T: Copy>(cells: &[T], d: usize, columns: &[u32], tile: &mut Tile<'_>, cast: impl Fn(T) -> f32) {
     for (index, run) in convert::runs::<RUN>(columns) {
         let out = &mut tile.values[index * tile.stride + tile.first..];
@@ -106,7 +106,7 @@ fn quantise(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
     at_depth!(search.depth(), quantise_values(search, values, planes, word));
 }
 
-/// Binary search, some values in step.
+/// Searches several values in step.
 fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
     let heap = &search.ordered_heap()[..1 << DEPTH];
     let mut ordered_heap = [0; TILE_ROWS];
@@ -117,7 +117,7 @@ fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: 
         let mut at = [0_usize; LANES];
         for level in 0..DEPTH {
             for (at, key) in at.iter_mut().zip(ordered_heap) {
-                // The remainder is never taken: it tells the compiler that present is nothing to check.
+                // The index is below the modulus; the remainder lets the compiler drop the bounds check.
                 *at |= usize::from(*key > heap[((1 << level) + *at) % (1 << DEPTH)]) << level;
             }
         }
@@ -130,7 +130,8 @@ fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: 
     planes.missing.0[word] = gather_bits(&missing);
 }
 
-/// Keys of values. Apart, because a compiler that sees what they are for decides for worse code.
+/// Converts values to integers that order as they do. The function is not inlined, because the compiler makes slower code of both
+/// otherwise.
 #[inline(never)]
 fn ordered(values: &[f32], ordered_heap: &mut [i32; TILE_ROWS]) {
     for (key, &value) in ordered_heap.iter_mut().zip(values) {
@@ -138,14 +139,13 @@ fn ordered(values: &[f32], ordered_heap: &mut [i32; TILE_ROWS]) {
     }
 }
 
-/// Value by value.
-/// Columns are copied in strips of rows, whose cells stay in the first-level cache from column to column (8 and 32 rows were slower).
+/// Copies columns in strips of rows, whose cells stay in the first-level cache from column to column (8 and 32 rows were slower).
 pub(super) fn collect(columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: &mut [f64], stride: usize) {
     const STRIP: usize = 16;
     for start in rows.clone().step_by(STRIP) {
         let strip = start..rows.end.min(start + STRIP);
         for (column, out) in columns.iter().zip(out.chunks_mut(stride)) {
-            // Too few values for ndarray's loop, which would take longer to begin than to run.
+            // There are too few values for ndarray's loop, which takes longer to set up than to run.
             for (cell, row) in out[start - rows.start..].iter_mut().zip(strip.clone()) {
                 *cell = column[row];
             }
@@ -163,7 +163,7 @@ pub(super) fn find_codes(search: &Search, origin: f64, values: &[f64], codes: &m
     }
 }
 
-/// Sixty-four values at a time, and the rest one by one.
+/// Marks 64 values at a time, and the rest one by one.
 pub(super) fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
     fn mark(values: &[f32], marks: &mut [u64], is_meant: impl Fn(f32) -> bool) {
         for (values, word) in values.chunks(TILE_ROWS).zip(marks) {
@@ -180,18 +180,18 @@ pub(super) fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, mark
     }
 }
 
-/// The low bits of 64 bytes as a word.
+/// Combines the low bits of 64 bytes into a word.
 #[inline(always)]
 fn gather_bits(bytes: &[u8; TILE_ROWS]) -> u64 {
     let mut word = [0; 8];
     for (byte, eight) in word.iter_mut().zip(bytes.as_chunks::<8>().0) {
-        // Each byte's bit moves to a index of its own in the highest byte of the product.
+        // The product moves each byte's bit to its own position in the highest byte.
         *byte = (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8;
     }
     u64::from_le_bytes(word)
 }
 
-/// Table by table, so that each sum is added to in the order of the trees.
+/// Adds table by table, so that each sum follows the order of the trees.
 #[inline(always)]
 pub(super) fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
     let (eights, _) = sums.as_chunks_mut::<8>();
@@ -206,12 +206,12 @@ pub(super) fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &m
     }
 }
 
-/// Byte `i` of a mask.
+/// Returns byte `i` of a mask.
 fn byte(mask: &Mask, i: usize) -> u8 {
     (mask.0[i / 8] >> (i % 8 * 8)) as u8
 }
 
-/// Bit `i` of byte `j` becomes bit `j` of byte `i` (Warren, "Hacker's Delight", 7-3).
+/// Moves bit `i` of byte `j` to bit `j` of byte `i` (Warren, "Hacker's Delight", 7-3).
 fn transpose_bits(mut x: u64) -> u64 {
     for (shift, mask) in [
         (7, 0x00aa_00aa_00aa_00aa),

@@ -1,4 +1,4 @@
-//! Asking for rows before they are read. Processors see by themselves what is read in a row, but not what lies in many indices.
+//! Prefetching of cells that will be read soon; processors prefetch only what is read in sequence.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{_MM_HINT_T0 as NEAREST, _MM_HINT_T1 as SECOND};
@@ -6,13 +6,13 @@ use std::ops::Range;
 
 use crate::matrix::Matrix;
 
-/// Bytes that come together.
+/// Bytes of a cache line.
 const CACHE_LINE_BYTES: usize = 64;
 
-/// Asks for share `part` of `parts` of the cells of some rows, into the second-level cache.
+/// Prefetches share `part` of `parts` of the cells of some rows into the second-level cache.
 pub(super) fn prefetch_rows(matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
     let pieces = matrix.n_pieces();
-    // As if all pieces were of f64; of a shorter one present is nothing to ask for in the end.
+    // All pieces are treated as f64; a piece of f32 has nothing to prefetch in its second half.
     let cells = rows.len() * matrix.n_columns() / pieces.max(1);
     let lines = (cells * size_of::<f64>()).div_ceil(CACHE_LINE_BYTES);
     let mut wanted = part * lines * pieces / parts..(part + 1) * lines * pieces / parts;
@@ -30,7 +30,7 @@ pub(super) fn prefetch_rows(matrix: &Matrix<'_>, rows: Range<usize>, part: usize
     }
 }
 
-/// Asks for some cells that lie side by side, of which none need to exist.
+/// Prefetches some cells that lie side by side; none of them need to exist.
 pub(super) fn prefetch_cells(first: *const f64, n: usize) {
     let bytes = first.cast::<u8>();
     for line in 0..(n * size_of::<f64>()).div_ceil(CACHE_LINE_BYTES) {
@@ -38,13 +38,13 @@ pub(super) fn prefetch_cells(first: *const f64, n: usize) {
     }
 }
 
-/// Asks for a value that will be read soon, into the nearest cache.
+/// Prefetches a value into the nearest cache.
 #[inline]
 pub fn prefetch_cell(values: &[f32], index: usize) {
     prefetch_line::<NEAREST>(values.as_ptr().wrapping_add(index).cast());
 }
 
-/// Asks for what lies at an address and will be read soon, into the nearest cache. Nothing needs to be present.
+/// Prefetches an address into the nearest cache; nothing needs to be there.
 #[inline]
 pub fn prefetch_address(address: usize) {
     prefetch_line::<NEAREST>(std::ptr::without_provenance(address));
@@ -57,7 +57,7 @@ fn prefetch_line<const CACHE: i32>(address: *const u8) {
     unsafe { std::arch::x86_64::_mm_prefetch::<CACHE>(address.cast()) };
 }
 
-/// Other processors' instructions for it are not to be had yet.
+/// Does nothing: Rust has no stable prefetch instruction for other processors yet.
 #[cfg(not(target_arch = "x86_64"))]
 fn prefetch_line<const CACHE: i32>(_address: *const u8) {}
 #[cfg(not(target_arch = "x86_64"))]

@@ -1,4 +1,4 @@
-//! Every step of every kernel against its meaning, spelt out row by row.
+//! Tests of every step of every kernel against its definition, row by row.
 
 use std::ops::Range;
 
@@ -31,7 +31,7 @@ macro_rules! for_every_kernel {
 
 mod transpose;
 
-/// Random numbers for all that is too large to be drawn one by one by proptest.
+/// Random numbers for inputs that are too large for proptest to draw one by one.
 struct Random(Mt64);
 
 impl Random {
@@ -47,7 +47,7 @@ impl Random {
         (self.word() % n as u64) as usize
     }
 
-    /// True one time in `n`.
+    /// Returns true one time in `n`.
     fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
@@ -56,7 +56,7 @@ impl Random {
         choices[self.below(choices.len())]
     }
 
-    /// ClassValues that break things: ties, zeros of both signs, infinities, numbers beyond f32, subnormal and missing ones.
+    /// Draws a value that breaks things: ties, zeros of both signs, infinities, numbers beyond f32, subnormal and missing ones.
     fn cell(&mut self) -> f64 {
         const SPECIAL: [f64; 12] = [
             0.0,
@@ -89,14 +89,14 @@ fn has(mask: &Mask, row: usize) -> bool {
     mask.0[row / 64] >> (row % 64) & 1 == 1
 }
 
-/// Numbers of rows at which something begins or ends.
+/// Draws numbers of rows at which something begins or ends.
 fn rows(most: usize) -> impl Strategy<Value = usize> {
     const EDGES: [usize; 17] = [1, 2, 4, 8, 15, 16, 17, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511];
     let edges: Vec<usize> = EDGES.into_iter().chain([512]).filter(|&n| n <= most).collect();
     prop_oneof![1..=most, prop::sample::select(edges)]
 }
 
-/// Sorted thresholds, some of them equal, with random flags.
+/// Draws sorted thresholds, some of them equal, with random flags.
 fn thresholds(random: &mut Random, n: usize) -> Vec<Threshold> {
     let mut values: Vec<f32> = Vec::new();
     while values.len() < n {
@@ -107,7 +107,7 @@ fn thresholds(random: &mut Random, n: usize) -> Vec<Threshold> {
             values.push(value);
         }
     }
-    // By numbers only: zeros of both signs stay as they have come.
+    // The sort compares numbers, so zeros of both signs stay as they have come.
     values.sort_by(|a, b| a.partial_cmp(b).unwrap());
     let mut flag = || random.one_in(2);
     let thresholds = values.into_iter().map(|value| Threshold {
@@ -118,7 +118,7 @@ fn thresholds(random: &mut Random, n: usize) -> Vec<Threshold> {
     thresholds.collect()
 }
 
-/// Lengths at which a search becomes a step longer.
+/// Draws numbers of thresholds at which a search becomes a step longer.
 fn n_thresholds() -> impl Strategy<Value = usize> {
     let edges = (1..=MAX_DEPTH).flat_map(|depth| [(1 << depth) - 2, (1 << depth) - 1, 1 << depth]);
     let most = (1 << MAX_DEPTH) - 1;
@@ -324,7 +324,7 @@ proptest! {
         let mut planes = Planes::NONE;
         let ranks: Vec<Option<usize>> = (0..rows).map(|row| {
             let rank = if missing == 1 && random.one_in(8) { None } else { Some(random.below(n + 1)) };
-            // One missing value among the last rows only is easily overlooked.
+            // A single missing value among the last rows is easily overlooked.
             let rank = if missing == 2 && row == rows - 1 { None } else { rank };
             let (word, bit) = (row / 64, 1 << (row % 64));
             for (b, plane) in planes.bits.iter_mut().enumerate() {
@@ -375,7 +375,7 @@ proptest! {
         seed: u64,
     ) {
         let mut random = Random::new(seed);
-        // Of such different sizes that every other order gives other sums.
+        // The numbers have such different sizes that every other order gives other sums.
         let mut number = || (random.word() as f64 / u64::MAX as f64 - 0.3) * [1.0, 1e3, 1e8, 1e15][random.below(4)];
         let tables: Vec<Vec<f64>> = lens.iter().map(|&len| (0..len).map(|_| number()).collect()).collect();
         let sums: [f64; BLOCK_ROWS] = std::array::from_fn(|_| number());

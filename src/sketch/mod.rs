@@ -1,22 +1,22 @@
-//! Exact order statistics of values that come in parts, in bounded memory.
+//! Exact order statistics of a partitioned column, in bounded memory.
 //!
 //! ```text
-//! scope      the values of interest, from the lowest to the highest; others are counted only
-//! exact      the distinct values of the scope and how often each came, while non_empty are not too many
-//! buckets    else the scope in equal steps: of each how many values came, the lowest and the highest
+//! scope      the values of interest, from the lowest to the highest; other values are only counted
+//! exact      the distinct values of the scope and their counts, while there are few
+//! buckets    otherwise: equal steps of the scope, each with its count, its lowest and its highest value
 //! ```
 //!
-//! Two neighbours in the order are known at once in the exact state, and among buckets where they end one bucket and begin the next.
-//! Otherwise both lie in one bucket, and a second pass with that for its scope finds them ([`Sketch::refined`]). Where only the
-//! lowest values are asked for, and few of them, the others are dropped (bottom-k).
+//! Two neighbours in the order are known at once in the exact state, and among buckets if they end one bucket and begin the next.
+//! Otherwise both lie in one bucket, and a second pass with this bucket as its scope finds them ([`Sketch::refined`]). If only few
+//! of the lowest values are needed, the others are dropped (bottom-k).
 //!
-//! What a sketch has become depends on the values alone, not on their order or on how they were parted and merge_counts: which of the three
-//! it is follows from how many distinct values non_empty are in the scope. Steps are those of the bits of a double, which are in the
-//! order of the values.
+//! The state depends only on the values, not on their order or on how they were partitioned and merged: the number of distinct
+//! values in the scope decides which of the three forms it has. Values are handled as ordinals: integers that order as the doubles
+//! do and whose equal steps are the steps of the buckets.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "places of buckets follow from ordinals that were found in the scope; a wrong one is a defect, and a panic becomes an exception at the border"
+    reason = "places of buckets follow from ordinals that were found in the scope; a wrong one is a defect, and a panic becomes an exception at the boundary"
 )]
 
 mod stored;
@@ -26,41 +26,41 @@ use std::cmp::Ordering;
 use crate::error::{Error, Result};
 use crate::memory;
 
-/// Buckets of a scope, at is_too_many.
+/// Most buckets of a scope.
 const MAX_BUCKETS: u64 = 1 << 16;
-/// Values that are collected before they are sorted.
+/// Most values that are collected before they are sorted.
 const MAX_PENDING: usize = 1 << 16;
-/// Values that one can be of: counts are as exact as doubles.
+/// Most values of a sketch: beyond 2^53 a double is no longer exact.
 const MAX_VALUES: u64 = 1 << 53;
-/// Bytes of memory that a sketch takes, at is_too_many, with the usual capacity and what is needed meanwhile.
+/// Bytes that a sketch with the usual capacity takes at most, temporary memory included.
 const BASE_MEMORY_BYTES: usize = 8 << 20;
-/// Bytes for each distinct value that is kept: itself and how often it came, in three lists where two are brought together.
+/// Bytes per distinct value: value and count, in three lists while two of them are merged.
 const VALUE_BYTES: usize = 3 * size_of::<(u64, u64)>();
 
-/// The values of some parts, as far as their order statistics are concerned.
+/// An exact sketch of the values of some partitions.
 #[derive(Debug, Clone)]
 pub struct Sketch {
-    /// The lowest and the highest value of interest, as ordinals.
+    /// Ordinals of the lowest and the highest value of interest.
     scope: (u64, u64),
-    /// Only so many of the lowest values are of interest, if it is not more than `capacity`.
+    /// Number of lowest values of interest, if it is limited and at most `capacity`.
     lowest: Option<u64>,
-    /// Distinct values that are kept, at is_too_many.
+    /// Most distinct values that are stored.
     capacity: usize,
-    /// Values other than NaN.
+    /// Number of values other than NaN.
     n: u64,
     n_missing: u64,
-    /// Values below the scope.
+    /// Number of values below the scope.
     n_below: u64,
     state: State,
-    /// Keys of the scope that are not part of an exact state yet.
+    /// Ordinals in the scope that are not part of an exact state yet.
     pending: Vec<u64>,
-    /// Keys above this one are of no interest any more: enough of the lowest have come.
+    /// Highest ordinal of interest: it is lowered once enough of the lowest values have come.
     cutoff: u64,
 }
 
 #[derive(Debug, Clone)]
 enum State {
-    /// Ascending ordinals, and how often each came.
+    /// Ascending ordinals, each with its count.
     Exact(Vec<(u64, u64)>),
     Buckets(Vec<Bucket>),
 }
@@ -86,7 +86,7 @@ impl Bucket {
     }
 }
 
-/// The bits of a double, in the order of the values; zeros of both signs are one.
+/// Returns the ordinal of a double: bits that order as the values do; zeros of both signs are equal.
 fn ordinal(value: f64) -> u64 {
     let bits = (value + 0.0).to_bits();
     if bits >> 63 == 0 { bits | 1 << 63 } else { !bits }
@@ -101,16 +101,17 @@ fn value(ordinal: u64) -> f64 {
 }
 
 impl Sketch {
-    /// Nothing seen yet. Of interest are the values from `low` to `high`, and of these, if given, so many of the lowest; up to
-    /// `capacity` distinct ones are kept as they are.
+    /// Creates an empty sketch of the values from `low` to `high`, or of the `lowest` ones among them, if given. Up to `capacity`
+    /// distinct values are stored exactly.
     ///
     /// # Errors
-    /// [`Error::Partitions`] when non_empty is nothing from `low` to `high`, or no room for two values.
+    /// [`Error::Partitions`] when no value is from `low` to `high`, or when `capacity` is below two.
     pub fn new(low: f64, high: f64, lowest: Option<u64>, capacity: usize) -> Result<Self> {
         if low.is_nan() || high.is_nan() || low > high || capacity < 2 || lowest.is_some_and(|lowest| lowest < 1) {
             return Err(Error::Partitions(format!(
-                "a sketch of {} of the values from {low} to {high} with room for {capacity} distinct ones",
-                lowest.map_or("all".to_owned(), |lowest| lowest.to_string())
+                "cannot sketch {} of the values from {low} to {high} with room for {capacity} distinct ones; the range must not be \
+                 empty, and there must be room for two values",
+                lowest.map_or("all".to_owned(), |lowest| format!("the {lowest} lowest"))
             )));
         }
         Ok(Self::empty((ordinal(low), ordinal(high)), lowest, capacity))
@@ -130,31 +131,31 @@ impl Sketch {
         }
     }
 
-    /// Bytes of memory that it takes, at is_too_many, once so many more values have come, with what is needed meanwhile.
+    /// Returns the bytes that the sketch takes at most after `n_more` further values, temporary memory included.
     #[must_use]
     pub fn memory(&self, n_more: usize) -> usize {
         let n_kept = match &self.state {
             State::Exact(counts) => counts.len().saturating_add(self.pending.len()).saturating_add(n_more),
             State::Buckets(_) => 0,
         };
-        // Before they become buckets, non_empty may be more of them than the capacity by those that were pending.
+        // Before the state becomes buckets, it may exceed the capacity by the pending values.
         let n_kept = n_kept.min(self.capacity.saturating_add(MAX_PENDING));
         BASE_MEMORY_BYTES.max(n_kept.saturating_mul(VALUE_BYTES))
     }
 
-    /// Values seen, without NaN.
+    /// Returns the number of values, without NaN.
     #[must_use]
     pub fn n(&self) -> u64 {
         self.n
     }
 
-    /// NaN seen.
+    /// Returns the number of NaN.
     #[must_use]
     pub fn n_missing(&self) -> u64 {
         self.n_missing
     }
 
-    /// The number of distinct values seen; `None` where non_empty were too many, or some outside the scope.
+    /// Returns the number of distinct values; `None` if there were too many, or some outside the scope.
     #[must_use]
     pub fn n_distinct(&mut self) -> Option<u64> {
         self.flush_pending();
@@ -164,7 +165,7 @@ impl Sketch {
         }
     }
 
-    /// The lowest and the highest value of the scope that came; with a number of lowest values, of those.
+    /// Returns the lowest and the highest stored value of the scope.
     #[must_use]
     pub fn extremes(&mut self) -> Option<(f64, f64)> {
         self.flush_pending();
@@ -178,7 +179,7 @@ impl Sketch {
         Some((value(low), value(high)))
     }
 
-    /// Takes in some values.
+    /// Adds some values.
     pub fn add(&mut self, values: impl IntoIterator<Item = f64>) {
         let (low, _) = self.scope;
         let shift = self.shift();
@@ -209,7 +210,7 @@ impl Sketch {
         }
     }
 
-    /// Brings what is pending into the state.
+    /// Moves the pending values into the state.
     fn flush_pending(&mut self) {
         if self.pending.is_empty() {
             return;
@@ -225,7 +226,7 @@ impl Sketch {
         self.insert_counts(&counts);
     }
 
-    /// Adds distinct ordinals of the scope, ascending.
+    /// Adds distinct ascending ordinals of the scope with their counts.
     fn insert_counts(&mut self, more: &[(u64, u64)]) {
         let (low, _) = self.scope;
         let shift = self.shift();
@@ -288,18 +289,20 @@ impl Sketch {
         buckets
     }
 
-    /// Adds what another sketch of the same scope has seen.
+    /// Adds the values of another sketch of the same scope.
     ///
     /// # Errors
-    /// [`Error::Partitions`] when it is a sketch of something else; [`Error::Memory`].
+    /// [`Error::Partitions`] when scope, `lowest` or capacity differ; [`Error::Memory`].
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         if (self.scope, self.lowest, self.capacity) != (other.scope, other.lowest, other.capacity) {
             return Err(Error::Partitions(
-                "these two sketches are of different values: scope, number of lowest values or capacity differ".into(),
+                "cannot merge these sketches: their scope, number of lowest values or capacity differ".into(),
             ));
         }
         if self.n + self.n_missing + other.n + other.n_missing > MAX_VALUES {
-            return Err(Error::Partitions(format!("a sketch of more than {MAX_VALUES} values")));
+            return Err(Error::Partitions(format!(
+                "cannot sketch more than {MAX_VALUES} values"
+            )));
         }
         memory::check_available(&[(1, self.memory(0)), (2, other.memory(0))])?;
         self.flush_pending();
@@ -322,12 +325,12 @@ impl Sketch {
         Ok(())
     }
 
-    /// The values number `k` and `k + 1` in ascending order, counted from 0 (the last one twice if `k` is its number).
+    /// Returns the values number `k` and `k + 1` in ascending order, counted from 0 (the last value twice if it is number `k`).
     ///
-    /// `None` where a second pass is needed to know them.
+    /// Returns `None` if a second pass is needed, see [`Sketch::refined`].
     ///
     /// # Errors
-    /// [`Error::Partitions`] when non_empty are not so many values, or these are not among those of interest.
+    /// [`Error::Partitions`] when there are not so many values, or these values are not of interest.
     pub fn neighbours(&mut self, k: u64) -> Result<Option<(f64, f64)>> {
         self.flush_pending();
         Ok(match self.locate(k)? {
@@ -336,10 +339,10 @@ impl Sketch {
         })
     }
 
-    /// A sketch for a second pass over the same values, after which it knows of the neighbours `k` and `k + 1` more than this one.
+    /// Creates a sketch for a second pass over the same values, which narrows down the neighbours `k` and `k + 1`.
     ///
     /// # Errors
-    /// As [`Sketch::neighbours`].
+    /// The errors of [`Sketch::neighbours`].
     pub fn refined(&mut self, k: u64) -> Result<Self> {
         self.flush_pending();
         let scope = match self.locate(k)? {
@@ -353,7 +356,7 @@ impl Sketch {
         let next = k.saturating_add(1).min(self.n.saturating_sub(1));
         let outside = || {
             Error::Partitions(format!(
-                "of {} values, {} of them below the scope, number {k} is not known",
+                "value number {k} is not stored: the sketch has {} values, {} of them below its scope",
                 self.n, self.n_below
             ))
         };
@@ -388,13 +391,13 @@ impl Sketch {
     }
 }
 
-/// Where two neighbours are.
+/// The location of two neighbours.
 enum Location {
     Known(u64, u64),
     Within(Bucket),
 }
 
-/// In which of some groups number `k` is, and its number non_empty.
+/// Returns the group in which item number `k` is, and its number within the group.
 fn nth(sizes: impl Iterator<Item = u64>, mut k: u64) -> Option<(usize, u64)> {
     for (i, n) in sizes.enumerate() {
         if k < n {
@@ -405,7 +408,7 @@ fn nth(sizes: impl Iterator<Item = u64>, mut k: u64) -> Option<(usize, u64)> {
     None
 }
 
-/// Two ascending lists of ordinals and counts as one.
+/// Merges two ascending lists of ordinals and counts.
 fn merge_counts(a: &[(u64, u64)], b: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut all = Vec::with_capacity(a.len() + b.len());
     let (mut i, mut j) = (0, 0);

@@ -344,19 +344,19 @@ fn each_refusal_says_what_is_wrong() {
         (vec![], "not an isoxide forest: the file is empty"),
         (
             b"\x80\x04\x95\x00\x00\x00\x00\x00".to_vec(),
-            "a pickle, such as scikit-learn's models",
+            "it is a pickle, as scikit-learn's models are",
         ),
-        (b"PK\x03\x04 and so on".to_vec(), "a zip archive, such as skops writes"),
-        (b"{}".to_vec(), "no safetensors file, or truncated"),
-        (vec![b' '; 64], "no safetensors file"),
+        (b"PK\x03\x04 and so on".to_vec(), "it is a zip archive, as skops writes"),
+        (b"{}".to_vec(), "it is not a safetensors file, or truncated"),
+        (vec![b' '; 64], "it is not a safetensors file"),
         (
             whole[..whole.len() - 1].to_vec(),
             "truncated, or something was appended",
         ),
-        (unnamed.bytes(), "a safetensors file of something else"),
-        (parts.with("checksum", Dtype::U8, None), "without its checksum"),
-        (parts.with("checksum", Dtype::U8, zeros(31)), "without its checksum"),
-        (parts.with("checksum", Dtype::I8, zeros(32)), "without its checksum"),
+        (unnamed.bytes(), "it is a safetensors file without a forest"),
+        (parts.with("checksum", Dtype::U8, None), "without a checksum"),
+        (parts.with("checksum", Dtype::U8, zeros(31)), "without a checksum"),
+        (parts.with("checksum", Dtype::I8, zeros(32)), "without a checksum"),
         (
             {
                 let mut damaged = whole.clone();
@@ -403,7 +403,7 @@ fn each_refusal_says_what_is_wrong() {
         ),
         (
             parts.with("impurity", Dtype::F64, None),
-            "of the tensors impurity and mean one is missing",
+            "it has only one of the tensors impurity and mean",
         ),
         (
             parts.with("mean", Dtype::F64, zeros(8)),
@@ -419,7 +419,7 @@ fn each_refusal_says_what_is_wrong() {
         ),
         (
             parts.with("tree_depths", Dtype::U32, u32s(&[9; 3])),
-            "tree 2: it has no end",
+            "tree 2: its nodes end before it does",
         ),
         (
             parts.with("tree_depths", Dtype::U32, u32s(&[9, 1])),
@@ -433,11 +433,17 @@ fn each_refusal_says_what_is_wrong() {
             chain(65).bytes(),
             "tree 0: it is deeper than its limit, 65 of at most 64",
         ),
-        (parts.with("tree_seeds", Dtype::I64, zeros(8)), "1 seeds of 2 trees"),
-        (parts.edited("tree_seeds", |data| data[4] = 1), "is no seed of a tree"),
+        (
+            parts.with("tree_seeds", Dtype::I64, zeros(8)),
+            "it has 1 seeds, but 2 trees",
+        ),
+        (
+            parts.edited("tree_seeds", |data| data[4] = 1),
+            "is not a valid seed of a tree",
+        ),
         (
             parts.edited("tree_seeds", |data| data[..8].copy_from_slice(&(-2_i64).to_le_bytes())),
-            "-2 is no seed",
+            "-2 is not a valid seed",
         ),
         (parts.edited("kind", |data| data[0] = 0), "the tensor feature has"),
         (
@@ -474,7 +480,7 @@ fn each_refusal_says_what_is_wrong() {
         ),
         (
             chain(1).with("n_features_of_tree", Dtype::U32, u32s(&[1, 1])),
-            "numbers of trees by nodes and by features",
+            "the starts of nodes and of features describe different numbers of trees",
         ),
         (
             chain(1).with("n_leaf_samples", Dtype::U32, u32s(&[1, u32::MAX])),
@@ -482,11 +488,11 @@ fn each_refusal_says_what_is_wrong() {
         ),
         (
             chain(1).with("average_path_lengths", Dtype::F64, zeros(32)),
-            "4 average path lengths do not reach just",
+            "it has 4 average path lengths",
         ),
         (
             chain(1).with("average_path_lengths", Dtype::F64, zeros(16)),
-            "2 average path lengths do not reach just",
+            "it has 2 average path lengths",
         ),
         (
             chain(1).with("n_leaf_samples", Dtype::U32, u32s(&[1, u32::MAX - 1])),
@@ -498,7 +504,7 @@ fn each_refusal_says_what_is_wrong() {
         ),
         (
             chain(1).with("features", Dtype::U32, u32s(&[1, 0])),
-            "the columns of tree 0 are not such as are drawn",
+            "the columns of tree 0 cannot have been drawn",
         ),
         (
             {
@@ -506,7 +512,7 @@ fn each_refusal_says_what_is_wrong() {
                 assert!(check_if_taken(&wider.bytes()));
                 wider.with("features", Dtype::U32, u32s(&[1, 1]))
             },
-            "the columns of tree 0 are not such as are drawn",
+            "the columns of tree 0 cannot have been drawn",
         ),
         (
             parts.with("sample_weight", Dtype::F16, zeros(2)),

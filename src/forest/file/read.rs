@@ -1,4 +1,4 @@
-//! Bytes to forest: everything is checked, in an order that gives the most helpful refusal.
+//! Deserialization of forests: everything is checked, in the order that gives the most helpful message.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -12,13 +12,13 @@ use super::{
 use crate::error::{Error, Result};
 use crate::memory;
 
-/// What [`write`](super::write) wrote: the forest, c(n) up to the largest node, and the metadata_of_forest.
+/// Reads the bytes of [`write`](super::write): the forest, c(n) up to the largest node, and the metadata.
 ///
-/// Impurities and means that are not in the file are NaN.
+/// Impurities and means that the file does not contain are NaN.
 ///
 /// # Errors
-/// [`Error::File`] when the bytes are no such file, damaged, or of a later format; [`Error::Forest`] when the trees break
-/// an invariant.
+/// [`Error::File`] when the bytes are not a valid file, damaged, or of a later format; [`Error::Forest`] when the trees break an
+/// invariant.
 pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, ForestMetadata)> {
     let file = File::open(bytes)?;
     let n_features = usize::try_from(file.one("n_features", Dtype::U64, u64::from_le_bytes)?)
@@ -41,7 +41,7 @@ pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, ForestMetadata)> {
     let n = (forest.largest_node() as usize).checked_add(1);
     if n != Some(average_path_lengths.len()) {
         return Err(invalid(format!(
-            "{} average path lengths do not reach just the largest node, of {} training rows",
+            "it has {} average path lengths, but its largest node has {} training rows",
             average_path_lengths.len(),
             forest.largest_node()
         )));
@@ -68,7 +68,7 @@ pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, ForestMetadata)> {
     Ok((forest, average_path_lengths, metadata_of_forest))
 }
 
-/// A file whose checksum is right, whose format is known, and all of whose tensors are.
+/// A file with a valid checksum and a known format, all of whose tensors are known.
 struct File<'a> {
     metadata: Metadata,
     data: &'a [u8],
@@ -83,7 +83,7 @@ impl<'a> File<'a> {
             .filter(|(name, _)| *name == METADATA_KEY)
             .map(|(_, text)| text.clone())
             .next()
-            .ok_or_else(|| invalid("a safetensors file of something else"))?;
+            .ok_or_else(|| invalid("it is a safetensors file without a forest"))?;
         let range = checksum_range(&metadata, data_start)?;
         if bytes.get(range.clone()) != Some(&checksum(bytes, &range)) {
             return Err(Error::File("the checksum does not match: the file is damaged".into()));
@@ -108,7 +108,7 @@ impl<'a> File<'a> {
             .as_ref()
             .is_some_and(|entries| entries.len() > 1)
         {
-            return Err(invalid("there is more than one entry of metadata"));
+            return Err(invalid("it has more than one entry of metadata"));
         }
         let names = file.metadata.offset_keys();
         if let Some(name) = names.iter().find(|name| !NAMES.contains(&name.as_str())) {
@@ -121,7 +121,7 @@ impl<'a> File<'a> {
         self.metadata.info(name).map(|info| info.dtype)
     }
 
-    /// The items of a tensor, still as bytes.
+    /// Returns the items of a tensor as bytes.
     fn items<const N: usize>(&self, name: &str, dtype: Dtype) -> Result<&'a [[u8; N]]> {
         let info = self.metadata.info(name);
         let info = info.ok_or_else(|| invalid(format!("the tensor {name} is missing")))?;
@@ -151,7 +151,7 @@ impl<'a> File<'a> {
     }
 }
 
-/// The nodes of all trees, as a file has them.
+/// The stored nodes of all trees.
 struct Nodes<'a> {
     kinds: &'a [[u8; 1]],
     features: &'a [[u8; 4]],
@@ -160,7 +160,7 @@ struct Nodes<'a> {
 }
 
 impl<'a> Nodes<'a> {
-    /// Their numbers fit each other.
+    /// Reads the tensors of nodes, and checks that their lengths fit each other.
     fn open(file: &File<'a>) -> Result<Self> {
         let nodes = Self {
             kinds: file.items(KIND, Dtype::U8)?,
@@ -185,7 +185,7 @@ impl<'a> Nodes<'a> {
         Ok(nodes)
     }
 
-    /// The nodes of all trees, and where each tree begins.
+    /// Returns the nodes of all trees, and the start of each tree.
     fn trees(&self, depth_limits: &[u32]) -> Result<(Vec<Node>, Vec<usize>)> {
         let mut nodes = memory::with_capacity(self.kinds.len())?;
         let mut starts = memory::with_capacity(depth_limits.len().saturating_add(1))?;
@@ -205,7 +205,7 @@ impl<'a> Nodes<'a> {
     }
 }
 
-/// The next tree: nodes come until none is missing a child.
+/// Reads the next tree: it ends when no split lacks a child.
 fn tree<'a>(
     kinds: &mut impl Iterator<Item = u8>,
     splits: &mut impl Iterator<Item = (&'a [u8; 4], &'a [u8; 8])>,
@@ -213,7 +213,7 @@ fn tree<'a>(
     depth_limit: u32,
 ) -> std::result::Result<Vec<Node>, String> {
     let mut nodes: Vec<Node> = Vec::new();
-    // Splits whose right child is still to come, and its depth: no more than the tree is deep.
+    // Splits whose right child is still to come, and its depth; no more entries than the tree is deep.
     let mut waiting: Vec<(usize, u32)> = Vec::new();
     let mut depth = 0_u32;
     loop {
@@ -250,10 +250,10 @@ fn tree<'a>(
                 });
             }
             Some(kind) => return Err(format!("there is no node of kind {kind}")),
-            None => return Err("it has no end".into()),
+            None => return Err("its nodes end before it does".into()),
         }
     }
-    // Backwards, so that children come before their parents, and the left child last.
+    // In reverse order children come before their parents, and the left child last.
     let mut below: Vec<u32> = Vec::new();
     for node in nodes.iter_mut().rev() {
         if !node.is_leaf() {
@@ -265,7 +265,7 @@ fn tree<'a>(
     Ok(nodes)
 }
 
-/// The records of the noise target at the nodes.
+/// Reads the records of the noise target at the nodes.
 fn noise(file: &File<'_>, nodes: &[Node]) -> Result<Vec<NodeNoise>> {
     let field = |name: &str| -> Result<Option<Vec<f64>>> {
         if file.dtype(name).is_none() {
@@ -284,7 +284,7 @@ fn noise(file: &File<'_>, nodes: &[Node]) -> Result<Vec<NodeNoise>> {
     };
     let (weight, impurity, mean) = (field("weight")?, field("impurity")?, field("mean")?);
     if impurity.is_some() != mean.is_some() {
-        return Err(invalid("of the tensors impurity and mean one is missing"));
+        return Err(invalid("it has only one of the tensors impurity and mean"));
     }
     let at = |values: &Option<Vec<f64>>, node: usize| values.as_ref().and_then(|values| values.get(node)).copied();
     let records = nodes.iter().enumerate().map(|(i, node)| NodeNoise {

@@ -1,30 +1,30 @@
-//! What a plan has_room_for of memory, from above.
+//! Upper bounds of the memory that a plan takes.
 
 use super::{ClassValues, PlannedTree};
 use crate::memory::needed;
 
-/// What a plan has_room_for for each node: the operations of its split, and its share of the values.
+/// Bytes per node: the operations of its split, and its share of the values.
 const NODE_BYTES: usize = 64;
-/// What the tree has_room_for for each node meanwhile: its role, the splits below it, the end of its path, its threshold.
+/// Bytes per node while a plan is made: its role, the splits below it, the end of its path, its threshold.
 const LAYOUT_BYTES: usize = 128;
-/// What a tree has_room_for besides.
+/// Bytes per tree beside its nodes.
 const TREE_OVERHEAD_BYTES: usize = size_of::<PlannedTree>() + size_of::<ClassValues>() + 256;
-/// What a search has_room_for for each of its thresholds.
+/// Bytes per threshold of a search.
 const THRESHOLD_BYTES: usize = 48;
-/// What a search has_room_for besides.
+/// Bytes of a search beside its thresholds.
 const SEARCH_OVERHEAD_BYTES: usize = 768;
 
-/// Bytes that the plan of all trees keeps.
+/// Returns the bytes that the plan of all trees keeps.
 pub(super) fn of_plan(n_nodes: usize, n_trees: usize) -> usize {
     needed(&[(n_nodes, NODE_BYTES), (n_trees, TREE_OVERHEAD_BYTES)])
 }
 
-/// Bytes that a tree has_room_for while its group is made.
+/// Returns the bytes that a tree takes while its group is made.
 pub(super) fn of_tree(n_nodes: usize) -> usize {
     needed(&[(n_nodes, LAYOUT_BYTES + NODE_BYTES), (1, TREE_OVERHEAD_BYTES)])
 }
 
-/// Bytes of the searches of a group, given the thresholds of each column that it looks at.
+/// Returns the bytes of the searches of a group, given the number of thresholds of each column.
 pub(super) fn of_group(n_features: usize, n_thresholds: impl ExactSizeIterator<Item = usize>) -> usize {
     let n_columns = n_thresholds.len();
     needed(&[

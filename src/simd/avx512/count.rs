@@ -1,4 +1,4 @@
-//! Counting values above and at thresholds: ranks as bit planes, planes as masks, masks as population counts.
+//! Counting of values above and at thresholds: ranks become bit planes, planes become masks, and the bits of masks are counted.
 
 #[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
 use std::arch::x86_64::*;
@@ -8,17 +8,17 @@ use crate::simd::bits::{BLOCK_ROWS, Mask, WORDS};
 use crate::simd::search::{GROUP, Search};
 use crate::simd::{BlockCounter, TILE_ROWS};
 
-/// What the values of a block are to one another: bits of ranks, and the special ones.
+/// The ranks of a block's values, and its special values.
 struct RankedBlock<const DEPTH: usize> {
     bits: [Mask; DEPTH],
-    /// ClassValues whose key is that of a threshold.
+    /// Values whose key equals a threshold.
     equal_keys: Mask,
-    /// ClassValues that are no more than their key.
+    /// Values that equal their key.
     exact: Mask,
     missing: Mask,
 }
 
-/// See [`crate::simd::Kernel::count`].
+/// Implements [`crate::simd::Kernel::count`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
 pub(super) fn count(search: &Search, origin: f64, values: &[f64; BLOCK_ROWS], counter: &mut BlockCounter) -> Mask {
     at_depth!(search.depth(), count_at(search, origin, values, counter))
@@ -38,7 +38,7 @@ fn count_at<const DEPTH: usize>(
     let mut left_out = Mask::NONE;
     for word in 0..WORDS {
         let equal_keys = block.equal_keys.0[word];
-        // Of an key that is a threshold's, the value itself must tell more, unless neither key has lost anything.
+        // A value whose key equals a threshold is decided only if neither key was rounded.
         left_out.0[word] = if counter.exact {
             equal_keys & !block.exact.0[word]
         } else {
@@ -79,8 +79,8 @@ fn rank<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64; BLOCK_R
     block
 }
 
-/// Adds up, per threshold, the values above it, and with `EQUAL` those that equal it. As in [`crate::simd::logic`], but the
-/// masks are counted instead of kept.
+/// Counts the values above each threshold, and with `EQUAL` the values equal to it. The masks are made as in
+/// [`crate::simd::logic`], but counted instead of stored.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
 #[inline]
 fn add<const DEPTH: usize, const EQUAL: bool>(
@@ -90,7 +90,7 @@ fn add<const DEPTH: usize, const EQUAL: bool>(
     equal: Mask,
     counter: &mut BlockCounter,
 ) {
-    // SAFETY: a mask is a register, and aligned.
+    // SAFETY: a mask has the size and alignment of a register.
     let load = |mask: &Mask| unsafe { _mm512_load_si512(mask.0.as_ptr().cast()) };
     let zero = _mm512_setzero_si512();
     let bit = |b: usize| if b < DEPTH { load(&bits[b]) } else { zero };
@@ -107,7 +107,7 @@ fn add<const DEPTH: usize, const EQUAL: bool>(
         zero,
     ];
     let (valid, equal) = (load(&valid), load(&equal));
-    // ClassValues above the threshold before.
+    // Values above the previous threshold.
     let mut before = valid;
     let groups = counter
         .above
@@ -120,7 +120,7 @@ fn add<const DEPTH: usize, const EQUAL: bool>(
             if group >> (b - 3) & 1 == 1 {
                 within = _mm512_and_si512(within, bit);
             } else {
-                // beyond | (within & bit)
+                // The truth table is `beyond | (within & bit)`.
                 beyond = _mm512_ternarylogic_epi32::<0xf8>(beyond, within, bit);
                 within = _mm512_andnot_si512(bit, within);
             }
@@ -129,7 +129,7 @@ fn add<const DEPTH: usize, const EQUAL: bool>(
             let above = _mm512_ternarylogic_epi32::<0xf8>(beyond, within, low[s]);
             add_ones(&mut above_counts[s], above);
             if EQUAL {
-                // equal & before & !above
+                // The truth table is `equal & before & !above`.
                 add_ones(
                     &mut equal_counts[s],
                     _mm512_ternarylogic_epi32::<0x40>(equal, before, above),
@@ -144,6 +144,6 @@ fn add<const DEPTH: usize, const EQUAL: bool>(
 #[inline]
 fn add_ones(counts: &mut Mask, mask: __m512i) {
     let at = counts.0.as_mut_ptr().cast();
-    // SAFETY: a mask is a register, and aligned.
+    // SAFETY: a mask has the size and alignment of a register.
     unsafe { _mm512_store_si512(at, _mm512_add_epi64(_mm512_load_si512(at), _mm512_popcnt_epi64(mask))) };
 }

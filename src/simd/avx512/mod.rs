@@ -1,4 +1,4 @@
-//! AVX-512: a block is one register of bits; values are compared sixteen at a time with thresholds held in registers.
+//! AVX-512 kernel: a block is one register of bits; values are compared sixteen at a time with thresholds held in registers.
 
 #[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
 use std::arch::x86_64::*;
@@ -25,12 +25,12 @@ const RUN: usize = 8;
 /// Proof that the processor has AVX-512 F, BW, DQ and VL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Avx512 {
-    /// Whether it has VPOPCNTDQ too.
+    /// Whether the processor has VPOPCNTDQ too.
     counts: bool,
 }
 
 impl Avx512 {
-    /// Asks the processor.
+    /// Returns a proof if the processor has AVX-512 F, BW, DQ and VL.
     #[must_use]
     pub fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx512f")
@@ -82,7 +82,7 @@ impl Kernel for Avx512 {
 
     fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
         if values.iter().any(|values| values.len > 32) {
-            // Not from where the compiler would make gathers of it, which take twice as long.
+            // This call must not be inlined below: with AVX-512 the compiler would use gathers, which take twice as long.
             return portable::add(values, classes, sums);
         }
         // SAFETY: `self` is proof of the instructions.
@@ -137,26 +137,26 @@ fn transpose(matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mu
     }
 }
 
-/// Up to eight neighbouring cells.
+/// Loads up to eight neighbouring cells.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn load_f64(cells: &[f64]) -> __m256 {
     // SAFETY: the mask leaves out what lies beyond the slice.
     _mm512_cvtpd_ps(unsafe { _mm512_maskz_loadu_pd(lanes(cells.len()), cells.as_ptr()) })
 }
 
-/// Up to eight neighbouring cells.
+/// Loads up to eight neighbouring cells.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn load_f32(cells: &[f32]) -> __m256 {
     // SAFETY: the mask leaves out what lies beyond the slice.
     unsafe { _mm256_maskz_loadu_ps(lanes(cells.len()), cells.as_ptr()) }
 }
 
-/// The first `n` of eight lanes.
+/// Returns a mask of the first `n` of eight lanes.
 fn lanes(n: usize) -> u8 {
     ((1_u32 << n.min(8)) - 1) as u8
 }
 
-/// Sixteen rows by eight columns at a time, turned round in registers.
+/// Transposes sixteen rows by eight columns at a time in registers.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn transpose_rows<T>(cells: &[T], d: usize, columns: &[u32], tile: &mut Tile<'_>, load: impl Fn(&[T]) -> __m256) {
     let n_rows = cells.len() / d;
@@ -170,7 +170,7 @@ fn transpose_rows<T>(cells: &[T], d: usize, columns: &[u32], tile: &mut Tile<'_>
                 None => _mm256_setzero_ps(),
             };
             let pair = |a: usize, b: usize| _mm512_insertf32x8::<1>(_mm512_castps256_ps512(row(a)), row(b));
-            // Columns 0 to 3 of eight rows in the lower halves, 4 to 7 in the upper ones.
+            // The lower halves hold columns 0 to 3 of eight rows, the upper halves columns 4 to 7.
             let upper = transpose_quarters([pair(0, 4), pair(1, 5), pair(2, 6), pair(3, 7)]);
             let lower = transpose_quarters([pair(8, 12), pair(9, 13), pair(10, 14), pair(11, 15)]);
             for j in 0..run.len() {
@@ -180,7 +180,7 @@ fn transpose_rows<T>(cells: &[T], d: usize, columns: &[u32], tile: &mut Tile<'_>
                 } else {
                     _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b)
                 };
-                // SAFETY: as asserted: `index + j < columns.len()`, and `top + 16 <= TILE_ROWS`.
+                // SAFETY: `index + j < columns.len()` and `top + 16 <= TILE_ROWS`, as asserted.
                 unsafe { _mm512_storeu_ps(values.as_mut_ptr().add((index + j) * stride + first + top), column) };
             }
         }
@@ -241,7 +241,7 @@ fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
         for (b, plane) in planes.iter().enumerate().skip(1) {
             class = _mm512_mask_add_epi8(class, plane.0[word], class, _mm512_set1_epi8((1_u8 << b) as i8));
         }
-        // SAFETY: 64 bytes.
+        // SAFETY: the array has 64 bytes.
         unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), class) };
     }
 }
@@ -258,7 +258,7 @@ fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BL
             let table = |i: usize| unsafe { _mm512_load_pd(values.table.as_ptr().add(i * 8)) };
             let (eights, _) = classes[chunk * 64..][..64].as_chunks::<8>();
             for (total, eight) in total.iter_mut().zip(eights) {
-                // SAFETY: eight bytes.
+                // SAFETY: the array has eight bytes.
                 let class = _mm512_cvtepu8_epi64(unsafe { _mm_loadl_epi64(eight.as_ptr().cast()) });
                 let mut value = _mm512_permutex2var_pd(table(0), class, table(1));
                 if values.len > 16 {
