@@ -1,4 +1,4 @@
-//! Any bytes are refused as a file or hold a forest, which can be scored every way, written, and read again.
+//! Fuzz target: any bytes are rejected as a file, or hold a forest that can be scored with every strategy, written, and read again.
 
 use std::sync::OnceLock;
 
@@ -15,10 +15,10 @@ use sha2::{Digest, Sha256};
 use super::bytes::Bytes;
 use super::sums;
 
-/// Columns of a forest that is scored.
-const MOST_COLUMNS: usize = 600;
+/// Most columns of a forest that is scored.
+const MAX_COLUMNS: usize = 600;
 
-/// Files of all kinds, to begin with.
+/// Returns files of all kinds, from which inputs are made.
 fn some_files() -> &'static [Vec<u8>] {
     static FILES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     FILES.get_or_init(|| (0..8).map(some_file).collect())
@@ -63,7 +63,7 @@ fn some_file(kind: u32) -> Vec<u8> {
     .unwrap()
 }
 
-/// Makes the checksum right where there is one.
+/// Corrects the checksum, if there is one.
 fn seal(bytes: &mut [u8]) {
     let Ok((header_len, metadata)) = SafeTensors::read_metadata(bytes) else {
         return;
@@ -80,7 +80,7 @@ fn seal(bytes: &mut [u8]) {
     }
 }
 
-/// Changes something, anywhere.
+/// Changes some bytes anywhere.
 fn edit(file: &mut Vec<u8>, bytes: &mut Bytes<'_>) {
     let at = bytes.below(65_536) * file.len().max(1) / 65_536;
     let Some(byte) = file.get_mut(at) else { return };
@@ -102,7 +102,7 @@ fn edit(file: &mut Vec<u8>, bytes: &mut Bytes<'_>) {
     }
 }
 
-/// The target.
+/// Runs the target on one input.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let file = if bytes.one_in(4) {
@@ -135,7 +135,7 @@ pub fn run(data: &[u8]) {
         assert_eq!(write(&same, &same_c, &same_facts, complete).unwrap(), again);
     }
     let d = forest.n_features();
-    if d > MOST_COLUMNS {
+    if d > MAX_COLUMNS {
         return;
     }
     let n = bytes.of(&[1, 9, 300]);

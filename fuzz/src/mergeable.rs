@@ -1,5 +1,5 @@
-//! Tables in parts: any bytes are refused as a sketch and as counts of ranks, or hold ones like any other; and what is known of parts
-//! is what the definition says of the whole.
+//! Fuzz target for mergeable aggregates: any bytes are rejected, or make a valid sketch or valid counts; and the aggregates of
+//! partitions equal those of the whole table.
 
 use isoxide::matrix::{Column, Matrix};
 use isoxide::rank::mergeable::RankCounts;
@@ -11,10 +11,10 @@ use super::bytes::Bytes;
 use super::rank::{floats, rank};
 use super::table::Table;
 
-/// Passes after which any two neighbours are known: each tells 16 of 64 bits.
-const MOST_PASSES: usize = 4;
+/// Most passes after which any two neighbours are known: each finds 16 of 64 bits.
+const MAX_PASSES: usize = 4;
 
-/// All parts as one, two at a time in any order.
+/// Merges all parts into one, two at a time in any order.
 fn merged<T>(mut parts: Vec<T>, bytes: &mut Bytes<'_>, merge: impl Fn(&mut T, &T)) -> T {
     while parts.len() > 1 {
         let mut one = parts.swap_remove(bytes.below(parts.len()));
@@ -25,14 +25,14 @@ fn merged<T>(mut parts: Vec<T>, bytes: &mut Bytes<'_>, merge: impl Fn(&mut T, &T
     parts.remove(0)
 }
 
-/// Makes the checksum right.
+/// Corrects the checksum.
 fn seal(file: &mut [u8]) {
     if let Some((rest, checksum)) = file.split_last_chunk_mut::<32>() {
         *checksum = Sha256::digest(&*rest).into();
     }
 }
 
-/// Changes one of the numbers behind the first word.
+/// Changes one of the numbers behind the signature.
 fn edit(file: &mut Vec<u8>, bytes: &mut Bytes<'_>) {
     let n = file.len().saturating_sub(40) / 8;
     if n == 0 {
@@ -61,7 +61,7 @@ fn edit(file: &mut Vec<u8>, bytes: &mut Bytes<'_>) {
     file[position..position + 8].copy_from_slice(&number.to_le_bytes());
 }
 
-/// What holds for any sketch, whatever it says it has seen.
+/// Checks what holds for any sketch, whatever values it claims to have seen.
 fn check_any_sketch(file: &[u8], values: &[f64]) {
     let Ok(mut sketch) = Sketch::from_bytes(file) else {
         return;
@@ -90,7 +90,7 @@ fn check_any_sketch(file: &[u8], values: &[f64]) {
     drop(sketch.to_bytes().unwrap());
 }
 
-/// The same of counts.
+/// Checks what holds for any counts, whatever values they claim to have counted.
 fn check_any_counts(file: &[u8], part: &Matrix<'_>, definition: Definition) {
     let Ok(mut counts) = RankCounts::from_bytes(file) else {
         return;
@@ -112,7 +112,7 @@ fn check_any_counts(file: &[u8], part: &Matrix<'_>, definition: Definition) {
     assert!(counts.ranks(definition).unwrap().percentiles.iter().all(in_range));
 }
 
-/// A sketch of parts against the sorted values.
+/// Checks a sketch of partitions against the sorted values.
 fn check_sketch(bytes: &mut Bytes<'_>) -> Vec<u8> {
     let (low, high) = match bytes.below(4) {
         0 | 1 => (f64::NEG_INFINITY, f64::INFINITY),
@@ -169,12 +169,12 @@ fn check_sketch(bytes: &mut Bytes<'_>) -> Vec<u8> {
             n_passes += 1;
         };
         assert_eq!(found, expected, "number {k}");
-        assert!(n_passes <= MOST_PASSES && (lowest.is_none_or(|lowest| lowest > capacity as u64) || n_passes == 1));
+        assert!(n_passes <= MAX_PASSES && (lowest.is_none_or(|lowest| lowest > capacity as u64) || n_passes == 1));
     }
     file
 }
 
-/// Counts of values below a query, equal to it, and above, and of NaN; integers are compared as such with integers.
+/// Counts values below a query, equal to it, and above, and NaN; two columns of integers are compared as integers.
 fn compared(reference: Column<'_>, rows: Column<'_>, row: usize) -> [usize; 4] {
     fn count<T: PartialOrd>(reference: impl Iterator<Item = T>, query: &T) -> [usize; 4] {
         let mut counts = [0; 4];
@@ -191,7 +191,7 @@ fn compared(reference: Column<'_>, rows: Column<'_>, row: usize) -> [usize; 4] {
     }
 }
 
-/// Ranks among parts, of any types, against the definition.
+/// Checks ranks among partitions of any types against the definition.
 fn check_counts(bytes: &mut Bytes<'_>, definition: Definition) -> Vec<u8> {
     let n_columns = bytes.of(&[1, 1, 2, 3]);
     let n_rows = bytes.below(40);
@@ -237,7 +237,7 @@ fn check_counts(bytes: &mut Bytes<'_>, definition: Definition) -> Vec<u8> {
     file
 }
 
-/// The target.
+/// Runs the target on one input.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let bytes = &mut bytes;

@@ -46,7 +46,7 @@ impl CellReader for InPlaceReader<'_, '_> {
         let rows = rows.iter().map(|&row| self.sample[row as usize]);
         self.matrix.gather(self.columns[feature as usize], rows, out);
         let sums = terms.fold([0.0; 2], add_terms);
-        (Scan::of(out), sums)
+        (Scan::over(out), sums)
     }
 }
 
@@ -153,7 +153,7 @@ impl<C> DenseSample<C> {
         Self {
             cells,
             values: vec![0.0; ids.len()],
-            scan: Scan::of(&[]),
+            scan: Scan::over(&[]),
             rows: Rows::new(ids, y, weights),
             partition: Partition::default(),
         }

@@ -28,7 +28,7 @@ pub(super) struct Sums {
 
 impl Sums {
     /// Sums the rows with these targets and weights; an empty list of weights means weights of one.
-    pub(super) fn of(y: &[f64], weights: &[f64]) -> Self {
+    pub(super) fn over(y: &[f64], weights: &[f64]) -> Self {
         let sums = if weights.is_empty() {
             y.iter().copied().map(unweighted_terms).fold([0.0; 2], add_terms)
         } else {
@@ -76,11 +76,11 @@ impl SmallerSide {
     /// Sums the smaller side of a split after the first `n_left` rows (in their new order); `node` are the sums over all of them.
     ///
     /// The left side is the smaller one unless it has more rows.
-    pub(super) fn of(y: &[f64], weights: &[f64], n_left: usize, node: &Sums) -> Self {
+    pub(super) fn of_split(y: &[f64], weights: &[f64], n_left: usize, node: &Sums) -> Self {
         let (left, right) = y.split_at(n_left);
         let (left_weights, right_weights) = weights.split_at(n_left.min(weights.len()));
         if left.len() <= right.len() {
-            let sums = Sums::of(left, left_weights);
+            let sums = Sums::over(left, left_weights);
             return Self {
                 sums,
                 left_total: sums.total,
@@ -248,12 +248,12 @@ mod tests {
             let kept = if bootstrap { &weights[..] } else { &[] };
             let n_left = ((rows.len() - 1) as f64 * position) as usize + 1;
             prop_assume!(n_left < rows.len());
-            let node = Sums::of(&y, kept);
+            let node = Sums::over(&y, kept);
             let impurity = node.impurity();
             let ([left, right], impurities) = plain(&y, &weights, n_left, node, impurity, 1000.0);
             let left_weights = if bootstrap { &weights[..n_left] } else { &[] };
-            prop_assert_eq!(Sums::of(&y[..n_left], left_weights), left);
-            let side = SmallerSide::of(&y, kept, n_left, &node);
+            prop_assert_eq!(Sums::over(&y[..n_left], left_weights), left);
+            let side = SmallerSide::of_split(&y, kept, n_left, &node);
             prop_assert_eq!(side.sums, if n_left <= rows.len() - n_left { left } else { right });
             prop_assert_eq!(SplitImpurity::new(&node, impurity, &side, &left, 1000.0), impurities);
         }

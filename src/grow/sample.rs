@@ -77,13 +77,13 @@ impl Rows {
     /// Sums a node's rows.
     pub(super) fn sums(&self, node: Range<usize>) -> Sums {
         let (y, weights) = self.noise(node);
-        Sums::of(y, weights)
+        Sums::over(y, weights)
     }
 
     /// Sums the smaller side of a node's split after its first `n_left` rows.
     pub(super) fn smaller_side(&self, node: Range<usize>, n_left: usize, sums: &Sums) -> SmallerSide {
         let (y, weights) = self.noise(node);
-        SmallerSide::of(y, weights, n_left, sums)
+        SmallerSide::of_split(y, weights, n_left, sums)
     }
 
     /// Returns the weight of all rows.
@@ -103,7 +103,7 @@ pub(super) struct Scan {
 
 impl Scan {
     /// Scans values. Comparisons with NaN are false. Among -0.0 and 0.0 the first one stays.
-    pub(super) fn of(values: &[f32]) -> Self {
+    pub(super) fn over(values: &[f32]) -> Self {
         /// Values scanned side by side, for good use of small registers.
         const LANES: usize = 16;
         let mut lane_scan = LaneScan::<LANES>::new();
@@ -232,7 +232,7 @@ mod tests {
             let kept = |v: &f32| match only { 0 => *v >= 0.0, 1 => *v <= 0.0, 2 => *v == 0.0 || v.is_nan(), _ => true };
             let values: Vec<f32> = mixed.into_iter().filter(kept).collect();
             let bits = |scan: Scan| (scan.min.to_bits(), scan.max.to_bits(), scan.n_missing);
-            prop_assert_eq!(bits(Scan::of(&values)), bits(plain(&values)));
+            prop_assert_eq!(bits(Scan::over(&values)), bits(plain(&values)));
         }
     }
 }

@@ -110,10 +110,10 @@ impl Sample for SparseSample {
     }
 
     fn scan(&self, node: Range<usize>) -> Scan {
-        let mut scan = Scan::of(&self.values[node.start..self.zeros.start]);
-        scan.include(&Scan::of(&self.values[self.zeros.end..node.end]));
+        let mut scan = Scan::over(&self.values[node.start..self.zeros.start]);
+        scan.include(&Scan::over(&self.values[self.zeros.end..node.end]));
         if !self.zeros.is_empty() {
-            scan.include(&Scan::of(&[0.0]));
+            scan.include(&Scan::over(&[0.0]));
         }
         scan
     }

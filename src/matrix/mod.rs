@@ -160,23 +160,23 @@ impl<'a> Matrix<'a> {
 
     /// Returns the addresses of one piece of some rows; `None` if their cells are scattered.
     pub(crate) fn piece(&self, rows: Range<usize>, piece: usize) -> Option<Range<*const u8>> {
-        fn of<T>(cells: Option<&[T]>, range: Range<usize>) -> Option<Range<*const u8>> {
+        fn addresses<T>(cells: Option<&[T]>, range: Range<usize>) -> Option<Range<*const u8>> {
             let Range { start, end } = cells?.get(range)?.as_ptr_range();
             Some(start.cast()..end.cast())
         }
         if self.n_pieces() == 1 {
             let range = rows.start * self.n_columns..rows.end * self.n_columns;
             match &self.storage {
-                Storage::F32(view) => return of(view.to_slice(), range),
-                Storage::F64(view) => return of(view.to_slice(), range),
-                Storage::I64(view) => return of(view.to_slice(), range),
+                Storage::F32(view) => return addresses(view.to_slice(), range),
+                Storage::F64(view) => return addresses(view.to_slice(), range),
+                Storage::I64(view) => return addresses(view.to_slice(), range),
                 Storage::Columns(_) => {}
             }
         }
         match self.column(piece) {
-            Column::F32(v) => of(v.to_slice(), rows),
-            Column::F64(v) => of(v.to_slice(), rows),
-            Column::I64(v) | Column::I64AsF64(v) => of(v.to_slice(), rows),
+            Column::F32(v) => addresses(v.to_slice(), rows),
+            Column::F64(v) => addresses(v.to_slice(), rows),
+            Column::I64(v) | Column::I64AsF64(v) => addresses(v.to_slice(), rows),
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) type Readable1<'py, T> = Readable<'py, T, Ix1>;
 
 impl<'py, T: Element, D: Dimension> Readable<'py, T, D> {
     /// Returns the array if it has this type and number of dimensions, else `None`.
-    fn of(array: Borrowed<'_, 'py, PyUntypedArray>) -> PyResult<Option<Self>> {
+    fn from_untyped(array: Borrowed<'_, 'py, PyUntypedArray>) -> PyResult<Option<Self>> {
         let Ok(typed) = array.cast::<PyArray<T, D>>() else {
             return Ok(None);
         };
@@ -83,7 +83,7 @@ impl<'a, 'py, T: Element, D: Dimension> FromPyObject<'a, 'py> for Readable<'py, 
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let readable = match object.cast::<PyUntypedArray>() {
-            Ok(array) => Self::of(array)?,
+            Ok(array) => Self::from_untyped(array)?,
             Err(_) => None,
         };
         readable.ok_or_else(|| {
@@ -137,9 +137,9 @@ impl<'a, 'py> FromPyObject<'a, 'py> for ColumnArray<'py> {
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let column = match untyped(object) {
-            Some((array, (b'f', 8))) => Readable::of(array)?.map(Self::F64),
-            Some((array, (b'f', 4))) => Readable::of(array)?.map(Self::F32),
-            Some((array, (b'i', 8))) => Readable::of(array)?.map(Self::I64),
+            Some((array, (b'f', 8))) => Readable::from_untyped(array)?.map(Self::F64),
+            Some((array, (b'f', 4))) => Readable::from_untyped(array)?.map(Self::F32),
+            Some((array, (b'i', 8))) => Readable::from_untyped(array)?.map(Self::I64),
             _ => None,
         };
         column.ok_or_else(|| not_a_table(&format!("{} as a column", described(object))))
@@ -178,9 +178,9 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Table<'py> {
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let array = match untyped(object) {
-            Some((array, (b'f', 8))) => Readable::of(array)?.map(Self::F64),
-            Some((array, (b'f', 4))) => Readable::of(array)?.map(Self::F32),
-            Some((array, (b'i', 8))) => Readable::of(array)?.map(Self::I64),
+            Some((array, (b'f', 8))) => Readable::from_untyped(array)?.map(Self::F64),
+            Some((array, (b'f', 4))) => Readable::from_untyped(array)?.map(Self::F32),
+            Some((array, (b'i', 8))) => Readable::from_untyped(array)?.map(Self::I64),
             _ => None,
         };
         if let Some(table) = array {
@@ -229,8 +229,8 @@ impl<'a, 'py> FromPyObject<'a, 'py> for IndexArray<'py> {
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let indices = match untyped(object) {
-            Some((array, (b'i', 4))) => Readable::of(array)?.map(Self::I32),
-            Some((array, (b'i', 8))) => Readable::of(array)?.map(Self::I64),
+            Some((array, (b'i', 4))) => Readable::from_untyped(array)?.map(Self::I32),
+            Some((array, (b'i', 8))) => Readable::from_untyped(array)?.map(Self::I64),
             _ => None,
         };
         indices.ok_or_else(|| {
@@ -262,8 +262,8 @@ impl<'a, 'py> FromPyObject<'a, 'py> for FloatArray<'py> {
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let values = match untyped(object) {
-            Some((array, (b'f', 4))) => Readable::of(array)?.map(Self::F32),
-            Some((array, (b'f', 8))) => Readable::of(array)?.map(Self::F64),
+            Some((array, (b'f', 4))) => Readable::from_untyped(array)?.map(Self::F32),
+            Some((array, (b'f', 8))) => Readable::from_untyped(array)?.map(Self::F64),
             _ => None,
         };
         values.ok_or_else(|| {

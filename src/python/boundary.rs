@@ -96,10 +96,10 @@ impl InFlight {
 
     /// Returns the number of calls in progress in this process.
     fn n() -> u64 {
-        Self::of(process::id(), IN_FLIGHT.load(Ordering::Acquire))
+        Self::n_in_process(process::id(), IN_FLIGHT.load(Ordering::Acquire))
     }
 
-    fn of(process: u32, state: u64) -> u64 {
+    fn n_in_process(process: u32, state: u64) -> u64 {
         if state >> 32 == u64::from(process) {
             state & u64::from(u32::MAX)
         } else {
@@ -108,7 +108,7 @@ impl InFlight {
     }
 
     fn count(&self, change: impl Fn(u64) -> u64) {
-        let changed = |state| Some(u64::from(self.process) << 32 | change(Self::of(self.process, state)));
+        let changed = |state| Some(u64::from(self.process) << 32 | change(Self::n_in_process(self.process, state)));
         // The update cannot fail, because there is always a new state.
         let _ = IN_FLIGHT.fetch_update(Ordering::AcqRel, Ordering::Acquire, changed);
     }

@@ -262,16 +262,16 @@ fn descend<const DEPTH: usize>(
         for v in 0..VECTORS {
             // Bits 0 to 2 of a code choose an entry of a register; the others choose the register. SAFETY: `first` is at most
             // 2^DEPTH, and 16 further entries exist, as asserted.
-            let one =
+            let lookup_8 =
                 |first: usize| _mm256_permutevar8x32_ps(unsafe { _mm256_loadu_ps(heap.as_ptr().add(first)) }, codes[v]);
-            let two = |first| _mm256_blendv_ps(one(first), one(first + 8), above[3][v]);
-            let four = |first| _mm256_blendv_ps(two(first), two(first + 16), above[4][v]);
+            let lookup_16 = |first| _mm256_blendv_ps(lookup_8(first), lookup_8(first + 8), above[3][v]);
+            let lookup_32 = |first| _mm256_blendv_ps(lookup_16(first), lookup_16(first + 16), above[4][v]);
             let threshold = match level {
                 0 => _mm256_set1_ps(heap[1]),
-                1..=3 => one(1 << level),
-                4 => two(16),
-                5 => four(32),
-                6 => _mm256_blendv_ps(four(64), four(96), above[5][v]),
+                1..=3 => lookup_8(1 << level),
+                4 => lookup_16(16),
+                5 => lookup_32(32),
+                6 => _mm256_blendv_ps(lookup_32(64), lookup_32(96), above[5][v]),
                 _ => gather(heap, level, codes[v]),
             };
             above[level][v] = _mm256_cmp_ps::<_CMP_GT_OQ>(x[v], threshold);
@@ -318,16 +318,16 @@ fn find_codes_from<const DEPTH: usize>(search: &Search, origin: f64, values: &[f
             _mm256_cvtpd_ps(_mm256_sub_pd(x, _mm256_set1_pd(origin)))
         };
         let x: [__m256; VECTORS] = std::array::from_fn(|v| _mm256_set_m128(half(2 * v + 1), half(2 * v)));
-        let (mut at, _) = descend::<DEPTH>(search, &x);
+        let (mut search_codes, _) = descend::<DEPTH>(search, &x);
         for level in DEPTH..search.depth() {
             for v in 0..VECTORS {
-                let above = _mm256_cmp_ps::<_CMP_GT_OQ>(x[v], gather(search.heap(), level, at[v]));
-                at[v] = with_bit(at[v], above, level);
+                let above = _mm256_cmp_ps::<_CMP_GT_OQ>(x[v], gather(search.heap(), level, search_codes[v]));
+                search_codes[v] = with_bit(search_codes[v], above, level);
             }
         }
-        for (eight, at) in codes.as_chunks_mut::<8>().0.iter_mut().zip(at) {
+        for (eight, code) in codes.as_chunks_mut::<8>().0.iter_mut().zip(search_codes) {
             // Packing works within halves of 128 bits; the permutation brings their results together.
-            let packed = _mm256_permute4x64_epi64::<0b10_00>(_mm256_packus_epi32(at, at));
+            let packed = _mm256_permute4x64_epi64::<0b10_00>(_mm256_packus_epi32(code, code));
             // SAFETY: the array has eight codes.
             unsafe { _mm_storeu_si128(eight.as_mut_ptr().cast(), _mm256_castsi256_si128(packed)) };
         }
@@ -448,16 +448,16 @@ const _: () = assert!(WORDS == 2 * 4);
 #[target_feature(enable = "avx2")]
 fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
     let threshold_of_all = _mm256_set1_ps(threshold);
-    let missing_meant = _mm256_castsi256_ps(_mm256_set1_epi32(-i32::from(or_missing)));
+    let marked_missing = _mm256_castsi256_ps(_mm256_set1_epi32(-i32::from(or_missing)));
     let (words, rest) = values.as_chunks::<64>();
     for (values, word) in words.iter().zip(marks.iter_mut()) {
         *word = 0;
         for (i, eight) in values.as_chunks::<8>().0.iter().enumerate() {
             // SAFETY: the array has eight values.
             let x = unsafe { _mm256_loadu_ps(eight.as_ptr()) };
-            let missing = _mm256_and_ps(missing_meant, _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
-            let meant = _mm256_or_ps(missing, _mm256_cmp_ps::<_CMP_LE_OQ>(x, threshold_of_all));
-            *word |= u64::from(_mm256_movemask_ps(meant) as u8) << (8 * i);
+            let missing = _mm256_and_ps(marked_missing, _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
+            let marked = _mm256_or_ps(missing, _mm256_cmp_ps::<_CMP_LE_OQ>(x, threshold_of_all));
+            *word |= u64::from(_mm256_movemask_ps(marked) as u8) << (8 * i);
         }
     }
     portable::at_or_below(rest, threshold, or_missing, &mut marks[words.len()..]);

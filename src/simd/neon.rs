@@ -287,24 +287,24 @@ impl Codes {
         assert!(level < DEPTH && heap.len() >= (1 << DEPTH) + SLACK);
         // SAFETY: the tables have 4, 8 or 16 entries. Those of four begin at entry 2 or 4, and 16 entries follow the heap, as
         // asserted; the others end at `2^(level + 1)` at most, so within `2^DEPTH`.
-        let one = |first: usize| unsafe { vld1q_u8(heap.as_ptr().add(first).cast()) };
+        let table_4 = |first: usize| unsafe { vld1q_u8(heap.as_ptr().add(first).cast()) };
         // SAFETY: as above.
-        let two = |first: usize| unsafe { vld1q_u8_x2(heap.as_ptr().add(first).cast()) };
+        let table_8 = |first: usize| unsafe { vld1q_u8_x2(heap.as_ptr().add(first).cast()) };
         // SAFETY: as above.
-        let four = |first: usize| unsafe { vld1q_u8_x4(heap.as_ptr().add(first).cast()) };
+        let table_16 = |first: usize| unsafe { vld1q_u8_x4(heap.as_ptr().add(first).cast()) };
         // An index beyond a table gives zero in the first table, and leaves the byte unchanged in the others. Subtraction wraps
         // round, so each index is in one table only.
         let next = |codes, table: usize| {
             let index = vsubq_u8(self.low, vdupq_n_u8(table as u8 * 64));
-            vqtbx4q_u8(codes, four((1 << level) + table * 16), index)
+            vqtbx4q_u8(codes, table_16((1 << level) + table * 16), index)
         };
         let bytes = match level {
             0 => return vdupq_n_f32(heap[1]),
-            1 | 2 => vqtbl1q_u8(one(1 << level), self.low),
-            3 => vqtbl2q_u8(two(8), self.low),
-            4 => vqtbl4q_u8(four(16), self.low),
-            5 => next(vqtbl4q_u8(four(32), self.low), 1),
-            6 => next(next(next(vqtbl4q_u8(four(64), self.low), 1), 2), 3),
+            1 | 2 => vqtbl1q_u8(table_4(1 << level), self.low),
+            3 => vqtbl2q_u8(table_8(8), self.low),
+            4 => vqtbl4q_u8(table_16(16), self.low),
+            5 => next(vqtbl4q_u8(table_16(32), self.low), 1),
+            6 => next(next(next(vqtbl4q_u8(table_16(64), self.low), 1), 2), 3),
             _ => {
                 // Further table lookups would take longer than this.
                 let (mut low, mut high) = ([0_u8; BYTES], [0_u8; BYTES]);

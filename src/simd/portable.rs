@@ -109,22 +109,22 @@ fn quantise(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
 /// Searches several values in step.
 fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
     let heap = &search.ordered_heap()[..1 << DEPTH];
-    let mut ordered_heap = [0; TILE_ROWS];
-    ordered(values, &mut ordered_heap);
+    let mut keys = [0; TILE_ROWS];
+    fill_keys(values, &mut keys);
     let mut codes = [0_u16; TILE_ROWS];
-    let (ordered_heap, _) = ordered_heap.as_chunks::<LANES>();
-    for (ordered_heap, codes) in ordered_heap.iter().zip(codes.as_chunks_mut::<LANES>().0) {
-        let mut at = [0_usize; LANES];
+    let (keys, _) = keys.as_chunks::<LANES>();
+    for (keys, codes) in keys.iter().zip(codes.as_chunks_mut::<LANES>().0) {
+        let mut lane_codes = [0_usize; LANES];
         for level in 0..DEPTH {
-            for (at, key) in at.iter_mut().zip(ordered_heap) {
+            for (code, key) in lane_codes.iter_mut().zip(keys) {
                 // The index is below the modulus; the remainder lets the compiler drop the bounds check.
-                *at |= usize::from(*key > heap[((1 << level) + *at) % (1 << DEPTH)]) << level;
+                *code |= usize::from(*key > heap[((1 << level) + *code) % (1 << DEPTH)]) << level;
             }
         }
-        *codes = at.map(|at| at as u16);
+        *codes = lane_codes.map(|code| code as u16);
     }
     for level in 0..DEPTH {
-        planes.bits[DEPTH - 1 - level].0[word] = gather_bits(&codes.map(|codes| (codes >> level) as u8 & 1));
+        planes.bits[DEPTH - 1 - level].0[word] = gather_bits(&codes.map(|code| (code >> level) as u8 & 1));
     }
     let missing: [u8; TILE_ROWS] = std::array::from_fn(|i| u8::from(values[i].is_nan()));
     planes.missing.0[word] = gather_bits(&missing);
@@ -133,8 +133,8 @@ fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: 
 /// Converts values to integers that order as they do. The function is not inlined, because the compiler makes slower code of both
 /// otherwise.
 #[inline(never)]
-fn ordered(values: &[f32], ordered_heap: &mut [i32; TILE_ROWS]) {
-    for (key, &value) in ordered_heap.iter_mut().zip(values) {
+fn fill_keys(values: &[f32], keys: &mut [i32; TILE_ROWS]) {
+    for (key, &value) in keys.iter_mut().zip(values) {
         *key = search::ordered_bits(value);
     }
 }
@@ -154,22 +154,24 @@ pub(super) fn collect(columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: 
 }
 
 pub(super) fn find_codes(search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
-    for (codes, value) in codes.iter_mut().zip(values) {
+    for (out, value) in codes.iter_mut().zip(values) {
         let key = (value - origin) as f32;
-        let at = (0..search.depth()).fold(0, |at, level| {
-            at | usize::from(key > search.heap()[(1 << level) + at]) << level
+        let code = (0..search.depth()).fold(0, |code, level| {
+            code | usize::from(key > search.heap()[(1 << level) + code]) << level
         });
-        *codes = at as u16;
+        *out = code as u16;
     }
 }
 
 /// Marks 64 values at a time, and the rest one by one.
 pub(super) fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
-    fn mark(values: &[f32], marks: &mut [u64], is_meant: impl Fn(f32) -> bool) {
+    fn mark(values: &[f32], marks: &mut [u64], is_marked: impl Fn(f32) -> bool) {
         for (values, word) in values.chunks(TILE_ROWS).zip(marks) {
             *word = match values.as_array::<TILE_ROWS>() {
-                Some(values) => gather_bits(&std::array::from_fn(|i| u8::from(is_meant(values[i])))),
-                None => (values.iter().enumerate()).fold(0, |word, (i, &value)| word | u64::from(is_meant(value)) << i),
+                Some(values) => gather_bits(&std::array::from_fn(|i| u8::from(is_marked(values[i])))),
+                None => {
+                    (values.iter().enumerate()).fold(0, |word, (i, &value)| word | u64::from(is_marked(value)) << i)
+                }
             };
         }
     }

@@ -188,8 +188,8 @@ fn check_at_or_below(kernel: impl Kernel, values: &[f32], threshold: f32, or_mis
     kernel.at_or_below(values, threshold, or_missing, &mut marks);
     let mut expected = vec![0; marks.len()];
     for (i, &value) in values.iter().enumerate() {
-        let meant = value <= threshold || (or_missing && value.is_nan());
-        expected[i / 64] |= u64::from(meant) << (i % 64);
+        let marked = value <= threshold || (or_missing && value.is_nan());
+        expected[i / 64] |= u64::from(marked) << (i % 64);
     }
     assert_eq!(marks, expected, "{}: {values:?} at {threshold}", kernel.name());
 }

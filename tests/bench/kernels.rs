@@ -1,6 +1,6 @@
-//! The steps of scoring, kernel by kernel, then what is made of them; `make bench-kernels` runs it.
+//! Benchmarks of the steps of scoring for each kernel, and of scoring, ranking and growing; `make bench-kernels` runs them.
 //!
-//! All on one thread. Criterion keeps the last results in `target/criterion` and says what has changed since.
+//! Everything runs on one thread. Criterion stores the last results in `target/criterion` and reports changes.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,7 +30,7 @@ use ndarray::{Array2, s};
 const COLUMNS: usize = 50;
 /// Trees whose values are added at once, as the scorer does.
 const BATCH: usize = 4;
-/// Splits of a tree of 256 rows: about as many are left of it in a plan.
+/// Splits of a tree of 256 rows: about as many as remain of it in a plan.
 const SPLITS: usize = 35;
 
 fn main() {
@@ -51,15 +51,15 @@ fn main() {
     criterion.final_summary();
 }
 
-/// A group of benchmarks; a time is also given per one of so many elements.
+/// Makes a group of benchmarks; times are also given per element.
 fn group<'c>(criterion: &'c mut Criterion, name: &str, elements: usize) -> BenchmarkGroup<'c, WallTime> {
     let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements(elements as u64));
     group
 }
 
-/// Benches an expression once for each kernel of this processor, with the kernel itself in place of the variable. What it
-/// writes has to pass through `black_box`, or a compiler that sees nobody read it may leave the work undone.
+/// Measures an expression once for each kernel of this processor, with the kernel in place of the variable. Its output must pass
+/// through `black_box`, or the compiler may drop the work.
 macro_rules! each_kernel {
     ($group:expr, |$kernel:ident| $work:expr) => {{
         let mut group = $group;
@@ -77,7 +77,7 @@ macro_rules! each_kernel {
     }};
 }
 
-/// Per cell: 64 rows of a row-major array of either type, and 512 rows of columns.
+/// Measures the time per cell: 64 rows of a row-major array of either type, and 512 rows of columns.
 fn transpose(criterion: &mut Criterion) {
     let all: Vec<u32> = (0..COLUMNS as u32).collect();
     let doubles = table(BLOCK_ROWS, COLUMNS);
@@ -118,7 +118,7 @@ fn transpose(criterion: &mut Criterion) {
     );
 }
 
-/// 100 thresholds: searches of depth 7.
+/// Makes a search among 100 thresholds, of depth 7.
 fn search(numbers: &mut Numbers) -> Search {
     let mut values: Vec<f32> = (0..100).map(|_| numbers.continuous() as f32).collect();
     values.sort_unstable_by(f32::total_cmp);
@@ -130,7 +130,7 @@ fn search(numbers: &mut Numbers) -> Search {
     Search::new(&thresholds.collect::<Vec<_>>())
 }
 
-/// Per value.
+/// Measures the time per value.
 fn quantise(criterion: &mut Criterion) {
     let mut numbers = Numbers(1);
     let searches: Vec<Search> = (0..COLUMNS).map(|_| search(&mut numbers)).collect();
@@ -147,7 +147,7 @@ fn quantise(criterion: &mut Criterion) {
     });
 }
 
-/// Per threshold and row, with missing values and without.
+/// Measures the time per threshold and row, with and without missing values.
 fn thermometer(criterion: &mut Criterion) {
     let mut numbers = Numbers(2);
     let search = search(&mut numbers);
@@ -172,7 +172,7 @@ fn mask(numbers: &mut Numbers) -> Mask {
     Mask(std::array::from_fn(|_| numbers.word()))
 }
 
-/// A tree of random shape, over random masks, whose leaves fall into 32 classes.
+/// Makes a tree of random shape over random masks, whose leaves fall into 32 classes.
 fn tree(numbers: &mut Numbers, n_masks: usize) -> TreeLogic {
     let mut paths = Vec::new();
     // Where a path may still begin, as each slot's rows go one way only.
@@ -196,7 +196,7 @@ fn tree(numbers: &mut Numbers, n_masks: usize) -> TreeLogic {
     TreeLogic::new(&paths, 0, 32, n_masks)
 }
 
-/// Per tree and row; 100 trees over as many masks as they have splits.
+/// Measures the time per tree and row, for 100 trees over as many masks as they have splits.
 fn evaluate(criterion: &mut Criterion) {
     let mut numbers = Numbers(3);
     let n_trees = 100;
@@ -213,7 +213,7 @@ fn evaluate(criterion: &mut Criterion) {
     });
 }
 
-/// Per row; 32 classes.
+/// Measures the time per row, for 32 classes.
 fn classes(criterion: &mut Criterion) {
     let mut numbers = Numbers(4);
     let planes: [Mask; 5] = std::array::from_fn(|_| mask(&mut numbers));
@@ -224,7 +224,7 @@ fn classes(criterion: &mut Criterion) {
     });
 }
 
-/// Per tree and row, for tables that fill one and two registers of AVX-512, and for the largest one.
+/// Measures the time per tree and row, for tables that fill one and two registers of AVX-512, and for the largest one.
 fn add(criterion: &mut Criterion) {
     let mut numbers = Numbers(5);
     for n_classes in [16, 32, 255] {
@@ -241,7 +241,7 @@ fn add(criterion: &mut Criterion) {
     }
 }
 
-/// Per row; 100 trees, by the plan on each kernel and by the walk.
+/// Measures the time per row, for 100 trees, by the plan on each kernel and by the walk.
 fn scoring(criterion: &mut Criterion) {
     let x = table(32 * 1024, COLUMNS);
     let x = dense(&x);
@@ -259,14 +259,14 @@ fn scoring(criterion: &mut Criterion) {
     score("walk", score::Strategy::Walk, &Choice::all()[..1]);
 }
 
-/// What scipy computes by default.
+/// SciPy's default definition.
 const PERCENTILE: Definition = Definition {
     kind: Kind::Rank,
     tail: Tail::Upper,
     nan_policy: NanPolicy::Propagate,
 };
 
-/// Per value of the reference: 200,000, which 260 of them are ranked among.
+/// Measures the time per value of a reference of 200,000, among which 260 of them are ranked.
 fn ranking(criterion: &mut Criterion) {
     let mut numbers = Numbers(6);
     let n = 200_000;
@@ -284,7 +284,7 @@ fn ranking(criterion: &mut Criterion) {
     rank("counts", Array2::from_shape_simple_fn((n, 1), || numbers.count()));
 }
 
-/// Per tree; 256 of 100,000 rows each, and all of 10,000.
+/// Measures the time per tree: 256 of 100,000 rows each, and all of 10,000.
 fn growing(criterion: &mut Criterion) {
     let x = table(100_000, COLUMNS);
     let some = x.slice(s![..10_000, ..]).to_owned();

@@ -1,6 +1,6 @@
-//! The workloads whose instructions `check.py` has counted; one is run per process.
+//! Workloads whose instructions `check.py` counts; each process runs one.
 //!
-//! The kernel is what `ISOXIDE_KERNEL` names, so that it also holds where the core chooses for itself.
+//! `ISOXIDE_KERNEL` names the kernel, so that it also holds where the core chooses for itself.
 
 #[path = "../bench/common.rs"]
 mod common;
@@ -30,7 +30,7 @@ const WORKLOADS: [(&str, Workload); 7] = [
     ("rank", ranking),
 ];
 
-/// The exit code by which `check.py` knows that this processor lacks the kernel.
+/// Exit code that tells `check.py` that this processor lacks the kernel.
 const NO_SUCH_KERNEL: u8 = 3;
 
 fn main() -> ExitCode {
@@ -51,21 +51,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// Instructions are counted while this function runs, which callgrind finds by its name: it must be one function that is
-/// called once, so no generic one and not inlined.
+/// Runs the work that is counted. callgrind finds this function by its name, so it is called once, not generic, and not inlined.
 #[inline(never)]
 fn collected(work: &mut dyn FnMut()) {
     work();
 }
 
-/// Has the instructions of `work` counted.
+/// Counts the instructions of `work`.
 fn counted<T>(work: impl Fn() -> Result<T>) -> Result<()> {
     let mut result = None;
     collected(&mut || result = Some(black_box(work())));
     result.transpose().map(|_| ())
 }
 
-/// 256 of 30,000 rows are drawn with look-ups, all of them without: so both are seen.
+/// Grows trees. Drawing 256 of 30,000 rows looks cells up in place, and drawing all rows does not, so both ways are counted.
 fn growing(n: usize, d: usize, max_samples: usize, n_trees: usize) -> Result<()> {
     let x = table(n, d);
     let x = dense(&x);
@@ -73,7 +72,7 @@ fn growing(n: usize, d: usize, max_samples: usize, n_trees: usize) -> Result<()>
     counted(|| plot.grow(&x))
 }
 
-/// The first row makes the plan; to score it is little beside that.
+/// Compiles the plan with the first row; scoring that row is little beside it.
 fn compiling() -> Result<()> {
     let x = table(4_096, 20);
     let scorer = scorer(&dense(&x))?;
@@ -82,7 +81,7 @@ fn compiling() -> Result<()> {
     counted(|| scorer.path_length_sums_with(&row, 1, Strategy::Plan, Choice::get()))
 }
 
-/// Scores once before, for the plan and scratch memory.
+/// Scores once without counting, to make the plan and scratch memory.
 fn warm(scorer: &Scorer, x: &Input<'_>, strategy: Strategy) -> Result<()> {
     let score = || scorer.path_length_sums_with(x, 1, strategy, Choice::get());
     score()?;
@@ -112,7 +111,7 @@ fn sparse() -> Result<()> {
     warm(&scorer(&x)?, &x, Strategy::Plan)
 }
 
-/// What scipy computes by default.
+/// SciPy's default definition.
 const PERCENTILE: Definition = Definition {
     kind: Kind::Rank,
     tail: Tail::Upper,

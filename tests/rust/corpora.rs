@@ -1,4 +1,4 @@
-//! Every input that fuzzing kept, through the very functions that the fuzzer calls.
+//! Tests that run every input that fuzzing kept through the functions that the fuzzer calls.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is a failure")]
 
@@ -11,7 +11,7 @@ use std::process::Command;
 
 use isoxide::simd::Choice;
 
-/// Runs what lies in the corpus and among the regressions of a target.
+/// Runs the inputs in the corpus and among the regressions of a target.
 fn run(target: &str, body: fn(&[u8])) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     let mut n = 0;
@@ -43,7 +43,7 @@ macro_rules! targets {
 
 targets!(csr file mergeable rank score);
 
-/// Ranks and growing take the kernel of the process, which is chosen once: another one needs another process.
+/// Runs the corpora in one process per kernel: ranks and growing use the kernel of the process, which is chosen once.
 #[test]
 fn on_every_other_kernel() {
     for kernel in Choice::all() {

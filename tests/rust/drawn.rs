@@ -1,4 +1,4 @@
-//! Trees grown on the drawn rows alone, against those grown on the whole table.
+//! Tests that trees grown on the drawn rows alone equal those grown on the whole table.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,13 +16,13 @@ use isoxide::random::streams::{self, Bagging};
 use ndarray::{Array2, Axis};
 use proptest::prelude::*;
 
-/// How the cells of a table lie in memory.
+/// The memory layout and type of a table.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     F32,
     F64,
     I64,
-    /// The types in turn.
+    /// Columns of all types in turn.
     Columns,
     Sparse,
 }
@@ -61,7 +61,7 @@ impl Table {
         }
     }
 
-    /// Some rows of it.
+    /// Returns some rows of the table.
     fn select(&self, rows: &[usize]) -> Self {
         Self::new(self.floats.select(Axis(0), rows))
     }
@@ -89,7 +89,7 @@ impl Table {
     }
 }
 
-/// The rows that some tree draws.
+/// Returns the rows that any tree draws.
 fn drawn(n_samples: usize, n_features: usize, seeds: &[u32], params: Params) -> Vec<usize> {
     let bagging = Bagging {
         n_samples,
@@ -115,7 +115,7 @@ fn same(a: &Forest, b: &Forest) {
     assert_eq!(a, b);
 }
 
-/// Grows on the rows and on the whole, for either kind of noise target.
+/// Grows on the rows and on the whole table, for both kinds of noise target, and compares.
 fn check(table: &Table, kind: Kind, rows: &[usize], seeds: &[u32], params: Params, workers: usize) {
     let n_samples = table.floats.nrows();
     let few = table.select(rows);
@@ -168,7 +168,7 @@ proptest! {
     }
 }
 
-/// Of the whole, trees read their cells in place; of the few rows, they read a copy.
+/// Trees read the cells of the whole table in place, and those of the few rows from a copy.
 #[test]
 fn few_rows_of_many() {
     let noise = streams::noise_target(3, 20_000 * 4, 1).unwrap();
@@ -215,7 +215,7 @@ fn rows_that_are_not_those_drawn_are_refused() {
         let row = missing.remove(i);
         let error = grow(&missing, &missing, 40).unwrap_err();
         assert!(
-            matches!(&error, Error::Partitions(text) if text.contains(&format!("row {row} "))),
+            matches!(&error, Error::Partitions(text) if text.contains(&format!("row {row},"))),
             "{error}"
         );
         let mut repeated = rows.clone();

@@ -1,4 +1,4 @@
-//! Forests as bytes: there and back without a bit lost, and what is damaged or made up is refused.
+//! Tests that forests survive their bytes unchanged, and that damaged or invented bytes are rejected.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ use rand_mt::Mt64;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use sha2::{Digest, Sha256};
 
-/// A forest grown on a table with ties and missing values, and c(n) for it.
+/// Grows a forest on a table with ties and missing values; returns it with its c(n).
 fn some_forest(n: usize, d: usize, seed: u32, n_trees: usize) -> (Forest, Vec<f64>) {
     let mut random = Mt64::new(u64::from(seed));
     let x = Array2::from_shape_fn((n, d), |_| match random.next_u64() % 9 {
@@ -67,7 +67,7 @@ fn small_file() -> Vec<u8> {
     write(&forest, &c, &some_facts(&forest, 1), true).unwrap()
 }
 
-/// A file in its parts, to be changed and put together again with a checksum that is right.
+/// The parts of a file, which can be changed and put together again with a valid checksum.
 #[derive(Clone)]
 struct Parts {
     header: Option<String>,
@@ -100,7 +100,7 @@ impl Parts {
         bytes
     }
 
-    /// With another tensor in a position, or none.
+    /// Returns the bytes with one tensor replaced or removed.
     fn with(&self, name: &str, dtype: Dtype, data: Option<Vec<u8>>) -> Vec<u8> {
         let mut parts = self.clone();
         parts.tensors.remove(name);
@@ -111,7 +111,7 @@ impl Parts {
         parts.bytes()
     }
 
-    /// With some bytes of a tensor changed.
+    /// Returns the bytes with some bytes of a tensor changed.
     fn edited(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let (dtype, _, mut data) = self.tensors[name].clone();
         edit(&mut data);
@@ -119,7 +119,7 @@ impl Parts {
     }
 }
 
-/// Puts the checksum right, if there is a position for it.
+/// Corrects the checksum, if the file has one.
 fn seal(bytes: &mut [u8]) {
     let Ok((header_len, metadata)) = SafeTensors::read_metadata(bytes) else {
         return;
@@ -138,7 +138,7 @@ fn seal(bytes: &mut [u8]) {
     }
 }
 
-/// Whatever is let through can be scored in every way, all of them the same, and written again.
+/// Checks that an accepted file can be scored with every strategy and written again; returns whether it was accepted.
 fn check_if_taken(bytes: &[u8]) -> bool {
     let Ok((forest, c, metadata_of_forest)) = read(bytes) else {
         return false;
@@ -198,7 +198,7 @@ proptest! {
         prop_assert_eq!(&write(&found, &found_c, &metadata_of_forest, false).unwrap(), &plain);
     }
 
-    /// The checksum is put right after each change, so that the other checks are all there is.
+    /// The checksum is corrected after each change, so that only the other checks can reject the bytes.
     #[test]
     fn changed_bytes_are_refused_or_a_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), whole: bool) {
         let (forest, c) = some_forest(30, 3, seed, 3);
@@ -213,7 +213,7 @@ proptest! {
         check_if_taken(&bytes);
     }
 
-    /// The same with whole items, which hit more often: small numbers, all bits set, and what floats have of special values.
+    /// Whole items are changed too, which hits more often: small numbers, all bits set, and special floats.
     #[test]
     fn changed_items_are_refused_or_a_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_usize..9), 1..4)) {
         let (forest, c) = some_forest(30, 3, seed, 3);

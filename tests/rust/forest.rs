@@ -1,4 +1,4 @@
-//! Properties of grown forests on random tables: they hold for any data, any layout and any number of workers.
+//! Tests of properties that hold for forests grown on any data, in any layout, by any number of workers.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use isoxide::simd::Choice;
 use ndarray::{Array2, ArrayView1, Axis};
 use proptest::prelude::*;
 
-/// Values that break things: ties, zeros of both signs, missing ones, infinities, constants and plain numbers.
+/// Draws values that break things: ties, zeros of both signs, missing ones, infinities, constants and plain numbers.
 fn value() -> impl Strategy<Value = f64> {
     prop_oneof![
         3 => Just(0.0),
@@ -51,7 +51,7 @@ fn some_forest(x: &Array2<f64>, seed: u32, workers: usize) -> Forest {
     grow(&dense(x), NoiseTarget::Drawn(&y), &seeds, params, None, None, workers).unwrap()
 }
 
-/// One row down one tree, by the definition.
+/// Walks one row down one tree by the definition.
 fn path_length_of(row: &ArrayView1<'_, f64>, tree: &[Node], features: &[u32]) -> f64 {
     let (mut at, mut depth) = (0, 0);
     while !tree[at].is_leaf() {

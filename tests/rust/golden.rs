@@ -1,4 +1,4 @@
-//! Whole forests against scikit-learn's: seeds, drawn rows and columns, nodes, scores, offset and predictions.
+//! Tests that whole forests equal scikit-learn's: seeds, drawn rows and columns, nodes, scores, offset and predictions.
 
 #![allow(
     clippy::unwrap_used,
@@ -60,7 +60,7 @@ impl Data {
     }
 }
 
-/// Parameters of a case and what they come to on its data.
+/// Parameters of a case, and the numbers that they mean for its data.
 struct Case {
     golden: Value,
     x: Data,
@@ -97,8 +97,8 @@ fn data(golden: &Value) -> Data {
     }
 }
 
-/// Weights as scikit-learn makes probabilities of them: divided by NumPy's sum, which adds eight partial sums of strided
-/// entries (of up to 128 entries).
+/// Returns the probabilities that scikit-learn makes of weights: divided by NumPy's sum, which adds eight strided partial sums (for
+/// up to 128 entries).
 fn probabilities(weights: &[f64]) -> Vec<f64> {
     assert!((8..=128).contains(&weights.len()));
     let whole = weights.len() / 8 * 8;
@@ -151,7 +151,7 @@ impl Case {
         }
     }
 
-    /// The noise target and the tree seeds, from an integer `random_state` or a stream in some state.
+    /// Draws the noise target and the tree seeds from an integer `random_state`, or from a stream in some state.
     fn draws(&self) -> (Vec<f64>, Vec<u32>) {
         let n = self.bagging.n_samples;
         match &self.golden["params"]["random_state"] {
@@ -205,7 +205,7 @@ impl Case {
     }
 }
 
-/// The arrays of one tree as scikit-learn holds them.
+/// The arrays of one tree in scikit-learn's form.
 struct TreeArrays {
     left: Vec<i64>,
     right: Vec<i64>,
@@ -320,7 +320,7 @@ macro_rules! golden {
     ($($test:ident: $file:literal,)*) => {
         $(#[test] fn $test() { check($file); })*
 
-        /// A file without a test is a test forgotten.
+        /// Every golden file must have a test.
         #[test]
         fn every_file_is_run() {
             let mut found: Vec<String> = std::fs::read_dir(common::folder())

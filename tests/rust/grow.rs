@@ -1,4 +1,4 @@
-//! Growing against the same rules written down plainly: one row, one value, one sum after another.
+//! Tests that growing equals a plain implementation of the same rules: one row, one value, one sum after another.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,11 +18,11 @@ use isoxide::random::xorshift::{SplitDraws, XorShift32};
 use ndarray::{Array2, ArrayView2, ShapeBuilder};
 use proptest::prelude::*;
 
-/// One tree, by the rules of scikit-learn.
+/// A plain implementation of scikit-learn's rules for one tree.
 struct Plain<'a> {
     x: &'a Array2<f64>,
     features: Vec<usize>,
-    /// Matrix row, noise, weight; those of one node side by side.
+    /// Matrix row, noise and weight; those of one node side by side.
     rows: Vec<(usize, f64, f64)>,
     random: XorShift32,
     order: Vec<usize>,
@@ -163,7 +163,7 @@ impl Plain<'_> {
         (n_left > 0 && n_right > 0).then_some((node, n_left))
     }
 
-    /// The impurities of both children, unless the split makes it worse.
+    /// Returns the impurities of both children, unless the split makes the impurity worse.
     fn impurities(&self, rows: Range<usize>, middle: usize, node: [f64; 3], impurity: f64) -> Option<(f64, f64)> {
         let [mut total, mut weight] = [0.0; 2];
         if middle - rows.start <= rows.end - middle {
@@ -207,7 +207,7 @@ fn value() -> impl Strategy<Value = f64> {
     ]
 }
 
-/// A noise target that ends branches all the time, or as rarely as a random one.
+/// Draws a noise target that ends branches all the time, or as rarely as a random one.
 fn noise() -> impl Strategy<Value = Vec<f64>> {
     let few = prop_oneof![Just(0.1), Just(0.3), Just(0.1 + 1e-9), Just(0.7)];
     let pool = prop_oneof![
@@ -235,7 +235,7 @@ proptest! {
     }
 }
 
-/// Many rows; counts, ties, missing values, plain numbers.
+/// Makes a table of many rows with counts, ties, missing values and plain numbers.
 fn wide(n: usize, d: usize) -> Array2<f64> {
     let u = streams::noise_target(5, n * d, 1).unwrap();
     Array2::from_shape_fn((n, d), |(i, j)| {

@@ -1,4 +1,4 @@
-//! `ISOXIDE_KERNEL` is obeyed or refused: nothing is computed with another kernel than the one it names.
+//! Tests that `ISOXIDE_KERNEL` is obeyed or rejected, and that nothing is computed with another kernel than it names.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is a failure")]
 
@@ -22,7 +22,7 @@ fn runnable() -> Vec<&'static str> {
     Choice::all().into_iter().map(Choice::name).collect()
 }
 
-/// The outcome of everything that computes with a kernel.
+/// Returns the outcome of everything that computes with a kernel.
 fn outcomes() -> Vec<(&'static str, Result<()>)> {
     let table = Array2::from_shape_fn((40, 2), |(i, j)| (i * (j + 3) % 17) as f64);
     let matrix = || Matrix::from_f64(table.view());
@@ -103,7 +103,7 @@ fn kernels_are_found_by_name() {
     }
 }
 
-/// Run by the test below, in processes whose `ISOXIDE_KERNEL` is what `ISOXIDE_TEST_EXPECTED` says.
+/// Runs as a child of the test below, with the expected outcome in `ISOXIDE_TEST_EXPECTED`.
 #[test]
 fn the_kernel_of_the_environment() {
     let Ok(expected) = std::env::var("ISOXIDE_TEST_EXPECTED") else {

@@ -1,4 +1,4 @@
-//! Ranks among a reference that comes in parts, against those among the whole and against the definition.
+//! Tests that ranks counted in partitions equal those of the whole table, and the definition.
 
 #![allow(
     clippy::unwrap_used,

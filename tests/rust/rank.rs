@@ -1,4 +1,4 @@
-//! Percentile ranks against five-line oracles, for every layout, size and number of workers.
+//! Tests that percentile ranks equal short definitions, for every layout, size and number of workers.
 
 #![allow(
     clippy::unwrap_used,

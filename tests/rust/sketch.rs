@@ -1,4 +1,4 @@
-//! Sketches against the values themselves, sorted.
+//! Tests that sketches equal the sorted values themselves.
 
 #![allow(
     clippy::unwrap_used,

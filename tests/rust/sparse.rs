@@ -1,4 +1,4 @@
-//! Sparse input and weights: properties that hold for any numbers that come in.
+//! Tests of sparse input and weights: properties that hold for any numbers.
 
 #![allow(
     clippy::unwrap_used,

@@ -85,16 +85,16 @@ fn step<const LEVEL: usize, const DEPTH: usize, const EQUAL: bool>(
     let table = |first: usize| unsafe { _mm512_loadu_ps(heap.as_ptr().add(first)) };
     for v in 0..VECTORS {
         // Bits 0 to 4 of a code choose an entry in a pair of registers; the others choose the pair.
-        let pair = |first: usize| _mm512_permutex2var_ps(table(first), codes[v], table(first + 16));
-        let two = |first| _mm512_mask_blend_ps(bits[5][v], pair(first), pair(first + 32));
-        let four = |first| _mm512_mask_blend_ps(bits[6][v], two(first), two(first + 64));
+        let lookup_32 = |first: usize| _mm512_permutex2var_ps(table(first), codes[v], table(first + 16));
+        let lookup_64 = |first| _mm512_mask_blend_ps(bits[5][v], lookup_32(first), lookup_32(first + 32));
+        let lookup_128 = |first| _mm512_mask_blend_ps(bits[6][v], lookup_64(first), lookup_64(first + 64));
         let threshold = match LEVEL {
             0 => _mm512_set1_ps(heap[1]),
             1..=4 => _mm512_permutexvar_ps(codes[v], table(1 << LEVEL)),
-            5 => pair(32),
-            6 => two(64),
-            7 => four(128),
-            _ => _mm512_mask_blend_ps(bits[7][v], four(256), four(384)),
+            5 => lookup_32(32),
+            6 => lookup_64(64),
+            7 => lookup_128(128),
+            _ => _mm512_mask_blend_ps(bits[7][v], lookup_128(256), lookup_128(384)),
         };
         let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x[v], threshold);
         if EQUAL {
@@ -136,19 +136,20 @@ fn find_codes_from<const DEPTH: usize>(search: &Search, origin: f64, values: &[f
     let (whole_codes, rest_codes) = codes.split_at_mut(whole.len() * TILE_ROWS);
     for (values, codes) in whole.iter().zip(whole_codes.as_chunks_mut::<TILE_ROWS>().0) {
         let (x, _) = f32_keys(origin, values);
-        let (mut at, _, _) = descend::<DEPTH, false>(search, &x);
+        let (mut search_codes, _, _) = descend::<DEPTH, false>(search, &x);
         for level in DEPTH..search.depth() {
             for v in 0..VECTORS {
                 // SAFETY: the code is below 2^level, and the heap has at least 2^(level + 1) entries.
-                let threshold = unsafe { _mm512_i32gather_ps::<4>(at[v], heap.as_ptr().add(1 << level)) };
+                let threshold = unsafe { _mm512_i32gather_ps::<4>(search_codes[v], heap.as_ptr().add(1 << level)) };
                 let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x[v], threshold);
-                at[v] = _mm512_mask_or_epi32(at[v], above, at[v], _mm512_set1_epi32(1 << level));
+                search_codes[v] =
+                    _mm512_mask_or_epi32(search_codes[v], above, search_codes[v], _mm512_set1_epi32(1 << level));
             }
         }
         let (sixteens, _) = codes.as_chunks_mut::<16>();
-        for (sixteen, at) in sixteens.iter_mut().zip(at) {
+        for (sixteen, code) in sixteens.iter_mut().zip(search_codes) {
             // SAFETY: the array has sixteen codes.
-            unsafe { _mm256_storeu_si256(sixteen.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(at)) };
+            unsafe { _mm256_storeu_si256(sixteen.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(code)) };
         }
     }
     portable::find_codes(search, origin, rest, rest_codes);

@@ -278,14 +278,14 @@ fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BL
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
     let threshold = _mm512_set1_ps(threshold);
-    let missing_meant = if or_missing { u16::MAX } else { 0 };
+    let marked_missing = if or_missing { u16::MAX } else { 0 };
     for (values, word) in values.chunks(64).zip(marks) {
         *word = 0;
         for (i, values) in values.chunks(16).enumerate() {
             let present = ((1_u32 << values.len()) - 1) as u16;
             // SAFETY: the mask leaves out what lies beyond the slice.
             let x = unsafe { _mm512_maskz_loadu_ps(present, values.as_ptr()) };
-            let missing = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x) & missing_meant;
+            let missing = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x) & marked_missing;
             let below = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(present, x, threshold);
             *word |= u64::from(missing | below) << (16 * i);
         }

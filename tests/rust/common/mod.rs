@@ -1,4 +1,4 @@
-//! Reading golden vectors.
+//! Reading of golden vectors.
 
 #![allow(
     dead_code,
@@ -10,19 +10,19 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// The folder of golden vectors.
+/// Returns the folder of golden vectors.
 pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-/// One golden file.
+/// Reads one golden file.
 pub fn load(name: &str) -> Value {
     let path = folder().join(format!("{name}.json"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap()
 }
 
-/// A number, which may be written as "nan", "inf" or "-inf".
+/// Reads a number, which may be written as "nan", "inf" or "-inf".
 pub fn number(value: &Value) -> f64 {
     match value {
         Value::String(word) => word.parse().unwrap(),
@@ -30,12 +30,12 @@ pub fn number(value: &Value) -> f64 {
     }
 }
 
-/// A list of numbers.
+/// Reads a list of numbers.
 pub fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(number).collect()
 }
 
-/// A list of integers.
+/// Reads a list of integers.
 pub fn integers<T: TryFrom<i64>>(value: &Value) -> Vec<T> {
     let entries = value.as_array().unwrap().iter();
     entries
@@ -43,7 +43,7 @@ pub fn integers<T: TryFrom<i64>>(value: &Value) -> Vec<T> {
         .collect()
 }
 
-/// Bit patterns, so that comparisons see the sign of zero and do not trip over NaN.
+/// Returns bit patterns, so that comparisons see the sign of zero and treat equal NaN as equal.
 pub fn bits(values: &[f64]) -> Vec<u64> {
     values.iter().map(|v| v.to_bits()).collect()
 }

@@ -1,14 +1,14 @@
-//! What tests of things that merge have in common.
+//! Helpers for tests of mergeable aggregates.
 
 #![allow(unreachable_pub, reason = "a module of several tests, each a crate of its own")]
 
 use isoxide::bytes::Writer;
 use proptest::prelude::*;
 
-/// Changes of bytes that keep their checksum right: which number, how, and a number to do it with.
+/// Changes of bytes that keep their checksum valid: the index of a number, the kind of change, and its operand.
 pub type Edits = Vec<(usize, u8, u64)>;
 
-/// All parts as one: two of them are merged, then two of what is left; which ones, `picks` says.
+/// Merges all parts into one, two at a time; `picks` chooses which ones.
 pub fn merged<T>(mut parts: Vec<T>, picks: &[usize], merge: impl Fn(&mut T, &T)) -> T {
     for step in 0.. {
         if parts.len() == 1 {
@@ -23,7 +23,7 @@ pub fn merged<T>(mut parts: Vec<T>, picks: &[usize], merge: impl Fn(&mut T, &T))
     parts.remove(0)
 }
 
-/// A few changes; none now and then.
+/// Draws a few changes, or none now and then.
 pub fn edits() -> impl Strategy<Value = Edits> {
     let number = prop_oneof![
         0_u64..4,
@@ -44,7 +44,7 @@ pub fn edits() -> impl Strategy<Value = Edits> {
     prop::collection::vec((0_usize..40, 0_u8..7, number), 0..5)
 }
 
-/// The bytes with their numbers changed, and a checksum that is right.
+/// Returns the bytes with their numbers changed, and a valid checksum.
 pub fn edited(bytes: &[u8], edits: &Edits) -> Vec<u8> {
     let (kind, rest) = bytes.split_first_chunk::<8>().unwrap();
     let (numbers, _) = rest.split_last_chunk::<32>().unwrap();
@@ -77,7 +77,7 @@ pub fn edited(bytes: &[u8], edits: &Edits) -> Vec<u8> {
     writer.finish()
 }
 
-/// Whether the bytes are refused when cut off anywhere, or with any bit wrong.
+/// Returns whether the bytes are rejected when they are cut off anywhere, or with any bit changed.
 pub fn damage_is_refused(bytes: &[u8], is_accepted: impl Fn(&[u8]) -> bool) -> bool {
     let cut = (0..bytes.len()).all(|end| !is_accepted(&bytes[..end]));
     let flipped = (0..8 * bytes.len()).all(|bit| {
