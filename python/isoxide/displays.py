@@ -1,32 +1,58 @@
-"""Plots in scikit-learn's style: a class each, made by ``from_estimator`` or ``from_findings``, drawn by ``plot``.
+"""Plots of scores and findings in the style of scikit-learn's display classes.
 
-Matplotlib is imported when something is drawn, not before.
+Each class holds what it draws. Create one with ``from_estimator`` or ``from_findings``, or from arrays, and draw it
+with ``plot``. Matplotlib is imported only when something is drawn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isoxide._format import format_time, format_value
-from isoxide._iforest import IsolationForest
-from isoxide._tables import needed_module
+from isoxide._common.format import format_time, format_value
+from isoxide._common.imports import needed_module
+from isoxide._forest.estimator import IsolationForest
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
-
-    from isoxide.ueba import Findings
 
 __all__ = ["CutoffDisplay", "FeatureRankDisplay", "ScoreTimelineDisplay", "ThresholdDisplay"]
 
-_NORMAL, _ODD, _QUIET = "#3b6ea5", "#c0392b", "#9aa5b1"
+_NORMAL_COLOR, _ANOMALY_COLOR, _MUTED_COLOR = "#3b6ea5", "#c0392b", "#9aa5b1"
+#: Scatter plots of more points are drawn as an image inside vector graphics, which would otherwise be slow to open.
+MAX_VECTOR_POINTS = 5000
+
+
+class FindingsLike(Protocol):
+    """Interface of the findings that displays draw: the part of `isoxide.ueba.Findings` that they read.
+
+    `isoxide.ueba` is built on this module, so this module names the interface instead of importing the class.
+    """
+
+    frame: pd.DataFrame
+    timeline: pd.DataFrame
+    entity: str
+    time: str
+    features: list[str]
+    values: NDArray[np.float64]
+    percentiles: NDArray[np.float64]
+    order: NDArray[np.intp]
+
+    def __len__(self) -> int: ...
+
+    def typical(self, statistic: str = "median") -> NDArray[np.float64]:
+        """Return the typical value that each value of the findings is compared with."""
+
+    def cutoff_table(self, cutoffs: Iterable[float] = ...) -> pd.DataFrame:
+        """Return how many features of a finding reach each percentile."""
 
 
 class _Display:
-    """What the displays share: axes made on demand, and kept."""
+    """Base class of the displays: create axes on demand and keep them."""
 
     ax_: Any
     figure_: Any
@@ -40,23 +66,23 @@ class _Display:
 
 
 class ThresholdDisplay(_Display):
-    """Scores of all rows by day, the threshold, and the area of anomalies below it.
+    """Scatter plot of the score of every row by day, with the threshold and the area of anomalies below it.
 
     Parameters
     ----------
     scores : array-like of shape (n_samples,)
-        Decision scores: the lower, the more abnormal.
+        Score of each row, as `IsolationForest.decision_function` returns it: the lower, the more abnormal.
     by : array-like of shape (n_samples,), optional
-        Where each row is drawn, such as its day; by default its number.
+        Vertical coordinate of each row, such as its day. By default it is the row number, counted from 0.
     threshold : float, optional
-        Rows at or below it are anomalies.
+        Rows that score at or below it are drawn as anomalies. By default no row is.
 
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes
-        Where it was drawn.
+        Axes that `plot` has drawn on.
     figure_ : matplotlib.figure.Figure
-        What that belongs to.
+        Figure that these axes belong to.
 
     Examples
     --------
@@ -74,7 +100,9 @@ class ThresholdDisplay(_Display):
         self.scores = np.asarray(scores, dtype=np.float64)
         self.by = np.arange(len(self.scores)) if by is None else np.asarray(by)
         if self.by.shape != self.scores.shape:
-            raise ValueError(f"by has {len(self.by)} entries for {len(self.scores)} scores")
+            raise ValueError(
+                f"by has shape {self.by.shape} for scores of shape {self.scores.shape}; give one entry per score"
+            )
         self.threshold = threshold
 
     @classmethod
@@ -87,52 +115,54 @@ class ThresholdDisplay(_Display):
         threshold: float | None = None,
         ax: Any = None,
     ) -> ThresholdDisplay:
-        """Score some rows and draw them.
+        """Score rows with a forest and draw the scores.
 
         Parameters
         ----------
         estimator : IsolationForest
-            A fitted one.
+            Fitted forest.
         X : array-like or frame of shape (n_samples, n_features)
-            The rows.
+            Rows to score, with the features that the forest was fitted on.
         by : array-like of shape (n_samples,), optional
-            See the class.
+            Vertical coordinate of each row, such as its day. By default it is the row number, counted from 0.
         threshold : float, optional
-            See the class.
+            Rows that score at or below it are drawn as anomalies. By default no row is.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; by default a figure of its own.
+            Axes to draw on. By default a new figure is created.
 
         Returns
         -------
         ThresholdDisplay
-            What was drawn.
+            The display, already drawn.
         """
         return cls(scores=estimator.decision_function(X), by=by, threshold=threshold).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> ThresholdDisplay:
-        """Draw it.
+        """Draw the scores, and the threshold if there is one.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; by default a figure of its own.
+            Axes to draw on. By default a new figure is created.
 
         Returns
         -------
         ThresholdDisplay
-            Itself, with `ax_` and `figure_`.
+            This display, with the attributes `ax_` and `figure_`.
         """
         ax = self._axes(ax, (9, 5.5))
         below = self.scores <= self.threshold if self.threshold is not None else np.zeros(len(self.scores), dtype=bool)
-        style: dict[str, Any] = {"linewidths": 0, "rasterized": len(self.scores) > 5000}
-        ax.scatter(self.scores[~below], self.by[~below], s=8, alpha=0.35, color=_NORMAL, **style)
+        style: dict[str, Any] = {"linewidths": 0, "rasterized": len(self.scores) > MAX_VECTOR_POINTS}
+        ax.scatter(self.scores[~below], self.by[~below], s=8, alpha=0.35, color=_NORMAL_COLOR, **style)
         if self.threshold is not None:
             share = float(np.mean(below))
             label = f"{int(below.sum()):,} rows ({share:.2%}) at or below"
-            ax.scatter(self.scores[below], self.by[below], s=18, color=_ODD, label=label, **style)
+            ax.scatter(self.scores[below], self.by[below], s=18, color=_ANOMALY_COLOR, label=label, **style)
             lowest = min(float(self.scores.min()), self.threshold)
-            ax.axvspan(lowest - 0.01, self.threshold, color=_ODD, alpha=0.08, linewidth=0)
-            ax.axvline(self.threshold, color=_ODD, linestyle="--", linewidth=1, label=f"threshold {self.threshold:g}")
+            ax.axvspan(lowest - 0.01, self.threshold, color=_ANOMALY_COLOR, alpha=0.08, linewidth=0)
+            ax.axvline(
+                self.threshold, color=_ANOMALY_COLOR, linestyle="--", linewidth=1, label=f"threshold {self.threshold:g}"
+            )
             ax.legend(loc="upper left")
         ax.set(xlabel="Score", ylabel="Day" if np.issubdtype(self.by.dtype, np.datetime64) else "Row")
         ax.grid(visible=True, alpha=0.3)
@@ -140,72 +170,79 @@ class ThresholdDisplay(_Display):
 
 
 class ScoreTimelineDisplay(_Display):
-    """The lowest score of each day, and the findings.
+    """Line plot of the lowest score of each day, with a dot per finding.
 
     Parameters
     ----------
     days : array-like of shape (n_days,)
-        The days.
+        Days, in ascending order.
     lowest : array-like of shape (n_days,)
-        The lowest score of each; below 0 is an anomaly.
-    found_days, found_scores : array-like of shape (n_findings,)
-        Day and score of each finding.
+        Lowest score of each day. Scores below 0 are anomalies.
+    finding_days : array-like of shape (n_findings,)
+        Day of each finding.
+    finding_scores : array-like of shape (n_findings,)
+        Score of each finding.
 
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes
-        Where it was drawn.
+        Axes that `plot` has drawn on.
     figure_ : matplotlib.figure.Figure
-        What that belongs to.
+        Figure that these axes belong to.
     """
 
-    def __init__(self, *, days: ArrayLike, lowest: ArrayLike, found_days: ArrayLike, found_scores: ArrayLike) -> None:
+    def __init__(
+        self, *, days: ArrayLike, lowest: ArrayLike, finding_days: ArrayLike, finding_scores: ArrayLike
+    ) -> None:
         self.days, self.lowest = np.asarray(days), np.asarray(lowest, dtype=np.float64)
-        self.found_days, self.found_scores = np.asarray(found_days), np.asarray(found_scores, dtype=np.float64)
+        self.finding_days = np.asarray(finding_days)
+        self.finding_scores = np.asarray(finding_scores, dtype=np.float64)
 
     @classmethod
-    def from_findings(cls, findings: Findings, *, ax: Any = None) -> ScoreTimelineDisplay:
-        """Draw the timeline of some findings.
+    def from_findings(cls, findings: FindingsLike, *, ax: Any = None) -> ScoreTimelineDisplay:
+        """Draw the timeline of findings.
 
         Parameters
         ----------
         findings : Findings
-            From `isoxide.ueba.detect`.
+            Findings that `isoxide.ueba.detect` or `isoxide.ueba.read_findings` returned.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; by default a figure of its own.
+            Axes to draw on. By default a new figure is created.
 
         Returns
         -------
         ScoreTimelineDisplay
-            What was drawn.
+            The display, already drawn.
         """
         timeline, frame = findings.timeline, findings.frame
         display = cls(
             days=timeline["day"].to_numpy(),
             lowest=timeline["lowest"].to_numpy(),
-            found_days=_naive(frame[findings.time]),
-            found_scores=frame["score"].to_numpy(),
+            finding_days=_without_zone(frame[findings.time]),
+            finding_scores=frame["score"].to_numpy(),
         )
         return display.plot(ax=ax)
 
     def plot(self, ax: Any = None) -> ScoreTimelineDisplay:
-        """Draw it.
+        """Draw the lowest score of each day as a line and the findings as dots.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; by default a figure of its own.
+            Axes to draw on. By default a new figure is created.
 
         Returns
         -------
         ScoreTimelineDisplay
-            Itself, with `ax_` and `figure_`.
+            This display, with the attributes `ax_` and `figure_`.
         """
         ax = self._axes(ax, (10, 4))
-        ax.plot(self.days, self.lowest, color=_QUIET, linewidth=1, label="lowest score of the day", zorder=1)
-        label = f"{len(self.found_scores):,} findings"
-        ax.scatter(self.found_days, self.found_scores, s=16, color=_ODD, linewidths=0, label=label, zorder=2)
-        ax.axhline(0, color=_ODD, linestyle="--", linewidth=1)
+        ax.plot(self.days, self.lowest, color=_MUTED_COLOR, linewidth=1, label="lowest score of the day", zorder=1)
+        label = f"{len(self.finding_scores):,} findings"
+        ax.scatter(
+            self.finding_days, self.finding_scores, s=16, color=_ANOMALY_COLOR, linewidths=0, label=label, zorder=2
+        )
+        ax.axhline(0, color=_ANOMALY_COLOR, linestyle="--", linewidth=1)
         ax.set(xlabel="Day", ylabel="Score")
         ax.tick_params(axis="x", labelrotation=30)
         ax.grid(visible=True, alpha=0.3)
@@ -214,27 +251,27 @@ class ScoreTimelineDisplay(_Display):
 
 
 class FeatureRankDisplay(_Display):
-    """The most unusual features of one finding, as bars of their percentiles.
+    """Bar chart of the percentiles of the most unusual features of one finding.
 
     Parameters
     ----------
     features : list of str
-        Names, the most unusual first.
+        Names of the features, the most unusual one first.
     percentiles : array-like of shape (n_features,)
-        From 0 to 100.
+        Percentile of each feature, from 0 to 100.
     labels : list of str, optional
-        What stands at the end of each bar, such as the value.
-    cutoff : float, optional
-        From where on bars are marked.
+        Text at the end of each bar, such as the value. By default it is the percentile.
+    cutoff : float or None, default=99.0
+        Percentile from which on bars are highlighted, marked by a vertical line. None highlights no bar.
     title : str, optional
-        Whose finding it is.
+        Title of the plot, such as entity and time of the finding. By default there is none.
 
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes
-        Where it was drawn.
+        Axes that `plot` has drawn on.
     figure_ : matplotlib.figure.Figure
-        What that belongs to.
+        Figure that these axes belong to.
     """
 
     def __init__(
@@ -253,67 +290,77 @@ class FeatureRankDisplay(_Display):
 
     @classmethod
     def from_findings(
-        cls, findings: Findings, finding: int = 0, *, n_features: int = 12, cutoff: float | None = 99.0, ax: Any = None
+        cls,
+        findings: FindingsLike,
+        finding: int = 0,
+        *,
+        n_features: int = 12,
+        cutoff: float | None = 99.0,
+        ax: Any = None,
     ) -> FeatureRankDisplay:
-        """Draw the features of one finding.
+        """Draw the most unusual features of one finding.
 
         Parameters
         ----------
         findings : Findings
-            From `isoxide.ueba.detect`.
+            Findings that `isoxide.ueba.detect` or `isoxide.ueba.read_findings` returned.
         finding : int, default=0
-            Its number; 0 has the lowest score.
+            Index of the finding among all findings. Finding 0 has the lowest score; negative ones count from the end.
         n_features : int, default=12
-            How many are drawn at most.
-        cutoff : float, optional
-            See the class.
+            Largest number of features to draw.
+        cutoff : float or None, default=99.0
+            Percentile from which on bars are highlighted, marked by a vertical line. None highlights no bar.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; by default a figure of its own.
+            Axes to draw on. By default a new figure is created.
 
         Returns
         -------
         FeatureRankDisplay
-            What was drawn.
+            The display, already drawn.
         """
         if not -len(findings) <= finding < len(findings):
-            raise IndexError(f"there is no finding {finding}: there are {len(findings)} findings")
+            raise IndexError(f"finding={finding} is out of range: there are {len(findings)} findings")
         row = findings.frame.iloc[finding]
-        places = [j for j in findings.order[finding] if not np.isnan(findings.percentiles[finding, j])][:n_features]
-        names = [findings.features[j] for j in places]
-        medians = findings.typical("median")[finding]
-        labels = [f"{format_value(findings.values[finding, j])} (typical {format_value(medians[j])})" for j in places]
+        columns = [j for j in findings.order[finding] if not np.isnan(findings.percentiles[finding, j])][:n_features]
+        names = [findings.features[j] for j in columns]
+        values, medians = findings.values[finding], findings.typical("median")[finding]  # noqa: PD011
+        labels = [f"{format_value(values[j])} (typical {format_value(medians[j])})" for j in columns]
         title = f"{row[findings.entity]}, {format_time(row[findings.time])}: score {row['score']:.4f}"
-        if not places and "rank_among" in row:
+        if not columns and "rank_among" in row:
             title = f"{title}, {row['rank_among']}"
         display = cls(
-            features=names, percentiles=findings.percentiles[finding, places], labels=labels, cutoff=cutoff, title=title
+            features=names,
+            percentiles=findings.percentiles[finding, columns],
+            labels=labels,
+            cutoff=cutoff,
+            title=title,
         )
         return display.plot(ax=ax)
 
     def plot(self, ax: Any = None) -> FeatureRankDisplay:
-        """Draw it.
+        """Draw a horizontal bar per feature, the most unusual feature on top.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; by default a figure of its own.
+            Axes to draw on. By default a new figure is created.
 
         Returns
         -------
         FeatureRankDisplay
-            Itself, with `ax_` and `figure_`.
+            This display, with the attributes `ax_` and `figure_`.
         """
         n = len(self.features)
         ax = self._axes(ax, (8.5, 1.2 + 0.32 * n))
-        odd = self.percentiles >= (np.inf if self.cutoff is None else self.cutoff)
-        ax.barh(np.arange(n), self.percentiles, color=np.where(odd, _ODD, _NORMAL), height=0.7)
-        # Names come from data: a dollar sign is no mathematics.
+        is_unusual = self.percentiles >= (np.inf if self.cutoff is None else self.cutoff)
+        ax.barh(np.arange(n), self.percentiles, color=np.where(is_unusual, _ANOMALY_COLOR, _NORMAL_COLOR), height=0.7)
+        # Matplotlib would take the dollar signs of a name for mathematics.
         ax.set_yticks(np.arange(n), [_literal(name) for name in self.features])
         ax.invert_yaxis()
-        for place, label in enumerate(self.labels):
-            ax.annotate(_literal(label), (101, place), va="center", fontsize="small", annotation_clip=False)
+        for position, label in enumerate(self.labels):
+            ax.annotate(_literal(label), (101, position), va="center", fontsize="small", annotation_clip=False)
         if self.cutoff is not None:
-            ax.axvline(self.cutoff, color=_ODD, linestyle="--", linewidth=1)
+            ax.axvline(self.cutoff, color=_ANOMALY_COLOR, linestyle="--", linewidth=1)
         ax.set(xlim=(0, 100), xlabel="Percentile")
         if self.title is not None:
             ax.set_title(_literal(self.title), loc="left", fontsize="medium")
@@ -322,21 +369,23 @@ class FeatureRankDisplay(_Display):
 
 
 class CutoffDisplay(_Display):
-    """How many features of a finding reach each percentile: where to cut off.
+    """Line plot of the number of features per finding that reach each percentile, to choose a cut-off by.
 
     Parameters
     ----------
     cutoffs : array-like of shape (n_cutoffs,)
-        Percentiles.
-    mean, minimum : array-like of shape (n_cutoffs,)
-        Features per finding that reach them, on average and at least.
+        Percentiles, from 0 to 100.
+    mean : array-like of shape (n_cutoffs,)
+        Mean number of features per finding that reach each percentile.
+    minimum : array-like of shape (n_cutoffs,)
+        Lowest number of features of any finding that reach each percentile.
 
     Attributes
     ----------
     ax_ : matplotlib.axes.Axes
-        Where it was drawn.
+        Axes that `plot` has drawn on.
     figure_ : matplotlib.figure.Figure
-        What that belongs to.
+        Figure that these axes belong to.
     """
 
     def __init__(self, *, cutoffs: ArrayLike, mean: ArrayLike, minimum: ArrayLike) -> None:
@@ -345,23 +394,23 @@ class CutoffDisplay(_Display):
 
     @classmethod
     def from_findings(
-        cls, findings: Findings, cutoffs: Iterable[float] | None = None, *, ax: Any = None
+        cls, findings: FindingsLike, cutoffs: Iterable[float] | None = None, *, ax: Any = None
     ) -> CutoffDisplay:
-        """Draw the cut-offs of some findings.
+        """Draw how many features of the findings reach each percentile.
 
         Parameters
         ----------
         findings : Findings
-            From `isoxide.ueba.detect`.
+            Findings that `isoxide.ueba.detect` or `isoxide.ueba.read_findings` returned.
         cutoffs : list of float, optional
-            From 0 to 100; by default those of `Findings.cutoff_table`.
+            Percentiles, from 0 to 100. By default the 15 percentiles from 95 to 99.99 of `Findings.cutoff_table`.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; by default a figure of its own.
+            Axes to draw on. By default a new figure is created.
 
         Returns
         -------
         CutoffDisplay
-            What was drawn.
+            The display, already drawn.
         """
         table = findings.cutoff_table() if cutoffs is None else findings.cutoff_table(cutoffs)
         display = cls(
@@ -370,23 +419,23 @@ class CutoffDisplay(_Display):
         return display.plot(ax=ax)
 
     def plot(self, ax: Any = None) -> CutoffDisplay:
-        """Draw it.
+        """Draw the mean and the minimum number of features over the percentile.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; by default a figure of its own.
+            Axes to draw on. By default a new figure is created.
 
         Returns
         -------
         CutoffDisplay
-            Itself, with `ax_` and `figure_`.
+            This display, with the attributes `ax_` and `figure_`.
         """
         ax = self._axes(ax, (8, 4))
-        places = np.arange(len(self.cutoffs))
-        ax.plot(places, self.mean, marker="o", color=_NORMAL, label="mean")
-        ax.plot(places, self.minimum, marker="o", color=_QUIET, label="minimum")
-        ax.set_xticks(places, [f"{cutoff:g}" for cutoff in self.cutoffs])
+        positions = np.arange(len(self.cutoffs))
+        ax.plot(positions, self.mean, marker="o", color=_NORMAL_COLOR, label="mean")
+        ax.plot(positions, self.minimum, marker="o", color=_MUTED_COLOR, label="minimum")
+        ax.set_xticks(positions, [f"{cutoff:g}" for cutoff in self.cutoffs])
         ax.set(xlabel="Percentile from which a feature counts", ylabel="Features per finding", ylim=(0, None))
         ax.grid(visible=True, alpha=0.3)
         ax.legend()
@@ -394,10 +443,11 @@ class CutoffDisplay(_Display):
 
 
 def _literal(text: str) -> str:
+    """Return a text in which matplotlib finds no mathematics."""
     return text.replace("$", r"\$")
 
 
-def _naive(times: Any) -> NDArray[Any]:
-    """Times without a zone, as axes have none."""
+def _without_zone(times: Any) -> NDArray[Any]:
+    """Return times as NumPy has them: local times without their zone."""
     times = times.dt.tz_localize(None) if times.dt.tz is not None else times
     return np.asarray(times)

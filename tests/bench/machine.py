@@ -84,7 +84,7 @@ def commit() -> str | None:
     """The commit of this source, marked if there are changes to it."""
     try:
         done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
+            ["git", "describe", "--always-show", "--dirty"],
             cwd=Path(__file__).parent,
             capture_output=True,
             text=True,

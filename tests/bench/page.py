@@ -1,4 +1,4 @@
-"""The page docs/benchmarks.md, in Markdown."""
+"""Write the page docs/benchmarks.md in Markdown from the record of a run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .charts import label_of
 from .record import Record, failures
 from .works import LABELS
 
-#: What is to be said of the comparison whatever the numbers are.
+#: The limits of the comparison, which do not depend on the numbers.
 _UNFAIR = (Path(__file__).parent / "unfair.md").read_text()
 _FORESTS = ("sklearn", "isotree", "coniferest", "pyod")
 _RANKERS = ("scipy", "scipy_array", "numpy", "polars", "pandas")
 
 
 def duration(seconds: float) -> str:
-    """Three digits and a unit."""
+    """Return a time with three digits and a unit."""
     for unit, size in (("s ", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             return f"{_digits(seconds / size):>7} {unit}".rstrip()
@@ -65,7 +65,7 @@ def _ratios(works: list[Record], libraries: tuple[str, ...]) -> str:
 
 
 def _ourselves(works: list[Record]) -> str:
-    """isoxide with other threads, kernels or layouts."""
+    """Return the table that compares isoxide with itself on other threads, kernels or layouts."""
     rows = []
     for work in works:
         ours = work["contenders"][0]
@@ -76,7 +76,7 @@ def _ourselves(works: list[Record]) -> str:
                 name = ours["variant"] or "as in the table above"
                 rows.append([label_of(work), f"{name}: {both[0]}", f"{other['variant']}: {both[1]}",
                              _cell(other), " / ".join(dict.fromkeys(kernels))])  # fmt: skip
-    head = ["row, work", "this", "other", "other / this: wall / CPU", "kernel, as the build says"]
+    head = ["row, work", "this", "other", "other / this: wall / CPU", "kernels"]
     return _table(head, rows, left=3)
 
 
@@ -87,7 +87,7 @@ def _memory(works: list[Record]) -> str:
             value = "failed" if c["error"] else f"{c['memory'] / 2**20:,.1f} MiB"
             rows.append([LABELS[c["library"]], c["threads"], value, times(c["ratio"]["memory"]) if c["ratio"] else ""])
     return _table(
-        [f"{works[0]['title'] if works else 'memory'}", "threads", "above what was there", "times ours"], rows
+        [f"{works[0]['title'] if works else 'memory'}", "threads", "additional memory", "times isoxide's"], rows
     )
 
 
@@ -114,34 +114,36 @@ def _agreement(record: Record) -> str:
     for c in outcomes:
         if c["agreement"] is not None:
             found.setdefault(LABELS[c["library"]], []).append(c["agreement"])
-    parts = [f"{name} {min(values):.2f} to {max(values):.2f}" for name, values in found.items()]
+    ranges = [f"{min(values):.2f} to {max(values):.2f} for {name}" for name, values in found.items()]
+    correlations = ", ".join(ranges) or "not computed"
     return (
-        "Before they were timed, results were compared bit for bit with scikit-learn's and scipy's: "
-        f"{same.count(True)} times equal, {same.count(False)} times not.\nOther forests draw other trees; Spearman's "
-        f"correlation of their scores with isoxide's: {', '.join(parts) or 'not computed'}."
+        "Results were compared bit for bit with scikit-learn's and scipy's before they were timed. They were equal "
+        f"{same.count(True)} times and different {same.count(False)} times.\nOther forests draw other trees. "
+        f"Spearman's correlation of their scores with isoxide's was {correlations}."
     )
 
 
 def _conditions(record: Record) -> str:
-    """Where, when and with what."""
+    """Return the list of the machine, the versions and the settings of a run."""
     facts, works = record["machine"], record["works"]
     python = f"{facts['system']}, Python {facts['python']}"
     versions = ", ".join(f"{k} {v or 'NOT INSTALLED'}" for k, v in record["versions"].items())
     kernels = {c["facts"].get("kernel") for w in works for c in w["contenders"] if c["library"] == "isoxide"}
-    told = ", ".join(sorted(k for k in kernels if k)) or "this build does not say, and may not know `ISOXIDE_KERNEL`"
+    told = ", ".join(sorted(k for k in kernels if k)) or "unknown; this build may ignore `ISOXIDE_KERNEL`"
     minutes = f"{record.get('seconds', 0) / 60:.0f} minutes."
+    loads = facts["load_before"], facts.get("load_after", "unknown")
     lines = [
-        f"{record['started'][:10]}, {machine_in_words(facts)}, {python}, commit {record['commit']}.",
-        f"{versions}.",
+        f"Run: {record['started'][:10]}, {machine_in_words(facts)}, {python}, commit {record['commit']}.",
+        f"Versions: {versions}.",
         f"Kernels of isoxide: {told}.",
-        f"Load before the run {facts['load_before']}, after it {facts.get('load_after', 'unknown')}; it took {minutes}",
+        f"Load: {loads[0]} before the run and {loads[1]} after it. The run took {minutes}",
     ]
     settings = record["settings"]
     odd = [f"{k}={v}" for k, v in settings.items() if v and k != "left_out" and (k, v) != ("scale", 1)]
     if odd or not record["complete"]:
-        lines.append(f"**Not the whole benchmark**: {', '.join(odd) or 'stopped before its end'}.")
+        lines.append(f"**This is not the whole benchmark**: {', '.join(odd) or 'it stopped before its end'}.")
     if settings.get("left_out"):
-        lines.append(f"Left out for want of memory: growth at {'; '.join(settings['left_out'])}.")
+        lines.append(f"Memory was too small for some points of growth: {'; '.join(settings['left_out'])}.")
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -149,18 +151,20 @@ def page(record: Record, record_name: str) -> str:
     works = record["works"]
     timed = [work for work in works if work["kind"] != "memory"]
     wrong = [f"- {line}" for line in failures(record)]
-    return f"""# How fast
+    return f"""# Benchmarks
 
-Written by `make bench-docs` from [the record of a run](../tests/bench/records/{record_name}), which holds every
+`make bench-docs` writes this page from [the record of a run](../tests/bench/records/{record_name}), which has every
 timing.
 
 {_conditions(record)}
 
-The table: half normal columns, half counts with 70 % zeros, 1 % of the rows times 3. Forests have 100 trees of 256 rows
-unless said. Every contender has a process of its own; they are timed in turn, A B C A B C, on copies of the same table.
-A ratio is that of one round; shown is the median over the rounds. Cells are **wall / CPU**: how many times as long
-the rival takes by the clock, and how many times as much processor time, of all its threads. Threads are equal on both
-sides, one unless said.
+Half of the columns are normal and half are counts with 70 % zeros; 1 % of the rows are multiplied by 3. Forests have
+100 trees of 256 rows unless the row says otherwise. Every contender runs in a process of its own. They are timed in
+turn, A B C A B C, on copies of the same table.
+
+A ratio is taken within one round, and the tables show the median over the rounds. Cells are **wall / CPU**: the rival's
+time divided by isoxide's, by the clock and in processor time of all threads. Both sides use the same number of threads,
+which is one unless the row says otherwise.
 
 ![Wall time of rivals over isoxide's](benchmark-ratios.svg)
 
@@ -170,37 +174,38 @@ sides, one unless said.
 
 ## Ranks
 
-`rank_features` is given a row-major array, the others columns that lie side by side in memory. scipy is timed on 4
-columns and 20 of the rows, pandas on 4 columns, and both scaled up.
+`rank_features` is given a row-major array, and the rivals are given contiguous columns. scipy is timed on 4 columns and
+20 of the rows, and pandas on 4 columns; both are scaled up.
 
 {_ratios([w for w in timed if w["kind"] == "rank"], _RANKERS)}
 
-## isoxide against itself
+## Kernels, layouts and threads of isoxide
 
 {_ourselves(timed)}
 
 ## Memory
 
-Peak of the resident memory during the call, above what the process held before it; the table itself is not in it.
+The table shows the peak of the resident memory during the call, minus the memory that the process held before it. The
+data itself is not included.
 
 {_memory([w for w in works if w["kind"] == "memory"])}
 
-## How costs grow
+## Scaling
 
 ![Nanoseconds per row against rows, columns, trees and threads](benchmark-growth.svg)
 
-Wall time of `score_samples` per row; one thread but where threads are counted. The dashed line is one pass over the
-same table by `ndarray.sum` in the same run, on one thread: what memory alone costs, where the table is larger than the
-caches.
+The chart shows the wall time of `score_samples` per row, on one thread except in the panel for threads. The dashed line
+is one pass over the same table by `ndarray.sum` in the same run, on one thread. It shows the cost of memory alone, if
+the table is larger than the caches.
 
-## Same results?
+## Agreement of results
 
 {_agreement(record)}
 
 {_UNFAIR}
-## What failed
+## Failures
 
-{chr(10).join(wrong) or "Nothing."}
+{chr(10).join(wrong) or "Nothing failed."}
 
 ## All medians
 

@@ -8,8 +8,9 @@ from numpydoc.validate import validate
 
 import isoxide
 import isoxide.dask
+import isoxide.datasets
 import isoxide.displays
-import isoxide.partials
+import isoxide.mergeable
 import isoxide.spark
 import isoxide.stream
 import isoxide.ueba
@@ -24,8 +25,9 @@ EXCLUDED = {
 MODULES = (
     isoxide,
     isoxide.ueba,
+    isoxide.datasets,
     isoxide.displays,
-    isoxide.partials,
+    isoxide.mergeable,
     isoxide.stream,
     isoxide.spark,
     isoxide.dask,
@@ -33,7 +35,7 @@ MODULES = (
 #: Of a property, and of a class whose instances a function makes.
 NOT_FOR_PROPERTIES = {"RT01"}
 MADE_BY_FUNCTIONS = {
-    name: {"PR01"} for name in ("FeatureRanks", "FeatureTable", "TableCheck", "Calibration", "Findings", "SamplePlan")
+    name: {"PR01"} for name in ("FeatureRanks", "FeatureTable", "TableProfile", "Calibration", "Findings", "SamplePlan")
 }
 
 

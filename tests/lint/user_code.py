@@ -22,11 +22,11 @@ loaded: IsolationForest = IsolationForest.load("forest.safetensors")
 stored: bytes = loaded.to_bytes()
 again: IsolationForest = IsolationForest.from_bytes(bytearray(stored))
 
-ranks: FeatureRanks = rank_features(features[labels == -1], features, last="zscore*", nan_policy="omit")
+ranks: FeatureRanks = rank_features(features[labels == -1], features, rank_last="zscore*", nan_policy="omit")
 percentiles: NDArray[np.float64] = ranks.percentiles
 directions: NDArray[np.int8] = ranks.directions
 prepared: RankReference = RankReference(features)
-daily: FeatureRanks = prepared.rank_features(features[:3], tail="two")
+daily: FeatureRanks = prepared.rank_features(features[:3], tail="both")
 own: FeatureRanks = rank_features(features, features, groups=(labels, labels))
 names: list[str] = ranks.features
 for record in ranks.to_records():
@@ -35,9 +35,9 @@ for record in ranks.to_records():
 one = percentileofscore([1, 2, 3], 2)
 
 days: ueba.FeatureTable = ueba.read_table("features.csv", entity="actor", time="day", exclude="zscore_*")
-study: ueba.Calibration = ueba.calibrate(days, budget=25)
+study: ueba.Calibration = ueba.calibrate(days, alerts_per_month=25)
 chart: ThresholdDisplay = study.plot()
-findings: ueba.Findings = ueba.detect(days, forest=study.forest, contamination=study.contamination, tail="two")
+findings: ueba.Findings = ueba.detect(days, forest=study.forest, contamination=study.contamination, tail="both")
 findings = findings.join(pd.DataFrame({"actor": ["a"], "email": ["a@b"]})).rank_features(days, groups="actor")
-counts: pd.Series = findings.feature_counts(cutoff=99, always=["is_weekend"])
+counts: pd.Series = findings.feature_counts(cutoff=99, always_show=["is_weekend"])
 bars: FeatureRankDisplay = FeatureRankDisplay.from_findings(findings, 0)

@@ -32,10 +32,18 @@ from cosmic_ray.mutating import mutate_code
 FORKS = multiprocessing.get_context("forkserver")
 TESTS = pathlib.Path(__file__).parents[1] / "python"
 #: Tests that notice more of a file than those of its name.
-MORE = {"_percentiles.py": ["rank_tails", "rank"], "_rank.py": ["rank_tails"], "_rank_counts.py": ["partials", "parts"]}
-MORE |= {"ueba/_detect.py": ["ueba_findings", "ueba_calibrate"], "ueba/_fields.py": ["ueba_document"]}
-MORE |= {"ueba/_findings.py": ["markdown"], "ueba/_rules.py": ["ueba_findings"]}
-MORE |= {"ueba/_texts.py": ["markdown", "page"], "ueba/_timeline.py": ["page"]}
+MORE = {
+    "_ranks/api.py": ["ranks/test_tails.py"],
+    "_ranks/counts.py": ["test_mergeable.py", "partitioned/test_fit.py"],
+    "_ranks/dtypes.py": ["ranks/test_tails.py", "ranks/test_api.py"],
+    "_ranks/matching.py": ["frames/test_tables.py"],
+    "ueba/_detect.py": ["ueba/test_findings.py", "ueba/test_calibrate.py"],
+    "ueba/_fields.py": ["ueba/test_document.py"],
+    "ueba/_findings.py": ["ueba/test_markdown.py"],
+    "ueba/_rules.py": ["ueba/test_findings.py"],
+    "ueba/_texts.py": ["ueba/test_markdown.py", "ueba/test_page.py"],
+    "ueba/_timeline.py": ["ueba/test_page.py"],
+}
 #: Names compare by identity and None by equality as well, mostly: such breaks tell nothing.
 IDENTITY = re.compile(r"_Is(Not)?_(Eq|NotEq|Lt|LtE|Gt|GtE)$|_(Eq|NotEq|Lt|LtE|Gt|GtE)_Is(Not)?$")
 #: Line, operator, and the number of the place among all that the operator can break.
@@ -45,11 +53,12 @@ PRELOAD = ["cosmic_ray.mutating", "pytest", "jinja2", "pandas", "pyarrow", "scip
 
 
 def tests_of(file: str) -> list[str]:
-    """The test files that look at a file of the package, the quick ones first."""
-    name = re.sub("(^|/)_", r"\1", file.removesuffix(".py"))
-    names = dict.fromkeys([name.replace("/", "_"), name.removeprefix("ueba/"), *MORE.get(file, [])])
-    paths = [path for one in names if (path := TESTS / f"test_{one}.py").exists()]
-    return [str(path) for path in paths or [TESTS / "test_ueba_findings.py"]]
+    """Return the test files that look at a file of the package, the quick ones first."""
+    room, _, module = file.removesuffix(".py").rpartition("/")
+    own = TESTS / room.removeprefix("_") / f"test_{module.removeprefix('_')}.py"
+    more = [TESTS / name for name in MORE.get(file, [])]
+    paths = [own, *more] if own.exists() else more or [TESTS / "ueba" / "test_findings.py"]
+    return [str(path) for path in paths]
 
 
 def is_annotation(node: object) -> bool:
@@ -125,8 +134,12 @@ def main() -> None:
     asked = parser.parse_args()
     end = time.monotonic() + asked.seconds
     package = pathlib.Path(importlib.util.find_spec("isoxide").origin).parent
-    ranks = ["_rank.py", "_rank_reference.py", "_rank_counts.py", "_feature_ranks.py", "_percentiles.py", "_groups.py"]
-    files = asked.files or [*(f"ueba/{path.name}" for path in sorted((package / "ueba").glob("_[a-z]*.py"))), *ranks]
+    missing = [name for name in MORE if not (package / name).exists()]
+    missing += [name for names in MORE.values() for name in names if not (TESTS / name).exists()]
+    if missing:
+        sys.exit(f"MORE names files that do not exist: {', '.join(missing)}")
+    modules = [*sorted((package / "ueba").glob("_[a-z]*.py")), *sorted((package / "_ranks").glob("[a-z]*.py"))]
+    files = asked.files or [str(path.relative_to(package)) for path in modules]
     print(f"seed {asked.seed}")
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(package, f"{folder}/isoxide", ignore=shutil.ignore_patterns("__pycache__"))

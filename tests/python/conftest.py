@@ -1,17 +1,73 @@
-"""Shared set-up: one seed for everything random, new at each run, printed, and set by an environment variable."""
+"""What all tests share: one seed for everything random, and which tests and modules belong to which run.
 
-import os
-import secrets
+The markers are listed in `pyproject.toml`. Two things are added here to what pytest does with them:
 
+- A test that draws its data anew for each seed, be it by Hypothesis or by the fixture `seed`, is marked `search`.
+- A module that is marked as a whole (`pytestmark`) and left out by the run (`-m "not spark"`) is not even imported, so
+  that it may import what is not installed there, and costs no time.
+"""
+
+import ast
+import pathlib
+import re
+
+import hypothesis
 import pytest
 
-SEED = int(os.environ.get("ISOXIDE_TEST_SEED") or secrets.randbelow(2**32))
+from seeds import SEED
+
+# Examples depend on the seed alone: not on earlier runs, the speed of the machine, or whether it is a build server.
+hypothesis.settings.register_profile(
+    "isoxide", hypothesis.settings.get_profile("default"), database=None, deadline=None, derandomize=False
+)
+hypothesis.settings.load_profile("isoxide")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Seed Hypothesis before its own plugin looks for a seed."""
+    if config.getoption("--hypothesis-seed") is None:
+        config.option.hypothesis_seed = str(SEED)
 
 
 def pytest_report_header() -> str:
-    return f"isoxide: random tests use ISOXIDE_TEST_SEED={SEED}"
+    return f"isoxide: everything random is drawn with ISOXIDE_TEST_SEED={SEED}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+    """Tell the seed of a run that failed once more where it is seen: `-q` prints no header."""
+    if exitstatus == pytest.ExitCode.TESTS_FAILED:
+        terminalreporter.write_line(f"ISOXIDE_TEST_SEED={SEED} repeats what was drawn")
 
 
 @pytest.fixture(scope="session")
 def seed() -> int:
     return SEED
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "seed" in getattr(item, "fixturenames", ()) or item.get_closest_marker("hypothesis"):
+            item.add_marker("search")
+
+
+def left_out(expression: str) -> set[str]:
+    """Return the markers whose tests an expression leaves out whatever else they are marked with."""
+    terms = [] if re.search(r"[()]|\bor\b", expression) else expression.split(" and ")
+    return {term.split()[1] for term in terms if re.fullmatch(r"\s*not \w+\s*", term)}
+
+
+def module_markers(path: pathlib.Path) -> set[str]:
+    """Return the markers of a whole module, read from its `pytestmark` without importing it."""
+    statements = ast.parse(path.read_bytes()).body
+    values = [s.value for s in statements if isinstance(s, ast.Assign) and ast.unparse(s.targets[0]) == "pytestmark"]
+    nodes = [node for value in values for node in ast.walk(value) if isinstance(node, ast.Attribute)]
+    return {node.attr for node in nodes if ast.unparse(node.value) == "pytest.mark"}
+
+
+def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config) -> bool | None:
+    excluded = left_out(config.getoption("markexpr"))
+    if excluded and collection_path.suffix == ".py" and excluded & module_markers(collection_path):
+        return True
+    return None

@@ -1,4 +1,4 @@
-"""What the displays draw, and that matplotlib is not needed before."""
+"""Displays draw the data they were given, and import matplotlib only to draw."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from isoxide import IsolationForest, ueba
-from isoxide._format import format_value
+from isoxide._common.format import format_value
 from isoxide.displays import CutoffDisplay, FeatureRankDisplay, ScoreTimelineDisplay, ThresholdDisplay
 from ueba_tables import actor_days
 
@@ -26,8 +26,8 @@ def _close_figures():
 
 @pytest.fixture(scope="module")
 def study(seed):
-    strange = actor_days(seed).rename(columns={"n_0": "$n_0^$", "share_1": "a$b"})
-    return ueba.calibrate(ueba.read_table(strange, entity="actor", time="day"), contamination=0.02)
+    renamed = actor_days(seed).rename(columns={"n_0": "$n_0^$", "share_1": "a$b"})
+    return ueba.calibrate(ueba.read_table(renamed, entity="actor", time="day"), contamination=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def findings(study):
 
 
 def draw(display):
-    """All of it, text too."""
+    """Render a display with all of its text, so that errors of matplotlib show."""
     display.figure_.canvas.draw()
 
 
@@ -52,7 +52,7 @@ def test_threshold(study):
     assert label == f"{len(below)} rows ({study.contamination_at(study.threshold):.2%}) at or below"
     assert study.plot().threshold == study.threshold
     draw(ThresholdDisplay(scores=[0.1, 0.2]).plot())
-    with pytest.raises(ValueError, match="by has 1 entries for 2 scores"):
+    with pytest.raises(ValueError, match=r"by has shape \(1,\) for scores of shape \(2,\); give one entry per score"):
         ThresholdDisplay(scores=[0.1, 0.2], by=[1])
 
 
@@ -114,12 +114,12 @@ def test_a_quiet_day(study):
     draw(display)
     assert len(display.ax_.collections[0].get_offsets()) == 0
     draw(CutoffDisplay.from_findings(quiet))
-    with pytest.raises(IndexError, match="there is no finding 0: there are 0 findings"):
+    with pytest.raises(IndexError, match="finding=0 is out of range: there are 0 findings"):
         FeatureRankDisplay.from_findings(quiet)
 
 
 @pytest.mark.parametrize("finding", [10**6, -(10**6)])
 def test_findings_that_are_not_there(findings, finding):
-    with pytest.raises(IndexError, match=f"there is no finding {finding}: there are {len(findings)} findings"):
+    with pytest.raises(IndexError, match=f"finding={finding} is out of range: there are {len(findings)} findings"):
         FeatureRankDisplay.from_findings(findings, finding)
     assert FeatureRankDisplay.from_findings(findings, -1).features

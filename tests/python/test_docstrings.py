@@ -9,8 +9,9 @@ import re
 import pytest
 
 import isoxide
+import isoxide.datasets
 import isoxide.displays
-import isoxide.partials
+import isoxide.mergeable
 import isoxide.stream
 import isoxide.ueba
 
@@ -20,10 +21,10 @@ ENGINES = ("isoxide.dask", "isoxide.spark")
 MODULES = ["isoxide", *(module.name for module in pkgutil.walk_packages(isoxide.__path__, "isoxide."))]
 MODULES = [name for name in MODULES if not name.startswith(ENGINES)]
 #: Classes whose instances functions make; the examples of these show one.
-MADE = {"FeatureRanks", "Calibration", "Findings", "TableCheck", "SamplePlan"}
+MADE = {"FeatureRanks", "Calibration", "Findings", "TableProfile", "SamplePlan"}
 #: Displays of findings, which take a table to make: notebooks/ueba_workflow.ipynb draws them.
 DRAWN = {"CutoffDisplay", "FeatureRankDisplay", "ScoreTimelineDisplay"}
-HOMES = (isoxide, isoxide.ueba, isoxide.displays, isoxide.partials, isoxide.stream)
+HOMES = (isoxide, isoxide.datasets, isoxide.ueba, isoxide.displays, isoxide.mergeable, isoxide.stream)
 PUBLIC = [(home, name) for home in HOMES for name in home.__all__]
 
 pytestmark = pytest.mark.thread_unsafe(reason="doctest wraps a function of linecache for the whole process")
@@ -56,8 +57,8 @@ def test_public_names_have_examples_that_run(home, name):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "python").rglob("*.py")), ids=lambda path: path.stem)
 def test_budgets_are_per_month(path):
-    """`budget` means the same wherever it is a parameter."""
-    for text in re.findall(r"^ +budget : float.*\n((?: {8,}.*\n)+)", path.read_text(), re.MULTILINE):
+    """`alerts_per_month` means the same wherever it is a parameter."""
+    for text in re.findall(r"^ +alerts_per_month : float.*\n((?: {8,}.*\n)+)", path.read_text(), re.MULTILINE):
         assert "month" in text or text.strip().startswith("See `calibrate`"), text
 
 

@@ -7,6 +7,11 @@ import sys
 
 import pytest
 
+pytestmark = [
+    pytest.mark.not_parallel(reason="it reads sources only"),
+    pytest.mark.current_versions(reason="it reads sources only"),
+]
+
 ROOT = pathlib.Path(__file__).parents[2]
 RUST = sorted((ROOT / "src").rglob("*.rs"))
 PYTHON = sorted((ROOT / "python" / "isoxide").rglob("*.py"))
@@ -18,26 +23,27 @@ RUST_LEVELS = [
     {"grow", "score", "rank"},
     {"python"},
 ]
-#: What each Python module may import of the others, lowest first.
+#: The rooms of the package, lowest first: a room imports from itself and from the floors below only. "" is the public
+#: package, which nothing inside imports.
 PYTHON_LEVELS = [
-    {"_core", "_path_length", "_threads", "_containers", "_validation", "_seeds", "_tables", "_format", "_percentiles"}
-    | {"_files", "_file_header", "_json", "_order", "_array_bytes", "_names", "_groups", "_sklearn_tree"},
-    {"_model_file"},
-    {"_sklearn", "_feature_ranks"},
-    {"_iforest", "_rank", "_rank_reference", "_show_versions"},
-    {"_sample_plan", "_sample_rows", "_score_sketch", "_rank_counts"},
-    {"", "displays", "partials"},
+    {"_core"},
+    {"_common"},
+    {"_frames"},
+    {"_forest", "_ranks"},
+    {"datasets", "displays", "mergeable", ""},
+    {"ueba"},
+    {"_partitioned"},
+    {"dask", "spark", "stream"},
+    {"_cli"},
+    {"__main__"},
 ]
-#: What the packages on top may import besides their own modules; "" is the public package.
-ON_TOP = {
-    "_frames": {"_core", "_names", "_percentiles"},
-    "ueba": {"", "displays", "_format", "_files", "_groups", "_names", "_order", "_percentiles", "_frames"},
-    "_parts": {"", "partials", "ueba", "_order", "_groups", "_feature_ranks", "_percentiles", "_tables", "_validation"}
-    | {"_core", "_frames", "_names", "_rank_counts", "_sample_plan", "_score_sketch"},
-    "dask": {"", "_frames", "_parts", "partials", "ueba"},
-    "spark": {"", "_frames", "_parts", "partials", "ueba"},
-    "stream": {"", "_parts", "_frames", "_tables", "_threads", "ueba", "_files"},
-    "_cli": {"", "ueba", "stream", "_files", "_format", "_frames"},
+#: Rooms that need no more than numpy and scikit-learn when they are imported.
+LIGHT = {"", "_common", "_forest", "_ranks", "datasets", "mergeable"}
+#: The same for single modules of rooms that otherwise need more.
+LIGHT_MODULES = {"isoxide._frames.containers", "isoxide._frames.tables", "isoxide._frames.validation"}
+PACKAGE = ROOT / "python" / "isoxide"
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in PYTHON
 }
 
 
@@ -68,49 +74,68 @@ def test_rust_rooms(path):
     assert used <= below, f"{here} may not use {used - below}"
 
 
-def imported(path):
-    """What a Python file imports of the package, as the parts of each dotted name."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def imported(module):
+    """The modules of the package that a module imports, wherever the import stands: in functions and for types too."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names = [(alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [(node.module, alias.name) for alias in node.names]
         else:
             continue
-        yield from (parts for name in names if (parts := name.split("."))[0] == "isoxide")
+        for source, name in names:
+            if source.split(".")[0] == "isoxide":
+                inner = f"{source}.{name}"
+                yield inner if inner in MODULES or inner == "isoxide._core" else source
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=lambda p: str(p.relative_to(ROOT)))
-def test_python_modules(path):
-    package, *inner = path.relative_to(ROOT / "python" / "isoxide").with_suffix("").parts
-    if inner:
-        for parts in imported(path):
-            # A name of the public package has no module of ours before it.
-            room = parts[1] if len(parts) > 2 or (ROOT / "python" / "isoxide" / parts[1]).is_dir() else ""
-            assert room in ON_TOP[package] | {package}, f"{path.name} may not import {'.'.join(parts)}"
-        return
-    if package == "__main__":
-        assert [parts[1] for parts in imported(path)] == ["_cli"]
-        return
-    here = "" if package == "__init__" else package
-    level = next(i for i, modules in enumerate(PYTHON_LEVELS) if here in modules)
-    below = set().union(*PYTHON_LEVELS[:level]) | (PYTHON_LEVELS[0] if level == 0 else set())
-    if here == "displays":
-        # For annotations only: findings are drawn by what they are made of.
-        below |= {"ueba"}
-    for parts in imported(path):
-        assert set(parts[1:]) & below, f"{path.stem} may not import {'.'.join(parts)}"
+def python_room(module):
+    return module.split(".")[1] if "." in module else ""
 
 
-@pytest.mark.parametrize("path", RUST + PYTHON, ids=lambda p: str(p.relative_to(ROOT)))
-def test_files_are_short(path):
-    assert len(path.read_text().splitlines()) <= 500
+@pytest.mark.parametrize("module", MODULES)
+def test_python_rooms(module):
+    here = python_room(module)
+    level = next(i for i, rooms in enumerate(PYTHON_LEVELS) if here in rooms)
+    allowed = set().union(*PYTHON_LEVELS[:level]) | {here}
+    used = {python_room(name) for name in imported(module)} - {here}
+    assert used <= allowed, f"{module} may not import from {used - allowed}"
+    assert here == "__main__" or "" not in used, (
+        f"{module} imports a public name; import it from the room where it lives"
+    )
+
+
+def test_no_import_circles():
+    graph = {module: set(imported(module)) - {module} for module in MODULES}
+    done, path = set(), []
+
+    def visit(module):
+        assert module not in path, f"import circle: {' -> '.join([*path[path.index(module) :], module])}"
+        if module in done or module not in graph:
+            return
+        path.append(module)
+        for name in sorted(graph[module]):
+            visit(name)
+        done.add(path.pop())
+
+    for module in graph:
+        visit(module)
+
+
+def test_few_rooms():
+    rooms = {
+        path.name.removesuffix(".py").removesuffix(".pyi")
+        for path in PACKAGE.iterdir()
+        if path.suffix in (".py", ".pyi")
+    }
+    rooms |= {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert len(rooms) <= 16, sorted(rooms)
 
 
 def test_importing_the_package_needs_numpy_and_scikit_learn_only():
     needed = set()
-    for path in PYTHON:
-        if path.parent.name in ON_TOP:
+    for module, path in MODULES.items():
+        if python_room(module) not in LIGHT and module not in LIGHT_MODULES:
             continue
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.Import):

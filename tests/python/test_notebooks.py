@@ -1,4 +1,4 @@
-"""The other notebooks: they run in silence, and what is stored is what comes out."""
+"""The other notebooks run without warnings, and their stored outputs equal those of a new run."""
 
 import re
 from pathlib import Path
@@ -10,14 +10,20 @@ from nbclient import NotebookClient
 from numpy.testing import assert_array_equal
 
 from isoxide import ueba
-from test_notebook import run_cells
+from isoxide.datasets import load_enron_user_day
+from notebook_cells import run_cells
+
+pytestmark = [
+    pytest.mark.not_parallel(reason="it runs notebooks in processes of their own"),
+    pytest.mark.current_versions(reason="notebooks are written for the current versions"),
+]
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 
 def outputs(notebook):
-    """Per code cell its outputs as text, and whether there is a picture."""
-    told = []
+    """Return for each code cell its outputs as text and its number of pictures."""
+    results = []
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
@@ -28,8 +34,8 @@ def outputs(notebook):
             pictures += "image/png" in data
             # Figures tell their size in pixels, objects their address.
             texts.append(re.sub(r"<Figure[^>]*>|0x[0-9a-f]+", "", data["text/plain"]))
-        told.append((texts, pictures))
-    return told
+        results.append((texts, pictures))
+    return results
 
 
 @pytest.mark.parametrize("name", ["quickstart", "ueba_workflow"])
@@ -54,7 +60,7 @@ def test_the_workflow_finds_what_the_parts_find(tmp_path, monkeypatch):
     run_cells(tmp_path, {})
     [results] = tmp_path.glob("*.csv")
     expected = pd.read_csv(results, parse_dates=["day"])
-    table = ueba.read_table("data/enron_user_day.csv.gz", entity="actor", time="day")
+    table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
     study = ueba.calibrate(table, threshold=-0.15)
     findings = ueba.detect(table, forest=study.forest, contamination=study.contamination, zscores="z_*")
     assert findings.frame["actor"].tolist() == expected["actor"].tolist()

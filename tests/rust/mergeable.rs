@@ -10,13 +10,12 @@
 #[path = "common/partitioned.rs"]
 mod partitioned;
 
-use isoxide::bytes::Writer;
 use isoxide::error::Error;
 use isoxide::matrix::{Column, Matrix};
 use isoxide::rank::mergeable::RankCounts;
 use isoxide::rank::{Definition, Kind, NanPolicy, Ranks, Tail, percentile_ranks};
 use ndarray::{Array2, ArrayView1, Axis, Slice};
-use partitioned::{damage_is_refused, edited, edits, merged};
+use partitioned::{bytes_of, damage_is_refused, edited, edits, merged};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -392,12 +391,8 @@ fn large_integers_among_integers_and_floats_survive_their_bytes() {
     );
 }
 
-fn bytes_of(numbers: &[u64]) -> Vec<u8> {
-    let mut writer = Writer::with_capacity(*b"isoxrk1\n", 0).unwrap();
-    for &number in numbers {
-        writer.put(number);
-    }
-    writer.finish()
+fn counts_of(numbers: &[u64]) -> Result<RankCounts, Error> {
+    RankCounts::from_bytes(&bytes_of(*b"isoxrk1\n", numbers))
 }
 
 #[test]
@@ -405,7 +400,7 @@ fn counts_that_cannot_be_are_refused() {
     let values = [1_u64, 10];
     // Rows, columns; integers, two values, a position each, values below and at or below, all, missing.
     let good = [2, 1, 0, 2, values[0], values[1], 2, 0, 1, 2, 1, 2, 2, 1, 3, 4, 1];
-    let counts = RankCounts::from_bytes(&bytes_of(&good)).unwrap();
+    let counts = counts_of(&good).unwrap();
     assert_eq!(counts.values(0), [1.0, 10.0]);
     let wrong: [(&str, usize, u64); 13] = [
         ("as many rows", 0, 3),
@@ -425,15 +420,141 @@ fn counts_that_cannot_be_are_refused() {
     for (label, position, number) in wrong {
         let mut numbers = good;
         numbers[position] = number;
-        assert!(RankCounts::from_bytes(&bytes_of(&numbers)).is_err(), "{label}");
+        assert!(counts_of(&numbers).is_err(), "{label}");
     }
     for n in [1 << 32, u64::MAX, 1 << 63] {
-        assert!(
-            RankCounts::from_bytes(&bytes_of(&[n, 0])).is_err(),
-            "{n} rows of nothing"
-        );
+        assert!(counts_of(&[n, 0]).is_err(), "{n} rows of nothing");
     }
-    let nothing = RankCounts::from_bytes(&bytes_of(&[3, 0])).unwrap();
+    let nothing = counts_of(&[3, 0]).unwrap();
     let definition = definitions().next().unwrap();
     assert_eq!(nothing.ranks(definition).unwrap().percentiles.dim(), (3, 0));
+}
+
+/// Bytes of one column: whether it is of floats, values, the position of each row's value, values below, and at or below, all, missing.
+fn column_of(floats: bool, values: &[u64], positions: &[u64], counts: [&[u64]; 2], n: u64, n_missing: u64) -> Vec<u64> {
+    let mut numbers = vec![u64::from(floats)];
+    for list in [values, positions, counts[0], counts[1]] {
+        numbers.push(list.len() as u64);
+        numbers.extend(list);
+    }
+    numbers.extend([n, n_missing]);
+    numbers
+}
+
+/// Most rows of a reference that are counted.
+const MOST: u64 = 1 << 53;
+
+/// Each refused one differs from one that is read in one thing only.
+#[test]
+fn bytes_of_counts_are_read_up_to_the_edge_of_what_can_be() {
+    let bits = f64::to_bits;
+    let (none, below, at_or_below) = (u64::MAX, [1, 2], [1, 3]);
+    let counts = [&below[..], &at_or_below[..]];
+    let floats = |values: [f64; 2], positions: &[u64], n, n_missing| {
+        column_of(true, &values.map(bits), positions, counts, n, n_missing)
+    };
+    let good = || floats([0.0, 1.0], &[0, 1], 5, 1);
+    let one = |column: Vec<u64>| [vec![2, 1], column].concat();
+    let two = |a: Vec<u64>, b: Vec<u64>| [vec![2, 2], a, b].concat();
+    let read = [
+        ("a column", one(good())),
+        ("a row without a value", one(floats([0.0, 1.0], &[1, none], 5, 1))),
+        (
+            "infinite values",
+            one(floats([f64::NEG_INFINITY, f64::INFINITY], &[0, 1], 5, 1)),
+        ),
+        (
+            "all values at or below the last",
+            one(floats([0.0, 1.0], &[0, 1], 4, 1)),
+        ),
+        ("most rows", one(floats([0.0, 1.0], &[0, 1], MOST, 1))),
+        (
+            "only missing values",
+            one(column_of(true, &[bits(0.0)], &[0, 0], [&[0], &[0]], 7, 7)),
+        ),
+        (
+            "two columns",
+            two(good(), column_of(false, &[3], &[0, 0], [&[0], &[5]], 5, 0)),
+        ),
+    ];
+    for (name, numbers) in read {
+        let counts = counts_of(&numbers).expect(name);
+        assert_eq!(counts.to_bytes().unwrap(), bytes_of(*b"isoxrk1\n", &numbers), "{name}");
+    }
+    let refused = [
+        ("another type", one([vec![2], good()[1..].to_vec()].concat())),
+        ("a negative zero", one(floats([-0.0, 1.0], &[0, 1], 5, 1))),
+        ("NaN among the values", one(floats([0.0, f64::NAN], &[0, 1], 5, 1))),
+        ("descending values", one(floats([1.0, 0.0], &[0, 1], 5, 1))),
+        ("equal values", one(floats([1.0, 1.0], &[0, 1], 5, 1))),
+        ("a position behind the values", one(floats([0.0, 1.0], &[0, 2], 5, 1))),
+        ("fewer rows than the others", one(floats([0.0, 1.0], &[0], 5, 1))),
+        ("more rows than the others", one(floats([0.0, 1.0], &[0, 1, 1], 5, 1))),
+        ("more values than were there", one(floats([0.0, 1.0], &[0, 1], 3, 1))),
+        (
+            "more missing values than were there",
+            one(floats([0.0, 1.0], &[0, 1], 5, 6)),
+        ),
+        ("too many rows", one(floats([0.0, 1.0], &[0, 1], MOST + 1, 1))),
+        (
+            "columns of different lengths",
+            two(good(), column_of(false, &[3], &[0, 0], [&[0], &[5]], 6, 0)),
+        ),
+        (
+            "fewer counts below",
+            one(column_of(true, &[bits(0.0), bits(1.0)], &[0, 1], [&[1], &[1, 3]], 5, 1)),
+        ),
+        (
+            "fewer counts at or below",
+            one(column_of(true, &[bits(0.0), bits(1.0)], &[0, 1], [&[1, 2], &[1]], 5, 1)),
+        ),
+        (
+            "fewer counts than values",
+            one(column_of(true, &[bits(0.0), bits(1.0)], &[0, 1], [&[1], &[1]], 5, 1)),
+        ),
+        (
+            "more below than at or below",
+            one(column_of(true, &[bits(0.0)], &[0, 0], [&[2], &[1]], 5, 1)),
+        ),
+        (
+            "values at or below one, not below the next",
+            one(column_of(
+                true,
+                &[bits(0.0), bits(1.0)],
+                &[0, 1],
+                [&[0, 1], &[2, 3]],
+                5,
+                1,
+            )),
+        ),
+    ];
+    for (name, numbers) in refused {
+        let outcome = counts_of(&numbers);
+        assert!(matches!(outcome, Err(Error::File(_))), "{name}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_reference_of_too_many_rows_is_refused() {
+    let of_rows = |n: u64| counts_of(&[vec![1, 1], column_of(true, &[0], &[0], [&[0], &[n]], n, 0)].concat()).unwrap();
+    for (n, is_counted) in [(MOST - 3, true), (MOST - 2, true), (MOST - 1, false), (MOST, false)] {
+        let mut sum = of_rows(n);
+        assert_eq!(sum.merge(&of_rows(2)).is_ok(), is_counted, "{n}");
+        assert_eq!(sum.n(), if is_counted { n + 2 } else { n });
+        let mut sum = of_rows(n);
+        assert_eq!(
+            sum.add(&matrix(&[Owned::F64(vec![0.5, -1.0])]), 1).is_ok(),
+            is_counted,
+            "{n}"
+        );
+        assert_eq!(sum.n(), if is_counted { n + 2 } else { n });
+    }
+}
+
+#[test]
+fn counts_of_no_columns_merge_only_for_as_many_rows() {
+    let (two, three) = (Array2::<f64>::zeros((2, 0)), Array2::<f64>::zeros((3, 0)));
+    let counts = |rows: &Array2<f64>| RankCounts::new(&Matrix::from_f64(rows.view())).unwrap();
+    assert!(counts(&two).merge(&counts(&two)).is_ok());
+    assert!(matches!(counts(&two).merge(&counts(&three)), Err(Error::Partitions(_))));
 }

@@ -7,6 +7,8 @@
     reason = "in a test, a panic is a failure"
 )]
 
+use std::collections::BTreeSet;
+
 use isoxide::error::Error;
 use isoxide::matrix::{Column, Matrix};
 use isoxide::rank::counts::{Countable, Counter, Counts, Queries};
@@ -205,6 +207,115 @@ proptest! {
         sum.merge(&right).unwrap();
         prop_assert_eq!(&left, &sum);
         prop_assert_eq!(left, count(&reference, &queries));
+    }
+}
+
+/// Many queries that are different enough to be searched by their images as f32, up to more than are counted by the block; some of
+/// them may be so near to each other that these images are equal. Values of a reference equal queries, lie next to one, or anywhere.
+fn many_queries() -> impl Strategy<Value = (Vec<f64>, Vec<f64>)> {
+    let single = prop_oneof![
+        any::<f32>().prop_map(f64::from),
+        (-900_i16..900).prop_map(|x| f64::from(x) / 8.0)
+    ];
+    let queries = prop_oneof![
+        vec(single.prop_filter("no NaN", |x| !x.is_nan()), 5..700),
+        vec(0.0..1.0, 5..700),
+        vec(-1e3..1e3, 500..530),
+        vec(-1.0..1.0, 200..600).prop_map(|values| {
+            let near = values.iter().step_by(150).map(|x| x + 1e-15).collect();
+            [values, near].concat()
+        }),
+        vec(0.0..1.0, 5..300).prop_map(|values| [values, vec![f64::NEG_INFINITY, f64::INFINITY]].concat()),
+    ];
+    let draws = vec((any::<prop::sample::Index>(), 0_u8..12, any::<f64>()), 0..3_000);
+    let often = 0_u8..12;
+    (queries, draws, often).prop_map(|(queries, draws, often)| {
+        let value = |(index, how, any): &(prop::sample::Index, u8, f64)| {
+            let query = *index.get(&queries);
+            match if *how < 6 { often } else { *how } {
+                0 | 6 => query,
+                1 | 7 => query.next_up(),
+                2 | 8 => query.next_down(),
+                3 | 9 => query * 0.75,
+                4 | 10 => *any,
+                _ => f64::NAN,
+            }
+        };
+        let reference = draws.iter().map(value).collect();
+        (queries, reference)
+    })
+}
+
+proptest! {
+    #[test]
+    fn many_queries_are_counted_by_the_definition((queries, reference) in many_queries(), cut in any::<prop::sample::Index>()) {
+        let distinct = Queries::new(queries);
+        let mut counter = Counter::new(&distinct);
+        // Several times a few, and once many.
+        let (first, second) = reference.split_at(cut.index(reference.len() + 1));
+        first.chunks(600).for_each(|values| counter.add(values));
+        counter.add(second);
+        let counts = counter.finish();
+        let mut sorted: Vec<f64> = reference.iter().copied().filter(|x| !x.is_nan()).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let count = |is: &dyn Fn(f64, f64) -> bool| -> Vec<u64> {
+            let values = distinct.values().iter();
+            values.map(|&query| sorted.partition_point(|&x| is(x, query)) as u64).collect()
+        };
+        prop_assert_eq!(counts.below(), count(&|x, query| x < query));
+        prop_assert_eq!(counts.at_or_below(), count(&|x, query| x <= query));
+        prop_assert_eq!((counts.n(), counts.n_missing()), (reference.len() as u64, (reference.len() - sorted.len()) as u64));
+    }
+
+    #[test]
+    fn queries_are_at_their_positions_among_the_distinct_ones(queries in vec(integer(), 0..20), others in vec(integer(), 0..20)) {
+        let distinct = Queries::new(queries.iter().copied());
+        let expected: Vec<i64> = queries.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        prop_assert_eq!(distinct.values(), &expected);
+        prop_assert_eq!((distinct.len(), distinct.is_empty()), (expected.len(), expected.is_empty()));
+        for value in queries.into_iter().chain(others).chain([i64::MIN, i64::MAX]) {
+            prop_assert_eq!(distinct.position(value), expected.iter().position(|&x| x == value));
+        }
+    }
+
+    #[test]
+    fn sorted_columns_of_each_type_give_the_same(
+        reference in vec(integer(), 0..60),
+        integers in vec(integer(), 0..20),
+        floats in vec(float(), 0..20),
+    ) {
+        let mut singles: Vec<f32> = reference.iter().map(|&x| x as f32 / 2.0).chain([0.1, f32::INFINITY]).collect();
+        singles.sort_unstable_by(f32::total_cmp);
+        let mut ordered = reference;
+        ordered.sort_unstable();
+        let columns = [
+            Column::F32(ArrayView1::from(&singles)),
+            Column::I64(ArrayView1::from(&ordered)),
+            Column::I64AsF64(ArrayView1::from(&ordered)),
+        ];
+        let near: Vec<f64> = singles.iter().map(|&x| f64::from(x).next_up()).chain([0.1]).collect();
+        let equal: Vec<f64> = singles.iter().map(|&x| f64::from(x)).collect();
+        for values in columns {
+            let a = Matrix::from_columns(vec![values]).unwrap();
+            let sorted = [Sorted::new(values, None, 0).unwrap()];
+            for queries in [
+                Column::I64(ArrayView1::from(&integers)),
+                Column::I64AsF64(ArrayView1::from(&integers)),
+                Column::F64(ArrayView1::from(&floats)),
+                Column::F64(ArrayView1::from(&near)),
+                Column::F64(ArrayView1::from(&equal)),
+                Column::F32(ArrayView1::from(&singles)),
+            ] {
+                let b = Matrix::from_columns(vec![queries]).unwrap();
+                for kind in KINDS {
+                    let definition = Definition { kind, tail: Tail::Upper, nan_policy: NanPolicy::Omit };
+                    let expected = percentile_ranks(&a, &b, definition, 1).unwrap();
+                    let found = sorted::ranks(&sorted, &b, definition, 1).unwrap();
+                    prop_assert_eq!(bits(found.percentiles), bits(expected.percentiles));
+                    prop_assert_eq!(found.directions, expected.directions);
+                }
+            }
+        }
     }
 }
 

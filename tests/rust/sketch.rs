@@ -12,7 +12,7 @@ mod partitioned;
 
 use isoxide::error::Error;
 use isoxide::sketch::Sketch;
-use partitioned::{damage_is_refused, edited, edits, merged};
+use partitioned::{bytes_of, damage_is_refused, edited, edits, merged};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -170,7 +170,10 @@ fn scope() -> impl Strategy<Value = (f64, f64)> {
 fn of() -> impl Strategy<Value = Of> {
     let lowest = prop_oneof![2 => Just(None), 1 => (1_u64..30).prop_map(Some)];
     let capacity = prop_oneof![3 => 2_usize..6, 1 => 6_usize..60];
-    (scope(), lowest, capacity).prop_map(|(scope, lowest, capacity)| Of {
+    let of_any = (lowest, capacity);
+    // There is room for the lowest values, so all others are dropped.
+    let of_lowest = (1_u64..30, 0_usize..9).prop_map(|(lowest, more)| (Some(lowest), (lowest as usize + more).max(2)));
+    (scope(), prop_oneof![2 => of_any, 1 => of_lowest]).prop_map(|(scope, (lowest, capacity))| Of {
         scope,
         lowest,
         capacity,
@@ -242,6 +245,18 @@ proptest! {
         sum.add(values.iter().copied());
         let twice = [values.clone(), values].concat();
         prop_assert_eq!(sum.to_bytes().unwrap(), of.sketch(&twice).to_bytes().unwrap());
+    }
+
+    /// A look in between sorts what has come so far, and changes nothing.
+    #[test]
+    fn values_added_piece_by_piece_are_like_all_at_once(of in of(), values in values(60), size in 1_usize..20) {
+        let mut sketch = of.sketch(&[]);
+        for piece in values.chunks(size) {
+            sketch.add(piece.iter().copied());
+            let _ = sketch.extremes();
+        }
+        prop_assert_eq!(sketch.to_bytes().unwrap(), of.sketch(&values).to_bytes().unwrap());
+        check(of, &values, &sketch);
     }
 
     #[test]
@@ -428,5 +443,308 @@ fn sketches_of_nothing_are_refused() {
     ] {
         let error = Sketch::new(low, high, lowest, capacity).unwrap_err();
         assert!(matches!(error, Error::Partitions(_)), "{error}");
+    }
+}
+
+/// The bits of a number, in the order of the numbers.
+fn key(value: f64) -> u64 {
+    let bits = value.to_bits();
+    if value.is_sign_negative() {
+        !bits
+    } else {
+        bits | 1 << 63
+    }
+}
+
+/// Head of the bytes of a sketch: scope, number of lowest values, capacity, values, missing values, values below the scope.
+fn head(scope: (f64, f64), lowest: u64, capacity: u64, n: u64, n_missing: u64, n_below: u64) -> Vec<u64> {
+    vec![key(scope.0), key(scope.1), lowest, capacity, n, n_missing, n_below]
+}
+
+/// The bytes of a sketch that keeps each of its values, with how often each came.
+fn exact(head: &[u64], values: &[f64], counts: &[u64]) -> Vec<u8> {
+    let mut numbers = [head, &[0, values.len() as u64]].concat();
+    numbers.extend(values.iter().copied().map(key));
+    numbers.push(counts.len() as u64);
+    numbers.extend(counts);
+    bytes_of(*b"isoxsk1\n", &numbers)
+}
+
+/// The bytes of a sketch of buckets: how many values each has, the lowest of these and the highest.
+fn buckets(head: &[u64], counts: &[u64], lowest: &[f64], highest: &[f64]) -> Vec<u8> {
+    let mut numbers = [head, &[1, counts.len() as u64], counts].concat();
+    for values in [lowest, highest] {
+        numbers.push(values.len() as u64);
+        numbers.extend(values.iter().copied().map(key));
+    }
+    bytes_of(*b"isoxsk1\n", &numbers)
+}
+
+/// Most values that a sketch counts.
+const MOST: u64 = 1 << 53;
+
+#[test]
+fn bytes_at_the_edge_of_what_can_be_are_read() {
+    let (unit, low, high) = ((-1.0, 1.0), (f64::NEG_INFINITY, 1.0), (-1.0, f64::INFINITY));
+    let sketches = [
+        ("nothing", exact(&head(unit, 0, 2, 0, 0, 0), &[], &[])),
+        (
+            "a scope of one value",
+            exact(&head((0.5, 0.5), 0, 2, 1, 0, 0), &[0.5], &[1]),
+        ),
+        (
+            "both ends of the scope",
+            exact(&head(unit, 0, 2, 2, 0, 0), &[-1.0, 1.0], &[1, 1]),
+        ),
+        (
+            "values on both sides of the scope",
+            exact(&head(unit, 0, 2, 6, 1, 1), &[0.0, 0.5], &[1, 2]),
+        ),
+        (
+            "values above a scope without a lower end",
+            exact(&head(low, 0, 2, 3, 0, 0), &[0.0], &[2]),
+        ),
+        (
+            "values below a scope without an upper end",
+            exact(&head(high, 0, 2, 3, 0, 1), &[0.0], &[2]),
+        ),
+        (
+            "as many of the lowest as there is room for",
+            exact(&head(high, 4, 4, 9, 0, 0), &[0.0, 0.5], &[3, 1]),
+        ),
+        (
+            "the last of the lowest tied",
+            exact(&head(high, 2, 4, 9, 0, 1), &[0.0, 0.5], &[1, 5]),
+        ),
+        (
+            "as many distinct values as there is room for",
+            exact(&head(INFINITE, 0, 3, 3, 0, 0), &[0.0, 1.0, 2.0], &[1; 3]),
+        ),
+        ("most values", exact(&head(INFINITE, 0, 2, MOST, 0, 0), &[0.0], &[MOST])),
+        (
+            "most values with missing ones",
+            exact(&head(INFINITE, 0, 2, 1, MOST - 1, 0), &[0.0], &[1]),
+        ),
+        (
+            "buckets",
+            buckets(&head(INFINITE, 0, 2, 3, 0, 0), &[2, 1], &[1.0, 2.0], &[1.01, 2.0]),
+        ),
+        (
+            "a bucket of equal values",
+            buckets(&head(INFINITE, 0, 2, 4, 0, 0), &[2, 2], &[1.0, 2.0], &[1.01, 2.0]),
+        ),
+        (
+            "a bucket at the end",
+            buckets(&head((0.0, 1.0), 0, 2, 3, 0, 0), &[2, 1], &[0.0, 1.0], &[5e-324, 1.0]),
+        ),
+    ];
+    for (name, bytes) in sketches {
+        let sketch = Sketch::from_bytes(&bytes).expect(name);
+        assert_eq!(sketch.to_bytes().unwrap(), bytes, "{name}");
+    }
+}
+
+fn check_refused(name: &str, bytes: &[u8]) {
+    let outcome = Sketch::from_bytes(bytes);
+    assert!(matches!(outcome, Err(Error::File(_))), "{name}: {outcome:?}");
+}
+
+/// Each differs from bytes that are read in one thing only.
+#[test]
+fn bytes_of_values_that_cannot_be_those_of_a_sketch_are_refused() {
+    let (unit, low, high) = ((-1.0, 1.0), (f64::NEG_INFINITY, 1.0), (-1.0, f64::INFINITY));
+    let nothing = |scope| exact(&head(scope, 0, 2, 0, 0, 0), &[], &[]);
+    let state = [head(unit, 0, 2, 0, 0, 0), vec![2, 0, 0]].concat();
+    let sketches = [
+        ("a scope that ends before it begins", nothing((1.0, -1.0))),
+        ("a scope from NaN", nothing((-f64::NAN, 1.0))),
+        ("a scope to NaN", nothing((-1.0, f64::NAN))),
+        ("a scope from negative zero", nothing((-0.0, 1.0))),
+        ("a scope to negative zero", nothing((-1.0, -0.0))),
+        ("room for one value", exact(&head(unit, 0, 1, 0, 0, 0), &[], &[])),
+        (
+            "more of the lowest than there is room for",
+            exact(&head(unit, 3, 2, 0, 0, 0), &[], &[]),
+        ),
+        ("another state", bytes_of(*b"isoxsk1\n", &state)),
+        (
+            "more values held than there are",
+            exact(&head(INFINITE, 0, 2, 2, 0, 0), &[0.0], &[3]),
+        ),
+        (
+            "more values held and below than there are",
+            exact(&head(unit, 0, 2, 3, 0, 2), &[0.0], &[2]),
+        ),
+        (
+            "counts beyond all numbers",
+            exact(&head(unit, 0, 2, 3, 0, 0), &[0.0, 0.5], &[u64::MAX, 4]),
+        ),
+        (
+            "too many values",
+            exact(&head(INFINITE, 0, 2, MOST + 1, 0, 0), &[0.0], &[MOST + 1]),
+        ),
+        (
+            "too many values with missing ones",
+            exact(&head(INFINITE, 0, 2, 1, MOST, 0), &[0.0], &[1]),
+        ),
+        (
+            "values that did not come",
+            exact(&head(INFINITE, 0, 2, 2, 0, 0), &[0.0, 0.5], &[2, 0]),
+        ),
+        (
+            "values in descending order",
+            exact(&head(INFINITE, 0, 2, 2, 0, 0), &[0.5, 0.0], &[1, 1]),
+        ),
+        (
+            "a value twice",
+            exact(&head(INFINITE, 0, 2, 2, 0, 0), &[0.5, 0.5], &[1, 1]),
+        ),
+        (
+            "a value below the scope",
+            exact(&head(unit, 0, 2, 1, 0, 0), &[-2.0], &[1]),
+        ),
+        (
+            "a value above the scope",
+            exact(&head(unit, 0, 2, 1, 0, 0), &[2.0], &[1]),
+        ),
+        ("a negative zero", exact(&head(unit, 0, 2, 1, 0, 0), &[-0.0], &[1])),
+        (
+            "fewer counts than values",
+            exact(&head(INFINITE, 0, 2, 1, 0, 0), &[0.0, 0.5], &[1]),
+        ),
+        (
+            "more counts than values",
+            exact(&head(INFINITE, 0, 2, 2, 0, 0), &[0.0], &[1, 1]),
+        ),
+        (
+            "values below negative infinity",
+            exact(&head(low, 0, 2, 3, 0, 1), &[0.0], &[2]),
+        ),
+        ("values above infinity", exact(&head(high, 0, 2, 3, 0, 0), &[0.0], &[2])),
+        (
+            "values missing among the lowest",
+            exact(&head(high, 3, 4, 9, 0, 1), &[0.0], &[2]),
+        ),
+        (
+            "more of the lowest than wanted",
+            exact(&head(high, 2, 4, 9, 0, 0), &[0.0, 0.5], &[2, 1]),
+        ),
+        (
+            "more distinct values than there is room for",
+            exact(&head(INFINITE, 0, 2, 3, 0, 0), &[0.0, 1.0, 2.0], &[1; 3]),
+        ),
+    ];
+    for (name, bytes) in sketches {
+        check_refused(name, &bytes);
+    }
+}
+
+/// Each differs from bytes that are read in one thing only.
+#[test]
+fn bytes_of_buckets_that_cannot_be_those_of_a_sketch_are_refused() {
+    let unit = (-1.0, 1.0);
+    let of_buckets = |n: u64, counts: &[u64], lowest: &[f64], highest: &[f64]| {
+        buckets(&head(INFINITE, 0, 2, n, 0, 0), counts, lowest, highest)
+    };
+    let sketches = [
+        (
+            "a bucket of values from two",
+            of_buckets(3, &[2, 1], &[1.0, 2.0], &[1.9, 2.0]),
+        ),
+        (
+            "two buckets in one position",
+            of_buckets(4, &[2, 2], &[1.0, 1.01], &[1.001, 1.02]),
+        ),
+        (
+            "a bucket of one value that is two",
+            of_buckets(3, &[1, 2], &[1.0, 2.0], &[1.01, 2.0]),
+        ),
+        (
+            "a bucket whose highest is below its lowest",
+            of_buckets(3, &[2, 1], &[1.01, 2.0], &[1.0, 2.0]),
+        ),
+        (
+            "a bucket that ends beyond the scope",
+            buckets(
+                &head((0.0, 1.0), 0, 2, 3, 0, 0),
+                &[1, 2],
+                &[0.0, 1.0],
+                &[0.0, 1.000_001],
+            ),
+        ),
+        (
+            "a bucket that ends in negative zero",
+            buckets(&head(unit, 0, 2, 3, 0, 0), &[1, 2], &[-1.0, -5e-324], &[-1.0, -0.0]),
+        ),
+        (
+            "fewer lowest values than buckets",
+            of_buckets(3, &[2, 1], &[1.0], &[1.01, 2.0]),
+        ),
+        (
+            "fewer highest values than buckets",
+            of_buckets(3, &[2, 1], &[1.0, 2.0], &[1.01]),
+        ),
+        (
+            "fewer counts than buckets",
+            of_buckets(3, &[3], &[1.0, 2.0], &[1.01, 2.0]),
+        ),
+        (
+            "buckets of the lowest values",
+            buckets(&head(INFINITE, 1, 2, 3, 0, 0), &[2, 1], &[1.0, 2.0], &[1.01, 2.0]),
+        ),
+        (
+            "buckets where there is room for all values",
+            buckets(&head(INFINITE, 0, 3, 3, 0, 0), &[2, 1], &[1.0, 2.0], &[1.01, 2.0]),
+        ),
+    ];
+    for (name, bytes) in sketches {
+        check_refused(name, &bytes);
+    }
+}
+
+#[test]
+fn sketches_of_too_many_values_do_not_merge() {
+    let of_values = |n: u64, n_missing: u64| {
+        Sketch::from_bytes(&exact(&head(INFINITE, 0, 2, n, n_missing, 0), &[0.0], &[n])).unwrap()
+    };
+    for largest in 0..4 {
+        for (more, is_merged) in [(MOST - 3, true), (MOST - 2, false)] {
+            let mut numbers = [1; 4];
+            numbers[largest] = more;
+            let [n, n_missing, other_n, other_n_missing] = numbers;
+            let mut sketch = of_values(n, n_missing);
+            let outcome = sketch.merge(&of_values(other_n, other_n_missing));
+            assert_eq!(outcome.is_ok(), is_merged, "{numbers:?}");
+            assert_eq!(sketch.n() + sketch.n_missing() == MOST, is_merged, "{numbers:?}");
+        }
+    }
+}
+
+/// While each value is kept, it takes 48 bytes with what is needed to merge; buckets take 8 MiB.
+#[test]
+fn memory_follows_from_the_distinct_values_that_can_be_kept() {
+    let (least, pending) = (8 << 20, 65_536);
+    for capacity in [300_000, 400_000] {
+        let of = Of {
+            scope: INFINITE,
+            lowest: None,
+            capacity,
+        };
+        let mut sketch = of.sketch(&[]);
+        for (n_more, n_kept) in [
+            (0, 0),
+            (150_000, 0),
+            (200_000, 200_000),
+            (usize::MAX, capacity + pending),
+        ] {
+            assert_eq!(sketch.memory(n_more), least.max(48 * n_kept), "{n_more} more");
+        }
+        // Some of them are sorted by now, the others are not.
+        sketch.add((0..100_000).map(f64::from));
+        for (n_more, n_kept) in [(0, 0), (150_000, 250_000), (usize::MAX, capacity + pending)] {
+            assert_eq!(sketch.memory(n_more), least.max(48 * n_kept), "{n_more} more");
+        }
+        sketch.add((0..=capacity as u32).map(f64::from));
+        assert_eq!((sketch.n_distinct(), sketch.memory(usize::MAX)), (None, least));
     }
 }

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from isoxide._cli._messages import print_json, print_lines, tell
 from isoxide._cli._output import print_findings, write_scores
 from isoxide._cli._progress import steps
+from isoxide._cli._session import Session
 from isoxide._cli._size import larger_than_memory
 from isoxide._cli._tables import Tables
 from isoxide._cli._values import output_format
-from isoxide._files import FileSet
+from isoxide._common.files import FileSet
 
 if TYPE_CHECKING:
-    from isoxide._cli._main import Session
     from isoxide.ueba import Calibration, FeatureTable, Findings
 
 __all__ = ["calibrate", "detect", "report", "score"]
@@ -36,12 +36,13 @@ def detect(options: argparse.Namespace, session: Session) -> None:
     chosen = {
         "threshold": options.threshold,
         "contamination": options.contamination,
-        "budget": options.budget,
+        "alerts_per_month": options.alerts_per_month,
         "random_state": options.seed,
         "tail": options.tail,
         "groups": options.groups,
         "min_group": options.min_group,
         "zscores": options.zscores,
+        "domain_defaults": options.domain_defaults,
         "n_jobs": options.jobs,
     }
     with _results(options.out, session) as results, steps(4, "detect") as step:
@@ -109,9 +110,13 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
         table = _read_table(options, tables, entity, time, step)
         step("fitting")
         study = ueba.calibrate(
-            table, threshold=options.threshold, contamination=options.contamination, budget=options.budget,
-            random_state=options.seed, n_jobs=options.jobs,
-        )  # fmt: skip
+            table,
+            threshold=options.threshold,
+            contamination=options.contamination,
+            alerts_per_month=options.alerts_per_month,
+            random_state=options.seed,
+            n_jobs=options.jobs,
+        )
         own = study.threshold is None
         if own:
             study = _with_own_outliers(study)
@@ -119,13 +124,13 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
             step("drawing")
             session.signals.check()
             _draw(study, Path(options.plot))
-    thresholds, months = study.thresholds(), study.drift()
+    thresholds, months = study.thresholds(), study.by_period()
     n_anomalies = int(months["anomalies"].sum())
     if options.json:
-        tell(table.check)
+        tell(table.profile)
         print_json(
             {
-                "check": table.check.to_dict(),
+                "profile": table.profile.to_dict(),
                 "entity": entity,
                 "time": time,
                 "is_default": own,
@@ -137,7 +142,7 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
             }
         )
         return
-    print_lines(table.check)
+    print_lines(table.profile)
     print_lines("\nRows at or below each threshold:")
     formats = {"threshold": "{:.4f}".format, "share": "{:.3%}".format, "per_month": "{:.1f}".format}
     print_lines(thresholds.to_string(index=False, formatters=formats))
@@ -146,7 +151,7 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
     if own:
         print_lines(
             f"\nAnomalies are the {n_anomalies:,} rows that the forest itself takes for outliers, as in "
-            "`isoxide detect`;\nchoose other ones with --threshold, --contamination or --budget."
+            "`isoxide detect`;\nchoose other ones with --threshold, --contamination or --alerts-per-month."
         )
     if study.threshold is not None:
         print_lines(f"\nthreshold {study.threshold:.4f}: contamination {study.contamination:.6f}")
@@ -157,7 +162,7 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
 def score(options: argparse.Namespace, session: Session) -> None:
     """Run ``isoxide score``."""
     _load("isoxide.ueba", "isoxide.stream")
-    from isoxide import IsolationForest
+    from isoxide._forest.estimator import IsolationForest
     from isoxide.stream._verbs import open_to_score
     from isoxide.stream._write import ROWS_PER_FILE
 
@@ -242,7 +247,7 @@ def _stem(findings: Findings, source: str) -> str:
 
 
 def _write_pages(findings: Findings, results: FileSet, stem: str, options: argparse.Namespace) -> None:
-    chosen = {"cutoff": options.cutoff, "always": options.always}
+    chosen = {"cutoff": options.cutoff, "always_show": options.always_show}
     findings.to_markdown(results / f"report-{stem}.md", order=options.order, **chosen)
     findings.to_html(results / f"report-{stem}.html", title=options.title, **chosen)
 
@@ -277,7 +282,7 @@ def _with_own_outliers(study: Calibration) -> Calibration:
 def _draw(study: Calibration, path: Path) -> None:
     import matplotlib as mpl
 
-    from isoxide._files import replace_file
+    from isoxide._common.files import replace_file
 
     mpl.use("agg")
     figure = study.plot().figure_

@@ -8,43 +8,17 @@ import warnings
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 from isoxide._cli import _messages
 from isoxide._cli._parser import READING, make_parser
+from isoxide._cli._session import Session
 from isoxide._cli._signals import Signals
 from isoxide._cli._values import output_format
 
-__all__ = ["Session", "run"]
+__all__ = ["run"]
 
 #: Packages that are not needed by the library itself, and how they are installed with it.
 _EXTRAS = {"pandas": "ueba", "pyarrow": "ueba", "jinja2": "ueba", "tqdm": "ueba", "matplotlib": "plots"}
-
-
-class Session:
-    """What a command needs to know of the process that it runs in.
-
-    Attributes
-    ----------
-    signals : Signals
-        The handlers of this process.
-    notes : list of str
-        Warnings for the user, which are printed at the end.
-    """
-
-    def __init__(self, signals: Signals) -> None:
-        self.signals = signals
-        self.notes: list[str] = []
-
-    def fail(self, message: str, code: int = 1) -> int:
-        """Say in one line what went wrong; returns the exit code."""
-        _messages.tell(f"isoxide: error: {_messages.one_line(_messages.in_options(message))}")
-        return code
-
-    def note(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        """Keep a warning, in place of `warnings.showwarning`."""
-        if issubclass(category, UserWarning) and str(message) not in self.notes:
-            self.notes.append(str(message))
 
 
 def run(arguments: Sequence[str] | None, signals: Signals) -> int:
@@ -117,8 +91,9 @@ def _misuse(options: Namespace) -> str | None:
         given = [name for name in ("users_on", "users_columns", "users_sep") if getattr(options, name) is not None]
         if given and options.users is None:
             return f"--{given[0].replace('_', '-')} needs --users"
-    if options.run in ("detect", "report"):
-        options.always = ["is_weekend"] if options.always is None else [name for name in options.always if name]
+    # Without the option, the findings know whether is_weekend has a meaning.
+    if options.run in ("detect", "report") and options.always_show is not None:
+        options.always_show = [name for name in options.always_show if name]
     return None
 
 

@@ -14,11 +14,33 @@ __all__ = ["in_options", "one_line", "print_json", "print_lines", "shown", "tell
 _OPTIONS = {
     name: f"--{name.replace('_', '-')}"
     for name in (
-        "entity", "time", "include", "exclude", "sep", "decimal", "thousands", "missing", "encoding", "time_format",
-        "timezone", "threshold", "contamination", "budget", "tail", "groups", "min_group", "zscores", "cutoff",
-        "always", "order", "title", "keep", "resume", "users",
+        "entity",
+        "time",
+        "include",
+        "exclude",
+        "sep",
+        "decimal",
+        "thousands",
+        "missing",
+        "encoding",
+        "time_format",
+        "timezone",
+        "threshold",
+        "contamination",
+        "alerts_per_month",
+        "tail",
+        "groups",
+        "min_group",
+        "zscores",
+        "cutoff",
+        "always_show",
+        "order",
+        "title",
+        "keep",
+        "resume",
+        "users",
     )
-} | {"random_state": "--seed", "n_jobs": "--jobs", "on": "--users-on", "columns": "--users-columns"}  # fmt: skip
+} | {"random_state": "--seed", "n_jobs": "--jobs", "on": "--users-on", "columns": "--users-columns"}
 _NAME = "|".join(sorted(_OPTIONS, key=len, reverse=True))
 _VALUE = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\[[^\]]*\]|[^\s,;()]+"
 _ARGUMENT = re.compile(
@@ -26,10 +48,11 @@ _ARGUMENT = re.compile(
       \b(?P<set>{_NAME})=(?P<value>{_VALUE})?             # sep=';', resume=True
     | (?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")    # the name of a column is left as it is
     | \((?P<listed>(?:{_NAME})(?:(?:,\ |\ or\ |\ and\ )(?:{_NAME}))*)\)
-    | (?:^|(?<=:\ ))(?P<subject>include|exclude|keep|users|always)(?=\ has\ )
+    | (?:^|(?<=:\ ))(?P<subject>include|exclude|keep|users|always_show)(?=\ has\ )
     | `(?P<ticked>{_NAME})`
-    | \b(?P<verb>raise|lower|with|give|use|set)\ (?P<object>threshold|contamination|budget|exclude|include|groups)
-      (?P<more>(?:\ (?:or|and)\ (?:threshold|contamination|budget|exclude|include|groups))*)\b
+    | \b(?P<verb>raise|lower|with|give|use|set)\ (?P<object>threshold|contamination|alerts_per_month|exclude
+      |include|groups)
+      (?P<more>(?:\ (?:or|and)\ (?:threshold|contamination|alerts_per_month|exclude|include|groups))*)\b
     | (?<!-)\b(?P<plain>sep|time_format|random_state|n_jobs)\b
     """,
     re.VERBOSE,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoxide._cli._messages import print_json, print_lines, shown, tell
-from isoxide._format import format_time, format_value
+from isoxide._common.format import format_time, format_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,10 +71,10 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
 
 def _check_of(findings: Findings) -> str:
     """Return what was found in the table; findings of another version may have a check that cannot be shown."""
-    from isoxide.ueba import TableCheck
+    from isoxide.ueba import TableProfile
 
     try:
-        return str(TableCheck(**findings.manifest["check"]))
+        return str(TableProfile(**findings.manifest["profile"]))
     except (AttributeError, LookupError, TypeError, ValueError):
         return "what was found in the table cannot be shown: another version wrote these findings"
 
@@ -107,7 +107,7 @@ def write_scores(scores: pd.DataFrame, out: str | None, kind: str | None) -> Non
     kind : {"csv", "csv.gz"} or None
         The format of the file.
     """
-    from isoxide._files import replace_file
+    from isoxide._common.files import replace_file
     from isoxide.ueba._files import write_csv
 
     def write_gzip(path: Path) -> None:

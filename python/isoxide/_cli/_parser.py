@@ -20,7 +20,7 @@ READING = ("sep", "decimal", "thousands", "missing", "encoding", "time_format", 
 
 _EXAMPLES = """examples:
   isoxide calibrate features.csv
-  isoxide detect features.csv --budget 25 --users users.csv --out out/
+  isoxide detect features.csv --alerts-per-month 25 --users users.csv --out out/
   isoxide score out/forest-*.safetensors features.csv --keep actor day --out scores.csv
   isoxide report out/findings-*.json --cutoff 99.5 --out out/
 
@@ -32,14 +32,14 @@ _DETECT_EXAMPLES = f"""results, each with the first and the last day in its name
 
 examples:
   isoxide detect features.csv.gz --entity actor --time day --contamination 0.01
-  isoxide detect features.parquet --budget 25 --exclude 'zscore_*' --tail two --out out/
+  isoxide detect features.parquet --alerts-per-month 25 --exclude 'zscore_*' --tail both --out out/
   isoxide detect features.csv --threshold -0.1 --users users.csv --groups actor --out out/
   isoxide detect lake/features/ --contamination 0.01 --out out/
   cat features.csv | isoxide detect - --contamination 0.01 --json
 """
 _CALIBRATE_EXAMPLES = """examples:
   isoxide calibrate features.csv --entity actor --time day
-  isoxide calibrate features.csv --budget 25 --plot scores.png
+  isoxide calibrate features.csv --alerts-per-month 25 --plot scores.png
 """
 _SCORE_EXAMPLES = """examples:
   isoxide score out/forest-*.safetensors features.csv --keep actor day --out scores.csv
@@ -107,7 +107,7 @@ def _add_detect(commands: Any) -> None:
     ranks = parser.add_argument_group("ranks")
     ranks.add_argument(
         "--tail",
-        choices=("upper", "lower", "two"),
+        choices=("upper", "lower", "both"),
         default="upper",
         help="which values are unusual: high ones, low ones, or both (default: upper)",
     )
@@ -126,8 +126,15 @@ def _add_detect(commands: Any) -> None:
     ranks.add_argument(
         "--zscores",
         metavar="PATTERN",
-        default="*zscore*",
-        help="features that are z-scores already: flagged from 3 on, listed after the others (default: *zscore*)",
+        help="names or pattern of features that are z-scores already: flagged from 3 on, listed after all others "
+        "(default: *zscore*)",
+    )
+    ranks.add_argument(
+        "--no-domain-defaults",
+        dest="domain_defaults",
+        action="store_false",
+        help="treat features alike whatever their names: no z-scores by name, no flags for leaver_action and "
+        "is_weekend, no is_weekend in the reports",
     )
     users = parser.add_argument_group("users")
     users.add_argument(
@@ -281,7 +288,10 @@ def _add_amount(parser: Parser) -> None:
         help="this share of the rows, above 0 and at most 0.5",
     )
     one.add_argument(
-        "--budget", type=_values.number(above=0, wanted="a number above 0"), metavar="N", help="about N a month"
+        "--alerts-per-month",
+        type=_values.number(above=0, wanted="a number above 0"),
+        metavar="N",
+        help="about N a month",
     )
 
 
@@ -296,7 +306,7 @@ def _add_report_options(parser: Parser) -> None:
     )
     parser.add_list(
         report,
-        "--always",
+        "--always-show",
         may_be_empty=True,
         metavar="PATTERN ...",
         help="features that are listed whenever they are above zero (default: is_weekend)",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoxide._cli._messages import tell
-from isoxide._format import format_bytes
+from isoxide._common.format import format_bytes
 
 if TYPE_CHECKING:
     from isoxide._cli._tables import Tables

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from isoxide._percentiles import native
+from isoxide._frames.containers import native
 
 __all__ = ["batch_table", "float32_rows", "number_column", "plain_numbers"]
 

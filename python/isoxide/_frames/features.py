@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import pyarrow as pa
 
+from isoxide._common.patterns import as_patterns, select
 from isoxide._frames.source import ChooseRoles, Roles
-from isoxide._names import as_patterns, select
 
 __all__ = ["choose_features", "is_number", "need_column", "roles_of_features", "told_type"]
 

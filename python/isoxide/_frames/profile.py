@@ -2,7 +2,7 @@
 
 update   a batch: days and rows of each, entities, a sketch of each column of numbers, counts of each column of text
 merge    two parts of the table, in any order
-check    the words for it, the same in memory and on every engine
+profile  the words for it, the same in memory and on every engine
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from isoxide._core import Sketch
 from isoxide._frames.cells import CellFacts
-from isoxide._frames.check import TableCheck
 from isoxide._frames.columns import number_column
 from isoxide._frames.keys import alike, as_text
+from isoxide._frames.table_profile import TableProfile
 from isoxide._frames.times import Times, days_of
 
 __all__ = ["CAPACITY", "Profile", "Profiler", "repeated_rows", "whole_sketch"]
@@ -138,7 +138,7 @@ class Profiler:
         profile.sketches = {name: Sketch.from_bytes(one) for name, one in state["sketches"].items()}
         return profile
 
-    def check(
+    def profile(
         self,
         profile: Profile,
         *,
@@ -147,7 +147,7 @@ class Profiler:
         n_read: int,
         n_duplicate_keys: int,
         notes: Iterable[str],
-    ) -> TableCheck:
+    ) -> TableProfile:
         """Return what is told of a table."""
         days = pd.DatetimeIndex(sorted(profile.days))
         far = far_days(days)
@@ -170,7 +170,7 @@ class Profiler:
             for name, why in left_out.items()
         }
         groups = alike(profile.entities)
-        return TableCheck(
+        return TableProfile(
             n_read=n_read,
             n_rows=profile.n,
             n_duplicates=n_read - profile.n,

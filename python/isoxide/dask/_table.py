@@ -15,12 +15,12 @@ import pyarrow as pa
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
-from isoxide import IsolationForest
+from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.names import INDEX_NOTE, written_index
 from isoxide._frames.pandas_columns import UNTYPED, declared_type, objects_type
-from isoxide._parts._model import Model
-from isoxide._parts._steps import CountRows
-from isoxide._parts._table import Part, PartedTable, Step
+from isoxide._partitioned.aggregators import CountRows
+from isoxide._partitioned.model import Model
+from isoxide._partitioned.table import Part, PartedTable, Step
 from isoxide.dask._arrow import batches, joined_type
 
 #: How many results are merged by one task.

@@ -13,10 +13,11 @@ import pyarrow as pa
 from dask.delayed import delayed
 from sklearn.utils.validation import check_is_fitted
 
-from isoxide import FeatureRanks, IsolationForest
-from isoxide._parts import _verbs
-from isoxide._parts._columns import features_of, score_batch
-from isoxide._parts._model import Model
+from isoxide._forest.estimator import IsolationForest
+from isoxide._partitioned import fit as _verbs
+from isoxide._partitioned.columns import features_of, score_batch
+from isoxide._partitioned.model import Model
+from isoxide._ranks.feature_ranks import FeatureRanks
 from isoxide.dask._arrow import batches
 from isoxide.dask._table import DaskTable
 
@@ -200,7 +201,7 @@ def rank_features(
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
-    last: str | Callable[[str], bool] | None = None,
+    rank_last: str | Callable[[str], bool] | None = None,
     nan_policy: str = "propagate",
 ) -> FeatureRanks:
     """Percentile of every value in some rows among the same column of a dask frame.
@@ -217,11 +218,11 @@ def rank_features(
         The columns to use, in this order; by default all, in the order of `rows`.
     kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
         See `isoxide.rank_features`, as for the next ones.
-    tail : {'upper', 'lower', 'two'}, default='upper'
+    tail : {'upper', 'lower', 'both'}, default='upper'
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column of both: rows are ranked among the rows of the same label.
-    last : str or callable, optional
+    rank_last : str or callable, optional
         Features that come after all others.
     nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
         What missing values do to ranks.
@@ -256,7 +257,7 @@ def rank_features(
         kind=kind,
         tail=tail,
         groups=groups,
-        last=last,
+        rank_last=rank_last,
         nan_policy=nan_policy,
     )
 
@@ -271,16 +272,17 @@ def detect(
     forest: IsolationForest | None = None,
     threshold: float | None = None,
     contamination: float | None = None,
-    budget: float | None = None,
-    baseline: float = 0.1,
+    alerts_per_month: float | None = None,
+    calibration_contamination: float = 0.1,
     random_state: int | None = 0,
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
     min_group: int = 20,
     nan_policy: str = "omit",
-    zscores: str = "*zscore*",
+    zscores: str | None = None,
     rules: Iterable[Rule] | None = None,
+    domain_defaults: bool = True,
     time_format: str | None = None,
     timezone: str | None = None,
 ) -> Findings:
@@ -306,15 +308,15 @@ def detect(
         The score at and below which rows are anomalies.
     contamination : float, optional
         The share of the rows that are.
-    budget : float, optional
+    alerts_per_month : float, optional
         How many a month there may be, on average.
-    baseline : float, default=0.1
+    calibration_contamination : float, default=0.1
         The contamination that scores are counted from.
     random_state : int or None, default=0
         Of the default forest.
     kind : {"rank", "weak", "strict", "mean"}, default="rank"
         How equal values are counted.
-    tail : {"upper", "lower", "two"}, default="upper"
+    tail : {"upper", "lower", "both"}, default="upper"
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column: features are ranked among the rows of the same group.
@@ -322,10 +324,16 @@ def detect(
         Rows that a group must have; a finding of a smaller one has no ranks.
     nan_policy : {"omit", "propagate", "raise"}, default="omit"
         What missing values do to ranks.
-    zscores : str, default="*zscore*"
-        Pattern of features that are z-scores already.
+    zscores : str, optional
+        Name or pattern of features that are z-scores already: the default rules flag them from 3 on, and they come
+        after all other features of a finding. By default ``"*zscore*"``, or no feature without `domain_defaults`.
     rules : list of rule, optional
         What marks a feature of a finding.
+    domain_defaults : bool, default=True
+        Whether names of columns that are usual in user behaviour analytics have a meaning: features called
+        ``*zscore*`` are z-scores, the default rules flag ``leaver_action`` and ``is_weekend`` whenever they are above
+        zero, and reports list ``is_weekend`` whenever it is. False switches all of this off: features are then treated
+        alike whatever their names, unless `zscores`, `rules` or the options of a report say otherwise.
     time_format : str, optional
         Pattern of the times as in `datetime.datetime.strptime`, or the unit of numbers since 1970: ``"s"``, ``"ms"``,
         ``"us"`` or ``"ns"``.
@@ -363,7 +371,7 @@ def detect(
     Timestamp('2025-02-12 00:00:00')
     """
     table = DaskTable(ddf)
-    from isoxide._parts._detect import detect as detect_in_parts
+    from isoxide._partitioned.detect import detect as detect_in_parts
 
     if forest is None:
         # Of its own threads, since trees are grown in this process.
@@ -377,8 +385,8 @@ def detect(
         forest=forest,
         threshold=threshold,
         contamination=contamination,
-        budget=budget,
-        baseline=baseline,
+        alerts_per_month=alerts_per_month,
+        calibration_contamination=calibration_contamination,
         random_state=random_state,
         kind=kind,
         tail=tail,
@@ -387,6 +395,7 @@ def detect(
         nan_policy=nan_policy,
         zscores=zscores,
         rules=rules,
+        domain_defaults=domain_defaults,
         time_format=time_format,
         timezone=timezone,
         # Of each task.

@@ -22,12 +22,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import types as spark_types
 from pyspark.sql.pandas.types import to_arrow_type
 
-from isoxide import IsolationForest
+from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.names import INDEX_NOTE, written_index
-from isoxide._parts._columns import check_column, features_of
-from isoxide._parts._model import Model
-from isoxide._parts._steps import SCORE
-from isoxide._parts._table import ROW_NUMBER, Part, PartedTable, Step
+from isoxide._partitioned.aggregators import SCORE
+from isoxide._partitioned.columns import check_column, features_of
+from isoxide._partitioned.model import Model
+from isoxide._partitioned.table import ROW_NUMBER, Part, PartedTable, Step
 from isoxide.spark import _workers
 
 #: What a key can be made of: values that Spark orders and joins as Arrow compares them.

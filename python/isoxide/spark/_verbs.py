@@ -10,9 +10,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import BooleanType, DoubleType, StructField, StructType
 from sklearn.utils.validation import check_is_fitted
 
-from isoxide import FeatureRanks, IsolationForest
-from isoxide._parts import _verbs
-from isoxide._parts._columns import features_of, numeric_names
+from isoxide._forest.estimator import IsolationForest
+from isoxide._partitioned import fit as _verbs
+from isoxide._partitioned.columns import features_of, numeric_names
+from isoxide._ranks.feature_ranks import FeatureRanks
 from isoxide.spark import _workers
 from isoxide.spark._table import SparkTable, mapped, no_order
 
@@ -182,7 +183,7 @@ def rank_features(
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
-    last: str | Callable[[str], bool] | None = None,
+    rank_last: str | Callable[[str], bool] | None = None,
     nan_policy: str = "propagate",
 ) -> FeatureRanks:
     """Rank the features of some rows among all rows of a DataFrame.
@@ -197,11 +198,11 @@ def rank_features(
         Names of the columns; by default as in `isoxide.rank_features`.
     kind : {"rank", "weak", "strict", "mean"}, default="rank"
         See `isoxide.rank_features`, as for the next ones.
-    tail : {"upper", "lower", "two"}, default="upper"
+    tail : {"upper", "lower", "both"}, default="upper"
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column of both tables: features are ranked among the rows of the same group.
-    last : str or callable, optional
+    rank_last : str or callable, optional
         Which features come after all others.
     nan_policy : {"propagate", "omit", "raise"}, default="propagate"
         What missing values of the reference do.
@@ -238,7 +239,7 @@ def rank_features(
             kind=kind,
             tail=tail,
             groups=groups,
-            last=last,
+            rank_last=rank_last,
             nan_policy=nan_policy,
             n_jobs=table.n_jobs,
         )
@@ -255,16 +256,17 @@ def detect(
     forest: IsolationForest | None = None,
     threshold: float | None = None,
     contamination: float | None = None,
-    budget: float | None = None,
-    baseline: float = 0.1,
+    alerts_per_month: float | None = None,
+    calibration_contamination: float = 0.1,
     random_state: int | None = 0,
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
     min_group: int = 20,
     nan_policy: str = "omit",
-    zscores: str = "*zscore*",
+    zscores: str | None = None,
     rules: Iterable[Rule] | None = None,
+    domain_defaults: bool = True,
     time_format: str | None = None,
     timezone: str | None = None,
 ) -> Findings:
@@ -292,15 +294,15 @@ def detect(
         Of the scores in the terms of `isoxide.ueba.calibrate`.
     contamination : float, optional
         The share of rows that are anomalies.
-    budget : float, optional
+    alerts_per_month : float, optional
         The number of findings per month, on average.
-    baseline : float, default=0.1
+    calibration_contamination : float, default=0.1
         The contamination that `threshold` refers to.
     random_state : int or None, default=0
         Of the default forest.
     kind : {"rank", "weak", "strict", "mean"}, default="rank"
         How values are ranked.
-    tail : {"upper", "lower", "two"}, default="upper"
+    tail : {"upper", "lower", "both"}, default="upper"
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column of the table: features are ranked among the rows of the same group.
@@ -308,10 +310,16 @@ def detect(
         Rows that a group must have; a finding of a smaller one has no ranks.
     nan_policy : {"omit", "propagate", "raise"}, default="omit"
         What missing values of the table do to ranks.
-    zscores : str, default="*zscore*"
-        Pattern of features that are z-scores already.
+    zscores : str, optional
+        Name or pattern of features that are z-scores already: the default rules flag them from 3 on, and they come
+        after all other features of a finding. By default ``"*zscore*"``, or no feature without `domain_defaults`.
     rules : list of rule, optional
         Which features are out of the ordinary by a fixed standard.
+    domain_defaults : bool, default=True
+        Whether names of columns that are usual in user behaviour analytics have a meaning: features called
+        ``*zscore*`` are z-scores, the default rules flag ``leaver_action`` and ``is_weekend`` whenever they are above
+        zero, and reports list ``is_weekend`` whenever it is. False switches all of this off: features are then treated
+        alike whatever their names, unless `zscores`, `rules` or the options of a report say otherwise.
     time_format : str, optional
         Pattern of the times as in `datetime.datetime.strptime`, or the unit of numbers since 1970: ``"s"``, ``"ms"``,
         ``"us"`` or ``"ns"``.
@@ -344,7 +352,7 @@ def detect(
     Timestamp('2025-02-12 00:00:00')
     """
     # Findings need pandas; nothing else here does.
-    from isoxide._parts import _detect
+    from isoxide._partitioned import detect as _detect
 
     with closing(SparkTable(df, order_by=[entity, time] if order_by is None else _key(order_by, "a forest"))) as table:
         findings = _detect.detect(
@@ -356,8 +364,8 @@ def detect(
             forest=forest,
             threshold=threshold,
             contamination=contamination,
-            budget=budget,
-            baseline=baseline,
+            alerts_per_month=alerts_per_month,
+            calibration_contamination=calibration_contamination,
             random_state=random_state,
             kind=kind,
             tail=tail,
@@ -366,6 +374,7 @@ def detect(
             nan_policy=nan_policy,
             zscores=zscores,
             rules=rules,
+            domain_defaults=domain_defaults,
             time_format=time_format,
             timezone=timezone,
             n_jobs=table.n_jobs,

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark import TaskContext
 
-from isoxide._parts._columns import batch_scores, score_batch
-from isoxide._parts._model import Model
-from isoxide._parts._steps import SCORE
-from isoxide._parts._table import ROW_NUMBER, Part, Step
+from isoxide._partitioned.aggregators import SCORE
+from isoxide._partitioned.columns import batch_scores, score_batch
+from isoxide._partitioned.model import Model
+from isoxide._partitioned.table import ROW_NUMBER, Part, Step
 
 Batches = Iterator[pa.RecordBatch]
 

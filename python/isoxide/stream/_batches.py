@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from isoxide._threads import ask_for_threads
+from isoxide._common.threads import ask_for_threads
 
 #: Batches that are read ahead.
 _AHEAD = 2

@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from isoxide import IsolationForest
+from isoxide._forest.estimator import IsolationForest
 from isoxide._frames import Source
 from isoxide._frames.cells import BadCellError
-from isoxide._parts._columns import batch_scores, features_of
-from isoxide._parts._steps import SCORE, PickRows, picked_rows
-from isoxide._parts._table import Part, PartedTable, Step
+from isoxide._partitioned.aggregators import SCORE, PickRows, picked_rows
+from isoxide._partitioned.columns import batch_scores, features_of
+from isoxide._partitioned.table import Part, PartedTable, Step
 from isoxide.stream._batches import Ahead
 
 #: Scores read at a time from where they are kept.

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sklearn.utils.validation import check_is_fitted
 
-from isoxide import FeatureRanks, IsolationForest
+from isoxide._common.patterns import name_list
+from isoxide._forest.estimator import IsolationForest
 from isoxide._frames import ReadOptions, Roles, open_source
 from isoxide._frames.features import need_column, roles_of_features
 from isoxide._frames.source import ChooseRoles
-from isoxide._parts import _verbs
-from isoxide._tables import name_list, read_table
+from isoxide._frames.tables import read_table
+from isoxide._partitioned import fit as _verbs
+from isoxide._ranks.feature_ranks import FeatureRanks
 from isoxide.stream._table import StreamTable
 from isoxide.stream._write import ROWS_PER_FILE, ScoreWriter
 
@@ -278,7 +280,7 @@ def rank_features(
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
-    last: str | Callable[[str], bool] | None = None,
+    rank_last: str | Callable[[str], bool] | None = None,
     nan_policy: str = "propagate",
     n_jobs: int | None = None,
     batch_rows: int | None = None,
@@ -297,11 +299,11 @@ def rank_features(
         The columns to use; by default all of `rows`.
     kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
         See `isoxide.rank_features`, as for the next ones.
-    tail : {'upper', 'lower', 'two'}, default='upper'
+    tail : {'upper', 'lower', 'both'}, default='upper'
         Which values are unusual.
     groups : str, optional
         A column of both tables: each row is ranked among the rows with the same label only.
-    last : str or callable, optional
+    rank_last : str or callable, optional
         Features that come after all others.
     nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
         What missing values do.
@@ -341,7 +343,7 @@ def rank_features(
         wanted = features = name_list(features, "features")
     table = _table(source, batch_rows, progress, reading, texts=() if groups is None else (groups,), numbers=wanted)
     return _verbs.rank_features(
-        rows, table, features=features, kind=kind, tail=tail, groups=groups, last=last, nan_policy=nan_policy,
+        rows, table, features=features, kind=kind, tail=tail, groups=groups, rank_last=rank_last, nan_policy=nan_policy,
         n_jobs=n_jobs,
     )  # fmt: skip
 
@@ -356,16 +358,17 @@ def detect(
     forest: IsolationForest | None = None,
     threshold: float | None = None,
     contamination: float | None = None,
-    budget: float | None = None,
-    baseline: float = 0.1,
+    alerts_per_month: float | None = None,
+    calibration_contamination: float = 0.1,
     random_state: int | None = 0,
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
     min_group: int = 20,
     nan_policy: str = "omit",
-    zscores: str = "*zscore*",
+    zscores: str | None = None,
     rules: Iterable[Rule] | None = None,
+    domain_defaults: bool = True,
     n_jobs: int | None = None,
     time_format: str | None = None,
     timezone: str | None = None,
@@ -396,15 +399,15 @@ def detect(
         Rows at or below it are anomalies.
     contamination : float, optional
         Share of the rows that are anomalies.
-    budget : float, optional
+    alerts_per_month : float, optional
         Anomalies a month.
-    baseline : float, default=0.1
+    calibration_contamination : float, default=0.1
         The contamination that the scores of a threshold are counted from.
     random_state : int or None, default=0
         Of the default forest.
     kind : {"rank", "weak", "strict", "mean"}, default="rank"
         How equal values share a rank.
-    tail : {"upper", "lower", "two"}, default="upper"
+    tail : {"upper", "lower", "both"}, default="upper"
         Which values are unusual.
     groups : str, optional
         A column of the table: features are ranked among the rows of the same peer group.
@@ -412,10 +415,16 @@ def detect(
         Rows that a group must have; a finding of a smaller one has no ranks.
     nan_policy : {"omit", "propagate", "raise"}, default="omit"
         What missing values do to ranks.
-    zscores : str, default="*zscore*"
-        Pattern of features that are z-scores already.
+    zscores : str, optional
+        Name or pattern of features that are z-scores already: the default rules flag them from 3 on, and they come
+        after all other features of a finding. By default ``"*zscore*"``, or no feature without `domain_defaults`.
     rules : list of rule, optional
         Which values are flagged.
+    domain_defaults : bool, default=True
+        Whether names of columns that are usual in user behaviour analytics have a meaning: features called
+        ``*zscore*`` are z-scores, the default rules flag ``leaver_action`` and ``is_weekend`` whenever they are above
+        zero, and reports list ``is_weekend`` whenever it is. False switches all of this off: features are then treated
+        alike whatever their names, unless `zscores`, `rules` or the options of a report say otherwise.
     n_jobs : int, optional
         Number of threads; None means all cores.
     time_format : str, optional
@@ -463,15 +472,33 @@ def detect(
     Timestamp('2025-02-12 00:00:00')
     """
     # Here, since all else in this module does without pandas.
-    from isoxide._parts import _detect
+    from isoxide._partitioned import detect as _detect
 
     include = include if include is None or isinstance(include, str) else list(include)
     exclude = exclude if exclude is None or isinstance(exclude, str) else list(exclude)
     roles = roles_of_features(entity, time, include, exclude)
     opened = open_source(source, batch_rows, options=ReadOptions.of(**reading), roles=roles)
     return _detect.detect(
-        StreamTable(opened, progress=progress), entity=entity, time=time, include=include, exclude=exclude,
-        forest=forest, threshold=threshold, contamination=contamination, budget=budget, baseline=baseline,
-        random_state=random_state, kind=kind, tail=tail, groups=groups, min_group=min_group, nan_policy=nan_policy,
-        zscores=zscores, rules=rules, n_jobs=n_jobs, time_format=time_format, timezone=timezone,
-    )  # fmt: skip
+        StreamTable(opened, progress=progress),
+        entity=entity,
+        time=time,
+        include=include,
+        exclude=exclude,
+        forest=forest,
+        threshold=threshold,
+        contamination=contamination,
+        alerts_per_month=alerts_per_month,
+        calibration_contamination=calibration_contamination,
+        random_state=random_state,
+        kind=kind,
+        tail=tail,
+        groups=groups,
+        min_group=min_group,
+        nan_policy=nan_policy,
+        zscores=zscores,
+        rules=rules,
+        domain_defaults=domain_defaults,
+        n_jobs=n_jobs,
+        time_format=time_format,
+        timezone=timezone,
+    )

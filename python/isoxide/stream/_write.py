@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from isoxide import IsolationForest
-from isoxide._files import clear_leftovers, read_file, replace_file
+from isoxide._common.files import clear_leftovers, read_file, replace_file
+from isoxide._forest.estimator import IsolationForest
 from isoxide._frames import Source
-from isoxide._parts._columns import check_column, features_of, score_batch
+from isoxide._partitioned.columns import check_column, features_of, score_batch
 from isoxide.stream._batches import Ahead
 from isoxide.stream._table import StreamTable
 

@@ -10,21 +10,20 @@ try:
 except ImportError as error:
     raise ImportError("isoxide.ueba needs pandas: pip install 'isoxide[ueba]'") from error
 
-from isoxide._frames.check import TableCheck
+from isoxide._frames.table_profile import TableProfile
 from isoxide.ueba._calibrate import Calibration, calibrate
 from isoxide.ueba._detect import detect
-from isoxide.ueba._document import read_findings
-from isoxide.ueba._findings import Findings
-from isoxide.ueba._rules import Fixed, Percentile, ZScore
+from isoxide.ueba._findings import Findings, read_findings
+from isoxide.ueba._rules import Flag, Percentile, ZScore
 from isoxide.ueba._table import FeatureTable, read_table
 
 __all__ = [
     "Calibration",
     "FeatureTable",
     "Findings",
-    "Fixed",
+    "Flag",
     "Percentile",
-    "TableCheck",
+    "TableProfile",
     "ZScore",
     "calibrate",
     "detect",
@@ -36,9 +35,9 @@ for _public in (
     Calibration,
     FeatureTable,
     Findings,
-    Fixed,
+    Flag,
     Percentile,
-    TableCheck,
+    TableProfile,
     ZScore,
     calibrate,
     detect,

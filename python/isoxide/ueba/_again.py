@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -11,24 +11,23 @@ from numpy.typing import NDArray
 
 from isoxide._frames.keys import text_labels
 from isoxide.ueba._calibrate import refuse_infinite
-from isoxide.ueba._detect import ranking
+from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._quantiles import TableQuantiles
-from isoxide.ueba._ranks import Ranked, RankOptions, Scope, rank_rows
+from isoxide.ueba._ranks import Ranked, RankOptions, Scope, rank_rows, ranking
 from isoxide.ueba._table import FeatureTable
-
-if TYPE_CHECKING:
-    from isoxide.ueba._findings import Findings
 
 __all__ = ["rank_again"]
 
+F = TypeVar("F", bound=FindingsData)
+
 
 def rank_again(
-    findings: Findings,
+    findings: F,
     table: FeatureTable | None,
     reference: FeatureTable | None,
     options: RankOptions,
     n_jobs: int | None,
-) -> Findings:
+) -> F:
     """Return the same findings with other ranks; see `Findings.rank_features`.
 
     Raises
@@ -65,12 +64,12 @@ def rank_again(
 
 
 def _ranked(
-    findings: Findings,
+    findings: F,
     ranks: Ranked,
     statistics: TableQuantiles,
     told: dict[str, Any],
     reference: FeatureTable | None,
-) -> Findings:
+) -> F:
     ranked = copy.copy(findings)
     ranked.percentiles, ranked.order, ranked.directions = ranks.percentiles, ranks.order, ranks.directions
     ranked.group_of, ranked.group_typical = ranks.group_of, ranks.group_typical
@@ -89,11 +88,11 @@ def _other_table(reason: str) -> ValueError:
     )
 
 
-def _values(findings: Findings, reference: FeatureTable) -> pd.DataFrame:
+def _values(findings: FindingsData, reference: FeatureTable) -> pd.DataFrame:
     missing = [name for name in findings.features if name not in reference.features]
     if missing:
         raise ValueError(f"reference has no feature {missing[0]!r}, which the findings have")
-    refuse_infinite([name for name in reference.check.infinite if name in findings.features])
+    refuse_infinite([name for name in reference.profile.infinite if name in findings.features])
     return pd.DataFrame(findings.values, columns=pd.Index(findings.features))
 
 
@@ -104,7 +103,7 @@ def _labels(table: FeatureTable, groups: str, argument: str) -> pd.Series:
 
 
 def _own_labels(
-    findings: Findings, table: FeatureTable | None, places: NDArray[np.intp] | None, groups: str
+    findings: FindingsData, table: FeatureTable | None, places: NDArray[np.intp] | None, groups: str
 ) -> list[Any]:
     if table is not None and places is not None:
         return _labels(table, groups, "the table").iloc[places].tolist()
@@ -125,7 +124,7 @@ def _keys(who: pd.Series, when: pd.Series) -> pd.DataFrame:
     return pd.DataFrame({"who": pd.Series(text_labels(who.tolist(), str(who.name)), dtype=object), "when": times})
 
 
-def _places(findings: Findings, table: FeatureTable, groups: str | None) -> NDArray[np.intp]:
+def _places(findings: FindingsData, table: FeatureTable, groups: str | None) -> NDArray[np.intp]:
     """Return where the findings are in their table, by entity, time and the values of all features."""
     missing = [name for name in findings.features if name not in table.features]
     if missing:
@@ -164,7 +163,7 @@ def _places(findings: Findings, table: FeatureTable, groups: str | None) -> NDAr
     return found
 
 
-def _check_typical(findings: Findings, typical: pd.DataFrame) -> None:
+def _check_typical(findings: FindingsData, typical: pd.DataFrame) -> None:
     """Refuse a table with other typical values than those that are known of the findings' own table."""
     told = findings.manifest.get("ranking") or {}
     if "source" in told:

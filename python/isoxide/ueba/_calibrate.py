@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide import IsolationForest
+from isoxide._forest.estimator import IsolationForest
 from isoxide.ueba._table import FeatureTable
 
 if TYPE_CHECKING:
@@ -31,18 +31,18 @@ _AUTO_SAMPLES = 256
 class Calibration:
     """A forest and the scores of its table: what `calibrate` returns.
 
-    Scores are those of `IsolationForest.decision_function` with the offset of the `baseline`: the lower, the more
-    abnormal; 0 is where the `baseline` share of the rows lies below.
+    Scores are those of `IsolationForest.decision_function` with the offset of the `calibration_contamination`: the
+    lower, the more abnormal; 0 is where the `calibration_contamination` share of the rows lies below.
 
     Attributes
     ----------
     table : FeatureTable
         The rows scored.
     forest : IsolationForest
-        Fitted on them, with ``contamination=baseline``.
+        Fitted on them, with ``contamination=calibration_contamination``.
     scores : ndarray of shape (n_rows,)
         One per row.
-    baseline : float
+    calibration_contamination : float
         The contamination that scores are counted from.
     threshold : float or None
         Rows at or below it are anomalies; None if none was asked for.
@@ -57,7 +57,7 @@ class Calibration:
     table: FeatureTable = field(repr=False)
     forest: IsolationForest
     scores: NDArray[np.float64] = field(repr=False)
-    baseline: float
+    calibration_contamination: float
     threshold: float | None = None
     contamination: float | None = None
 
@@ -91,12 +91,12 @@ class Calibration:
         """
         return float(np.percentile(self.scores, 100.0 * contamination))
 
-    def contamination_for(self, budget: float) -> float:
+    def contamination_for(self, alerts_per_month: float) -> float:
         """Share of the rows that makes so many anomalies a month of 30.4 days, on average.
 
         Parameters
         ----------
-        budget : float
+        alerts_per_month : float
             Anomalies a month.
 
         Returns
@@ -107,10 +107,10 @@ class Calibration:
         Raises
         ------
         ValueError
-            If the budget is not positive, or more than half of the rows.
+            If the alerts_per_month is not positive, or more than half of the rows.
         """
-        n_days = self.table.check.n_period_days
-        return share_of_budget(budget, len(self.table), n_days)
+        n_days = self.table.profile.n_period_days
+        return share_of_alerts(alerts_per_month, len(self.table), n_days)
 
     def at_threshold(self) -> IsolationForest:
         """Return the forest with its offset moved so that the threshold is 0.
@@ -148,7 +148,7 @@ class Calibration:
             thresholds = sorted({*steps.tolist(), *([self.threshold] if self.threshold is not None else [])})
         wanted = np.sort(np.asarray(list(thresholds), dtype=np.float64))
         rows = np.searchsorted(np.sort(self.scores), wanted, side="right")
-        n_days = self.table.check.n_period_days
+        n_days = self.table.profile.n_period_days
         per_month = rows / n_days * DAYS_PER_MONTH
         return pd.DataFrame(
             {"threshold": wanted, "rows": rows, "share": rows / len(self.scores), "per_month": per_month}
@@ -164,7 +164,7 @@ class Calibration:
         """
         return self._by(self.table.days, "day")
 
-    def drift(self, freq: str = "M") -> pd.DataFrame:
+    def by_period(self, freq: str = "M") -> pd.DataFrame:
         """The same per month, on the scale of the one forest, so that months can be compared.
 
         Parameters
@@ -221,8 +221,8 @@ def calibrate(
     forest: IsolationForest | None = None,
     threshold: float | None = None,
     contamination: float | None = None,
-    budget: float | None = None,
-    baseline: float = 0.1,
+    alerts_per_month: float | None = None,
+    calibration_contamination: float = 0.1,
     random_state: int | None = 0,
     n_jobs: int | None = None,
 ) -> Calibration:
@@ -239,9 +239,9 @@ def calibrate(
         Rows whose score is at or below it are anomalies. There may be none: the contamination is 0 then.
     contamination : float, optional
         Share of the rows that are anomalies, in (0, 0.5].
-    budget : float, optional
+    alerts_per_month : float, optional
         Number of anomalies a month of 30.4 days, on average. At most one of these three may be given.
-    baseline : float, default=0.1
+    calibration_contamination : float, default=0.1
         The contamination that scores are counted from: the notebook's 10 %.
     random_state : int or None, default=0
         Seed of the forest that is fitted when `forest` is None.
@@ -274,43 +274,45 @@ def calibrate(
     >>> int((study.scores <= study.threshold).sum())
     6
     """
-    check_amount(threshold, contamination, budget)
-    forest = fitted(table, forest, contamination=baseline, random_state=random_state, n_jobs=n_jobs)
-    study = Calibration(table, forest, forest.decision_function(table.X), baseline)
-    if budget is not None:
-        contamination = study.contamination_for(budget)
+    check_amount(threshold, contamination, alerts_per_month)
+    forest = fitted(table, forest, contamination=calibration_contamination, random_state=random_state, n_jobs=n_jobs)
+    study = Calibration(table, forest, forest.decision_function(table.X), calibration_contamination)
+    if alerts_per_month is not None:
+        contamination = study.contamination_for(alerts_per_month)
     if threshold is not None:
         contamination = study.contamination_at(threshold)
         check_share(contamination, threshold)
     elif contamination is not None:
         threshold = study.threshold_at(contamination)
-    return Calibration(table, forest, study.scores, baseline, threshold, contamination)
+    return Calibration(table, forest, study.scores, calibration_contamination, threshold, contamination)
 
 
-def share_of_budget(budget: float, n_rows: int, n_days: int) -> float:
+def share_of_alerts(alerts_per_month: float, n_rows: int, n_days: int) -> float:
     """The contamination that makes so many anomalies a month.
 
     Raises
     ------
     ValueError
-        If the budget is not positive, or more than half of the rows.
+        If the alerts_per_month is not positive, or more than half of the rows.
     """
-    if not budget > 0:
-        raise ValueError(f"budget={budget!r} must be above 0 anomalies a month")
+    if not alerts_per_month > 0:
+        raise ValueError(f"alerts_per_month={alerts_per_month!r} must be above 0 anomalies a month")
     # A float32 of NumPy would round the share.
-    contamination = float(budget) * n_days / DAYS_PER_MONTH / n_rows
+    contamination = float(alerts_per_month) * n_days / DAYS_PER_MONTH / n_rows
     if contamination > 0.5:
         per_month = n_rows / n_days * DAYS_PER_MONTH
-        raise ValueError(f"budget={budget:g} a month is more than half of the {per_month:,.0f} rows a month")
+        raise ValueError(
+            f"alerts_per_month={alerts_per_month:g} a month is more than half of the {per_month:,.0f} rows a month"
+        )
     return contamination
 
 
-def check_amount(threshold: float | None, contamination: float | None, budget: float | None) -> None:
+def check_amount(threshold: float | None, contamination: float | None, alerts_per_month: float | None) -> None:
     """Refuses more than one way to say how many anomalies there are, and shares out of range."""
-    given = {"threshold": threshold, "contamination": contamination, "budget": budget}
+    given = {"threshold": threshold, "contamination": contamination, "alerts_per_month": alerts_per_month}
     named = [name for name, value in given.items() if value is not None]
     if len(named) > 1:
-        raise ValueError(f"give one of threshold, contamination and budget, not {' and '.join(named)}")
+        raise ValueError(f"give one of threshold, contamination and alerts_per_month, not {' and '.join(named)}")
     for name in named:
         value = given[name]
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -385,7 +387,7 @@ def fitted(
     n_jobs: int | None = None,
 ) -> IsolationForest:
     """A forest fitted on a table, with the offset of a contamination, or its own; the given one is left as it is."""
-    refuse_infinite(table.check.infinite)
+    refuse_infinite(table.profile.infinite)
     for note in small_table_notes(len(table), forest):
         warnings.warn(note, stacklevel=3)
     if forest is None:

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoxide import IsolationForest, percentileofscore
-from isoxide._frames.check import TableCheck
+from isoxide._forest.estimator import IsolationForest
+from isoxide._frames.table_profile import TableProfile
+from isoxide._ranks.api import percentileofscore
 from isoxide.ueba._calibrate import calibrate, check_amount, fitted, small_table_notes
 from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._document import plain
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import TableQuantiles
-from isoxide.ueba._ranks import MIN_GROUP, RankOptions, Scope, rank_rows
-from isoxide.ueba._rules import ZSCORES, Rule, apply_rules, asked_quantiles, default_rules
+from isoxide.ueba._ranks import MIN_GROUP, RankOptions, Scope, rank_rows, ranking
+from isoxide.ueba._rules import Rule, apply_rules, asked_quantiles
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["detect"]
@@ -31,16 +32,17 @@ def detect(
     forest: IsolationForest | None = None,
     threshold: float | None = None,
     contamination: float | None = None,
-    budget: float | None = None,
-    baseline: float = 0.1,
+    alerts_per_month: float | None = None,
+    calibration_contamination: float = 0.1,
     random_state: int | None = 0,
     kind: str = "rank",
     tail: str = "upper",
     groups: str | None = None,
     min_group: int = MIN_GROUP,
     nan_policy: str = "omit",
-    zscores: str = ZSCORES,
+    zscores: str | None = None,
     rules: Iterable[Rule] | None = None,
+    domain_defaults: bool = True,
     n_jobs: int | None = None,
 ) -> Findings:
     """Find the anomalies of a table, and say of each which features are out of the ordinary.
@@ -50,23 +52,25 @@ def detect(
     table : FeatureTable
         The rows to search, from `read_table`.
     forest : IsolationForest, optional
-        A fitted one is not grown again; with a threshold, contamination or budget its offset moves, in a copy.
+        A fitted one is not grown again; `threshold`, `contamination` or `alerts_per_month` move its offset, in a copy.
         Without any of these its own offset decides. By default a forest is fitted on the table, with a warning if the
         table has fewer rows than a tree draws.
     threshold : float, optional
-        Rows whose score is at or below it are anomalies; scores are those of `calibrate` with the same `baseline`.
+        Rows whose score is at or below it are anomalies; scores are those of `calibrate` with the same
+        `calibration_contamination`.
     contamination : float, optional
-        Share of the rows that are anomalies, in (0, 0.5]. With neither this nor `threshold` nor `budget`, and no
+        Share of the rows that are anomalies, in (0, 0.5]. With neither this nor `threshold` nor `alerts_per_month`,
+        and no
         forest, it is ``"auto"``: anomalies are rows whose score in the paper's terms is above 0.5.
-    budget : float, optional
+    alerts_per_month : float, optional
         Number of anomalies a month of 30.4 days, on average. At most one of these three may be given.
-    baseline : float, default=0.1
+    calibration_contamination : float, default=0.1
         The contamination that the scores of a threshold are counted from.
     random_state : int or None, default=0
         Seed of the forest that is fitted when `forest` is None.
     kind : {"rank", "weak", "strict", "mean"}, default="rank"
         How equal values share a rank; `isoxide.percentileofscore` describes each.
-    tail : {"upper", "lower", "two"}, default="upper"
+    tail : {"upper", "lower", "both"}, default="upper"
         Which values are unusual: high ones, low ones, or both.
     groups : str, optional
         A column of the table: features are ranked among the rows of the same peer group, or with the entity's column
@@ -76,11 +80,19 @@ def detect(
         features are in the order of their ranks among all rows.
     nan_policy : {"omit", "propagate", "raise"}, default="omit"
         Whether ranks leave missing values of the table out, become NaN, or are refused.
-    zscores : str, default="*zscore*"
-        Name or pattern of features that are z-scores already: they come after all others in a finding.
+    zscores : str, optional
+        Name or pattern of features that are z-scores already: the default rules flag them from 3 on, and they come
+        after all other features of a finding. By default ``"*zscore*"``, or no feature without `domain_defaults`.
     rules : list of rule, optional
-        Instances of `ZScore`, `Fixed` and `Percentile`; percentiles are those of the table, not of the findings. By
-        default `zscores` from 3 on, the flags ``leaver_action`` and ``is_weekend``, and the 99th and 95th percentile.
+        Instances of `ZScore`, `Flag` and `Percentile`, of which the first that a value meets flags it. Percentiles are
+        those of the table, not of the findings. An empty list flags nothing. By default `zscores` are flagged from 3
+        on, ``leaver_action`` and ``is_weekend`` whenever they are above zero (see `domain_defaults`), and all other
+        features from the 99th and the 95th percentile on.
+    domain_defaults : bool, default=True
+        Whether names of columns that are usual in user behaviour analytics have a meaning: features called
+        ``*zscore*`` are z-scores, the default rules flag ``leaver_action`` and ``is_weekend`` whenever they are above
+        zero, and reports list ``is_weekend`` whenever it is. False switches all of this off: features are then treated
+        alike whatever their names, unless `zscores`, `rules` or the options of a report say otherwise.
     n_jobs : int, optional
         Number of threads; None means all cores.
 
@@ -111,18 +123,23 @@ def detect(
     >>> findings.frame["day"].iloc[0]
     Timestamp('2025-02-12 00:00:00')
     """
-    check_amount(threshold, contamination, budget)
+    check_amount(threshold, contamination, alerts_per_month)
     refuse_result_names(table.entity, table.time, table.features)
-    options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group).check()
+    options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group, domain_defaults).check()
     labels = None if groups is None else table.labels(groups)
-    rules = default_rules(zscores) if rules is None else list(rules)
+    rules = options.default_rules() if rules is None else list(rules)
     qs = asked_quantiles(rules)
     notes = small_table_notes(len(table), forest)
-    if threshold is not None or budget is not None:
+    if threshold is not None or alerts_per_month is not None:
         study = calibrate(
-            table, forest=forest, threshold=threshold, budget=budget, baseline=baseline, random_state=random_state,
+            table,
+            forest=forest,
+            threshold=threshold,
+            alerts_per_month=alerts_per_month,
+            calibration_contamination=calibration_contamination,
+            random_state=random_state,
             n_jobs=n_jobs,
-        )  # fmt: skip
+        )
         forest, contamination = study.forest, study.contamination
         if contamination == 0:
             # No row reaches the threshold: it becomes the offset, without a share of the rows that would give it.
@@ -157,7 +174,7 @@ def detect(
         timeline=_timeline(table, scores),
         manifest={
             **manifest(
-                table.check,
+                table.profile,
                 forest,
                 table.features,
                 source=table.source,
@@ -166,17 +183,12 @@ def detect(
                 scores_sha256=hashlib.sha256(np.ascontiguousarray(scores, dtype="<f8").tobytes()).hexdigest(),
             ),
             "threshold": plain(threshold),
-            "budget": plain(budget),
+            "alerts_per_month": plain(alerts_per_month),
             "ranking": ranking(options, Scope(groups, table.entity), len(table)),
-            "notes": [*notes, *table.check.warnings],
+            "notes": [*notes, *table.profile.warnings],
         },
         forest=forest,
     )
-
-
-def ranking(options: RankOptions, scope: Scope, n_rows: int) -> dict[str, Any]:
-    """Return what the manifest tells of ranks: the options, and the rows that values are ranked among."""
-    return {**options.to_dict(), "among": scope.overall(n_rows), "rows": n_rows}
 
 
 def _findings_frame(table: FeatureTable, scores: np.ndarray[Any, Any], anomalies: np.ndarray[Any, Any]) -> pd.DataFrame:
@@ -201,7 +213,7 @@ def _timeline(table: FeatureTable, scores: np.ndarray[Any, Any]) -> pd.DataFrame
 
 
 def manifest(
-    check: TableCheck,
+    profile: TableProfile,
     forest: IsolationForest,
     features: Iterable[str],
     *,
@@ -218,17 +230,17 @@ def manifest(
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "source": source,
         "sha256": sha256,
-        "rows": check.n_rows,
-        "entities": check.n_entities,
-        "days": check.n_days,
-        "first_day": check.first_day,
-        "last_day": check.last_day,
+        "rows": profile.n_rows,
+        "entities": profile.n_entities,
+        "days": profile.n_days,
+        "first_day": profile.first_day,
+        "last_day": profile.last_day,
         "features": list(features),
         "forest": parameters,
         "offset": float(forest.offset_),
         "anomalies": anomalies,
         "scores_sha256": scores_sha256,
-        "check": json.loads(json.dumps(check.to_dict())),
+        "profile": json.loads(json.dumps(profile.to_dict())),
         "versions": _versions(),
     }
 

@@ -1,7 +1,7 @@
 """Findings as a JSON document, and back, with every field checked.
 
 ```text
-format, version      "isoxide-findings", 2
+format, version      "isoxide-findings", 3
 manifest             as in Findings
 entity, time         names
 time_zone            name of the zone of all times, or null
@@ -15,39 +15,38 @@ findings             [{row, entity, time, score, severity, day_rank, day_rows, f
                        flags: [{feature, rule, limit}]}]
 ```
 
-Missing numbers are null. Times are in ISO 8601. Version 1 has no time_zone, groups, rank_rows, rank_among and group;
-it is read as well.
+Missing numbers are null. Times are in ISO 8601. Versions 1 and 2 are read as well: version 1 has no time_zone, groups,
+rank_rows, rank_among and group; both have other names for some entries of the manifest (`_OLD_NAMES`).
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from isoxide._files import read_file
+from isoxide._common.files import read_file
 from isoxide.ueba import _fields as fields
 from isoxide.ueba._columns import RESULT_COLUMNS
+from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._quantiles import STATISTICS
 
-if TYPE_CHECKING:
-    from isoxide.ueba._findings import Findings
+__all__ = ["dump", "load", "read"]
 
-__all__ = ["dump", "load", "read_findings"]
-
-FORMAT, VERSION = "isoxide-findings", 2
+FORMAT, VERSION = "isoxide-findings", 3
+#: Entries of the manifest that versions 1 and 2 call otherwise.
+_OLD_NAMES = {"budget": "alerts_per_month", "check": "profile"}
 #: Bytes of a file, and what may be in it.
 _MAX_BYTES = 2**32
 _MAX_PERCENTILE = 100.0 + 1e-9  # that of the largest value can be 100.00000000000001
 _MAX_FEATURES, _MAX_FINDINGS, _MAX_DAYS, _MAX_JOINED = 100_000, 1_000_000, 4_000_000, 1_000
 
 
-def dump(findings: Findings) -> dict[str, Any]:
+def dump(findings: FindingsData) -> dict[str, Any]:
     """Return everything in types of JSON."""
     flags: dict[int, list[dict[str, Any]]] = {}
     for flag in findings.flags.to_dict("records"):
@@ -105,7 +104,7 @@ def _whole(value: Any) -> int | None:
     return None if value is None or np.isnan(value) else int(value)
 
 
-def _group(findings: Findings, number: int) -> int | None:
+def _group(findings: FindingsData, number: int) -> int | None:
     if findings.group_of is None or findings.group_of[number] < 0:
         return None
     return int(findings.group_of[number])
@@ -133,41 +132,16 @@ def plain(value: Any) -> Any:
     return None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
 
 
-def read_findings(path: str | os.PathLike[str]) -> Findings:
-    """Read what `Findings.to_json` wrote.
-
-    Parameters
-    ----------
-    path : path
-        The file; it may come from anybody, since every field is checked.
-
-    Returns
-    -------
-    Findings
-        Without the forest.
+def read(path: Path) -> dict[str, Any]:
+    """Read a file that holds a document, and return the arguments of `Findings`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not such a file, is damaged, or is of a later version.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import numpy as np, pandas as pd
-    >>> from isoxide import ueba
-    >>> rng = np.random.default_rng(0)
-    >>> frame = pd.DataFrame({"actor": "a", "day": pd.date_range("2025-01-01", periods=300), "x": rng.normal(size=300)})
-    >>> findings = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.01)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     ueba.read_findings(findings.to_json(f"{folder}/findings.json"))
-    Findings(3 rows of 1 entities, 1 features)
+        If it is not a file of findings, is damaged, or is of a later version.
     """
-    from isoxide.ueba._findings import Findings
-
-    path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
     if path.is_file() and (size := path.stat().st_size) > _MAX_BYTES:
@@ -180,7 +154,7 @@ def read_findings(path: str | os.PathLike[str]) -> Findings:
         )
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON file of findings: {error}") from None
-    return Findings(**load(document, str(path)))
+    return load(document, str(path))
 
 
 def load(document: Any, place: str) -> dict[str, Any]:
@@ -201,13 +175,24 @@ def load(document: Any, place: str) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError(f"{place} has no findings: its format is not {FORMAT!r}")
     version = document.get("version")
-    if type(version) is not int or version not in (1, VERSION):
-        raise ValueError(f"{place} is of version {fields.short(version)}; this release reads versions 1 and {VERSION}")
+    if type(version) is not int or version not in range(1, VERSION + 1):
+        raise ValueError(f"{place} is of version {fields.short(version)}; this release reads versions 1 to {VERSION}")
     try:
         return _load(document, version)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         reason = f"it has no {fields.short(error.args[0])}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{place} is damaged: {reason}") from error
+
+
+def _renamed(manifest: Any) -> Any:
+    """Return a manifest of version 1 or 2 with the names of today."""
+    if not isinstance(manifest, dict):
+        return manifest
+    renamed = {_OLD_NAMES.get(name, name): value for name, value in manifest.items()}
+    ranking = renamed.get("ranking")
+    if isinstance(ranking, dict) and ranking.get("tail") == "two":
+        renamed["ranking"] = {**ranking, "tail": "both"}
+    return renamed
 
 
 def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
@@ -217,7 +202,7 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
     if not features:
         raise ValueError("it has no features")
     fields.check_distinct([entity, time, *features, *joined, *RESULT_COLUMNS])
-    manifest = fields.manifest(document["manifest"])
+    manifest = fields.manifest(_renamed(document["manifest"]) if version < 3 else document["manifest"])
     rows = fields.records(document["findings"], "findings", _MAX_FINDINGS)
     zone = fields.zone(document["time_zone"] if version > 1 else None)
     frame = _frame(rows, entity, time, joined, zone)

@@ -241,11 +241,12 @@ def manifest(value: Any) -> dict[str, Any]:
         text(ranking["groups"], "groups")
     if ranking.get("among") is not None:
         text(ranking["among"], "among")
-    check = _optional(value, "check", dict)
-    for holder in (value, check):
+    _optional(ranking, "domain_defaults", bool)
+    profile = _optional(value, "profile", dict)
+    for holder in (value, profile):
         for note in _optional(holder, "notes", list):
             text(note, "notes")
-    for column, reason in _optional(check, "left_out", dict).items():
+    for column, reason in _optional(profile, "left_out", dict).items():
         text(column, "left_out")
         text(reason, "left_out")
     _check_plain(value)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide._format import format_time, format_value
+from isoxide._common.format import format_time, format_value
+from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._texts import LongTexts, amongs, left_out, notes, shown_features
-
-if TYPE_CHECKING:
-    from isoxide.ueba._findings import Findings
 
 __all__ = ["escape", "render"]
 
@@ -35,7 +33,7 @@ def escape(text: Any) -> str:
     return _SPECIAL.sub(r"\\\1", _INVISIBLE.sub(" ", str(text)).strip())
 
 
-def render(findings: Findings, selected: NDArray[np.bool_], *, cutoff: float, order: str) -> str:
+def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float, order: str) -> str:
     """Return the report; see `Findings.to_markdown`."""
     if order not in ("score", "entity"):
         raise ValueError(f"order={order!r} must be 'score' or 'entity'")
@@ -81,7 +79,7 @@ def _count(value: Any, noun: str) -> list[str]:
     return [f"{value:,} {noun}"] if isinstance(value, int) else []
 
 
-def _head(findings: Findings, cutoff: float, among: str, long: LongTexts) -> list[str]:
+def _head(findings: FindingsData, cutoff: float, among: str, long: LongTexts) -> list[str]:
     manifest = findings.manifest
     n_entities = findings.frame[findings.entity].nunique()
     table = [*_count(manifest.get("days"), "days"), *_count(manifest.get("rows"), "rows")]
@@ -98,19 +96,19 @@ def _head(findings: Findings, cutoff: float, among: str, long: LongTexts) -> lis
     ]
 
 
-def _notes(findings: Findings, long: LongTexts) -> list[str]:
+def _notes(findings: FindingsData, long: LongTexts) -> list[str]:
     told = notes(findings)
     return ["## Notes on the table", "", *(f"- {_shown(note, long)}" for note in told), ""] if told else []
 
 
-def _left_out(findings: Findings, long: LongTexts) -> list[str]:
+def _left_out(findings: FindingsData, long: LongTexts) -> list[str]:
     columns = left_out(findings)
     lines = [f"- {_shown(name, long)}: {_shown(reason, long)}" for name, reason in columns]
     return ["## Left out", "", *lines, ""] if lines else []
 
 
 def _finding(
-    findings: Findings,
+    findings: FindingsData,
     number: int,
     features: list[int],
     medians: NDArray[np.float64],

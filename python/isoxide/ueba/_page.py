@@ -9,18 +9,16 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide._format import format_time, format_value
+from isoxide._common.format import format_time, format_value
 from isoxide.ueba import _timeline
+from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._texts import LongTexts, Shown, amongs, left_out, notes, shown_features
-
-if TYPE_CHECKING:
-    from isoxide.ueba._findings import Findings
 
 __all__ = ["render"]
 
@@ -34,7 +32,7 @@ _LONG_ENTRY, _MANY_ENTRIES = 2_000, 500
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def render(findings: Findings, selected: NDArray[np.bool_], *, cutoff: float, title: str | None) -> str:
+def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float, title: str | None) -> str:
     """Return the page; see `Findings.to_html`."""
     try:
         import jinja2
@@ -109,7 +107,7 @@ def _policy(environment: Any) -> str:
     )
 
 
-def _tiles(findings: Findings, days: list[str], span: str) -> list[tuple[str, str, str]]:
+def _tiles(findings: FindingsData, days: list[str], span: str) -> list[tuple[str, str, str]]:
     """Figures of the summary: what, how many, and of how many."""
     manifest = findings.manifest
 
@@ -153,7 +151,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield text_of(name), text_of(value)
 
 
-def _days_found(findings: Findings, days: list[str]) -> list[tuple[str, str, str, str, int]]:
+def _days_found(findings: FindingsData, days: list[str]) -> list[tuple[str, str, str, str, int]]:
     """What the timeline shows, as text: day, rows, findings, lowest score, number of the lowest finding."""
     lowest: dict[str, int] = {}
     for number, day in enumerate(days):
@@ -169,7 +167,7 @@ def _days_found(findings: Findings, days: list[str]) -> list[tuple[str, str, str
 
 
 def _cards(
-    findings: Findings,
+    findings: FindingsData,
     selected: NDArray[np.bool_],
     days: list[str],
     names: list[Shown],

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide._order import quantile_place
+from isoxide._common.quantiles import quantile_place
 
 __all__ = ["STATISTICS", "TableQuantiles", "quantiles", "typical_frame"]
 
@@ -23,7 +23,7 @@ def quantiles(values: NDArray[np.float64], qs: Sequence[float], is_float32: NDAr
     """Return quantiles of each row of a matrix, missing values left out.
 
     Neighbours are interpolated as `numpy.quantile` does it, so that each result has the bits of
-    ``pandas.Series.quantile`` and of `isoxide._parts._quantiles.Quantiles`.
+    ``pandas.Series.quantile`` and of `isoxide._partitioned.quantiles.Quantiles`.
 
     Parameters
     ----------

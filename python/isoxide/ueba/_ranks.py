@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide import rank_features
-from isoxide._groups import members
-from isoxide._percentiles import Definition
+from isoxide._ranks.api import rank_features
+from isoxide._ranks.dtypes import RankDefinition
+from isoxide._ranks.groups import members
 from isoxide.ueba._quantiles import STATISTICS, TableQuantiles
+from isoxide.ueba._rules import ZSCORES, Rule, default_rules
 from isoxide.ueba._table import FeatureTable
 
-__all__ = ["MIN_GROUP", "Groups", "RankOptions", "Ranked", "Scope", "rank_rows"]
+__all__ = ["MIN_GROUP", "Groups", "RankOptions", "Ranked", "Scope", "rank_rows", "ranking"]
 
 #: Rows that a group must have before values are ranked among them.
 MIN_GROUP = 20
@@ -31,12 +32,13 @@ class RankOptions:
     kind: str
     tail: str
     groups: str | None
-    zscores: str
+    zscores: str | None
     nan_policy: str
     min_group: int
+    domain_defaults: bool = True
 
     def check(self) -> RankOptions:
-        """Refuse options out of range before any work is done.
+        """Refuse options out of range before any work is done; return them with the pattern of z-scores filled in.
 
         Raises
         ------
@@ -49,8 +51,12 @@ class RankOptions:
             raise TypeError(f"min_group must be an integer, not {self.min_group!r}")
         if self.min_group < 1:
             raise ValueError(f"min_group={self.min_group} must be at least 1 row")
-        Definition(self.kind, self.tail, self.nan_policy).check()
-        return self
+        RankDefinition(self.kind, self.tail, self.nan_policy).check()
+        return replace(self, zscores=ZSCORES) if self.zscores is None and self.domain_defaults else self
+
+    def default_rules(self) -> list[Rule]:
+        """Return the rules that flag values if none are given."""
+        return default_rules(self.zscores, domain_defaults=self.domain_defaults)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options for the manifest."""
@@ -106,6 +112,11 @@ def _label(label: Any) -> str:
 
 def _many(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def ranking(options: RankOptions, scope: Scope, n_rows: int) -> dict[str, Any]:
+    """Return what the manifest tells of ranks: the options, and the rows that values are ranked among."""
+    return {**options.to_dict(), "among": scope.overall(n_rows), "rows": n_rows}
 
 
 class Ranked(NamedTuple):
@@ -221,7 +232,7 @@ def rank_rows(
     if len(rows) == 0:
         return Ranked.empty(rows.shape[1], options)
     X = reference.X if list(reference.features) == list(rows.columns) else reference.X[list(rows.columns)]
-    how: dict[str, Any] = {"kind": options.kind, "tail": options.tail, "last": options.zscores, "n_jobs": n_jobs}
+    how: dict[str, Any] = {"kind": options.kind, "tail": options.tail, "rank_last": options.zscores, "n_jobs": n_jobs}
     if labels is None or reference_labels is None:
         ranks = rank_features(rows, X, nan_policy=options.nan_policy, **how)
         n_rows = np.full(len(rows), len(X), dtype=np.int64)

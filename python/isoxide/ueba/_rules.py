@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide._names import select
+from isoxide._common.patterns import select
 
-__all__ = ["Fixed", "Percentile", "Rule", "ZScore", "apply_rules", "asked_quantiles", "default_rules"]
+__all__ = ["Flag", "Percentile", "Rule", "ZScore", "apply_rules", "asked_quantiles", "default_rules"]
 
 #: Gives a quantile of a column by its name, as ``pandas.Series.quantile`` does.
 Quantile = Callable[[str, float], float]
@@ -28,8 +28,11 @@ class _Standard(NamedTuple):
     is_positive: bool
 
 
-#: What columns of z-scores are usually called.
+#: Defaults of user behaviour analytics, which `domain_defaults=False` switches off: names of z-scores, of flags, and of
+#: the flags that reports list whenever they are set.
 ZSCORES = "*zscore*"
+FLAGS = ("leaver_action", "is_weekend")
+SHOWN_FLAGS = ("is_weekend",)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class ZScore:
 
 
 @dataclass(frozen=True)
-class Fixed:
+class Flag:
     """Flags: columns that are out of the ordinary whenever they are above zero.
 
     Parameters
@@ -78,7 +81,7 @@ class Fixed:
     Examples
     --------
     >>> from isoxide import ueba
-    >>> ueba.Fixed(["leaver_action", "is_weekend"]).code
+    >>> ueba.Flag(["leaver_action", "is_weekend"]).code
     'flag'
     """
 
@@ -123,12 +126,30 @@ class Percentile:
         ]
 
 
-Rule = ZScore | Fixed | Percentile
+Rule = ZScore | Flag | Percentile
 
 
-def default_rules(zscores: str = ZSCORES) -> list[Rule]:
-    """Z-scores from 3 on, flags of weekends and leavers, and the upper 1 % and 5 % of all else."""
-    return [ZScore(columns=zscores), Fixed(["leaver_action", "is_weekend"]), Percentile((99, 95))]
+def default_rules(zscores: str | None = ZSCORES, *, domain_defaults: bool = True) -> list[Rule]:
+    """Return the rules that apply if none are given.
+
+    Parameters
+    ----------
+    zscores : str or None, default="*zscore*"
+        Name or pattern of the features that are z-scores, which are flagged from 3 on. None means that no feature is.
+    domain_defaults : bool, default=True
+        Whether the usual flags are flagged whenever they are above zero.
+
+    Returns
+    -------
+    list of rule
+        Rules for z-scores, for flags, and for values that reach the 99th or the 95th percentile, in this order.
+    """
+    rules: list[Rule] = [Percentile((99, 95))]
+    if domain_defaults:
+        rules.insert(0, Flag(FLAGS))
+    if zscores is not None:
+        rules.insert(0, ZScore(columns=zscores))
+    return rules
 
 
 def asked_quantiles(rules: Iterable[Rule]) -> list[float]:

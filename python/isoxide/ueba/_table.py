@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoxide._frames.check import TableCheck
+from isoxide._frames.table_profile import TableProfile
 
 try:
     import pyarrow as pa
@@ -46,8 +46,8 @@ class FeatureTable:
         Names of the columns that say who and when.
     features : tuple of str
         Names of the columns of numbers that are features, in the order of the table.
-    check : TableCheck
-        What was found on the way; ``print(table.check)``.
+    profile : TableProfile
+        What was found on the way; ``print(table.profile)``.
     source : str or None
         The file or folder read.
     checksum : str or None
@@ -71,7 +71,7 @@ class FeatureTable:
     entity: str
     time: str
     features: tuple[str, ...]
-    check: TableCheck
+    profile: TableProfile
     source: str | None = None
     checksum: str | None = None
     days: pd.Series = field(repr=False, kw_only=True)
@@ -82,7 +82,7 @@ class FeatureTable:
         return len(self.frame)
 
     def __repr__(self) -> str:
-        return f"FeatureTable({len(self)} rows, {len(self.features)} features, {self.check.n_days} days)"
+        return f"FeatureTable({len(self)} rows, {len(self.features)} features, {self.profile.n_days} days)"
 
     @cached_property
     def X(self) -> pd.DataFrame:  # noqa: N802
@@ -177,7 +177,7 @@ def read_table(
     Returns
     -------
     FeatureTable
-        The rows, and in ``check`` what was found, used and left out.
+        The rows, and in ``profile`` what was found, used and left out.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def read_table(
     Notes
     -----
     Declared types are believed (Parquet, Arrow, polars, pandas): decimals are numbers, booleans are 0, 1 or missing;
-    text, categories, times, durations and nested values are left out. Every reason stands in ``check.left_out``.
+    text, categories, times, durations and nested values are left out. Every reason stands in ``profile.left_out``.
 
     Columns without a declared type (CSV, JSON lines, Excel, objects of pandas that mix numbers and text, integers of
     128 bits) are judged by all of their cells. All numbers or usual words for a missing one: numbers. All true or
@@ -214,7 +214,7 @@ def read_table(
     >>> table = ueba.read_table(frame, entity="actor", time="day", exclude="zscore_*")
     >>> table
     FeatureTable(2 rows, 1 features, 1 days)
-    >>> table.check.n_duplicates
+    >>> table.profile.n_duplicates
     1
     """
     options = ReadOptions.of(sep=sep, decimal=decimal, thousands=thousands, missing=missing, encoding=encoding)
@@ -274,12 +274,12 @@ def _read(
         profile = profiler.update(profile, batch, first_row)
         first_row += batch.num_rows
     features, left_out = chosen({name for name in candidates if profile.sketches[name].n == 0})
-    check = profiler.check(
+    table_profile = profiler.profile(
         profile, features=features, left_out=left_out, n_read=n_read, n_duplicate_keys=n_shared, notes=source.notes
     )
     checksum = source.checksum()
     return FeatureTable(
-        frame, entity, time, tuple(features), check, source.name if checksum is not None else None, checksum,
+        frame, entity, time, tuple(features), table_profile, source.name if checksum is not None else None, checksum,
         days=days_of(frame[time]), _source=source,
     )  # fmt: skip
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from isoxide.ueba._findings import Findings
+from isoxide.ueba._findings_data import FindingsData
 
 __all__ = ["LongTexts", "Shown", "amongs", "left_out", "notes", "shown_features"]
 
@@ -41,7 +40,7 @@ class LongTexts:
         return Shown(text[:_CUT], self._numbers[text])
 
 
-def shown_features(findings: Findings, selected: NDArray[np.bool_]) -> list[list[int]]:
+def shown_features(findings: FindingsData, selected: NDArray[np.bool_]) -> list[list[int]]:
     """Return per finding the features that reports show, in its order.
 
     These are the selected ones, or else the most unusual one. A finding without any ranks shows what a rule flags too.
@@ -58,7 +57,7 @@ def shown_features(findings: Findings, selected: NDArray[np.bool_]) -> list[list
     ]
 
 
-def amongs(findings: Findings) -> tuple[str, list[str] | None]:
+def amongs(findings: FindingsData) -> tuple[str, list[str] | None]:
     """Return words for what all ranks are among, and per finding for its own if these differ.
 
     Returns
@@ -75,14 +74,14 @@ def amongs(findings: Findings) -> tuple[str, list[str] | None]:
     return str(ranking.get("among") or "the rows of their group"), [str(words) for words in own]
 
 
-def notes(findings: Findings) -> list[str]:
+def notes(findings: FindingsData) -> list[str]:
     """Return what is to be told of the table, a sentence each."""
-    check = findings.manifest.get("check") or {}
+    profile = findings.manifest.get("profile") or {}
     # The table's own notes are among those of the manifest; findings of an earlier version have them there only.
-    return list(dict.fromkeys([*(findings.manifest.get("notes") or []), *(check.get("notes") or [])]))
+    return list(dict.fromkeys([*(findings.manifest.get("notes") or []), *(profile.get("notes") or [])]))
 
 
-def left_out(findings: Findings) -> list[tuple[str, str]]:
+def left_out(findings: FindingsData) -> list[tuple[str, str]]:
     """Return the columns that are no features, each with the reason."""
-    check: dict[str, Any] = findings.manifest.get("check") or {}
-    return list((check.get("left_out") or {}).items())
+    profile: dict[str, Any] = findings.manifest.get("profile") or {}
+    return list((profile.get("left_out") or {}).items())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from isoxide._format import format_value
+from isoxide._common.format import format_value
 
 __all__ = ["draw"]
 

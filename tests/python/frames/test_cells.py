@@ -97,8 +97,8 @@ def test_numbers(source_of, cell, value):
 def test_missing(source_of, cell):
     table = read(source_of(cell))
     assert table.features == ("y", "x")
-    assert table.check.nan_share == {"x": 1 / 9}
-    assert len(table.check.notes) == bool(cell.strip())
+    assert table.profile.nan_share == {"x": 1 / 9}
+    assert len(table.profile.notes) == bool(cell.strip())
 
 
 @pytest.mark.parametrize(("cell", "advice"), REFUSED.items())
@@ -111,7 +111,7 @@ def test_refused_by_column_place_and_value(source_of, cell, advice):
     assert advice in message
     assert "exclude" in message
     assert read(source, exclude="x").features == ("y",)
-    assert read(source, missing=cell).check.nan_share == {"x": 1 / 9}
+    assert read(source, missing=cell).profile.nan_share == {"x": 1 / 9}
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ def test_columns(tmp_path, kind):
         return
     table = read(path)
     assert ("x" in table.features) == (result == "x")
-    assert table.check.left_out.get("x") == said
+    assert table.profile.left_out.get("x") == said
     if result is None:
-        assert "x" in str(table.check)
+        assert "x" in str(table.profile)
 
 
 def test_a_column_named_by_include_must_be_numbers(tmp_path):
@@ -255,7 +255,7 @@ def test_objects_that_are_numbers(values, expected):
 def test_declared_text_stays_text_and_is_told():
     for values in (["1", "2", "3"], ["1", "-", "3"]):
         for column in (pd.Series(values, dtype="str"), pd.Series(values, dtype=object)):
-            check = read(frame_of(column)).check
+            check = read(frame_of(column)).profile
             assert check.features == ["y"]
             assert "cells are numbers" in check.left_out["x"]
             assert any("'x'" in warning for warning in check.warnings)
@@ -286,7 +286,7 @@ def test_json_lines_refused(tmp_path, values):
 
 @pytest.mark.parametrize("values", [[[1], [2]], [{"a": 1}, None]], ids=str)
 def test_values_within_values_are_left_out(tmp_path, values):
-    assert read(jsonl_of(tmp_path / "t.jsonl", values)).check.left_out == {"x": "values within values"}
+    assert read(jsonl_of(tmp_path / "t.jsonl", values)).profile.left_out == {"x": "values within values"}
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_values_within_values_are_left_out(tmp_path, values):
     ids=str,
 )
 def test_spreadsheets(tmp_path, values, why):
-    assert read(xlsx_of(tmp_path / "t.xlsx", values)).check.left_out.get("x", why) == why
+    assert read(xlsx_of(tmp_path / "t.xlsx", values)).profile.left_out.get("x", why) == why
 
 
 def test_facts_merge_in_any_order():

@@ -144,7 +144,7 @@ def test_lines_are_those_of_the_file(tmp_path, end, before):
 def test_a_late_cell(tmp_path, cell, value, n_notes):
     table = read(written(tmp_path, LONG + f"z,2025-01-01,{cell}\n"))
     assert np.array_equal(table.frame["x"].iloc[-1], value, equal_nan=True)
-    assert len(table.check.notes) == n_notes
+    assert len(table.profile.notes) == n_notes
 
 
 @pytest.mark.parametrize("rest", ["", "b,2025-01-01,1\n"])
@@ -152,12 +152,12 @@ def test_a_late_cell_that_is_no_number(tmp_path, rest):
     path = written(tmp_path, LONG + "z,2025-01-01,-\n" + rest)
     with pytest.raises(BadCellError, match="'-' in line 300002,"):
         read(path)
-    assert read(path, missing="-").check.nan_share == {"x": 1 / (300_001 + bool(rest))}
+    assert read(path, missing="-").profile.nan_share == {"x": 1 / (300_001 + bool(rest))}
 
 
 def test_a_late_number_that_means_missing(tmp_path):
     table = read(written(tmp_path, LONG + "z,2025-01-01,-999\n"), missing="-999")
-    assert table.check.nan_share == {"x": 1 / 300_001}
+    assert table.profile.nan_share == {"x": 1 / 300_001}
 
 
 def test_integers_stay_integers(tmp_path):
@@ -189,4 +189,4 @@ def test_columns_without_names(tmp_path):
     table = read(written(tmp_path, "actor,,day,x\na,5,2025-01-01,1\nb,6,2025-01-01,1\n"))
     assert table.features == ("column_2", "x")
     table = read(written(tmp_path, TEXT.replace("\n", ",\n")))
-    assert table.check.notes == ["1 columns without a name and without values were left out"]
+    assert table.profile.notes == ["1 columns without a name and without values were left out"]

@@ -17,9 +17,14 @@ from hypothesis import HealthCheck, given, settings
 import isoxide.dask
 from frame_tables import NAMES, read
 from isoxide import stream, ueba
-from isoxide._parts import _detect
+from isoxide._partitioned import detect
 from parted import parted
-from test_parts_detect import assert_same_findings
+from partition_findings import assert_same_findings
+
+pytestmark = [
+    pytest.mark.dask,
+    pytest.mark.current_versions(reason="Dask is not installed with them"),
+]
 
 SEEDS = st.integers(0, 2**32 - 1)
 #: Enough for a forest not to warn that it has seen every row.
@@ -130,7 +135,7 @@ def same_tables(ours, expected, *, left_out=True):
         )
         assert mine.tolist() == other.tolist()
     assert ours.days.astype(str).tolist() == expected.days.astype(str).tolist()
-    mine, other = ours.check.to_dict(), expected.check.to_dict()
+    mine, other = ours.profile.to_dict(), expected.profile.to_dict()
     for checks in (mine, other):
         if not left_out:
             checks["left_out"] = sorted(checks["left_out"])
@@ -163,13 +168,13 @@ def test_findings(tmp_path_factory, drawn, groups):
     if groups:
         options["groups"] = groups
     expected_table = read(table)
-    if expected_table.check.infinite:
+    if expected_table.profile.infinite:
         return
     expected = ueba.detect(expected_table, **options)
     path = tmp_path_factory.mktemp("t") / "t.parquet"
     pq.write_table(table, path, row_group_size=100)
     assert_same_findings(stream.detect(path, **NAMES, **options, batch_rows=50), expected)
-    assert_same_findings(_detect.detect(parted(table, 5, seed), **NAMES, **options), expected)
+    assert_same_findings(detect.detect(parted(table, 5, seed), **NAMES, **options), expected)
     frame = dd.from_pandas(table.to_pandas(types_mapper=pd.ArrowDtype), npartitions=3, sort=False)
     with dask.config.set(scheduler="synchronous"):
         found = isoxide.dask.detect(frame, **NAMES, **options)

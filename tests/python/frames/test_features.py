@@ -25,9 +25,9 @@ def frame():
 def test_patterns(frame, include, exclude, features):
     table = read(frame, include=include, exclude=exclude)
     assert list(table.features) == features
-    assert set(table.check.left_out) == {"text", "nothing", "y", "x", "n_a", "n_b"} - set(features)
-    shown = str(table.check)
-    assert all(name in shown for name in table.check.left_out)
+    assert set(table.profile.left_out) == {"text", "nothing", "y", "x", "n_a", "n_b"} - set(features)
+    shown = str(table.profile)
+    assert all(name in shown for name in table.profile.left_out)
 
 
 @pytest.mark.parametrize(

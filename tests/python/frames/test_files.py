@@ -284,7 +284,7 @@ def test_files_are_judged_together(tmp_path):
     table = read(text)
     assert table.features == ("x",)
     assert table.frame["code"].tolist() == ["007", "x", "y"]
-    assert table.check.left_out == {"code": "text; 1 of its 3 cells are numbers, but not 'x'"}
+    assert table.profile.left_out == {"code": "text; 1 of its 3 cells are numbers, but not 'x'"}
 
 
 def test_refusals_name_the_file(tmp_path):
@@ -332,7 +332,7 @@ def test_lines_of_json(tmp_path):
     path.write_bytes(b"\xef\xbb\xbf" + "\n".join(map(json.dumps, rows)).encode())
     table = read(path)
     assert table.features == ("x", "z")
-    assert table.check.nan_share == {"x": 0.5, "z": 0.5}
+    assert table.profile.nan_share == {"x": 0.5, "z": 0.5}
 
 
 def test_spreadsheets(tmp_path):
@@ -342,7 +342,7 @@ def test_spreadsheets(tmp_path):
         frame_of([3, 4]).to_excel(writer, sheet_name="two", index=False)
     table = read(path)
     assert table.frame["x"].tolist() == [1, 2]
-    assert any("2 sheets" in note for note in table.check.notes)
+    assert any("2 sheets" in note for note in table.profile.notes)
     with pytest.raises(BadCellError, match="in row 3,"):
         read(xlsx_of(path, [1, "-"]))
 
@@ -380,8 +380,8 @@ def test_parquet_files_whose_text_is_stored_in_two_ways(tmp_path):
     schema = pa.schema([*large, pa.field("x", pa.float64()), pa.field("t", pa.large_string())])
     pq.write_table(table.cast(schema), tmp_path / "b.parquet")
     assert len(read(tmp_path)) == 1
-    assert read(tmp_path).check.n_duplicates == 1
-    assert read([tmp_path / "b.parquet", tmp_path / "a.parquet"]).check.left_out == {"t": "text"}
+    assert read(tmp_path).profile.n_duplicates == 1
+    assert read([tmp_path / "b.parquet", tmp_path / "a.parquet"]).profile.left_out == {"t": "text"}
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_every_spelling_stays(tmp_path):
     ]
     for source in sources:
         assert actors(source) == SPELLINGS
-    check = read(csv).check
+    check = read(csv).profile
     assert (check.n_entities, check.n_unnamed) == (len(SPELLINGS), 0)
     assert ["A", "a", "a "] in check.spellings
     assert ["e\u0301", "\u00e9"] in check.spellings
@@ -182,7 +182,7 @@ def test_only_empty_is_missing(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text('actor,day,x\n,2025-01-01,1\n"",2025-01-02,2\n" ",2025-01-03,3\n"007",2025-01-04,4\n')
     assert actors(path) == [None, None, " ", "007"]
-    assert read(path).check.n_unnamed == 2
+    assert read(path).profile.n_unnamed == 2
 
 
 def test_types_that_change_late_in_a_long_file(tmp_path):
@@ -190,7 +190,7 @@ def test_types_that_change_late_in_a_long_file(tmp_path):
     ids = [f"{i % 500:04}" for i in range(n)]
     ids[255_000] = "svc-a"
     pd.DataFrame({"actor": ids, "day": "2025-01-01", "x": np.arange(n)}).to_csv(tmp_path / "t.csv", index=False)
-    assert read(tmp_path / "t.csv").check.n_entities == 501
+    assert read(tmp_path / "t.csv").profile.n_entities == 501
 
 
 def test_json_numbers_and_spreadsheets(tmp_path):

@@ -35,7 +35,7 @@ def frame_with(labels):
 def test_labels_become_text_and_are_told(labels, names):
     table = read(frame_with(labels))
     assert list(table.features) == names
-    assert any("were changed" in note for note in table.check.notes)
+    assert any("were changed" in note for note in table.profile.notes)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_duplicates_in_files(tmp_path):
 
 
 def test_names_that_differ_in_blanks_are_told():
-    assert any("only in blanks: 'x', 'x '" in note for note in read(frame_with(["x", "x "])).check.notes)
+    assert any("only in blanks: 'x', 'x '" in note for note in read(frame_with(["x", "x "])).profile.notes)
 
 
 def test_two_levels():
@@ -146,7 +146,7 @@ def test_indexes_written_and_read_again(tmp_path):
         for source in (path, pd.read_csv(path), pl.read_csv(path), pa.table(pl.read_csv(path).to_arrow())):
             table = read(source)
             assert table.features == ("x",)
-            assert table.check.left_out == {}
+            assert table.profile.left_out == {}
         pd.read_csv(path).to_csv(path)
 
 

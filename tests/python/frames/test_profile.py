@@ -75,7 +75,7 @@ def test_far_days(days, far):
 def test_gaps_are_few():
     days = pd.date_range("2025-01-01", periods=200)[::2].append(pd.DatetimeIndex(["2025-12-01"]))
     frame = frame_of(range(len(days))).assign(day=days)
-    check = read(frame).check
+    check = read(frame).profile
     assert (check.n_missing_days, len(check.gaps)) == (99 + 135, 20)
     assert ["2025-07-19", "2025-11-30"] in check.gaps
 

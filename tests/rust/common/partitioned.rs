@@ -70,8 +70,13 @@ pub fn edited(bytes: &[u8], edits: &Edits) -> Vec<u8> {
             _ => numbers[position] = numbers[other],
         }
     }
-    let mut writer = Writer::with_capacity(*kind, 0).unwrap();
-    for number in numbers {
+    bytes_of(*kind, &numbers)
+}
+
+/// The bytes that hold these numbers, with a checksum that is right.
+pub fn bytes_of(kind: [u8; 8], numbers: &[u64]) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(kind, 0).unwrap();
+    for &number in numbers {
         writer.put(number);
     }
     writer.finish()

@@ -1,0 +1,478 @@
+"""Write files whole or not at all, and read files without waiting for anybody.
+
+A file is written under a temporary name beside its destination and renamed when it is complete. To everybody else this
+looks like opening the destination for writing: symbolic links are followed, a file keeps its mode and owner, and a
+read-only file, a folder or a device is refused.
+
+Several files that belong together are put in place by a `FileSet`, under a lock on their folder:
+
+```text
+folder/.isoxide-HEX/      private to one run
+    lock                  locked as long as the run lives
+    new/NAME              what the run writes
+    old/NAME              links to the files that are being replaced
+    plan.json             exists while files are being put in place
+folder/.isoxide-HEX.part  one file that `replace_file` is writing, locked as well
+```
+
+The system releases the lock of a process however it ends. So the next run can tell what a killed run has left behind,
+and removes it. If the killed run had begun to put its files in place, they are all there and complete: the next run
+moves the remaining ones, except over a file that somebody has changed since.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from isoxide._common.json import loads
+
+try:
+    import fcntl
+except ImportError:  # Windows: what killed runs leave behind stays there.
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["FileSet", "clear_leftovers", "destination", "read_file", "replace_file"]
+
+_TEMPORARY = re.compile(r"\.isoxide-[0-9a-f]{16}(\.part)?")
+_LOCK, _NEW, _OLD, _DRAFT, _PLAN = "lock", "new", "old", "plan.draft", "plan.json"
+#: Seconds to wait for another run that puts files into the same folder; it takes milliseconds.
+_PATIENCE = 30.0
+
+
+def replace_file(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> Path:
+    """Let `write` write a temporary file, and rename it to `path` when it is complete.
+
+    The new file gets the mode and, where the system allows it, the owner of the file that it replaces. A symbolic link
+    stays, and the file that it names is replaced.
+
+    Parameters
+    ----------
+    path : path
+        The destination.
+    write : callable
+        It is given the path of an empty temporary file in the folder of the destination.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    IsADirectoryError, PermissionError
+        If `path` is a folder, or a file that this process may not write to.
+    ValueError
+        If `path` is a pipe, a socket or a device.
+    """
+    path = Path(path)
+    target = destination(path)
+    clear_leftovers(target.parent)
+    # The content of a file that only its owner may read is not shown to others while it is written.
+    mode = 0o600 if target.exists() else 0o666
+    with _temporary_file(target.parent, mode) as temporary:
+        write(temporary)
+        _inherit(temporary, target)
+        os.replace(temporary, target)
+    return path
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Read a regular file. Nothing is read of a pipe or a device, which may never end.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    bytes
+        Its content.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If `path` does not exist, or is a folder.
+    ValueError
+        If `path` is a pipe, a socket or a device.
+    """
+    path = Path(path)
+    # The check comes before the file is opened, since opening some devices has an effect.
+    _check_is_file(path, path.stat().st_mode)
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    with open(os.open(path, flags), "rb") as file:
+        _check_is_file(path, os.fstat(file.fileno()).st_mode)
+        return file.read()
+
+
+def destination(path: str | os.PathLike[str]) -> Path:
+    """Return the file that opening `path` for writing would write to.
+
+    Parameters
+    ----------
+    path : path
+        A file that may or may not exist, or a symbolic link to one.
+
+    Returns
+    -------
+    Path
+        The file at the end of all links, or `path` itself.
+
+    Raises
+    ------
+    IsADirectoryError, PermissionError
+        If it is a folder, or a file that this process may not write to.
+    ValueError
+        If it is a pipe, a socket or a device.
+    """
+    path = Path(path)
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return target
+    _check_is_file(path, mode)
+    if not os.access(target, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return target
+
+
+def clear_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files in a folder that belong to this user and whose run no longer exists.
+
+    A run that was killed while it put a `FileSet` in place is finished first.
+
+    Parameters
+    ----------
+    folder : path
+        The folder; it is not searched recursively.
+    """
+    if fcntl is None:
+        return
+    try:
+        with os.scandir(folder) as entries:
+            paths = [Path(entry.path) for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+    except OSError:
+        return
+    for path in paths:
+        # Another run may be faster, and what cannot be removed does not prevent this run.
+        with contextlib.suppress(OSError):
+            _clear(path)
+
+
+class FileSet:
+    """Files that are put into a folder together: all of them, or none.
+
+    Parameters
+    ----------
+    folder : path
+        The folder. It is made if it does not exist, and removed again by `close` if it is empty then.
+
+    Attributes
+    ----------
+    folder : Path
+        The folder.
+    paths : list of Path
+        Where the files will be, in the order in which they were named.
+    in_place : bool
+        Whether `put_in_place` has succeeded.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.paths: list[Path] = []
+        self.in_place = False
+        self._made: list[Path] = []
+        self._temporary: Path | None = None
+        self._lock: int | None = None
+        self._keep = False
+
+    def open(self) -> None:
+        """Make the folder and a private one inside it; fails early if the folder cannot be written to."""
+        for _ in range(100):
+            try:
+                self._make_folder()
+                clear_leftovers(self.folder)
+                self._make_temporary()
+            except FileNotFoundError:
+                # Another run has removed the folder that it had made, or the lock of this one before it was locked.
+                continue
+            return
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
+
+    def __truediv__(self, name: str) -> Path:
+        """Return where to write the file `name` until it is put in place."""
+        assert self._temporary is not None
+        self.paths.append(self.folder / name)
+        return self._temporary / _NEW / name
+
+    def put_in_place(self) -> None:
+        """Move all files to the folder. If one cannot be moved, the folder is as it was.
+
+        Raises
+        ------
+        OSError, ValueError
+            If something other than a writable file has the name of one of the files, or a file cannot be moved.
+        """
+        assert self._temporary is not None
+        with _locked_folder(self.folder):
+            # A run that was killed in the middle of this is finished before its files are replaced.
+            clear_leftovers(self.folder)
+            moves = []
+            for path in self.paths:
+                new = self._temporary / _NEW / path.name
+                target = destination(path)
+                if target.parent.stat().st_dev != self._temporary.stat().st_dev:
+                    raise OSError(errno.EXDEV, f"it is a symbolic link to another file system, {target}", str(path))
+                _inherit(new, target)
+                moves.append((new, target, self._temporary / _OLD / path.name))
+            plan = [[new.name, _identity(target)] for new, target, _ in moves]
+            (self._temporary / _DRAFT).write_text(json.dumps(plan))
+            os.replace(self._temporary / _DRAFT, self._temporary / _PLAN)
+            self._move(moves)
+            self.in_place = True
+            (self._temporary / _PLAN).unlink()
+
+    def _move(self, moves: list[tuple[Path, Path, Path]]) -> None:
+        assert self._temporary is not None
+        begun: list[tuple[Path, Path, Path, bool]] = []
+        try:
+            for new, target, old in moves:
+                begun.append((new, target, old, _back_up(target, old)))
+                os.replace(new, target)
+        except BaseException:
+            (self._temporary / _PLAN).unlink()
+            for new, target, old, existed in reversed(begun):
+                if not new.exists():
+                    self._move_back(target, old, existed=existed)
+            raise
+
+    def _move_back(self, target: Path, old: Path, *, existed: bool) -> None:
+        try:
+            if existed:
+                os.replace(old, target)
+            else:
+                target.unlink(missing_ok=True)
+        except OSError as error:
+            # Better a private folder that stays than a file that is lost.
+            self._keep = True
+            raise OSError(
+                error.errno, f"{error.strerror}; the earlier files are in {old.parent}", str(target)
+            ) from error
+
+    def close(self) -> None:
+        """Remove the private folder, and the folder itself if this run made it and it is empty."""
+        if self._temporary is not None and not self._keep:
+            _remove(self._temporary)
+            self._temporary = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        for folder in reversed(self._made):
+            # It is not empty if the results are there, or something of somebody else.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def _make_folder(self) -> None:
+        missing = []
+        folder = self.folder
+        while not folder.exists() and folder != folder.parent:
+            missing.append(folder)
+            folder = folder.parent
+        for folder in reversed(missing):
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                # Another run made it meanwhile; if it is no folder, the next step says so.
+                continue
+            self._made.append(folder)
+
+    def _make_temporary(self) -> None:
+        temporary = self.folder / f".isoxide-{secrets.token_hex(8)}"
+        try:
+            temporary.mkdir(0o700)
+        except OSError as error:
+            # The message names the folder that the user knows.
+            raise OSError(error.errno, error.strerror, str(self.folder)) from None
+        # From here on `close` removes it.
+        self._temporary = temporary
+        self._lock = os.open(temporary / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        if not _hold(self._lock, temporary / _LOCK):
+            os.close(self._lock)
+            self._lock = self._temporary = None
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(temporary))
+        for name in (_NEW, _OLD):
+            (temporary / name).mkdir()
+
+
+def _check_is_file(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path} is not a regular file, but a pipe, a socket or a device")
+
+
+def _inherit(new: Path, target: Path) -> None:
+    """Give a new file the mode and the owner of the file that it is going to replace."""
+    try:
+        status = target.stat()
+    except FileNotFoundError:
+        return
+    current = new.stat()
+    if (current.st_uid, current.st_gid) != (status.st_uid, status.st_gid) and hasattr(os, "chown"):
+        for owner in (status.st_uid, -1):
+            with contextlib.suppress(PermissionError):
+                os.chown(new, owner, status.st_gid)
+                break
+    new.chmod(stat.S_IMODE(status.st_mode) & 0o777)
+
+
+@contextmanager
+def _temporary_file(folder: Path, mode: int) -> Iterator[Path]:
+    """Make an empty file that is locked, and remove it at the end if it is still there."""
+    while True:
+        # Nobody else knows or uses this name, not even another thread. It is short, as that of the target may be long.
+        path = folder / f".isoxide-{secrets.token_hex(8)}.part"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder)) from None
+        if _hold(descriptor, path):
+            break
+        os.close(descriptor)
+    if fcntl is None:
+        # Windows renames no file that is open.
+        os.close(descriptor)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+        if fcntl is not None:
+            os.close(descriptor)
+
+
+def _hold(descriptor: int, path: Path) -> bool:
+    """Lock a file that was just made. False if another run took it for a leftover before it was locked."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # This file system has no locks; then nobody clears anything on it either.
+        return True
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _locked_folder(folder: Path) -> Iterator[None]:
+    """Keep other runs from putting files into the same folder meanwhile, where the file system has locks."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise OSError(errno.EAGAIN, "another run is putting its files there", str(folder)) from None
+                time.sleep(0.01)
+                continue
+            except OSError:
+                pass
+            break
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _back_up(target: Path, old: Path) -> bool:
+    """Keep the file that is going to be replaced; whether there is one."""
+    if not target.exists():
+        return False
+    try:
+        os.link(target, old)
+    except OSError:
+        # Some file systems have no links, and some systems allow none to files of others.
+        shutil.copy2(target, old)
+    return True
+
+
+def _identity(path: Path) -> list[int] | None:
+    """What changes when somebody replaces or changes a file; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_ino, status.st_size, status.st_mtime_ns]
+
+
+def _clear(path: Path) -> None:
+    """Remove one temporary file or folder, unless it is locked or somebody else's."""
+    status = path.lstat()
+    is_folder = stat.S_ISDIR(status.st_mode)
+    if status.st_uid != os.geteuid() or not (is_folder or stat.S_ISREG(status.st_mode)):
+        return
+    try:
+        descriptor = os.open(path / _LOCK if is_folder else path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        if is_folder:
+            # Its run ended before it made the lock. If it is another kind of folder, it has content and stays.
+            path.rmdir()
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if is_folder:
+            _finish(path)
+            _remove(path)
+        else:
+            path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _finish(temporary: Path) -> None:
+    """Move the remaining files of a run that was killed while it moved them."""
+    try:
+        plan = loads(read_file(temporary / _PLAN))
+        moves = [(Path(str(name)).name, identity) for name, identity in plan]
+    except (FileNotFoundError, ValueError, TypeError, RecursionError):
+        # It had not begun.
+        return
+    for name, identity in moves:
+        new = temporary / _NEW / name
+        with contextlib.suppress(OSError, ValueError):
+            target = destination(temporary.parent / name)
+            if new.is_file() and _identity(target) == identity:
+                os.replace(new, target)
+
+
+def _remove(temporary: Path) -> None:
+    """Remove the private folder of a run: the lock last, so that another run can go on where this one is killed."""
+    for name in (_DRAFT, _PLAN):
+        with contextlib.suppress(OSError):
+            (temporary / name).unlink()
+    for name in (_NEW, _OLD):
+        shutil.rmtree(temporary / name, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        (temporary / _LOCK).unlink()
+        temporary.rmdir()

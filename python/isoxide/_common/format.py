@@ -1,0 +1,57 @@
+"""Numbers and times as a reader wants them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["format_bytes", "format_time", "format_value"]
+
+
+def format_value(value: Any) -> str:
+    """Format a number: in full if it is whole and below 1e15, otherwise rounded; a missing one as a hyphen.
+
+    Rounding leaves four significant digits below 10,000, and one decimal from there up to 1e9.
+
+    Examples
+    --------
+    >>> from isoxide._common.format import format_value
+    >>> [format_value(value) for value in (12.0, 1234567, 0.000123456, 123.456, float("nan"))]
+    ['12', '1,234,567', '0.0001235', '123.5', '-']
+    """
+    number = float(value) if value is not None else math.nan
+    if math.isnan(number):
+        return "-"
+    if math.isinf(number):
+        return "∞" if number > 0 else "-∞"
+    if number.is_integer() and abs(number) < 1e15:
+        return f"{int(number):,}"
+    text = f"{number:.4g}"
+    # As 123456.7, not as 1.235e+05.
+    return f"{number:,.1f}" if "e+" in text and abs(number) < 1e9 else text
+
+
+def format_time(time: pd.Timestamp) -> str:
+    """Format the day, and the time of day unless it is midnight."""
+    return f"{time:%Y-%m-%d}" if time == time.normalize() else f"{time:%Y-%m-%d %H:%M}"
+
+
+def format_bytes(n: int) -> str:
+    """Format a number of bytes in the largest decimal unit in which it is at least 1.
+
+    Examples
+    --------
+    >>> from isoxide._common.format import format_bytes
+    >>> [format_bytes(n) for n in (512, 1536, 1536 << 20, 100 << 30)]
+    ['512 B', '1.5 kB', '1.6 GB', '107 GB']
+    """
+    if n < 1000:
+        return f"{n} B"
+    for unit, size in (("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12)):
+        # What would be rounded to 1,000 is 1 of the next unit.
+        if n < 999.5 * size or unit == "TB":
+            break
+    return f"{n / size:.1f} {unit}" if n < 99.95 * size else f"{n / size:.0f} {unit}"

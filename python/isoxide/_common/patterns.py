@@ -1,0 +1,78 @@
+"""Choose columns by name or pattern, with the same meaning everywhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+__all__ = ["as_patterns", "check_distinct", "check_known", "name_list", "names_without", "select"]
+
+
+def as_patterns(patterns: str | Iterable[str] | None) -> list[str]:
+    """Return one pattern, several or none as a list."""
+    if patterns is None:
+        return []
+    return [patterns] if isinstance(patterns, str) else list(patterns)
+
+
+def select(names: Sequence[str], patterns: str | Iterable[str] | None) -> list[str]:
+    """Return the names that patterns select, in the order of the names.
+
+    A pattern that equals a name selects this name alone, whatever brackets and wildcards are in it. Any other pattern
+    selects what `fnmatch.fnmatchcase` matches.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The names to choose from.
+    patterns : str or iterable of str, optional
+        Names or patterns such as ``"n_*"``; None selects nothing.
+
+    Returns
+    -------
+    list of str
+        Each selected name once.
+
+    Examples
+    --------
+    >>> from isoxide._common.patterns import select
+    >>> select(["bytes [MB]", "bytes M", "logins"], ["bytes [MB]"])
+    ['bytes [MB]']
+    >>> select(["n_a", "n_b", "logins"], "n_*")
+    ['n_a', 'n_b']
+    """
+    known, selected = set(names), set()
+    for pattern in as_patterns(patterns):
+        if pattern in known:
+            selected.add(pattern)
+        else:
+            selected.update(name for name in known if fnmatchcase(str(name), pattern))
+    return [name for name in dict.fromkeys(names) if name in selected]
+
+
+def name_list(names: Iterable[str], what: str) -> list[str]:
+    """Names as a list; one string is refused, as it would be taken for a list of letters."""
+    if isinstance(names, str):
+        raise ValueError(f"{what} must be a list of names, got the string {names!r}")
+    return list(names)
+
+
+def check_distinct(names: list[str], what: str) -> None:
+    """Refuses repeated names."""
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{what} must differ, but these occur more than once: {repeated}")
+
+
+def check_known(names: list[str], known: list[str], message: str) -> None:
+    """Refuses names that are not among the known ones."""
+    unknown = names_without(names, known)
+    if unknown:
+        raise ValueError(f"{message}: {unknown}")
+
+
+def names_without(names: list[str], others: list[str]) -> list[str]:
+    """The names that are not among the others, in order."""
+    known = set(others)
+    return [name for name in names if name not in known]

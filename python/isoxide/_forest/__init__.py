@@ -1,0 +1,1 @@
+"""Isolation forest: fitting, scoring, files, and views as scikit-learn's objects."""

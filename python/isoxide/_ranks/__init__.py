@@ -1,0 +1,1 @@
+"""Exact percentile ranks of values and of whole tables."""

@@ -1,0 +1,341 @@
+"""Result of `rank_features`: the percentiles of some rows, and tables and orders made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from isoxide._common.imports import needed_module
+from isoxide._common.patterns import check_known, name_list, select
+from isoxide._frames.tables import Table
+from isoxide._ranks.dtypes import Ranks
+
+
+class FeatureRanks:
+    """Hold how unusual each feature of each row is, as `rank_features` found it; unchangeable.
+
+    ``numpy.asarray(ranks)`` is `percentiles`, and ``len(ranks)`` is the number of rows. Tables are frames of the same
+    library as the ranked rows (pandas, polars or pyarrow); of pandas if these were an array.
+
+    Attributes
+    ----------
+    features : list of str
+        Names of the features.
+    percentiles : ndarray of shape (n_rows, n_features)
+        Percentiles from 0 to 100, or NaN.
+    directions : ndarray of shape (n_rows, n_features)
+        Side of each value: 1 for a high value, -1 for a low one, 0 where the percentile is NaN.
+    values : ndarray of shape (n_rows, n_features)
+        Ranked values, in the common dtype of their columns.
+    order : ndarray of shape (n_rows, n_features)
+        Indices of the features of each row, the highest percentile first.
+
+    See Also
+    --------
+    rank_features : Compute the percentiles.
+
+    Examples
+    --------
+    >>> from isoxide import rank_features
+    >>> ranks = rank_features([[3.0, 0.0]], [[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]])
+    >>> ranks
+    FeatureRanks(1 rows, 2 features)
+    >>> ranks.order
+    array([[0, 1]])
+    """
+
+    __slots__ = (
+        "_backend",
+        "_directions",
+        "_features",
+        "_index",
+        "_last",
+        "_order",
+        "_percentiles",
+        "_scalars",
+        "_values",
+    )
+
+    def __init__(
+        self,
+        features: list[str],
+        percentiles: NDArray[np.float64],
+        directions: NDArray[np.int8],
+        values: NDArray[Any],
+        scalars: NDArray[Any],
+        index: Any,
+        last: NDArray[np.bool_],
+        *,
+        backend: str,
+    ) -> None:
+        self._features = tuple(features)
+        self._percentiles = percentiles
+        self._directions = directions
+        self._values = values
+        self._scalars = scalars
+        self._index = index
+        self._backend = backend
+        self._last = last
+        # Sort when first asked for: that can take as long as the ranks.
+        self._order: NDArray[np.intp] | None = None
+        for array in (self._percentiles, self._directions, self._values):
+            array.flags.writeable = False
+
+    @property
+    def features(self) -> list[str]:
+        """Return the names of the features, in the order of the columns of `percentiles`."""
+        return list(self._features)
+
+    @property
+    def percentiles(self) -> NDArray[np.float64]:
+        """Return the percentile of each feature of each row, from 0 to 100, or NaN; read-only."""
+        return self._percentiles
+
+    @property
+    def directions(self) -> NDArray[np.int8]:
+        """Return on which side of the reference each value is; read-only.
+
+        A direction is 1 for a high value, whose percentile with ``tail="upper"`` is at least that with
+        ``tail="lower"``, -1 for a low value, and 0 where the percentile is NaN.
+        """
+        return self._directions
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """Return the ranked values, in the common dtype of their columns, missing ones as NaN; read-only."""
+        return self._values
+
+    @property
+    def order(self) -> NDArray[np.intp]:
+        """Return the indices of the features of each row, the highest percentile first; read-only.
+
+        Ties are in the order of the columns. Features that `rank_last` selected come after all others, in the same
+        order, and NaN comes after everything.
+        """
+        if self._order is None:
+            # A stable sort by several keys, the last one first.
+            missing, last = np.isnan(self._percentiles), np.broadcast_to(self._last, self._percentiles.shape)
+            order = np.lexsort((-self._percentiles, last, missing), axis=-1)
+            order.flags.writeable = False
+            self._order = order
+        return self._order
+
+    def __len__(self) -> int:
+        return len(self._percentiles)
+
+    def __repr__(self) -> str:
+        return f"FeatureRanks({len(self)} rows, {len(self._features)} features)"
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self._percentiles, dtype=dtype, copy=copy)
+
+    def to_records(self) -> list[list[tuple[str, np.float64, Any]]]:
+        """Return tuples (feature, percentile, value) for each row, in the order of `order`.
+
+        Returns
+        -------
+        list of list of tuple
+            One list for each row. The values from an array are its scalars; those from a pandas frame are what
+            ``row[feature]`` gives in a loop over ``frame.iterrows()``; those from other frames are Python's own
+            numbers, each column in its own type, NaN where one is missing.
+
+        Examples
+        --------
+        >>> import polars
+        >>> from isoxide import rank_features
+        >>> rows = polars.DataFrame({"logins": [3], "share": [0.5]})
+        >>> for feature, percentile, value in rank_features(rows, [[1, 0.5], [2, 1.0]]).to_records()[0]:
+        ...     print(feature, percentile, value)
+        logins 100.0 3
+        share 50.0 0.5
+        """
+        return [
+            [(self._features[j], percentiles[j], scalars[j]) for j in order]
+            for percentiles, scalars, order in zip(self._percentiles, self._scalars, self.order, strict=True)
+        ]
+
+    def to_frame(self) -> Any:
+        """Make a frame with a line for each row and feature, in the order of `order`.
+
+        Returns
+        -------
+        pandas.DataFrame, polars.DataFrame or pyarrow.Table
+            Frame with the columns ``row`` (the label in a pandas frame, otherwise the row number), ``position`` (from
+            0), ``feature``, ``percentile`` and ``value`` (in the common dtype of all features).
+
+        Raises
+        ------
+        ImportError
+            If pandas, or narwhals for frames of another library, is not installed.
+
+        Examples
+        --------
+        >>> from isoxide import rank_features
+        >>> rank_features([[3.0, 0.0]], [[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]]).to_frame()
+           row  position feature  percentile  value
+        0    0         0      x0       100.0    3.0
+        1    0         1      x1        50.0    0.0
+        """
+        n_rows, n_features = self.order.shape
+        labels = np.arange(n_rows) if self._index is None else self._index.to_flat_index()
+        return self._table(
+            {
+                "row": labels.repeat(n_features),
+                "position": np.tile(np.arange(n_features), n_rows),
+                "feature": self._names(self.order.ravel()),
+                "percentile": np.take_along_axis(self._percentiles, self.order, axis=1).ravel(),
+                "value": np.take_along_axis(self._values, self.order, axis=1).ravel(),
+            }
+        )
+
+    def cutoff_table(self, cutoffs: Iterable[float]) -> Any:
+        """Count the features of a row whose percentile is at or above each cut-off.
+
+        Parameters
+        ----------
+        cutoffs : list of float
+            Percentiles from 0 to 100.
+
+        Returns
+        -------
+        pandas.DataFrame, polars.DataFrame or pyarrow.Table
+            Frame with a line for each ``cutoff``: the ``mean`` and the ``min`` of that count over the rows; NaN and 0
+            if there are no rows.
+
+        Raises
+        ------
+        ImportError
+            If pandas, or narwhals for frames of another library, is not installed.
+
+        Examples
+        --------
+        >>> from isoxide import rank_features
+        >>> rank_features([[3.0, 0.0]], [[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]]).cutoff_table([50, 99])
+           cutoff  mean  min
+        0    50.0   2.0    2
+        1    99.0   1.0    1
+        """
+        cutoffs = [float(cutoff) for cutoff in cutoffs]
+        counts = [np.count_nonzero(self._percentiles >= cutoff, axis=1) for cutoff in cutoffs]
+        return self._table(
+            {
+                "cutoff": np.array(cutoffs, dtype=np.float64),
+                "mean": np.array([count.sum() / len(self) if len(self) else np.nan for count in counts], dtype=float),
+                "min": np.array([count.min() if len(self) else 0 for count in counts], dtype=int),
+            }
+        )
+
+    def feature_counts(self, cutoff: float, always_show: Iterable[str] = ()) -> Any:
+        """Count the rows in which each feature is unusual.
+
+        Parameters
+        ----------
+        cutoff : float
+            Percentile, from 0 to 100, at or above which a feature is unusual.
+        always_show : list of str, optional
+            Features that also count in every row where their value is above 0, such as flags.
+
+        Returns
+        -------
+        pandas.Series, polars.DataFrame or pyarrow.Table
+            Series named ``count`` with the index ``feature``, or a frame with these two columns: the most frequent
+            features first, ties in the order of the features. Features without any row are left out.
+
+        Raises
+        ------
+        ValueError
+            If `always_show` names unknown features, or is one string.
+        ImportError
+            If pandas, or narwhals for frames of another library, is not installed.
+
+        Examples
+        --------
+        >>> from isoxide import rank_features
+        >>> rank_features([[3.0, 0.0]], [[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]]).feature_counts(99)
+        feature
+        x0    1
+        Name: count, dtype: int64
+        """
+        shown = name_list(always_show, "always_show")
+        check_known(shown, self.features, "always_show names unknown features")
+        forced = np.isin(self._features, shown) if shown else np.zeros(len(self._features), dtype=bool)
+        counts = np.count_nonzero((self._percentiles >= cutoff) | (forced & (self._values > 0)), axis=0)
+        order = np.argsort(-counts, kind="stable")
+        order = order[counts[order] > 0]
+        table = self._table({"feature": self._names(order), "count": counts[order].astype(np.int64)})
+        return table.set_index("feature")["count"] if self._backend == "pandas" else table
+
+    def _names(self, order: NDArray[np.intp]) -> Any:
+        """Return the names of features as a column of text, even if there are none."""
+        if self._backend == "pandas":
+            return self._pandas().Index(self._features, dtype=str).take(order)
+        return np.array(self._features, dtype=str)[order]
+
+    def _table(self, columns: dict[str, Any]) -> Any:
+        """Make a frame of the same library as the ranked rows."""
+        if self._backend == "pandas":
+            return self._pandas().DataFrame(columns)
+        narwhals = needed_module("narwhals", f"this table as a frame of {self._backend}")
+        return narwhals.from_dict(columns, backend=self._backend).to_native()
+
+    def _pandas(self) -> Any:
+        """Import pandas, or raise an ImportError that says how to install it."""
+        return needed_module("pandas", "this table", '"isoxide[notebook]"')
+
+
+def feature_ranks(
+    rows: Table,
+    positions: list[int],
+    names: list[str],
+    queries: list[NDArray[Any]],
+    ranks: Ranks,
+    rank_last: str | Callable[[str], bool] | None,
+) -> FeatureRanks:
+    """Make a `FeatureRanks` from the ranks of some columns of a table.
+
+    Parameters
+    ----------
+    rows : Table
+        Table that was ranked.
+    positions : list of int
+        Position of each feature in `rows`.
+    names : list of str
+        Name of each feature.
+    queries : list of ndarray
+        Column of each feature.
+    ranks : (ndarray, ndarray)
+        Percentiles and directions.
+    rank_last : str or callable, optional
+        Features that come after all others: a pattern, or a function of a name.
+
+    Returns
+    -------
+    FeatureRanks
+        The ranks. They own the arrays.
+    """
+    percentiles, directions = ranks
+    return FeatureRanks(
+        names,
+        percentiles,
+        directions,
+        np.column_stack(queries) if queries else np.empty(percentiles.shape),
+        rows.scalars(positions, queries),
+        rows.index(),
+        _is_last(names, rank_last),
+        backend=rows.backend,
+    )
+
+
+def _is_last(names: list[str], rank_last: str | Callable[[str], bool] | None) -> NDArray[np.bool_]:
+    """Return which features come after all others."""
+    if isinstance(rank_last, str):
+        selected = set(select(names, rank_last))
+        return np.array([name in selected for name in names], dtype=bool)
+    return np.array([rank_last is not None and bool(rank_last(name)) for name in names], dtype=bool)
+
+
+# Pickles, skops and messages hold the public module's name, so that private ones can move.
+FeatureRanks.__module__ = "isoxide"

@@ -1,0 +1,229 @@
+"""Reference that is prepared once, to rank a few rows among it many times.
+
+Each column is sorted, so that a query takes two binary searches instead of a pass over all values:
+
+    below, at_or_below = position of the query among the sorted values, from the left and from the right
+    percentile         = 100 / n times the number of values that count for it (`kind`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoxide import _core
+from isoxide._common.patterns import check_distinct, check_known, name_list
+from isoxide._common.threads import mapped, resolve_n_jobs
+from isoxide._frames.containers import native, readable
+from isoxide._frames.tables import Table, read_table
+from isoxide._ranks.dtypes import RankDefinition, Ranks, as_compared, comparison, nan_error, ranks_by_numpy, refuse_nan
+from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks
+from isoxide._ranks.matching import Layout, match, numbered_names
+
+
+class _Column(NamedTuple):
+    """Sorted values of a column without NaN; where that takes less memory, the distinct ones with their counts."""
+
+    values: NDArray[Any]
+    #: Number of values at or below each distinct value; None if `values` has all values.
+    ends: NDArray[np.int64] | None
+    n_missing: int
+    #: Dtype of the column, which decides how the values are compared.
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, column: NDArray[Any]) -> _Column:
+        """Sort a column."""
+        # Keep the dtype of values that may be compared as something else than int64 or floats.
+        own = comparison(column.dtype, column.dtype) == "own"
+        values = np.sort(native(column) if own else column)
+        if values.dtype.kind == "f":
+            # NaN sorts to the end.
+            values = values[: np.searchsorted(values, np.nan)]
+        n_missing = len(column) - len(values)
+        ends = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)[: len(values)] + 1
+        if len(ends) * (values.itemsize + ends.itemsize) < values.nbytes:
+            return cls(values[ends - 1], ends, n_missing, column.dtype)
+        # Copy, so that the memory of the NaN is freed.
+        return cls(values.copy() if n_missing else values, None, n_missing, column.dtype)
+
+    def expanded(self) -> NDArray[Any]:
+        """Return all values, in any order."""
+        values = self.values if self.ends is None else np.repeat(self.values, np.diff(self.ends, prepend=0))
+        return np.append(values, np.full(self.n_missing, np.nan, dtype=values.dtype)) if self.n_missing else values
+
+
+class RankReference:
+    """Prepare a reference once, to rank rows among it many times.
+
+    The columns are sorted, so that ranking some rows takes binary searches instead of a pass over all values. The
+    sorted columns take at most as much memory as the columns as float64, float32 or int64, and less if values repeat.
+    A reference can be pickled.
+
+    Parameters
+    ----------
+    reference : array-like or frame of shape (n_samples, n_features)
+        Rows to rank among: an array, or a frame of pandas, polars, pyarrow or another library with the Arrow C stream.
+        It is copied, not kept.
+    features : list of str, optional
+        Columns to use, in this order; others are ignored and need not be numeric. By default all, in the order of the
+        rows to rank.
+    n_jobs : int, optional
+        Number of threads; ``None`` and ``-1`` mean all cores. The number never changes a result.
+
+    Attributes
+    ----------
+    n_samples : int
+        Number of rows.
+    nbytes : int
+        Memory that the sorted columns take, in bytes.
+
+    Raises
+    ------
+    ValueError
+        If a feature is missing, or a column has missing values and integers beyond 2**53.
+    TypeError
+        If a column is not numeric, or the table is a sparse matrix.
+
+    See Also
+    --------
+    rank_features : Rank among a reference once.
+
+    Examples
+    --------
+    >>> from isoxide import RankReference
+    >>> reference = RankReference([[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]])
+    >>> reference
+    RankReference(3 rows, 2 columns)
+    >>> reference.rank_features([[3.0, 0.0]]).percentiles
+    array([[100.,  50.]])
+    """
+
+    __slots__ = ("_columns", "_features", "_layout", "_n_samples")
+
+    def __init__(self, reference: Any, *, features: Iterable[str] | None = None, n_jobs: int | None = None) -> None:
+        table = read_table(reference, "reference")
+        names = table.names or numbered_names(table.n_columns)
+        positions = list(range(table.n_columns))
+        if features is not None:
+            features = name_list(features, "features")
+            check_distinct(features, "features")
+            if table.names is not None:
+                check_known(features, names, "features not in reference")
+                positions = [names.index(name) for name in features]
+        self._features = features
+        self._layout = Layout(table.names, table.n_columns)
+        self._n_samples: int = table.n_rows
+        columns = [table.column(j, names[j]) for j in positions]
+        self._columns = dict(zip(positions, mapped(_Column.of, columns, resolve_n_jobs(n_jobs)), strict=True))
+
+    @property
+    def n_samples(self) -> int:
+        """Return the number of rows."""
+        return self._n_samples
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory that the sorted columns take, in bytes."""
+        columns = self._columns.values()
+        return sum(int(array.nbytes) for c in columns for array in (c.values, c.ends) if array is not None)
+
+    def __repr__(self) -> str:
+        return f"RankReference({self._n_samples} rows, {len(self._columns)} columns)"
+
+    def rank_features(
+        self,
+        rows: Any,
+        *,
+        kind: str = "rank",
+        tail: str = "upper",
+        rank_last: str | Callable[[str], bool] | None = None,
+        nan_policy: str = "propagate",
+        n_jobs: int | None = None,
+    ) -> FeatureRanks:
+        """Compute the percentile rank of every value in `rows` among the same column of the reference.
+
+        The result equals that of `isoxide.rank_features` for the same two tables bit for bit.
+
+        Parameters
+        ----------
+        rows : array-like or frame of shape (n_rows, n_features)
+            Rows to explain: an array, or a frame of pandas, polars, pyarrow or another library with the Arrow C stream.
+        kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
+            Values that count for a percentile: the mean rank of all equal values ('rank'), the values at or below
+            ('weak'), those below ('strict'), or the mean of the last two ('mean').
+        tail : {'upper', 'lower', 'both'}, default='upper'
+            Values that are unusual, that is, have high percentiles: high ones ('upper'), low ones ('lower'), or 'both'.
+        rank_last : str or callable, optional
+            Features that come after all others in `FeatureRanks.order`: a pattern such as ``"*zscore*"``, or a function
+            of a name that returns whether it is one of them.
+        nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
+            Treatment of NaN in a column: its percentiles are NaN ('propagate'), a ValueError is raised ('raise'), or
+            NaN is left out ('omit').
+        n_jobs : int, optional
+            Number of threads; ``None`` and ``-1`` mean all cores. The number never changes a result.
+
+        Returns
+        -------
+        FeatureRanks
+            The percentiles, and tables and orders made from them.
+
+        Raises
+        ------
+        ValueError
+            If the columns of `rows` and the reference do not match, or `nan_policy` is 'raise' and there is NaN.
+        TypeError
+            If a column is not numeric, or `rows` is a sparse matrix.
+
+        Examples
+        --------
+        >>> from isoxide import RankReference
+        >>> reference = RankReference([[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]])
+        >>> reference.rank_features([[1.0, 0.0]], tail="both").percentiles
+        array([[100.        ,  83.33333333]])
+        """
+        definition = RankDefinition(kind, tail, nan_policy).check()
+        table = read_table(rows, "rows")
+        names, row_positions, reference_positions = match(table, self._layout, self._features)
+        queries = [table.column(j, name) for j, name in zip(row_positions, names, strict=True)]
+        columns = [self._columns[j] for j in reference_positions]
+        if nan_policy == "raise":
+            refuse_nan(queries, names, "rows")
+            # Without rows NaN changes no percentile, and `isoxide.rank_features` does not look for it.
+            missing = [name for name, column in zip(names, columns, strict=True) if column.n_missing and table.n_rows]
+            if missing:
+                raise nan_error(missing[0], "reference")
+        ranks = _ranks(columns, queries, table, definition, resolve_n_jobs(n_jobs))
+        return feature_ranks(table, row_positions, names, queries, ranks, rank_last)
+
+
+def _ranks(
+    columns: list[_Column], queries: list[NDArray[Any]], rows: Table, definition: RankDefinition, n_workers: int
+) -> Ranks:
+    """Rank the queries of each column: by the core, or by NumPy if the core cannot compare the dtypes."""
+    shape = rows.n_rows, len(columns)
+    percentiles, directions = np.empty(shape), np.empty(shape, dtype=np.int8)
+    known: dict[int, tuple[tuple[NDArray[Any], NDArray[np.int64] | None, int], NDArray[Any]]] = {}
+    for j, (column, query) in enumerate(zip(columns, queries, strict=True)):
+        how = comparison(column.dtype, query.dtype)
+        if how is None:
+            percentiles[:, j], directions[:, j] = ranks_by_numpy(column.expanded(), query, definition)
+        else:
+            values = as_compared(column.values, how)
+            # Arrays from a pickle may start at any address in its bytes.
+            ends = None if column.ends is None else readable(column.ends)
+            known[j] = (values, ends, column.n_missing), as_compared(query, how)
+    if known:
+        prepared, compared = map(list, zip(*known.values(), strict=True))
+        positions = list(known)
+        percentiles[:, positions], directions[:, positions] = _core.sorted_ranks(
+            prepared, compared, n_workers=n_workers, **definition.native()
+        )
+    return percentiles, directions
+
+
+# Pickles, skops and messages hold the public module's name, so that private ones can move.
+RankReference.__module__ = "isoxide"

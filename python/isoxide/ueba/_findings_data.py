@@ -1,0 +1,231 @@
+"""Data of findings, with the selections and counts that follow from them; ranking and writing live elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from isoxide._common.patterns import select
+from isoxide._forest.estimator import IsolationForest
+from isoxide.ueba._quantiles import STATISTICS
+from isoxide.ueba._rules import SHOWN_FLAGS
+
+__all__ = ["FindingsData"]
+
+#: Percentiles that tables of cut-offs show by default, those of notebooks/ueba_anomalies.ipynb.
+CUTOFFS = (95.0, 96.0, 97.0, 98.0, 99.0, 99.1, 99.2, 99.3, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9, 99.99)
+
+
+class FindingsData:
+    """Anomalies with their ranks, flags and typical values, and the selections and counts that follow from them.
+
+    The public class `Findings` describes the attributes and adds ranking and writing. Writers of reports and documents
+    take this base class, so that modules import each other in one direction only.
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        *,
+        entity: str,
+        time: str,
+        features: list[str],
+        values: NDArray[np.float64],
+        percentiles: NDArray[np.float64],
+        order: NDArray[np.intp],
+        directions: NDArray[np.int8],
+        reference: pd.DataFrame,
+        flags: pd.DataFrame,
+        timeline: pd.DataFrame,
+        manifest: dict[str, Any],
+        group_of: NDArray[np.intp] | None = None,
+        group_typical: NDArray[np.float64] | None = None,
+        joined: Sequence[str] = (),
+        forest: IsolationForest | None = None,
+    ) -> None:
+        self.frame = frame
+        self.entity, self.time = entity, time
+        self.features = features
+        self.values, self.percentiles, self.order, self.directions = values, percentiles, order, directions
+        self.reference, self.flags, self.timeline, self.manifest = reference, flags, timeline, manifest
+        self.group_of, self.group_typical = group_of, group_typical
+        self.joined = list(joined)
+        self.forest = forest
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __repr__(self) -> str:
+        entities = self.frame[self.entity].nunique()
+        return f"Findings({len(self)} rows of {entities} entities, {len(self.features)} features)"
+
+    @property
+    def ranking(self) -> dict[str, Any]:
+        """Options of the ranks and the rows that values are ranked among, as the manifest holds them."""
+        ranking: dict[str, Any] = self.manifest.get("ranking") or {}
+        return ranking
+
+    @property
+    def domain_defaults(self) -> bool:
+        """Whether usual names of columns have a meaning, as `isoxide.ueba.detect` was told."""
+        return bool(self.ranking.get("domain_defaults", True))
+
+    def typical(self, statistic: str = "median") -> NDArray[np.float64]:
+        """Return the typical value that each value of the findings is compared with.
+
+        Parameters
+        ----------
+        statistic : {"median", "p95", "p99"}, default="median"
+            Statistic to return: the median, the 95th or the 99th percentile.
+
+        Returns
+        -------
+        ndarray of shape (n_findings, n_features)
+            Statistic of the same rows that the values of a finding are ranked among: all rows, or those of its group.
+            NaN for findings without ranks, since their group is too small.
+
+        Raises
+        ------
+        ValueError
+            If `statistic` is another word.
+        """
+        if statistic not in STATISTICS:
+            raise ValueError(f"statistic={statistic!r} must be one of {list(STATISTICS)}")
+        whole = self.reference[statistic].to_numpy(dtype=np.float64)
+        if self.group_of is None or self.group_typical is None:
+            return np.broadcast_to(whole, (len(self), len(self.features)))
+        values = self.group_typical[:, :, list(STATISTICS).index(statistic)]
+        return np.vstack([values, np.full((1, len(self.features)), np.nan)])[self.group_of]
+
+    def group_by(self, by: str = "day") -> dict[Any, pd.DataFrame]:
+        """Return the findings of each day, or of each value of a column.
+
+        Parameters
+        ----------
+        by : str, default="day"
+            ``"day"``, or the name of a column of `frame`.
+
+        Returns
+        -------
+        dict
+            Keys are days (text in ISO 8601) or values of the column, in ascending order; values are rows of `frame`.
+
+        Raises
+        ------
+        ValueError
+            If `by` is neither ``"day"`` nor a column of `frame`.
+        """
+        keys = self.frame[self.time].dt.strftime("%Y-%m-%d") if by == "day" else None
+        if keys is None:
+            if by not in self.frame.columns:
+                raise ValueError(f"by={by!r} must be 'day' or one of the columns {list(self.frame.columns)}")
+            keys = self.frame[by]
+        return dict(iter(self.frame.groupby(keys.to_numpy(), sort=True)))
+
+    def selected(self, cutoff: float = 99.0, always_show: Iterable[str] = ()) -> NDArray[np.bool_]:
+        """Return which values of the findings are unusual.
+
+        Parameters
+        ----------
+        cutoff : float, default=99.0
+            Values whose percentile is at or above it are unusual, from 0 to 100.
+        always_show : list of str, optional
+            Names or patterns of features that count as unusual whenever they are above zero. By default there are
+            none.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_findings, n_features)
+            True for unusual values. A value without a percentile never reaches the cutoff.
+        """
+        always_chosen = set(select(self.features, always_show))
+        is_always_shown = np.array([name in always_chosen for name in self.features], dtype=bool)
+        with np.errstate(invalid="ignore"):
+            chosen: NDArray[np.bool_] = (self.percentiles >= cutoff) | (is_always_shown & (self.values > 0))
+        return chosen
+
+    def selected_for_report(self, cutoff: float, always_show: Iterable[str] | None) -> NDArray[np.bool_]:
+        """Return which values a report lists; None for `always_show` means the usual flags of the domain."""
+        if always_show is None:
+            always_show = SHOWN_FLAGS if self.domain_defaults else ()
+        return self.selected(cutoff, always_show)
+
+    def cutoff_table(self, cutoffs: Iterable[float] = CUTOFFS) -> pd.DataFrame:
+        """Return how many features of a finding reach each percentile.
+
+        Parameters
+        ----------
+        cutoffs : list of float, optional
+            Percentiles, from 0 to 100. By default these are 15 percentiles from 95 to 99.99.
+
+        Returns
+        -------
+        DataFrame
+            A row per percentile: ``cutoff``; ``mean`` and ``min``, the mean and the lowest number of features per
+            finding that reach it; and ``none``, the number of findings without such a feature. Without findings these
+            are NaN, 0 and 0.
+        """
+        wanted = list(cutoffs)
+        counts = [(self.percentiles >= cutoff).sum(axis=1) for cutoff in wanted]
+        return pd.DataFrame(
+            {
+                "cutoff": wanted,
+                "mean": np.array([own.mean() if len(self) else np.nan for own in counts], dtype=np.float64),
+                "min": np.array([own.min() if len(self) else 0 for own in counts], dtype=int),
+                "none": np.array([(own == 0).sum() for own in counts], dtype=int),
+            }
+        )
+
+    def feature_counts(self, cutoff: float = 99.0, always_show: Iterable[str] = ()) -> pd.Series:
+        """Return the number of findings in which each feature is unusual.
+
+        Parameters
+        ----------
+        cutoff : float, default=99.0
+            Values whose percentile is at or above it are unusual, from 0 to 100.
+        always_show : list of str, optional
+            Names or patterns of features that count as unusual whenever they are above zero. By default there are
+            none.
+
+        Returns
+        -------
+        Series
+            Numbers by name of the feature, the most frequent feature first. Features that are never unusual are left
+            out.
+        """
+        chosen = self.selected(cutoff, always_show)
+        counts = pd.Series(chosen.sum(axis=0), index=pd.Index(self.features, name="feature"), name="findings")
+        counts = counts[counts > 0]
+        # Equally frequent features come in the order in which they first appear.
+        first = {name: position for position, name in enumerate(self._in_order(chosen))}
+        positions = np.array([first[name] for name in counts.index])
+        return counts.iloc[np.lexsort((positions, -counts.to_numpy()))]
+
+    def _in_order(self, chosen: NDArray[np.bool_]) -> Iterator[str]:
+        """Yield each chosen feature once, in the order in which findings list them."""
+        seen: set[int] = set()
+        for row, order in enumerate(self.order):
+            for j in order:
+                if chosen[row, j] and j not in seen:
+                    seen.add(int(j))
+                    yield self.features[j]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the findings with their features as one wide table.
+
+        Returns
+        -------
+        DataFrame
+            The columns of `frame`, then ``reasons`` (the flagged features, each with the rule that flags it), then the
+            features.
+        """
+        wide = self.frame.copy()
+        texts = self.flags["feature"] + " " + self.flags["rule"] if len(self.flags) else pd.Series(dtype=str)
+        reasons = texts.groupby(self.flags["row"]).agg("; ".join) if len(self.flags) else texts
+        wide["reasons"] = [reasons.get(row, "") for row in range(len(self))]
+        features = pd.DataFrame(self.values, columns=pd.Index(self.features), index=wide.index)
+        return pd.concat([wide, features], axis=1)

@@ -1,0 +1,220 @@
+"""How the words of a command are understood, and what its messages look like. Nothing is read here."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import isoxide
+from isoxide._cli import _messages, _values
+from isoxide._cli._parser import make_parser
+
+pytestmark = pytest.mark.not_parallel(reason="it runs the command in processes of its own")
+
+NAMES = ("--entity", "actor", "--time", "day")
+
+
+def parsed(*words):
+    return make_parser().parse_args([str(word) for word in words])
+
+
+def refused(capsys, *words):
+    with pytest.raises(SystemExit) as exit:
+        parsed(*words)
+    assert exit.value.code == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("isoxide")
+    assert "usage: isoxide" in err
+    return err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["t.csv", "--exclude", "a", "b", *NAMES],
+        ["--exclude", "a", "b", *NAMES, "t.csv"],
+        ["--exclude", "a", "b", "t.csv", *NAMES],
+        ["--exclude", "a", "b", "t.csv"],
+        ["--exclude", "a", "--exclude", "b", "t.csv"],
+        ["--exclude=a", "t.csv", "--exclude=b"],
+        ["--exclude", "a", "--entity", "actor", "t.csv", "--exclude", "b"],
+        ["--exclude", "a", "b", "--", "t.csv"],
+        ["--json", "t.csv", "--exclude", "a", "b"],
+        ["--exclude", "a", "b", "--json", "t.csv"],
+        ["--exclude", "a", "b", "--threshold", "-1e-3", "t.csv"],
+    ],
+)
+@pytest.mark.parametrize("command", ["detect", "calibrate"])
+def test_the_table_stands_before_or_after_the_options(command, words):
+    options = parsed(command, *words)
+    assert (options.table, options.exclude) == (["t.csv"], ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["m", "t", "--keep", "a", "b", "--out", "s.csv"],
+        ["--keep", "a", "b", "m", "t", "--out", "s.csv"],
+        ["--keep", "a", "b", "m", "--out", "s.csv", "t"],
+        ["m", "--keep", "a", "b", "t", "--out", "s.csv"],
+        ["m", "--out", "s.csv", "t", "--keep", "a", "b"],
+        ["--out", "s.csv", "--keep", "a", "--keep", "b", "m", "t"],
+    ],
+)
+def test_two_files_before_and_after_the_options(words):
+    options = parsed("score", *words)
+    assert (options.model, options.table, options.keep, options.out) == ("m", ["t"], ["a", "b"], "s.csv")
+
+
+def test_several_tables_and_names_that_look_like_options():
+    assert parsed("detect", "a.csv", "b.csv", "--json", "c.csv").table == ["a.csv", "b.csv", "c.csv"]
+    assert parsed("detect", "--json", "--", "-a.csv", "--json").table == ["-a.csv", "--json"]
+    assert parsed("detect", "-", "--exclude", "a").table == ["-"]
+    assert parsed("detect", "t.csv", "--sep", "-").sep == "-"
+    assert parsed("detect", "t.csv", "--title=--json").title == "--json"
+    assert parsed("score", "m", "a", "b", "c").table == ["a", "b", "c"]
+
+
+def test_lists_that_are_empty_or_not_given():
+    assert parsed("detect", "t.csv").always_show is None
+    assert parsed("detect", "t.csv", "--always-show").always_show == [""]
+    assert parsed("detect", "--always-show", "a", "b", "t.csv").always_show == ["a", "b"]
+    assert parsed("detect", "t.csv").exclude is None
+
+
+@pytest.mark.parametrize("text", ["-1e-3", "-1e-1", "-.5", "-0.5", "-1E+0", "1e-9", "-1.", "-1_0.5", "+0.1"])
+def test_numbers_in_every_spelling(text):
+    for words in (["t.csv", "--threshold", text], ["--threshold", text, "t.csv"], [f"--threshold={text}", "t.csv"]):
+        assert parsed("detect", *words).threshold == float(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["--cutoff", "250"], "argument --cutoff: '250' is not a percentile from 0 to 100"),
+        (["--cutoff", "-3"], "'-3' is not a percentile from 0 to 100"),
+        (["--cutoff", "nan"], "'nan' is not a percentile"),
+        (["--contamination", "0.7"], "argument --contamination: '0.7' is not a share above 0 and at most 0.5"),
+        (["--contamination", "0"], "'0' is not a share"),
+        (["--contamination", "-0.1"], "'-0.1' is not a share"),
+        (["--contamination", "auto"], "'auto' is not a share"),
+        (["--threshold", "nan"], "'nan' is not a number"),
+        (["--threshold", "-inf"], "'-inf' is not a number"),
+        (["--threshold", "1e999"], "'1e999' is not a number"),
+        (["--threshold", "low"], "'low' is not a number"),
+        (["--threshold"], "argument --threshold: expected one argument"),
+        (["--threshold", "--json"], "argument --threshold: expected one argument"),
+        (["--alerts-per-month", "0"], "'0' is not a number above 0"),
+        (["--alerts-per-month", "-1"], "'-1' is not a number above 0"),
+        (["--alerts-per-month", "inf"], "'inf' is not a number above 0"),
+        (
+            ["--alerts-per-month", "1", "--threshold", "2"],
+            "argument --threshold: not allowed with argument --alerts-per-month",
+        ),
+        (["--jobs", "0"], "'0' is not a number of threads"),
+        (["--min-group", "0"], "'0' is no number of rows"),
+        (["--min-group", "many"], "'many' is no number of rows"),
+        (["--jobs", "1.5"], "'1.5' is not a number of threads"),
+        (["--seed", "-1"], "'-1' is not a whole number from 0 to 4294967295"),
+        (["--seed", "4294967296"], "'4294967296' is not a whole number"),
+        (["--tail", "two"], "argument --tail: invalid choice: 'two'"),
+        (["--sep", ";;"], "argument --sep: ';;' is not a single character"),
+        (["--sep", ""], "'' is not a single character"),
+        (["--users-sep", "ab"], "argument --users-sep: 'ab' is not a single character"),
+        (["--encoding", "utf9"], "argument --encoding: 'utf9' is no text encoding"),
+        (["--exlude", "a"], "there is no option --exlude; did you mean --exclude?"),
+        (["--exclude"], "argument --exclude: expected one argument"),
+        (["--out", ""], "argument --out: the name of a file is empty"),
+        (["-x"], "there is no option -x"),
+    ],
+)
+def test_values_out_of_range_take_one_line(capsys, words, wanted):
+    assert wanted in refused(capsys, "detect", "t.csv", *words)
+
+
+def test_files_that_are_missing_or_too_many(capsys):
+    assert "the following arguments are required: TABLE" in refused(capsys, "detect")
+    assert "required: TABLE" in refused(capsys, "score", "m")
+    assert "unexpected argument 'b'" in refused(capsys, "report", "a", "b")
+    assert "invalid choice: 'find'" in refused(capsys, "find")
+
+
+@pytest.mark.parametrize("name", ["s.xlsx", "s.json", "s.csv.zip", "s.parquet.gz", "s.txt"])
+def test_scores_are_written_in_formats_that_the_name_tells(capsys, tmp_path, name):
+    told = refused(capsys, "score", "m", "t", "--out", tmp_path / name)
+    assert "end the name with .csv, .csv.gz, .parquet, .parq, .pq, or with / for a folder" in told
+    (tmp_path / name).mkdir()
+    assert parsed("score", "m", "t", "--out", tmp_path / name).out == str(tmp_path / name)
+
+
+def test_formats_of_scores(tmp_path):
+    expected = {
+        "s.csv": "csv", "S.CSV": "csv", "s.csv.gz": "csv.gz", "s.parquet": "parquet", "s.PARQ": "parquet",
+        "s.pq": "parquet", "s": "folder", "s.v2/": "folder", ".": "folder",
+    }  # fmt: skip
+    for name, kind in expected.items():
+        assert _values.output_format(parsed("score", "m", "t", "--out", name).out) == kind, name
+
+
+def test_pictures(capsys):
+    assert "does not end with .png, .svg, .pdf" in refused(capsys, "calibrate", "t.csv", "--plot", "x.foo")
+    assert parsed("calibrate", "t.csv", "--plot", "x.SVG").plot == "x.SVG"
+
+
+def test_home_folders(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    options = parsed("detect", "~/t.csv", "--users=~/u.csv", "--out=~/o")
+    assert options.table == [f"{tmp_path}/t.csv"]
+    assert (options.users, options.out) == (f"{tmp_path}/u.csv", f"{tmp_path}/o")
+    (tmp_path / "~t.csv").touch()
+    assert parsed("detect", "~t.csv").table == ["~t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("say so with sep", "say so with --sep"),
+        ("separated by ';'; give sep=';'", "separated by ';'; give --sep ';'"),
+        ("use decimal=',' or thousands='.'", "use --decimal ',' or --thousands '.'"),
+        ("groups='team' is no column", "--groups 'team' is no column"),
+        ("t has no column 'who' (entity); there are 'sep'", "t has no column 'who' (--entity); there are 'sep'"),
+        ("replace them, or leave the feature out (exclude)", "replace them, or leave the feature out (--exclude)"),
+        ("is not empty; resume=True goes on", "is not empty; --resume goes on"),
+        ("raise contamination or threshold", "raise --contamination or --threshold"),
+        ("exclude has 'x', which is no column", "--exclude has 'x', which is no column"),
+        ("users has several rows of 'a'", "--users has several rows of 'a'"),
+        ("give time_format, such as '%d.%m.%Y'", "give --time-format, such as '%d.%m.%Y'"),
+        ("read with `timezone`", "read with --timezone"),
+        ("alerts_per_month=3 a month is more than half", "--alerts-per-month 3 a month is more than half"),
+        ("missing=['-', 'n/a'] are", "--missing ['-', 'n/a'] are"),
+        ("column \"exclude=1\" and 'n_jobs'", "column \"exclude=1\" and 'n_jobs'"),
+        ("the time of the entity, and a threshold", "the time of the entity, and a threshold"),
+        ("this many on columns", "this many on columns"),
+        ("try fewer columns (include, exclude)", "try fewer columns (--include, --exclude)"),
+        ("already --sep and --n-jobs", "already --sep and --n-jobs"),
+    ],
+)  # fmt: skip
+def test_messages_name_options(message, expected):
+    assert _messages.in_options(message) == expected
+
+
+def test_what_a_terminal_would_obey_is_escaped():
+    for raw, told in (
+        ("\x1b[31mroot", r"\x1b[31mroot"), ("\x9b31m", r"\x9b31m"), ("a\rb\b", r"a\rb\x08"),
+        ("\u202egnp", r"\u202egnp"), ("\udc80", r"\udc80"), ("Łukasz 東京", "Łukasz 東京"),
+        ("a\u2028b", r"a\u2028b"), ("\0", r"\x00"),
+    ):  # fmt: skip
+        assert _messages.shown(raw) == told
+    assert _messages.one_line("two\n  lines\n") == "two lines"
+    assert len(_messages.one_line("x" * 100_000)) < 3000
+
+
+def test_importing_the_command_is_quick():
+    code = "import sys, isoxide._cli; from isoxide._cli import _main; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONPATH": str(pathlib.Path(isoxide.__file__).parents[1])})  # fmt: skip
+    assert not {"numpy", "pandas", "sklearn", "pyarrow"} & set(done.stdout.split())

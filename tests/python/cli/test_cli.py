@@ -1,0 +1,665 @@
+"""The command, as a user runs it: what it writes and says, and how it fails."""
+
+import bz2
+import glob
+import gzip
+import io
+import json
+import lzma
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+
+from command import NAMES, STEM, Done, contents, isoxide
+from isoxide import IsolationForest, ueba
+from isoxide._cli import _commands
+from isoxide._cli._output import print_findings
+from isoxide._cli._parser import make_parser
+from isoxide._frames import ReadOptions
+from isoxide._frames.opening import column_names
+from ueba_tables import actor_days, users_of
+
+pytestmark = [
+    pytest.mark.not_parallel(reason="it runs the command in processes of its own"),
+    pytest.mark.current_versions(reason="the command does not depend on scikit-learn"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(seed, tmp_path_factory):
+    """A folder with tables in every form that help and the README use."""
+    folder = tmp_path_factory.mktemp("cli")
+    frame = actor_days(seed)
+    for name in ("features.csv", "features.csv.gz", "new.csv"):
+        frame.to_csv(folder / name, index=False)
+    frame.to_parquet(folder / "features.parquet", index=False)
+    (folder / "lake" / "features").mkdir(parents=True)
+    for number, part in enumerate(np.array_split(np.arange(len(frame)), 3)):
+        frame.iloc[part].to_parquet(folder / "lake" / "features" / f"{number}.parquet", index=False)
+    users_of(frame).to_csv(folder / "users.csv", index=False)
+    return folder
+
+
+ROOT = pathlib.Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def detected(folder):
+    out = folder / "out"
+    done = isoxide("detect", folder / "features.csv", *NAMES, "--contamination", 0.02,
+                   "--users", folder / "users.csv", "--out", out)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout, out
+
+
+def test_detect(folder, detected):
+    text, out = detected
+    names = [f"findings-{STEM}.{kind}" for kind in ("csv", "json", "parquet")]
+    names += [f"forest-{STEM}.safetensors", f"report-{STEM}.html", f"report-{STEM}.md"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert all(str(out / name) in text for name in names)
+    table = ueba.read_table(folder / "features.csv", **{"entity": "actor", "time": "day"})
+    expected = ueba.detect(table, contamination=0.02)
+    found = ueba.read_findings(out / names[1])
+    assert_array_equal(found.frame["score"], expected.frame["score"])
+    assert_array_equal(found.percentiles, expected.percentiles)
+    assert found.joined == ["email", "department"]
+    assert len(pd.read_csv(out / names[0])) == len(expected)
+    # The terminal has the table's check, and the lowest scores with the features that are most unusual.
+    lines = text.splitlines()
+    assert str(table.profile).splitlines() == lines[: len(str(table.profile).splitlines())]
+    for row in range(10):
+        [line] = [line for line in lines if line.startswith(f"  {expected.frame['score'].iloc[row]:8.4f}  ")][:1]
+        assert expected.frame["actor"].iloc[row] in line
+        assert f"{expected.frame['day'].iloc[row]:%Y-%m-%d}" in line
+        assert [expected.features[j] for j in expected.order[row][:3]] == re.findall(r"(\w+) [-\d.,]+ \(p", line)
+    assert f"  and {len(expected) - 10} more" in lines
+
+
+def test_a_quiet_day_is_printed(folder, tmp_path, capsys):
+    findings = ueba.detect(ueba.read_table(folder / "features.csv", entity="actor", time="day"), contamination=0.02)
+    lowest = findings.timeline["lowest"].min()
+    findings.frame = findings.frame[:0]
+    print_findings(findings, [tmp_path / "page.html"], as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3].startswith("0 findings of 0 entities, offset ")
+    told = f"  no row is an anomaly; the one that comes closest scores {lowest:.4f} above the threshold"
+    assert lines[-2:] == [told, f"  {tmp_path}/page.html"]
+    print_findings(findings, [], as_json=True)
+    assert json.loads(capsys.readouterr().out)["lowest"] == []
+
+
+def test_json(folder, tmp_path):
+    done = Done("detect", folder / "features.csv", *NAMES, "--contamination", 0.02, "--out", tmp_path / "o", "--json")
+    told = json.loads(done.stdout)
+    assert told["findings"] == told["manifest"]["anomalies"]
+    assert all(os.path.exists(path) for path in told["files"])
+    assert "14 features" in done.stderr
+
+
+def test_the_columns_are_recognised_by_their_names(folder, tmp_path):
+    frame = pd.read_csv(folder / "features.csv")
+    given = Done("calibrate", folder / "features.csv", *NAMES)
+    guessed = Done("calibrate", folder / "features.csv")
+    assert guessed.stdout == given.ok()
+    assert guessed.stderr == (
+        "isoxide: entity is the column 'actor'; choose another one with --entity\n"
+        "isoxide: time is the column 'day'; choose another one with --time\n"
+    )
+    for names, extra, columns in (
+        ({"actor": "User", "day": " Date "}, ["--time", " Date "], "entity is the column 'User'"),
+        ({"actor": "host", "day": "timestamp"}, ["--entity", "host"], "time is the column 'timestamp'"),
+    ):
+        frame.rename(columns=names).to_csv(tmp_path / "named.csv", index=False, sep=";")
+        done = Done("calibrate", tmp_path / "named.csv", *extra, "--sep", ";")
+        assert done.returncode == 0
+        assert columns in done.stderr
+    frame.assign(host="h").to_parquet(tmp_path / "two.parquet")
+    Done("calibrate", tmp_path / "two.parquet", "--time", "day").failed(
+        "give --entity: 2 columns are called actor, user"
+    )
+    frame.rename(columns={"day": "d"}).to_csv(tmp_path / "none.csv", index=False)
+    done = Done("calibrate", tmp_path / "none.csv", "--entity", "actor")
+    done.failed("give --time: no column is called day, date, time, timestamp or datetime; the columns of")
+    done.failed("are 'actor', 'd', 'n_0', 'n_1'")
+
+
+def zstandard(data):
+    import pyarrow as pa
+
+    return pa.Codec("zstd").compress(data, asbytes=True)
+
+
+COMPRESSIONS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress, ".zst": zstandard}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", list(",;\t|"))
+def test_columns_of_text_files(tmp_path, encoding, separator):
+    names = ["actor", "x, y; z\n|", "Łukasz"]
+    frame = pd.DataFrame([["a", 1.5, 2]], columns=names)
+    for first in ("", f"sep={separator}\r\n"):
+        data = (first + frame.to_csv(index=False, sep=separator)).encode(encoding)
+        for end, compress in COMPRESSIONS.items():
+            path = tmp_path / f"t.csv{end}"
+            path.write_bytes(compress(data))
+            assert column_names(path) == names
+    (tmp_path / "t.csv").write_bytes(frame.rename(columns={"Łukasz": "müller"}).to_csv(index=False).encode("cp1252"))
+    options = ReadOptions.of(encoding="cp1252", sep=",")
+    assert column_names(tmp_path / "t.csv", options) == ["actor", "x, y; z\n|", "müller"]
+
+
+def test_columns_of_other_files(folder, tmp_path):
+    import pyarrow as pa
+    import pyarrow.feather
+
+    frame = pd.read_parquet(folder / "features.parquet")
+    names = list(frame.columns)
+    pa.feather.write_feather(pa.Table.from_pandas(frame), tmp_path / "t.arrow")
+    for path in (folder / "features.parquet", folder / "lake" / "features", tmp_path / "t.arrow"):
+        assert column_names(path) == names
+    (tmp_path / "t.jsonl").write_text("{}")
+    Done("calibrate", tmp_path / "t.jsonl").failed("is empty")
+    (tmp_path / "t.jsonl").write_text('{"who": "a", "x": 1}\n')
+    Done("calibrate", tmp_path / "t.jsonl").failed("the columns of")
+    (tmp_path / "t.csv").touch()
+    with pytest.raises(ValueError, match=r"t\.csv is empty"):
+        column_names(tmp_path / "t.csv")
+    (tmp_path / "t.csv.gz").write_bytes(b"no gzip")
+    Done("calibrate", tmp_path / "t.csv.gz").failed("t.csv.gz is no gzip file, although its name says so")
+
+
+def test_a_delimiter_that_is_not_the_tables_is_told(folder, tmp_path):
+    (tmp_path / "t.csv").write_text((folder / "features.csv").read_text().replace(",", ";"))
+    for names in ((), NAMES):
+        Done("calibrate", tmp_path / "t.csv", "--sep", ",", *names).failed("seem to be separated by ';'; ")
+        assert "--sep ';'" in Done("calibrate", tmp_path / "t.csv", "--sep", ",", *names).stderr
+        assert Done("calibrate", tmp_path / "t.csv", *names).returncode == 0
+
+
+def test_score(folder, detected, tmp_path):
+    _, out = detected
+    [model] = out.glob("*.safetensors")
+    frame = pd.read_csv(folder / "features.csv")
+    X = frame.drop(columns=["actor", "day"])
+    expected = IsolationForest(random_state=0, contamination=0.02).fit(X).decision_function(X)
+    read = {"csv": pd.read_csv, "csv.gz": pd.read_csv, "parquet": pd.read_parquet, "PQ": pd.read_parquet}
+    for end, reader in read.items():
+        path = tmp_path / f"scores.{end}"
+        text = Done("score", model, "--keep", "actor", "day", "--out", path, folder / "features.csv").ok()
+        assert text == f"{path}: {len(frame)} rows scored by 14 features\n"
+        scores = reader(path)
+        assert_array_equal(scores["score"], expected)
+        assert scores.columns.tolist() == ["actor", "day", "score", "anomaly"]
+    assert gzip.decompress((tmp_path / "scores.csv.gz").read_bytes()) == (tmp_path / "scores.csv").read_bytes()
+    done = Done("score", model, folder / "features.csv")
+    assert done.returncode == 0
+    assert done.stdout.startswith('"score","anomaly"\n')
+    assert done.stderr == f"isoxide: {len(frame)} rows scored by 14 features; columns not used: actor, day\n"
+    for bad in (["--keep", "actor", "actor"], ["--keep", "score"], ["--keep", "day", "--keep", "anomaly"]):
+        Done("score", model, folder / "features.csv", *bad).failed("--keep names", 2)
+    Done("score", model, folder / "features.csv", "--keep", "who").failed(
+        "has no column 'who' (--keep); there are 'actor', 'day'"
+    )
+    for number, name in enumerate(("features.csv", "lake")):
+        out = tmp_path / f"folder-{number}"
+        table = folder / name
+        told = Done("score", model, table, "--out", out, "--keep", "actor").ok()
+        assert told == f"{out}: {len(frame)} rows scored by 14 features; columns not used: day\n"
+        assert_array_equal(pd.read_parquet(out)["score"], expected)
+        Done("score", model, table, "--out", out, "--keep", "actor").failed("--resume goes on with what is there")
+        assert Done("score", model, table, "--out", out, "--keep", "actor", "--resume").ok() == told
+
+
+def test_report(detected, tmp_path, monkeypatch):
+    _, out = detected
+    [findings] = out.glob("*.json")
+    Done("report", findings, "--cutoff", 99.9, "--out", tmp_path / "again").ok()
+    [text] = (tmp_path / "again").glob("*.md")
+    assert text.read_text() == ueba.read_findings(findings).to_markdown(cutoff=99.9)
+    monkeypatch.chdir(tmp_path)
+    Done("report", findings, "--always-show").ok()
+    assert sorted(os.listdir("isoxide-results")) == [f"report-{STEM}.html", f"report-{STEM}.md"]
+
+
+def broken_findings(document):
+    yield "first_day", {**document, "manifest": {**document["manifest"], "first_day": "../../x"}}
+    yield "last_day", {**document, "manifest": {**document["manifest"], "last_day": "<img src=x>\n"}}
+    yield "damaged", {**document, "manifest": {**document["manifest"], "last_day": 7}}
+    yield "", {**document, "manifest": 7}
+    yield "", {**document, "manifest": {**document["manifest"], "features": None, "forest": 3}, "features": []}
+    yield "", {**document, "timeline": [{}]}
+    yield "", []
+    yield "version", {**document, "version": 0}
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_findings_that_are_damaged_take_one_line(detected, tmp_path, number):
+    _, out = detected
+    document = json.loads(next(out.glob("*.json")).read_text())
+    words, broken = list(broken_findings(document))[number]
+    path = tmp_path / "f.json"
+    path.write_text(json.dumps(broken))
+    Done("report", path, "--out", tmp_path / "o").failed(words)
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_findings_that_are_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    for name, words in (("pipe.json", "is not a regular file"), ("/dev/zero", "is not a regular file"),
+                        (".", "is not a regular file"), ("nothing.json", "nothing.json")):  # fmt: skip
+        Done("report", tmp_path / name, "--out", tmp_path / "o").failed(words)
+
+
+def test_findings_of_another_version_still_make_pages(detected, tmp_path):
+    _, out = detected
+    document = json.loads(next(out.glob("*.json")).read_text())
+    document["manifest"]["profile"] = {"unknown": 1}
+    (tmp_path / "f.json").write_text(json.dumps(document))
+    assert "cannot be shown" in Done("report", tmp_path / "f.json", "--out", tmp_path / "o").ok()
+
+
+def test_calibrate(folder, tmp_path):
+    done = Done(
+        "calibrate", folder / "features.csv", *NAMES, "--alerts-per-month", 10, "--json", "--plot", tmp_path / "s.png"
+    )
+    assert done.returncode == 0
+    told = json.loads(done.stdout)
+    study = ueba.calibrate(ueba.read_table(folder / "features.csv", entity="actor", time="day"), alerts_per_month=10)
+    assert (told["threshold"], told["contamination"]) == (study.threshold, study.contamination)
+    assert told["anomalies"] == (study.scores <= study.threshold).sum()
+    assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+    assert done.stderr == f"{study.table.profile}\n"
+
+
+def test_calibrate_without_an_amount_counts_what_detect_finds(folder, tmp_path):
+    told = json.loads(Done("calibrate", folder / "features.csv", *NAMES, "--json").stdout)
+    found = json.loads(Done("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "o", "--json").stdout)
+    assert told["anomalies"] == found["findings"] > 0
+    assert sum(month["anomalies"] for month in told["months"]) == found["findings"]
+    text = Done("calibrate", folder / "features.csv", *NAMES).ok()
+    assert f"Anomalies are the {found['findings']} rows that the forest itself takes for outliers" in text
+    assert "Rows at or below each threshold" in text
+
+
+def test_open(folder, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or len(opened) == 1)
+    for number in range(2):
+        done = Done("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "a b", "--open")
+        assert done.returncode == 0
+        assert ("no browser could be opened; the page is" in done.stderr) == (number == 1)
+    assert opened == [(tmp_path / "a b" / f"report-{STEM}.html").as_uri()] * 2
+
+
+def test_what_users_should_know_is_told(folder, tmp_path, monkeypatch):
+    real = ueba.detect
+
+    def warned(*args, **more):
+        for text in ("12 of 40 people are not in users\x1b[31m", "12 of 40 people are not in users\x1b[31m"):
+            warnings.warn(text, UserWarning, stacklevel=2)
+        warnings.warn("for programmers", DeprecationWarning, stacklevel=2)
+        return real(*args, **more)
+
+    monkeypatch.setattr(ueba, "detect", warned)
+    done = Done("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "o")
+    assert done.stderr == "isoxide: note: 12 of 40 people are not in users\\x1b[31m\n"
+
+
+def test_options_of_reading_are_passed_on_only_if_given(folder, tmp_path, monkeypatch):
+    seen = []
+
+    def stop(*args, **more):
+        seen.append((args, more))
+        raise ValueError("seen")
+
+    monkeypatch.setattr(ueba, "read_table", stop)
+    monkeypatch.setattr("isoxide.stream.detect", stop)
+    monkeypatch.setattr("isoxide.stream._verbs.open_to_score", stop)
+    table = folder / "features.csv"
+    words = r"--sep \t --decimal , --thousands . --missing - n/a --encoding cp1252 --time-format %d.%m.%Y"
+    words = [*words.split(), "--timezone", "Europe/Oslo"]
+    reading = {"sep": "\t", "decimal": ",", "thousands": ".", "missing": ["-", "n/a"], "encoding": "cp1252"}
+    times = {"time_format": "%d.%m.%Y", "timezone": "Europe/Oslo"}
+    for command in (["detect"], ["calibrate"], ["detect", "--stream"]):
+        seen.clear()
+        for more in ([], [table, *words]):
+            done = Done(*command, table, *NAMES, *more)
+            assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "isoxide: error: seen")
+        assert [len(args) for args, _ in seen] == [1, 1]
+        assert [isinstance(args[0], list) for args, _ in seen] == [False, True]
+        usual = {"entity": "actor", "time": "day", "include": None, "exclude": None}
+        for (_, given), expected in zip(seen, (usual, {**usual, **reading, **times}), strict=True):
+            assert {name: given[name] for name in expected} == expected
+            assert not {*reading, *times} & {*given} - {*expected}
+    seen.clear()
+    model = tmp_path / "m.safetensors"
+    IsolationForest(random_state=0).fit(pd.DataFrame({"n_0": [1.0, 2.0]})).save(model)
+    Done("score", model, table, "--sep", "tab", "--missing", "-", "--keep", "day").failed("seen")
+    [(args, given)] = seen
+    assert (args[2], given) == (["day"], {"sep": "\t", "missing": ["-"]})
+    Done("score", model, table, "--timezone", "UTC").failed("there is no option --timezone", 2)
+
+
+def test_groups_that_are_too_small_give_no_ranks(folder, tmp_path):
+    chosen = ["detect", folder / "features.csv", *NAMES, "--contamination", 0.02, "--groups", "actor"]
+    n_rows = pd.read_csv(folder / "features.csv").groupby("actor").size()
+    for n, out in ((1, tmp_path / "all"), (int(n_rows.max()) + 1, tmp_path / "none")):
+        Done(*chosen, "--min-group", n, "--out", out).ok()
+        [path] = out.glob("*.json")
+        findings = ueba.read_findings(path)
+        assert np.isnan(findings.percentiles).all() == (out.name == "none")
+        assert findings.manifest["ranking"]["min_group"] == n
+
+
+def test_users_of_every_kind(folder, tmp_path):
+    frame = pd.read_csv(folder / "features.csv")
+    codes = {actor: f"{number:04d}" for number, actor in enumerate(sorted(set(frame["actor"])))}
+    users = pd.DataFrame({"actor": list(codes), "code": list(codes.values()), "name": "NA"})
+    users.to_csv(tmp_path / "u.csv", sep=";", index=False, encoding="utf-8-sig")
+    users.to_csv(tmp_path / "bars.csv", sep="|", index=False)
+    users.to_parquet(tmp_path / "u.parquet")
+    for number, more in enumerate((["u.csv"], ["bars.csv", "--users-sep", "|"], ["u.parquet"])):
+        out = tmp_path / f"o{number}"
+        name, *rest = more
+        Done("detect", folder / "features.csv", *NAMES, "--users", tmp_path / name, *rest, "--out", out).ok()
+        found = ueba.read_findings(next(out.glob("*.json"))).frame
+        assert found["code"].tolist() == [codes[actor] for actor in found["actor"]]
+        assert set(found["name"]) == {"NA"}
+    Done("detect", "t.csv", "--users-sep", ";").failed("--users-sep needs --users", 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["detect", "nowhere.csv", *NAMES], "there is no file nowhere.csv"),
+        (["calibrate", "nowhere.csv"], "there is no file nowhere.csv"),
+        (["detect", "features.csv", "--entity", "who", "--time", "day"], "has no column 'who' (--entity); there are"),
+        (["detect", "features.csv", "--entity", "actor", "--time", "actor"], "entity and time are both"),
+        (["detect", "features.csv", "--entity", "day", "--time", "actor"], "line 2, which is not a day in ISO 8601"),
+        (["detect", "features.csv", *NAMES, "--groups", "team"], "--groups 'team' is no column"),
+        (["detect", "features.csv", *NAMES, "--users", "nobody.csv"], "nobody.csv"),
+        (["detect", "features.csv", *NAMES, "--users", "users.csv", "--users-columns", "x"], "users has no column 'x'"),
+        (
+            ["detect", "features.csv", *NAMES, "--exclude", "*"],
+            "no features are left besides 'actor' and 'day'; columns left",
+        ),
+        (["detect", "features.csv", *NAMES, "--exclude", "nn"], "--exclude has 'nn', which is no column's name"),
+        (["score", "nowhere.safetensors", "features.csv"], "nowhere.safetensors: No such file"),
+        (["score", "features.csv", "features.csv"], "features.csv: not an isoxide forest: it is not a safetensors file"),
+    ],
+)
+def test_one_line_says_what_is_wrong(folder, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(folder)
+    out = tmp_path / "out.csv" if arguments[0] == "score" else tmp_path / "out"
+    done = Done(*arguments, *([] if arguments[0] == "calibrate" else ["--out", out]))
+    assert done.failed(words)
+    assert "{" not in done.stderr
+    assert not out.exists()
+
+
+def unusual_tables(frame):
+    yield "one day", frame[frame["day"] == frame["day"].iloc[0]], "all rows are of one day"
+    yield "no values", frame.assign(empty=float("nan")), "1 columns have no values and were left out: empty"
+    yield "text", frame.assign(role="staff"), "rows of 25 entities"
+    yield "infinite", frame.assign(n_0=[float("inf")] + [1.0] * (len(frame) - 1)), None
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_unusual_tables(folder, tmp_path, place):
+    frame = pd.read_csv(folder / "features.csv")
+    _, table, told = list(unusual_tables(frame))[place]
+    table.to_csv(tmp_path / "t.csv", index=False)
+    done = Done("detect", tmp_path / "t.csv", *NAMES, "--contamination", 0.1, "--out", tmp_path / "out")
+    if told is None:
+        done.failed("isoxide: error: feature 'n_0' has infinite values")
+        assert "(--exclude)" in done.stderr
+    else:
+        assert done.returncode == 0
+        assert told in done.stdout
+        # So few rows are told.
+        assert done.stderr.count("isoxide: note: ") == done.stderr.count("\n") == (place == 0)
+
+
+def test_misunderstood_commands(monkeypatch):
+    for arguments in (["find"], ["detect"], ["detect", "x.csv", "--alerts-per-month", "1", "--threshold", "2"]):
+        done = Done(*arguments)
+        assert done.failed("usage: isoxide", 2)
+    done = Done()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "usage: isoxide" in done.stderr
+    assert "examples:" in done.stderr
+    monkeypatch.setattr(sys, "argv", ["isoxide", "--version"])
+    assert re.fullmatch(r"isoxide \d+\.\d+\.\d+\S*\n", Done("--version").ok())
+    Done("detect", "-", "-", *NAMES).failed("standard input (-) can be read only once", 2)
+    for out in ([], ["--out", "s.csv"], ["--out", "s.parquet"]):
+        Done("score", "m", "t.csv", "--resume", *out).failed("--resume needs the folder of scores: --out", 2)
+
+
+def test_defects_take_one_line_too(folder, tmp_path, monkeypatch):
+    def fail(*_):
+        raise KeyError("forgotten")
+
+    monkeypatch.setattr(_commands, "_stem", fail)
+    done = Done("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "o")
+    done.failed("unexpected KeyError: 'forgotten'; this is a defect of isoxide, please report it")
+    monkeypatch.setattr(_commands, "_stem", lambda *_: (_ for _ in ()).throw(ModuleNotFoundError(name="jinja2")))
+    done = Done("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "o")
+    done.failed("jinja2 is not installed: pip install 'isoxide[ueba]'")
+    assert [*tmp_path.iterdir()] == []
+
+
+def commands_shown():
+    """Every command in help and in the README that is given as an example."""
+    parser = make_parser()
+    [commands] = [action for action in parser._actions if action.choices]
+    texts = [text.format_help() for text in (parser, *commands.choices.values())]
+    shown = [line.strip() for text in texts for line in text.split("examples:")[1].splitlines() if "isoxide " in line]
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    shown += [line for block in blocks for line in block.splitlines() if re.match(r"(\w+ \S+ \| )?isoxide ", line)]
+    return list(dict.fromkeys(shown))
+
+
+def test_examples_run_as_they_are_shown(folder, tmp_path, monkeypatch):
+    """As a shell would run them, one after the other, with the files that they name."""
+    for name in ("features.csv", "features.csv.gz", "features.parquet", "users.csv", "new.csv", "lake"):
+        (tmp_path / name).symlink_to(folder / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("webbrowser.open", lambda url: True)
+    assert Done("detect", "features.csv", *NAMES, "--contamination", 0.02, "--out", "out/").ok()
+    shown = commands_shown()
+    assert len(shown) >= 14
+    for line in shown:
+        *before, command = line.split(" | ")
+        name, *words = shlex.split(command)
+        assert name == "isoxide"
+        words = [path for word in words for path in (sorted(glob.glob(word)) if "*" in word else []) or [word]]
+        if before:
+            assert before == ["cat features.csv"]
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(pathlib.Path("features.csv").read_bytes())))
+        done = Done(*words)
+        assert done.returncode == 0, (line, done.stderr)
+        for word in re.findall(r"(?:--out|--plot) (\S+)", line):
+            assert os.path.exists(word), line
+
+
+# What terminals and shells do.
+
+
+def test_standard_input(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    expected = Done("calibrate", folder / "features.csv", *NAMES).ok()
+    for name in ("features.csv", "features.csv.gz", "features.parquet"):
+        data = (folder / name).read_bytes()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        assert Done("calibrate", "-", *NAMES).ok() == expected
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    told = json.loads(Done("detect", "-", "--json", "--out", tmp_path / "o", "--contamination", 0.02).stdout)
+    assert told["manifest"]["source"] == "standard input"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    Done("calibrate", "-", *NAMES).failed("standard input is empty")
+    monkeypatch.setattr(sys, "stdin", None)
+    Done("calibrate", "-", *NAMES).failed("there is no standard input to read a table from")
+    assert os.listdir(tmp_path) == ["o"]
+
+
+def hostile(folder, tmp_path):
+    frame = pd.read_csv(folder / "features.csv")
+    frame["actor"] = "\x1b[31mŁukasz" + frame["actor"] + "\u202e"
+    path = tmp_path / "hostile.csv"
+    frame.rename(columns={"n_0": "\x1b]0;title\x07"}).to_csv(path, index=False)
+    return path
+
+
+def test_nothing_that_a_terminal_obeys_is_printed(folder, tmp_path):
+    path, out = hostile(folder, tmp_path), tmp_path / "\x1b[32m"
+    told = ""
+    for arguments in (
+        ["detect", path, *NAMES, "--contamination", 0.3, "--out", out],
+        ["detect", path, *NAMES, "--contamination", 0.3, "--out", out, "--json"],
+        ["detect", path, "--entity", "\x1b[31m", "--time", "day", "--out", out],
+        ["detect", path, "--out", out, "--\x1b[31m"],
+        ["detect", path, "--exclude", "\x1b[31m*", "--out", out],
+        ["calibrate", path, "--exclude", "*n_*", "\x1b]*", "*share*", "*z*", "*i*"],
+        ["report", "\x1b[31m.json"],
+    ):
+        done = Done(*arguments)
+        told += done.stdout + done.stderr
+    assert not set("\x1b\x07\x9b\u202e") & set(told)
+    assert r"\x1b[31mŁukaszactor" in told
+    assert json.loads(Done("report", next(out.glob("*.json")), "--json", "--out", out).stdout)["files"][0].startswith(
+        str(out)
+    )
+
+
+def test_a_terminal_that_cannot_write_a_name(folder, tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    path = hostile(folder, tmp_path)
+    usual = ["detect", path, *NAMES, "--contamination", 0.5, "--out", tmp_path / "Ł"]
+    done = isoxide(*usual, "--json", env=environment, encoding="ascii")
+    assert (done.returncode, json.loads(done.stdout)["files"][0]) == (0, str(tmp_path / "Ł" / f"findings-{STEM}.csv"))
+    done = isoxide(*usual, "--groups", "Ł", env=environment, encoding="ascii")
+    assert (done.returncode, done.stderr) == (1, "isoxide: error: --groups '\\u0141' is no column of the table\n")
+    # Scores are data: UTF-8, as in a file.
+    [model] = (tmp_path / "Ł").glob("*.safetensors")
+    done = isoxide("score", model, path, "--keep", "actor", env=environment, encoding="utf-8")
+    assert '"\x1b[31mŁukaszactor' in done.stdout
+
+
+def test_standard_output_that_is_closed_or_full(folder, detected, tmp_path):
+    _, out = detected
+    [model] = out.glob("*.safetensors")
+    command = shlex.join([sys.executable, "-m", "isoxide"])
+    table, names = folder / "features.csv", shlex.join(NAMES)
+    frame = pd.read_csv(table)
+    # More than a pipe holds.
+    pd.concat([frame] * 10).to_csv(tmp_path / "long.csv", index=False)
+    score = f"{command} score {model} {tmp_path / 'long.csv'} --keep actor day"
+    for line, code, words in (
+        (f"{score} | head -1", 0, ""),
+        (f"{command} detect {table} --out {tmp_path / 'closed'} >&- 2>&-", 0, ""),
+        (f"{score} >&-", 1, "standard output is closed; give --out\n"),
+        (f"{score} > /dev/full", 1, "No space left on device\n"),
+        (
+            f"{command} detect {table} {names} --out {tmp_path / 'full'} > /dev/full",
+            1,
+            f"No space left on device; all results are in {tmp_path / 'full'}\n",
+        ),
+        (
+            f"{command} calibrate - <&-",
+            1,
+            "there is no standard input to read a table from\n",
+        ),
+        (f"{command} detect --help | true", 0, ""),
+    ):
+        if "/dev/full" in line and not os.path.exists("/dev/full"):
+            continue
+        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False, timeout=120)
+        assert (done.returncode, done.stderr[-len(words) :] if words else done.stderr) == (code, words), line
+        assert done.stderr.count("\n") == (1 if words else 0), done.stderr
+    assert len(list((tmp_path / "closed").iterdir())) == 6
+
+
+# Results that are all there or not.
+
+
+def test_earlier_results_stay_when_a_run_fails(folder, detected):
+    _, out = detected
+    before = contents(out)
+    Done("detect", folder / "features.csv", *NAMES, "--groups", "nothing", "--out", out).failed("--groups")
+    assert contents(out) == before
+
+
+def test_results_that_cannot_be_put_in_place(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    for name in ("file", "file/below"):
+        Done("detect", folder / "features.csv", *NAMES, "--out", name).failed(f"{name}: Not a directory")
+    way = tmp_path / "out" / f"report-{STEM}.md"
+    way.mkdir(parents=True)
+    (tmp_path / "out" / f"findings-{STEM}.csv").write_text("old")
+    done = Done("detect", folder / "features.csv", *NAMES, "--out", "out")
+    done.failed(f"out/report-{STEM}.md: Is a directory; nothing in out was changed")
+    assert sorted(os.listdir("out")) == [f"findings-{STEM}.csv", f"report-{STEM}.md"]
+    assert (tmp_path / "out" / f"findings-{STEM}.csv").read_text() == "old"
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_files_of_others_in_a_new_folder_stay(folder, tmp_path, monkeypatch):
+    out = tmp_path / "new" / "out"
+
+    def interfere(*_):
+        (out / "notes").write_text("somebody's")
+        raise ValueError("something went wrong")
+
+    monkeypatch.setattr(_commands, "_stem", interfere)
+    Done("detect", folder / "features.csv", *NAMES, "--out", out).failed("something went wrong")
+    assert contents(out) == {"notes": b"somebody's"}
+
+
+def test_a_disk_that_is_full(folder, tmp_path):
+    resource = pytest.importorskip("resource")
+    done = isoxide("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "out",
+                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)))  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("isoxide: error: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_runs_into_one_folder(folder, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "isoxide",
+        "detect",
+        str(folder / "features.csv"),
+        *NAMES,
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    runs = [
+        subprocess.Popen([*command, "--contamination", share], stdout=subprocess.DEVNULL) for share in ("0.02", "0.1")
+    ]
+    assert [run.wait(timeout=120) for run in runs] == [0, 0]
+    out = tmp_path / "o"
+    assert len(list(out.iterdir())) == 6
+    found = ueba.read_findings(next(out.glob("*.json")))
+    assert len(pd.read_csv(next(out.glob("*.csv")))) == len(found)
+    forest = IsolationForest.load(next(out.glob("*.safetensors")))
+    assert forest.offset_ == found.manifest["offset"]
+    assert (
+        f"offset {found.manifest['offset']:.6f}"
+        in Done("report", next(out.glob("*.json")), "--out", tmp_path / "r").ok()
+    )
+    assert next(out.glob("*.md")).read_text() == next((tmp_path / "r").glob("*.md")).read_text()

@@ -1,0 +1,202 @@
+"""Signals that end the command: one line, the exit code of the signal, and nothing half written."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from command import NAMES, STEM, contents, isoxide
+from isoxide import ueba
+from ueba_tables import actor_days
+
+pytestmark = [
+    pytest.mark.not_parallel(reason="it runs the command in processes of its own"),
+    pytest.mark.current_versions(reason="the command does not depend on scikit-learn"),
+    pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the signals are those of POSIX"),
+]
+
+#: The command, with a signal that it sends itself at a given moment: where a module is imported, before or after the
+#: n-th move of a file, or in a function. As `python -m isoxide` otherwise.
+HOOKED = """
+import importlib.abc, os, runpy, signal, sys
+
+moment, name = sys.argv[1].split(":")
+number = getattr(signal, sys.argv[2])
+sys.argv[:3] = ["isoxide"]
+
+def send():
+    os.kill(os.getpid(), number)
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, module, path, target=None):
+        if module == name:
+            sys.meta_path.remove(self)
+            send()
+
+if moment == "import":
+    sys.meta_path.insert(0, Finder())
+elif moment in ("before", "after"):
+    real, left = os.replace, [int(name)]
+    def replace(source, target):
+        # Moves of single files end with .part, that of the plan is no result.
+        is_result = os.path.basename(os.path.dirname(source)) == "new" and not str(source).endswith(".part")
+        left[0] -= is_result
+        if is_result and left[0] == 0 and moment == "before":
+            send()
+        real(source, target)
+        if is_result and left[0] == 0 and moment == "after":
+            send()
+    os.replace = replace
+elif moment == "writing":
+    from isoxide.ueba import _files
+    def write_csv(frame, file):
+        with open(file, "w") as stream:
+            stream.write("half")
+        send()
+        while True:
+            pass
+    _files.write_csv = write_csv
+elif moment == "swallowed":
+    from isoxide import ueba
+    detect = ueba.detect
+    def swallowing(*args, **more):
+        try:
+            send()
+            while True:
+                pass
+        except KeyboardInterrupt:
+            pass
+        return detect(*args, **more)
+    ueba.detect = swallowing
+elif moment == "converted":
+    from isoxide import ueba
+    def converting(*args, **more):
+        try:
+            send()
+            while True:
+                pass
+        except KeyboardInterrupt:
+            raise ValueError("a library makes an error of its own of it")
+    ueba.detect = converting
+runpy.run_module("isoxide", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def table(seed, tmp_path_factory):
+    path = tmp_path_factory.mktemp("signals") / "features.csv"
+    actor_days(seed, n_days=20).to_csv(path, index=False)
+    return path
+
+
+def hooked(moment, name, *arguments, **more):
+    command = [sys.executable, "-c", HOOKED, moment, name, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **more)
+
+
+CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
+TOLD = {"SIGINT": "interrupted", "SIGTERM": "ended by SIGTERM", "SIGHUP": "ended by SIGHUP"}
+
+
+@pytest.mark.parametrize(
+    ("moment", "name"),
+    [
+        ("import:argparse", "SIGINT"),
+        ("import:numpy", "SIGINT"),
+        ("import:isoxide._core", "SIGINT"),
+        ("import:pandas", "SIGTERM"),
+        ("import:pyarrow.parquet", "SIGHUP"),
+        # Among the work.
+        ("import:isoxide.ueba._page", "SIGTERM"),
+        ("swallowed:", "SIGINT"),
+        ("converted:", "SIGHUP"),
+    ],
+)
+def test_a_signal_before_the_results_are_in_place(table, tmp_path, moment, name):
+    done = hooked(moment, name, "detect", table, *NAMES, "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (CODES[name], "")
+    assert done.stderr == f"isoxide: error: {TOLD[name]}; nothing was written\n"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("moment", "name"), [("before:1", "SIGINT"), ("before:4", "SIGHUP"), ("after:6", "SIGTERM")])
+def test_a_signal_while_results_are_put_in_place_waits(table, tmp_path, moment, name):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes").write_text("mine")
+    done = hooked(moment, name, "detect", table, *NAMES, "--out", out)
+    assert (done.returncode, done.stdout) == (CODES[name], "")
+    assert done.stderr == f"isoxide: error: {TOLD[name]}; all results are in {out}\n"
+    assert len(list(out.iterdir())) == 7
+    assert len(ueba.read_findings(next(out.glob("*.json")))) == len(pd.read_csv(next(out.glob("*.csv"))))
+
+
+def test_a_run_that_is_killed_is_finished_or_cleared_by_the_next(table, tmp_path):
+    out = tmp_path / "out"
+    for moment, n_left in (("import:isoxide.ueba._page", 0), ("after:3", 3)):
+        done = hooked(moment, "SIGKILL", "detect", table, *NAMES, "--out", out)
+        assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
+        names = sorted(path.name for path in out.iterdir())
+        assert [name.startswith(".isoxide-") for name in names] == [True] + [False] * n_left
+    # A report puts its two pages in the same folder, after the other files are there.
+    done = isoxide("report", out / f"findings-{STEM[:10]}-to-2025-02-08.json", "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    names = sorted(path.name for path in out.iterdir())
+    assert len(names) == 6
+    assert not [name for name in names if name.startswith(".")]
+
+
+def test_a_command_under_nohup_goes_on(table, tmp_path):
+    done = hooked("import:isoxide.ueba._page", "SIGHUP", "detect", table, *NAMES, "--out", tmp_path / "out",
+                  preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list((tmp_path / "out").iterdir())) == 6
+
+
+def test_help_and_its_end(tmp_path):
+    done = hooked("import:nothing", "SIGINT", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_signal_while_a_pipe_is_read(tmp_path):
+    """The pipe never ends, as a slow disk would seem to; others put something into the new folder meanwhile."""
+    pipe, out = tmp_path / "features.csv", tmp_path / "out"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "isoxide", "detect", str(pipe), *NAMES, "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError:
+            # Nobody reads yet.
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    os.write(writer, b"actor,day,x\n")
+    (out / "notes").write_text("somebody's")
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    os.close(writer)
+    assert process.returncode == 130
+    assert errors == "isoxide: error: interrupted; nothing was written\n"
+    assert contents(out) == {"notes": b"somebody's"}
+
+
+def test_a_signal_while_scores_are_written(table, tmp_path):
+    """A single file is whole or not there, and the old one stays."""
+    done = isoxide("detect", table, *NAMES, "--out", tmp_path / "out")
+    assert done.returncode == 0
+    [model] = (tmp_path / "out").glob("*.safetensors")
+    scores = tmp_path / "scores.csv"
+    scores.write_text("old")
+    done = hooked("writing:", "SIGTERM", "score", model, table, "--out", scores)
+    assert (done.returncode, done.stderr) == (143, "isoxide: error: ended by SIGTERM; nothing was written\n")
+    assert scores.read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == ["out", "scores.csv"]

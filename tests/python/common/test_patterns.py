@@ -1,0 +1,37 @@
+"""Names and patterns: a pattern that is a name means this name alone."""
+
+from fnmatch import fnmatchcase
+
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isoxide import rank_features
+from isoxide._common.patterns import as_patterns, select
+
+NAMES = st.lists(st.text("ab*?[]!- ", max_size=6), max_size=6)
+
+
+@given(NAMES, NAMES)
+def test_an_exact_name_wins(names, patterns):
+    chosen = select(names, patterns)
+    for name in names:
+        means = [pattern == name if pattern in names else fnmatchcase(name, pattern) for pattern in patterns]
+        assert (name in chosen) == any(means)
+    assert chosen == [name for name in dict.fromkeys(names) if name in chosen]
+
+
+def test_one_pattern_several_or_none():
+    assert [as_patterns(patterns) for patterns in (None, "a*", ("a", "b"))] == [[], ["a*"], ["a", "b"]]
+    assert select(["bytes [MB]", "bytes M"], "bytes [MB]") == ["bytes [MB]"]
+    assert select(["bytes M"], "bytes [MB]") == ["bytes M"]
+    assert select([], "*") == select(["a"], None) == []
+
+
+def test_the_features_that_come_last(seed):
+    values = np.random.default_rng(seed).normal(size=(50, 4))
+    frame = pd.DataFrame(values, columns=["z[1]", "z1", "*", "b"])
+    for last, expected in (("z[1]", {0}), ("z*", {0, 1}), ("*", {2}), ("?", {2, 3})):
+        order = rank_features(frame, frame, rank_last=last).order
+        assert {frozenset(row[-len(expected) :].tolist()) for row in order} == {frozenset(expected)}

@@ -1,0 +1,107 @@
+"""MLflow logs, loads and serves forests; and what its autologging sees of them."""
+
+import os
+import warnings
+
+import pytest
+from sklearn.pipeline import make_pipeline
+
+import isoxide
+from alone import alone
+
+pytestmark = [
+    pytest.mark.not_parallel(reason="it runs processes of its own"),
+    pytest.mark.current_versions(reason="MLflow is not installed with them"),
+    pytest.mark.thread_unsafe(reason="processes of their own"),
+]
+
+FORMATS = {
+    "skops": {"serialization_format": "skops", "skops_trusted_types": ["isoxide.IsolationForest"]},
+    "cloudpickle": {"serialization_format": "cloudpickle"},
+}
+
+
+def tracked(folder):
+    """MLflow with its runs in a folder."""
+    # Its data base needs a package more.
+    os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+    os.chdir(folder)
+    # Its own warnings are not ours to answer for.
+    warnings.simplefilter("ignore")
+    warnings.filterwarnings("error", module="isoxide")
+    import mlflow
+
+    mlflow.set_tracking_uri(f"file:{folder}/runs")
+    return mlflow
+
+
+def table():
+    import numpy as np
+
+    return np.random.default_rng(0).normal(size=(300, 3))
+
+
+def log_and_load(folder, name):
+    import numpy as np
+
+    mlflow, X = tracked(folder), table()
+    forest = isoxide.IsolationForest(n_estimators=6, contamination=0.1, random_state=0).fit(X)
+    with mlflow.start_run() as run:
+        mlflow.log_params(forest.get_params())
+        model = mlflow.sklearn.log_model(forest, name="forest", input_example=X[:2], **FORMATS[name])
+    assert mlflow.get_run(run.info.run_id).data.params["n_estimators"] == "6"
+    loaded = mlflow.sklearn.load_model(model.model_uri)
+    assert type(loaded) is isoxide.IsolationForest
+    assert loaded.get_params() == forest.get_params()
+    np.testing.assert_array_equal(loaded.score_samples(X), forest.score_samples(X))
+    served = mlflow.pyfunc.load_model(model.model_uri)
+    np.testing.assert_array_equal(served.predict(X), forest.predict(X))
+    assert model.signature is not None
+    # What a server installs.
+    requirements = mlflow.pyfunc.get_model_dependencies(model.model_uri)
+    with open(requirements) as file:
+        packages = {line.split("==")[0].strip() for line in file}
+    assert {"isoxide", "scikit-learn"} <= packages
+
+
+def log_without_trust(folder):
+    mlflow = tracked(folder)
+    forest = isoxide.IsolationForest(n_estimators=6).fit(table())
+    with pytest.raises(mlflow.exceptions.MlflowException, match=r"Untrusted types .*isoxide\.IsolationForest"):
+        mlflow.sklearn.save_model(forest, f"{folder}/model", serialization_format="skops")
+
+
+def autolog(folder):
+    import sklearn.ensemble
+
+    mlflow, X = tracked(folder), table()
+    mlflow.sklearn.autolog(log_models=False, log_datasets=False)
+    sklearn.ensemble.IsolationForest(n_estimators=5).fit(X)
+    first = mlflow.last_active_run()
+    assert first.data.params["n_estimators"] == "5"
+    # A class of another package is not seen ...
+    isoxide.IsolationForest(n_estimators=6).fit(X)
+    assert mlflow.last_active_run().info.run_id == first.info.run_id
+    # ... but in a pipeline, which is scikit-learn's.
+    make_pipeline(isoxide.IsolationForest(n_estimators=7)).fit(X)
+    last = mlflow.last_active_run()
+    assert last.info.run_id != first.info.run_id
+    params = {k: v for k, v in last.data.params.items() if k.startswith("isolationforest__")}
+    assert params["isolationforest__n_estimators"] == "7"
+    assert len(params) == len(isoxide.IsolationForest().get_params())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_forest_is_logged_and_loaded(name, tmp_path):
+    ended = alone(log_and_load, str(tmp_path), name)
+    assert ended.code == 0, ended.err
+
+
+def test_the_format_skops_wants_trust_in_the_class(tmp_path):
+    ended = alone(log_without_trust, str(tmp_path))
+    assert ended.code == 0, ended.err
+
+
+def test_autologging_sees_forests_in_pipelines(tmp_path):
+    ended = alone(autolog, str(tmp_path))
+    assert ended.code == 0, ended.err

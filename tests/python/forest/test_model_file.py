@@ -1,0 +1,408 @@
+"""Forests saved and loaded: nothing is lost, and what was there stays when saving fails."""
+
+import copy
+import dataclasses
+import fractions
+import hashlib
+import http
+import os
+import pathlib
+import pickle
+import resource
+import stat
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.ensemble import IsolationForest as SklearnForest
+from sklearn.exceptions import NotFittedError
+
+from isoxide import IsolationForest
+from stored_forests import FRAME, KINDS, R, X, assert_same, fit
+
+FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+# There and back
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_there_and_back(kind, complete, tmp_path):
+    forest, table = fit(kind), KINDS[kind][0]
+    data = forest.to_bytes(complete=complete)
+    assert type(data) is bytes
+    forest.save(tmp_path / "forest.safetensors", complete=complete)
+    assert (tmp_path / "forest.safetensors").read_bytes() == data
+    loaded = [IsolationForest.from_bytes(kind(data)) for kind in (bytes, bytearray, memoryview)]
+    loaded += [IsolationForest.load(path(tmp_path / "forest.safetensors")) for path in (str, pathlib.Path)]
+    for one in loaded:
+        assert_same(one, forest, table, complete=complete)
+        # What is not there cannot be asked for.
+        assert one.to_bytes(complete=True) == data
+        assert one.to_bytes() == forest.to_bytes()
+
+
+def test_going_on_with_a_warm_start(kind):
+    forest, (table, weights, _) = fit(kind), KINDS[kind]
+    models = [forest, *(IsolationForest.from_bytes(forest.to_bytes(complete=complete)) for complete in (True, False))]
+    for n_estimators in (11, 14):
+        for model in models:
+            model.set_params(n_estimators=n_estimators).fit(table, sample_weight=weights)
+        if kind == "seedless":
+            continue
+        assert models[1].to_bytes(complete=True) == models[0].to_bytes(complete=True)
+        assert models[2].to_bytes() == models[0].to_bytes()
+        assert_same(models[1], models[0], table, complete=True)
+        # Rows are known of the trees of the last fit only.
+        assert_same(IsolationForest.from_bytes(models[0].to_bytes()), models[0], table, complete=False)
+        assert len(models[0].estimators_samples_) == 3
+        again = IsolationForest.from_bytes(models[2].to_bytes(complete=True))
+        assert_array_equal(again.score_samples(table), models[0].score_samples(table))
+        impurities = [tree.tree_.impurity for tree in again.estimators_]
+        assert [np.isnan(impurity).all() for impurity in impurities] == [True] * 8 + [False] * (n_estimators - 8)
+
+
+def test_seeds_that_are_not_known():
+    """scikit-learn does not keep those of trees before its last fit."""
+    model = SklearnForest(n_estimators=4, random_state=5, warm_start=True).fit(X)
+    forest = IsolationForest.from_sklearn(model.set_params(n_estimators=7).fit(X))
+    for complete in (False, True):
+        loaded = IsolationForest.from_bytes(forest.to_bytes(complete=complete))
+        assert_same(loaded, forest, X, complete=complete)
+        assert [tree.random_state is None for tree in loaded.estimators_] == [True] * 4 + [False] * 3
+
+
+def test_a_loaded_forest_is_changed_alone():
+    forest = fit("stream")
+    data, state = forest.to_bytes(), repr(forest.random_state.get_state())
+    loaded = IsolationForest.from_bytes(data)
+    loaded.set_params(n_estimators=20).fit(X)
+    loaded.recalibrate(X, contamination=0.2)
+    assert (forest.to_bytes(), repr(forest.random_state.get_state())) == (data, state)
+
+
+def test_the_same_bytes_in_every_process():
+    kinds = [kind for kind in KINDS if kind != "seedless"]
+    code = (
+        "import hashlib; from stored_forests import fit; "
+        f"print(*(hashlib.sha256(fit(kind).to_bytes()).hexdigest() for kind in {kinds}))"
+    )
+    expected = [hashlib.sha256(fit(kind).to_bytes()).hexdigest() for kind in kinds]
+    for seed in ("0", "1234"):
+        environment = {
+            **os.environ,
+            "PYTHONHASHSEED": seed,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == expected
+
+
+def test_files_are_small():
+    table = R.normal(size=(2_000, 10))
+    theirs = len(pickle.dumps(SklearnForest(random_state=0).fit(table)))
+    forest = IsolationForest(random_state=0).fit(table)
+    assert theirs > 900_000
+    assert theirs / len(forest.to_bytes()) > 5
+    assert theirs / len(forest.to_bytes(complete=True)) > 2.5
+    assert len(pickle.dumps(forest)) < len(forest.to_bytes(complete=True)) + 1_000
+
+
+def test_numbers_of_numpy_become_plain():
+    params = {
+        **{"n_estimators": np.int32(7), "max_samples": np.float64(0.5), "contamination": np.float32(0.1)},
+        **{"bootstrap": np.bool_(True), "random_state": np.uint8(3), "max_features": np.int64(2)},
+    }
+    forest = IsolationForest(**params).fit(X)
+    loaded = IsolationForest.from_bytes(forest.to_bytes())
+    assert loaded.get_params() == forest.get_params()
+    assert {type(loaded.get_params()[name]) for name in params} == {int, float, bool}
+    assert_array_equal(loaded.score_samples(X), forest.score_samples(X))
+
+
+def test_offsets_that_a_user_set():
+    for offset in (0, -0.25, np.float32(-0.1), np.inf, -np.inf, np.nan):
+        forest = fit("default")
+        forest.offset_ = offset
+        assert_array_equal(IsolationForest.from_bytes(forest.to_bytes()).offset_, float(offset))
+
+
+def test_a_subclass():
+    class Mine(IsolationForest):
+        def __init__(self, *, label="x", n_estimators=100, max_samples="auto", contamination="auto", max_features=1.0,
+                     bootstrap=False, n_jobs=None, random_state=None, verbose=0, warm_start=False):  # fmt: skip
+            super().__init__(n_estimators=n_estimators, max_samples=max_samples, contamination=contamination,
+                             max_features=max_features, bootstrap=bootstrap, n_jobs=n_jobs, random_state=random_state,
+                             verbose=verbose, warm_start=warm_start)  # fmt: skip
+            self.label = label
+
+    forest = fit("default", Mine, label="mine")
+    assert_same(Mine.from_bytes(forest.to_bytes()), forest, X, complete=False)
+    with pytest.raises(ValueError, match="it has the parameter 'label', unlike IsolationForest; load it"):
+        IsolationForest.from_bytes(forest.to_bytes())
+    with pytest.raises(ValueError, match="it lacks the parameter 'label', unlike Mine; load it"):
+        Mine.from_bytes(fit("default").to_bytes())
+
+
+# Files of this and of earlier formats
+
+
+KEPT = sorted(FIXTURES.glob("isoxide-format-*.safetensors"))
+
+
+def test_there_are_files_kept():
+    names = [path.name for path in KEPT]
+    assert names == [f"isoxide-format-1{kind}.safetensors" for kind in ("-columns", "-complete", "")]
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_files_kept(path):
+    """Path lengths exactly; scores but for the last bit of NumPy's power, which differs between processors."""
+    number, _, kind = path.stem.removeprefix("isoxide-format-").partition("-")
+    kind = f"-{kind}" if kind else ""
+    forest = IsolationForest.load(path)
+    with np.load(FIXTURES / f"isoxide-format-{number}.npz") as expected:
+        rows = pd.DataFrame(expected["X"], columns=["a", "b", "über", "d"]) if kind == "-columns" else expected["X"]
+        assert_array_equal(forest._fitted.native.depth_sums(expected["X"], 1), expected[f"depth_sums{kind}"])
+        assert_array_equal(forest.predict(rows), expected[f"predict{kind}"])
+        np.testing.assert_array_max_ulp(forest.score_samples(rows), expected[f"scores{kind}"], maxulp=2)
+        assert_array_equal(forest.estimators_samples_, expected[f"samples{kind}"])
+    params = {
+        "": {},
+        "-columns": {"n_estimators": 8, "max_samples": 32, "max_features": 2, "bootstrap": True, "contamination": 0.1},
+        "-complete": {"n_estimators": 6, "max_samples": 20, "contamination": 0.2, "warm_start": True},
+    }[kind]
+    expected_params = {**IsolationForest(**params).get_params(), "random_state": 7}
+    found = forest.get_params()
+    if kind == "-complete":
+        found["random_state"] = 7
+        assert isinstance(forest.random_state, np.random.RandomState)
+        assert forest._sample_weight.dtype == np.float32
+    assert found == expected_params
+    assert np.isnan(forest.estimators_[0].tree_.impurity).all() == (kind != "-complete")
+    # While this is the format that is written.
+    assert forest.to_bytes(complete=True) == path.read_bytes()
+
+
+# Pickles
+
+
+def test_pickles_kept():
+    """Pickles hold parameters and the bytes of a file, whatever the fitted state is in memory."""
+    kept = pickle.loads((FIXTURES / "isoxide-format-1.pkl").read_bytes())
+    loaded = IsolationForest.load(FIXTURES / "isoxide-format-1-columns.safetensors")
+    with np.load(FIXTURES / "isoxide-format-1.npz") as expected:
+        rows = pd.DataFrame(expected["X"], columns=["a", "b", "über", "d"])
+        assert_array_equal(kept.predict(rows), expected["predict-columns"])
+    assert kept.to_bytes(complete=True) == loaded.to_bytes(complete=True)
+    assert_same(kept, loaded, rows, complete=False)
+
+
+def test_a_pickled_state_is_parameters_and_bytes():
+    forest = fit("names")
+    forest.remark = {"by": "a user"}
+    state = forest.__getstate__()
+    assert state.keys() == {*forest.get_params(), "remark", "_fitted"}
+    assert type(state["_fitted"]) is bytes
+    for twin in (pickle.loads(pickle.dumps(forest)), copy.deepcopy(forest)):
+        assert_same(twin, forest, FRAME, complete=True)
+        assert twin.remark == forest.remark
+    # What a file could not hold goes through a pickle all the same.
+    forest.set_params(contamination=fractions.Fraction(1, 10), n_jobs=10**30)
+    assert pickle.loads(pickle.dumps(forest)).get_params() == forest.get_params()
+
+
+def test_states_that_are_not_taken():
+    forest = fit("default")
+    state = forest.__getstate__()
+
+    def take(state):
+        IsolationForest.__new__(IsolationForest).__setstate__(state)
+
+    take(state)
+    for place in (0, 8, 200, len(state["_fitted"]) // 2, -1):
+        damaged = bytearray(state["_fitted"])
+        damaged[place] ^= 1
+        with pytest.raises(ValueError, match=r"not an isoxide forest|the file is damaged"):
+            take({**state, "_fitted": bytes(damaged)})
+    with pytest.raises(ValueError, match="pickled by another version of isoxide"):
+        take({**state, "_seeds": forest._seeds})
+    del state["_fitted"]
+    with pytest.raises(ValueError, match="pickled by another version of isoxide"):
+        take({**state, "_forest": (1, 2)})
+    with pytest.raises(ValueError, match="the state of a pickled forest, which lacks the parameters; load the pickle"):
+        IsolationForest.from_bytes(forest.__getstate__()["_fitted"])
+
+
+# What cannot be saved
+
+
+def test_an_unfitted_forest_is_not_saved(tmp_path):
+    with pytest.raises(NotFittedError):
+        IsolationForest().save(tmp_path / "forest")
+    with pytest.raises(NotFittedError):
+        IsolationForest().to_bytes()
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        (
+            {"n_estimators": http.HTTPStatus.OK},
+            TypeError,
+            "the parameter n_estimators=.* it is a HTTPStatus; set it to a number",
+        ),
+        ({"contamination": np.longdouble("0.1")}, TypeError, "the parameter contamination="),
+        (
+            {"n_estimators": 10**30},
+            ValueError,
+            "the parameter n_estimators cannot be stored in a file: it has more",
+        ),
+        ({"n_estimators": -1}, ValueError, "The 'n_estimators' parameter of IsolationForest must be"),
+        ({"max_samples": None}, ValueError, "The 'max_samples' parameter of IsolationForest must be"),
+        (
+            {"random_state": np.random.RandomState(np.random.PCG64(1))},
+            TypeError,
+            "the parameter random_state=.* it is not a plain RandomState",
+        ),
+    ],
+)
+def test_parameters_that_are_not_saved(params, error, message, tmp_path):
+    forest = fit("default").set_params(**params)
+    with pytest.raises(error, match=message):
+        forest.save(tmp_path / "forest")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"n_features_in_": 3}, "n_features_in_ is 3, but the trees were grown on 4 columns; fit the forest again"),
+        ({"feature_names_in_": np.array(["a"], dtype=object)}, "it has 1 feature names, but its trees have 4 columns"),
+        ({"feature_names_in_": np.array([1, 2, 3, 4])}, "feature_names is not a list of strings|not JSON serializable"),
+    ],
+)
+def test_attributes_that_are_not_saved(attributes, message):
+    forest = fit("default")
+    vars(forest).update(attributes)
+    with pytest.raises((TypeError, ValueError), match=message):
+        forest.to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"max_samples": 0}, "the forest cannot be stored: max_samples is 0"),
+        ({"tree_depths": np.array([2] * 8)}, "the forest cannot be stored: tree 0 is . deep, its limit is 2"),
+        ({"sample_weight": np.ones(3)}, "the forest cannot be stored: it has 3 sample weights, but 300 training rows"),
+    ],
+)
+def test_fitted_states_that_are_not_saved(fields, message):
+    forest = fit("default")
+    forest._fitted = dataclasses.replace(forest._fitted, **fields)
+    with pytest.raises(ValueError, match=message):
+        forest.to_bytes()
+
+
+# Files
+
+
+class FullDiskError(OSError):
+    pass
+
+
+@pytest.mark.parametrize("error", [FullDiskError, KeyboardInterrupt])
+def test_what_was_there_stays_when_saving_fails(tmp_path, monkeypatch, error):
+    path = tmp_path / "forest.safetensors"
+    fit("default").save(path)
+    before = path.read_bytes()
+
+    def fail(source, target):
+        # All of it had been written, beside.
+        assert len(pathlib.Path(source).read_bytes()) > len(before)
+        assert path.read_bytes() == before
+        raise error
+
+    monkeypatch.setattr("isoxide._common.files.os.replace", fail)
+    with pytest.raises(error):
+        fit("default").save(path, complete=True)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_file(tmp_path):
+    path = tmp_path / "forest.safetensors"
+    fit("default").save(path)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            fit("names").save(path)
+        with pytest.raises(OSError, match="too large"):
+            fit("names").save(tmp_path / "other")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_threads_that_save_to_one_place(tmp_path):
+    path = tmp_path / "forest.safetensors"
+    forests = [fit("default", random_state=seed) for seed in range(4)]
+    seen = {forest.to_bytes() for forest in forests}
+    forests[0].save(path)
+    threads = [threading.Thread(target=lambda f=f: [f.save(path) for _ in range(30)]) for f in forests]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        assert path.read_bytes() in seen
+    for thread in threads:
+        thread.join()
+    assert IsolationForest.load(path).to_bytes() in seen
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path):
+    before = os.umask(0o027)
+    try:
+        fit("default").save(tmp_path / "forest")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "forest").stat().st_mode) == 0o640
+    name = "f" * 255
+    fit("default").save(tmp_path / name)
+    assert IsolationForest.load(tmp_path / name).n_features_in_ == 4
+
+
+def test_places_that_are_no_files(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        IsolationForest.load(tmp_path / "nowhere")
+    with pytest.raises(IsADirectoryError):
+        IsolationForest.load(tmp_path)
+    with pytest.raises(IsADirectoryError):
+        fit("default").save(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        fit("default").save(tmp_path / "nowhere" / "forest")
+    os.mkfifo(tmp_path / "pipe")
+    os.symlink("/dev/zero", tmp_path / "endless")
+    for name in ("pipe", "endless"):
+        with pytest.raises(ValueError, match="is not a regular file"):
+            IsolationForest.load(tmp_path / name)
+        with pytest.raises(ValueError, match="is not a regular file"):
+            fit("default").save(tmp_path / name)
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "endless"}
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    fit("default").save(tmp_path / "forest")
+    os.symlink("forest", tmp_path / "link")
+    assert IsolationForest.load(tmp_path / "link").n_features_in_ == 4

@@ -1,0 +1,467 @@
+"""Every name of scikit-learn's class; fitted forests as its objects and taken over from them, every field equal."""
+
+import copy
+import inspect
+import operator
+import pathlib
+import pickle
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+import skl2onnx
+import treelite
+from onnxruntime import InferenceSession
+from sklearn.base import clone
+from sklearn.ensemble import IsolationForest as SklearnForest
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.exceptions import NotFittedError
+from sklearn.tree import ExtraTreeRegressor
+
+from isoxide import IsolationForest
+from parity import assert_same_arrays, assert_same_forest, assert_same_scores
+
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights otherwise"),
+]
+
+with warnings.catch_warnings():
+    # Its colour maps are made in a way that matplotlib is to give up.
+    warnings.simplefilter("ignore", PendingDeprecationWarning)
+    import shap
+
+R = np.random.default_rng(0)
+DENSE = np.column_stack([R.normal(size=300), R.poisson(2, 300), R.normal(size=300).round(1), R.exponential(50, 300)])
+MISSING = np.where(R.random(DENSE.shape) < 0.2, np.nan, DENSE)
+SPARSE = scipy.sparse.csr_array(np.where(DENSE > 1, DENSE, 0.0))
+FRAME = pd.DataFrame(DENSE, columns=["a", "b", "c", "d"])
+WEIGHTS = R.random(300)
+
+#: Table, weights, parameters.
+KINDS = {
+    "default": (DENSE, None, {}),
+    "contamination": (DENSE, None, {"contamination": 0.07, "max_samples": 0.5}),
+    "bootstrap and columns": (DENSE, None, {"bootstrap": True, "max_features": 2}),
+    "missing": (MISSING, None, {"contamination": 0.1}),
+    "sparse": (SPARSE, None, {"contamination": 0.1}),
+    "sparse, columns": (SPARSE, None, {"max_features": 0.7}),
+    "weights": (DENSE, WEIGHTS, {"max_samples": 100}),
+    "weights, bootstrap": (DENSE, WEIGHTS.astype(np.float32), {"bootstrap": True}),
+    "names": (FRAME, None, {"max_features": 3}),
+    "one row": (DENSE[:1], None, {}),
+}
+
+
+def fit(cls, kind, n_estimators=8, **more):
+    X, weights, params = KINDS[kind]
+    return cls(n_estimators=n_estimators, random_state=5, **params, **more).fit(X, sample_weight=weights)
+
+
+def grow_on(model, kind, n_estimators):
+    X, weights, _ = KINDS[kind]
+    return model.set_params(n_estimators=n_estimators).fit(X, sample_weight=weights)
+
+
+def assert_same_trees(ours, theirs):
+    """Everything that a fitted tree has."""
+    assert len(ours) == len(theirs)
+    for index, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+        assert type(mine) is type(other) is ExtraTreeRegressor
+        assert mine.get_params() == other.get_params(), index
+        state, expected = mine.tree_.__getstate__(), other.tree_.__getstate__()
+        assert state.keys() == expected.keys()
+        for key in ("max_depth", "node_count"):
+            assert state[key] == expected[key], (index, key)
+        assert state["nodes"].dtype == expected["nodes"].dtype
+        for name in expected["nodes"].dtype.names:
+            np.testing.assert_array_equal(state["nodes"][name], expected["nodes"][name], err_msg=f"{index} {name}")
+        np.testing.assert_array_equal(state["values"], expected["values"], err_msg=str(index))
+        attributes = {name: value for name, value in vars(other).items() if name != "tree_"}
+        assert {name: value for name, value in vars(mine).items() if name != "tree_"} == attributes
+        assert mine.tree_.n_features == other.tree_.n_features
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+def test_trees(kind):
+    ours, theirs = fit(IsolationForest, kind), fit(SklearnForest, kind)
+    assert_same_trees(ours.estimators_, theirs.estimators_)
+    assert ours.estimator_.get_params() == {**theirs.estimators_[0].get_params(), "random_state": 5}
+    assert ours.estimators_ is ours.estimators_
+
+
+def test_trees_after_a_warm_start(kind):
+    ours, theirs = fit(IsolationForest, kind, warm_start=True), fit(SklearnForest, kind, warm_start=True)
+    first = list(ours.estimators_)
+    for n_estimators in (11, 14):
+        grow_on(ours, kind, n_estimators)
+        grow_on(theirs, kind, n_estimators)
+        assert all(now is before for now, before in zip(ours.estimators_, first, strict=False))
+        assert_same_trees(ours.estimators_, theirs.estimators_)
+    ours.set_params(warm_start=False)
+    grow_on(ours, kind, 3)
+    assert len(ours.estimators_) == 3
+    assert ours.estimators_[0] is not first[0]
+
+
+def test_trees_of_a_seed_that_is_a_stream():
+    ours, theirs = IsolationForest(n_estimators=5), SklearnForest(n_estimators=5)
+    for forest in (ours, theirs):
+        forest.set_params(random_state=np.random.RandomState(3)).fit(DENSE)
+    assert_same_trees(ours.estimators_, theirs.estimators_)
+
+
+def test_trees_and_models_of_an_unfitted_forest():
+    for name in ("estimators_", "estimator_", "estimators_samples_", "estimators_features_"):
+        assert not hasattr(IsolationForest(), name)
+    with pytest.raises(NotFittedError):
+        IsolationForest().to_sklearn()
+
+
+def test_to_sklearn(kind):
+    X = KINDS[kind][0]
+    ours, theirs = fit(IsolationForest, kind), fit(SklearnForest, kind)
+    model = ours.to_sklearn()
+    assert type(model) is SklearnForest
+    assert model.get_params() == theirs.get_params()
+    assert vars(model).keys() >= {name for name in vars(theirs) if name.endswith("_")}
+    assert_same_trees(model.estimators_, theirs.estimators_)
+    for one in (model, pickle.loads(pickle.dumps(model))):
+        assert_same_forest(ours, one)
+        assert_same_scores(ours, one, X)
+    assert clone(model).get_params() == model.get_params()
+
+
+def test_to_sklearn_goes_on_with_a_warm_start(kind):
+    X = KINDS[kind][0]
+    theirs = grow_on(fit(SklearnForest, kind, warm_start=True), kind, 12)
+    ours = fit(IsolationForest, kind, warm_start=True)
+    model = grow_on(ours.to_sklearn(), kind, 12)
+    assert_same_trees(model.estimators_, theirs.estimators_)
+    np.testing.assert_array_equal(model.score_samples(X), theirs.score_samples(X))
+    assert model.offset_ == theirs.offset_
+    # The forest that the model was made from has not grown with it.
+    assert len(ours.estimators_) == ours._fitted.native.n_trees == 8
+
+
+def test_from_sklearn(kind):
+    X = KINDS[kind][0]
+    theirs = fit(SklearnForest, kind)
+    ours = IsolationForest.from_sklearn(theirs)
+    assert type(ours) is IsolationForest
+    assert ours.get_params() == theirs.get_params()
+    assert_same_forest(ours, theirs)
+    assert_same_scores(ours, theirs, X)
+    assert_same_trees(ours.estimators_, theirs.estimators_)
+    assert ours.estimator_.get_params() == {**theirs.estimators_[0].get_params(), "random_state": 5}
+    copied = pickle.loads(pickle.dumps(ours))
+    assert_same_forest(copied, theirs)
+    assert_same_scores(copied, theirs, X)
+
+
+def test_from_sklearn_goes_on_with_a_warm_start(kind):
+    X = KINDS[kind][0]
+    theirs = fit(SklearnForest, kind, warm_start=True)
+    ours = IsolationForest.from_sklearn(theirs)
+    for n_estimators in (11, 14):
+        grow_on(ours, kind, n_estimators)
+        grow_on(theirs, kind, n_estimators)
+        assert_same_forest(ours, theirs)
+        assert_same_scores(ours, theirs, X)
+        assert_same_trees(ours.estimators_, theirs.estimators_)
+
+
+def test_from_sklearn_after_a_warm_start(kind):
+    """Seeds of trees before the last fit are not kept by scikit-learn, and so not known; all else is."""
+    X = KINDS[kind][0]
+    theirs = grow_on(fit(SklearnForest, kind, warm_start=True), kind, 12)
+    ours = IsolationForest.from_sklearn(theirs)
+    assert_same_forest(ours, theirs)
+    assert_same_scores(ours, theirs, X)
+    assert [tree.random_state for tree in ours.estimators_[:8]] == [None] * 8
+    assert_same_trees(ours.estimators_[8:], theirs.estimators_[8:])
+
+
+def test_there_and_back_again(kind):
+    X = KINDS[kind][0]
+    forest = fit(IsolationForest, kind)
+    again = IsolationForest.from_sklearn(forest.to_sklearn())
+    assert again.get_params() == forest.get_params()
+    assert_same_arrays(again.estimators_samples_, forest.estimators_samples_)
+    assert_same_trees(again.estimators_, forest.estimators_)
+    np.testing.assert_array_equal(again.decision_function(X), forest.decision_function(X))
+
+
+def test_from_a_subclass_with_a_constructor_of_its_own():
+    class Mine(SklearnForest):
+        def __init__(self, trees=4):
+            super().__init__(n_estimators=trees, random_state=2, contamination=0.1)
+            self.trees = trees
+
+    theirs = Mine().fit(DENSE)
+    ours = IsolationForest.from_sklearn(theirs)
+    assert (ours.n_estimators, ours.contamination) == (4, 0.1)
+    assert_same_scores(ours, theirs, DENSE)
+
+
+@pytest.mark.parametrize("other", [IsolationForest().fit(DENSE), RandomForestRegressor(), None, SklearnForest, "model"])
+def test_other_things_are_not_taken(other):
+    with pytest.raises(TypeError, match=r"must be a fitted sklearn\.ensemble\.IsolationForest"):
+        IsolationForest.from_sklearn(other)
+
+
+def test_an_unfitted_model_is_not_taken():
+    with pytest.raises(NotFittedError):
+        IsolationForest.from_sklearn(SklearnForest())
+
+
+def test_trees_in_another_numbering_are_not_taken():
+    model = fit(SklearnForest, "default")
+    # Left and right children change places.
+    tree = model.estimators_[3].tree_
+    state = tree.__getstate__()
+    left = state["nodes"]["left_child"].copy()
+    state["nodes"]["left_child"], state["nodes"]["right_child"] = state["nodes"]["right_child"].copy(), left
+    tree.__setstate__(state)
+    with pytest.raises(ValueError, match="tree 3 of model is not numbered depth first"):
+        IsolationForest.from_sklearn(model)
+
+
+def test_a_subclass_is_made_by_itself():
+    class Mine(IsolationForest):
+        pass
+
+    assert type(Mine.from_sklearn(fit(SklearnForest, "default"))) is Mine
+
+
+def ours_and_loaded(kind):
+    """A forest, and the same from a file without what trees record of the noise target."""
+    forest = fit(IsolationForest, kind)
+    loaded = IsolationForest.from_bytes(forest.to_bytes())
+    assert np.isnan(loaded.estimators_[0].tree_.value).all()
+    return forest.to_sklearn(), loaded.to_sklearn()
+
+
+@pytest.mark.parametrize("kind", ["default", "bootstrap and columns", "names"])
+def test_shap(kind):
+    X = KINDS[kind][0][:20]
+    values = [shap.TreeExplainer(model).shap_values(X) for model in (*ours_and_loaded(kind), fit(SklearnForest, kind))]
+    assert np.abs(values[0]).max() > 0
+    np.testing.assert_array_equal(values[0], values[2])
+    np.testing.assert_array_equal(values[1], values[2])
+
+
+# The converter refuses scikit-learn's forests too if their trees draw columns.
+@pytest.mark.parametrize("kind", ["default", "contamination", "weights, bootstrap"])
+def test_onnx(kind):
+    X = DENSE.astype(np.float32)
+    forest = fit(IsolationForest, kind)
+    for ours in ours_and_loaded(kind):
+        model = skl2onnx.to_onnx(ours, X[:1], target_opset={"": 18, "ai.onnx.ml": 3})
+        session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        labels, scores = session.run(None, {session.get_inputs()[0].name: X})
+        np.testing.assert_array_equal(labels.ravel(), forest.predict(X))
+        # ONNX computes depths, c(n) and the power in float32: some roundings of 2**-24 each.
+        np.testing.assert_allclose(scores.ravel(), forest.decision_function(X), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["default", "contamination", "missing"])
+def test_treelite(kind):
+    X = KINDS[kind][0].astype(np.float32)
+    predictions = [
+        treelite.gtil.predict(treelite.sklearn.import_model(model), X)
+        for model in (*ours_and_loaded(kind), fit(SklearnForest, kind))
+    ]
+    assert np.ptp(predictions[0]) > 0
+    np.testing.assert_array_equal(predictions[0], predictions[2])
+    np.testing.assert_array_equal(predictions[1], predictions[2])
+
+
+def test_copies_share_the_trees_and_nothing_that_changes():
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    forest = IsolationForest(random_state=0, contamination=0.1, warm_start=True).fit(X)
+    offset, trees = forest.offset_, forest.estimators_
+    twin = copy.copy(forest)
+    assert twin._fitted is forest._fitted
+    twin.recalibrate(X, contamination=0.01)
+    twin.set_params(n_estimators=120).fit(X)
+    assert len(twin.estimators_) == 120
+    assert (forest.offset_, forest.contamination, forest.n_estimators) == (offset, 0.1, 100)
+    assert len(forest.estimators_) == len(trees) == 100
+
+
+# What scikit-learn's class has
+
+#: What the base class of scikit-learn's forest grows and scores with, and what ABCMeta leaves. README names it.
+INTERNAL = {
+    *("_compute_chunked_score_samples", "_compute_score_samples", "_get_estimator", "_get_estimators_indices"),
+    *("_make_estimator", "_parallel_args", "_score_samples", "_set_oob_score", "_validate_estimator", "_validate_y"),
+    *("__abstractmethods__", "_abc_impl"),
+}
+#: Its attributes that look like parameters, and are none of an isolation forest.
+OF_THE_BASE = {"bootstrap_features": False, "estimator": None, "estimator_params": (), "oob_score": False}
+
+
+def both(kind="names", **more):
+    return fit(IsolationForest, kind, **more), fit(SklearnForest, kind, **more)
+
+
+def test_every_name_of_scikit_learn_is_there():
+    """A name that a later scikit-learn adds is noticed here: provide it, or name it in README."""
+    pairs = [(IsolationForest, SklearnForest), (IsolationForest(), SklearnForest()), both("names"), both("missing")]
+    for ours, theirs in pairs:
+        missing = {*dir(theirs)} - {*dir(ours)}
+        assert {name for name in missing if not name.startswith("_")} == set()
+        assert missing <= INTERNAL
+    # On a fitted forest every attribute too, private ones included.
+    ours, theirs = both("names")
+    assert vars(theirs).keys() <= {*dir(ours)}
+
+
+def test_internal_names_are_no_longer_than_they_must_be():
+    assert {*dir(SklearnForest)} >= INTERNAL
+    assert not {*dir(IsolationForest)} & INTERNAL
+
+
+def test_the_readme_names_what_is_missing():
+    readme = (pathlib.Path(__file__).parents[3] / "README.md").read_text()
+    (row,) = re.findall(r"^\| private methods \|.*$", readme, re.MULTILINE)
+    assert {name for name in INTERNAL if "abc" not in name and "abstract" not in name} == set(
+        re.findall(r"`(\w+)`", row)
+    )
+
+
+def parameters(method):
+    """Names, kinds and defaults; what takes anything is called as it pleases."""
+    named = inspect.signature(method).parameters.values()
+    return [(p.name, p.kind, p.default) for p in named if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def test_signatures():
+    """Parameters, their order and defaults."""
+    for name in dir(SklearnForest):
+        theirs, ours = getattr(SklearnForest, name), getattr(IsolationForest, name, None)
+        if callable(theirs) and (not name.startswith("_") or name == "__init__"):
+            assert parameters(ours) == parameters(theirs), name
+
+
+def outcome(call, forest):
+    """What a call gives, or the exception that it raises."""
+    try:
+        return call(forest)
+    except Exception as error:
+        return type(error), str(error)
+
+
+#: Of a list; an exception has the list's own words.
+READS = {
+    "length": len,
+    "truth": bool,
+    "an index out of range": lambda f: f[8],
+    "an index out of range below": lambda f: f[-9],
+    "a float": lambda f: f[1.0],
+    "a string": lambda f: f["trees"],
+    "None": lambda f: f[None],
+    "two indices": lambda f: f[0, 1],
+    "an array": lambda f: f[np.array([0, 1])],
+    "a step of zero": lambda f: f[::0],
+    "assignment": lambda f: operator.setitem(f, 0, None),
+    "deletion": lambda f: operator.delitem(f, 0),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_forest_is_read_as_a_list_of_trees(read):
+    ours, theirs = both("default")
+    assert outcome(READS[read], ours) == outcome(READS[read], theirs)
+
+
+def test_trees_of_a_forest():
+    ours, theirs = both("default")
+    assert len(ours) == len(theirs) == len(ours.estimators_) == 8
+    for index in (0, 7, -1, -8, np.int64(3), True):
+        assert ours[index] is ours.estimators_[index]
+    for part in (slice(None), slice(2, 5), slice(None, None, -3), slice(100, None), slice(-3, None)):
+        assert type(ours[part]) is list
+        assert_same_trees(ours[part], theirs[part])
+    assert list(ours) == list(iter(ours)) == ours.estimators_
+    assert list(reversed(ours)) == ours.estimators_[::-1]
+    assert ours[3] in ours
+    assert theirs[3] not in ours
+    first, *_, last = ours
+    assert (first, last) == (ours[0], ours[-1])
+    trees = [tree.tree_.n_leaves for tree in ours]
+    assert trees == [tree.tree_.n_leaves for tree in theirs]
+
+
+def test_the_length_makes_no_trees():
+    ours = fit(IsolationForest, "default")
+    assert len(ours) == 8
+    assert bool(ours)
+    assert ours._fitted.estimators == []
+
+
+def test_lengths_after_a_warm_start():
+    ours, theirs = both("default", warm_start=True)
+    assert len(grow_on(ours, "default", 12)) == len(grow_on(theirs, "default", 12)) == 12
+    assert len(IsolationForest.from_bytes(ours.to_bytes())) == len(pickle.loads(pickle.dumps(ours))) == 12
+
+
+READS_OF_THE_UNFITTED = {"len": len, "iter": iter, "index": lambda f: f[0], "slice": lambda f: f[:], "list": list}
+
+
+@pytest.mark.parametrize("read", READS_OF_THE_UNFITTED)
+def test_an_unfitted_forest_has_no_trees_to_read(read):
+    """scikit-learn's raises an AttributeError; ours raises one that says what to do."""
+    for forest in (IsolationForest(), SklearnForest()):
+        with pytest.raises(AttributeError):
+            READS_OF_THE_UNFITTED[read](forest)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        READS_OF_THE_UNFITTED[read](IsolationForest())
+
+
+def test_a_forest_is_always_true():
+    """Unlike scikit-learn's, whose truth before a fit is an exception; README names it."""
+    assert IsolationForest()
+    assert fit(IsolationForest, "default")
+    with pytest.raises(AttributeError):
+        bool(SklearnForest())
+
+
+def test_attributes_of_the_base_class():
+    for ours, theirs in ((IsolationForest(), SklearnForest()), both("default")):
+        for name, value in OF_THE_BASE.items():
+            assert getattr(ours, name) == getattr(theirs, name) == value
+            assert type(getattr(ours, name)) is type(getattr(theirs, name))
+            # They would be passed over in silence.
+            with pytest.raises(AttributeError):
+                setattr(ours, name, value)
+            assert name not in ours.get_params()
+
+
+def test_attributes_of_a_fitted_forest(kind):
+    """All that scikit-learn sets, private ones too, which tools read."""
+    ours, theirs = fit(IsolationForest, kind), fit(SklearnForest, kind)
+    for name, expected in vars(theirs).items():
+        found = getattr(ours, name)
+        assert type(found) is type(expected), name
+        if name == "estimator_":
+            assert found.get_params() == expected.get_params()
+        elif name == "estimators_":
+            assert_same_trees(found, expected)
+        elif isinstance(expected, (list, tuple)):
+            assert_same_arrays(found, expected)
+        else:
+            np.testing.assert_array_equal(found, expected, err_msg=name)
+
+
+def test_private_attributes_are_not_there_before_a_fit():
+    for name in ("_max_samples", "_average_path_length_per_tree", "_decision_path_lengths"):
+        assert not hasattr(IsolationForest(), name)

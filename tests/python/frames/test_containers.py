@@ -1,0 +1,190 @@
+"""Frames and other containers: read in place where their types allow it, and always with scikit-learn's results."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from sklearn.ensemble import IsolationForest as SklearnForest
+
+from isoxide import IsolationForest
+from isoxide._frames import validation
+from isoxide._frames.validation import check_input
+from parity import assert_same_scores, fit_both
+
+pytestmark = pytest.mark.parity
+
+N = 60
+
+
+def column(r, kind):
+    """A column of 60 rows; the large integers round differently by way of float64."""
+    large = (1 << 60) + (1 << 36) * r.integers(0, 5, N) + r.integers(0, 3, N)
+    return {
+        "float64": lambda: r.normal(size=N),
+        "float32": lambda: r.normal(size=N).astype(np.float32),
+        "float16": lambda: r.normal(size=N).astype(np.float16),
+        "missing": lambda: np.where(r.random(N) < 0.2, np.nan, r.normal(size=N)),
+        "int64": lambda: large,
+        "int32": lambda: r.integers(-9, 9, N).astype(np.int32),
+        "uint8": lambda: r.integers(0, 9, N).astype(np.uint8),
+        "uint32": lambda: r.integers(0, 2**32, N).astype(np.uint32),
+        "uint64": lambda: large.astype(np.uint64) * 3,
+        "bool": lambda: r.random(N) < 0.5,
+    }[kind]()
+
+
+def frames(r, columns):
+    """The same columns in every kind of frame that can hold them."""
+    yield pd.DataFrame(columns)
+    yield pd.DataFrame(columns).convert_dtypes()
+    yield pd.DataFrame(columns).convert_dtypes(dtype_backend="pyarrow")
+    yield pa.table(columns)
+    yield pa.concat_tables([pa.table(columns).slice(0, 25), pa.table(columns).slice(25)])
+    if not any(c.dtype == np.float16 for c in columns.values()):
+        polars = pl.DataFrame(columns)
+        yield polars
+        yield pl.concat([polars[:25], polars[25:]], rechunk=False)
+        yield polars.with_columns(pl.when(pl.arange(N) % 7 > 0).then(pl.first()).alias(polars.columns[0]))
+
+
+def refusal(forest, frame):
+    """Class and message of the exception of a fit; None if there is none."""
+    try:
+        forest.fit(frame)
+    except Exception as error:
+        return type(error), str(error)
+    return None
+
+
+KINDS = ["float64", "float32", "float16", "missing", "int64", "int32", "uint8", "uint32", "uint64", "bool"]
+
+
+@pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights otherwise")
+@pytest.mark.parametrize("index", range(25))
+def test_mixed_frames(index, seed):
+    r = np.random.default_rng([seed, index])
+    kinds = r.choice(KINDS, r.integers(1, 6))
+    columns = {f"c{j}": column(r, kind) for j, kind in enumerate(kinds)}
+    for frame in frames(r, columns):
+        if (expected := refusal(SklearnForest(), frame)) is not None:
+            assert refusal(IsolationForest(), frame) == expected
+            continue
+        ours, theirs = fit_both(frame, lambda: seed, n_estimators=5)
+        np.testing.assert_array_equal(ours.feature_names_in_, theirs.feature_names_in_)
+        assert_same_scores(ours, theirs, frame)
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_columns_are_borrowed(make, monkeypatch):
+    monkeypatch.setattr(validation, "_FEW_ROWS", 0)
+    r = np.random.default_rng(0)
+    columns = {kind: column(r, kind) for kind in ("float64", "float32", "missing", "int64")}
+    frame = make(columns)
+    borrowed = check_input(IsolationForest(), frame, reset=True).table
+    for name, array in zip(columns, borrowed, strict=True):
+        source = {
+            pd.DataFrame: lambda n=name: frame[n].to_numpy(copy=False),
+            pl.DataFrame: lambda n=name: frame[n].to_numpy(allow_copy=False),
+            pa.table: lambda n=name: frame[n].chunk(0).to_numpy(),
+        }[make]()
+        assert np.shares_memory(array, source)
+        assert array.dtype == columns[name].dtype
+
+
+PIECES = {
+    "row-major": lambda x: pd.DataFrame(x, copy=False),
+    "column-major": lambda x: pd.DataFrame(np.asfortranarray(x), copy=False),
+    "some rows": lambda x: pd.DataFrame(x, copy=False).iloc[5:50],
+    "every second": lambda x: pd.DataFrame(x, copy=False).iloc[::2],
+    "a mask": lambda x: pd.DataFrame(x)[np.arange(N) % 3 > 0],
+    "one column": lambda x: pd.DataFrame(x, copy=False).iloc[:, [1]],
+    "one row": lambda x: pd.DataFrame(x, copy=False).iloc[3:4],
+    "joined": lambda x: pd.concat([pd.DataFrame(x[:20]), pd.DataFrame(x[20:])], ignore_index=True),
+}
+
+
+@pytest.mark.parametrize("few_rows", [0, 2**14])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+@pytest.mark.parametrize("make", PIECES.values(), ids=PIECES.keys())
+def test_a_large_frame_of_one_piece_is_one_array(make, dtype, few_rows, monkeypatch):
+    monkeypatch.setattr(validation, "_FEW_ROWS", few_rows)
+    frame = make((np.random.default_rng(0).normal(size=(N, 4)) * 100).astype(dtype))
+    frame.columns = [f"c{j}" for j in range(frame.shape[1])]
+    table = check_input(IsolationForest(), frame, reset=True).table
+    assert isinstance(table, np.ndarray)
+    assert table.dtype == dtype
+    assert np.shares_memory(table, frame.to_numpy())
+    np.testing.assert_array_equal(table, frame.to_numpy())
+
+
+def test_a_large_frame_of_several_pieces_is_not_copied(monkeypatch):
+    r = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": column(r, "float64"), "b": column(r, "float64")})
+    frame["c"] = column(r, "float64")
+    small = check_input(IsolationForest(), frame, reset=True).table
+    assert isinstance(small, np.ndarray)
+    for limit in ("_FEW_ROWS", "_FEW_CELLS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(validation, limit, 20)
+            columns = check_input(IsolationForest(), frame, reset=True).table
+        assert all(np.shares_memory(c, frame[n].to_numpy()) for c, n in zip(columns, frame, strict=True))
+        np.testing.assert_array_equal(np.column_stack(columns), small)
+
+
+@pytest.mark.parametrize("index", range(25))
+def test_one_array_is_read_as_the_columns_are(index, seed, monkeypatch):
+    r = np.random.default_rng([seed, index, 1])
+    kinds = r.choice([kind for kind in KINDS if kind not in ("bool", "uint64", "float16")], r.integers(1, 6))
+    frame = pd.DataFrame({f"c{j}": column(r, kind) for j, kind in enumerate(kinds)})
+    forest = IsolationForest(n_estimators=30, random_state=index).fit(frame)
+    assert isinstance(check_input(forest, frame, reset=False).table, np.ndarray)
+    scores = forest.score_samples(frame)
+    monkeypatch.setattr(validation, "_one_array", lambda X: None)
+    assert not isinstance(check_input(forest, frame, reset=False).table, np.ndarray)
+    np.testing.assert_array_equal(forest.score_samples(frame), scores)
+    again = IsolationForest(n_estimators=30, random_state=index).fit(frame)
+    np.testing.assert_array_equal(again.score_samples(frame), scores)
+
+
+@pytest.mark.parametrize("kind", ["bool", "uint64", "float16"])
+@pytest.mark.parametrize("other", ["float64", "int64", "uint8"])
+def test_some_columns_are_never_brought_to_one_array(kind, other):
+    """Booleans, whose neighbours are each rounded for themselves, and types that are scikit-learn's to convert."""
+    r = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": column(r, other), "b": column(r, kind)})
+    assert validation._one_array(frame) is None
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_names_are_checked_whatever_the_frame(make):
+    r = np.random.default_rng(0)
+    columns = {"a": column(r, "float64"), "b": column(r, "int32")}
+    forest, reference = (c(n_estimators=2).fit(make(columns)) for c in (IsolationForest, SklearnForest))
+    for other in ({"b": columns["b"], "a": columns["a"]}, {"a": columns["a"]}, {**columns, "c": columns["a"]}):
+        messages = []
+        for model in (forest, reference):
+            with pytest.raises(ValueError, match="feature names") as caught:
+                model.predict(make(other))
+            messages.append(str(caught.value))
+        assert messages[0] == messages[1]
+    # A forest fitted on one kind of frame scores another with the same names.
+    for kind in (pd.DataFrame, pl.DataFrame, pa.table):
+        np.testing.assert_array_equal(forest.predict(kind(columns)), forest.predict(make(columns)))
+
+
+@pytest.mark.parametrize("make", [pl.DataFrame, pa.table])
+def test_frames_that_cannot_be_fitted(make):
+    for columns in ({"a": ["x", "y"]}, {"a": [[1.0], [2.0]]}, {}, {"a": np.array([])}):
+        expected = refusal(SklearnForest(), make(columns))
+        assert expected is not None
+        assert refusal(IsolationForest(), make(columns)) == expected
+
+
+def test_memory_maps(tmp_path, seed):
+    X = np.random.default_rng(seed).normal(size=(200, 3))
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    forest = IsolationForest(random_state=seed)
+    assert check_input(forest, mapped, reset=True).table is mapped
+    np.testing.assert_array_equal(forest.fit(mapped).score_samples(mapped), forest.fit(X).score_samples(X))

@@ -1,0 +1,245 @@
+"""Tables that end, or begin, where the memory does: a step too far is no wrong number but a signal.
+
+Run as a program by `test_edges.py`, with the name of a part as its argument; it says what it is about to do, so that
+the last line tells where the process died.
+"""
+
+import ctypes
+import faulthandler
+import itertools
+import mmap
+import sys
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import scipy.sparse
+from sklearn.base import clone
+
+from isoxide import IsolationForest, RankReference, _core, percentileofscore, rank_features
+from isoxide._forest.sklearn_interop import native_parts
+
+PAGE = mmap.PAGESIZE
+SIDES = ("after", "before")
+#: Steps between neighbouring rows and columns, in cells of a table of n rows and d columns.
+LAYOUTS = {
+    "rows": lambda _, d: (d, 1),
+    "columns": lambda n, _: (1, n),
+    "every second row": lambda _, d: (2 * d, 1),
+    "every third cell": lambda _, d: (3 * d, 3),
+    "columns apart": lambda n, _: (1, n + 5),
+    "backwards": lambda _, d: (-d, -1),
+}
+TYPES = (np.float64, np.float32, np.int64, np.int32)
+#: Around the rows that are worked on at once; a few are walked, 256 make a plan worth while.
+ROWS = (1, 9, 300, 513, 1025)
+COLUMNS = (1, 3, 17, 66)
+
+
+def memory(n_bytes, side):
+    """So many bytes between two pages that nobody may touch, which end or begin at one of them."""
+    size = -(-n_bytes // PAGE) * PAGE
+    region = mmap.mmap(-1, size + 2 * PAGE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(region))
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    for page in (address, address + PAGE + size):
+        if protect(ctypes.c_void_p(page), ctypes.c_size_t(PAGE), 0) != 0:
+            raise OSError(ctypes.get_errno(), "mprotect")
+    start = PAGE if side == "before" else PAGE + size - n_bytes
+    return np.frombuffer(region, dtype=np.uint8, count=n_bytes, offset=start)
+
+
+def placed(array, side, steps=None):
+    """The same array at the edge, with so many cells from one to the next along each axis, and not a byte more."""
+    array = np.asarray(array)
+    if steps is None:
+        steps = [int(np.prod(array.shape[axis + 1 :])) for axis in range(array.ndim)]
+    strides = [step * array.itemsize for step in steps]
+    ways = [(n - 1) * stride for n, stride in zip(array.shape, strides, strict=True)]
+    n_bytes = sum(map(abs, ways)) + array.itemsize
+    start = -sum(way for way in ways if way < 0)
+    if not array.size:
+        return array
+    out = np.ndarray(array.shape, array.dtype, memory(n_bytes, side), start, strides)
+    out[...] = array
+    return out
+
+
+def table(rng, n, d, dtype):
+    """Values with ties, and some missing ones where there can be any."""
+    values = rng.integers(-40, 40, (n, d)).astype(dtype)
+    if values.dtype.kind == "f":
+        values += rng.choice([0.0, 0.1, 1e-30], (n, d)).astype(dtype)
+        values[rng.random((n, d)) < 0.02] = np.nan
+    return values
+
+
+def arrays(rng, n, d):
+    """Ordinary tables, each with the same at the edge, by name."""
+    for dtype in TYPES:
+        x = table(rng, n, d, dtype)
+        for layout, side in itertools.product(LAYOUTS, SIDES):
+            yield f"{np.dtype(dtype)}, {layout}, {side}", x, placed(x, side, LAYOUTS[layout](n, d))
+
+
+def columns(rng, n, d):
+    """Columns of several types, each at an edge of its own: as a list, and as frames that keep them where they are."""
+    ordinary = [table(rng, n, 1, TYPES[j % 3])[:, 0] for j in range(d)]
+    for side in SIDES:
+        at_edge = [placed(column, side) for column in ordinary]
+        names = [f"c{j}" for j in range(d)]
+        arrow = pa.table(
+            {
+                name: pa.Array.from_buffers(pa.from_numpy_dtype(c.dtype), n, [None, pa.py_buffer(c)])
+                for name, c in zip(names, at_edge, strict=True)
+            }
+        )
+        frame = pd.DataFrame(dict(zip(names, at_edge, strict=True)), copy=False)
+        assert all(np.shares_memory(frame[name].to_numpy(), c) for name, c in zip(names, at_edge, strict=True))
+        plain = pd.DataFrame(dict(zip(names, ordinary, strict=True)))
+        yield f"pandas, {side}", plain, frame
+        yield f"pyarrow, {side}", pa.Table.from_pandas(plain, preserve_index=False), arrow
+        yield f"polars, {side}", pl.from_pandas(plain, nan_to_null=False), pl.from_arrow(arrow)
+        yield f"list, {side}", ordinary, at_edge
+
+
+def sparse(rng, n, d):
+    """Compressed rows, each of the three arrays at an edge."""
+    x = scipy.sparse.random_array((n, d), density=0.2, format="csr", dtype=np.float32, rng=rng)
+    for index, side in itertools.product((np.int32, np.int64), SIDES):
+        at_edge = scipy.sparse.csr_array(x.shape, dtype=np.float32)
+        # Set one by one: the constructor would bring the indices to the type that it likes.
+        at_edge.data = placed(x.data, side)
+        at_edge.indices, at_edge.indptr = (placed(a.astype(index), side) for a in (x.indices, x.indptr))
+        yield f"{np.dtype(index)}, {side}", x, at_edge
+
+
+def same(found, expected):
+    np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def say(*what):
+    print(*what, flush=True)
+
+
+def fitted(n, d, tables, **parameters):
+    for name, x, at_edge in tables:
+        if isinstance(x, list):
+            continue
+        say("fit", n, d, parameters, name)
+        make = IsolationForest(n_estimators=7, random_state=3, **parameters)
+        found = IsolationForest(**make.get_params()).fit(at_edge)
+        assert found.to_bytes(complete=True) == make.fit(x).to_bytes(complete=True)
+
+
+def fit():
+    rng = np.random.default_rng(0)
+    for n, d in ((1, 3), (9, 1), (300, 17), (513, 3), (1025, 66)):
+        for parameters in ({}, {"max_samples": 1.0}, {"max_features": 0.5, "bootstrap": True}):
+            fitted(n, d, arrays(rng, n, d), **parameters)
+            fitted(n, d, columns(rng, n, d), **parameters)
+            fitted(n, d, sparse(rng, n, d), **parameters)
+
+
+def score():
+    rng = np.random.default_rng(1)
+    # All training rows make large trees, whose rare branches are walked.
+    for d, max_samples in itertools.product(COLUMNS, (64, 1.0)):
+        training = table(rng, 1500, d, np.float64)
+        make = IsolationForest(n_estimators=9, max_samples=max_samples, random_state=0)
+        named_training = pd.DataFrame(training, columns=[f"c{j}" for j in range(d)])
+        named = clone(make).fit(named_training)
+        forest = make.fit(training)
+        # So that few rows meet a plan too.
+        forest.score_samples(training)
+        named.score_samples(named_training)
+        for n in ROWS:
+            for name, x, at_edge in itertools.chain(arrays(rng, n, d), columns(rng, n, d), sparse(rng, n, d)):
+                say("score", n, d, max_samples, name)
+                if isinstance(x, list) or scipy.sparse.issparse(x):
+                    same(forest._fitted.native.depth_sums(at_edge, 1), forest._fitted.native.depth_sums(x, 1))
+                else:
+                    scorer = forest if isinstance(x, np.ndarray) else named
+                    same(scorer.score_samples(at_edge), scorer.score_samples(x))
+
+
+def parts():
+    """The arrays that a forest of scikit-learn is taken over in."""
+    rng = np.random.default_rng(2)
+    x = table(rng, 700, 9, np.float64)
+    for parameters in ({}, {"max_samples": 1.0, "max_features": 0.5}):
+        model = IsolationForest(n_estimators=7, random_state=0, **parameters).fit(x)
+        forest, arrays = model._fitted.native, native_parts(model.to_sklearn())
+        for side in SIDES:
+            say("parts", parameters, side)
+
+            def at_edge(part, side=side):
+                if isinstance(part, tuple):
+                    return tuple(map(at_edge, part))
+                return placed(part, side) if isinstance(part, np.ndarray) else part
+
+            again = _core.Forest.from_parts(*map(at_edge, arrays))
+            same(again.depth_sums(x, 1), forest.depth_sums(x, 1))
+            table_of = at_edge(forest.average_path_lengths)
+            noise, seeds = at_edge(rng.random(700)), at_edge(_core.tree_seeds(0, 0, 7))
+            weights = at_edge(np.full(700, 1 / 700))
+            kwargs = {"max_samples": 64, "max_features": 3, "bootstrap": False, "n_workers": 1}
+            found = _core.Forest.grow(x, noise, seeds, average_path_lengths=table_of, weights=weights, **kwargs)
+            kwargs["average_path_lengths"] = table_of.copy()
+            expected = _core.Forest.grow(x, noise.copy(), seeds.copy(), weights=weights.copy(), **kwargs)
+            same(found.depth_sums(x, 1), expected.depth_sums(x, 1))
+
+
+def ranks():
+    rng = np.random.default_rng(3)
+    # More than 511 different queries are counted another way.
+    for n, d, n_rows in ((1, 1, 1), (9, 3, 9), (513, 17, 3), (1025, 66, 40), (5001, 3, 700), (5001, 1, 1400)):
+        both = zip(arrays(rng, n, d), arrays(rng, n_rows, d), strict=True)
+        both = itertools.chain(both, zip(columns(rng, n, d), columns(rng, n_rows, d), strict=True))
+        for (name, reference, reference_at_edge), (_, rows, rows_at_edge) in both:
+            say("rank", n, d, n_rows, name)
+            kwargs = {"kind": "rank", "tail": "both", "n_workers": 1, "omit_nan": True}
+            if isinstance(reference, list):
+                expected = _core.percentile_ranks(reference, rows, **kwargs)
+                for mine, other in zip(
+                    _core.percentile_ranks(reference_at_edge, rows_at_edge, **kwargs), expected, strict=True
+                ):
+                    same(mine, other)
+                continue
+            expected = rank_features(rows, reference, nan_policy="omit", n_jobs=1)
+            found = rank_features(rows_at_edge, reference_at_edge, nan_policy="omit", n_jobs=1)
+            again = RankReference(reference_at_edge).rank_features(rows_at_edge, nan_policy="omit")
+            for other in (found, again):
+                same(other.percentiles, expected.percentiles)
+                same(other.directions, expected.directions)
+            if isinstance(reference, np.ndarray):
+                found = percentileofscore(reference_at_edge[:, 0], rows_at_edge[:, 0], nan_policy="omit")
+                same(found, percentileofscore(reference[:, 0], rows[:, 0], nan_policy="omit"))
+
+
+def prepared():
+    """Sorted columns, of which every value counts or each has its number."""
+    rng = np.random.default_rng(4)
+    kwargs = {"kind": "mean", "tail": "both", "n_workers": 1, "omit_nan": True}
+    for dtype, n, side in itertools.product(TYPES[:3], (1, 9, 513, 1025), SIDES):
+        say("prepared", np.dtype(dtype), n, side)
+        values = np.sort(rng.integers(0, n, n).astype(dtype))
+        distinct, ends = np.unique(values, return_counts=True)
+        ends = np.cumsum(ends)
+        rows = rng.integers(-1, n + 1, (30, 1)).astype(dtype)
+        expected = _core.percentile_ranks(values[:, None].copy(), rows, **kwargs)
+        whole = [(placed(values, side), None, 0)]
+        merged = [(placed(distinct, side), placed(ends, side), 0)]
+        for columns in (whole, merged):
+            for mine, other in zip(_core.sorted_ranks(columns, placed(rows, side), **kwargs), expected, strict=True):
+                same(mine, other)
+
+
+PARTS = {f.__name__: f for f in (fit, score, parts, ranks, prepared)}
+
+if __name__ == "__main__":
+    faulthandler.enable()
+    say(_core.kernel())
+    PARTS[sys.argv[1]]()
+    say("done")

@@ -1,0 +1,19 @@
+"""Files that are read in batches."""
+
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
+
+
+def write_parts(frame, folder, n_parts, seed=0):
+    """Files of random sizes, some empty, in groups of few rows."""
+    r = np.random.default_rng(seed)
+    edges = [0, *np.sort(r.integers(0, len(frame) + 1, n_parts - 1)).tolist(), len(frame)]
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    folder.mkdir(parents=True)
+    for number, (start, end) in enumerate(pairwise(edges)):
+        pq.write_table(table.slice(start, end - start), folder / f"{number:03}.parquet", row_group_size=300)
+    return folder

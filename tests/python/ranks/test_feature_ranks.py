@@ -1,0 +1,242 @@
+"""What `rank_features` returns, and the tables made of it."""
+# ruff: noqa: PD011 (`values` belongs to FeatureRanks here, not to pandas)
+
+import pickle
+import sys
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import scipy.stats
+
+from isoxide import FeatureRanks, rank_features
+from isoxide._ranks import api as module_of_rank_features
+from rank_tables import CONTAINERS, mixed_table, reference_frame
+
+pytestmark = pytest.mark.parity
+
+POLARS, PYARROW = pl.DataFrame, pa.Table
+#: Which class of frame is made for rows in each container.
+KINDS = {
+    "pandas": pd.DataFrame, "pandas nullable": pd.DataFrame, "pandas Arrow": pd.DataFrame, "polars": POLARS,
+    "polars pieces": POLARS, "pyarrow": PYARROW, "pyarrow pieces": PYARROW, "record batch": PYARROW, "stream": PYARROW,
+    "reader": PYARROW, "interchange": PYARROW, "narwhals": POLARS,
+}  # fmt: skip
+
+
+def test_the_class_is_found_in_both_places():
+    assert module_of_rank_features.FeatureRanks is FeatureRanks
+
+
+def test_empty_tables():
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [1, 2]})
+    none = rank_features(frame[:0], frame)
+    assert none.percentiles.shape == none.values.shape == none.order.shape == (0, 2)
+    assert (len(none), none.to_records(), len(none.to_frame())) == (0, [], 0)
+    assert np.isnan(rank_features(frame, frame[:0]).percentiles).all()
+    assert rank_features(frame, frame, features=[]).percentiles.shape == (2, 0)
+    assert rank_features(np.empty((3, 0)), np.empty((5, 0))).order.shape == (3, 0)
+    np.testing.assert_array_equal(none.cutoff_table([50])[["mean", "min"]], [[np.nan, 0]])
+    assert none.feature_counts(50).empty
+
+
+def notebook_records(rows, reference, features, last):
+    records = []
+    for _, row in rows.iterrows():
+        ranks = [(name, scipy.stats.percentileofscore(reference[name], row[name]), row[name]) for name in features]
+        ranks = sorted(ranks, key=lambda item: item[1], reverse=True)
+        records.append(sorted(ranks, key=lambda item: last in item[0]))
+    return records
+
+
+@pytest.mark.parametrize(
+    "columns", ["all", ["logins", "flag"], ["bytes", "logins_zscore"], ["logins", "bytes"], ["share"]], ids=str
+)
+def test_records_equal_the_loop_of_the_notebook(columns, seed):
+    rng = np.random.default_rng(seed)
+    reference = reference_frame(rng).drop(columns="seen")
+    rows = reference.sample(15, random_state=seed)
+    if columns != "all":
+        rows = rows[columns]
+    features = [name for name in rows.columns if name != "actor"]
+    found = rank_features(rows, reference, features=features, rank_last="*zscore*").to_records()
+    expected = notebook_records(rows, reference, features, "zscore")
+    assert found == expected
+    types = [[tuple(type(item) for item in record) for record in row] for row in found]
+    assert types == [[tuple(type(item) for item in record) for record in row] for row in expected]
+
+
+@pytest.fixture
+def ranks():
+    reference = pd.DataFrame({"z": [1.0, 2, 3, 4], "a": [1, 2, 3, 4], "b": [4, 3, 2, 1], "n": [1, 2, np.nan, 4]})
+    rows = pd.DataFrame({"z": [4.0, 1], "a": [4, 2], "b": [4, 0], "n": [1.0, 1]}, index=["mon", "tue"])
+    return rank_features(rows, reference, rank_last="z")
+
+
+def test_order(ranks):
+    np.testing.assert_array_equal(ranks.percentiles, [[100, 100, 100, np.nan], [25, 50, 0, np.nan]])
+    # Ties in the order of the columns, then what comes last, then NaN.
+    np.testing.assert_array_equal(ranks.order, [[1, 2, 0, 3], [1, 2, 0, 3]])
+    assert ranks.order.dtype == np.intp
+    chosen = rank_features([[1.0, 5.0]], [[1.0, 0.0]], rank_last=lambda name: name == "x0")
+    np.testing.assert_array_equal(chosen.order, [[1, 0]])
+    np.testing.assert_array_equal(rank_features([[np.nan, 1.0]], [[1.0, 0.0]], rank_last="x1").order, [[1, 0]])
+
+
+def test_array_protocol(ranks):
+    assert np.asarray(ranks) is ranks.percentiles
+    copy = np.array(ranks)
+    assert copy is not ranks.percentiles
+    assert copy.flags.writeable
+    assert np.asarray(ranks, dtype=np.float32).dtype == np.float32
+    with pytest.raises(ValueError, match="copy"):
+        np.array(ranks, dtype=np.float32, copy=False)
+    assert len(ranks) == 2
+
+
+def test_ranks_do_not_change(ranks):
+    for array in (ranks.percentiles, ranks.values, ranks.order):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 1
+    with pytest.raises(AttributeError):
+        ranks.percentiles = None
+    again = pickle.loads(pickle.dumps(ranks))
+    np.testing.assert_array_equal(again.order, ranks.order)
+
+
+def test_values_are_copied_to_their_common_type():
+    rows = np.array([[1.0, 2.0]])
+    ranks = rank_features(rows, rows)
+    rows[:] = 0
+    assert ranks.to_records() == [[("x0", 100.0, 1.0), ("x1", 100.0, 2.0)]]
+    frame = pd.DataFrame({"i": [1, 2], "b": [True, False], "f": [0.5, 1]})
+    assert rank_features(frame[["i", "b"]], frame[["i", "b"]]).values.dtype == np.int64
+    assert rank_features(frame, frame).values.dtype == np.float64
+
+
+def test_tidy_frame(ranks):
+    expected = pd.DataFrame(
+        {
+            "row": ["mon"] * 4 + ["tue"] * 4,
+            "position": [0, 1, 2, 3] * 2,
+            "feature": ["a", "b", "z", "n"] * 2,
+            "percentile": [100, 100, 100, np.nan, 50, 0, 25, np.nan],
+            "value": [4.0, 4, 4, 1, 2, 0, 1, 1],
+        }
+    )
+    pd.testing.assert_frame_equal(ranks.to_frame(), expected, check_exact=True)
+    assert rank_features([[1.0]], [[1.0]]).to_frame()["row"].tolist() == [0]
+    levels = pd.DataFrame({"a": [1.0]}, index=pd.MultiIndex.from_tuples([("ann", 1)]))
+    assert rank_features(levels, levels).to_frame()["row"].tolist() == [("ann", 1)]
+
+
+def test_cutoff_table(ranks):
+    expected = pd.DataFrame({"cutoff": [25.0, 50.0, 100.0], "mean": [2.5, 2.0, 1.5], "min": [2, 1, 0]})
+    pd.testing.assert_frame_equal(ranks.cutoff_table([25, 50, 100]), expected, check_exact=True)
+    assert ranks.cutoff_table([]).shape == (0, 3)
+
+
+def test_feature_counts(ranks):
+    index = pd.Index(["a", "z", "b"], name="feature", dtype=str)
+    pd.testing.assert_series_equal(ranks.feature_counts(50), pd.Series([2, 1, 1], index=index, name="count"))
+    index = pd.Index(["a", "n", "z", "b"], name="feature", dtype=str)
+    pd.testing.assert_series_equal(
+        ranks.feature_counts(50, always_show=["n", "b"]), pd.Series([2, 2, 1, 1], index=index, name="count")
+    )
+    with pytest.raises(ValueError, match=r"always_show names unknown features: \['q'\]"):
+        ranks.feature_counts(50, always_show=["q"])
+    with pytest.raises(ValueError, match="always_show must be a list of names, got the string 'n'"):
+        ranks.feature_counts(50, always_show="n")
+
+
+def test_tables_without_pandas_say_what_to_install(ranks, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    for call in (ranks.to_frame, lambda: ranks.cutoff_table([99]), lambda: ranks.feature_counts(99)):
+        with pytest.raises(ImportError, match=r'pip install "isoxide\[notebook\]"'):
+            call()
+
+
+def as_dict(frame):
+    """Columns of any frame, as lists."""
+    if isinstance(frame, pl.DataFrame):
+        return frame.to_dict(as_series=False)
+    return frame.to_pydict() if isinstance(frame, pa.Table) else frame.to_dict("list")
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_tables_are_of_the_callers_kind(container, seed):
+    rng = np.random.default_rng(seed)
+    reference = mixed_table(rng, 40)
+    rows = reference[5:25]
+    # An array has the tables that others are compared with.
+    expected = rank_features(CONTAINERS["pandas"](rows), reference, nan_policy="omit")
+    found = rank_features(CONTAINERS[container](rows), reference, nan_policy="omit")
+    assert set(KINDS) == set(CONTAINERS)
+    for table in (lambda ranks: ranks.to_frame(), lambda ranks: ranks.cutoff_table([0, 50, 99.5])):
+        assert type(table(found)) is KINDS[container]
+        columns, expected_columns = as_dict(table(found)), as_dict(table(expected))
+        assert list(columns) == list(expected_columns)
+        for name, column in columns.items():
+            np.testing.assert_array_equal(column, expected_columns[name])
+    counts, expected_counts = found.feature_counts(50), expected.feature_counts(50)
+    if KINDS[container] is pd.DataFrame:
+        pd.testing.assert_series_equal(counts, expected_counts)
+    else:
+        assert type(counts) is KINDS[container]
+        assert as_dict(counts) == {"feature": list(expected_counts.index), "count": expected_counts.tolist()}
+
+
+def test_types_of_columns():
+    rows = pl.DataFrame({"n": [1, 2], "x": [0.5, None]})
+    ranks = rank_features(rows, rows)
+    types = {"row": pl.Int64, "position": pl.Int64, "feature": pl.String, "percentile": pl.Float64, "value": pl.Float64}
+    counted = {"feature": pl.String, "count": pl.Int64}
+    cuts = {"cutoff": pl.Float64, "mean": pl.Float64, "min": pl.Int64}
+    for some in (ranks, rank_features(rows[:0], rows), rank_features(rows, rows, features=[])):
+        assert some.to_frame().schema == types
+        assert some.feature_counts(101).schema == counted
+        assert some.cutoff_table([]).schema == cuts
+    none = rank_features(rows.to_arrow()[:0], rows).to_frame()
+    assert [str(field.type) for field in none.schema] == ["int64", "int64", "string", "double", "double"]
+    # NaN is a value of scipy's, not a missing one.
+    assert ranks.to_frame()["percentile"].null_count() == 0
+    assert ranks.to_frame()["percentile"].is_nan().sum() == 2
+
+
+@pytest.mark.parametrize("make", [pl.DataFrame, pa.table])
+def test_records_of_frames_without_a_common_type(make):
+    rows = make({"n": [2**53 + 1, 7], "x": [0.5, None], "flag": [True, False], "m": [None, 3]})
+    ranks = rank_features(rows, rows, nan_policy="omit")
+    values = [{feature: value for feature, _, value in record} for record in ranks.to_records()]
+    assert str(values) == str(
+        [{"n": 2**53 + 1, "x": 0.5, "flag": True, "m": np.nan}, {"m": 3.0, "n": 7, "flag": False, "x": np.nan}]
+    )
+    assert type(ranks.to_records()[0][0][1]) is np.float64
+
+
+def test_labels_of_rows_are_kept_of_pandas_only():
+    rows = pd.DataFrame({"a": [1.0, 2.0]}, index=["mon", "tue"])
+    reference = pl.DataFrame({"a": [1.0, 2.0]})
+    assert rank_features(rows, reference).to_frame()["row"].tolist() == ["mon", "tue"]
+    assert rank_features(reference, rows).to_frame()["row"].to_list() == [0, 1]
+
+
+def test_tables_without_narwhals_say_what_to_install(monkeypatch):
+    rows = pl.DataFrame({"a": [1.0, 2.0]})
+    ranks = rank_features(rows, rows)
+    monkeypatch.setitem(sys.modules, "narwhals", None)
+    for call in (ranks.to_frame, lambda: ranks.cutoff_table([99]), lambda: ranks.feature_counts(99)):
+        with pytest.raises(ImportError, match="as a frame of polars needs narwhals: pip install narwhals"):
+            call()
+    assert ranks.to_records() == [[("a", 50.0, 1.0)], [("a", 100.0, 2.0)]]
+    assert rank_features([[1.0]], [[1.0]]).to_frame().shape == (1, 5)
+
+
+def test_ranks_of_every_kind_can_be_pickled(seed):
+    table = mixed_table(np.random.default_rng(seed), 20)
+    ranks = rank_features(pl.from_arrow(table), table)
+    again = pickle.loads(pickle.dumps(ranks))
+    # NaN equals NaN in polars.
+    assert again.to_frame().equals(ranks.to_frame())

@@ -1,0 +1,145 @@
+"""A prepared reference gives what `rank_features` gives, in every bit and attribute."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isoxide import RankReference, rank_features
+from rank_tables import CONTAINERS, DTYPES, KINDS, TAILS, mixed_table, odd_values, reference_frame
+
+pytestmark = pytest.mark.parity
+
+
+def assert_same(found, expected):
+    assert found.features == expected.features
+    for name in ("percentiles", "directions", "values", "order"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), strict=True)
+    assert str(found.to_records()) == str(expected.to_records())
+    assert type(found.to_frame()) is type(expected.to_frame())
+
+
+@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_pair_of_types(dtype, kind, tail, seed):
+    rng = np.random.default_rng(seed)
+    reference = odd_values(rng, dtype, 150)[:, None]
+    prepared = RankReference(reference)
+    for row_dtype in DTYPES:
+        rows = odd_values(rng, row_dtype, 40)[:, None]
+        assert_same(
+            prepared.rank_features(rows, kind=kind, tail=tail), rank_features(rows, reference, kind=kind, tail=tail)
+        )
+
+
+@pytest.mark.parametrize("nan_policy", ["propagate", "omit"])
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_every_container(container, nan_policy, seed):
+    rng = np.random.default_rng(seed)
+    table = mixed_table(rng, 120, columns=12)
+    rows = table[:30].select(rng.permutation(table.column_names).tolist())
+    make = CONTAINERS[container]
+    prepared = RankReference(make(table))
+    for make_rows in (make, CONTAINERS["pandas"]):
+        found = prepared.rank_features(make_rows(rows), tail="both", nan_policy=nan_policy, rank_last="c1*")
+        expected = rank_features(make_rows(rows), make(table), tail="both", nan_policy=nan_policy, rank_last="c1*")
+        assert_same(found, expected)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("nan_policy", ["propagate", "omit"])
+def test_missing_values_by_policy(share, nan_policy, seed):
+    rng = np.random.default_rng(seed)
+    for values in (rng.standard_normal((500, 2)), rng.poisson(0.5, (500, 2)).astype(float)):
+        for dtype in (np.float64, np.float32, np.longdouble):
+            reference = values.astype(dtype)
+            reference[rng.random(500) < share, 0] = np.nan
+            for rows in (reference[:50], values[:50].astype(int)):
+                found = RankReference(reference).rank_features(rows, nan_policy=nan_policy)
+                assert_same(found, rank_features(rows, reference, nan_policy=nan_policy))
+
+
+@pytest.mark.parametrize("distinct", [3, 100, 10_000, 70_000])
+def test_long_references_on_any_number_of_threads(distinct, seed):
+    # With all values different, with most, and with hardly any.
+    rng = np.random.default_rng(seed)
+    for values in (rng.integers(0, distinct, (70_000, 4)), rng.integers(0, distinct, (70_000, 4)) / 7):
+        rows = np.vstack([values[:300], values[:1] + 0.5, values.max(axis=0) + 1, values.min(axis=0) - 1])
+        expected = rank_features(rows, values, tail="both")
+        for n_jobs in (1, 2, None):
+            prepared = RankReference(values, n_jobs=n_jobs)
+            assert_same(prepared.rank_features(rows, tail="both", n_jobs=n_jobs), expected)
+        assert prepared.nbytes <= values.nbytes
+        if distinct <= 100:
+            assert prepared.nbytes <= 4 * distinct * 16
+
+
+def test_features_and_names(seed):
+    rng = np.random.default_rng(seed)
+    frame = reference_frame(rng)
+    features = ["share", "seen", "flag", "logins"]
+    rows = frame.sample(9, random_state=seed)
+    prepared = RankReference(frame, features=iter(features))
+    assert repr(prepared) == "RankReference(400 rows, 4 columns)"
+    assert prepared.n_samples == 400
+    assert_same(prepared.rank_features(rows), rank_features(rows, frame, features=features))
+    assert_same(prepared.rank_features(rows[features[::-1]]), rank_features(rows, frame, features=features))
+    # Without names in both, by position.
+    array = frame[features].to_numpy(dtype=float)
+    by_position = RankReference(array, features=["flag"]).rank_features(rows[features])
+    assert_same(by_position, rank_features(rows[features], array, features=["flag"]))
+    assert_same(RankReference(array).rank_features(array[:3]), rank_features(array[:3], array))
+
+
+def test_refusals_are_those_of_rank_features(seed):
+    frame = pd.DataFrame({"a": [1.0, np.nan], "b": [1, 2], "text": ["x", "y"]})
+    numbers = frame[["a", "b"]]
+    calls = [
+        (numbers, numbers, {"kind": "median"}),
+        (numbers, numbers, {"tail": "two"}),
+        (numbers, numbers, {"nan_policy": "skip"}),
+        (numbers, numbers, {"nan_policy": "raise"}),
+        (numbers[:1], numbers, {"nan_policy": "raise"}),
+        (numbers[["a"]], numbers, {}),
+        (frame, numbers, {}),
+        (np.ones((2, 3)), numbers, {}),
+        (np.ones(2), numbers, {}),
+    ]
+    for rows, reference, options in calls:
+        with pytest.raises(ValueError) as expected:  # noqa: PT011 (the text is compared)
+            rank_features(rows, reference, **options)
+        prepared = RankReference(reference)
+        with pytest.raises(ValueError) as found:  # noqa: PT011
+            prepared.rank_features(rows, **options)
+        assert str(found.value) == str(expected.value)
+    assert RankReference(numbers).rank_features(numbers[:0], nan_policy="raise").percentiles.shape == (0, 2)
+    with pytest.raises(TypeError, match="column 'text' of reference has dtype"):
+        RankReference(frame)
+    with pytest.raises(ValueError, match=r"features not in reference: \['c'\]"):
+        RankReference(frame, features=["a", "c"])
+    with pytest.raises(ValueError, match="features must differ"):
+        RankReference(frame, features=["a", "a"])
+
+
+def test_empty_tables():
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [1, 2]})
+    for rows, reference in [(frame[:0], frame), (frame, frame[:0]), (frame[[]], frame[[]])]:
+        assert_same(RankReference(reference).rank_features(rows), rank_features(rows, reference))
+
+
+def test_a_prepared_reference_can_be_pickled(seed):
+    rng = np.random.default_rng(seed)
+    table = mixed_table(rng, 200)
+    prepared = RankReference(table)
+    again = pickle.loads(pickle.dumps(prepared))
+    assert repr(again) == repr(prepared)
+    assert_same(again.rank_features(table[:20], tail="both"), prepared.rank_features(table[:20], tail="both"))
+
+
+def test_nothing_of_the_reference_is_kept():
+    values = np.arange(20.0)[:, None]
+    prepared = RankReference(values)
+    values[:] = 0
+    assert prepared.rank_features([[9.0]]).percentiles.tolist() == [[50.0]]

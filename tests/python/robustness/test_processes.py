@@ -1,0 +1,296 @@
+"""Processes made after a parallel call, by fork or anew, work in silence and come to the same numbers."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+
+import joblib
+import numpy as np
+import pytest
+
+from alone import alone, assert_silent, exit_code, forked, pool_threads
+from isoxide import IsolationForest, RankReference, rank_features
+
+pytestmark = pytest.mark.current_versions(reason="processes, threads, signals and memory do not depend on scikit-learn")
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+N_JOBS = 2
+FORKS = 30
+PARALLEL = joblib.cpu_count() > 1
+
+
+class Work:
+    """What a process fitted, scored and ranked in parallel, to be done again in another one."""
+
+    def __init__(self, seed: int) -> None:
+        r = np.random.default_rng(seed)
+        self.seed = seed
+        # So many rows that ranks are counted in parallel too.
+        self.X = np.column_stack([r.normal(size=40_000), r.poisson(0.3, 40_000), r.normal(size=(40_000, 2)).round(1)])
+        self.X[::97, 2] = np.nan
+        self.forest = self.fit()
+        self.scores = self.forest.score_samples(self.X)
+        self.ranks = self.rank()
+        self.reference = RankReference(self.X, n_jobs=N_JOBS)
+
+    def fit(self) -> IsolationForest:
+        return IsolationForest(random_state=self.seed, n_jobs=N_JOBS, contamination=0.01).fit(self.X)
+
+    def rank(self) -> np.ndarray:
+        return rank_features(self.X[:300], self.X, nan_policy="omit", n_jobs=N_JOBS).percentiles
+
+    def check(self) -> None:
+        np.testing.assert_array_equal(self.forest.score_samples(self.X), self.scores)
+        np.testing.assert_array_equal(self.forest.score_samples(self.X[:3]), self.scores[:3])
+        again = self.fit()
+        assert again.offset_ == self.forest.offset_
+        np.testing.assert_array_equal(again.score_samples(self.X), self.scores)
+        np.testing.assert_array_equal(self.rank(), self.ranks)
+        ranks = self.reference.rank_features(self.X[:300], nan_policy="omit", n_jobs=N_JOBS).percentiles
+        np.testing.assert_array_equal(ranks, self.ranks)
+
+
+def checked(work: Work) -> int:
+    """What a worker of a pool does; its process, to see that it is another one."""
+    work.check()
+    return os.getpid()
+
+
+def check_with_own_pool(work: Work) -> None:
+    """In a child: the parent's threads are not there, and it works in parallel all the same."""
+    if pool_threads() is not None:
+        assert pool_threads() == 0
+    work.check()
+    assert_pool()
+
+
+def assert_pool() -> None:
+    if PARALLEL and pool_threads() is not None:
+        assert pool_threads() > 0
+
+
+def fork_of_a_fork(seed):
+    work = Work(seed)
+    assert_pool()
+
+    def child():
+        check_with_own_pool(work)
+        grandchild = forked(check_with_own_pool, work)
+        assert exit_code(grandchild) == 0
+        work.check()
+
+    def idle_child():
+        # The first one makes no pool of its own: the parent's reaches the grandchild.
+        assert exit_code(forked(check_with_own_pool, work)) == 0
+
+    children = [forked(child), forked(idle_child), forked(check_with_own_pool, work)]
+    work.check()
+    assert [exit_code(child) for child in children] == [0, 0, 0]
+    work.check()
+
+
+@needs_fork
+def test_a_fork_and_the_fork_of_a_fork(seed):
+    assert_silent(alone(fork_of_a_fork, seed))
+
+
+def fork_in_mid_call(seed):
+    work = Work(seed)
+    blob = pickle.dumps(work.forest)
+    #: A forest that has scored nothing yet, or is doing so for the first time.
+    newest = [pickle.loads(blob)]
+    stop = threading.Event()
+    failures = []
+
+    def score():
+        np.testing.assert_array_equal(work.forest.score_samples(work.X), work.scores)
+
+    def first_score():
+        newest[0] = forest = pickle.loads(blob)
+        np.testing.assert_array_equal(forest.score_samples(work.X[:2_000]), work.scores[:2_000])
+
+    def rank():
+        np.testing.assert_array_equal(work.rank(), work.ranks)
+        RankReference(work.X, n_jobs=N_JOBS)
+
+    def loop(job):
+        try:
+            while not stop.is_set():
+                job()
+        except BaseException as failure:
+            failures.append(failure)
+
+    def child():
+        forest = newest[0]
+        np.testing.assert_array_equal(forest.score_samples(work.X[:5]), work.scores[:5])
+        np.testing.assert_array_equal(forest.score_samples(work.X), work.scores)
+        work.check()
+
+    threads = [threading.Thread(target=loop, args=(job,)) for job in (score, work.fit, first_score, rank)]
+    for thread in threads:
+        thread.start()
+    pauses = np.random.default_rng(seed).uniform(0, 0.02, FORKS)
+    for pause in pauses:
+        time.sleep(pause)
+        code = exit_code(forked(child))
+        if code:
+            failures.append(code)
+            break
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    work.check()
+
+
+@needs_fork
+def test_forks_while_other_threads_fit_score_and_rank(seed):
+    assert_silent(alone(fork_in_mid_call, seed))
+
+
+def fork_in_the_first_call(seed):
+    work = Work(seed)
+    pauses = np.random.default_rng(seed).uniform(0, 0.001, FORKS)
+
+    def score():
+        np.testing.assert_array_equal(work.forest.score_samples(work.X), work.scores)
+
+    def child(pause):
+        # Has no pool yet: that is made while it is forked again.
+        thread = threading.Thread(target=score)
+        thread.start()
+        time.sleep(pause)
+        grandchild = forked(score)
+        thread.join()
+        assert exit_code(grandchild) == 0
+
+    for pause in pauses:
+        assert exit_code(forked(child, pause)) == 0
+
+
+@needs_fork
+def test_forks_while_the_threads_are_made(seed):
+    assert_silent(alone(fork_in_the_first_call, seed))
+
+
+def multiprocessing_pool(method, seed):
+    work = Work(seed)
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        processes = pool.map(checked, [work] * 4, chunksize=1)
+        # Ended by itself: terminating it would leave a worker in the middle of something unseen.
+        pool.close()
+        pool.join()
+    assert os.getpid() not in processes
+    work.check()
+
+
+def executor(method, seed):
+    work = Work(seed)
+    context = multiprocessing.get_context(method)
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+        processes = list(pool.map(checked, [work] * 4))
+    assert os.getpid() not in processes
+    work.check()
+
+
+METHODS = [pytest.param("fork", marks=needs_fork), "spawn", pytest.param("forkserver", marks=needs_fork)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pool_of_multiprocessing(method, seed):
+    assert_silent(alone(multiprocessing_pool, method, seed))
+
+
+@pytest.mark.parametrize("method", METHODS[:2])
+def test_an_executor_of_processes(method, seed):
+    assert_silent(alone(executor, method, seed))
+
+
+def joblib_backend(backend, seed):
+    work = Work(seed)
+    workers = joblib.Parallel(n_jobs=2, backend=backend)
+    assert os.getpid() not in workers(joblib.delayed(checked)(work) for _ in range(4))
+    work.check()
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+def test_workers_of_joblib(backend, seed):
+    assert_silent(alone(joblib_backend, backend, seed))
+
+
+class Server:
+    """A worker of a prefork server: a child with the master's model, asked over a pipe."""
+
+    def __init__(self, work: Work) -> None:
+        self.pipe, child_end = multiprocessing.Pipe()
+        self.process = forked(self.serve, work, child_end)
+        child_end.close()
+
+    @staticmethod
+    def serve(work, pipe):
+        while (request := pipe.recv()) != "stop":
+            if request == "for ever":
+                pipe.send("begun")
+                while True:
+                    work.check()
+            kind, rows = request
+            X = work.X[slice(*rows)]
+            if kind == "score":
+                pipe.send(work.forest.score_samples(X))
+            elif kind == "rank":
+                pipe.send(work.reference.rank_features(X, nan_policy="omit", n_jobs=N_JOBS).percentiles)
+            else:
+                pipe.send(work.fit().score_samples(X))
+
+    def ask(self, request):
+        self.pipe.send(request)
+        assert self.pipe.poll(60), f"no answer to {request}"
+        return self.pipe.recv()
+
+
+def prefork_server(seed):
+    r = np.random.default_rng(seed)
+    work = pickle.loads(pickle.dumps(Work(seed)))
+    work.check()
+
+    def serve(server):
+        for kind in ("score", "rank", "refit"):
+            start = int(r.integers(0, 250))
+            rows = (start, start + int(r.integers(1, 50))) if kind == "rank" else (start, int(r.integers(300, 40_000)))
+            expected = work.ranks if kind == "rank" else work.scores
+            np.testing.assert_array_equal(server.ask((kind, rows)), expected[slice(*rows)])
+
+    servers = [Server(work) for _ in range(4)]
+    for server in servers:
+        serve(server)
+    work.check()
+    # One is killed in the middle of its work and replaced, while the master is in the middle of scoring.
+    assert servers[1].ask("for ever") == "begun"
+    stop = threading.Event()
+
+    def master():
+        while not stop.is_set():
+            work.check()
+
+    busy = threading.Thread(target=master)
+    busy.start()
+    os.kill(servers[1].process, signal.SIGKILL)
+    assert exit_code(servers[1].process) == -signal.SIGKILL
+    servers[1] = Server(work)
+    for server in servers * 2:
+        serve(server)
+    stop.set()
+    busy.join()
+    for server in servers:
+        server.pipe.send("stop")
+        assert exit_code(server.process) == 0
+    work.check()
+
+
+@needs_fork
+def test_a_prefork_server_whose_worker_is_killed_and_replaced(seed):
+    assert_silent(alone(prefork_server, seed))

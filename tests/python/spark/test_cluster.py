@@ -1,0 +1,242 @@
+"""A cluster of Spark, of processes: rows travel between executors, and a worker is killed in the middle of the work."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pyspark
+import pytest
+from pyspark import cloudpickle
+
+import isoxide
+import isoxide.spark
+import isoxide.ueba
+from isoxide import IsolationForest
+from spark_results import assert_same_findings, assert_same_forest, assert_scored, in_memory
+from spark_tables import FEATURES, KEY, actor_days, shuffled, spark_session
+
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.not_parallel(reason="one Spark session for all"),
+    pytest.mark.current_versions(reason="Spark is not installed with them"),
+    pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
+
+# What is slow below travels to workers, which do not know this module.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+SPARK_CLASS = pathlib.Path(pyspark.__file__).parent / "bin" / "spark-class"
+PATIENCE = 120
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def processes_of(session):
+    """The processes of a session of the system: those that a process started with all that these started."""
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # The name, in parentheses, may hold anything.
+            state, _, _, owner = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(owner) == session and state != "Z":
+                found.append(int(folder.name))
+    return found
+
+
+def kill_all(process):
+    """Kills a process with all that it started, and waits until they are gone."""
+    deadline = time.monotonic() + PATIENCE
+    while found := processes_of(process.pid):
+        for number in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        process.poll()
+        assert time.monotonic() < deadline, f"processes are left: {found}"
+        time.sleep(0.05)
+    process.wait(timeout=PATIENCE)
+
+
+class Cluster:
+    """A master and workers of one core, each a session of the system of its own."""
+
+    def __init__(self, folder):
+        self.folder, self.processes, self.logs = folder, [], []
+        self.port = free_port()
+        self.url = f"spark://127.0.0.1:{self.port}"
+
+    def start(self, kind, *arguments):
+        log = self.folder / f"{kind}{len(self.processes)}.log"
+        home = str(pathlib.Path(isoxide.__file__).parents[1])
+        environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_DAEMON_MEMORY": "256m", "PYTHONPATH": home}
+        command = [SPARK_CLASS, f"org.apache.spark.deploy.{kind.lower()}.{kind}", "--host", "127.0.0.1", *arguments]
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                list(map(str, command)), stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environment,
+                cwd=self.folder, start_new_session=True,
+            )  # fmt: skip
+        self.processes.append(process)
+        self.logs.append(log)
+        return process
+
+    def wait_for(self, log, words, times=1):
+        deadline = time.monotonic() + PATIENCE
+        while log.read_text().count(words) < times:
+            assert time.monotonic() < deadline, log.read_text()[-3000:]
+            time.sleep(0.1)
+
+    def start_all(self, n_workers):
+        self.start("Master", "--port", self.port, "--webui-port", free_port())
+        self.wait_for(self.logs[0], "New state: ALIVE")
+        for _ in range(n_workers):
+            self.add_worker()
+        self.wait_for(self.logs[0], "Registering worker", n_workers)
+
+    def add_worker(self):
+        place = self.folder / f"work{len(self.processes)}"
+        return self.start(
+            "Worker", "--cores", 1, "--memory", "900m", "--webui-port", free_port(), "--work-dir", place, self.url
+        )
+
+    def stop(self):
+        for process in self.processes:
+            kill_all(process)
+
+
+@contextlib.contextmanager
+def cluster_session(folder):
+    cluster = Cluster(folder)
+    try:
+        cluster.start_all(2)
+        settings = {"spark.executor.memory": "600m", "spark.executor.cores": "1", "spark.sql.shuffle.partitions": "4"}
+        with spark_session(folder / "driver", cluster.url, **settings) as spark:
+            deadline = time.monotonic() + PATIENCE
+            while executors(spark) < 2:
+                assert time.monotonic() < deadline, "the executors do not come"
+                time.sleep(0.1)
+            yield spark, cluster
+    finally:
+        cluster.stop()
+        assert not any(processes_of(process.pid) for process in cluster.processes)
+
+
+def executors(spark):
+    # The driver is among them.
+    return spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() - 1
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with cluster_session(tmp_path_factory.mktemp("cluster")) as both:
+        yield both
+
+
+def test_a_cluster_computes_what_memory_does(running, seed):
+    spark, _ = running
+    expected = actor_days(seed, flag=np.int8)
+    df = shuffled(spark, expected, seed, 4)
+    forest = isoxide.spark.fit(df, FEATURES, order_by=KEY, forest=IsolationForest(contamination=0.02, random_state=0))
+    theirs = in_memory(expected, contamination=0.02)
+    assert_same_forest(forest, theirs)
+    assert_scored(isoxide.spark.score(forest, df), expected, theirs)
+    rows = expected.slice(100, 40)
+    ours = isoxide.spark.rank_features(rows, df, features=FEATURES, nan_policy="omit")
+    ranks = isoxide.rank_features(rows, expected, features=FEATURES, nan_policy="omit")
+    np.testing.assert_array_equal(ours.percentiles, ranks.percentiles)
+
+
+def slow(batches):
+    """Hands rows on, at a pace at which there is time to kill somebody."""
+    for batch in batches:
+        time.sleep(0.15)
+        yield batch
+
+
+class Killer(threading.Thread):
+    """Kills a worker with its executor once the n-th stage has done some of its tasks, and starts another one."""
+
+    def __init__(self, spark, cluster, stages):
+        super().__init__()
+        self.tracker, self.cluster, self.stages = spark.sparkContext.statusTracker(), cluster, stages
+        self.seen, self.killed, self.done = set(), None, threading.Event()
+
+    def run(self):
+        while not self.done.wait(0.02):
+            for number in self.tracker.getActiveStageIds():
+                stage = self.tracker.getStageInfo(number)
+                if stage is None or stage.numTasks < 8 or not 2 <= stage.numCompletedTasks <= stage.numTasks - 3:
+                    continue
+                self.seen.add(number)
+                if len(self.seen) == self.stages:
+                    victim = self.cluster.processes[-1]
+                    self.killed = (stage.name, stage.numCompletedTasks, stage.numTasks, len(processes_of(victim.pid)))
+                    kill_all(victim)
+                    self.cluster.add_worker()
+                    return
+
+    @contextlib.contextmanager
+    def at_work(self):
+        self.start()
+        try:
+            yield
+        finally:
+            self.done.set()
+            self.join(timeout=PATIENCE)
+        assert self.killed is not None, f"nobody was killed; stages seen: {self.seen}"
+
+
+# What the executor had is lost with it: sorted keys, what was shuffled, scores that were kept. The second long stage is
+# the one that sorts the keys, in the third rows are looked up by them; detection comes to scores.
+@pytest.mark.parametrize("stages", [2, 3])
+def test_a_worker_is_killed_in_mid_fit(running, seed, stages):
+    spark, cluster = running
+    expected = actor_days(seed, flag=np.int8)
+    df = shuffled(spark, expected, seed, 9)
+    df = df.mapInArrow(slow, df.schema)
+    given = IsolationForest(contamination=0.02, random_state=0)
+    killer = Killer(spark, cluster, stages)
+    with killer.at_work():
+        ours = isoxide.spark.fit(df, FEATURES, order_by=KEY, forest=given)
+    print("killed", killer.killed)
+    assert_same_forest(ours, in_memory(expected, contamination=0.02))
+
+
+def test_a_worker_is_killed_in_mid_detection(running, seed):
+    spark, cluster = running
+    expected = actor_days(seed, flag=np.int8)
+    df = shuffled(spark, expected, seed, 9)
+    df = df.mapInArrow(slow, df.schema)
+    killer = Killer(spark, cluster, 5)
+    with killer.at_work():
+        ours = isoxide.spark.detect(df, entity="actor", time="day", contamination=0.02)
+    print("killed", killer.killed)
+    table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
+    assert_same_findings(ours, isoxide.ueba.detect(table, contamination=0.02))
+
+
+def test_rows_keep_their_numbers_when_sorted_keys_are_lost(running, seed):
+    from isoxide.spark._table import SparkTable
+
+    spark, cluster = running
+    expected = actor_days(seed)
+    with contextlib.closing(SparkTable(shuffled(spark, expected, seed, 6), order_by=KEY)) as table:
+        assert table.count() == len(expected)
+        # Both, one after the other: nothing of what was kept is left.
+        for victim in [process for process in cluster.processes[1:] if process.poll() is None]:
+            kill_all(victim)
+            cluster.add_worker()
+        some = np.sort(np.random.default_rng(seed).choice(len(expected), 300, replace=False))
+        came = table.fetch(some, [*KEY, "count"])
+        assert came.equals(expected.select([*KEY, "count"]).take(some))
+        assert table.number(expected.take(some[::-1])).tolist() == some[::-1].tolist()

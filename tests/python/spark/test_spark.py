@@ -1,0 +1,275 @@
+"""The verbs on DataFrames of Spark: what comes out is what comes out in memory, whatever the partitions are."""
+
+import decimal
+import doctest
+import importlib
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyspark
+import pytest
+from pyspark.sql import functions as F  # noqa: N812 (the name it has everywhere)
+from sklearn.exceptions import NotFittedError
+
+import isoxide
+import isoxide.spark
+import isoxide.ueba
+from isoxide import IsolationForest
+from spark_results import assert_same_findings, assert_same_forest, assert_scored, in_memory
+from spark_tables import FEATURES, KEY, PARTITIONS, actor_days, cached, shuffled, spark_session
+
+# As in test_spark_table.py.
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.not_parallel(reason="one Spark session for all"),
+    pytest.mark.current_versions(reason="Spark is not installed with them"),
+    pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory):
+    with spark_session(tmp_path_factory.mktemp("spark"), "local[2]") as session:
+        yield session
+
+
+@pytest.mark.parametrize(
+    ("version", "words"), [(None, "needs PySpark: pip"), ("3.5.1", "needs PySpark 4, this is 3.5.1: pip")]
+)
+def test_without_pyspark(monkeypatch, version, words):
+    for name in [name for name in sys.modules if name.startswith("isoxide.spark")]:
+        monkeypatch.delitem(sys.modules, name)
+    if version is None:
+        monkeypatch.setitem(sys.modules, "pyspark", None)
+    else:
+        monkeypatch.setattr(pyspark, "__version__", version)
+    with pytest.raises(ImportError, match=words + r" install 'isoxide\[spark\]'"):
+        importlib.import_module("isoxide.spark")
+
+
+@pytest.mark.parametrize("n_partitions", PARTITIONS)
+def test_fit(spark, seed, n_partitions):
+    expected = actor_days(seed)
+    ours = isoxide.spark.fit(shuffled(spark, expected, seed, n_partitions), FEATURES, order_by=KEY)
+    assert_same_forest(ours, in_memory(expected))
+
+
+@pytest.mark.parametrize("n_partitions", PARTITIONS)
+def test_scores(spark, seed, n_partitions):
+    expected = actor_days(seed)
+    forest = in_memory(expected, contamination=0.02)
+    assert_scored(isoxide.spark.score(forest, shuffled(spark, expected, seed, n_partitions)), expected, forest)
+
+
+@pytest.mark.parametrize("n_partitions", [1, 7])
+def test_offsets(spark, seed, n_partitions):
+    expected = actor_days(seed)
+    df = shuffled(spark, expected, seed, n_partitions)
+    forest = isoxide.spark.fit(df, FEATURES, order_by=KEY, forest=IsolationForest(contamination=0.02, random_state=0))
+    assert_same_forest(forest, in_memory(expected, contamination=0.02))
+    assert isoxide.spark.offset(forest, df, contamination=0.1) == in_memory(expected, contamination=0.1).offset_
+    assert isoxide.spark.offset(forest, df, contamination="auto") == -0.5
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"max_samples": 1.0, "n_estimators": 5},
+        {"bootstrap": True, "max_features": 0.5, "max_samples": 100},
+        {"max_samples": 2, "n_estimators": 3, "contamination": 0.5},
+    ],
+    ids=str,
+)
+def test_parameters(spark, seed, params):
+    expected = actor_days(seed, 700)
+    given = IsolationForest(random_state=0, **params)
+    ours = isoxide.spark.fit(shuffled(spark, expected, seed, 3), FEATURES, order_by=KEY, forest=given)
+    assert not hasattr(given, "offset_")
+    assert_same_forest(ours, in_memory(expected, **params))
+
+
+def test_the_default_features(spark, seed):
+    # All numbers but the key.
+    expected = actor_days(seed, 300).append_column("id", pa.array(np.arange(300)))
+    df = shuffled(spark, expected, seed)
+    assert_same_forest(isoxide.spark.fit(df, order_by="id"), in_memory(expected))
+    assert isoxide.spark.fit(df, order_by=KEY).feature_names_in_.tolist() == [*FEATURES, "id"]
+    assert isoxide.spark.fit(df, ["share"], order_by="id").feature_names_in_.tolist() == ["share"]
+
+
+def test_nulls_are_missing_values(spark, seed):
+    expected = actor_days(seed, 400)
+    holes = np.random.default_rng(seed).random(400) < 0.2
+    column = pa.array(expected["share"].to_numpy(), mask=holes)
+    with_nulls = expected.set_column(3, "share", column)
+    df = shuffled(spark, with_nulls, seed)
+    forest = isoxide.spark.fit(df, FEATURES, order_by=KEY)
+    assert_same_forest(forest, in_memory(with_nulls))
+    scores = isoxide.spark.score(forest, df).orderBy(KEY).toArrow()["score"]
+    np.testing.assert_array_equal(scores.to_numpy(), forest.decision_function(with_nulls.select(FEATURES)))
+
+
+def test_scores_of_a_skewed_and_of_an_empty_frame(spark, seed):
+    expected = actor_days(seed, 500)
+    forest = in_memory(expected)
+    df = shuffled(spark, expected, seed).repartition(5, F.lit(1))
+    assert_scored(isoxide.spark.score(forest, df), expected, forest)
+    nothing = isoxide.spark.score(forest, df.where("false"), score="s", anomaly="a").toArrow()
+    assert nothing.num_rows == 0
+    assert nothing.schema.types[-2:] == [pa.float64(), pa.bool_()]
+
+
+def test_scores_are_made_when_they_are_asked_for(spark):
+    df = spark.range(3).selectExpr("IF(id = 2, raise_error('computed'), 1.0D) AS x")
+    forest = IsolationForest(n_estimators=2, random_state=0).fit(pa.table({"x": [1.0, 2.0]}))
+    scored = isoxide.spark.score(forest, df)
+    assert dict(scored.dtypes)["score"] == "double"
+    with pytest.raises(Exception, match="computed"):
+        scored.collect()
+
+
+@pytest.mark.parametrize("n_partitions", [1, 7])
+def test_ranks(spark, seed, n_partitions):
+    expected = actor_days(seed, 1_000)
+    df = shuffled(spark, expected, seed, n_partitions)
+    rows = expected.slice(0, 50).to_pandas()
+    for options in ({"nan_policy": "omit", "kind": "mean", "tail": "both"}, {"groups": "team", "rank_last": "same"}):
+        ours = isoxide.spark.rank_features(rows, df, features=FEATURES, **options)
+        theirs = isoxide.rank_features(rows, expected.to_pandas(), features=FEATURES, **options)
+        assert ours.features == theirs.features
+        for name in ("percentiles", "directions", "values", "order"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)
+        assert type(ours.to_frame()) is type(theirs.to_frame())
+
+
+@pytest.mark.parametrize(
+    ("n_partitions", "options"),
+    [
+        (1, {"contamination": 0.02}),
+        (2, {"alerts_per_month": 20, "groups": "team"}),
+        (7, {"threshold": -0.02, "tail": "both"}),
+        (13, {"contamination": 0.01, "groups": "actor"}),
+        (3, {"contamination": 0.02, "groups": "actor", "min_group": 60}),
+        (2, {"threshold": -0.9}),
+    ],
+    ids=str,
+)
+def test_findings(spark, seed, n_partitions, options):
+    # pandas knows no quantiles of booleans.
+    expected = actor_days(seed, flag=np.int8)
+    ours = isoxide.spark.detect(shuffled(spark, expected, seed, n_partitions), entity="actor", time="day", **options)
+    table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
+    assert_same_findings(ours, isoxide.ueba.detect(table, **options))
+
+
+def test_findings_where_actors_have_several_rows_a_day(spark, seed):
+    days = actor_days(seed, 800, flag=np.int8)
+    pairs = days["day"].to_numpy().astype("datetime64[D]").astype(np.int64) // 2 * 2
+    expected = days.set_column(1, "day", pa.array(pairs.astype("datetime64[D]").astype("datetime64[us]")))
+    expected = expected.append_column("number", pa.array([f"{i:05}" for i in range(800)]))
+    df = shuffled(spark, expected, seed)
+    with pytest.raises(ValueError, match="have the same 'actor', 'day' as one before them, such as actor='actor0"):
+        isoxide.spark.detect(df, entity="actor", time="day")
+    ours = isoxide.spark.detect(df, entity="actor", time="day", order_by="number", contamination=0.02)
+    table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
+    theirs = isoxide.ueba.detect(table, contamination=0.02)
+    # Keys that are shared are not counted where rows are told apart by others.
+    theirs.manifest["profile"]["n_duplicate_keys"] = ours.manifest["profile"]["n_duplicate_keys"]
+    assert_same_findings(ours, theirs)
+
+
+NASTY = {
+    "identifiers with missing cells": lambda n: pa.array([None if i % 50 == 7 else 2**60 + i % 20 for i in range(n)]),
+    "spellings": lambda n: pa.array([["007", "7", "NA", " 7", "null", "a\nb"][i % 6] for i in range(n)]),
+    "decimals": lambda n: pa.array([decimal.Decimal(i % 9) for i in range(n)], pa.decimal128(20, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", NASTY)
+def test_findings_of_nasty_tables(spark, seed, kind):
+    n = 400
+    r = np.random.default_rng(seed)
+    x = r.normal(size=n)
+    table = pa.table(
+        {
+            "Unnamed: 0": pa.array(range(n)),
+            "actor": NASTY[kind](n),
+            "day": pa.array([f"2025-{1 + i // 200:02}-{1 + i % 28:02}T00:00:00+0{1 + i % 2}:00" for i in range(n)]),
+            "row": pa.array([f"{i:04}" for i in range(n)]),
+            "bytes [MB]": x,
+            "amount": pa.array(
+                [None if i % 9 == 0 else decimal.Decimal(i % 7) / 4 for i in range(n)], pa.decimal128(9, 2)
+            ),
+            "flag": pa.array([None if i % 11 == 0 else i % 3 == 0 for i in range(n)]),
+            "text": pa.array(["1", "-"] * (n // 2)),
+        }
+    )
+    options = {"contamination": 0.02, "groups": "actor", "min_group": 5}
+    ours = isoxide.spark.detect(shuffled(spark, table, seed), entity="actor", time="day", order_by="row", **options)
+    read = isoxide.ueba.read_table(table, entity="actor", time="day")
+    assert read.features == ("bytes [MB]", "amount", "flag")
+    theirs = isoxide.ueba.detect(read, **options)
+    theirs.manifest["profile"]["n_duplicate_keys"] = ours.manifest["profile"]["n_duplicate_keys"]
+    assert_same_findings(ours, theirs)
+
+
+def test_bad_input(spark, seed):
+    expected = actor_days(seed, 100)
+    df = shuffled(spark, expected, seed)
+    forest = in_memory(expected)
+    for nothing in (None, [], ()):
+        with pytest.raises(ValueError, match=r"depends on the order of the rows.*: name in order_by"):
+            isoxide.spark.fit(df, FEATURES, order_by=nothing)
+    with pytest.raises(ValueError, match="a forest depends on the order of the rows"):
+        isoxide.spark.fit(df, FEATURES)
+    with pytest.raises(ValueError, match=r"the DataFrame has no column 'shares' \(features\); did you mean 'share'"):
+        isoxide.spark.fit(df, ["shares"], order_by=KEY)
+    with pytest.raises(ValueError, match="column 'team' of the DataFrame holds no numbers but text"):
+        isoxide.spark.fit(df, ["team"], order_by=KEY)
+    with pytest.raises(TypeError, match="features must be names of columns, not int"):
+        isoxide.spark.fit(df, [1], order_by=KEY)
+    with pytest.raises(ValueError, match=r"no column 'dya' \(order_by\); did you mean 'day'"):
+        isoxide.spark.fit(df, FEATURES, order_by=["actor", "dya"])
+    with pytest.raises(ValueError, match="the DataFrame has no rows"):
+        isoxide.spark.fit(df.where("false"), FEATURES, order_by=KEY)
+    with pytest.raises(ValueError, match="rows have the same 'actor' as one before them"):
+        isoxide.spark.fit(df, FEATURES, order_by="actor")
+    with pytest.raises(ValueError, match="'day' has no value in 100 rows"):
+        isoxide.spark.fit(df.withColumn("day", F.lit(None).cast("date")), FEATURES, order_by=KEY)
+    with pytest.raises(ValueError, match="the DataFrame has no column 'count'"):
+        isoxide.spark.score(forest, df.drop("count"))
+    with pytest.raises(NotFittedError):
+        isoxide.spark.score(IsolationForest(), df)
+    with pytest.raises(ValueError, match="has a column 'Score' already; name another with score or anomaly"):
+        isoxide.spark.score(forest, df.withColumn("Score", F.lit(1)))
+    with pytest.raises(ValueError, match="has a column 'team' already"):
+        isoxide.spark.score(forest, df, anomaly="team")
+    with pytest.raises(ValueError, match="has a column 'a' already"):
+        isoxide.spark.score(forest, df, score="a", anomaly="a")
+    with pytest.raises(ValueError, match="no column 'shares'"):
+        isoxide.spark.rank_features(pa.table({"shares": [1.0]}), df)
+    with pytest.raises(ValueError, match="no column 'who'"):
+        isoxide.spark.detect(df, entity="who", time="day")
+
+
+def test_what_was_kept_is_given_back(spark, seed):
+    expected = actor_days(seed, 300)
+    before = set(cached(spark))
+    df = shuffled(spark, expected, seed)
+    isoxide.spark.fit(df, FEATURES, order_by=KEY, forest=IsolationForest(contamination=0.1, random_state=0))
+    isoxide.spark.detect(df, entity="actor", time="day", contamination=0.1)
+    with pytest.raises(ValueError, match="same 'actor'"):
+        isoxide.spark.fit(df, FEATURES, order_by="actor")
+    assert set(cached(spark)) <= before
+
+
+@pytest.mark.parametrize("name", isoxide.spark.__all__)
+def test_examples(spark, name):
+    runner = doctest.DocTestRunner()
+    verb = getattr(isoxide.spark, name)
+    for test in doctest.DocTestFinder().find(verb, name, module=False, globs={}):
+        runner.run(test)
+    assert runner.tries > 0
+    assert runner.failures == 0

@@ -1,0 +1,205 @@
+"""Other engines' tables, by their Arrow streams, give what the same rows give in memory, bit for bit."""
+
+import datafusion
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.ensemble import IsolationForest as SklearnForest
+
+import isoxide
+from isoxide import IsolationForest, stream, ueba
+from parity import assert_same_forest
+from ueba_tables import actor_days
+
+pytestmark = pytest.mark.current_versions(reason="DuckDB and DataFusion are not installed with them")
+
+N = 5000
+FEATURES = ["x", "small", "n", "none", "flag", "tiny"]
+
+
+@pytest.fixture(scope="module")
+def frame(seed):
+    r = np.random.default_rng(seed)
+    x = np.round(r.normal(size=N), 2)
+    x[r.random(N) < 0.1] = np.nan
+    return pd.DataFrame(
+        {
+            "team": r.choice(["a", "b", "c"], N),
+            "x": x,
+            "small": r.normal(size=N).astype(np.float32),
+            "n": r.integers(-5, 5, N),
+            "none": np.full(N, np.nan),
+            "flag": r.random(N) < 0.1,
+            "tiny": r.integers(0, 5, N).astype(np.uint8),
+            "row": np.arange(N),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def path(frame, tmp_path_factory):
+    """With missing values as nulls, in groups of rows that are read by several threads."""
+    path = tmp_path_factory.mktemp("streams") / "table.parquet"
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path, row_group_size=700)
+    return path
+
+
+def duckdb_file(frame, path):
+    return duckdb.connect().read_parquet(str(path))
+
+
+def duckdb_query(frame, path):
+    """With a filter that leaves all rows, and columns in another order."""
+    return duckdb.connect().sql(f"SELECT row, * EXCLUDE row FROM '{path}' WHERE row >= 0 ORDER BY row")
+
+
+def duckdb_from_frame(frame, path):
+    connection = duckdb.connect()
+    connection.register("frame", frame)
+    return connection.table("frame")
+
+
+def polars_frame(frame, path):
+    return pl.from_pandas(frame)
+
+
+def polars_collected(frame, path):
+    return pl.scan_parquet(path).filter(pl.col("row") >= 0).collect()
+
+
+def polars_pieces(frame, path):
+    """In several chunks, with categories and views of text."""
+    whole = pl.from_pandas(frame).with_columns(pl.col("team").cast(pl.Categorical))
+    return pl.concat([whole[:1], whole[1:1], whole[1:3000], whole[3000:]], rechunk=False)
+
+
+def datafusion_file(frame, path):
+    # On several threads it keeps no order of rows.
+    config = datafusion.SessionConfig().with_target_partitions(1)
+    return datafusion.SessionContext(config).read_parquet(str(path))
+
+
+def datafusion_query(frame, path):
+    context = datafusion.SessionContext()
+    context.register_parquet("rows", str(path))
+    return context.sql("SELECT * FROM rows ORDER BY row")
+
+
+def arrow_table(frame, path):
+    return pq.read_table(path)
+
+
+def arrow_pieces(frame, path):
+    table = pq.read_table(path)
+    return pa.concat_tables([table.slice(0, 10), table.slice(10, 0), table.slice(10)])
+
+
+def arrow_nan(frame, path):
+    """Missing values as NaN, not as nulls."""
+    columns = {name: pa.array(frame[name].to_numpy()) for name in [*FEATURES, "row"]}
+    return pa.table({"team": pa.array(frame["team"]).dictionary_encode(), **columns})
+
+
+def arrow_dataset(frame, path):
+    return pa.dataset.dataset(path)
+
+
+def pandas_frame(frame, path):
+    return frame
+
+
+SOURCES = [
+    duckdb_file, duckdb_query, duckdb_from_frame, polars_frame, polars_collected, polars_pieces, datafusion_file,
+    datafusion_query, arrow_table, arrow_pieces, arrow_nan, arrow_dataset, pandas_frame,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", SOURCES, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("batch_rows", [None, 333])
+def test_as_in_memory(frame, path, make, batch_rows, tmp_path):
+    source = make(frame, path)
+    theirs = SklearnForest(random_state=1, contamination=0.02).fit(frame[FEATURES])
+    params = IsolationForest(random_state=1, contamination=0.02)
+    forest = stream.fit(source, FEATURES, forest=params, batch_rows=batch_rows)
+    assert_same_forest(forest, theirs)
+    assert forest.to_bytes() == params.fit(frame[FEATURES]).to_bytes()
+
+    assert stream.score(forest, source, tmp_path / "scores.parquet", keep=["row"], batch_rows=batch_rows) == N
+    scores = pd.read_parquet(tmp_path / "scores.parquet")
+    assert_array_equal(scores["row"], frame["row"])
+    assert_array_equal(scores["score"], theirs.decision_function(frame[FEATURES]))
+    assert_array_equal(scores["anomaly"], theirs.predict(frame[FEATURES]) == -1)
+
+    offset = stream.offset(forest, source, contamination=0.3, batch_rows=batch_rows)
+    assert offset == params.recalibrate(frame[FEATURES], contamination=0.3).offset_
+
+    rows = frame.iloc[np.flatnonzero(scores["anomaly"])[:40]]
+    for options in ({"nan_policy": "omit"}, {"groups": "team", "tail": "both", "kind": "mean"}):
+        ranks = stream.rank_features(rows, source, features=FEATURES, batch_rows=batch_rows, **options)
+        expected = isoxide.rank_features(rows, frame, features=FEATURES, **options)
+        for name in ("percentiles", "values", "order", "directions"):
+            assert_array_equal(getattr(ranks, name), getattr(expected, name), err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda table: duckdb.connect().from_arrow(table), id="duckdb"),
+        pytest.param(lambda table: pl.from_arrow(table), id="polars"),
+        pytest.param(
+            lambda table: datafusion.SessionContext().from_arrow(table).sort(datafusion.col("row")), id="datafusion"
+        ),
+        pytest.param(lambda table: table, id="pyarrow"),
+    ],
+)
+def test_findings(make, seed):
+    frame = actor_days(seed)
+    frame = pd.concat([frame, frame.iloc[3:9]], ignore_index=True).assign(row=lambda f: np.arange(len(f)))
+    frame.loc[frame.index[-6:], "row"] = np.arange(3, 9)
+    # Those that are there twice follow one another, in whichever order: they are equal.
+    frame = frame.sort_values("row", kind="stable", ignore_index=True)
+    source = make(pa.Table.from_pandas(frame, preserve_index=False))
+    options = {"contamination": 0.02, "groups": "actor"}
+    chosen = {"entity": "actor", "time": "day", "exclude": "row"}
+    expected = ueba.detect(ueba.read_table(frame, **chosen), **options)
+    found = stream.detect(source, **chosen, **options)
+    pd.testing.assert_frame_equal(found.frame, expected.frame)
+    pd.testing.assert_frame_equal(found.reference, expected.reference)
+    pd.testing.assert_frame_equal(found.timeline, expected.timeline)
+    for name in ("values", "percentiles", "order", "directions", "flags"):
+        assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+
+
+def test_a_reader_is_read_once(frame, path, tmp_path):
+    forest = IsolationForest(random_state=0).fit(frame[FEATURES])
+
+    def reader():
+        return pq.ParquetFile(path).iter_batches(batch_size=500)
+
+    def readers():
+        schema = pq.read_schema(path)
+        return pa.RecordBatchReader.from_batches(schema, reader())
+
+    assert stream.score(forest, readers(), tmp_path / "scores.parquet") == N
+    scores = pd.read_parquet(tmp_path / "scores.parquet")["score"]
+    assert_array_equal(scores, forest.decision_function(frame[FEATURES]))
+    ranks = stream.rank_features(frame.iloc[:9], readers(), features=FEATURES)
+    assert_array_equal(ranks.percentiles, isoxide.rank_features(frame[:9], frame, features=FEATURES).percentiles)
+    with pytest.raises(ValueError, match="the pyarrow RecordBatchReader can be read only once"):
+        stream.fit(readers(), FEATURES)
+
+
+def test_what_is_no_table(frame, path):
+    lazy = pl.scan_parquet(path)
+    if not hasattr(lazy, "__arrow_c_stream__"):
+        with pytest.raises(TypeError, match="LazyFrame"):
+            stream.fit(lazy)
+    for nothing in (duckdb.connect(), frame["x"].to_numpy(), iter([]), None):
+        with pytest.raises(TypeError, match=r"source must be a path, a list of paths, .* or have an Arrow stream"):
+            stream.fit(nothing)

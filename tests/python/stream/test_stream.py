@@ -1,0 +1,463 @@
+"""Tables that are read batch by batch: Parquet files and folders, datasets, streams."""
+
+import sys
+import threading
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import pytest
+from numpy.testing import assert_array_equal
+
+from alone import alone
+from isoxide import IsolationForest, rank_features, stream, ueba
+from isoxide._frames import Source, open_source
+from partition_findings import NAMES, actor_days, assert_same_findings
+from partition_tables import frame_of, in_memory
+from stream_files import write_parts
+
+pytestmark = [
+    pytest.mark.not_parallel(reason="readers have threads of their own"),
+    pytest.mark.current_versions(reason="quantiles of pandas 2.2 have other last bits"),
+]
+
+N = 5000
+
+
+@pytest.fixture(scope="module")
+def frame(seed):
+    return frame_of(np.random.default_rng(seed), N)
+
+
+@pytest.fixture
+def folder(frame, tmp_path):
+    return write_parts(frame, tmp_path / "table", 4)
+
+
+PARAMETERS = {"n_estimators": 20, "contamination": 0.03}
+
+
+@pytest.fixture(scope="module")
+def features(frame):
+    return [name for name in frame if name != "group"]
+
+
+@pytest.fixture(scope="module")
+def expected(frame, features, seed):
+    return IsolationForest(random_state=seed % 2**32, **PARAMETERS).fit(in_memory(frame)[features])
+
+
+def reader_of(frame):
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    return pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=700))
+
+
+SOURCES = {
+    "one file": lambda frame, path: write_parts(frame, path / "a", 1) / "000.parquet",
+    "a folder": lambda frame, path: write_parts(frame, path / "b", 7),
+    "many files": lambda frame, path: sorted(write_parts(frame, path / "c", 64).iterdir()),
+    "a folder as text": lambda frame, path: str(write_parts(frame, path / "d", 2)),
+    "a dataset": lambda frame, path: pa.dataset.dataset(write_parts(frame, path / "e", 5)),
+    "a table": lambda frame, path: pa.Table.from_pandas(frame),
+    "a frame": lambda frame, path: frame,
+}
+
+
+@pytest.fixture(scope="module", params=SOURCES)
+def source(request, frame, tmp_path_factory):
+    return SOURCES[request.param](frame, tmp_path_factory.mktemp("source"))
+
+
+@pytest.mark.parametrize("batch_rows", [None, 333])
+def test_fit(source, features, expected, batch_rows):
+    forest = IsolationForest(random_state=expected.random_state, **PARAMETERS)
+    found = stream.fit(source, features, forest=forest, batch_rows=batch_rows)
+    assert found.to_bytes() == expected.to_bytes()
+
+
+def test_offset_and_ranks(source, frame, features, expected):
+    whole = in_memory(frame)[features]
+    offset = stream.offset(expected, source, contamination=0.25, batch_rows=333)
+    assert offset == np.percentile(expected.score_samples(whole), 25)
+    rows = frame.iloc[:20]
+    chosen = {"features": features, "nan_policy": "omit", "tail": "both", "groups": "group"}
+    found = stream.rank_features(rows, source, batch_rows=333, **chosen)
+    assert_array_equal(found.percentiles, rank_features(rows, frame, **chosen).percentiles)
+
+
+@pytest.mark.parametrize("one_file", [True, False])
+def test_scores(source, frame, features, expected, tmp_path, one_file):
+    out = tmp_path / ("scores.parquet" if one_file else "scores")
+    assert stream.score(expected, source, out, keep=["group", "normal"], rows_per_file=999, batch_rows=333) == N
+    found = pd.read_parquet(out)
+    scores = expected.decision_function(in_memory(frame)[features])
+    assert_array_equal(found["score"], scores)
+    assert_array_equal(found["anomaly"], scores < 0)
+    assert found["group"].tolist() == frame["group"].tolist()
+    assert_array_equal(found["normal"], frame["normal"])
+    names = {path.name for path in tmp_path.rglob("*")}
+    parts = {f"part-{k:05}.parquet" for k in range(6)}
+    assert names == ({"scores.parquet"} if one_file else {"scores", "_SUCCESS", "_isoxide.json", *parts})
+
+
+def test_findings(seed, tmp_path):
+    frame = actor_days(seed)
+    expected = ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.02, groups="group")
+    folder = write_parts(frame, tmp_path / "folder", 5)
+    found = stream.detect(folder, **NAMES, contamination=0.02, groups="group", batch_rows=100)
+    assert_same_findings(found, expected)
+    assert found.manifest["scores_sha256"] == expected.manifest["scores_sha256"]
+    assert found.manifest["source"] == str(folder)
+    table = ueba.read_table(folder, **NAMES)
+    assert (table.source, len(table.checksum)) == (str(folder), 64)
+    assert_same_findings(found, ueba.detect(table, contamination=0.02, groups="group"))
+
+
+def test_rows_of_folders_named_by_a_column(seed, tmp_path):
+    frame = actor_days(seed, duplicates=0).sort_values("day", kind="stable", ignore_index=True)
+    for day, rows in frame.groupby("day"):
+        write_parts(rows.drop(columns="day"), tmp_path / "lake" / f"day={day}", 2)
+    (tmp_path / "lake" / "_delta_log").mkdir()
+    (tmp_path / "lake" / "_delta_log" / "0.parquet").write_text("no Parquet at all")
+    assert open_source(tmp_path / "lake").schema.field("day").type == pa.string()
+    found = stream.detect(tmp_path / "lake", **NAMES, contamination=0.02)
+    columns = [name for name in frame if name != "day"]
+    expected = ueba.detect(ueba.read_table(frame[[*columns, "day"]], **NAMES), contamination=0.02)
+    assert_same_findings(found, expected)
+    for year in (2024, 2025):
+        write_parts(frame.drop(columns="day"), tmp_path / "years" / f"year={year}", 1)
+    assert open_source(tmp_path / "years").schema.field("year").type == pa.int64()
+
+
+def drifted(folder, change):
+    path = sorted(folder.iterdir())[2]
+    table = change(pq.read_table(path))
+    pq.write_table(table, path)
+    return path
+
+
+def test_schema_drift_names_file_and_column(folder, features):
+    path = drifted(folder, lambda table: table.drop_columns(["small"]))
+    with pytest.raises(ValueError, match=f"{path} has no column 'small', which .*000.parquet has once"):
+        stream.fit(folder, features)
+
+
+def test_a_type_that_drifts_names_file_and_column(folder, features):
+    def as_text(table):
+        place = table.column_names.index("normal")
+        return table.set_column(place, "normal", table["normal"].cast(pa.string()))
+
+    path = drifted(folder, as_text)
+    with pytest.raises(ValueError, match=f"column 'normal' is string in {path} and double in .*000.parquet"):
+        stream.fit(folder, features)
+
+
+def test_columns_in_another_order_are_the_same_columns(folder, features, expected):
+    drifted(folder, lambda table: table.select(table.column_names[::-1]))
+    forest = IsolationForest(random_state=expected.random_state, **PARAMETERS)
+    assert stream.fit(folder, features, forest=forest).to_bytes() == expected.to_bytes()
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_a_truncated_file_is_named(folder, features, share):
+    path = sorted(folder.iterdir())[1]
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(ValueError, match=f"{path} (cannot be read as Parquet, it may be truncated|is empty)"):
+        stream.fit(folder, features)
+
+
+def test_damaged_pages_are_told(folder, features):
+    path = max(folder.iterdir(), key=lambda path: path.stat().st_size)
+    data = bytearray(path.read_bytes())
+    data[4 : len(data) // 2] = bytes(len(data) // 2 - 4)
+    path.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match=f"{path} cannot be read as Parquet"):
+        stream.fit(folder, features)
+
+
+def test_a_file_that_changes_between_passes_is_told(folder, features):
+    source = open_source(folder)
+    path = sorted(folder.iterdir())[1]
+    pq.write_table(pq.read_table(path).slice(1), path)
+    with pytest.raises(ValueError, match=f"{path} changed while it was read"):
+        stream.fit(source, features)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=f"there is no file {path}"):
+        stream.fit(source, features)
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        ("nothing/there.parquet", FileNotFoundError, "there is no file nothing/there.parquet"),
+        (3, TypeError, "source must be a path, a list of paths, .* not int"),
+        ([], TypeError, "a list as a source must be of paths"),
+        (["a", 3], TypeError, "a list as a source must be of paths"),
+        (pa.chunked_array([[1.0]]), TypeError, "not ChunkedArray"),
+        (pa.table([[1.0], [2.0]], names=["a", "a"]), ValueError, "several columns of the name 'a'"),
+        (pa.table({"text": ["x"]}), ValueError, "none of its columns are numbers"),
+    ],
+)
+def test_sources_that_are_none(source, error, message):
+    with pytest.raises(error, match=message):
+        stream.fit(source)
+
+
+def test_other_refusals(tmp_path, folder, expected):
+    with pytest.raises(FileNotFoundError, match="has no files of tables"):
+        stream.fit(_empty(tmp_path))
+    with pytest.raises(ValueError, match="batch_rows must be at least 1, got 0"):
+        stream.fit(folder, batch_rows=0)
+    with pytest.raises(ValueError, match="rows_per_file must be at least 1"):
+        stream.score(expected, folder, tmp_path / "out", rows_per_file=0)
+    with pytest.raises(ValueError, match=r"has no column 'nobody' \(keep\)"):
+        stream.score(expected, folder, tmp_path / "out", keep=["nobody"])
+    with pytest.raises(ValueError, match="resume=True needs a folder"):
+        stream.score(expected, folder, tmp_path / "out.parquet", resume=True)
+    with pytest.raises(ValueError, match="is not fitted"):
+        stream.score(IsolationForest(), folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def _empty(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "note.txt").write_text("nothing")
+    return tmp_path / "empty"
+
+
+def test_what_can_be_read_once_is_scored_but_not_fitted(frame, features, expected, tmp_path):
+    with pytest.raises(ValueError, match="can be read only once"):
+        stream.fit(reader_of(frame), features)
+    assert stream.score(expected, reader_of(frame), tmp_path / "out.parquet") == N
+    scores = pd.read_parquet(tmp_path / "out.parquet")["score"]
+    assert_array_equal(scores, expected.decision_function(in_memory(frame)[features]))
+
+
+class BrokenError(Exception):
+    """What a source raises half way."""
+
+
+def breaking(frame, after):
+    """A source that breaks after some rows."""
+    source = open_source(frame)
+    read = source.read
+
+    def some(columns, first_row):
+        n = first_row
+        for batch in read(columns, first_row):
+            for start in range(0, batch.num_rows, 100):
+                if n >= after:
+                    raise BrokenError
+                yield batch.slice(start, 100)
+                n += 100
+
+    source.read = some
+    return source
+
+
+@pytest.mark.parametrize("after", [0, 150, 2500, 4900])
+def test_resume_goes_on_after_the_last_whole_part(frame, features, expected, tmp_path, after):
+    out = tmp_path / "out"
+    chosen = {"keep": ["group"], "rows_per_file": 700}
+    with pytest.raises(BrokenError):
+        stream.score(expected, breaking(frame, after), out, **chosen)
+    there = sorted(path.name for path in out.glob("part-*"))
+    assert there == [f"part-{k:05}.parquet" for k in range(after // 700)]
+    assert not (out / "_SUCCESS").exists()
+    assert not [path for path in out.iterdir() if path.name.startswith(".isoxide-")]
+    stamps = {name: (out / name).stat().st_mtime_ns for name in there}
+    with pytest.raises(FileExistsError, match="resume=True goes on"):
+        stream.score(expected, frame, out, **chosen)
+    assert stream.score(expected, frame, out, resume=True, **chosen) == N
+    assert {name: (out / name).stat().st_mtime_ns for name in there} == stamps
+    scores = pd.read_parquet(out)["score"]
+    assert_array_equal(scores, expected.decision_function(in_memory(frame)[features]))
+    # A folder that is complete stays as it is.
+    assert stream.score(expected, frame, out, resume=True, **chosen) == N
+    (out / "part-00003.parquet").write_bytes(b"damaged")
+    (out / "_SUCCESS").unlink()
+    assert stream.score(expected, frame, out, resume=True, **chosen) == N
+    assert_array_equal(pd.read_parquet(out)["score"], scores)
+
+
+def test_resume_wants_the_same(frame, folder, expected, tmp_path):
+    out = tmp_path / "out"
+    stream.score(expected, folder, out, rows_per_file=999)
+    other = IsolationForest(random_state=1, n_estimators=2).fit(in_memory(frame)[expected.feature_names_in_])
+    for message, forest, source, chosen in (
+        ("forest", other, folder, {}),
+        ("rows_per_file", expected, folder, {"rows_per_file": 500}),
+        ("columns", expected, folder, {"keep": ["group"]}),
+        ("source", expected, frame, {}),
+    ):
+        with pytest.raises(ValueError, match=f"holds scores of another {message}"):
+            stream.score(forest, source, out, resume=True, **{"rows_per_file": 999, **chosen})
+    (out / "_isoxide.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds scores of another format"):
+        stream.score(expected, folder, out, resume=True, rows_per_file=999)
+    (out / "_isoxide.json").unlink()
+    with pytest.raises(ValueError, match=r"has no _isoxide\.json"):
+        stream.score(expected, folder, out, resume=True, rows_per_file=999)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError, match="is a file"):
+        stream.score(expected, folder, tmp_path / "file")
+
+
+def test_a_file_that_is_there_stays_if_scoring_fails(frame, expected, tmp_path):
+    out = tmp_path / "out.parquet"
+    out.write_text("what was there")
+    with pytest.raises(BrokenError):
+        stream.score(expected, breaking(frame, 2000), out)
+    assert out.read_text() == "what was there"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
+
+
+def test_no_thread_is_left(frame, features):
+    before = threading.active_count()
+    for after in (0, 1000, 4000):
+        with pytest.raises(BrokenError):
+            stream.fit(breaking(frame, after), features)
+    stream.fit(frame, features)
+    assert threading.active_count() == before
+
+
+def test_scores_of_no_rows(frame, expected, tmp_path):
+    out = tmp_path / "out"
+    assert stream.score(expected, frame.iloc[:0], out, keep=["group"]) == 0
+    assert pd.read_parquet(out).columns.tolist() == ["group", "score", "anomaly"]
+
+
+def test_progress(frame, features, capsys):
+    stream.fit(frame, features, progress=True)
+    assert "rows" in capsys.readouterr().err
+    stream.fit(frame, features)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bar_that_is_asked_for_needs_tqdm(frame, features, monkeypatch):
+    for name in [*sys.modules]:
+        if name.startswith("tqdm"):
+            monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    with pytest.raises(ImportError, match="needs tqdm"):
+        stream.fit(frame, features, progress=True)
+    assert stream.fit(frame, features).n_features_in_ == len(features)
+
+
+def interrupted_while_scoring(folder, out, seed):
+    """A signal in the middle leaves parts that are whole."""
+    import pathlib
+    import signal
+
+    class StopError(Exception):
+        pass
+
+    def stop(*_):
+        raise StopError
+
+    forest = stream.fit(folder, forest=IsolationForest(n_estimators=400, random_state=seed))
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.25)
+    try:
+        stream.score(forest, folder, out, rows_per_file=50_000, batch_rows=1000)
+    except StopError:
+        print("stopped")
+    names = sorted(path.name for path in pathlib.Path(out).iterdir())
+    assert "_SUCCESS" not in names, "it was too fast for the signal"
+    assert all(pq.read_metadata(f"{out}/{name}").num_rows == 50_000 for name in names if name.startswith("part")), names
+    assert not [name for name in names if name.endswith("tmp")], names
+    assert stream.score(forest, folder, out, rows_per_file=50_000, resume=True) == 1_000_000
+    found = pq.read_table(out, columns=["score"])["score"].to_numpy()
+    assert_array_equal(found, forest.decision_function(pd.read_parquet(folder)))
+
+
+def test_an_interrupt_leaves_whole_parts(seed, tmp_path):
+    r = np.random.default_rng(seed)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for number in range(4):
+        columns = {f"f{j}": r.normal(size=250_000) for j in range(8)}
+        pq.write_table(pa.table(columns), folder / f"{number}.parquet")
+    ended = alone(interrupted_while_scoring, str(folder), str(tmp_path / "out"), seed % 2**32)
+    assert (ended.code, ended.out) == (0, "stopped\n"), ended.err
+
+
+def peak_of_a_stream(folder, out):
+    """Memory that fitting and scoring take beyond what the package itself takes."""
+    import pathlib
+
+    def peak():
+        status = pathlib.Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
+
+    forest = stream.fit(pa.table({f"f{j}": np.zeros(300) for j in range(10)}))
+    stream.score(forest, pa.table({f"f{j}": np.zeros(300) for j in range(10)}), f"{out}.parquet")
+    before = peak()
+    forest = stream.fit(folder, forest=IsolationForest(random_state=0, contamination=0.2, n_jobs=2), progress=False)
+    stream.score(forest, folder, out, progress=False)
+    print(round(peak() - before))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="this system does not tell of memory in /proc")
+def test_memory_does_not_grow_with_the_table(tmp_path):
+    r = np.random.default_rng(0)
+    peaks = []
+    for n_files in (2, 12):
+        folder = tmp_path / str(n_files)
+        folder.mkdir()
+        for number in range(n_files):
+            columns = {f"f{j}": r.normal(size=500_000) for j in range(10)}
+            pq.write_table(pa.table(columns), folder / f"{number:02}.parquet", use_dictionary=False)
+        ended = alone(peak_of_a_stream, str(folder), str(tmp_path / f"out{n_files}"))
+        assert ended.code == 0, ended.err
+        peaks.append(int(ended.out))
+    # The second table is 400 MB larger.
+    assert peaks[1] < 300
+    assert peaks[1] - peaks[0] < 80
+
+
+@pytest.mark.parametrize(
+    ("change", "chosen", "passes"),
+    [
+        (lambda f: f, {"contamination": 0.02}, 8),
+        (lambda f: f, {}, 8),
+        (lambda f: f, {"threshold": -0.05}, 8),
+        (lambda f: f, {"contamination": 0.02, "groups": "actor"}, 8),
+        (lambda f: f, {"forest": True}, 7),
+        (lambda f: f.assign(day=pd.to_datetime(f["day"])), {"contamination": 0.02}, 7),
+        (lambda f: pd.concat([f, f.iloc[:3]]), {"contamination": 0.02}, 9),
+    ],
+    ids=["contamination", "nothing", "threshold", "groups", "fitted forest", "times", "duplicates"],
+)
+def test_the_passes_of_detect_are_as_many_as_its_documentation_says(
+    tmp_path, seed, monkeypatch, change, chosen, passes
+):
+    r = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "actor": [f"u{i % 30}" for i in range(900)],
+            "day": np.repeat(pd.date_range("2025-01-01", periods=30).strftime("%Y-%m-%d"), 30),
+            "x": r.poisson(3, 900),
+            "y": r.normal(size=900),
+        }
+    )
+    change(frame).to_parquet(tmp_path / "t.parquet", index=False)
+    if "forest" in chosen:
+        chosen = {"forest": IsolationForest(contamination=0.02, random_state=0).fit(frame[["x", "y"]])}
+    read, batches = [], Source.batches
+
+    def counted(source, columns, first_row=0):
+        read.append(list(columns))
+        return batches(source, read[-1], first_row)
+
+    monkeypatch.setattr(Source, "batches", counted)
+    stream.detect(tmp_path / "t.parquet", entity="actor", time="day", **chosen)
+    assert len(read) == passes
+    if passes == 8 and "groups" not in chosen:
+        assert sum(set(columns) <= {"actor", "day"} for columns in read) == 3
+    words = " ".join(stream.detect.__doc__.split())
+    assert "read eight times, three of them for entity and time only; once less if times are no text" in words

@@ -1,0 +1,197 @@
+"""One forest, its scores, and what each threshold makes of them."""
+
+import dataclasses
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from isoxide import IsolationForest, ueba
+from isoxide.ueba._calibrate import fitted, share_of_alerts
+from ueba_tables import actor_days
+
+
+@pytest.fixture(scope="module")
+def table(seed):
+    return ueba.read_table(actor_days(seed), entity="actor", time="day")
+
+
+@pytest.fixture(scope="module")
+def study(table):
+    return ueba.calibrate(table)
+
+
+def test_thresholds_count_rows(study):
+    table = study.thresholds([-0.1, 0.0, -9.0])
+    assert table["threshold"].tolist() == [-9.0, -0.1, 0.0]
+    for row in table.itertuples():
+        assert row.rows == np.sum(study.scores <= row.threshold)
+        assert row.share == study.contamination_at(row.threshold)
+        assert row.per_month == pytest.approx(row.rows / 40 * 365.25 / 12)
+    assert study.thresholds()["rows"].iloc[0] > 0
+
+
+def test_budget_is_a_number_a_month(table, study):
+    budgeted = ueba.calibrate(table, alerts_per_month=10)
+    assert budgeted.contamination == study.contamination_for(10)
+    found = np.sum(budgeted.scores <= budgeted.threshold)
+    assert abs(found - 10 * 40 / (365.25 / 12)) <= 1
+    for alerts_per_month, words in ((0, "must be above 0"), (10**6, "more than half of the")):
+        with pytest.raises(ValueError, match=words):
+            study.contamination_for(alerts_per_month)
+
+
+def test_fitted_forest_is_not_grown_again_nor_changed(table):
+    forest = IsolationForest(random_state=3, contamination=0.05).fit(table.X)
+    offset = forest.offset_
+    study = ueba.calibrate(table, forest=forest, contamination=0.02)
+    assert study.forest._fitted.native is forest._fitted.native
+    assert (forest.offset_, forest.contamination) == (offset, 0.05)
+    expected = IsolationForest(random_state=3, contamination=0.1).fit(table.X).decision_function(table.X)
+    assert_array_equal(study.scores, expected)
+
+
+def test_by_day(table, study):
+    by_day = study.by_day()
+    assert by_day["rows"].sum() == len(table)
+    assert by_day["lowest"].min() == study.scores.min()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"threshold": float("nan")}, "threshold=nan must be a finite score"),
+        ({"threshold": -np.inf}, "threshold=-inf must be a finite score"),
+        ({"threshold": 9.0}, "at most half"),
+        ({"contamination": 0.0}, r"contamination=0\.0 must be in \(0, 0\.5\]"),
+        (
+            {"contamination": 0.1, "alerts_per_month": 3},
+            "give one of threshold, contamination and alerts_per_month, not contamination and alerts_per_month",
+        ),
+    ],
+)
+def test_refusals(table, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        ueba.calibrate(table, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("threshold", "low"), ("contamination", "auto"), ("alerts_per_month", True)]
+)
+def test_amounts_are_numbers(table, name, value):
+    with pytest.raises(TypeError, match=f"{name} must be a number, not {value!r}"):
+        ueba.calibrate(table, **{name: value})
+    with pytest.raises(TypeError, match=f"{name} must be a number"):
+        ueba.detect(table, **{name: value})
+
+
+def test_a_threshold_that_no_row_reaches(table):
+    study = ueba.calibrate(table, threshold=-9.0)
+    assert (study.contamination, study.threshold) == (0.0, -9.0)
+    assert study.thresholds()["rows"].iloc[0] == 0
+    assert study.by_period()["anomalies"].sum() == 0
+    quiet = study.at_threshold()
+    assert_array_equal(quiet.decision_function(table.X) < 0, study.scores <= -9.0)
+    assert study.forest.offset_ != quiet.offset_
+    # Just below the lowest score, where rounding could make an anomaly of it.
+    for threshold in np.nextafter(study.scores.min(), -1), study.scores.min() - 1e-17, study.scores.min() - 1e-12:
+        if threshold < study.scores.min():
+            study = ueba.calibrate(table, threshold=threshold)
+            assert (study.at_threshold().decision_function(table.X) >= 0).all()
+            assert len(ueba.detect(table, threshold=threshold)) == 0
+    with pytest.raises(ValueError, match="this calibration has no threshold"):
+        ueba.calibrate(table).at_threshold()
+
+
+@pytest.mark.parametrize(
+    ("max_samples", "n_rows", "is_told"),
+    [("auto", 255, True), ("auto", 256, False), (64, 100, False), (64, 63, True), (1.0, 100, False)],
+)
+def test_a_table_smaller_than_a_tree_draws_is_told(table, max_samples, n_rows, is_told):
+    frame = table.frame.iloc[:n_rows].reset_index(drop=True)
+    small = ueba.read_table(frame, entity="actor", time="day", include=list(table.features))
+    forest = IsolationForest(random_state=0, max_samples=max_samples)
+    words = f"the table of {n_rows} rows is its own training data"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ueba.calibrate(small, forest=forest, contamination=0.1)
+    assert any(words in str(warning.message) for warning in caught) == is_told
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = ueba.detect(small, forest=forest, alerts_per_month=20)
+    told = [str(warning.message) for warning in caught if words in str(warning.message)]
+    assert len(told) == is_told
+    assert [note for note in found.manifest["notes"] if words in note] == told
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        notes = ueba.detect(small, forest=found.forest).manifest["notes"]
+    assert not any(words in note for note in notes)
+
+
+def test_a_forest_of_another_table_is_not_blamed_for_a_small_one(table):
+    forest = IsolationForest(random_state=0, contamination=0.05).fit(table.X)
+    day = table.frame[table.frame["day"] == table.frame["day"].iloc[0]].reset_index(drop=True)
+    found = ueba.detect(ueba.read_table(day, entity="actor", time="day", include=list(table.features)), forest=forest)
+    assert not any("training data" in note for note in found.manifest["notes"])
+
+
+def test_thresholds_by_default_are_hundredths(table, study):
+    """From the lowest score up to the first hundredth above the 0.01 quantile, and the calibration's own."""
+    first, end = int(np.floor(study.scores.min() * 100)) + 1, np.quantile(study.scores, 0.01) + 0.01
+    steps = [k / 100 for k in range(first, 100) if k / 100 < end]
+    assert len(steps) > 2
+    assert study.thresholds()["threshold"].tolist() == steps
+    own = ueba.calibrate(table, threshold=-0.0123)
+    assert own.thresholds()["threshold"].tolist() == sorted([*steps, -0.0123])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        own.threshold = 0.0
+
+
+def assert_counts(found, study, keys, threshold):
+    """The lines of `by_day` or `drift`, each counted anew."""
+    assert found.iloc[:, 0].tolist() == sorted(set(keys))
+    for key, rows, lowest, p01, median, anomalies, share in found.itertuples(index=False):
+        scores = study.scores[np.asarray(keys) == key]
+        assert (rows, lowest) == (len(scores), scores.min())
+        assert (p01, median) == pytest.approx((np.quantile(scores, 0.01), np.median(scores)), rel=1e-12)
+        assert anomalies == (0 if threshold is None else sum(scores <= threshold))
+        assert share == anomalies / rows
+
+
+@pytest.mark.parametrize("chosen", ["none", "a score"])
+def test_days_and_months(table, study, chosen):
+    # A score of the table: the row that has it is at the threshold.
+    threshold = None if chosen == "none" else np.sort(study.scores)[30]
+    own = ueba.calibrate(table, threshold=threshold)
+    assert own.by_day().columns.tolist() == ["day", "rows", "lowest", "p01", "median", "anomalies", "share"]
+    assert_counts(own.by_day(), own, table.days.tolist(), threshold)
+    assert own.by_period().columns[0] == "period"
+    assert_counts(own.by_period(), own, table.days.dt.strftime("%Y-%m").tolist(), threshold)
+    weeks = table.days.dt.to_period("W").astype(str).tolist()
+    assert_counts(own.by_period("W"), own, weeks, threshold)
+    assert own.by_day()["anomalies"].sum() == (0 if threshold is None else 31)
+
+
+@pytest.mark.parametrize("n_days", [1, 7, 40, 365])
+def test_share_of_budget(n_days):
+    rows_a_month = 10_001 / n_days * 365.25 / 12
+    for alerts_per_month in (0.5, 1, 17, np.float32(2.5), np.nextafter(rows_a_month / 2, 0)):
+        assert share_of_alerts(alerts_per_month, 10_001, n_days) == pytest.approx(
+            float(alerts_per_month) / rows_a_month, rel=1e-12
+        )
+    with pytest.raises(ValueError, match=f"a month is more than half of the {rows_a_month:,.0f} rows a month"):
+        share_of_alerts(rows_a_month / 2 * (1 + 1e-9), 10_001, n_days)
+
+
+def test_a_new_forest_takes_the_contamination_and_a_fitted_one_moves(table):
+    for contamination in (0.02, 0.3):
+        grown = fitted(table, None, contamination=contamination, random_state=5, n_jobs=1)
+        expected = IsolationForest(random_state=5, contamination=contamination).fit(table.X)
+        assert (grown.offset_, grown.contamination) == (expected.offset_, contamination)
+        moved = fitted(table, grown, contamination=0.1, random_state=7, n_jobs=1)
+        assert moved._fitted.native is grown._fitted.native
+        assert moved.offset_ == IsolationForest(random_state=5, contamination=0.1).fit(table.X).offset_
+        assert (grown.offset_, grown.contamination) == (expected.offset_, contamination)
+    assert fitted(table, None, contamination=None, random_state=5, n_jobs=1).offset_ == -0.5
+    assert fitted(table, grown, contamination=None, random_state=5, n_jobs=1).offset_ == grown.offset_

@@ -1,0 +1,295 @@
+"""Any JSON whatever is read whole and can be written in every way, or is refused in a sentence."""
+
+import copy
+import json
+import os
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from isoxide import ueba
+from isoxide.ueba import _document
+from isoxide.ueba._findings import Findings
+from ueba_tables import actor_days, users_of
+
+#: More are tried by ISOXIDE_TEST_EXAMPLES=5000.
+MAX_EXAMPLES = int(os.environ.get("ISOXIDE_TEST_EXAMPLES", "200"))
+HOSTILE = [
+    "NaT", "nan", "", " ", "\x1b[31m", "a\nb", "<img src=x onerror=alert(1)>", "\ud800", "2025-13-01",
+    "2025-02-30", "0000-00-00",
+    "9999-12-31", "0001-01-01", "2025-01-01T00:00:00+99:99", "score", "x" * 10_000, "[[[[", "e1", "../../etc",
+    float("inf"), float("-inf"), float("nan"), 1e308, -1e308, 5e-324, 10**400, -(10**400), 2**63, -1, 0, 1, 0.5, 1.5,
+    None, True, False, [], {}, [[]], [None], {"a": 1}, "ab", ["a", "a"], [1, 2, 3], {"notes": "x"}, [10**400], -0.0,
+]  # fmt: skip
+JSON = st.sampled_from(HOSTILE) | st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.fixture(scope="module")
+def findings(seed):
+    frame = actor_days(seed, n_actors=6, n_days=50)
+    frame["odd"] = "text"
+    table = ueba.read_table(frame, entity="actor", time="day")
+    found = ueba.detect(table, contamination=0.02, groups="actor", min_group=44).join(users_of(frame))
+    found.manifest["profile"]["notes"] = ["three cells of 'n_0' are no numbers"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def document(findings):
+    return json.loads(json.dumps(_document.dump(findings)))
+
+
+def nodes(value, path=()):
+    """Every place in a document."""
+    yield path
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from nodes(value[key], (*path, key))
+
+
+def replaced(document, path, value):
+    """A copy with another value in one place; without it if the value is `...`."""
+    *way, last = path
+    changed = copy.deepcopy(document)
+    home = changed
+    for key in way:
+        home = home[key]
+    if value is ...:
+        del home[last]
+    else:
+        home[last] = value
+    return changed
+
+
+def read_or_refused(document, folder):
+    """The message of the refusal; or None if every way of writing what was read works."""
+    path = folder / "any.json"
+    path.write_text(json.dumps(document))
+    try:
+        found = ueba.read_findings(path)
+    except ValueError as error:
+        message = str(error)
+        assert message.startswith(str(path))
+        assert "\n" not in message
+        assert "\x1b" not in message
+        assert len(message) < 500
+        return message
+    text, page = found.to_markdown(), found.to_html()
+    assert "\x1b" not in text
+    assert "<img" not in re.sub(r'<script type="application/json".*?</script>', "", page, flags=re.DOTALL)
+    assert re.fullmatch(r"# Findings: [0-9\\-]{12} to [0-9\\-]{12}", text.splitlines()[0])
+    found.to_csv(folder / "any.csv")
+    assert len(ueba.read_findings(found.to_json(folder / "again.json"))) == len(found)
+    found.cutoff_table(), found.feature_counts(), found.group_by("day"), repr(found), found._repr_html_()
+    return None
+
+
+@settings(
+    max_examples=MAX_EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_any_change_is_refused_or_harmless(document, tmp_path, data):
+    # Places by their shape, so that the many numbers do not hide the few names.
+    places = {}
+    for path in nodes(document):
+        if path:
+            places.setdefault(tuple("*" if isinstance(key, int) else key for key in path), []).append(path)
+    path = data.draw(st.sampled_from(data.draw(st.sampled_from(sorted(places.values(), key=str)))))
+    read_or_refused(replaced(document, path, data.draw(JSON | st.just(...))), tmp_path)
+
+
+def shape(path):
+    return ".".join("0" if isinstance(key, int) else key for key in path)
+
+
+def test_every_field_is_typed(document, tmp_path):
+    """One place of each kind against every hostile value: what reports show is refused, or stays harmless."""
+    seen = {}
+    for path in nodes(document):
+        if path and (len(path) < 2 or path[:2] not in [("manifest", "profile"), ("manifest", "forest")]):
+            seen.setdefault(shape(path), path)
+    must_be_refused = {
+        "manifest.first_day", "manifest.last_day", "manifest.days", "manifest.offset", "features", "joined", "entity",
+        "findings.0.score", "findings.0.values", "findings.0.order", "findings.0.time", "findings.0.first_seen",
+        "findings.0.day_rank", "findings.0.flags", "timeline", "timeline.0.day", "timeline.0.lowest", "reference",
+    }  # fmt: skip
+    assert must_be_refused <= set(seen)
+    for name in must_be_refused:
+        for value in ("NaT", float("inf"), 10**400, None, "\ud800", "<img>\n", {"a": "b"}):
+            if name == "entity" and value in ("NaT", "<img>\n"):
+                continue  # a column may be called so
+            message = read_or_refused(replaced(document, seen[name], value), tmp_path)
+            assert message is not None, (name, value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("joined",), "email", "'joined' is 'email', which must be a list"),
+        (("features",), [], "it has no features"),
+        (("timeline",), [], "'timeline' has no days"),
+        (("manifest", "first_day"), "<img src=x>", "'first_day' is '<img src=x>', which must be a day in ISO 8601"),
+        (("manifest", "last_day"), "2025-02-30", "'last_day' is '2025-02-30', which must be a day"),
+        (("manifest", "rows"), True, "'rows' is True, which must be a whole number of at least 1"),
+        (("manifest", "offset"), 10**400, "'offset' has a number that is too large"),
+        (("manifest", "notes"), "x", "'notes' is 'x', which must be a list"),
+        (("manifest", "profile", "notes"), [1], "'notes' is 1, which must be text"),
+        (("manifest", "profile", "left_out"), {"a": 1}, "'left_out' is 1, which must be text"),
+        (("entity",), "score", "several columns have the name 'score'"),
+        (("time",), "n_0", "several columns have the name 'n_0'"),
+        (("findings", 0, "percentiles", 0), 101, "'percentiles' is 101, which must be from 0 to 100"),
+        (("findings", 0, "order", 0), 0.0, "'order' is 0.0, which must be a whole number"),
+        (("findings", 0, "order"), [], "'order' must be a list of 14 numbers"),
+        (("findings", 0, "directions", 0), 2, "'directions' is 2, which must be a whole number from -1 to 1"),
+        (("findings", 0, "rank_among"), 5, "'rank_among' is 5, which must be text"),
+        (("findings", 0, "group"), 99, "'group' is 99, which must be a whole number from -1"),
+        (("findings", 0, "joined", "email"), [1], "'joined' is a list, which must be a number"),
+        (("time_zone",), "Europe/Nowhere", "which is no time zone"),
+        (("version",), 4, "is of version 4; this release reads versions 1 to 3"),
+    ],
+)
+def test_refusals(document, tmp_path, path, value, words):
+    message = read_or_refused(replaced(document, path, value), tmp_path)
+    assert message is not None
+    assert re.search(words, message), message
+
+
+def test_order_names_each_feature_once(document, tmp_path):
+    n = len(document["features"])
+    message = read_or_refused(replaced(document, ("findings", 0, "order"), [0] * n), tmp_path)
+    assert "'order' must name each feature once" in message
+
+
+def refused_file(path):
+    with pytest.raises(ValueError, match=r".+") as caught:
+        ueba.read_findings(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'["]",', b'{"\\"]":[', b'[ "\\\\", '])
+def test_deep_json_is_refused_before_it_is_parsed(tmp_path, opening):
+    path = tmp_path / "deep.json"
+    path.write_bytes(opening * 200_000)
+    assert "nested more than 100 deep" in refused_file(path)
+
+
+def test_numbers_of_a_million_digits_are_not_computed(tmp_path):
+    path = tmp_path / "long.json"
+    path.write_text(f'{{"format": "isoxide-findings", "version": {"9" * 10**6}}}')
+    assert "a number has 1,000,000 digits" in refused_file(path)
+
+
+@pytest.mark.parametrize("chosen", [{"threshold": np.float32(-0.01)}, {"alerts_per_month": np.int64(9)}], ids=str)
+def test_numbers_of_numpy_are_written(seed, tmp_path, chosen):
+    table = ueba.read_table(actor_days(seed), entity="actor", time="day")
+    found = ueba.detect(table, **chosen)
+    name, value = next(iter(chosen.items()))
+    assert ueba.read_findings(found.to_json(tmp_path / "f.json")).manifest[name] == value
+
+
+def test_brackets_in_names_are_no_nesting(findings, tmp_path):
+    odd = copy.copy(findings)
+    odd.frame = findings.frame.assign(email='[[{"' * 1000 + "\\")
+    assert ueba.read_findings(odd.to_json(tmp_path / "f.json")).frame["email"].tolist() == odd.frame["email"].tolist()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '"', '"\\', "NaN", "[1e999]", "\xff", '{"format": "isoxide-findings"}', "[]"]
+)
+def test_other_files_are_refused(tmp_path, text):
+    path = tmp_path / "other.json"
+    path.write_bytes(text.encode("latin-1"))
+    refused_file(path)
+
+
+def test_what_never_ends_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        assert "is not a regular file" in refused_file(path)
+    with pytest.raises(IsADirectoryError):
+        ueba.read_findings(tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        ueba.read_findings(tmp_path / "nothing.json")
+    with open(tmp_path / "large.json", "wb") as file:
+        file.truncate(2**33)
+    assert "bytes, which is more than findings have" in refused_file(tmp_path / "large.json")
+
+
+def test_counts_are_bounded(document, tmp_path, monkeypatch):
+    for name, words in (("_MAX_FINDINGS", "'findings' has"), ("_MAX_DAYS", "'timeline' has")):
+        with monkeypatch.context() as patch:
+            patch.setattr(_document, name, 2)
+            assert words in read_or_refused(document, tmp_path)
+    monkeypatch.setattr("isoxide.ueba._fields._MAX_ENTRIES", 20)
+    assert "'manifest' has more than 20 entries" in read_or_refused(document, tmp_path)
+
+
+def test_everything_comes_back(findings, tmp_path):
+    again = ueba.read_findings(findings.to_json(tmp_path / "f.json"))
+    pd.testing.assert_frame_equal(again.frame, findings.frame, check_dtype=False, check_index_type=False)
+    for name in ("values", "percentiles", "order", "directions", "group_of", "group_typical"):
+        assert_array_equal(getattr(again, name), getattr(findings, name))
+    for name in ("reference", "flags", "timeline"):
+        pd.testing.assert_frame_equal(getattr(again, name), getattr(findings, name), check_dtype=False)
+    assert (again.to_markdown(), again.to_html()) == (findings.to_markdown(), findings.to_html())
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "+05:30"])
+def test_times_keep_their_zone(seed, tmp_path, zone):
+    """Across a change of the clock, too: a day stays the day that was written."""
+    frame = actor_days(seed)
+    frame["day"] = (frame["day"] + pd.Timedelta("40D")).dt.tz_localize(zone)
+    found = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.1)
+    again = ueba.read_findings(found.to_json(tmp_path / "f.json"))
+    pd.testing.assert_frame_equal(again.frame, found.frame, check_dtype=False, check_index_type=False)
+    assert again.to_markdown() == found.to_markdown()
+
+
+def first_version(document):
+    """The document as earlier releases wrote it."""
+    old = copy.deepcopy(document)
+    old["version"] = 1
+    del old["time_zone"], old["groups"]
+    for row in old["findings"]:
+        del row["rank_rows"], row["rank_among"], row["group"]
+    old["manifest"]["ranking"] = {"kind": "rank", "tail": "upper", "groups": None}
+    return old
+
+
+def test_the_first_version_is_read(document, findings, tmp_path):
+    path = tmp_path / "old.json"
+    old = first_version(document)
+    path.write_text(json.dumps(old))
+    read = ueba.read_findings(path)
+    assert set(read.frame["rank_among"]) == {f"all {findings.manifest['rows']} rows"}
+    assert_array_equal(read.typical("p99")[0], findings.reference["p99"])
+    # With groups its typical values were those of all rows: they are not shown as the group's.
+    old["manifest"]["ranking"]["groups"] = "department"
+    path.write_text(json.dumps(old))
+    read = ueba.read_findings(path)
+    assert set(read.frame["rank_among"]) == {"the rows with the same department"}
+    assert np.isnan(read.typical("median")).all()
+    assert read_or_refused(old, tmp_path) is None
+
+
+def test_a_valid_document_warns_of_nothing(document, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_or_refused(document, tmp_path) is None
+
+
+def test_findings_of_parts(document):
+    assert isinstance(Findings(**_document.load(document, "it")), ueba.Findings)

@@ -1,0 +1,593 @@
+"""Findings: what they tell, and the ways they are handed on."""
+
+import copy
+import decimal
+import json
+
+import numpy as np
+import pandas as pd
+import polars
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.testing import assert_array_equal
+from scipy import stats
+
+from isoxide import ueba
+from isoxide.ueba._columns import RESULT_COLUMNS
+from ueba_tables import actor_days, users_of
+
+HOSTILE = ['=cmd()|"x"', "+1", "-1", "@sum", "\tx", "\rx", " =1", 'a"b,c', "<script>", "a|b\nc", "\u202eevil"]
+
+
+@pytest.fixture(scope="module")
+def frame(seed):
+    return actor_days(seed)
+
+
+@pytest.fixture(scope="module")
+def findings(frame):
+    return ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.02)
+
+
+@pytest.fixture
+def hostile(frame):
+    names = dict(zip(sorted(frame["actor"].unique()), HOSTILE * 9, strict=False))
+    strange = frame.assign(actor=frame["actor"].map(names)).rename(columns={"n_0": "=n|0", "share_1": "<b>share</b>"})
+    return ueba.detect(ueba.read_table(strange, entity="actor", time="day"), contamination=0.05)
+
+
+def test_frame(frame, findings):
+    scores = findings.frame["score"].to_numpy()
+    assert (np.diff(scores) >= 0).all()
+    assert (scores < 0).all()
+    assert findings.frame["severity"].between(97, 100).all()
+    assert findings.frame["severity"].iloc[0] == findings.frame["severity"].max()
+    assert findings.frame["day_rank"].min() == 1
+    days = frame.groupby("day").size()
+    assert findings.frame["day_rows"].tolist() == days[findings.frame["day"]].tolist()
+    first = frame.groupby("actor")["day"].min()
+    assert findings.frame["first_seen"].tolist() == first[findings.frame["actor"]].tolist()
+    assert findings.timeline["findings"].sum() == len(findings)
+
+
+def test_join(frame, findings):
+    users = users_of(frame)
+    joined = findings.join(users)
+    assert joined.joined == ["email", "department"]
+    assert joined.frame["email"].tolist() == [f"{actor}@example.org" for actor in findings.frame["actor"]]
+    assert "email" not in findings.frame
+    with pytest.warns(UserWarning, match="1 of .* entities of the findings are not in users"):
+        some = findings.join(users[users["actor"] != findings.frame["actor"].iloc[0]], columns=["email"])
+    assert some.frame["email"].isna().sum() == (findings.frame["actor"] == findings.frame["actor"].iloc[0]).sum()
+
+
+def test_join_with_numbers_here_and_text_there(frame, tmp_path):
+    numbered = frame.assign(actor=frame["actor"].str[5:].astype(int))
+    findings = ueba.detect(ueba.read_table(numbered, entity="actor", time="day"), contamination=0.02)
+    users = pd.DataFrame({"id": [str(i) for i in range(25)], "email": [f"{i}@x" for i in range(25)]})
+    users.to_csv(tmp_path / "users.csv", index=False)
+    joined = findings.join(tmp_path / "users.csv", on="id")
+    assert joined.frame["email"].tolist() == [f"{i}@x" for i in findings.frame["actor"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "words"),
+    [
+        (
+            lambda u: pd.concat([u, u.iloc[[4]]]),
+            {},
+            r"users has several rows of 'actor04' in 'actor', such as rows 4 and 25 \(the first is 0\)",
+        ),
+        (lambda u: u, {"on": "id"}, "users has no column 'id'; there are 'actor', 'email'"),
+        (lambda u: u, {"columns": ["mail"]}, "users has no column 'mail'"),
+        (lambda u: u.rename(columns={"email": "score"}), {}, "have a column 'score' already"),
+        (lambda u: u.rename(columns={"email": "n_0"}), {}, "have a column 'n_0' already"),
+        (lambda u: u.rename(columns={"email": "reasons"}), {}, "have a column 'reasons' already"),
+        (lambda u: u.rename(columns={"email": "rank_among"}), {}, "have a column 'rank_among' already"),
+    ],
+)
+def test_join_refusals(frame, findings, change, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        findings.join(change(users_of(frame)), **arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"tail": "both"}, {"tail": "lower", "kind": "weak"}, {"groups": "actor"}])
+def test_other_ranks_of_the_same_findings(frame, findings, arguments):
+    table = ueba.read_table(frame, entity="actor", time="day")
+    expected = ueba.detect(table, contamination=0.02, **arguments)
+    again = findings.rank_features(table, **arguments)
+    assert_array_equal(again.percentiles, expected.percentiles)
+    assert_array_equal(again.order, expected.order)
+    assert_array_equal(again.directions, expected.directions)
+    assert again.manifest["ranking"] == expected.manifest["ranking"] != findings.manifest["ranking"]
+    other = ueba.read_table(frame, entity="actor", time="day", exclude="zscore_*")
+    with pytest.raises(ValueError, match="table is not the one"):
+        findings.rank_features(other)
+
+
+def test_csv_has_no_formulas(hostile, tmp_path):
+    hostile.to_csv(tmp_path / "findings.csv")
+    read = pd.read_csv(tmp_path / "findings.csv", dtype=str, keep_default_na=False)
+    assert len(read) == len(hostile)
+    for name in ("actor", "reasons"):
+        assert not read[name].str.lstrip(" ").str.startswith(("=", "+", "-", "@", "\t", "\r")).any()
+    assert "'=n|0" in read.columns
+    # Numbers stay numbers, negative ones too.
+    assert_array_equal(read["score"].astype(float), hostile.frame["score"])
+
+
+def test_parquet(findings, tmp_path):
+    table = pq.read_table(findings.to_parquet(tmp_path / "findings.parquet"))
+    assert json.loads(table.schema.metadata[b"isoxide"]) == findings.manifest
+    pd.testing.assert_frame_equal(table.to_pandas(), findings.to_frame().reset_index(drop=True), check_dtype=False)
+
+
+def test_reasons_are_in_the_wide_table(findings):
+    wide = findings.to_frame()
+    for row, reasons in enumerate(wide["reasons"]):
+        flags = findings.flags[findings.flags["row"] == row]
+        assert reasons == "; ".join(f"{flag.feature} {flag.rule}" for flag in flags.itertuples())
+    assert_array_equal(wide[findings.features], findings.values)
+
+
+def test_every_finding_is_in_the_report(findings):
+    text = findings.to_markdown(cutoff=99.99, always_show=())
+    for row in findings.frame.itertuples():
+        assert f"| {row.day:%Y-%m-%d} | {row.score:.6f} |" in text
+
+
+def test_markdown_orders_entities(findings):
+    by_score, by_name = findings.to_markdown(), findings.to_markdown(order="entity")
+    heads = [[line[3:] for line in text.splitlines() if line.startswith("## ")] for text in (by_score, by_name)]
+    assert heads[0] == list(dict.fromkeys(findings.frame["actor"]))
+    assert heads[1] == sorted(heads[0])
+    with pytest.raises(ValueError, match="order='name' must be 'score' or 'entity'"):
+        findings.to_markdown(order="name")
+
+
+def test_nothing_is_half_written(findings, tmp_path, monkeypatch):
+    path = tmp_path / "report.md"
+    path.write_text("earlier")
+    monkeypatch.setattr("isoxide._common.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        findings.to_markdown(path)
+    assert path.read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# Joining users: keys are exact text, whatever they come from.
+
+
+def detected(frame, **chosen):
+    return ueba.detect(ueba.read_table(frame, entity="actor", time="day"), **{"contamination": 0.02, **chosen})
+
+
+@pytest.fixture(scope="module")
+def digits(frame):
+    """Findings of entities that are digits, as text."""
+    found = detected(frame)
+    found.frame["actor"] = found.frame["actor"].str[5:].map(lambda text: str(int(text) + 1000)).astype(object)
+    return found
+
+
+NUMBERS = range(1000, 1025)
+WAYS = {
+    "a file": lambda folder: write(folder / "u.csv", "actor,email\n" + "".join(f"{i},{i}@x\n" for i in NUMBERS)),
+    "a file with a missing key": lambda folder: write(
+        folder / "u.csv", "actor,email\n,nobody\n" + "".join(f"{i},{i}@x\n" for i in NUMBERS)
+    ),
+    "semicolons": lambda folder: write(folder / "u.csv", "email;actor\n" + "".join(f"{i}@x;{i}\n" for i in NUMBERS)),
+    "a byte order mark": lambda folder: write(
+        folder / "u.csv", "\ufeffactor,email\n" + "".join(f"{i},{i}@x\n" for i in NUMBERS)
+    ),
+    "quoted": lambda folder: write(
+        folder / "u.csv", '"actor"\t"email"\n' + "".join(f'"{i}"\t"{i}@x"\n' for i in NUMBERS)
+    ),
+    "integers": lambda folder: pd.DataFrame({"actor": NUMBERS, "email": [f"{i}@x" for i in NUMBERS]}),
+    "floats with a missing one": lambda folder: pd.DataFrame(
+        {"actor": [*map(float, NUMBERS), np.nan], "email": [*(f"{i}@x" for i in NUMBERS), "nobody"]}
+    ),
+    "nullable integers": lambda folder: pd.DataFrame(
+        {"actor": pd.array([*NUMBERS, None], dtype="Int64"), "email": [*(f"{i}@x" for i in NUMBERS), "nobody"]}
+    ),
+    "arrow": lambda folder: pa.table({"actor": [*NUMBERS, None], "email": [*(f"{i}@x" for i in NUMBERS), "nobody"]}),
+    "polars": lambda folder: polars.DataFrame(
+        {"actor": [*NUMBERS, None], "email": [*(f"{i}@x" for i in NUMBERS), "nobody"]}
+    ),
+    "decimals": lambda folder: pa.table(
+        {"actor": pa.array(list(map(decimal.Decimal, NUMBERS)), pa.decimal128(20, 2)),
+         "email": [f"{i}@x" for i in NUMBERS]}
+    ),
+    "parquet": lambda folder: parquet(
+        folder, pa.table({"actor": [*NUMBERS, None], "email": [*(f"{i}@x" for i in NUMBERS), ""]})
+    ),
+    "categories": lambda folder: pd.DataFrame(
+        {"actor": pd.Categorical([str(i) for i in NUMBERS]), "email": [f"{i}@x" for i in NUMBERS]}
+    ),
+}  # fmt: skip
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def parquet(folder, table):
+    pq.write_table(table, folder / "u.parquet")
+    return str(folder / "u.parquet")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_users_from_anywhere(digits, tmp_path, way):
+    joined = digits.join(WAYS[way](tmp_path), on="actor", columns=["email"])
+    assert joined.frame["email"].tolist() == [f"{i}@x" for i in digits.frame["actor"]]
+    joined.to_csv(tmp_path / "f.csv"), joined.to_parquet(tmp_path / "f.parquet"), joined.to_html()
+
+
+def test_keys_keep_their_spelling(frame, tmp_path):
+    found = detected(frame)
+    names = ["0001", "1", "null", "NA", "nan", "None", "9007199254740993", "1e3", "1.0", "TRUE"]
+    found.frame["actor"] = (names * 9)[: len(found)]
+    write(tmp_path / "u.csv", "actor,level\n" + "".join(f"{name},is {name}\n" for name in names))
+    joined = found.join(tmp_path / "u.csv")
+    assert joined.frame["level"].tolist() == [f"is {name}" for name in found.frame["actor"]]
+    with pytest.warns(UserWarning, match="'0001'"):
+        other = found.join(pd.DataFrame({"actor": [1, 9007199254740993], "level": ["one", "large"]}))
+    known = {"1": "one", "9007199254740993": "large"}
+    assert [known.get(name) for name in found.frame["actor"]] == [
+        None if pd.isna(level) else level for level in other.frame["level"]
+    ]
+
+
+def test_missing_keys_match_nothing(frame):
+    found = detected(frame)
+    found.frame["actor"] = found.frame["actor"].astype(object)
+    found.frame.iloc[0, found.frame.columns.get_loc("actor")] = None
+    users = pd.DataFrame({"actor": [None, "", *sorted(frame["actor"].unique())], "email": "x"})
+    joined = found.join(users)
+    assert joined.frame["email"].isna().tolist() == [True] + [False] * (len(found) - 1)
+    assert joined.to_markdown()
+
+
+def test_who_is_not_among_users_is_told(frame, findings):
+    users = users_of(frame)
+    actors = list(dict.fromkeys(findings.frame["actor"]))
+    spelled = users.assign(actor=[f"{name.upper()} " if name == actors[0] else name for name in users["actor"]])
+    with pytest.warns(UserWarning, match=".+") as caught:
+        findings.join(spelled[spelled["actor"] != actors[1]])
+    assert str(caught[0].message) == (
+        f"2 of {len(actors)} entities of the findings are not in users: '{actors[0]}', '{actors[1]}'; "
+        "1 of them differ only in case or blanks"
+    )
+    with pytest.warns(UserWarning, match=".+") as caught:
+        findings.join(pd.DataFrame({"actor": ["nobody"], "email": ["x"]}))
+    assert f"{len(actors)} of {len(actors)} entities" in str(caught[0].message)
+    assert str(caught[0].message).endswith(", ...")
+
+
+def test_users_that_cannot_be_read(findings, tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        findings.join(tmp_path / "u.csv")
+    (tmp_path / "u.csv").write_bytes(b"actor,email\n\xff\xfe,\n")
+    with pytest.raises(ValueError, match=r"u\.csv is not UTF-8 text"):
+        findings.join(tmp_path / "u.csv")
+    write(tmp_path / "u.csv", "actor,email\na,b,c\n")
+    with pytest.raises(ValueError, match=r"u\.csv: line 2 has 3 values, and the header has 2 names"):
+        findings.join(tmp_path / "u.csv")
+    write(tmp_path / "u.csv", "actor,actor\na,b\n")
+    with pytest.raises(ValueError, match=r"u\.csv has several columns of the name 'actor'"):
+        findings.join(tmp_path / "u.csv")
+    with pytest.raises(TypeError, match="users must be a path or a frame"):
+        findings.join({"actor": "email"})
+    with pytest.raises(ValueError, match="users has no column 'actor'; there are 'actor;email'"):
+        findings.join(write(tmp_path / "u.csv", "actor;email\na;b\n"), sep=",")
+
+
+# Names: an exact name wins over a pattern, and results' own names are refused.
+
+
+def test_exact_names_win(frame):
+    named = frame.rename(columns={"n_0": "bytes [MB]", "n_1": "bytes M", "zscore_0": "z*", "zscore_1": "zz"})
+    found = detected(named, zscores="z*", rules=[ueba.Flag(["bytes [MB]"]), ueba.ZScore(-9, columns="z*")])
+    assert set(found.flags["feature"]) == {"bytes [MB]", "z*"}
+    always = found.selected(200, always_show=["bytes [MB]"])
+    column = found.features.index("bytes [MB]")
+    assert always[:, column].sum() == (found.values[:, column] > 0).sum() == always.sum()  # noqa: PD011
+    # As a pattern that is no name it would mean others.
+    assert found.selected(200, always_show=["bytes [M]"])[:, found.features.index("bytes M")].any()
+    last = found.features.index("z*")
+    assert (found.order[:, -1] == last).all()
+
+
+@pytest.mark.parametrize("name", RESULT_COLUMNS)
+def test_names_of_results_are_refused_before_any_work(frame, name, monkeypatch):
+    monkeypatch.setattr("isoxide.IsolationForest.fit", None)
+    for column, role, remedy in (("n_0", "a feature", "exclude"), ("actor", "entity", "rename it")):
+        table = frame.rename(columns={column: name})
+        with pytest.raises(ValueError, match=rf"column '{name}' \({role}\) has the name .*{remedy}"):
+            ueba.detect(ueba.read_table(table, entity=name if column == "actor" else "actor", time="day"))
+    with pytest.raises(ValueError, match=rf"column '{name}' \(time\)"):
+        ueba.detect(ueba.read_table(frame.rename(columns={"day": name}), entity="actor", time=name))
+
+
+def test_wide_tables_have_each_column_once(findings, frame):
+    columns = findings.join(users_of(frame)).to_frame().columns
+    assert columns.is_unique
+    assert {*RESULT_COLUMNS, *findings.features} <= set(columns)
+
+
+# Ranks are of what they say.
+
+
+@pytest.fixture(scope="module")
+def periods(seed):
+    """An earlier and a later table, and the findings of the later one."""
+    frame = actor_days(seed, n_days=80).assign(dept=lambda f: "dept" + f["actor"].str[-1])
+    late = frame["day"] >= frame["day"].min() + pd.Timedelta("50D")
+    old, new = (
+        ueba.read_table(part.reset_index(drop=True), entity="actor", time="day") for part in (frame[~late], frame[late])
+    )
+    return old, new, ueba.detect(new, contamination=0.03)
+
+
+def test_rows_of_another_table_are_refused(periods):
+    old, new, found = periods
+    for other, reason in (
+        (old, "rows instead of"),
+        (ueba.read_table(new.frame.iloc[:-1], entity="actor", time="day"), "rows instead of"),
+        (changed(new, 0, 0, found), "has other typical values|no row of it has the values"),
+        (changed(new, 0, 10**6, found), "no row of it has the values"),
+        (ueba.read_table(new.frame, entity="actor", time="day", exclude="n_0"), "it has no feature 'n_0'"),
+    ):
+        with pytest.raises(ValueError, match=f"table is not the one .*({reason}).*pass it as reference="):
+            found.rank_features(other)
+    with pytest.raises(ValueError, match="give the table that the findings were found in"):
+        found.rank_features()
+
+
+def changed(table, position, by, found):
+    """The table with one value of a finding, or of all other rows, changed."""
+    frame = table.frame.copy()
+    rows = frame.index.isin(found.frame.index[[position]]) if by else ~frame.index.isin(found.frame.index)
+    frame["share_0"] = np.where(rows, frame["share_0"] + (by or 1), frame["share_0"])
+    return ueba.read_table(frame, entity="actor", time="day")
+
+
+def test_rows_are_found_in_any_order(periods, tmp_path, seed):
+    _, new, found = periods
+    shuffled = new.frame.sample(frac=1, random_state=seed % 2**31).reset_index(drop=True)
+    table = ueba.read_table(shuffled, entity="actor", time="day")
+    expected = ueba.detect(new, contamination=0.03, groups="dept", tail="both")
+    for findings in (found, ueba.read_findings(found.to_json(tmp_path / "f.json"))):
+        again = findings.rank_features(table, groups="dept", tail="both")
+        for name in ("percentiles", "order", "group_of"):
+            assert_array_equal(getattr(again, name), getattr(expected, name))
+        assert again.frame["rank_among"].tolist() == expected.frame["rank_among"].tolist()
+        assert again.to_markdown().split("## ")[1:] == expected.to_markdown().split("## ")[1:]
+
+
+@pytest.mark.parametrize("groups", [None, "actor", "dept"])
+def test_ranks_among_another_table(periods, tmp_path, groups):
+    """Each rank, median and p99 is scipy's and pandas' of exactly the rows that are named."""
+    old, new, found = periods
+    source = tmp_path / "calibration_contamination.csv"
+    old.frame.to_csv(source, index=False)
+    reference = ueba.read_table(source, entity="actor", time="day")
+    table = new if groups == "dept" else None
+    ranked = found.rank_features(table, reference=reference, groups=groups)
+    values = found.values  # noqa: PD011
+    for number, row in enumerate(ranked.frame.itertuples()):
+        rows = reference.frame
+        if groups is not None:
+            rows = rows[rows[groups] == (row.actor if groups == "actor" else f"dept{row.actor[-1]}")]
+        expected = {
+            None: f"the {len(rows):,} rows of calibration_contamination.csv",
+            "actor": f"the {len(rows):,} rows of calibration_contamination.csv of this actor",
+            "dept": f"the {len(rows):,} rows of calibration_contamination.csv with dept 'dept{row.actor[-1]}'",
+        }[groups]
+        assert (row.rank_rows, row.rank_among) == (len(rows), expected)
+        for j, name in enumerate(ranked.features):
+            assert ranked.percentiles[number, j] == stats.percentileofscore(rows[name], values[number, j])
+            for statistic, q in (("median", 0.5), ("p95", 0.95), ("p99", 0.99)):
+                assert ranked.typical(statistic)[number, j] == rows[name].quantile(q)
+    told = ranked.manifest["ranking"]
+    assert (told["rows"], told["source"], told["sha256"]) == (len(reference), str(source), reference.checksum)
+    assert "calibration_contamination.csv" in told["among"]
+    assert "calibration_contamination.csv" in ranked.to_html()
+    assert "calibration_contamination.csv" in ranked.to_markdown().replace("\\", "")
+    assert ranked.to_frame()["rank_among"].str.contains("calibration_contamination.csv").all()
+    again = ueba.read_findings(ranked.to_json(tmp_path / "f.json"))
+    assert again.to_html() == ranked.to_html()
+    # What they were found in is still found, though their typical values are now those of another table.
+    back = ranked.rank_features(new)
+    assert_array_equal(back.percentiles, found.percentiles)
+
+
+def test_groups_that_findings_do_not_know(periods):
+    old, _, found = periods
+    with pytest.raises(ValueError, match=r"groups='dept' is no column of the findings; pass the table .* or join"):
+        found.rank_features(reference=old, groups="dept")
+    joined = found.join(old.frame[["actor", "dept"]].drop_duplicates())
+    assert joined.rank_features(reference=old, groups="dept").frame["rank_among"].str.contains("with dept").all()
+    without = ueba.read_table(old.frame.drop(columns="n_0"), entity="actor", time="day")
+    with pytest.raises(ValueError, match="reference has no feature 'n_0'"):
+        found.rank_features(reference=without)
+    infinite = ueba.read_table(old.frame.assign(n_0=np.inf), entity="actor", time="day")
+    with pytest.raises(ValueError, match="feature 'n_0' has infinite values"):
+        found.rank_features(reference=infinite)
+
+
+def test_typical_values_are_those_of_the_group(frame, tmp_path):
+    named = frame.assign(dept=np.where(frame["actor"] < "actor12", "R&D", "<i>"))
+    found = detected(named, groups="dept")
+    for number, actor in enumerate(found.frame["actor"]):
+        rows = named[(named["actor"] < "actor12") == (actor < "actor12")]
+        label = "'R&D'" if actor < "actor12" else "'<i>'"
+        assert found.frame["rank_among"].iloc[number] == f"the {len(rows)} rows with dept {label}"
+        for j in found.order[number, :3]:
+            name = found.features[j]
+            assert found.typical("median")[number, j] == rows[name].quantile(0.5)
+            assert found.typical("p99")[number, j] == rows[name].quantile(0.99)
+    with pytest.raises(ValueError, match="statistic='mean' must be one of"):
+        found.typical("mean")
+
+
+@pytest.fixture(scope="module")
+def newcomers(frame):
+    """The lowest score is of somebody with two days, the next of somebody in a department of three rows."""
+    strange = frame.assign(dept="many")
+    new = frame.iloc[[0, 1, 2]].assign(actor=["new", "new", "lone"], dept="few")
+    for j, name in enumerate(("n_0", "n_3", "share_1")):
+        new[name] = frame[name].max() * 2 + np.arange(3) + j
+    new["zscore_2"] = 9.0
+    return pd.concat([strange, new.assign(day=[frame["day"].min(), frame["day"].max(), frame["day"].max()])])
+
+
+@pytest.mark.parametrize(
+    ("groups", "words", "n_rows"),
+    [
+        ("actor", {"new": "no ranks: 2 days of history", "lone": "no ranks: 1 day of history"}, {"new": 2, "lone": 1}),
+        (
+            "dept",
+            dict.fromkeys(["new", "lone"], "no ranks: 3 rows in the group with dept 'few'"),
+            {"new": 3, "lone": 3},
+        ),
+    ],
+)
+def test_small_groups_give_no_ranks(newcomers, tmp_path, groups, words, n_rows):
+    found = detected(newcomers, groups=groups)
+    small = found.frame["actor"].isin(["new", "lone"]).to_numpy()
+    assert small.sum() == 3
+    for who, among, n in found.frame.loc[small, ["actor", "rank_among", "rank_rows"]].itertuples(index=False):
+        assert (among, n) == (words[who], n_rows[who])
+    assert np.isnan(found.percentiles[small]).all()
+    assert np.isnan(found.typical("p99")[small]).all()
+    assert not np.isnan(found.percentiles[~small]).any()
+    assert (found.directions[small] == 0).all()
+    # Their features are in the order of their ranks among all rows, and what rules flag is shown.
+    everything = detected(newcomers)
+    assert_array_equal(found.order[small], everything.order[small])
+    text, page = found.to_markdown().replace("\\", ""), found.to_html()
+    csv = found.to_csv(tmp_path / "f.csv").read_text()
+    document = found.to_json(tmp_path / "f.json").read_text()
+    for who, told in words.items():
+        assert told in text
+        assert told.replace("'", "&#39;") in page
+        assert told in csv
+        assert told in document
+        section = text.split(f"## {who}")[1].split("## ")[0]
+        for name in ("n_0", "n_3", "share_1", "zscore_2"):
+            assert f"| {name} |" in section
+        assert "nan" not in section
+    assert not found.selected(0)[small].any()
+    assert found.cutoff_table([0])["none"].tolist() == [3]
+    assert found.feature_counts(0).max() == (~small).sum()
+    # One row fewer is asked for: the group has its ranks.
+    enough = detected(newcomers, groups=groups, min_group=min(n_rows.values()))
+    assert not np.isnan(enough.percentiles[small]).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "words"),
+    [(0, ValueError, "at least 1 row"), (2.0, TypeError, "must be an integer"), (True, TypeError, "an integer")],
+)
+def test_min_group_is_a_number_of_rows(frame, findings, value, kind, words):
+    with pytest.raises(kind, match=f"min_group.*{words}"):
+        detected(frame, groups="actor", min_group=value)
+    with pytest.raises(kind, match=f"min_group.*{words}"):
+        findings.rank_features(ueba.read_table(frame, entity="actor", time="day"), min_group=value)
+
+
+def test_rows_in_no_group(frame):
+    found = detected(frame.assign(dept=np.where(frame["actor"] < "actor12", "a", None)), groups="dept")
+    lonely = (found.frame["actor"] >= "actor12").to_numpy()
+    assert set(found.frame["rank_among"][lonely]) == {"no ranks: no value in dept"}
+    assert np.isnan(found.percentiles[lonely]).all()
+
+
+# Limits and ties.
+
+
+def test_a_percentile_at_the_cutoff_is_selected(findings):
+    found = copy.copy(findings)
+    found.percentiles = np.full(findings.percentiles.shape, 98.0)
+    found.percentiles[0, 0] = 99.0
+    found.percentiles[1, 1] = np.nextafter(99.0, 0)
+    assert np.argwhere(found.selected(99.0)).tolist() == [[0, 0]]
+    table = found.cutoff_table([98.0, 99.0])
+    assert table["mean"].tolist() == [len(found.features), 1 / len(found)]
+    assert table["none"].tolist() == [0, len(found) - 1]
+
+
+def test_of_equal_scores_the_latest_comes_first(frame):
+    worst = detected(frame).frame.index[0]
+    copies = pd.concat([frame.loc[[worst]]] * 4).assign(
+        actor=["b", "a", "c", "d"], day=pd.to_datetime(["2025-03-03", "2025-03-05", "2025-03-01", "2025-03-04"])
+    )
+    found = detected(pd.concat([frame, copies], ignore_index=True), contamination=0.03)
+    equal = found.frame[found.frame["actor"].isin(list("abcd"))]
+    assert set(equal["score"]) == {equal["score"].iloc[0]}
+    assert equal["actor"].tolist() == ["a", "d", "b", "c"]
+
+
+# A quiet day.
+
+
+@pytest.mark.parametrize("arguments", [{"threshold": -0.9}, {"threshold": -0.9, "groups": "actor"}], ids=str)
+def test_a_quiet_day_works_in_every_way(frame, tmp_path, arguments):
+    table = ueba.read_table(frame.assign(why="text"), entity="actor", time="day")
+    quiet = ueba.detect(table, **arguments)
+    assert len(quiet) == 0
+    assert repr(quiet) == "Findings(0 rows of 0 entities, 14 features)"
+    for name in ("values", "percentiles", "order", "directions"):
+        assert getattr(quiet, name).shape == (0, 14)
+    assert quiet.timeline["findings"].sum() == 0
+    assert (quiet.timeline["lowest"] >= 0).all()
+    assert quiet.manifest["anomalies"] == 0
+    busy = ueba.detect(table, contamination=0.02)
+    assert quiet.to_frame().columns.tolist() == busy.to_frame().columns.tolist()
+    assert quiet.frame.dtypes.drop("rank_among").equals(busy.frame.dtypes.drop("rank_among"))
+    pd.testing.assert_frame_equal(quiet.reference, busy.reference)
+    assert len(pd.read_csv(quiet.to_csv(tmp_path / "f.csv"))) == 0
+    assert pq.read_table(quiet.to_parquet(tmp_path / "f.parquet")).num_rows == 0
+    again = ueba.read_findings(quiet.to_json(tmp_path / "f.json"))
+    text, page = quiet.to_markdown(), quiet.to_html()
+    assert (again.to_markdown(), again.to_html()) == (text, page)
+    assert "No row is an anomaly" in text
+    assert "No findings" in page
+    assert f"{quiet.timeline['lowest'].min():.4g}" in page
+    for shown in (text, page):
+        assert "why" in shown
+        assert "text" in shown
+    for some in (quiet, again):
+        joined = some.join(users_of(frame))
+        assert joined.to_frame().columns.tolist()[9:11] == ["email", "department"]
+        ranked = some.rank_features(table, groups="actor")
+        assert len(ranked.to_frame()) == 0
+        assert len(some.rank_features(reference=table).frame) == 0
+        assert some.group_by("day") == some.group_by("actor") == {}
+        assert some.selected().shape == (0, 14)
+        assert len(some.feature_counts()) == 0
+        cutoffs = some.cutoff_table([95, 99])
+        assert cutoffs["mean"].isna().all()
+        assert cutoffs[["min", "none"]].to_numpy().tolist() == [[0, 0], [0, 0]]
+        assert "<table" in some._repr_html_()
+
+
+@pytest.mark.parametrize("cutoff", [99.5, 100.0])
+def test_reports_begin_at_the_percentile_99_and_with_weekends(findings, cutoff):
+    for report in (findings.to_markdown, findings.to_html):
+        assert report() == report(cutoff=99.0, always_show=("is_weekend",)) != report(cutoff=cutoff)
+        assert report() != report(always_show=())
+    assert_array_equal(findings.selected(), findings.selected(99.0, ()))
+    assert findings.feature_counts().equals(findings.feature_counts(99.0, ()))
+
+
+def test_columns_of_the_table_of_cutoffs(findings):
+    told = findings.cutoff_table()
+    assert told["cutoff"].tolist() == [95, 96, 97, 98, 99, *np.round(np.arange(99.1, 99.95, 0.1), 1), 99.99]
+    for row in told.itertuples():
+        counts = [sum(percentile >= row.cutoff for percentile in own) for own in findings.percentiles]
+        assert row.mean == pytest.approx(sum(counts) / len(findings), rel=1e-12)
+        assert (row.min, row.none) == (min(counts), counts.count(0))

@@ -1,0 +1,198 @@
+"""The Markdown report, read by a CommonMark reader with tables: every name stays text."""
+
+import re
+from html import unescape
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from hostile_names import HOSTILE
+from isoxide import ueba
+from isoxide._common.format import format_value
+from isoxide.ueba._markdown import escape
+from ueba_tables import actor_days, users_of
+
+pytestmark = pytest.mark.current_versions(reason="the report does not depend on scikit-learn")
+
+READER = MarkdownIt("commonmark").enable("table")
+
+
+class Text(HTMLParser):
+    """The tags of a text, and what stands between them."""
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.text = [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def as_shown(name):
+    """Without line breaks and what turns the direction."""
+    return " ".join(
+        re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+", " ", name).split()
+    )
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(HOSTILE))
+def test_escaped_text_is_shown_as_it_was(name):
+    shown = Text(READER.render(f"| head |\n|---|\n| {escape(name)} |"))
+    assert set(shown.tags) <= {"table", "thead", "tbody", "tr", "th", "td"}
+    assert " ".join(shown.text.removeprefix("\n").split())[len("head") :].split() == as_shown(name).split()
+    heading = Text(READER.render(f"## {escape(name)}"))
+    assert set(heading.tags) <= {"h2"}
+    assert heading.text.split() == as_shown(name).split()
+
+
+@pytest.fixture(scope="module")
+def report(seed):
+    frame = actor_days(seed)
+    names = dict(zip(sorted(frame["actor"].unique()), HOSTILE * 3, strict=False))
+    strange = frame.assign(actor=frame["actor"].map(names))
+    strange = strange.rename(columns=dict(zip(["n_0", "n_3", "share_1"], HOSTILE, strict=False)))
+    return ueba.detect(ueba.read_table(strange, entity="actor", time="day"), contamination=0.05)
+
+
+def test_tables_keep_their_columns(report):
+    report.manifest["notes"] = []
+    html = READER.render(report.to_markdown(cutoff=99.0))
+    shown = Text(html)
+    assert set(shown.tags) == {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td"}
+    assert shown.tags.count("table") == report.frame["actor"].nunique() == shown.tags.count("h2")
+    for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL):
+        assert len(re.findall(r"<t[hd]\b", row)) == 7
+    for name in report.frame["actor"]:
+        assert as_shown(name) in " ".join(shown.text.split())
+
+
+@pytest.mark.parametrize("groups", [None, "dept"])
+def test_every_text_stays_text(seed, groups):
+    """Joined names and values, notes, columns left out, groups: whatever can be in a report."""
+    frame = actor_days(seed)
+    names = dict(zip(sorted(frame["actor"].unique()), HOSTILE * 3, strict=False))
+    strange = frame.assign(actor=frame["actor"].map(names), dept=frame["actor"].map(names))
+    strange["<i>left</i>"] = "text"
+    users = pd.DataFrame({"actor": HOSTILE, "<i>mail</i>": HOSTILE[::-1], "|": "<b>*x*</b>|[a](b)"})
+    table = ueba.read_table(strange, entity="actor", time="day")
+    found = ueba.detect(table, contamination=0.05, groups=groups).join(users)
+    found.manifest["profile"]["notes"] = HOSTILE
+    found.manifest["notes"] = ["# no heading\n\n- no list"]
+    found.manifest["first_day"] = "<img src=x>\n# heading"
+    html = READER.render(found.to_markdown(cutoff=99.0))
+    shown = Text(html)
+    assert set(shown.tags) <= {"h1", "h2", "p", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td"}
+    assert shown.tags.count("h1") == 1
+    # Of each entity, and of the notes and what is left out.
+    assert shown.tags.count("h2") == found.frame["actor"].nunique() + 2
+    assert shown.tags.count("li") == len(HOSTILE) + 1 + len(found.manifest["profile"]["left_out"])
+    for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL):
+        assert len(re.findall(r"<t[hd]\b", row)) == (7 if groups is None else 8)
+    words = " ".join(shown.text.split())
+    for name in HOSTILE:
+        assert as_shown(name) in words
+    assert "<b>*x*</b>|[a](b)" in words
+    assert "<i>left</i>: text" in words
+
+
+def test_long_names_are_cut_with_the_full_text_at_the_end(seed):
+    frame = actor_days(seed)
+    long = {name: f"{name} {'<b>' * 3000} end" for name in [*frame["actor"].unique(), "n_0", "n_3"]}
+    table = frame.assign(actor=frame["actor"].map(long)).rename(columns=long)
+    text = ueba.detect(ueba.read_table(table, entity="actor", time="day"), contamination=0.03).to_markdown()
+    body, full = text.split("## Full texts")
+    assert max(map(len, body.splitlines())) < 1000
+    items = [as_shown(item) for item in Text(READER.render(full)).text.splitlines() if item.strip()]
+    assert set(items) <= {as_shown(name) for name in long.values()}
+    assert len(items) == len(set(items)) == len(set(re.findall(r"\(full text (\d+)\)", body)))
+    for line in body.splitlines():
+        for name, number in re.findall(r"## (\w+) .*\(full text (\d+)\)", line):
+            assert items[int(number) - 1].startswith(name)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("arguments", [{"tail": "both"}, {"tail": "lower", "groups": "actor", "min_group": 37}])
+def test_every_line_tells_its_value(seed, arguments, joined):
+    """Days, scores, values, typical values, percentiles and arrows: each in its place, and nothing else."""
+    frame = actor_days(seed)
+    found = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03, **arguments)
+    found = found.join(users_of(frame)) if joined else found
+    # Every direction, whatever was drawn.
+    found.directions = np.array([1, -1, 0])[np.arange(len(found)) % 3, np.newaxis].repeat(len(found.features), axis=1)
+    lines, values = [], found.values  # noqa: PD011
+    for actor in dict.fromkeys(found.frame["actor"]):
+        known = [f"{actor}@example.org", "Research, Berlin" if int(actor[5:]) % 2 else "Sales"] if joined else []
+        lines.append(", ".join([actor, *known]))
+        for number in np.flatnonzero(found.frame["actor"] == actor):
+            row = found.frame.iloc[number]
+            lead = [f"{row['day']:%Y-%m-%d}", f"{row['score']:.6f}", f"{row['severity']:.2f}"]
+            lead += [row["rank_among"]] if "groups" in arguments else []
+            at_hand = [
+                j for j in found.order[number] if found.percentiles[number, j] >= 99 or _flagged(found, number, j)
+            ]
+            for j in at_hand or [found.order[number, 0]]:
+                percentile = found.percentiles[number, j]
+                lines.append(
+                    [
+                        *lead,
+                        found.features[j] + {1: " ↑", -1: " ↓", 0: ""}[found.directions[number, j]],
+                        format_value(values[number, j]),
+                        format_value(found.typical()[number, j]),
+                        "-" if np.isnan(percentile) else f"{percentile:.2f}",
+                    ]
+                )
+                lead = [""] * len(lead)
+    assert {line[-4][-1] for line in lines if isinstance(line, list)} >= {"↑", "↓"}
+    parts = re.findall(r"<h2>(.*?)</h2>|<tr>(.*?)</tr>", READER.render(found.to_markdown(cutoff=99.0)), re.DOTALL)
+    told = [
+        unescape(title) if title else [unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
+        for title, row in parts
+    ]
+    assert [line for line in told if line and line not in ("Notes on the table", "Left out")] == lines
+
+
+def _flagged(found, number, j):
+    """Whether the report shows a feature without a percentile that reaches the cutoff."""
+    if found.features[j] == "is_weekend":
+        return found.values[number, j] > 0  # noqa: PD011
+    rules = found.flags[(found.flags["row"] == number) & (found.flags["feature"] == found.features[j])]
+    return len(rules) > 0 and np.isnan(found.percentiles[number]).all()
+
+
+def test_the_head_tells_how_much_was_looked_at(seed):
+    frame = actor_days(seed)
+    found = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03)
+    of = f"{len(frame):,} rows of 25 entities"
+    text = found.to_markdown(cutoff=99.5)
+    assert "# Findings: 2025\\-01\\-20 to 2025\\-02\\-28\n" in text
+    told = f"{len(found)} findings, {found.frame['actor'].nunique()} entities with findings."
+    assert f"\n40 days, {of}: {told} Listed are features from the percentile 99.5 on.\n" in text
+    assert "No row is an anomaly." not in text
+    # Findings of an earlier version may not say.
+    del found.manifest["days"], found.manifest["entities"]
+    assert f"\n{of.split(' of ')[0]}: {told}" in found.to_markdown()
+
+
+@pytest.mark.parametrize("order", ["score", "entity"])
+def test_findings_of_nobody_are_told_too(seed, order):
+    frame = actor_days(seed)
+    frame["actor"] = frame["actor"].astype(object)
+    found = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03)
+    found.frame.iloc[1, found.frame.columns.get_loc("actor")] = None
+    text = found.to_markdown(order=order)
+    assert text.count("\n## \\-\n") == 1
+    assert len(re.findall(r"^\| 2025", text, re.MULTILINE)) == len(found)
+
+
+def test_a_quiet_day_is_told(seed):
+    found = ueba.detect(ueba.read_table(actor_days(seed), entity="actor", time="day"), threshold=-0.9)
+    assert found.to_markdown().count("No row is an anomaly.") == 1

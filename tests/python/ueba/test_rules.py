@@ -1,0 +1,165 @@
+"""Rules flag values, also those at their limits, and the first rule that a value meets is the one reported."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isoxide import ueba
+from isoxide.ueba._rules import apply_rules, asked_quantiles, default_rules
+from ueba_tables import actor_days
+
+pytestmark = pytest.mark.current_versions(reason="quantiles of pandas 2.2 have other last bits")
+
+NAMES = ["n", "zscore_1", "is_weekend"]
+
+
+def flagged(rules, names, values, limits=None):
+    """Return the flags as tuples; `limits` gives the quantiles of any column by their number."""
+    flags = apply_rules(rules, names, np.array(values, dtype=float), lambda name, q: (limits or {})[q])
+    assert list(flags.columns) == ["row", "feature", "value", "rule", "limit"]
+    return list(flags.itertuples(index=False, name=None))
+
+
+def test_limits_of_zscores_and_percentiles_are_reached_at_them():
+    below = np.nextafter(3.0, 0)
+    values = [[3.0], [below], [np.nan], [-4.0], [9.0]]
+    assert flagged([ueba.ZScore()], ["zscore_1"], values) == [
+        (0, "zscore_1", 3.0, "zscore>=3", 3.0),
+        (4, "zscore_1", 9.0, "zscore>=3", 3.0),
+    ]
+    assert flagged([ueba.Percentile((99,))], ["n"], values, {0.99: 3.0}) == [
+        (0, "n", 3.0, ">=p99", 3.0),
+        (4, "n", 9.0, ">=p99", 3.0),
+    ]
+
+
+@pytest.mark.parametrize("limit", [0.0, -2.0])
+def test_values_are_above_zero_but_for_zscores(limit):
+    """Of a table of zeros the 99th percentile is zero, too, and nothing is out of the ordinary."""
+    tiny = np.nextafter(0.0, 1)
+    values = [[0.0], [-0.5], [0.5], [tiny], [-1.0], [1.0]]
+    assert [row for row, *_ in flagged([ueba.Percentile((99,))], ["n"], values, {0.99: limit})] == [2, 3, 5]
+    assert [row for row, *_ in flagged([ueba.Flag(["n"])], ["n"], values)] == [2, 3, 5]
+    at_or_above = [row for row, (value,) in enumerate(values) if value >= limit]
+    assert [row for row, *_ in flagged([ueba.ZScore(limit, "n")], ["n"], values)] == at_or_above
+
+
+def test_the_highest_percentile_reached_is_told():
+    limits = {0.5: 1.0, 0.95: 2.0, 0.99: 3.0}
+    found = flagged([ueba.Percentile((95, 50, 99))], ["n"], [[0.9], [1.0], [2.0], [2.9], [3.0]], limits)
+    assert [(row, rule, limit) for row, _, _, rule, limit in found] == [
+        (1, ">=p50", 1.0),
+        (2, ">=p95", 2.0),
+        (3, ">=p95", 2.0),
+        (4, ">=p99", 3.0),
+    ]
+
+
+def test_the_first_rule_is_told_and_zscores_are_for_their_own_rule():
+    rules = [ueba.Percentile((99,)), ueba.Flag(["*"], code="set"), ueba.ZScore(5)]
+    found = flagged(rules, NAMES, [[7.0, 4.0, 1.0], [1.0, 5.0, 0.0]], {0.99: 6.0})
+    assert [(row, feature, rule) for row, feature, _, rule, _ in found] == [
+        (0, "n", ">=p99"),
+        (0, "is_weekend", "set"),
+        (1, "n", "set"),
+        (1, "zscore_1", "zscore>=5"),
+    ]
+
+
+def test_default_rules():
+    limits = {0.99: 6.0, 0.95: 4.0}
+    found = flagged(default_rules(), NAMES, [[6.0, 2.9, 1.0], [4.0, 3.0, 0.0], [3.9, 9.0, 0.0]], limits)
+    assert [(row, feature, rule) for row, feature, _, rule, _ in found] == [
+        (0, "n", ">=p99"),
+        (0, "is_weekend", "flag"),
+        (1, "n", ">=p95"),
+        (1, "zscore_1", "zscore>=3"),
+        (2, "zscore_1", "zscore>=3"),
+    ]
+
+
+def test_rules_without_defaults_of_the_domain():
+    limits = {0.99: 6.0, 0.95: 4.0}
+    rows = [[6.0, 2.9, 1.0], [4.0, 7.0, 0.0], [3.9, 3.5, 4.5]]
+    plain = flagged(default_rules(None, domain_defaults=False), NAMES, rows, limits)
+    assert [(row, feature, rule) for row, feature, _, rule, _ in plain] == [
+        (0, "n", ">=p99"),
+        (1, "n", ">=p95"),
+        (1, "zscore_1", ">=p99"),
+        (2, "is_weekend", ">=p95"),
+    ]
+    chosen = flagged(default_rules("n", domain_defaults=False), NAMES, rows, limits)
+    assert [(row, feature, rule) for row, feature, _, rule, _ in chosen if feature == "n"] == [
+        (0, "n", "zscore>=3"),
+        (1, "n", "zscore>=3"),
+        (2, "n", "zscore>=3"),
+    ]
+
+
+def renamed_back(findings, names):
+    """Return the flags of findings with the original names of the features."""
+    return findings.flags.assign(feature=findings.flags["feature"].map(names))
+
+
+@pytest.mark.parametrize("switch", [{"domain_defaults": False}, {"zscores": "none", "rules": [ueba.Percentile()]}])
+def test_one_argument_switches_off_the_meaning_of_names(seed, switch):
+    """The findings are those of the same table with names that mean nothing."""
+    frame = actor_days(seed)
+    names = {f"column {j}": name for j, name in enumerate(frame.columns) if name not in ("actor", "day")}
+    plain = frame.rename(columns={name: new for new, name in names.items()})
+    tables = [ueba.read_table(source, entity="actor", time="day") for source in (frame, plain)]
+    usual, anonymous = (ueba.detect(table, contamination=0.05) for table in tables)
+    off = ueba.detect(tables[0], contamination=0.05, **switch)
+    pd.testing.assert_frame_equal(off.flags, renamed_back(anonymous, names), check_dtype=False)
+    np.testing.assert_array_equal(off.order, anonymous.order)
+    assert set(usual.flags["rule"]) > set(off.flags["rule"]) == {">=p95", ">=p99"}
+    assert (usual.order != off.order).any()
+    if "domain_defaults" not in switch:
+        return
+    # Ranks and reports that are made later, and findings from a file, follow the same choice.
+    again = off.rank_features(tables[0], tail="upper")
+    np.testing.assert_array_equal(again.order, off.order)
+    assert off.to_markdown(cutoff=100) == off.to_markdown(cutoff=100, always_show=())
+    assert off.to_html(cutoff=100) == off.to_html(cutoff=100, always_show=())
+    assert usual.to_markdown(cutoff=100) == usual.to_markdown(cutoff=100, always_show=["is_weekend"])
+    assert "| is\\_weekend" in usual.to_markdown(cutoff=100)
+    assert "| is\\_weekend" not in off.to_markdown(cutoff=100)
+    assert off.domain_defaults is again.domain_defaults is False
+    assert usual.domain_defaults is True
+
+
+def test_domain_defaults_survive_a_file(seed, tmp_path):
+    table = ueba.read_table(actor_days(seed), entity="actor", time="day")
+    for choice in (True, False):
+        findings = ueba.detect(table, contamination=0.05, domain_defaults=choice)
+        read = ueba.read_findings(findings.to_json(tmp_path / "findings.json"))
+        assert read.domain_defaults is choice
+        assert read.to_markdown() == findings.to_markdown()
+
+
+def test_an_empty_list_of_rules_flags_nothing(seed):
+    table = ueba.read_table(actor_days(seed), entity="actor", time="day")
+    assert len(ueba.detect(table, contamination=0.05, rules=[]).flags) == 0
+
+
+def test_asked_quantiles_are_each_once():
+    rules = [ueba.Percentile((97, 0, 100)), ueba.ZScore(), ueba.Percentile((50, 97))]
+    assert asked_quantiles(rules) == [0.97, 0.0, 1.0, 0.5]
+    for percent in (-0.1, 100.1, float("nan")):
+        with pytest.raises(ValueError, match=r"Percentile has .* among its percents, which must be from 0 to 100"):
+            asked_quantiles([ueba.Percentile((percent,))])
+
+
+@pytest.mark.parametrize("percents", [(97.5,), (0, 100), (12, 88, 99)])
+def test_percentiles_are_those_of_the_table(seed, percents):
+    frame = actor_days(seed)
+    table = ueba.read_table(frame, entity="actor", time="day")
+    found = ueba.detect(table, contamination=0.05, rules=[ueba.Percentile(percents)])
+    expected = []
+    for row, values in enumerate(found.values):
+        for name, value in zip(found.features, values, strict=True):
+            reached = [p for p in percents if value > 0 and value >= frame[name].quantile(p / 100)]
+            if reached:
+                expected.append((row, name, value, f">=p{max(reached):g}", frame[name].quantile(max(reached) / 100)))
+    assert list(found.flags.itertuples(index=False, name=None)) == expected
+    assert expected
