@@ -3,7 +3,7 @@
 //! The generator's states are made one after another, but only the words that are asked for are tempered.
 
 use super::mt19937::{STATE_WORDS, State, tempered};
-use super::numpy::double_of;
+use super::random_state::double_of;
 use crate::error::Result;
 use crate::memory;
 
@@ -103,7 +103,7 @@ fn by_state(n: usize, positions: &[usize]) -> Result<Vec<(usize, usize)>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Mt19937, numpy::next_double};
+    use super::super::{Mt19937, random_state::next_double};
     use super::*;
     use crate::error::Error;
     use proptest::prelude::*;

@@ -5,12 +5,12 @@
 //! generators of this module give scikit-learn's draws.
 //!
 //! ```text
-//! mt19937   the generator of numpy.random.RandomState
-//! xorshift  the generator of one tree's splits, and the numbers that scikit-learn makes of it
-//! numpy     doubles, bounded integers and permutations, made of any generator as NumPy makes them
-//! sampling  rows and columns with and without replacement, weighted or not
-//! doubles   the noise target of an integer seed, without drawing what nobody reads
-//! streams   the order of all draws of a fit
+//! mt19937       the generator of numpy.random.RandomState
+//! random_state  doubles, bounded integers and permutations, made of any generator as RandomState makes them
+//! xorshift      the generator of one tree's splits, and the numbers that scikit-learn makes of it
+//! sampling      rows and columns with and without replacement, weighted or not
+//! doubles       the noise target of an integer seed, without drawing what nobody reads
+//! streams       the order of all draws of a fit
 //! ```
 //!
 //! A forest can be grown from a stream that was used before, as with scikit-learn's `random_state=RandomState(7)`, or from any
@@ -41,7 +41,7 @@
 
 mod doubles;
 pub mod mt19937;
-pub mod numpy;
+pub mod random_state;
 pub mod sampling;
 pub mod streams;
 pub mod xorshift;

@@ -7,7 +7,7 @@
 
 use rand_core::{Infallible, SeedableRng, TryRng};
 
-use super::numpy::{below, mask};
+use super::random_state::{below, mask};
 
 /// Words in a state.
 pub(super) const STATE_WORDS: usize = 624;
@@ -74,11 +74,11 @@ pub(super) fn tempered(mut word: u32) -> u32 {
 /// The generator of `numpy.random.RandomState`.
 ///
 /// ```
-/// use isoxide::random::{Mt19937, numpy};
+/// use isoxide::random::{Mt19937, random_state};
 /// use rand_core::{Rng, SeedableRng};
 ///
 /// let mut rng = Mt19937::new(0);
-/// assert_eq!(numpy::next_double(&mut rng), 0.548_813_503_927_324_7); // numpy.random.RandomState(0).random()
+/// assert_eq!(random_state::next_double(&mut rng), 0.548_813_503_927_324_7); // numpy.random.RandomState(0).random()
 /// let seed = 0_u32.to_le_bytes();
 /// assert_eq!(Mt19937::from_seed(seed).next_u32(), Mt19937::new(0).next_u32());
 /// ```

@@ -5,7 +5,9 @@
 
 use rand_core::Rng;
 
-use super::numpy::{Batch, CheckCancelled, batch_below, below, next_double, permutation, permutation_bytes, up_to};
+use super::random_state::{
+    Batch, CheckCancelled, batch_below, below, next_double, permutation, permutation_bytes, up_to,
+};
 use crate::error::{Error, Result};
 use crate::memory;
 

@@ -15,7 +15,7 @@ use rand_core::Rng;
 
 use super::doubles::{BYTES_PER_POSITION, doubles, doubles_at};
 use super::mt19937::{MAX_SEED, Mt19937, first_below};
-use super::numpy::{below, next_double};
+use super::random_state::{below, next_double};
 use super::sampling::{self, Weights, with_replacement, without_replacement};
 use super::xorshift::XorShift32;
 use crate::error::{Error, Result};

@@ -1,12 +1,5 @@
 //! Tests that trees grown on the drawn rows alone equal those grown on the whole table.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
-
 use isoxide::error::Error;
 use isoxide::forest::Forest;
 use isoxide::grow::{NoiseTarget, Origin, Params, grow, grow_on_drawn_rows};

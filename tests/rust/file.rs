@@ -1,11 +1,5 @@
 //! Tests that forests survive their bytes unchanged, and that damaged or invented bytes are rejected.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
 #![allow(clippy::too_many_lines, reason = "a table of refusals")]
 
 use std::collections::BTreeMap;

@@ -1,12 +1,5 @@
 //! Tests of properties that hold for forests grown on any data, in any layout, by any number of workers.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
-
 use isoxide::error::Error;
 use isoxide::forest::{Forest, Node, path_length};
 use isoxide::grow::{NoiseTarget, Params, grow};

@@ -1,18 +1,9 @@
 //! Tests that generators and samplers draw what NumPy and scikit-learn draw, and that they work with the crate `rand`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
-
-mod common;
-
-use common::{bits, integers, load, numbers};
+use crate::common::{bits, integers, load, numbers};
 use isoxide::forest::path_length::average_path_length;
 use isoxide::random::mt19937::MAX_SEED;
-use isoxide::random::numpy::{below, next_double, permutation, up_to};
+use isoxide::random::random_state::{below, next_double, permutation, up_to};
 use isoxide::random::sampling::{Weights, with_replacement, without_replacement};
 use isoxide::random::streams::{self, Bagging};
 use isoxide::random::xorshift::SplitDraws;

@@ -1,24 +1,15 @@
 //! Tests that whole forests equal scikit-learn's: seeds, drawn rows and columns, nodes, scores, offset and predictions.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
-
-mod common;
-
 use std::hint::black_box;
 
-use common::{bits, integers, load, number, numbers};
+use crate::common::{bits, integers, load, number, numbers};
 use isoxide::forest::{Forest, LEAF, path_length};
 use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::csr::{Csr, Indices, StoredValues};
 use isoxide::matrix::{Input, Matrix};
 use isoxide::random::Mt19937;
 use isoxide::random::mt19937::MAX_SEED;
-use isoxide::random::numpy::{below, next_double};
+use isoxide::random::random_state::{below, next_double};
 use isoxide::random::sampling::Weights;
 use isoxide::random::streams::{self, Bagging};
 use isoxide::score::Scorer;
@@ -323,7 +314,7 @@ macro_rules! golden {
         /// Every golden file must have a test.
         #[test]
         fn every_file_is_run() {
-            let mut found: Vec<String> = std::fs::read_dir(common::folder())
+            let mut found: Vec<String> = std::fs::read_dir(crate::common::folder())
                 .unwrap()
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
                 .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))

@@ -1,12 +1,5 @@
 //! Tests that growing equals a plain implementation of the same rules: one row, one value, one sum after another.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
-
 use std::ops::Range;
 
 use isoxide::error::Error;

@@ -1,21 +1,11 @@
 //! Tests that ranks counted in partitions equal those of the whole table, and the definition.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
-
-#[path = "common/partitioned.rs"]
-mod partitioned;
-
+use crate::common::partitioned::{bytes_of, damage_is_refused, edited, edits, merged};
 use isoxide::error::Error;
 use isoxide::matrix::{Column, Matrix};
 use isoxide::rank::mergeable::RankCounts;
 use isoxide::rank::{Definition, Kind, NanPolicy, Ranks, Tail, percentile_ranks};
 use ndarray::{Array2, ArrayView1, Axis, Slice};
-use partitioned::{bytes_of, damage_is_refused, edited, edits, merged};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,12 +1,5 @@
 //! Tests that percentile ranks equal short definitions, for every layout, size and number of workers.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
-
 use std::collections::BTreeSet;
 
 use isoxide::error::Error;

@@ -1,8 +1,6 @@
 //! Tests that every strategy and kernel scores by the definition, on forests that were not grown: any shape, thresholds, training
 //! rows and input.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is a failure")]
-
 use isoxide::forest::{Forest, Node, NodeNoise, Tree, path_length};
 use isoxide::matrix::csr::{Csr, Indices, StoredValues};
 use isoxide::matrix::{Column, Input, Matrix};

@@ -1,18 +1,8 @@
 //! Tests that sketches equal the sorted values themselves.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
-
-#[path = "common/partitioned.rs"]
-mod partitioned;
-
+use crate::common::partitioned::{bytes_of, damage_is_refused, edited, edits, merged};
 use isoxide::error::Error;
 use isoxide::sketch::Sketch;
-use partitioned::{bytes_of, damage_is_refused, edited, edits, merged};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

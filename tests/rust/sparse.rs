@@ -1,12 +1,5 @@
 //! Tests of sparse input and weights: properties that hold for any numbers.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
-
 use std::collections::HashSet;
 
 use isoxide::forest::path_length;

@@ -1,15 +1,13 @@
 //! Helpers for tests of mergeable aggregates.
 
-#![allow(unreachable_pub, reason = "a module of several tests, each a crate of its own")]
-
 use isoxide::bytes::Writer;
 use proptest::prelude::*;
 
 /// Changes of bytes that keep their checksum valid: the index of a number, the kind of change, and its operand.
-pub type Edits = Vec<(usize, u8, u64)>;
+pub(crate) type Edits = Vec<(usize, u8, u64)>;
 
 /// Merges all parts into one, two at a time; `picks` chooses which ones.
-pub fn merged<T>(mut parts: Vec<T>, picks: &[usize], merge: impl Fn(&mut T, &T)) -> T {
+pub(crate) fn merged<T>(mut parts: Vec<T>, picks: &[usize], merge: impl Fn(&mut T, &T)) -> T {
     for step in 0.. {
         if parts.len() == 1 {
             break;
@@ -24,7 +22,7 @@ pub fn merged<T>(mut parts: Vec<T>, picks: &[usize], merge: impl Fn(&mut T, &T))
 }
 
 /// Draws a few changes, or none now and then.
-pub fn edits() -> impl Strategy<Value = Edits> {
+pub(crate) fn edits() -> impl Strategy<Value = Edits> {
     let number = prop_oneof![
         0_u64..4,
         any::<u64>(),
@@ -45,7 +43,7 @@ pub fn edits() -> impl Strategy<Value = Edits> {
 }
 
 /// Returns the bytes with their numbers changed, and a valid checksum.
-pub fn edited(bytes: &[u8], edits: &Edits) -> Vec<u8> {
+pub(crate) fn edited(bytes: &[u8], edits: &Edits) -> Vec<u8> {
     let (kind, rest) = bytes.split_first_chunk::<8>().unwrap();
     let (numbers, _) = rest.split_last_chunk::<32>().unwrap();
     let mut numbers: Vec<u64> = numbers
@@ -74,7 +72,7 @@ pub fn edited(bytes: &[u8], edits: &Edits) -> Vec<u8> {
 }
 
 /// The bytes that hold these numbers, with a checksum that is right.
-pub fn bytes_of(kind: [u8; 8], numbers: &[u64]) -> Vec<u8> {
+pub(crate) fn bytes_of(kind: [u8; 8], numbers: &[u64]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(kind, 0).unwrap();
     for &number in numbers {
         writer.put(number);
@@ -83,7 +81,7 @@ pub fn bytes_of(kind: [u8; 8], numbers: &[u64]) -> Vec<u8> {
 }
 
 /// Returns whether the bytes are rejected when they are cut off anywhere, or with any bit changed.
-pub fn damage_is_refused(bytes: &[u8], is_accepted: impl Fn(&[u8]) -> bool) -> bool {
+pub(crate) fn damage_is_refused(bytes: &[u8], is_accepted: impl Fn(&[u8]) -> bool) -> bool {
     let cut = (0..bytes.len()).all(|end| !is_accepted(&bytes[..end]));
     let flipped = (0..8 * bytes.len()).all(|bit| {
         let mut damaged = bytes.to_vec();
