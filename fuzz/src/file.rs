@@ -44,7 +44,7 @@ fn some_file(kind: u32) -> Vec<u8> {
     if kind % 3 == 2 {
         tree_seeds[0] = UNKNOWN_SEED;
     }
-    let metadata_of_forest = ForestMetadata {
+    let forest_metadata = ForestMetadata {
         header: r#"{"a":["text",1.5]}"#.into(),
         tree_seeds,
         tree_depths: vec![6; n_trees],
@@ -57,7 +57,7 @@ fn some_file(kind: u32) -> Vec<u8> {
     write(
         &forest,
         &path_length::table(forest.largest_node()),
-        &metadata_of_forest,
+        &forest_metadata,
         kind > 3,
     )
     .unwrap()
@@ -121,15 +121,15 @@ pub fn run(data: &[u8]) {
         }
         file
     };
-    let Ok((forest, c, metadata_of_forest)) = read(&file) else {
+    let Ok((forest, c, forest_metadata)) = read(&file) else {
         return;
     };
     for complete in [true, false] {
-        let again = write(&forest, &c, &metadata_of_forest, complete).unwrap();
+        let again = write(&forest, &c, &forest_metadata, complete).unwrap();
         let (same, same_c, same_facts) = read(&again).unwrap();
         assert_eq!(same.nodes(), forest.nodes());
         assert_eq!((same.starts(), same.features()), (forest.starts(), forest.features()));
-        assert_eq!(same_facts.header, metadata_of_forest.header);
+        assert_eq!(same_facts.header, forest_metadata.header);
         let bits = |c: &[f64]| -> Vec<u64> { c.iter().map(|c| c.to_bits()).collect() };
         assert_eq!(bits(&same_c), bits(&c));
         assert_eq!(write(&same, &same_c, &same_facts, complete).unwrap(), again);

@@ -105,10 +105,10 @@ pub enum SampleWeight {
 pub fn write(
     forest: &Forest,
     average_path_lengths: &[f64],
-    metadata_of_forest: &ForestMetadata,
+    forest_metadata: &ForestMetadata,
     complete: bool,
 ) -> Result<Vec<u8>> {
-    metadata_of_forest.check(forest)?;
+    forest_metadata.check(forest)?;
     let largest = forest.largest_node() as usize;
     let c = average_path_lengths
         .get(..=largest)
@@ -152,15 +152,15 @@ pub fn write(
         )?,
         list("n_features_of_tree", Dtype::U32, &columns_of_tree, |n| n.to_le_bytes())?,
         list("features", Dtype::U32, &forest.features, |f| f.to_le_bytes())?,
-        list("tree_seeds", Dtype::I64, &metadata_of_forest.tree_seeds, |seed| {
+        list("tree_seeds", Dtype::I64, &forest_metadata.tree_seeds, |seed| {
             seed.to_le_bytes()
         })?,
-        list("tree_depths", Dtype::U32, &metadata_of_forest.tree_depths, |depth| {
+        list("tree_depths", Dtype::U32, &forest_metadata.tree_depths, |depth| {
             depth.to_le_bytes()
         })?,
         list("average_path_lengths", Dtype::F64, c, |c| c.to_le_bytes())?,
     ];
-    match &metadata_of_forest.sample_weight {
+    match &forest_metadata.sample_weight {
         Some(SampleWeight::F32(w)) => tensors.push(list("sample_weight", Dtype::F32, w, |w| w.to_le_bytes())?),
         Some(SampleWeight::F64(w)) => tensors.push(list("sample_weight", Dtype::F64, w, |w| w.to_le_bytes())?),
         None => {}
@@ -185,9 +185,9 @@ pub fn write(
         .iter()
         .map(|(_, tensor)| tensor.bytes.len())
         .fold(0, usize::saturating_add);
-    memory::check_available(&[(n_bytes, 1), (metadata_of_forest.header.len(), 6)])?;
+    memory::check_available(&[(n_bytes, 1), (forest_metadata.header.len(), 6)])?;
     // More than one entry would be written in random order.
-    let metadata = [(METADATA_KEY.to_owned(), metadata_of_forest.header.clone())]
+    let metadata = [(METADATA_KEY.to_owned(), forest_metadata.header.clone())]
         .into_iter()
         .collect();
     let mut bytes = serialize(tensors, Some(metadata)).map_err(|error| invalid(error.to_string()))?;

@@ -18,12 +18,12 @@ use crate::score::Scorer;
 use crate::threads;
 
 /// An immutable forest.
-#[pyclass(frozen, module = "isoxide._core")]
-pub(super) struct Forest {
+#[pyclass(frozen, name = "Forest", module = "isoxide._core")]
+pub(super) struct PyForest {
     scorer: Scorer,
 }
 
-impl Forest {
+impl PyForest {
     fn new(trees: forest::Forest, average_path_lengths: Vec<f64>) -> Result<Self> {
         Ok(Self {
             scorer: Scorer::new(trees, average_path_lengths)?,
@@ -59,7 +59,7 @@ type NodeArrays<A, B, C> = (A, B, B, B, C);
 type NoiseArrays<A> = (A, A, A);
 /// Result of `Forest.from_bytes`.
 type Stored<'py> = (
-    Forest,
+    PyForest,
     String,
     Bound<'py, PyArray1<i64>>,
     Bound<'py, PyArray1<i64>>,
@@ -74,7 +74,7 @@ fn copied(weights: &FloatArray<'_>) -> PyResult<SampleWeight> {
 }
 
 #[pymethods]
-impl Forest {
+impl PyForest {
     /// Grow one tree per seed on `x`, after the trees of `existing`; `noise` is an integer `random_state`, or one value per row.
     #[staticmethod]
     #[pyo3(signature = (x, noise, seeds, *, max_samples, max_features, bootstrap, average_path_lengths, n_workers, weights=None, existing=None))]
@@ -246,7 +246,7 @@ impl Forest {
             memory::check_available(&[(header.len(), 1)])?;
             // A depth out of range is rejected like any other depth that is too large.
             let depths = tree_depths.slice()?.iter();
-            let metadata_of_forest = ForestMetadata {
+            let forest_metadata = ForestMetadata {
                 header: header.to_owned(),
                 tree_seeds: memory::copied(tree_seeds.slice()?)?,
                 tree_depths: memory::collected(depths.map(|&depth| u32::try_from(depth).unwrap_or(u32::MAX)))?,
@@ -259,7 +259,7 @@ impl Forest {
                 file::write(
                     self.trees(),
                     self.scorer.average_path_lengths(),
-                    &metadata_of_forest,
+                    &forest_metadata,
                     complete,
                 )
             })?;
@@ -276,19 +276,19 @@ impl Forest {
         guarded(|| {
             // A leaf takes five bytes of the file, and becomes a node with its noise.
             memory::check_available(&[(data.len(), (size_of::<Node>() + size_of::<NodeNoise>()).div_ceil(5) + 2)])?;
-            let (forest, metadata_of_forest) = detached(py, 1, |_| {
-                let (trees, average_path_lengths, metadata_of_forest) = file::read(data)?;
-                Ok((Self::new(trees, average_path_lengths)?, metadata_of_forest))
+            let (forest, forest_metadata) = detached(py, 1, |_| {
+                let (trees, average_path_lengths, forest_metadata) = file::read(data)?;
+                Ok((Self::new(trees, average_path_lengths)?, forest_metadata))
             })?;
-            let weights = metadata_of_forest.sample_weight.map(|weights| match weights {
+            let weights = forest_metadata.sample_weight.map(|weights| match weights {
                 SampleWeight::F32(weights) => weights.into_pyarray(py).into_any(),
                 SampleWeight::F64(weights) => weights.into_pyarray(py).into_any(),
             });
-            let depths = column(py, &metadata_of_forest.tree_depths, |&depth| i64::from(depth))?;
+            let depths = column(py, &forest_metadata.tree_depths, |&depth| i64::from(depth))?;
             Ok((
                 forest,
-                metadata_of_forest.header,
-                metadata_of_forest.tree_seeds.into_pyarray(py),
+                forest_metadata.header,
+                forest_metadata.tree_seeds.into_pyarray(py),
                 depths,
                 weights,
             ))
@@ -381,7 +381,7 @@ impl Forest {
     }
 }
 
-impl Forest {
+impl PyForest {
     fn check_tree(&self, tree: usize) -> PyResult<()> {
         if tree < self.trees().n_trees() {
             Ok(())

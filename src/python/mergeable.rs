@@ -9,24 +9,24 @@ use super::boundary::{detached, guarded};
 use super::rank::{RankArrays, definition, rank_arrays};
 use crate::matrix::Column;
 use crate::memory;
-use crate::rank::mergeable;
-use crate::sketch;
+use crate::rank::mergeable::RankCounts;
+use crate::sketch::Sketch;
 
 /// Exact order statistics of a partitioned column.
-#[pyclass(module = "isoxide._core")]
-pub(super) struct Sketch {
-    sketch: sketch::Sketch,
+#[pyclass(name = "Sketch", module = "isoxide._core")]
+pub(super) struct PySketch {
+    sketch: Sketch,
 }
 
 #[pymethods]
-impl Sketch {
+impl PySketch {
     /// Create an empty sketch of the values from `low` to `high`, or of the `lowest` ones among them, if given.
     #[new]
     #[pyo3(signature = (low, high, *, lowest=None, capacity))]
     fn new(low: f64, high: f64, lowest: Option<u64>, capacity: usize) -> PyResult<Self> {
         guarded(|| {
             Ok(Self {
-                sketch: sketch::Sketch::new(low, high, lowest, capacity)?,
+                sketch: Sketch::new(low, high, lowest, capacity)?,
             })
         })
     }
@@ -106,7 +106,7 @@ impl Sketch {
     fn from_bytes(data: &[u8]) -> PyResult<Self> {
         guarded(|| {
             Ok(Self {
-                sketch: sketch::Sketch::from_bytes(data)?,
+                sketch: Sketch::from_bytes(data)?,
             })
         })
     }
@@ -124,18 +124,18 @@ fn bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
 const VALUES_PER_CHECK: usize = 1 << 20;
 
 /// Counts of a table's values below, and at or below, each cell of some rows.
-#[pyclass(module = "isoxide._core")]
-pub(super) struct RankCounts {
-    counts: mergeable::RankCounts,
+#[pyclass(name = "RankCounts", module = "isoxide._core")]
+pub(super) struct PyRankCounts {
+    counts: RankCounts,
 }
 
 #[pymethods]
-impl RankCounts {
+impl PyRankCounts {
     #[new]
     fn new(py: Python<'_>, rows: Table<'_>) -> PyResult<Self> {
         guarded(|| {
             let rows = rows.matrix()?;
-            let counts = detached(py, 1, |_| mergeable::RankCounts::new(&rows))?;
+            let counts = detached(py, 1, |_| RankCounts::new(&rows))?;
             Ok(Self { counts })
         })
     }
@@ -200,7 +200,7 @@ impl RankCounts {
         guarded(|| {
             // A distinct value takes 32 bytes here, and more with its keys and the table that is searched.
             memory::check_available(&[(data.len(), 6)])?;
-            let counts = detached(py, 1, |_| mergeable::RankCounts::from_bytes(data))?;
+            let counts = detached(py, 1, |_| RankCounts::from_bytes(data))?;
             Ok(Self { counts })
         })
     }

@@ -48,9 +48,9 @@ mod _core {
     #[pymodule_export]
     use super::convert::{float32_of_decimals, float32_of_objects};
     #[pymodule_export]
-    use super::forest::{Forest, sample_rows, tree_seeds};
+    use super::forest::{PyForest, sample_rows, tree_seeds};
     #[pymodule_export]
-    use super::mergeable::{RankCounts, Sketch};
+    use super::mergeable::{PyRankCounts, PySketch};
     #[pymodule_export]
     use super::rank::{percentile_ranks, sorted_ranks};
     #[pymodule_export]

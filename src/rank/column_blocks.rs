@@ -13,12 +13,12 @@ use crate::simd::{Kernel, with_kernel};
 /// Rows passed to a visitor at once.
 const CHUNK_ROWS: usize = 1024;
 /// Most columns in a block.
-const BLOCK_COLUMNS: usize = 64;
+const COPIED_COLUMNS: usize = 64;
 /// Rows in a block. The histograms of a column are fetched into the cache again for each block; blocks of more rows would not fit
 /// beside them (2, 8 and 16 times `CHUNK_ROWS` were slower).
-const BLOCK_ROWS: usize = 4 * CHUNK_ROWS;
+const COPIED_ROWS: usize = 4 * CHUNK_ROWS;
 /// Cells between the starts of two columns. A power of two would map all columns to the same cache sets.
-const STRIDE: usize = BLOCK_ROWS + 24;
+const STRIDE: usize = COPIED_ROWS + 24;
 
 /// Bytes that a block takes for each column.
 pub(super) const BYTES_PER_COLUMN: usize = STRIDE * size_of::<f64>();
@@ -42,13 +42,13 @@ pub(super) fn for_each_chunk(
             _ => other_types.push((number, column)),
         }
     }
-    for group in doubles.chunks(BLOCK_COLUMNS) {
+    for group in doubles.chunks(COPIED_COLUMNS) {
         let (numbers, columns): (Vec<usize>, Vec<ArrayView1<'_, f64>>) = group.iter().copied().unzip();
         let copy_columns =
             |rows, cells: &mut [f64]| with_kernel!(kernel => kernel.collect(&columns, rows, cells, STRIDE));
         visit_blocks(&numbers, rows, copy_columns, &check_cancelled, &mut visit)?;
     }
-    for group in other_types.chunks(BLOCK_COLUMNS) {
+    for group in other_types.chunks(COPIED_COLUMNS) {
         let (numbers, columns): (Vec<usize>, Vec<Column<'_>>) = group.iter().copied().unzip();
         let copy_columns = |rows, cells: &mut [f64]| copy_columns(&columns, rows, cells);
         visit_blocks(&numbers, rows, copy_columns, &check_cancelled, &mut visit)?;
@@ -64,9 +64,9 @@ fn visit_blocks(
     mut visit: impl FnMut(usize, &[f64]),
 ) -> Result<()> {
     let mut cells = vec![0.0; numbers.len() * STRIDE];
-    for start in rows.clone().step_by(BLOCK_ROWS) {
+    for start in rows.clone().step_by(COPIED_ROWS) {
         check_cancelled()?;
-        let block = start..rows.end.min(start + BLOCK_ROWS);
+        let block = start..rows.end.min(start + COPIED_ROWS);
         copy_columns(block.clone(), &mut cells);
         for (&number, column) in numbers.iter().zip(cells.chunks(STRIDE)) {
             for chunk in column[..block.len()].chunks(CHUNK_ROWS) {

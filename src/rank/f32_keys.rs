@@ -5,7 +5,7 @@
 //! key; then the 64 bits of the value decide.
 
 use crate::simd::{
-    BLOCK_ROWS, BlockCounter, Choice, Kernel, MAX_COUNTED, MAX_THRESHOLDS, Search, Threshold, with_kernel,
+    BLOCK_ROWS, BlockCounter, Choice, Kernel, MAX_COUNTED_THRESHOLDS, MAX_THRESHOLDS, Search, Threshold, with_kernel,
 };
 
 /// Most values searched for at once.
@@ -44,7 +44,7 @@ impl F32Keys {
         let counts = with_kernel!(kernel => kernel.counts());
         Some(Self {
             ranks: search.ranks(),
-            countable: counts && n_equal_keys == 0 && queries.len() <= MAX_COUNTED,
+            countable: counts && n_equal_keys == 0 && queries.len() <= MAX_COUNTED_THRESHOLDS,
             search,
             origin,
             exact,

@@ -63,7 +63,7 @@ use crate::simd::{self, ClassValues, Path, Search, Split, TreeLogic};
 use crate::threads::Workers;
 
 /// Most thresholds of a column in a group: ranks have 8 bits.
-const MAX_THRESHOLDS: usize = 255;
+const MAX_GROUP_THRESHOLDS: usize = 255;
 /// Most masks of a group: 384 KiB.
 const MAX_MASKS: usize = 6 * 1024;
 /// Most splits of a tree that a plan evaluates.
@@ -223,7 +223,11 @@ impl<'a> TreeLayout<'a> {
             thresholds: BTreeMap::new(),
         };
         layout.choose_paths();
-        while layout.thresholds.values().any(|column| column.len() > MAX_THRESHOLDS) {
+        while layout
+            .thresholds
+            .values()
+            .any(|column| column.len() > MAX_GROUP_THRESHOLDS)
+        {
             // The rarer half of the splits becomes exits, until the rest fits.
             let mut sizes: Vec<u32> = layout.splits().iter().map(|&i| nodes[i].n_node_samples).collect();
             sizes.sort_unstable();
@@ -404,7 +408,7 @@ impl<'a> GroupBuilder<'a> {
         let masks = |column: &Vec<SplitTest>| column.len().next_multiple_of(8);
         let total: usize = self.thresholds.values().map(masks).sum();
         let arrival_value: usize = layout.thresholds.values().map(Vec::len).sum();
-        let fits = |(column, new): (&u32, &Vec<SplitTest>)| len(column) + new.len() <= MAX_THRESHOLDS;
+        let fits = |(column, new): (&u32, &Vec<SplitTest>)| len(column) + new.len() <= MAX_GROUP_THRESHOLDS;
         total + arrival_value <= MAX_MASKS && layout.thresholds.iter().all(fits)
     }
 

@@ -106,7 +106,7 @@ pub const TILE_ROWS: usize = 64;
 /// Most bits of a class.
 pub const MAX_PLANES: usize = 8;
 /// Most thresholds that a kernel can count values against.
-pub const MAX_COUNTED: usize = (1 << search::MAX_DEPTH) - 1;
+pub const MAX_COUNTED_THRESHOLDS: usize = (1 << search::MAX_DEPTH) - 1;
 
 /// The ranks of a block of values as bit planes, and the missing values.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use isoxide::random::streams;
 use isoxide::score::Scorer;
 use ndarray::Array2;
 
-/// SplitMix64 (Steele, Lea and Flood, 2014), written out here so that no release of another crate changes a table.
+/// `SplitMix64` (Steele, Lea and Flood, 2014), written out here so that no release of another crate changes a table.
 pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {

@@ -38,7 +38,7 @@ fn some_forest(n: usize, d: usize, seed: u32, n_trees: usize) -> (Forest, Vec<f6
     (forest, c)
 }
 
-fn some_facts(forest: &Forest, seed: u32) -> ForestMetadata {
+fn sample_metadata(forest: &Forest, seed: u32) -> ForestMetadata {
     let n = forest.n_trees();
     let mut tree_seeds: Vec<i64> = streams::tree_seeds(seed, 0, n).into_iter().map(i64::from).collect();
     if seed.is_multiple_of(2) {
@@ -58,7 +58,7 @@ fn some_facts(forest: &Forest, seed: u32) -> ForestMetadata {
 
 fn small_file() -> Vec<u8> {
     let (forest, c) = some_forest(20, 2, 9, 2);
-    write(&forest, &c, &some_facts(&forest, 1), true).unwrap()
+    write(&forest, &c, &sample_metadata(&forest, 1), true).unwrap()
 }
 
 /// The parts of a file, which can be changed and put together again with a valid checksum.
@@ -134,10 +134,10 @@ fn seal(bytes: &mut [u8]) {
 
 /// Checks that an accepted file can be scored with every strategy and written again; returns whether it was accepted.
 fn check_if_taken(bytes: &[u8]) -> bool {
-    let Ok((forest, c, metadata_of_forest)) = read(bytes) else {
+    let Ok((forest, c, forest_metadata)) = read(bytes) else {
         return false;
     };
-    let again = write(&forest, &c, &metadata_of_forest, true).unwrap();
+    let again = write(&forest, &c, &forest_metadata, true).unwrap();
     assert_eq!(read(&again).map(|(forest, _, _)| forest).as_ref(), Ok(&forest));
     let d = forest.n_features();
     if d > 1_000 {
@@ -168,10 +168,10 @@ proptest! {
     #[test]
     fn there_and_back(n in 1_usize..100, d in 1_usize..5, seed: u32, n_trees in 1_usize..6, complete: bool) {
         let (forest, c) = some_forest(n, d, seed, n_trees);
-        let metadata_of_forest = some_facts(&forest, seed);
-        let bytes = write(&forest, &c, &metadata_of_forest, complete).unwrap();
+        let forest_metadata = sample_metadata(&forest, seed);
+        let bytes = write(&forest, &c, &forest_metadata, complete).unwrap();
         let (found, found_c, found_facts) = read(&bytes).unwrap();
-        prop_assert_eq!(found_facts, metadata_of_forest.clone());
+        prop_assert_eq!(found_facts, forest_metadata.clone());
         prop_assert_eq!(found_c.len(), forest.largest_node() as usize + 1);
         prop_assert!(c.starts_with(&found_c));
         prop_assert_eq!(found.n_features(), d);
@@ -187,16 +187,16 @@ proptest! {
             prop_assert_eq!(&found, &forest);
         }
         // What is not known is not written, so that the same bytes come out.
-        prop_assert_eq!(&write(&found, &found_c, &metadata_of_forest, true).unwrap(), &bytes);
-        let plain = write(&forest, &c, &metadata_of_forest, false).unwrap();
-        prop_assert_eq!(&write(&found, &found_c, &metadata_of_forest, false).unwrap(), &plain);
+        prop_assert_eq!(&write(&found, &found_c, &forest_metadata, true).unwrap(), &bytes);
+        let plain = write(&forest, &c, &forest_metadata, false).unwrap();
+        prop_assert_eq!(&write(&found, &found_c, &forest_metadata, false).unwrap(), &plain);
     }
 
     /// The checksum is corrected after each change, so that only the other checks can reject the bytes.
     #[test]
     fn changed_bytes_are_refused_or_a_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), whole: bool) {
         let (forest, c) = some_forest(30, 3, seed, 3);
-        let mut bytes = write(&forest, &c, &some_facts(&forest, seed), seed % 2 == 0).unwrap();
+        let mut bytes = write(&forest, &c, &sample_metadata(&forest, seed), seed % 2 == 0).unwrap();
         let header_end = 8 + usize::from(bytes[0]) + 256 * usize::from(bytes[1]);
         let start = if whole { 0 } else { header_end };
         for (position, value) in changes {
@@ -211,7 +211,7 @@ proptest! {
     #[test]
     fn changed_items_are_refused_or_a_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_usize..9), 1..4)) {
         let (forest, c) = some_forest(30, 3, seed, 3);
-        let mut parts = Parts::of(&write(&forest, &c, &some_facts(&forest, seed), seed % 2 == 0).unwrap());
+        let mut parts = Parts::of(&write(&forest, &c, &sample_metadata(&forest, seed), seed % 2 == 0).unwrap());
         for (tensor, position, choice) in changes {
             let names: Vec<String> = parts.tensors.keys().filter(|name| *name != "checksum").cloned().collect();
             let (dtype, shape, data) = parts.tensors.get_mut(tensor.get(&names)).unwrap();
@@ -292,8 +292,8 @@ fn numbers_that_nothing_forbids_are_taken_and_scored() {
 #[test]
 fn each_refusal_says_what_is_wrong() {
     let (forest, c) = some_forest(20, 2, 9, 2);
-    let metadata_of_forest = some_facts(&forest, 1);
-    let whole = write(&forest, &c, &metadata_of_forest, true).unwrap();
+    let forest_metadata = sample_metadata(&forest, 1);
+    let whole = write(&forest, &c, &forest_metadata, true).unwrap();
     let parts = Parts::of(&whole);
     assert_eq!(parts.bytes(), whole);
     let u32s = |values: &[u32]| Some(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
@@ -547,22 +547,22 @@ fn more_metadata_than_ours_is_refused() {
 #[test]
 fn what_could_not_be_read_is_not_written() {
     let (forest, c) = some_forest(20, 2, 9, 2);
-    let metadata_of_forest = some_facts(&forest, 1);
+    let forest_metadata = sample_metadata(&forest, 1);
     let with = |change: &dyn Fn(&mut ForestMetadata)| {
-        let mut metadata_of_forest = metadata_of_forest.clone();
-        change(&mut metadata_of_forest);
-        metadata_of_forest
+        let mut forest_metadata = forest_metadata.clone();
+        change(&mut forest_metadata);
+        forest_metadata
     };
     let cases = [
-        with(&|metadata_of_forest| metadata_of_forest.tree_seeds.truncate(1)),
-        with(&|metadata_of_forest| metadata_of_forest.tree_seeds[1] = -2),
-        with(&|metadata_of_forest| metadata_of_forest.tree_depths.push(6)),
-        with(&|metadata_of_forest| metadata_of_forest.tree_depths[0] = 1),
-        with(&|metadata_of_forest| metadata_of_forest.tree_depths[0] = 65),
-        with(&|metadata_of_forest| metadata_of_forest.sample_weight = Some(SampleWeight::F32(vec![f32::INFINITY]))),
+        with(&|forest_metadata| forest_metadata.tree_seeds.truncate(1)),
+        with(&|forest_metadata| forest_metadata.tree_seeds[1] = -2),
+        with(&|forest_metadata| forest_metadata.tree_depths.push(6)),
+        with(&|forest_metadata| forest_metadata.tree_depths[0] = 1),
+        with(&|forest_metadata| forest_metadata.tree_depths[0] = 65),
+        with(&|forest_metadata| forest_metadata.sample_weight = Some(SampleWeight::F32(vec![f32::INFINITY]))),
     ];
-    for metadata_of_forest in cases {
-        assert!(write(&forest, &c, &metadata_of_forest, false).is_err());
+    for forest_metadata in cases {
+        assert!(write(&forest, &c, &forest_metadata, false).is_err());
     }
-    assert!(write(&forest, &c[..1], &metadata_of_forest, false).is_err());
+    assert!(write(&forest, &c[..1], &forest_metadata, false).is_err());
 }

@@ -21,7 +21,7 @@ use crate::memory;
 /// invariant.
 pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, ForestMetadata)> {
     let file = File::open(bytes)?;
-    let n_features = usize::try_from(file.one("n_features", Dtype::U64, u64::from_le_bytes)?)
+    let n_features = usize::try_from(file.single("n_features", Dtype::U64, u64::from_le_bytes)?)
         .map_err(|_| invalid("too many columns for this machine"))?;
     let tree_depths: Vec<u32> = file.all("tree_depths", Dtype::U32, u32::from_le_bytes)?;
     let nodes = Nodes::open(&file)?;
@@ -46,7 +46,7 @@ pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, ForestMetadata)> {
             forest.largest_node()
         )));
     }
-    let metadata_of_forest = ForestMetadata {
+    let forest_metadata = ForestMetadata {
         tree_seeds: file.all("tree_seeds", Dtype::I64, i64::from_le_bytes)?,
         tree_depths,
         sample_weight: match file.dtype("sample_weight") {
@@ -64,8 +64,8 @@ pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, ForestMetadata)> {
         },
         header: file.header,
     };
-    metadata_of_forest.check(&forest)?;
-    Ok((forest, average_path_lengths, metadata_of_forest))
+    forest_metadata.check(&forest)?;
+    Ok((forest, average_path_lengths, forest_metadata))
 }
 
 /// A file with a valid checksum and a known format, all of whose tensors are known.
@@ -93,7 +93,7 @@ impl<'a> File<'a> {
             data: bytes.get(data_start..).unwrap_or_default(),
             header,
         };
-        let format = file.one("format", Dtype::U32, u32::from_le_bytes)?;
+        let format = file.single("format", Dtype::U32, u32::from_le_bytes)?;
         if format > FORMAT {
             return Err(Error::File(format!(
                 "format {format} is newer than this isoxide reads ({FORMAT}): upgrade isoxide"
@@ -140,12 +140,12 @@ impl<'a> File<'a> {
         memory::collected(self.items(name, dtype)?.iter().copied().map(item))
     }
 
-    fn one<T, const N: usize>(&self, name: &str, dtype: Dtype, item: fn([u8; N]) -> T) -> Result<T> {
+    fn single<T, const N: usize>(&self, name: &str, dtype: Dtype, item: fn([u8; N]) -> T) -> Result<T> {
         match self.items(name, dtype)? {
-            [one] => Ok(item(*one)),
-            more => Err(invalid(format!(
+            [bytes] => Ok(item(*bytes)),
+            items => Err(invalid(format!(
                 "the tensor {name} has {} items instead of one",
-                more.len()
+                items.len()
             ))),
         }
     }

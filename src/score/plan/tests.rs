@@ -63,7 +63,7 @@ fn plan(d: usize, trees: Vec<forest::Tree>) -> Plan {
         assert_eq!(group.first_tree, first_tree);
         assert_eq!(group.trees.len(), group.values.len());
         first_tree += group.trees.len();
-        assert!(group.searches.iter().all(|search| search.len() <= MAX_THRESHOLDS));
+        assert!(group.searches.iter().all(|search| search.len() <= MAX_GROUP_THRESHOLDS));
         assert!(group.trees.iter().all(|tree| tree.logic.n_slots() <= MAX_SPLITS + 1));
         assert!(group.has_exits || group.trees.iter().all(|tree| tree.exits.is_empty()));
         assert!(group.columns.is_sorted_by(|a, b| a < b));
