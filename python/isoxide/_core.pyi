@@ -1,3 +1,5 @@
+"""Types of the compiled core, whose Rust side is `src/python`."""
+
 from typing import Any, TypeAlias, final
 
 import numpy as np

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoxide._common.format import format_time, format_value
-from isoxide._common.imports import needed_module
+from isoxide._common.imports import import_optional
 from isoxide._forest.estimator import IsolationForest
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class _Display:
     figure_: Any
 
     def _axes(self, ax: Any, size: tuple[float, float]) -> Axes:
-        plt = needed_module("matplotlib.pyplot", f"{type(self).__name__}.plot")
+        plt = import_optional("matplotlib.pyplot", f"{type(self).__name__}.plot")
         if ax is None:
             _, ax = plt.subplots(figsize=size, layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure

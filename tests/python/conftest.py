@@ -48,7 +48,7 @@ def seed() -> int:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "seed" in getattr(item, "fixturenames", ()) or item.get_closest_marker("hypothesis"):
+        if "seed" in getattr(item, "fixturenames", ()) or hypothesis.is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker("search")
 
 

@@ -86,6 +86,7 @@ def test_axes_of_others_are_drawn_on(findings, kind):
     assert plt.get_fignums() == [ax.figure.number]
 
 
+@pytest.mark.slow
 def test_matplotlib_is_imported_only_to_draw():
     code = "import sys, isoxide.displays, isoxide.ueba; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

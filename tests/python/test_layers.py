@@ -40,7 +40,7 @@ PYTHON_LEVELS = [
 #: Rooms that need no more than numpy and scikit-learn when they are imported.
 LIGHT = {"", "_common", "_forest", "_ranks", "datasets", "mergeable"}
 #: The same for single modules of rooms that otherwise need more.
-LIGHT_MODULES = {"isoxide._frames.containers", "isoxide._frames.tables", "isoxide._frames.validation"}
+LIGHT_MODULES = {f"isoxide._frames.{name}" for name in ("adapter", "containers", "dtypes", "tables", "validation")}
 PACKAGE = ROOT / "python" / "isoxide"
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in PYTHON

@@ -93,6 +93,7 @@ def test_live_streams_of_many_rows(n_samples):
             assert_array_equal(ours[name], other[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_plan_of_more_rows_than_there_is_memory_for():
     plan = sample_plan(10**10, 50, random_state=0)
     assert plan.n_samples == 10**10

@@ -83,6 +83,7 @@ def in_notebook_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(NOTEBOOKS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["enron", "generated"])
 def test_same_files_as_scikit_learn_and_scipy(data: str, seed: int, tmp_path: Path, in_notebook_folder: None) -> None:
     parameters = {} if data == "enron" else generated_table(tmp_path, seed)
@@ -115,6 +116,7 @@ def test_same_files_as_scikit_learn_and_scipy(data: str, seed: int, tmp_path: Pa
         assert (results["email"] == "").all()
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_text(tmp_path: Path, in_notebook_folder: None) -> None:
     hostile = [
         "a|b",
@@ -201,6 +203,7 @@ def load_run() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_run_executes_the_notebook(tmp_path: Path) -> None:
     out = tmp_path / "out"
     files = load_run().execute(out, {"score_threshold": -0.17})
@@ -220,6 +223,7 @@ def test_run_executes_the_notebook(tmp_path: Path) -> None:
     assert "score_threshold = -0.17" in injected.source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -14,6 +14,7 @@ from isoxide.datasets import load_enron_user_day
 from notebook_cells import run_cells
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.not_parallel(reason="it runs notebooks in processes of their own"),
     pytest.mark.current_versions(reason="notebooks are written for the current versions"),
 ]

@@ -1,7 +1,7 @@
 """The command `isoxide`.
 
-Importing this package is quick: NumPy, pandas and scikit-learn are loaded only after the signal handlers are installed,
-so that Ctrl-C ends the command with one line at any time.
+Importing this package is quick: NumPy, pandas and scikit-learn are imported only after the signal handlers are
+installed, so that Ctrl-C ends the command with one line at any time.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : list of str, optional
-        The command's arguments; by default those of this process.
+        Arguments of the command. By default these are the arguments of this process.
 
     Returns
     -------
     int
-        The exit code: 0 done, 1 the input did not allow it, 2 the command was not understood, 128 and the number of the
-        signal that ended it.
+        Exit code: 0 for success, 1 if the input is missing or invalid, 2 if the command is not understood, and 128 plus
+        the number of the signal that ended the command.
     """
     from isoxide._cli._signals import Signals
 

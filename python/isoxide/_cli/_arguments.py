@@ -1,7 +1,7 @@
-"""An argument parser that people need not outwit.
+"""Argument parser that accepts negative numbers, and lists of values before the table.
 
-argparse takes ``-1e-3`` for an option, and gives an option that takes several values every word up to the next option,
-the table included. So the words of a command are sorted here first, and argparse gets each value tied to its option:
+argparse takes ``-1e-3`` for an option, and gives an option with several values all arguments up to the next option, the
+table included. So this parser first rewrites the arguments, so that each value is tied to its option:
 
 ```text
 --threshold -1e-3            ->  --threshold=-1e-3
@@ -13,27 +13,30 @@ t.csv --exclude a b          ->  --exclude=a --exclude=b t.csv
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from isoxide._cli._messages import one_line, tell
+from isoxide._common.messages import closest_name
 
 __all__ = ["Parser"]
 
+#: Options of early versions, with the options that took their place.
+RENAMED_OPTIONS = {"--budget": "--alerts-per-month", "--always": "--always-show"}
+
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose options may stand before and after the files, and whose errors take one line.
+    """Parser whose options may stand before and after the files, and whose errors take one line.
 
     Parameters
     ----------
     short_usage : str
-        The usage that is shown with an error.
-    n_files : int
-        How many file names the command needs at least.
+        Usage that is shown with an error.
+    n_files : int, default=0
+        Smallest number of file names that the command needs.
     **more
-        Passed on to `argparse.ArgumentParser`.
+        Further arguments of `argparse.ArgumentParser`.
     """
 
     def __init__(self, *, short_usage: str, n_files: int = 0, **more: Any) -> None:
@@ -41,22 +44,22 @@ class Parser(argparse.ArgumentParser):
             usage=short_usage, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **more
         )
         self._short_usage, self._n_files = short_usage, n_files
-        #: Options that take several values.
+        #: Names of options that take several values.
         self.lists: set[str] = set()
 
     def add_list(self, group: Any, name: str, *, may_be_empty: bool = False, **more: Any) -> None:
-        """Add an option that takes several values: one after the other, or the option again for each.
+        """Add an option that takes several values, one after the other or each with the option again.
 
         Parameters
         ----------
         group : argparse.ArgumentParser or argument group
-            Where help shows it.
+            Group of options that help shows it in.
         name : str
-            The option.
-        may_be_empty : bool
-            Whether the option without any value is accepted; it gives an empty list.
+            Name of the option.
+        may_be_empty : bool, default=False
+            Whether the option may be given without values, which gives an empty list.
         **more
-            Passed on to `add_argument`.
+            Further arguments of `add_argument`.
         """
         self.lists.add(name)
         if may_be_empty:
@@ -66,71 +69,75 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Any = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse the words of a command; what is not known is refused here, by the parser that knows the options."""
-        words = list(sys.argv[1:] if args is None else args)
+        """Parse the arguments of a command, and refuse unknown ones with a suggestion.
+
+        The parser of each command does this itself, since the parser above it does not know the options.
+        """
+        arguments = list(sys.argv[1:] if args is None else args)
         if not self._n_files:
-            return super().parse_known_args(words, namespace)
-        found, unknown = super().parse_known_args(self._sorted(words), namespace)
+            return super().parse_known_args(arguments, namespace)
+        options, unknown = super().parse_known_args(self._rewritten(arguments), namespace)
         if unknown and not unknown[0].startswith("-"):
             self.error(f"unexpected argument {unknown[0]!r}")
         if unknown:
-            known = [name for name in self._option_string_actions if name.startswith("--")]
-            close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
-            self.error(f"there is no option {unknown[0]}" + (f"; did you mean {close[0]}?" if close else ""))
-        return found, unknown
+            name = unknown[0].partition("=")[0]
+            known = [option for option in self._option_string_actions if option.startswith("--")]
+            renamed = RENAMED_OPTIONS.get(name)
+            close = renamed if renamed in known else closest_name(name, known)
+            self.error(f"there is no option {name}" + (f"; did you mean {close}?" if close else ""))
+        return options, unknown
 
     def error(self, message: str) -> NoReturn:
-        """Say in one line what is wrong, and exit with 2."""
+        """Print an error in one line, and exit with 2."""
         if message.endswith("expected one argument"):
             option = message.removeprefix("argument ").partition(":")[0]
-            message += f" (a value that begins with - is given as {option}=-...)"
+            message += f" (write a value that begins with - as {option}=-...)"
         tell(f"{self.prog}: error: {one_line(message)}; usage: {self._short_usage}; see {self.prog} --help")
         raise SystemExit(2)
 
-    def _sorted(self, words: Sequence[str]) -> list[str]:
-        """Return options with their values tied to them, then the names of files."""
+    def _rewritten(self, arguments: Sequence[str]) -> list[str]:
+        """Return the options with their values tied to them, then the names of files."""
         options: list[str] = []
         files: dict[int, str] = {}
-        #: Words after the first value of a list: further values, unless they are needed as names of files.
+        # Arguments after the first value of a list are further values, unless they are needed as names of files.
         further: dict[int, tuple[str, str]] = {}
-        current = ""
-        place = 0
-        while place < len(words):
-            word = words[place]
-            place += 1
-            if word == "--":
-                files.update(enumerate(words[place:], start=place))
+        current_list = ""
+        position = 0
+        while position < len(arguments):
+            argument = arguments[position]
+            position += 1
+            if argument == "--":
+                files.update(enumerate(arguments[position:], start=position))
                 break
-            if not self._is_option(word):
-                if current:
-                    further[place] = current, word
+            if not self._is_option(argument):
+                if current_list:
+                    further[position] = current_list, argument
                 else:
-                    files[place] = word
+                    files[position] = argument
                 continue
-            name, has_value, _ = word.partition("=")
+            name, has_value, _ = argument.partition("=")
             action = self._option_string_actions.get(name)
-            current = ""
+            current_list = ""
             takes_value = action is not None and action.nargs != 0
-            if takes_value and not has_value and place < len(words) and not self._is_option(words[place]):
-                options.append(f"{word}={words[place]}")
-                place += 1
-                current = name if name in self.lists else ""
+            has_next = position < len(arguments) and not self._is_option(arguments[position])
+            if takes_value and not has_value and has_next:
+                options.append(f"{argument}={arguments[position]}")
+                position += 1
+                current_list = name if name in self.lists else ""
             else:
-                options.append(word)
-        for at in sorted(further, reverse=True):
-            name, word = further[at]
+                options.append(argument)
+        for index in sorted(further, reverse=True):
             if len(files) < self._n_files:
-                files[at] = word
-                del further[at]
-        options += [f"{name}={word}" for name, word in further.values()]
-        return [*options, "--", *(files[at] for at in sorted(files))] if files else options
+                _, files[index] = further.pop(index)
+        options += [f"{name}={value}" for name, value in further.values()]
+        return [*options, "--", *(files[index] for index in sorted(files))] if files else options
 
-    def _is_option(self, word: str) -> bool:
-        """Whether a word is an option rather than a value: not ``-``, and no number."""
-        if not word.startswith("-") or word == "-":
+    def _is_option(self, argument: str) -> bool:
+        """Return whether an argument is an option: it begins with ``-``, and is neither ``-`` nor a number."""
+        if not argument.startswith("-") or argument == "-":
             return False
         try:
-            float(word)
+            float(argument)
         except ValueError:
             return True
         return False

@@ -1,4 +1,4 @@
-"""What each command does. Results are put in place together, when all of them are complete."""
+"""Commands: read, compute, and put all results in place together when they are complete."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["calibrate", "detect", "report", "score"]
 
+#: Largest number of unused columns that `score` lists.
+MAX_LISTED_COLUMNS = 8
+
 
 def detect(options: argparse.Namespace, session: Session) -> None:
     """Run ``isoxide detect``."""
@@ -33,7 +36,7 @@ def detect(options: argparse.Namespace, session: Session) -> None:
     from isoxide import ueba
     from isoxide.ueba._users import load_users
 
-    chosen = {
+    detection = {
         "threshold": options.threshold,
         "contamination": options.contamination,
         "alerts_per_month": options.alerts_per_month,
@@ -56,13 +59,13 @@ def detect(options: argparse.Namespace, session: Session) -> None:
             step("reading and detecting")
             findings = stream.detect(
                 tables.source, entity=entity, time=time, include=options.include, exclude=options.exclude,
-                **options.reading, **chosen,
+                **options.reading, **detection,
             )  # fmt: skip
             step("read and detected")
         else:
             table = _read_table(options, tables, entity, time, step)
             step("detecting")
-            findings = ueba.detect(table, **chosen)
+            findings = ueba.detect(table, **detection)
         session.signals.check()
         if users is not None:
             findings = findings.join(users, on=options.users_on or entity, columns=options.users_columns)
@@ -73,8 +76,8 @@ def detect(options: argparse.Namespace, session: Session) -> None:
         findings.to_json(results / f"findings-{stem}.json")
         assert findings.forest is not None
         findings.forest.save(results / f"forest-{stem}.safetensors")
-        step("writing the pages")
-        _write_pages(findings, results, stem, options)
+        step("writing the reports")
+        _write_reports(findings, results, stem, options)
     _show(options, findings, results.paths)
 
 
@@ -85,16 +88,16 @@ def report(options: argparse.Namespace, session: Session) -> None:
 
     path = Path(options.findings)
     if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is not a regular file; give the findings that `isoxide detect` wrote as JSON")
+        raise ValueError(f"{path} is not a regular file; give the JSON file of findings that `isoxide detect` wrote")
     try:
         findings = ueba.read_findings(path)
         stem = _stem(findings, str(path))
         with _results(options.out, session) as results, steps(1, "report") as step:
-            step("writing the pages")
-            _write_pages(findings, results, stem, options)
+            step("writing the reports")
+            _write_reports(findings, results, stem, options)
         _show(options, findings, results.paths)
     except (ArithmeticError, AttributeError, LookupError, TypeError, RecursionError) as error:
-        # Whatever is in the file, it is the file that is wrong.
+        # Reading checks every field, so any error here comes from the content of the file.
         raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
 
@@ -117,9 +120,9 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
             random_state=options.seed,
             n_jobs=options.jobs,
         )
-        own = study.threshold is None
-        if own:
-            study = _with_own_outliers(study)
+        is_default = study.threshold is None
+        if is_default:
+            study = _with_default_threshold(study)
         if options.plot:
             step("drawing")
             session.signals.check()
@@ -133,7 +136,7 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
                 "profile": table.profile.to_dict(),
                 "entity": entity,
                 "time": time,
-                "is_default": own,
+                "is_default": is_default,
                 "threshold": study.threshold,
                 "contamination": study.contamination,
                 "anomalies": n_anomalies,
@@ -143,15 +146,15 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
         )
         return
     print_lines(table.profile)
-    print_lines("\nRows at or below each threshold:")
+    print_lines("\nRows that score at or below each threshold:")
     formats = {"threshold": "{:.4f}".format, "share": "{:.3%}".format, "per_month": "{:.1f}".format}
     print_lines(thresholds.to_string(index=False, formatters=formats))
-    print_lines("\nMonths, on the scale of the one forest:")
+    print_lines("\nMonths, all scored by the same forest:")
     print_lines(months.to_string(index=False, formatters={"share": "{:.3%}".format}, float_format="{:.4f}".format))
-    if own:
+    if is_default:
         print_lines(
-            f"\nAnomalies are the {n_anomalies:,} rows that the forest itself takes for outliers, as in "
-            "`isoxide detect`;\nchoose other ones with --threshold, --contamination or --alerts-per-month."
+            f"\nAs in `isoxide detect`, anomalies are by default the {n_anomalies:,} rows that the forest classifies as "
+            "outliers;\nchoose another number with --threshold, --contamination or --alerts-per-month."
         )
     if study.threshold is not None:
         print_lines(f"\nthreshold {study.threshold:.4f}: contamination {study.contamination:.6f}")
@@ -168,13 +171,13 @@ def score(options: argparse.Namespace, session: Session) -> None:
 
     forest = IsolationForest.load(options.model)
     forest.set_params(n_jobs=options.jobs)
-    kind = None if options.out is None else output_format(options.out)
+    format_ = None if options.out is None else output_format(options.out)
     session.signals.begin_work()
     tables = Tables(options.table, options.reading)
     writer = open_to_score(forest, tables.source, options.keep, **tables.text_reading)
-    if kind in ("parquet", "folder"):
-        if kind == "folder":
-            session.signals.outcome = f"what is in {options.out} is whole, and --resume goes on with it"
+    if format_ in ("parquet", "folder"):
+        if format_ == "folder":
+            session.signals.outcome = f"the files in {options.out} are complete; continue with --resume"
         n_rows = writer.write(Path(options.out), rows_per_file=ROWS_PER_FILE, resume=options.resume)
     else:
         with steps(1, "score") as step:
@@ -182,29 +185,31 @@ def score(options: argparse.Namespace, session: Session) -> None:
             result = writer.frame()
         n_rows = len(result)
         session.signals.check()
-        if kind is None:
-            session.signals.outcome = "what was printed is not complete"
-        write_scores(result, options.out, kind)
+        if format_ is None:
+            session.signals.outcome = "the printed scores are not complete"
+        write_scores(result, options.out, format_)
     unused = [name for name in writer.source.schema.names if name not in writer.features and name not in options.keep]
-    told = f"{n_rows:,} rows scored by {len(writer.features)} features"
+    summary = f"{n_rows:,} rows scored by {len(writer.features)} features"
     if unused:
-        more = f" and {len(unused) - 8} more" if len(unused) > 8 else ""
-        told += f"; columns not used: {', '.join(unused[:8])}{more}"
+        n_more = len(unused) - MAX_LISTED_COLUMNS
+        more = f" and {n_more} more" if n_more > 0 else ""
+        summary += f"; columns not used: {', '.join(unused[:MAX_LISTED_COLUMNS])}{more}"
     for note in writer.source.notes:
         tell(f"isoxide: note: {note}")
-    if kind is None:
-        tell(f"isoxide: {told}")
+    if format_ is None:
+        tell(f"isoxide: {summary}")
     else:
-        print_lines(f"{options.out}: {told}")
+        print_lines(f"{options.out}: {summary}")
 
 
 def _load(*modules: str) -> None:
-    """Import what a command needs while a signal can still end the process at once."""
+    """Import modules that a command needs, while a signal can still end the process at once."""
     for module in modules:
         import_module(module)
 
 
 def _read_table(options: argparse.Namespace, tables: Tables, entity: str, time: str, step: Any) -> FeatureTable:
+    """Read the tables of a command into memory."""
     from isoxide import ueba
 
     step("reading")
@@ -215,7 +220,7 @@ def _read_table(options: argparse.Namespace, tables: Tables, entity: str, time: 
 
 @contextmanager
 def _results(out: str, session: Session) -> Iterator[FileSet]:
-    """Give a set of files that is put in place at the end. Whether the folder can be written to shows at once."""
+    """Yield a set of files that is put in place at the end; a folder that cannot be written to is an error at once."""
     signals, results = session.signals, FileSet(out)
     signals.begin_work()
     try:
@@ -236,24 +241,25 @@ def _results(out: str, session: Session) -> Iterator[FileSet]:
 
 
 def _stem(findings: Findings, source: str) -> str:
-    """Return the days that findings are about, for the names of files: results of other days stay beside them."""
+    """Return first and last day of the findings for the names of files, so that results of other days are kept."""
     days = []
     for name in ("first_day", "last_day"):
         try:
             days.append(datetime.date.fromisoformat(findings.manifest[name]).isoformat())
         except (TypeError, ValueError):
-            raise ValueError(f"{source} is damaged: {name} is {findings.manifest[name]!r}, not a day") from None
+            raise ValueError(f"{source} is damaged: {name} is {findings.manifest[name]!r}, but must be a day") from None
     return "-to-".join(days)
 
 
-def _write_pages(findings: Findings, results: FileSet, stem: str, options: argparse.Namespace) -> None:
+def _write_reports(findings: Findings, results: FileSet, stem: str, options: argparse.Namespace) -> None:
+    """Write both reports."""
     chosen = {"cutoff": options.cutoff, "always_show": options.always_show}
     findings.to_markdown(results / f"report-{stem}.md", order=options.order, **chosen)
     findings.to_html(results / f"report-{stem}.html", title=options.title, **chosen)
 
 
 def _show(options: argparse.Namespace, findings: Findings, paths: list[Path]) -> None:
-    """Print what was found, and open the page if that was asked for."""
+    """Print the findings, and open the page in the browser if --open was given."""
     print_findings(findings, paths, as_json=options.json)
     if options.open:
         import webbrowser
@@ -266,11 +272,11 @@ def _show(options: argparse.Namespace, findings: Findings, paths: list[Path]) ->
         except (OSError, webbrowser.Error):
             opened = False
         if not opened:
-            tell(f"isoxide: no browser could be opened; the page is {page}")
+            tell(f"isoxide: no browser could be opened; open {page} yourself")
 
 
-def _with_own_outliers(study: Calibration) -> Calibration:
-    """Return the calibration with the threshold that the forest has itself: what detect takes without an amount."""
+def _with_default_threshold(study: Calibration) -> Calibration:
+    """Return the calibration with the threshold that `detect` uses by default, that of the forest's own outliers."""
     X = study.table.X
     outliers = study.forest.recalibrate(X, contamination="auto").decision_function(X) < 0
     if not outliers.any():
@@ -280,6 +286,7 @@ def _with_own_outliers(study: Calibration) -> Calibration:
 
 
 def _draw(study: Calibration, path: Path) -> None:
+    """Draw the scores by day into a file."""
     import matplotlib as mpl
 
     from isoxide._common.files import replace_file

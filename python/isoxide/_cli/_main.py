@@ -1,4 +1,4 @@
-"""Arguments in, results out, one line per error."""
+"""Run a command: parse arguments, call the command, and turn every error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from isoxide._cli._values import output_format
 
 __all__ = ["run"]
 
-#: Packages that are not needed by the library itself, and how they are installed with it.
+#: Optional packages, with the extra of isoxide that installs them.
 _EXTRAS = {"pandas": "ueba", "pyarrow": "ueba", "jinja2": "ueba", "tqdm": "ueba", "matplotlib": "plots"}
 
 
@@ -27,24 +27,24 @@ def run(arguments: Sequence[str] | None, signals: Signals) -> int:
     Parameters
     ----------
     arguments : list of str or None
-        The command's arguments; None means those of this process.
+        Arguments of the command. None means those of this process.
     signals : Signals
-        The handlers that are installed.
+        Signal handlers that are installed.
     """
     session = Session(signals)
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     if signals.own_process:
         for stream in (sys.stdout, sys.stderr):
-            # What a terminal cannot write is shown escaped.
+            # Escape characters that the terminal cannot write.
             with suppress(AttributeError):
                 stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # Libraries warn programmers; what users should know comes from this package.
+        # Libraries warn programmers; only warnings of this package are for users.
         warnings.filterwarnings("always", category=UserWarning, module=r"isoxide\b")
         warnings.showwarning = session.note
         try:
-            code = _run(words, session)
+            code = _run(given, session)
             if sys.stdout is not None:
                 sys.stdout.flush()
         except BaseException as error:
@@ -54,13 +54,14 @@ def run(arguments: Sequence[str] | None, signals: Signals) -> int:
     return code
 
 
-def _run(words: list[str], session: Session) -> int:
+def _run(arguments: list[str], session: Session) -> int:
+    """Parse the arguments, and call the command."""
     parser = make_parser()
-    if not words:
+    if not arguments:
         if sys.stderr is not None:
             parser.print_help(sys.stderr)
         return 2
-    options = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     if (misuse := _misuse(options)) is not None:
         _messages.tell(f"isoxide {options.run}: error: {misuse}; see isoxide {options.run} --help")
         return 2
@@ -72,18 +73,18 @@ def _run(words: list[str], session: Session) -> int:
 
 
 def _misuse(options: Namespace) -> str | None:
-    """Check what concerns several options; None if there is nothing to object to."""
+    """Return an error if options contradict each other, or None."""
     if getattr(options, "table", []).count("-") > 1:
-        return "standard input (-) can be read only once"
+        return "standard input (-) can be read only once; give it once"
     if options.run == "score":
         keep = options.keep = options.keep or []
         for name in keep:
             if keep.count(name) > 1:
                 return f"--keep names {name!r} twice"
             if name in ("score", "anomaly"):
-                return f"--keep names {name!r}, which is the name of a column of the results"
+                return f"--keep names {name!r}, which is a column of the results; rename it in the table"
         if options.resume and (options.out is None or output_format(options.out) != "folder"):
-            return "--resume needs the folder of scores: --out"
+            return "--resume needs --out with the folder of the scores"
     if options.run == "detect":
         columns = options.users_columns or []
         if len({*columns}) < len(columns):
@@ -91,16 +92,16 @@ def _misuse(options: Namespace) -> str | None:
         given = [name for name in ("users_on", "users_columns", "users_sep") if getattr(options, name) is not None]
         if given and options.users is None:
             return f"--{given[0].replace('_', '-')} needs --users"
-    # Without the option, the findings know whether is_weekend has a meaning.
+    # Without --always-show, findings know whether is_weekend has a meaning.
     if options.run in ("detect", "report") and options.always_show is not None:
         options.always_show = [name for name in options.always_show if name]
     return None
 
 
 def _code(error: BaseException, session: Session) -> int:
-    """Say what ended the command, and return its exit code."""
+    """Print the error that ended the command, and return the exit code."""
     signals = session.signals
-    # What is raised by a signal becomes an error of another kind on its way through some libraries.
+    # Some libraries turn the exception of a signal into one of another class.
     if signals.number is not None:
         return session.fail(signals.message, signals.code)
     if isinstance(error, KeyboardInterrupt):
@@ -109,31 +110,31 @@ def _code(error: BaseException, session: Session) -> int:
         _close_output()
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, BrokenPipeError):
-        # Whoever read the output has gone: there is nothing to say, and nobody to say it to.
+        # The reader of the output has gone, so nobody would see a message.
         _close_output()
         return 1
     if isinstance(error, MemoryError):
-        return session.fail("out of memory; try fewer columns (include, exclude)")
+        return session.fail("out of memory; use fewer columns (include, exclude)")
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
         return session.fail(f"{error.name} is not installed: pip install 'isoxide[{_EXTRAS[error.name]}]'")
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename is not None and error.strerror else ""
+        file = f"{error.filename}: " if error.filename is not None and error.strerror else ""
         _close_output()
-        # Results are in place before they are printed.
+        # Results are put in place before they are printed, so printing can fail after that.
         result = f"; {signals.outcome}" if signals.outcome.startswith("all results") else ""
-        return session.fail(f"{where}{error.strerror or error}{result}")
+        return session.fail(f"{file}{error.strerror or error}{result}")
     if isinstance(error, (ValueError, TypeError, ImportError)):
         return session.fail(str(error))
     if sys.flags.dev_mode:
         raise error
     return session.fail(
         f"unexpected {type(error).__name__}: {error}; this is a defect of isoxide, please report it "
-        "(python -X dev -m isoxide ... shows where)"
+        "(python -X dev -m isoxide ... shows the traceback)"
     )
 
 
 def _close_output() -> None:
-    """Let what is left in the buffer go nowhere: the interpreter would try to write it once more, and complain."""
+    """Flush standard output, or discard its buffer if that fails: the interpreter would try again, and complain."""
     with suppress(OSError, AttributeError, ValueError):
         sys.stdout.flush()
         return

@@ -1,4 +1,4 @@
-"""What the command prints: one line per error, in the words of the command, with nothing that a terminal would obey."""
+"""Output of the command: one line per error, with names of options, and with control characters escaped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["in_options", "one_line", "print_json", "print_lines", "shown", "tell"]
 
-#: Arguments of Python functions, and the option of the command that sets each.
+#: Options of the command, by the argument of Python functions that each sets.
 _OPTIONS = {
     name: f"--{name.replace('_', '-')}"
     for name in (
@@ -57,11 +57,12 @@ _ARGUMENT = re.compile(
     """,
     re.VERBOSE,
 )
-_LONGEST = 2000
+#: Longest line of a message, in characters.
+MAX_LINE_LENGTH = 2000
 
 
 def in_options(message: str) -> str:
-    """Name options where a message names arguments of Python functions.
+    """Replace the names of arguments of Python functions in a message by the options of the command.
 
     Examples
     --------
@@ -75,25 +76,27 @@ def in_options(message: str) -> str:
 
 
 def _in_options(match: re.Match[str]) -> str:
-    found = match.groupdict()
-    if found["quoted"]:
+    """Return the text that takes the place of a match of `_ARGUMENT`."""
+    groups = match.groupdict()
+    if groups["quoted"]:
         return match[0]
-    if found["set"]:
-        value = found["value"]
-        return _OPTIONS[found["set"]] + ("" if value is None or value == "True" else f" {value}")
-    if found["listed"]:
-        return f"({_name_options(found['listed'])})"
-    if found["verb"]:
-        return f"{found['verb']} {_name_options(found['object'] + found['more'])}"
-    return _OPTIONS[found["subject"] or found["ticked"] or found["plain"]]
+    if groups["set"]:
+        value = groups["value"]
+        return _OPTIONS[groups["set"]] + ("" if value is None or value == "True" else f" {value}")
+    if groups["listed"]:
+        return f"({_name_options(groups['listed'])})"
+    if groups["verb"]:
+        return f"{groups['verb']} {_name_options(groups['object'] + groups['more'])}"
+    return _OPTIONS[groups["subject"] or groups["ticked"] or groups["plain"]]
 
 
 def _name_options(text: str) -> str:
+    """Replace all names of arguments in a text by options."""
     return re.sub(rf"\b({_NAME})\b", lambda match: _OPTIONS[match[0]], text)
 
 
 def shown(text: object) -> str:
-    r"""Escape what is no printable character, so that a terminal shows it instead of obeying it.
+    r"""Escape characters that are not printable, so that a terminal shows them instead of obeying them.
 
     Examples
     --------
@@ -105,9 +108,9 @@ def shown(text: object) -> str:
 
 
 def one_line(text: str) -> str:
-    """Join the lines of a message, and cut what is very long."""
+    """Return a message in one line, escaped, and cut if it is very long."""
     line = shown(re.sub(r"\s*\n\s*", " ", text.strip()))
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
+    return line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]} ..."
 
 
 def tell(text: object) -> None:
@@ -123,15 +126,15 @@ def print_lines(text: object) -> None:
         print(shown(line))
 
 
-def print_json(what: Any) -> None:
-    """Print JSON in ASCII, which every terminal can write and no terminal obeys."""
-    print(json.dumps(_finite(what), default=str, allow_nan=False))
+def print_json(document: Any) -> None:
+    """Print a document as JSON in ASCII, which every terminal can write and no terminal obeys."""
+    print(json.dumps(_finite(document), default=str, allow_nan=False))
 
 
-def _finite(what: Any) -> Any:
-    """Return the same without numbers that JSON does not have."""
-    if isinstance(what, dict):
-        return {name: _finite(value) for name, value in what.items()}
-    if isinstance(what, list):
-        return [_finite(value) for value in what]
-    return None if isinstance(what, float) and not math.isfinite(what) else what
+def _finite(value: Any) -> Any:
+    """Return a document with None in place of numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

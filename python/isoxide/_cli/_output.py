@@ -1,4 +1,4 @@
-"""Findings on the terminal, and scores as files."""
+"""Print findings on the terminal, and write scores to files."""
 
 from __future__ import annotations
 
@@ -22,44 +22,44 @@ if TYPE_CHECKING:
 
 __all__ = ["print_findings", "write_scores"]
 
-#: Findings and features of each that are listed, and characters of a name.
-_LISTED, _FEATURES, _NAME = 10, 3, 40
+#: Largest numbers of findings that are printed, of features of each, and of characters of a name.
+MAX_PRINTED_FINDINGS, MAX_PRINTED_FEATURES, MAX_NAME_LENGTH = 10, 3, 40
 
 
 def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> None:
-    """Print the table's check, the lowest scores with their features, and the files.
+    """Print the profile of the table, the lowest scores with their features, and the files.
 
     Parameters
     ----------
     findings : Findings
-        What was found.
+        Findings to print.
     paths : list of Path
-        The files that were written.
+        Files that were written.
     as_json : bool
-        Print one JSON object instead, and the check on standard error.
+        Whether to print one JSON object instead, and the profile on standard error.
     """
-    check = _check_of(findings)
-    lowest = findings.frame[[findings.entity, findings.time, "score"]].head(_LISTED)
+    profile = _profile_text(findings)
+    lowest = findings.frame[[findings.entity, findings.time, "score"]].head(MAX_PRINTED_FINDINGS)
     rows = list(lowest.itertuples(index=False, name=None))
     if as_json:
-        tell(check)
+        tell(profile)
         print_json(
             {
                 "findings": len(findings),
-                "lowest": [[str(who), when.isoformat(), score] for who, when, score in rows],
+                "lowest": [[str(entity), time.isoformat(), score] for entity, time, score in rows],
                 "files": [str(path) for path in paths],
                 "manifest": findings.manifest,
             }
         )
         return
-    print_lines(check)
+    print_lines(profile)
     n_entities = findings.frame[findings.entity].nunique()
     print_lines(f"{len(findings):,} findings of {n_entities:,} entities, offset {findings.manifest['offset']:.6f}")
-    names = [_cut(who) for who, _, _ in rows]
-    times = [format_time(when) for _, when, _ in rows]
+    names = [_cut(entity) for entity, _, _ in rows]
+    times = [format_time(time) for _, time, _ in rows]
     if not rows:
         lowest_score = findings.timeline["lowest"].min()
-        print_lines(f"  no row is an anomaly; the one that comes closest scores {lowest_score:.4f} above the threshold")
+        print_lines(f"  no row is an anomaly; the lowest score is {lowest_score:.4f} above the threshold")
     for number, (name, time, (_, _, score)) in enumerate(zip(names, times, rows, strict=True)):
         name, time = name.ljust(max(map(len, names))), time.ljust(max(map(len, times)))
         print_lines(f"  {score:8.4f}  {time}  {name}  {_features(findings, number)}".rstrip())
@@ -69,49 +69,50 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
         print_lines(f"  {path}")
 
 
-def _check_of(findings: Findings) -> str:
-    """Return what was found in the table; findings of another version may have a check that cannot be shown."""
+def _profile_text(findings: Findings) -> str:
+    """Return the profile of the table as text; findings of another version may have one that cannot be shown."""
     from isoxide.ueba import TableProfile
 
     try:
         return str(TableProfile(**findings.manifest["profile"]))
     except (AttributeError, LookupError, TypeError, ValueError):
-        return "what was found in the table cannot be shown: another version wrote these findings"
+        return "the profile of the table cannot be shown, since another version of isoxide wrote these findings"
 
 
 def _features(findings: Findings, row: int) -> str:
     """Return the most unusual features of a finding, each with its value and percentile."""
-    told, values = [], findings.values  # noqa: PD011
-    for column in findings.order[row][:_FEATURES]:
+    texts, values = [], findings.values  # noqa: PD011
+    for column in findings.order[row][:MAX_PRINTED_FEATURES]:
         percentile = findings.percentiles[row, column]
         rank = "" if np.isnan(percentile) else f" (p{np.floor(percentile * 10) / 10:g})"
         value = format_value(float(values[row, column]))
-        told.append(f"{_cut(findings.features[column])} {value}{rank}")
-    return ", ".join(told)
+        texts.append(f"{_cut(findings.features[column])} {value}{rank}")
+    return ", ".join(texts)
 
 
 def _cut(name: Any) -> str:
+    """Return a name as the terminal shows it, cut if it is long."""
     text = shown(name)
-    return text if len(text) <= _NAME else f"{text[: _NAME - 3]}..."
+    return text if len(text) <= MAX_NAME_LENGTH else f"{text[: MAX_NAME_LENGTH - 3]}..."
 
 
-def write_scores(scores: pd.DataFrame, out: str | None, kind: str | None) -> None:
+def write_scores(scores: pd.DataFrame, out: str | None, format_: str | None) -> None:
     """Write scores to a file, or to standard output.
 
     Parameters
     ----------
     scores : DataFrame
-        The columns to write.
+        Columns to write.
     out : str or None
-        The file; None means standard output.
-    kind : {"csv", "csv.gz"} or None
-        The format of the file.
+        File to write. None means standard output.
+    format_ : {"csv", "csv.gz"} or None
+        Format of the file. None means standard output.
     """
     from isoxide._common.files import replace_file
     from isoxide.ueba._files import write_csv
 
     def write_gzip(path: Path) -> None:
-        # Without a time in it, equal scores give equal files.
+        # A fixed time makes equal scores give equal files.
         with (
             path.open("wb") as file,
             gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
@@ -121,14 +122,14 @@ def write_scores(scores: pd.DataFrame, out: str | None, kind: str | None) -> Non
 
     if out is None:
         _print_csv(scores)
-    elif kind == "csv.gz":
+    elif format_ == "csv.gz":
         replace_file(out, write_gzip)
     else:
         replace_file(out, lambda file: write_csv(scores, file))
 
 
 def _print_csv(scores: pd.DataFrame) -> None:
-    """Print scores: escaped on a terminal; elsewhere they are data, in UTF-8 as in a file."""
+    """Print scores as CSV: escaped on a terminal, and otherwise in UTF-8 as in a file."""
     from isoxide.ueba._files import write_csv
 
     if sys.stdout is None:
@@ -142,11 +143,11 @@ def _print_csv(scores: pd.DataFrame) -> None:
         write_csv(scores, text)
         text.flush()
     finally:
-        # The buffer belongs to standard output, and stays open.
+        # The buffer belongs to standard output, so it stays open.
         try:
             text.detach()
         except OSError:
-            # Whoever read it has gone. The wrapper would try to write once more when it is collected.
+            # The reader has gone. The wrapper would try to write once more when it is garbage-collected.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)
@@ -154,9 +155,9 @@ def _print_csv(scores: pd.DataFrame) -> None:
 
 
 class _Escaped(io.TextIOBase):
-    """Text for a terminal: its lines, with everything else escaped that is not printable."""
+    """Text stream to a terminal that escapes characters which are not printable, except line ends."""
 
     def write(self, text: str) -> int:
-        """Print a piece of text."""
+        """Print a text, and return its length."""
         sys.stdout.write("\n".join(shown(line) for line in text.split("\n")))
         return len(text)

@@ -10,25 +10,29 @@ from isoxide._cli._arguments import Parser
 
 __all__ = ["DEFAULT_OUT", "ENTITY_NAMES", "TIME_NAMES", "make_parser"]
 
-#: Where results go if --out does not say.
+#: Folder for results without --out.
 DEFAULT_OUT = "isoxide-results"
-#: Columns that are taken for the entity and the time if no other column is called so.
+#: Names of columns that are recognised as the entity and the time if only one column has such a name.
 ENTITY_NAMES = ("actor", "user", "username", "user_name", "user_id", "account", "account_name", "entity", "host")
 TIME_NAMES = ("day", "date", "time", "timestamp", "datetime")
-#: The options of `ueba.read_table` and the readers below it.
+#: Options for reading tables, by the names of the arguments of `isoxide.ueba.read_table`.
 READING = ("sep", "decimal", "thousands", "missing", "encoding", "time_format", "timezone")
 
-_EXAMPLES = """examples:
+_EXAMPLES = """a table to try it with:
+  TABLE=$(python -c "from isoxide.datasets import *; print(load_enron_user_day(as_path=True))")
+  isoxide detect $TABLE --threshold -0.15 --zscores 'z_*' --open
+
+examples:
   isoxide calibrate features.csv
   isoxide detect features.csv --alerts-per-month 25 --users users.csv --out out/
   isoxide score out/forest-*.safetensors features.csv --keep actor day --out scores.csv
   isoxide report out/findings-*.json --cutoff 99.5 --out out/
 
-exit codes: 0 done, 1 the input or its contents did not allow it, 2 the command was not understood,
+exit codes: 0 success, 1 the input is missing or invalid, 2 the command is not understood,
   130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP
 """
-_DETECT_EXAMPLES = f"""results, each with the first and the last day in its name, all of them or none:
-  findings-*.csv .parquet .json, forest-*.safetensors, report-*.md .html in the folder --out (default: {DEFAULT_OUT})
+_DETECT_EXAMPLES = f"""results in the folder --out (default: {DEFAULT_OUT}), named after the first and the last day:
+  findings-*.csv .parquet .json, forest-*.safetensors, report-*.md .html
 
 examples:
   isoxide detect features.csv.gz --entity actor --time day --contamination 0.01
@@ -37,7 +41,11 @@ examples:
   isoxide detect lake/features/ --contamination 0.01 --out out/
   cat features.csv | isoxide detect - --contamination 0.01 --json
 """
-_CALIBRATE_EXAMPLES = """examples:
+_CALIBRATE_EXAMPLES = """a table to try it with:
+  TABLE=$(python -c "from isoxide.datasets import *; print(load_enron_user_day(as_path=True))")
+  isoxide detect $TABLE --threshold -0.15 --zscores 'z_*' --open
+
+examples:
   isoxide calibrate features.csv --entity actor --time day
   isoxide calibrate features.csv --alerts-per-month 25 --plot scores.png
 """
@@ -50,16 +58,16 @@ _REPORT_EXAMPLES = """examples:
 """
 _TABLE = (
     "TABLE: a file (.csv, .tsv, .txt, also .gz, .zst, .bz2, .xz; .parquet, .feather, .arrow, .jsonl, .xlsx),\n"
-    "a folder of such, several of these, or - for standard input"
+    "a folder of such files, several of these, or - for standard input"
 )
 
 
 def make_parser() -> Parser:
-    """Return the parser of the command."""
+    """Return the parser of the whole command line."""
     parser = Parser(
         prog="isoxide",
         short_usage="isoxide COMMAND ...",
-        description="Finds odd rows in a table with a row per entity and day, and says why they are odd.",
+        description="Find the most abnormal rows of a table with a row per entity and day, and explain them.",
         epilog=_EXAMPLES,
     )
     parser.add_argument("--version", action=_Version, help="show the version and exit")
@@ -74,7 +82,7 @@ def make_parser() -> Parser:
 
 
 class _Version(argparse.Action):
-    """Print the version. It is looked up only when it is asked for, since that takes longer than all of the rest."""
+    """Option that prints the version, which is looked up only then since that takes longer than parsing."""
 
     def __init__(self, option_strings: Any, dest: str, **more: Any) -> None:
         super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, **more)
@@ -91,9 +99,9 @@ def _add_detect(commands: Any) -> None:
         "detect",
         short_usage="isoxide detect TABLE [TABLE ...] [options]",
         n_files=1,
-        help="from a table to findings and reports",
-        description="Finds the anomalies of a table, and writes them as CSV, Parquet and JSON, a report as Markdown\n"
-        f"and as a page, and the forest.\n\n{_TABLE}, with a row per entity and time",
+        help="find the anomalies of a table and write reports",
+        description="Find the anomalies of a table. Write them as CSV, Parquet and JSON, a report as Markdown and\n"
+        f"HTML, and the forest.\n\n{_TABLE}, with a row per entity and time",
         epilog=_DETECT_EXAMPLES,
     )
     _add_table(parser)
@@ -101,7 +109,7 @@ def _add_detect(commands: Any) -> None:
     parser.add_argument(
         "--stream",
         action="store_true",
-        help="read in batches even what fits in memory; what does not fit is read so anyway",
+        help="read the table in batches even if it fits in memory (a larger one always is)",
     )
     _add_amount(parser)
     ranks = parser.add_argument_group("ranks")
@@ -109,19 +117,20 @@ def _add_detect(commands: Any) -> None:
         "--tail",
         choices=("upper", "lower", "both"),
         default="upper",
-        help="which values are unusual: high ones, low ones, or both (default: upper)",
+        help="side on which values are unusual: high values, low values, or both (default: upper)",
     )
     ranks.add_argument(
         "--groups",
         metavar="COLUMN",
-        help="rank among the rows of the same peer group; the entity's column ranks within its own history",
+        help="rank values among the rows with the same label in this column, such as a peer group; with the entity's "
+        "column, within the entity's own history (default: among all rows)",
     )
     ranks.add_argument(
         "--min-group",
         metavar="N",
         type=_values.rows,
         default=20,
-        help="groups of fewer rows give no ranks, but say how many they have (default: 20)",
+        help="smallest number of rows to rank values among; findings of smaller groups have no ranks (default: 20)",
     )
     ranks.add_argument(
         "--zscores",
@@ -141,17 +150,17 @@ def _add_detect(commands: Any) -> None:
         "--users",
         metavar="FILE",
         type=_values.local_path,
-        help="CSV or Parquet file with a row per entity: e-mail, name, department",
+        help="CSV or Parquet file with a row per entity, such as e-mail, name and department",
     )
     users.add_argument(
-        "--users-on", metavar="COLUMN", help="its column that holds the entities (default: that of --entity)"
+        "--users-on", metavar="COLUMN", help="column of that file with the entities (default: that of --entity)"
     )
-    parser.add_list(users, "--users-columns", metavar="COLUMN ...", help="the columns to add (default: all)")
+    parser.add_list(users, "--users-columns", metavar="COLUMN ...", help="columns of that file to add (default: all)")
     users.add_argument(
         "--users-sep",
         metavar="CHARACTER",
         type=_values.column_separator,
-        help="field delimiter of the users' file (default: found in its first line)",
+        help="field delimiter of that file (default: guessed from its first line)",
     )
     _add_report_options(parser)
     parser.set_defaults(run="detect")
@@ -162,16 +171,19 @@ def _add_calibrate(commands: Any) -> None:
         "calibrate",
         short_usage="isoxide calibrate TABLE [TABLE ...] [options]",
         n_files=1,
-        help="how many rows each threshold makes anomalies",
-        description="Fits a forest, and prints how many rows are at or below each threshold, and how many anomalies\n"
-        f"each month has.\n\n{_TABLE}, with a row per entity and time",
+        help="count the anomalies that each threshold gives",
+        description="Fit a forest, and print the number of rows at or below each threshold and the anomalies of each\n"
+        f"month.\n\n{_TABLE}, with a row per entity and time",
         epilog=_CALIBRATE_EXAMPLES,
     )
     _add_table(parser)
     _add_reading(parser)
     _add_amount(parser)
     parser.add_argument(
-        "--plot", metavar="FILE", type=_values.picture_path, help="draw the scores by day (.png, .svg or .pdf)"
+        "--plot",
+        metavar="FILE",
+        type=_values.picture_path,
+        help="draw the scores by day into this file (.png, .svg or .pdf)",
     )
     _add_json(parser)
     parser.set_defaults(run="calibrate")
@@ -182,9 +194,9 @@ def _add_score(commands: Any) -> None:
         "score",
         short_usage="isoxide score MODEL TABLE [TABLE ...] [options]",
         n_files=2,
-        help="score a table with a forest kept by detect",
-        description="Scores the rows of a table with a forest that `isoxide detect` wrote: forest-*.safetensors.\n\n"
-        f"MODEL: the forest\n{_TABLE}, with the forest's features",
+        help="score a table with a forest that detect wrote",
+        description="Score the rows of a table with a forest that `isoxide detect` wrote.\n\n"
+        f"MODEL: the file of the forest, forest-*.safetensors\n{_TABLE}, with the features of the forest",
         epilog=_SCORE_EXAMPLES,
     )
     parser.add_argument("model", metavar="MODEL", type=_values.local_path, help=argparse.SUPPRESS)
@@ -195,11 +207,11 @@ def _add_score(commands: Any) -> None:
         "--out",
         metavar="FILE",
         type=_values.scores_path,
-        help="what to write: .csv, .csv.gz, .parquet, or a folder of Parquet files (default: CSV in UTF-8 to standard "
+        help="file to write (.csv, .csv.gz, .parquet), or folder for Parquet files (default: CSV in UTF-8 to standard "
         "output)",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with a folder of scores that is not complete")
-    parser.add_argument("--jobs", type=_values.jobs, metavar="N", help="threads (default: all cores)")
+    parser.add_argument("--resume", action="store_true", help="complete a folder of scores that is not complete")
+    parser.add_argument("--jobs", type=_values.jobs, metavar="N", help="number of threads (default: all cores)")
     parser.set_defaults(run="score", json=False)
 
 
@@ -208,9 +220,9 @@ def _add_report(commands: Any) -> None:
         "report",
         short_usage="isoxide report FINDINGS [options]",
         n_files=1,
-        help="the pages anew from findings",
-        description="Writes the reports anew from the findings that `isoxide detect` wrote: findings-*.json.\n\n"
-        "FINDINGS: the findings",
+        help="write the reports again, from findings",
+        description="Write the reports again, with other options, from findings that `isoxide detect` wrote.\n\n"
+        "FINDINGS: the file of the findings, findings-*.json",
         epilog=_REPORT_EXAMPLES,
     )
     parser.add_argument("findings", metavar="FINDINGS", type=_values.local_path, help=argparse.SUPPRESS)
@@ -223,12 +235,12 @@ def _add_table(parser: Parser) -> None:
     parser.add_argument(
         "--entity",
         metavar="COLUMN",
-        help=f"the column that says who (default: the only one called {_listed(ENTITY_NAMES)})",
+        help=f"column with the entity (default: the only column called {_listed(ENTITY_NAMES)})",
     )
     parser.add_argument(
         "--time",
         metavar="COLUMN",
-        help=f"the column that says when (default: the only one called {_listed(TIME_NAMES)})",
+        help=f"column with the time (default: the only column called {_listed(TIME_NAMES)})",
     )
     parser.add_list(
         parser,
@@ -237,19 +249,19 @@ def _add_table(parser: Parser) -> None:
         help="names or patterns of the features (default: all numeric columns)",
     )
     parser.add_list(
-        parser, "--exclude", metavar="PATTERN ...", help="names or patterns of columns that are no features"
+        parser, "--exclude", metavar="PATTERN ...", help="names or patterns of columns that are not features"
     )
     parser.add_argument("--seed", type=_values.seed, default=0, metavar="N", help="seed of the forest (default: 0)")
-    parser.add_argument("--jobs", type=_values.jobs, metavar="N", help="threads (default: all cores)")
+    parser.add_argument("--jobs", type=_values.jobs, metavar="N", help="number of threads (default: all cores)")
 
 
 def _add_reading(parser: Parser, *, times: bool = True) -> None:
-    reading = parser.add_argument_group("how the table is written")
+    reading = parser.add_argument_group("reading the table")
     reading.add_argument(
         "--sep",
         metavar="CHARACTER",
         type=_values.column_separator,
-        help="field delimiter of a CSV file, or tab (default: found in the first line)",
+        help="field delimiter of a CSV file; tab for a tab (default: guessed from the first line)",
     )
     reading.add_argument(
         "--decimal", metavar="CHARACTER", type=_values.single_character, help="decimal separator (default: .)"
@@ -258,7 +270,10 @@ def _add_reading(parser: Parser, *, times: bool = True) -> None:
         "--thousands", metavar="CHARACTER", type=_values.single_character, help="thousands separator (default: none)"
     )
     parser.add_list(
-        reading, "--missing", metavar="WORD ...", help="cells that mean a missing value (default: empty ones only)"
+        reading,
+        "--missing",
+        metavar="TEXT ...",
+        help="cells that mean a missing number, besides NA, NaN, null and the like",
     )
     reading.add_argument(
         "--encoding", metavar="NAME", type=_values.encoding, help="text encoding of a CSV file (default: UTF-8)"
@@ -272,26 +287,27 @@ def _add_reading(parser: Parser, *, times: bool = True) -> None:
 
 def _add_amount(parser: Parser) -> None:
     amount = parser.add_argument_group(
-        "how many", "one of these; by default the rows that the forest itself takes for outliers"
+        "number of anomalies",
+        "at most one of these; by default the rows that the forest classifies as outliers",
     )
-    one = amount.add_mutually_exclusive_group()
-    one.add_argument(
+    exclusive = amount.add_mutually_exclusive_group()
+    exclusive.add_argument(
         "--threshold",
         type=_values.number(wanted="a number"),
         metavar="X",
-        help="rows that score at or below X; scores are 0 where a tenth of the rows lies below",
+        help="the rows that score at or below X; a tenth of the rows scores below 0",
     )
-    one.add_argument(
+    exclusive.add_argument(
         "--contamination",
         type=_values.number(above=0, most=0.5, wanted="a share above 0 and at most 0.5"),
         metavar="C",
         help="this share of the rows, above 0 and at most 0.5",
     )
-    one.add_argument(
+    exclusive.add_argument(
         "--alerts-per-month",
         type=_values.number(above=0, wanted="a number above 0"),
         metavar="N",
-        help="about N a month",
+        help="about N rows per month",
     )
 
 
@@ -302,14 +318,14 @@ def _add_report_options(parser: Parser) -> None:
         type=_values.number(least=0, most=100, wanted="a percentile from 0 to 100"),
         default=99.0,
         metavar="P",
-        help="features are listed from this percentile on (default: 99)",
+        help="lowest percentile at which features are listed (default: 99)",
     )
     parser.add_list(
         report,
         "--always-show",
         may_be_empty=True,
         metavar="PATTERN ...",
-        help="features that are listed whenever they are above zero (default: is_weekend)",
+        help="names or patterns of features that are listed whenever they are above zero (default: is_weekend)",
     )
     report.add_argument(
         "--order",
@@ -317,21 +333,22 @@ def _add_report_options(parser: Parser) -> None:
         default="score",
         help="order of the entities in the Markdown report (default: score)",
     )
-    report.add_argument("--title", help="title of the page (default: the days it is about)")
+    report.add_argument("--title", help="title of the HTML page (default: first and last day)")
     report.add_argument(
         "--out",
         default=DEFAULT_OUT,
         metavar="FOLDER",
         type=_values.local_path,
-        help=f"folder to write to, which is made if it does not exist (default: {DEFAULT_OUT})",
+        help=f"folder for the results, which is created if it does not exist (default: {DEFAULT_OUT})",
     )
-    report.add_argument("--open", action="store_true", help="open the page in the browser")
+    report.add_argument("--open", action="store_true", help="open the HTML page in the browser")
     _add_json(parser)
 
 
 def _add_json(parser: Parser) -> None:
-    parser.add_argument("--json", action="store_true", help="print what was found as JSON")
+    parser.add_argument("--json", action="store_true", help="print a summary of the results as JSON")
 
 
 def _listed(names: tuple[str, ...]) -> str:
+    """Return names as an enumeration for help texts."""
     return f"{', '.join(names[:-1])} or {names[-1]}"

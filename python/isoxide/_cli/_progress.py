@@ -1,4 +1,4 @@
-"""A bar on a terminal while a command works; nothing elsewhere."""
+"""Progress bar of a command, shown on terminals only."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ __all__ = ["steps"]
 
 
 @contextmanager
-def steps(total: int, what: str) -> Iterator[Callable[[str], None]]:
-    """Gives a function that says which step begins."""
+def steps(total: int, command: str) -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows which step begins.
+
+    Parameters
+    ----------
+    total : int
+        Number of steps.
+    command : str
+        Name of the command, which the bar begins with.
+    """
     try:
         from tqdm import tqdm
     except ImportError:
@@ -19,14 +27,14 @@ def steps(total: int, what: str) -> Iterator[Callable[[str], None]]:
         return
     layout = "{desc:<28} {percentage:3.0f}% |{bar:24}| {elapsed}"
     hidden = sys.stderr is None or not sys.stderr.isatty()
-    with tqdm(total=total, desc=what, bar_format=layout, leave=False, disable=hidden) as bar:
+    with tqdm(total=total, desc=command, bar_format=layout, leave=False, disable=hidden) as progress_bar:
         begun = False
 
         def step(name: str) -> None:
             nonlocal begun
             if begun:
-                bar.update()
+                progress_bar.update()
             begun = True
-            bar.set_description(f"{what}: {name}")
+            progress_bar.set_description(f"{command}: {name}")
 
         yield step

@@ -1,4 +1,4 @@
-"""State that every command shares while it runs: the signal handlers, and notes for the user."""
+"""State that every command shares while it runs: signal handlers, and notes for the user."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Session"]
 
 
 class Session:
-    """What a command needs to know of the process that it runs in.
+    """State of a running command.
 
     Attributes
     ----------
     signals : Signals
-        The handlers of this process.
+        Signal handlers of this process.
     notes : list of str
         Warnings for the user, which are printed at the end.
     """
@@ -26,11 +26,11 @@ class Session:
         self.notes: list[str] = []
 
     def fail(self, message: str, code: int = 1) -> int:
-        """Say in one line what went wrong; returns the exit code."""
+        """Print an error in one line, and return the exit code."""
         _messages.tell(f"isoxide: error: {_messages.one_line(_messages.in_options(message))}")
         return code
 
     def note(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        """Keep a warning, in place of `warnings.showwarning`."""
+        """Keep a warning for the end; this takes the place of `warnings.showwarning`."""
         if issubclass(category, UserWarning) and str(message) not in self.notes:
             self.notes.append(str(message))

@@ -1,7 +1,7 @@
-"""Ctrl-C, SIGTERM and SIGHUP end the command with one line, and never in the middle of putting files in place.
+"""Signal handlers: Ctrl-C, SIGTERM and SIGHUP end the command with one line, and never while files are put in place.
 
-As long as nothing is on the disk, a signal ends the process at once: an exception out of half an import would be
-swallowed or reported by whatever is being imported. Later it raises KeyboardInterrupt, so that files are cleaned up.
+Before anything is on the disk, a signal ends the process at once, since modules that are being imported could swallow
+an exception. Later a signal raises KeyboardInterrupt, so that temporary files are removed.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class Signals:
     Parameters
     ----------
     own_process : bool
-        Whether the command is all that this process does. Otherwise the handlers are put back at the end.
+        Whether the process runs nothing but the command. Otherwise the earlier handlers are restored at the end.
 
     Attributes
     ----------
     number : int or None
-        The first signal that came.
+        Number of the first signal that came.
     outcome : str
-        What to say of the results if a signal ends the command now.
+        State of the results, which the message states if a signal ends the command now.
     """
 
     def __init__(self, *, own_process: bool) -> None:
@@ -48,7 +48,7 @@ class Signals:
         if threading.current_thread() is threading.main_thread():
             for name in _NAMES:
                 number = getattr(signal, name, None)
-                # A command under nohup ignores SIGHUP.
+                # A command under nohup goes on ignoring SIGHUP.
                 if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
                     continue
                 self._before[number] = signal.signal(number, self._handle)
@@ -58,29 +58,29 @@ class Signals:
 
     def __exit__(self, *_: object) -> None:
         for number, before in self._before.items():
-            # From here on there is nothing to clean up, and nothing to say.
+            # Nothing is left to clean up or to report.
             signal.signal(number, signal.SIG_DFL if self.own_process else before)
         if not self.own_process:
             sys.unraisablehook = self._hook
 
     @property
     def code(self) -> int:
-        """The exit code that shells give a process which a signal ended."""
+        """Exit code by the convention of shells for a process that a signal ended."""
         return 128 + (self.number or 0)
 
     @property
     def message(self) -> str:
-        """What to say of the signal that came."""
+        """Message about the signal that came."""
         name = "interrupted" if self.number == signal.SIGINT else f"ended by {signal.Signals(self.number or 0).name}"
         return f"{name}; {self.outcome}"
 
     def begin_work(self) -> None:
-        """From now on there may be something to clean up: signals raise KeyboardInterrupt."""
+        """Let signals raise KeyboardInterrupt from now on, since there may be files to clean up."""
         self._at_once = False
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Let signals wait until a step is done that must not be interrupted."""
+        """Defer signals to the end of a step that must not be interrupted."""
         self._deferred += 1
         try:
             yield
@@ -89,7 +89,7 @@ class Signals:
             self.check()
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if a signal came, also one that was swallowed or deferred."""
+        """Raise KeyboardInterrupt if a signal came, even if it was swallowed or deferred."""
         if self.number is not None and not self._deferred:
             raise KeyboardInterrupt
 
@@ -102,8 +102,7 @@ class Signals:
             os._exit(self.code)
         self.check()
 
-    def _unraisable(self, what: Any) -> None:
-        # Python reports exceptions that it cannot raise, such as in the callback of a weak reference. The next check
-        # raises it again.
+    def _unraisable(self, error: Any) -> None:
+        # Python only reports exceptions in callbacks of weak references and the like; the next check raises it again.
         if self.number is None:
-            self._hook(what)
+            self._hook(error)

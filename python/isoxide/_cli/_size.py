@@ -1,4 +1,4 @@
-"""Whether a table fits in memory."""
+"""Estimate whether a table fits in memory."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 __all__ = ["larger_than_memory"]
 
-#: Bytes of a cell in a frame: a number, or a text with what Python keeps of it.
-_NUMBER, _TEXT = 8, 64
-#: How many times the table detection holds: the frame, what pandas makes of it on the way, scores and ranks.
-_COPIES = 3
-#: How many times its size a compressed text takes when it is unpacked.
-_UNPACKED = 6
+#: Bytes per cell of a frame: a number, and a text with the overhead of a Python object.
+BYTES_PER_NUMBER, BYTES_PER_TEXT = 8, 64
+#: Copies of the table that detection holds at its peak: the frame, intermediate frames, scores and ranks.
+N_COPIES = 3
+#: Typical ratio of the size of a text to its compressed size.
+COMPRESSION_RATIO = 6
 
 
 def larger_than_memory(tables: Tables, *, in_batches: bool = False) -> bool:
-    """Return whether to read tables in batches, since they take more memory than is free.
+    """Return whether to read tables in batches because they need more memory than is free.
 
-    A line on standard error says so.
+    In that case a line on standard error tells the user.
 
     Parameters
     ----------
     tables : Tables
-        The tables of the command.
-    in_batches : bool
-        Whether the user asked for batches, however large the tables are.
+        Tables of the command.
+    in_batches : bool, default=False
+        Whether the user asked for batches, so that the size does not matter.
     """
     from isoxide._frames.opening import files_of
 
@@ -41,22 +41,22 @@ def larger_than_memory(tables: Tables, *, in_batches: bool = False) -> bool:
     free = free_memory()
     if not in_batches and (free is None or needed <= free):
         return False
-    told = "of unknown size" if free is None else f"{format_bytes(free)} are free"
-    why = "as was asked for" if in_batches else "in memory it would not fit"
+    available = "free memory is unknown" if free is None else f"{format_bytes(free)} are free"
+    reason = "as --stream asks" if in_batches else "since it does not fit in memory"
     tell(
-        f"isoxide: {tables.name} would take about {format_bytes(needed)} of memory ({told}); "
-        f"it is read in batches, {why}"
+        f"isoxide: {tables.name} needs about {format_bytes(needed)} of memory ({available}); "
+        f"it is read in batches, {reason}"
     )
     return True
 
 
 def _needed(file: InputFile) -> int:
-    """Return about how many bytes detection takes for the rows of a file."""
-    from isoxide._frames.files import kind_of
+    """Return an estimate of the bytes that detection needs for a file."""
+    from isoxide._frames.files import file_format
 
-    kind, compression = kind_of(file)
-    if kind != "parquet":
-        return _COPIES * file.size * (_UNPACKED if compression else 1)
+    format_, compression = file_format(file)
+    if format_ != "parquet":
+        return N_COPIES * file.size * (COMPRESSION_RATIO if compression else 1)
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -65,37 +65,38 @@ def _needed(file: InputFile) -> int:
             stored = pq.ParquetFile(opened)
             rows, schema = stored.metadata.num_rows, stored.schema_arrow
     except (pa.ArrowException, OSError):
-        # The reader says what is wrong with it.
+        # The reader will report the error.
         return 0
-    return int(rows * _COPIES * sum(_width(field.type) for field in schema))
+    return int(rows * N_COPIES * sum(_width(field.type) for field in schema))
 
 
-def _width(kind: Any) -> int:
+def _width(dtype: Any) -> int:
+    """Return the bytes per cell of a column of an Arrow type."""
     import pyarrow as pa
 
-    is_number = pa.types.is_primitive(kind) or pa.types.is_boolean(kind)
-    return _NUMBER if is_number else _TEXT
+    is_number = pa.types.is_primitive(dtype) or pa.types.is_boolean(dtype)
+    return BYTES_PER_NUMBER if is_number else BYTES_PER_TEXT
 
 
 def free_memory() -> int | None:
-    """Bytes that this process may still take, as far as the system says."""
+    """Return the bytes that this process may still allocate, or None if the system does not tell."""
     limits = []
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             limits.append(int(line.split()[1]) * 1024)
-    # Of a control group, such as a container is.
-    most, used = (_lines(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    if most and used and most[0].isdigit() and used[0].isdigit():
-        limits.append(int(most[0]) - int(used[0]))
-    if (limit := _address_space()) is not None:
-        limits.append(limit)
+    # A container limits the memory of its control group.
+    limit_lines, used_lines = (_lines(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
+    if limit_lines and used_lines and limit_lines[0].isdigit() and used_lines[0].isdigit():
+        limits.append(int(limit_lines[0]) - int(used_lines[0]))
+    if (address_space := _address_space()) is not None:
+        limits.append(address_space)
     if not limits and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
     return max(0, min(limits)) if limits else None
 
 
 def _address_space() -> int | None:
-    """What `ulimit -v` leaves."""
+    """Return the bytes of address space that `ulimit -v` leaves, or None without such a limit."""
     try:
         import resource
     except ImportError:
@@ -108,6 +109,7 @@ def _address_space() -> int | None:
 
 
 def _lines(path: str) -> list[str]:
+    """Return the lines of a file; none if it cannot be read."""
     try:
         return Path(path).read_text().splitlines()
     except OSError:

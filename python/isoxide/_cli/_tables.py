@@ -1,4 +1,4 @@
-"""The tables that a command reads, and columns recognised by their names."""
+"""Tables that a command reads, and recognition of the columns with the entity and the time."""
 
 from __future__ import annotations
 
@@ -10,68 +10,68 @@ from isoxide._cli._parser import ENTITY_NAMES, TIME_NAMES
 
 __all__ = ["Tables"]
 
-#: Columns listed in a message.
-_LISTED = 12
-#: Options of text files; the others of a command concern times.
+#: Largest number of columns that a message lists.
+MAX_LISTED_COLUMNS = 12
+#: Options for reading text files; the other options for reading concern times.
 _TEXT_OPTIONS = ("sep", "decimal", "thousands", "missing", "encoding")
 
 
 class Tables:
-    """The tables of a command, opened once: what comes from standard input or a pipe is kept for all passes.
+    """Tables of a command, opened once; the content of standard input and pipes is kept for further passes.
 
     Parameters
     ----------
     names : list of str
         Files and folders; ``-`` is standard input.
     reading : dict
-        How the user says the tables are written.
+        Options for reading that the user gave, by the name of the argument.
 
     Attributes
     ----------
     inputs : list
-        What readers take: open files, and paths of folders.
+        Open files and paths of folders.
     """
 
     def __init__(self, names: list[str], reading: dict[str, Any]) -> None:
-        from isoxide._frames.files import local_path, opened
+        from isoxide._frames.files import local_path, open_input
 
         if "-" in names and sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty():
             tell("isoxide: the table is read from this terminal; end it with Ctrl-D")
         self.inputs: list[Any] = []
         for name in names:
             folder = name != "-" and local_path(name).is_dir()
-            self.inputs.append(str(local_path(name)) if folder else opened(name))
+            self.inputs.append(str(local_path(name)) if folder else open_input(name))
         self.reading = reading
 
     @property
     def source(self) -> Any:
-        """What readers take: one table, or several."""
+        """Source for readers: a single input, or the list of all."""
         return self.inputs[0] if len(self.inputs) == 1 else self.inputs
 
     @property
     def name(self) -> str:
-        """The tables as the user named them."""
+        """Name of the tables for messages."""
         first = self.inputs[0]
         name = first if isinstance(first, str) else first.name
         return name if len(self.inputs) == 1 else f"{name} and {len(self.inputs) - 1} more"
 
     @property
     def text_reading(self) -> dict[str, Any]:
-        """The options of reading that do not concern times."""
+        """Options for reading that do not concern times."""
         return {name: value for name, value in self.reading.items() if name in _TEXT_OPTIONS}
 
     def choose_keys(self, entity: str | None, time: str | None) -> tuple[str, str]:
-        """Return the columns that say who and when; those that are not given are recognised by their names.
+        """Return the columns with the entity and the time, recognised by their names if they are not given.
 
         Parameters
         ----------
         entity, time : str or None
-            The columns that the user gave.
+            Columns that the user gave.
 
         Raises
         ------
         ValueError
-            If a column is not given, and not exactly one has such a name.
+            If a column is not given, and no column or several have one of the usual names.
         """
         if entity is not None and time is not None:
             return entity, time
@@ -90,14 +90,14 @@ class Tables:
             fitting = [name for name in columns if name.strip().lower() in names and name != other]
             if len(fitting) != 1:
                 called = f"{len(fitting)} columns are" if fitting else "no column is"
-                parted = next((sep for sep in ";\t|," if len(columns) == 1 and sep in columns[0]), None)
-                if parted is not None:
+                delimiter = next((sep for sep in ";\t|," if len(columns) == 1 and sep in columns[0]), None)
+                if delimiter is not None:
                     raise ValueError(
                         f"{self.name} has a single column, {columns[0][:80]!r}: its values seem to be separated by "
-                        f"{parted!r}; give sep={parted!r}"
+                        f"{delimiter!r}; give sep={delimiter!r}"
                     )
-                listed = ", ".join(map(repr, columns[:_LISTED]))
-                more = f" and {len(columns) - _LISTED} more" if len(columns) > _LISTED else ""
+                listed = ", ".join(map(repr, columns[:MAX_LISTED_COLUMNS]))
+                more = f" and {len(columns) - MAX_LISTED_COLUMNS} more" if len(columns) > MAX_LISTED_COLUMNS else ""
                 raise ValueError(
                     f"give --{option}: {called} called {', '.join(names[:-1])} or {names[-1]}; "
                     f"the columns of {self.name} are {listed}{more}"

@@ -1,4 +1,4 @@
-"""The values that options take, checked before any work is done."""
+"""Checks of the values of options, made before any work is done."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ __all__ = [
     "single_character",
 ]
 
-_LARGEST_SEED = 2**32 - 1
-#: What `isoxide score` can write, by the end of the name; anything without such an end is a folder.
+MAX_SEED = 2**32 - 1
+#: Formats that `isoxide score` writes, by the end of the name; a name without such an end is a folder.
 SCORES = {".csv": "csv", ".csv.gz": "csv.gz", ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet"}
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -31,16 +31,16 @@ PICTURES = (".png", ".svg", ".pdf")
 def number(
     *, above: float = -math.inf, least: float = -math.inf, most: float = math.inf, wanted: str
 ) -> Callable[[str], float]:
-    """Make a check of a finite number within bounds.
+    """Return a check of a finite number within bounds.
 
     Parameters
     ----------
-    above : float
+    above : float, optional
         The number must be greater than this.
-    least, most : float
-        The smallest and the largest number that is accepted.
+    least, most : float, optional
+        Smallest and largest number that is accepted.
     wanted : str
-        The words for these bounds in the message.
+        Description of the accepted numbers for the message.
     """
 
     def check(text: str) -> float:
@@ -56,10 +56,10 @@ def number(
 
 
 def seed(text: str) -> int:
-    """Check a seed."""
+    """Check the seed of a forest, which is an integer of 32 bits."""
     value = _whole(text)
-    if value is None or not 0 <= value <= _LARGEST_SEED:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {_LARGEST_SEED}")
+    if value is None or not 0 <= value <= MAX_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 0 to {MAX_SEED}")
     return value
 
 
@@ -75,11 +75,12 @@ def rows(text: str) -> int:
     """Check a number of rows, which is at least 1."""
     value = _whole(text)
     if value is None or value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows, which is a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows: give an integer of at least 1")
     return value
 
 
 def _whole(text: str) -> int | None:
+    """Return the integer that a text writes, or None."""
     try:
         return int(text)
     except ValueError:
@@ -87,12 +88,12 @@ def _whole(text: str) -> int | None:
 
 
 def column_separator(text: str) -> str:
-    r"""Check the separator of a CSV file; a tab can be written as ``\t`` or ``tab``."""
+    r"""Check the field delimiter of a CSV file; a tab can be written as ``\t`` or ``tab``."""
     return "\t" if text in (r"\t", "tab") else single_character(text)
 
 
 def single_character(text: str) -> str:
-    """Check that a value is one character."""
+    """Check that a value is a single character."""
     if len(text) != 1 or text in '\r\n"':
         raise argparse.ArgumentTypeError(f"{text!r} is not a single character, such as ','")
     return text
@@ -103,14 +104,14 @@ def encoding(text: str) -> str:
     try:
         codecs.lookup(text)
     except (LookupError, ValueError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no text encoding; try utf-8, utf-16, cp1252") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a text encoding: try utf-8, utf-16 or cp1252") from None
     return text
 
 
 def local_path(text: str) -> str:
     """Replace a leading ``~`` by the home folder, unless there is a file of that very name."""
     if not text:
-        raise argparse.ArgumentTypeError("the name of a file is empty")
+        raise argparse.ArgumentTypeError("the name of the file is empty")
     return text if os.path.lexists(text) else os.path.expanduser(text)
 
 
@@ -131,11 +132,11 @@ def output_format(path: str) -> str:
     if path.endswith(("/", os.sep)) or Path(path).is_dir():
         return "folder"
     name = Path(path).name.lower()
-    return next((kind for end, kind in SCORES.items() if name.endswith(end)), "folder")
+    return next((format_ for end, format_ in SCORES.items() if name.endswith(end)), "folder")
 
 
 def picture_path(text: str) -> str:
-    """Check the name of a picture."""
+    """Check the name of a picture file."""
     path = local_path(text)
     if Path(path).suffix.lower() not in PICTURES:
         raise argparse.ArgumentTypeError(f"{text!r} does not end with {', '.join(PICTURES)}")

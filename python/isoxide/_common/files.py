@@ -1,7 +1,7 @@
-"""Write files whole or not at all, and read files without waiting for anybody.
+"""Write files completely or not at all, and read regular files only, which never block.
 
-A file is written under a temporary name beside its destination and renamed when it is complete. To everybody else this
-looks like opening the destination for writing: symbolic links are followed, a file keeps its mode and owner, and a
+A file is written under a temporary name in the folder of its destination and renamed when it is complete. Otherwise it
+behaves like opening the destination for writing: symbolic links are followed, a file keeps its mode and owner, and a
 read-only file, a folder or a device is refused.
 
 Several files that belong together are put in place by a `FileSet`, under a lock on their folder:
@@ -15,9 +15,9 @@ folder/.isoxide-HEX/      private to one run
 folder/.isoxide-HEX.part  one file that `replace_file` is writing, locked as well
 ```
 
-The system releases the lock of a process however it ends. So the next run can tell what a killed run has left behind,
-and removes it. If the killed run had begun to put its files in place, they are all there and complete: the next run
-moves the remaining ones, except over a file that somebody has changed since.
+The system releases the lock of a process however it ends. So the next run recognises the files that a killed run has
+left behind, and removes them. If the killed run had begun to put its files in place, all of them exist and are
+complete: the next run moves the remaining ones, except over a file that somebody has changed since.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ from isoxide._common.json import loads
 
 try:
     import fcntl
-except ImportError:  # Windows: what killed runs leave behind stays there.
+except ImportError:  # Windows: files that killed runs leave behind are not removed.
     fcntl = None  # type: ignore[assignment]
 
 __all__ = ["FileSet", "clear_leftovers", "destination", "read_file", "replace_file"]
 
 _TEMPORARY = re.compile(r"\.isoxide-[0-9a-f]{16}(\.part)?")
 _LOCK, _NEW, _OLD, _DRAFT, _PLAN = "lock", "new", "old", "plan.draft", "plan.json"
-#: Seconds to wait for another run that puts files into the same folder; it takes milliseconds.
-_PATIENCE = 30.0
+#: Seconds to wait for another run that puts files into the same folder, which takes milliseconds.
+_LOCK_TIMEOUT = 30.0
 
 
 def replace_file(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> Path:
-    """Let `write` write a temporary file, and rename it to `path` when it is complete.
+    """Write a temporary file, and rename it to `path` when it is complete.
 
     The new file gets the mode and, where the system allows it, the owner of the file that it replaces. A symbolic link
     stays, and the file that it names is replaced.
@@ -60,14 +60,14 @@ def replace_file(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> 
     Parameters
     ----------
     path : path
-        The destination.
+        Destination of the file.
     write : callable
-        It is given the path of an empty temporary file in the folder of the destination.
+        Function that writes the file; it gets the path of an empty temporary file in the folder of the destination.
 
     Returns
     -------
     Path
-        `path`.
+        The destination, as a path.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def replace_file(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> 
     path = Path(path)
     target = destination(path)
     clear_leftovers(target.parent)
-    # The content of a file that only its owner may read is not shown to others while it is written.
+    # The temporary file gets no more permissions than the existing one until `_inherit` copies its mode.
     mode = 0o600 if target.exists() else 0o666
     with _temporary_file(target.parent, mode) as temporary:
         write(temporary)
@@ -89,17 +89,17 @@ def replace_file(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> 
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
-    """Read a regular file. Nothing is read of a pipe or a device, which may never end.
+    """Read a regular file, but refuse pipes and devices, which may never end.
 
     Parameters
     ----------
     path : path
-        The file.
+        Path of the file.
 
     Returns
     -------
     bytes
-        Its content.
+        Content of the file.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         If `path` is a pipe, a socket or a device.
     """
     path = Path(path)
-    # The check comes before the file is opened, since opening some devices has an effect.
+    # The check comes before the file is opened, since merely opening some devices has an effect.
     _check_is_file(path, path.stat().st_mode)
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
     with open(os.open(path, flags), "rb") as file:
@@ -157,7 +157,7 @@ def clear_leftovers(folder: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     folder : path
-        The folder; it is not searched recursively.
+        Folder that is searched, without the folders below it.
     """
     if fcntl is None:
         return
@@ -167,25 +167,26 @@ def clear_leftovers(folder: str | os.PathLike[str]) -> None:
     except OSError:
         return
     for path in paths:
-        # Another run may be faster, and what cannot be removed does not prevent this run.
+        # Another run may remove a file first, and a file that cannot be removed does not stop this run.
         with contextlib.suppress(OSError):
             _clear(path)
 
 
 class FileSet:
-    """Files that are put into a folder together: all of them, or none.
+    """Set of files that are put into a folder together: all of them, or none.
 
     Parameters
     ----------
     folder : path
-        The folder. It is made if it does not exist, and removed again by `close` if it is empty then.
+        Destination of the files. It is created if it does not exist, and `close` removes a created folder if it is
+        empty.
 
     Attributes
     ----------
     folder : Path
-        The folder.
+        Destination of the files.
     paths : list of Path
-        Where the files will be, in the order in which they were named.
+        Final paths of the files, in the order in which they were named.
     in_place : bool
         Whether `put_in_place` has succeeded.
     """
@@ -200,26 +201,26 @@ class FileSet:
         self._keep = False
 
     def open(self) -> None:
-        """Make the folder and a private one inside it; fails early if the folder cannot be written to."""
+        """Create the folder and a private one inside it, which fails early if the folder cannot be written to."""
         for _ in range(100):
             try:
                 self._make_folder()
                 clear_leftovers(self.folder)
                 self._make_temporary()
             except FileNotFoundError:
-                # Another run has removed the folder that it had made, or the lock of this one before it was locked.
+                # Another run has removed the folder that it had created, or the lock of this one before it was locked.
                 continue
             return
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
 
     def __truediv__(self, name: str) -> Path:
-        """Return where to write the file `name` until it is put in place."""
+        """Return the temporary path of the file `name`, from which it is put in place."""
         assert self._temporary is not None
         self.paths.append(self.folder / name)
         return self._temporary / _NEW / name
 
     def put_in_place(self) -> None:
-        """Move all files to the folder. If one cannot be moved, the folder is as it was.
+        """Move all files to the folder; if one cannot be moved, restore the folder as it was.
 
         Raises
         ------
@@ -228,14 +229,18 @@ class FileSet:
         """
         assert self._temporary is not None
         with _locked_folder(self.folder):
-            # A run that was killed in the middle of this is finished before its files are replaced.
+            # If a run was killed in the middle of this step, it is finished before its files are replaced.
             clear_leftovers(self.folder)
             moves = []
             for path in self.paths:
                 new = self._temporary / _NEW / path.name
                 target = destination(path)
                 if target.parent.stat().st_dev != self._temporary.stat().st_dev:
-                    raise OSError(errno.EXDEV, f"it is a symbolic link to another file system, {target}", str(path))
+                    raise OSError(
+                        errno.EXDEV,
+                        f"it is a symbolic link to another file system, {target}",
+                        str(path),
+                    )
                 _inherit(new, target)
                 moves.append((new, target, self._temporary / _OLD / path.name))
             plan = [[new.name, _identity(target)] for new, target, _ in moves]
@@ -266,14 +271,14 @@ class FileSet:
             else:
                 target.unlink(missing_ok=True)
         except OSError as error:
-            # Better a private folder that stays than a file that is lost.
+            # The private folder stays, since it holds the only copy of an earlier file.
             self._keep = True
             raise OSError(
                 error.errno, f"{error.strerror}; the earlier files are in {old.parent}", str(target)
             ) from error
 
     def close(self) -> None:
-        """Remove the private folder, and the folder itself if this run made it and it is empty."""
+        """Remove the private folder, and the folder itself if this run created it and it is empty."""
         if self._temporary is not None and not self._keep:
             _remove(self._temporary)
             self._temporary = None
@@ -281,7 +286,7 @@ class FileSet:
             os.close(self._lock)
             self._lock = None
         for folder in reversed(self._made):
-            # It is not empty if the results are there, or something of somebody else.
+            # The folder is not empty if it holds the results, or files of others.
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
@@ -295,7 +300,7 @@ class FileSet:
             try:
                 folder.mkdir()
             except FileExistsError:
-                # Another run made it meanwhile; if it is no folder, the next step says so.
+                # Another run created it meanwhile; if it is not a folder, the next step fails.
                 continue
             self._made.append(folder)
 
@@ -306,7 +311,7 @@ class FileSet:
         except OSError as error:
             # The message names the folder that the user knows.
             raise OSError(error.errno, error.strerror, str(self.folder)) from None
-        # From here on `close` removes it.
+        # From here on, `close` removes it.
         self._temporary = temporary
         self._lock = os.open(temporary / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         if not _hold(self._lock, temporary / _LOCK):
@@ -341,9 +346,10 @@ def _inherit(new: Path, target: Path) -> None:
 
 @contextmanager
 def _temporary_file(folder: Path, mode: int) -> Iterator[Path]:
-    """Make an empty file that is locked, and remove it at the end if it is still there."""
+    """Create an empty locked file, and remove it at the end if it still exists."""
     while True:
-        # Nobody else knows or uses this name, not even another thread. It is short, as that of the target may be long.
+        # The name is random, so that no other thread or process uses it, and short, since a long target may leave no
+        # room for a suffix.
         path = folder / f".isoxide-{secrets.token_hex(8)}.part"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
@@ -353,7 +359,7 @@ def _temporary_file(folder: Path, mode: int) -> Iterator[Path]:
             break
         os.close(descriptor)
     if fcntl is None:
-        # Windows renames no file that is open.
+        # Windows cannot rename an open file.
         os.close(descriptor)
     try:
         yield path
@@ -364,7 +370,7 @@ def _temporary_file(folder: Path, mode: int) -> Iterator[Path]:
 
 
 def _hold(descriptor: int, path: Path) -> bool:
-    """Lock a file that was just made. False if another run took it for a leftover before it was locked."""
+    """Lock a file that was just created; False if another run took it for a leftover before it was locked."""
     if fcntl is None:
         return True
     try:
@@ -372,7 +378,7 @@ def _hold(descriptor: int, path: Path) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        # This file system has no locks; then nobody clears anything on it either.
+        # This file system has no locks; then no run clears leftovers on it either.
         return True
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
@@ -382,19 +388,19 @@ def _hold(descriptor: int, path: Path) -> bool:
 
 @contextmanager
 def _locked_folder(folder: Path) -> Iterator[None]:
-    """Keep other runs from putting files into the same folder meanwhile, where the file system has locks."""
+    """Keep other runs from putting files into the same folder meanwhile, if the file system has locks."""
     if fcntl is None:
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + _LOCK_TIMEOUT
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > until:
-                    raise OSError(errno.EAGAIN, "another run is putting its files there", str(folder)) from None
+                    raise OSError(errno.EAGAIN, "another run is putting its files there; retry", str(folder)) from None
                 time.sleep(0.01)
                 continue
             except OSError:
@@ -406,19 +412,19 @@ def _locked_folder(folder: Path) -> Iterator[None]:
 
 
 def _back_up(target: Path, old: Path) -> bool:
-    """Keep the file that is going to be replaced; whether there is one."""
+    """Keep a copy of the file that is going to be replaced, and tell whether it exists."""
     if not target.exists():
         return False
     try:
         os.link(target, old)
     except OSError:
-        # Some file systems have no links, and some systems allow none to files of others.
+        # Some file systems have no hard links, and some systems forbid them to files of other users.
         shutil.copy2(target, old)
     return True
 
 
 def _identity(path: Path) -> list[int] | None:
-    """What changes when somebody replaces or changes a file; None if there is none."""
+    """Return values that differ after a file was replaced or changed; None if it does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -427,7 +433,7 @@ def _identity(path: Path) -> list[int] | None:
 
 
 def _clear(path: Path) -> None:
-    """Remove one temporary file or folder, unless it is locked or somebody else's."""
+    """Remove one temporary file or folder, unless it is locked or belongs to another user."""
     status = path.lstat()
     is_folder = stat.S_ISDIR(status.st_mode)
     if status.st_uid != os.geteuid() or not (is_folder or stat.S_ISREG(status.st_mode)):
@@ -436,7 +442,7 @@ def _clear(path: Path) -> None:
         descriptor = os.open(path / _LOCK if is_folder else path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         if is_folder:
-            # Its run ended before it made the lock. If it is another kind of folder, it has content and stays.
+            # Its run ended before it created the lock. Any other folder is not empty, so it stays.
             path.rmdir()
         return
     try:
@@ -456,7 +462,7 @@ def _finish(temporary: Path) -> None:
         plan = loads(read_file(temporary / _PLAN))
         moves = [(Path(str(name)).name, identity) for name, identity in plan]
     except (FileNotFoundError, ValueError, TypeError, RecursionError):
-        # It had not begun.
+        # The run had not begun to move its files.
         return
     for name, identity in moves:
         new = temporary / _NEW / name
@@ -467,7 +473,7 @@ def _finish(temporary: Path) -> None:
 
 
 def _remove(temporary: Path) -> None:
-    """Remove the private folder of a run: the lock last, so that another run can go on where this one is killed."""
+    """Remove the private folder of a run, its lock last, so that another run can continue if this one is killed."""
     for name in (_DRAFT, _PLAN):
         with contextlib.suppress(OSError):
             (temporary / name).unlink()

@@ -1,4 +1,4 @@
-"""Numbers and times as a reader wants them."""
+"""Format numbers, times and sizes for people who read reports and messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["format_bytes", "format_time", "format_value"]
 
 
 def format_value(value: Any) -> str:
-    """Format a number: in full if it is whole and below 1e15, otherwise rounded; a missing one as a hyphen.
+    """Format a number: in full if it is whole and below 1e15, otherwise rounded; NaN and None become a hyphen.
 
     Rounding leaves four significant digits below 10,000, and one decimal from there up to 1e9.
 
@@ -30,12 +30,12 @@ def format_value(value: Any) -> str:
     if number.is_integer() and abs(number) < 1e15:
         return f"{int(number):,}"
     text = f"{number:.4g}"
-    # As 123456.7, not as 1.235e+05.
+    # Numbers up to 1e9 are shown as 123,456.7 rather than as 1.235e+05.
     return f"{number:,.1f}" if "e+" in text and abs(number) < 1e9 else text
 
 
 def format_time(time: pd.Timestamp) -> str:
-    """Format the day, and the time of day unless it is midnight."""
+    """Format a day, with the time of day unless it is midnight."""
     return f"{time:%Y-%m-%d}" if time == time.normalize() else f"{time:%Y-%m-%d %H:%M}"
 
 
@@ -51,7 +51,7 @@ def format_bytes(n: int) -> str:
     if n < 1000:
         return f"{n} B"
     for unit, size in (("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12)):
-        # What would be rounded to 1,000 is 1 of the next unit.
+        # A number that rounds to 1,000 of a unit is shown as 1 of the next one.
         if n < 999.5 * size or unit == "TB":
             break
     return f"{n / size:.1f} {unit}" if n < 99.95 * size else f"{n / size:.0f} {unit}"

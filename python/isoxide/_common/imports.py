@@ -6,10 +6,30 @@ import importlib
 from typing import Any
 
 
-def needed_module(name: str, what: str, install: str | None = None) -> Any:
-    """An optional package, or the sentence that says how to install it."""
+def import_optional(name: str, purpose: str, install: str | None = None) -> Any:
+    """Import an optional package, or say how to install it.
+
+    Parameters
+    ----------
+    name : str
+        Name of the module, such as ``"matplotlib.pyplot"``.
+    purpose : str
+        Subject of the message: what needs the package.
+    install : str, optional
+        Argument of ``pip install``; by default the package of the module.
+
+    Returns
+    -------
+    module
+        The imported module.
+
+    Raises
+    ------
+    ImportError
+        If the package is not installed; the message has the command that installs it.
+    """
     try:
         return importlib.import_module(name)
     except ImportError as error:
         package = name.split(".")[0]
-        raise ImportError(f"{what} needs {package}: pip install {install or package}") from error
+        raise ImportError(f"{purpose} needs {package}: pip install {install or package}") from error

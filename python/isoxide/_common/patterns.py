@@ -1,4 +1,4 @@
-"""Choose columns by name or pattern, with the same meaning everywhere."""
+"""Choose columns by name or pattern, and check lists of names, in the same way everywhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["as_patterns", "check_distinct", "check_known", "name_list", "names_w
 
 
 def as_patterns(patterns: str | Iterable[str] | None) -> list[str]:
-    """Return one pattern, several or none as a list."""
+    """Return a single pattern, several patterns or None as a list."""
     if patterns is None:
         return []
     return [patterns] if isinstance(patterns, str) else list(patterns)
@@ -19,20 +19,20 @@ def as_patterns(patterns: str | Iterable[str] | None) -> list[str]:
 def select(names: Sequence[str], patterns: str | Iterable[str] | None) -> list[str]:
     """Return the names that patterns select, in the order of the names.
 
-    A pattern that equals a name selects this name alone, whatever brackets and wildcards are in it. Any other pattern
-    selects what `fnmatch.fnmatchcase` matches.
+    A pattern that equals a name selects this name alone, even if it contains brackets or wildcards. Any other pattern
+    selects the names that `fnmatch.fnmatchcase` matches.
 
     Parameters
     ----------
     names : sequence of str
-        The names to choose from.
+        Names to choose from.
     patterns : str or iterable of str, optional
         Names or patterns such as ``"n_*"``; None selects nothing.
 
     Returns
     -------
     list of str
-        Each selected name once.
+        The selected names, each once.
 
     Examples
     --------
@@ -51,28 +51,28 @@ def select(names: Sequence[str], patterns: str | Iterable[str] | None) -> list[s
     return [name for name in dict.fromkeys(names) if name in selected]
 
 
-def name_list(names: Iterable[str], what: str) -> list[str]:
-    """Names as a list; one string is refused, as it would be taken for a list of letters."""
+def name_list(names: Iterable[str], argument: str) -> list[str]:
+    """Return names as a list, but refuse a string, which would become a list of letters."""
     if isinstance(names, str):
-        raise ValueError(f"{what} must be a list of names, got the string {names!r}")
+        raise ValueError(f"{argument} must be a list of names, got the string {names!r}")
     return list(names)
 
 
-def check_distinct(names: list[str], what: str) -> None:
-    """Refuses repeated names."""
+def check_distinct(names: list[str], subject: str) -> None:
+    """Refuse names that occur more than once; `subject` is what the message calls them."""
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise ValueError(f"{what} must differ, but these occur more than once: {repeated}")
+        raise ValueError(f"{subject} must differ, but these occur more than once: {repeated}")
 
 
 def check_known(names: list[str], known: list[str], message: str) -> None:
-    """Refuses names that are not among the known ones."""
+    """Refuse names that are not among the known ones; `message` comes before the unknown names."""
     unknown = names_without(names, known)
     if unknown:
         raise ValueError(f"{message}: {unknown}")
 
 
 def names_without(names: list[str], others: list[str]) -> list[str]:
-    """The names that are not among the others, in order."""
+    """Return the names that are not among the others, in their order."""
     known = set(others)
     return [name for name in names if name not in known]

@@ -1,4 +1,10 @@
-"""Quantiles from their two neighbours in the order of the values, with NumPy's arithmetic."""
+"""Compute quantiles from two neighbours in the sorted values, with the arithmetic of NumPy.
+
+    position = q * (n - 1)
+    quantile = values[floor(position)] + fraction(position) * (values[floor(position) + 1] - values[floor(position)])
+
+The order of operations fixes the last bit, so it is written once, here.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +14,41 @@ from typing import Any
 import numpy as np
 
 
-def quantile_place(n: int, q: float) -> tuple[int, float]:
-    """Where ``numpy.quantile(values, q)`` looks in `n` sorted values.
+def quantile_position(n: int, q: float) -> tuple[int, float]:
+    """Return the two neighbours that ``numpy.quantile(values, q)`` interpolates in `n` sorted values.
 
     Parameters
     ----------
     n : int
         Number of values, at least 1.
     q : float
-        From 0 to 1.
+        Quantile, from 0 to 1.
 
     Returns
     -------
-    tuple of int and float
-        The number of the lower neighbour, from 0, and how far the quantile is on the way to the next one, in [0, 1).
+    index : int
+        Index of the lower neighbour, from 0.
+    weight : float
+        Weight of the upper neighbour, in [0, 1).
     """
-    place = (n - 1) * np.float64(q)
-    below = min(math.floor(place), n - 1)
-    return below, float(place - below)
+    position = (n - 1) * np.float64(q)
+    index = min(math.floor(position), n - 1)
+    return index, float(position - index)
 
 
-def interpolated(low: float, high: float, way: float, dtype: type[np.floating[Any]] = np.float64) -> np.float64:
-    """What NumPy's linear interpolation makes of two neighbours; the order of operations fixes the last bit."""
+def interpolate(low: float, high: float, weight: float, dtype: type[np.floating[Any]] = np.float64) -> np.float64:
+    """Interpolate between two neighbours as NumPy does.
+
+    Parameters
+    ----------
+    low, high : float
+        The neighbours.
+    weight : float
+        Weight of the upper one, in [0, 1).
+    dtype : type, default=numpy.float64
+        Type of the values: their difference is computed in it, everything else in float64.
+    """
     a, b = dtype(low), dtype(high)
     with np.errstate(invalid="ignore"):
-        # The difference is one of the values' own type, all else of float64.
         step = np.float64(b - a)
-        return np.float64(b) - step * (1 - way) if way >= 0.5 else np.float64(a) + step * way
+        return np.float64(b) - step * (1 - weight) if weight >= 0.5 else np.float64(a) + step * weight

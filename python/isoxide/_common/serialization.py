@@ -4,13 +4,13 @@ All pieces have the same layout, in this order:
 
     isoxide piece 1 score sketch      the format number and the name of the piece, one line
     9f86d081...                       SHA-256 of everything but this line, 64 hexadecimal digits, one line
-    {"facts": ..., "shapes": [...]}   facts (numbers, names, parameters) and the shape of each part, one line of JSON
-    ...                               the parts, one after the other: arrays in little-endian byte order, or bytes that
+    {"facts": ..., "shapes": [...]}   facts (numbers, names, parameters) and the shape of each block, one line of JSON
+    ...                               the blocks, one after the other: arrays in little-endian byte order, or bytes that
                                       the core made (their shape is their length)
 
-The same piece gives the same bytes everywhere. `FORMAT` rises with every change of this layout, of the facts or parts
+The same piece gives the same bytes everywhere. `FORMAT` rises with every change of this layout, of the facts or blocks
 of a piece, or of the bytes that the core makes; other numbers are refused. Untrusted input is safe: decoding never
-executes code, the JSON is limited in depth and size before it is parsed (`json.py`), and no part is larger than the
+executes code, the JSON is limited in depth and size before it is parsed (`json.py`), and no block is larger than the
 input.
 """
 
@@ -31,22 +31,22 @@ __all__ = ["FORMAT", "RAW", "from_bytes", "to_bytes"]
 
 #: Number of the format that is written and read.
 FORMAT = 1
-#: Type of a part that is bytes, not an array.
+#: Type of a block that is bytes, not an array.
 RAW = "bytes"
 
 _MAGIC = b"isoxide piece "
 
 
-def to_bytes(name: str, facts: dict[str, Any], parts: Sequence[NDArray[Any] | bytes]) -> bytes:
-    """Encode a piece.
+def to_bytes(name: str, facts: dict[str, Any], blocks: Sequence[NDArray[Any] | bytes]) -> bytes:
+    """Encode a piece in the wire format.
 
     Parameters
     ----------
     name : str
         Name of the piece, such as ``"score sketch"``.
     facts : dict
-        What JSON can hold: numbers, text, lists, objects.
-    parts : list of ndarray or bytes
+        Numbers, text, lists and objects, as JSON can hold them.
+    blocks : list of ndarray or bytes
         Arrays, and bytes that the core made.
 
     Returns
@@ -54,8 +54,8 @@ def to_bytes(name: str, facts: dict[str, Any], parts: Sequence[NDArray[Any] | by
     bytes
         The same bytes for the same piece, on every machine.
     """
-    shapes = [[len(part)] if isinstance(part, bytes) else list(part.shape) for part in parts]
-    body = [part if isinstance(part, bytes) else _little_endian(part) for part in parts]
+    shapes = [[len(block)] if isinstance(block, bytes) else list(block.shape) for block in blocks]
+    body = [block if isinstance(block, bytes) else _little_endian(block) for block in blocks]
     title = _MAGIC + f"{FORMAT} {name}\n".encode()
     text = json.dumps({"facts": facts, "shapes": shapes}, sort_keys=True, allow_nan=False).encode() + b"\n"
     return b"".join([title, _checksum(title, text, *body), b"\n", text, *body])
@@ -64,7 +64,7 @@ def to_bytes(name: str, facts: dict[str, Any], parts: Sequence[NDArray[Any] | by
 def from_bytes(
     name: str, data: bytes, types: Sequence[str], *, max_items: int | None = 200
 ) -> tuple[dict[str, Any], list[Any]]:
-    """Decode a piece.
+    """Decode a piece from the wire format.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def from_bytes(
     data : bytes
         Result of `to_bytes`, or anything else.
     types : list of str
-        Type of each part: a dtype with its byte order, such as ``"<f8"``, or `RAW`.
+        Type of each block: a dtype with its byte order, such as ``"<f8"``, or `RAW`.
     max_items : int or None, default=200
         Maximum number of items in the lists and objects of the facts; None if they hold a list of any length.
 
@@ -81,8 +81,8 @@ def from_bytes(
     -------
     facts : dict
         The facts. Their values are not checked.
-    parts : list of ndarray or bytes
-        The parts; arrays are copies in the byte order of the machine.
+    blocks : list of ndarray or bytes
+        The blocks; arrays are copies in the byte order of the machine.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def from_bytes(
             raise ValueError("they are damaged or truncated")
         head = loads(text, max_depth=4, max_keys=100, max_items=max_items)
         facts: dict[str, Any] = head["facts"]
-        return facts, _parts(body, types, head["shapes"])
+        return facts, _blocks(body, types, head["shapes"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not the bytes of a {name}: {error}") from None
 
@@ -120,24 +120,24 @@ def _check_title(name: str, title: bytes) -> None:
         raise ValueError(f"they are those of a {other[:40].decode(errors='replace')}")
 
 
-def _parts(body: bytes, types: Sequence[str], shapes: Any) -> list[Any]:
-    """Cut the body of a piece into its parts."""
-    parts: list[Any] = []
+def _blocks(body: bytes, types: Sequence[str], shapes: Any) -> list[Any]:
+    """Cut the body of a piece into its blocks."""
+    blocks: list[Any] = []
     start = 0
     for dtype, shape in zip(types, shapes, strict=True):
         if not all(type(n) is int and n >= 0 for n in shape):
-            raise ValueError("a part has no valid shape")
+            raise ValueError("a block has no valid shape")
         end = start + math.prod(shape) * (1 if dtype == RAW else np.dtype(dtype).itemsize)
         if end > len(body):
-            raise ValueError("a part is too short")
-        part = body[start:end]
-        parts.append(
-            part if dtype == RAW else np.frombuffer(part, dtype=dtype).reshape(shape).astype(dtype[1:], copy=True)
+            raise ValueError("a block is too short")
+        block = body[start:end]
+        blocks.append(
+            block if dtype == RAW else np.frombuffer(block, dtype=dtype).reshape(shape).astype(dtype[1:], copy=True)
         )
         start = end
     if start != len(body):
         raise ValueError("they are too long")
-    return parts
+    return blocks
 
 
 def _little_endian(array: NDArray[Any]) -> bytes:

@@ -747,7 +747,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         return self.estimators_[index]
 
     def __iter__(self) -> Iterator[ExtraTreeRegressor]:
-        """Iterate over the trees."""
+        """Iterate over the trees as scikit-learn's objects."""
         return iter(self.estimators_)
 
     def __bool__(self) -> bool:
@@ -780,30 +780,37 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     @property
     def _n_samples(self) -> int:
+        """Return the number of training rows."""
         return self._fitted.n_samples
 
     @property
     def _max_samples(self) -> int:
+        """Return the number of rows that each tree drew."""
         return self._fitted.max_samples
 
     @property
     def _max_features(self) -> int:
+        """Return the number of columns that each tree drew."""
         return self._fitted.max_features
 
     @property
     def _sample_weight(self) -> NDArray[Any] | None:
+        """Return the weights of the training rows."""
         return self._fitted.sample_weight
 
     @property
     def _seeds(self) -> NDArray[np.uint32]:
+        """Return the seeds of the trees of the last fit."""
         return self._fitted.seeds
 
     @property
     def _average_path_length_per_tree(self) -> tuple[NDArray[np.float64], ...]:
+        """Return c(n) of the rows in each node of each tree."""
         return sklearn_interop.average_path_length_per_tree(self._fitted)
 
     @property
     def _decision_path_lengths(self) -> tuple[NDArray[np.int64], ...]:
+        """Return the depth of each node of each tree."""
         return sklearn_interop.decision_path_lengths(self._fitted)
 
     def _score(self, fitted: FittedForest, data: Input) -> NDArray[np.float64]:

@@ -156,8 +156,8 @@ def _encoded_state(name: str, stream: np.random.RandomState) -> list[Any]:
             f"the parameter {name}={stream!r} cannot be stored in a file: it is not a plain RandomState; "
             "set it to one, or pickle the forest"
         )
-    words = state["state"]
-    return [words["key"].tolist(), int(words["pos"]), int(state["has_gauss"]), float(state["gauss"])]
+    fields = state["state"]
+    return [fields["key"].tolist(), int(fields["pos"]), int(state["has_gauss"]), float(state["gauss"])]
 
 
 def _decoded(name: str, value: Any) -> Any:
@@ -179,15 +179,15 @@ def _decoded_state(name: str, state: Any) -> np.random.RandomState:
     label = f"the stream of the parameter {name}"
     if type(state) is not list or len(state) != 4 or type(state[0]) is not list or len(state[0]) != _N_STATE_WORDS:
         raise _refusal(f"{label} does not have a state of {_N_STATE_WORDS} words")
-    words, position, has_gauss, gauss = state
-    for word in words:
+    key, position, has_gauss, gauss = state
+    for word in key:
         _check_integer(f"a word of {label}", word, 0, 2**32 - 1)
     _check_integer(f"the position of {label}", position, 0, _N_STATE_WORDS)
     _check_integer(f"has_gauss of {label}", has_gauss, 0, 1)
     if type(gauss) is not float or not math.isfinite(gauss):
         raise _refusal(f"gauss of {label} is not a finite number")
     stream = np.random.RandomState()
-    stream.set_state((_MT19937, np.array(words, dtype=np.uint32), position, has_gauss, gauss))
+    stream.set_state((_MT19937, np.array(key, dtype=np.uint32), position, has_gauss, gauss))
     return stream
 
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from isoxide import _core
 from isoxide._forest.file_header import NOT_A_FOREST, Header, decode, encode
 from isoxide._forest.fitted import FittedForest
-from isoxide._frames.containers import readable
+from isoxide._frames.dtypes import readable
 
 __all__ = ["check_parameters", "from_bytes", "to_bytes"]
 
 
 def to_bytes(fitted: FittedForest, parameters: dict[str, Any] | None, *, complete: bool) -> bytes:
-    """Encode a fitted forest.
+    """Encode a fitted forest and its parameters.
 
     Parameters
     ----------

@@ -207,7 +207,7 @@ class SamplePlan:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SamplePlan:
-        """Decode a plan.
+        """Decode the bytes that `to_bytes` returned.
 
         Parameters
         ----------

@@ -128,7 +128,7 @@ class SampleRows:
         self._keep(other._is_present, other._X[other._is_present])
 
     def to_bytes(self) -> bytes:
-        """Encode the collection.
+        """Encode the collection and the rows added so far.
 
         Returns
         -------
@@ -139,7 +139,7 @@ class SampleRows:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SampleRows:
-        """Decode a collection.
+        """Decode the bytes that `to_bytes` returned.
 
         Parameters
         ----------

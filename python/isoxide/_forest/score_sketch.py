@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoxide import _core
-from isoxide._common.quantiles import interpolated, quantile_place
+from isoxide._common.quantiles import interpolate, quantile_position
 from isoxide._common.serialization import RAW, from_bytes, to_bytes
-from isoxide._frames.containers import readable
+from isoxide._frames.dtypes import readable
 
 #: Range of `score_samples`: a path is less than four times as long as the average one.
 _MIN_SCORE, _MAX_SCORE = -1.0, -(2.0**-4)
@@ -86,7 +86,7 @@ class ScoreSketch:
                 raise ValueError(f"{name} must be at most 2**53, got {value}")
         self._n_samples, self._contamination = int(n_samples), float(contamination)
         # The division is numpy.percentile's.
-        self._position, self._fraction = quantile_place(self._n_samples, 100.0 * self._contamination / 100)
+        self._position, self._fraction = quantile_position(self._n_samples, 100.0 * self._contamination / 100)
         self._sketch = _core.Sketch(_MIN_SCORE, _MAX_SCORE, lowest=self._position + 2, capacity=int(capacity))
 
     @property
@@ -183,10 +183,10 @@ class ScoreSketch:
             raise ValueError(
                 "the offset is not known yet: add all scores once more, to the sketch that refined() returns"
             )
-        return interpolated(*neighbours, self._fraction)
+        return interpolate(*neighbours, self._fraction)
 
     def to_bytes(self) -> bytes:
-        """Encode the sketch.
+        """Encode the sketch and the scores added so far.
 
         Returns
         -------
@@ -198,7 +198,7 @@ class ScoreSketch:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ScoreSketch:
-        """Decode a sketch.
+        """Decode the bytes that `to_bytes` returned.
 
         Parameters
         ----------

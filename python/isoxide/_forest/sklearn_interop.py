@@ -256,6 +256,7 @@ def native_parts(model: SklearnForest) -> tuple[Any, ...]:
             )
 
     def joined(name: str, dtype: Any) -> NDArray[Any]:
+        """Join a property of all trees, node by node."""
         return np.concatenate([np.asarray(getattr(tree, name)).ravel() for tree in trees]).astype(dtype)
 
     leaf = joined("children_left", np.int64) < 0

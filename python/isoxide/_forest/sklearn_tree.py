@@ -109,7 +109,7 @@ def _are_known_arguments(arguments: tuple[Any, ...]) -> bool:
 
 
 def make_tree(arrays: dict[str, NDArray[Any]], n_features: int) -> Any:
-    """Make scikit-learn's tree object.
+    """Make scikit-learn's tree object from arrays with an entry for each node.
 
     Parameters
     ----------

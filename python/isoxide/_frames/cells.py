@@ -1,11 +1,12 @@
-"""Numbers written as text: which cells of a column are numbers, and what a column without a declared type holds.
+"""Numbers written as text: parse them, and infer what a column without a declared type holds.
 
-CSV, JSON lines and spreadsheets do not say what a column is. All its cells are looked at, however long the table is:
+CSV, JSON lines and spreadsheets do not declare the type of a column. It is inferred from all cells, however long the
+table is:
 
-    every cell present is a number, or a word for a missing one   -> a column of numbers
-    every cell present is true or false                           -> a column of booleans
-    at least half of the cells are numbers, or look like some     -> refused by column, row and value
-    otherwise                                                     -> text, which is left out of the features and told
+    every cell is a number or missing                             -> a column of numbers
+    every cell is true or false or missing                        -> a column of booleans
+    at least half of the cells are numbers, or look like numbers  -> refused with the column, row and value
+    otherwise                                                     -> text, which is left out of the features with a note
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ MISSING_WORDS = (
     "NA", "N/A", "n/a", "#N/A", "#NA", "NaN", "nan", "NAN", "-NaN", "-nan", "NULL", "null", "Null", "None", "none",
     "<NA>", "\\N",
 )  # fmt: skip
-#: Text that people write where a number is missing: told as such, but read as missing only if the user says so.
+#: Text that people write for a missing number. It is named in messages, and read as missing only if the user says so.
 _PLACEHOLDERS = (
     "-",
     "--",
@@ -43,14 +44,14 @@ _PLACEHOLDERS = (
     "Unknown",
     "missing",
 )
-#: What spreadsheets write where a formula failed.
+#: Text that spreadsheets write if a formula fails.
 _ERRORS = ("#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "#NULL!")
-#: A column is refused rather than left out if at least this share of its cells are, or look like, numbers.
+#: Least share of cells that are, or look like, numbers for which a column is refused rather than left out as text.
 REFUSED_SHARE = 0.5
 _SIGN, _MONEY, _SEPARATORS = "[+\u2212-]", "[$€£¥]", ".,' \u00a0\u202f_\u2019"
-#: Units of shares, data and time.
+#: Units of shares, amounts of data and durations.
 _UNIT = r"%|‰|(?i:[kmgt]i?b|[kmgt]bit/?s?|bytes?|ms|µs|s|secs?|seconds?|min|minutes?|h|hrs?|hours?|d|days?)"
-#: A number with signs, separators, units, quotes or parentheses around it, or in another script than Latin.
+#: Number with signs, separators, units, quotes or parentheses around it, or in digits of another script.
 _DECORATED = (
     rf"""^['"(]?[<>~≤≥≈]?=?\s?{_SIGN}?\s?{_MONEY}?\s?(\p{{Nd}}{{1,3}}(?:[{_SEPARATORS}]\p{{Nd}}{{3}})+|\p{{Nd}}+)"""
     rf"""(?:[.,]\p{{Nd}}*)?(?:[eE][+-]?\d+)?\s?(?:{_MONEY}|{_UNIT}|-)?[)"']?$"""
@@ -59,49 +60,53 @@ _ADDRESS = r"^\d{1,3}(\.\d{1,3}){3}$"
 
 
 class BadCellError(ValueError):
-    """A cell that does not hold what its column must; says where it is and what to write instead.
+    """Error of a cell that does not hold what its column must.
+
+    The message names column, row and value, and says what to write instead.
 
     Attributes
     ----------
     column : str
         Name of the column.
     row : int or None
-        Number of the row in the table, from 0; None where rows have no numbers.
+        Number of the row in the table, from 0; None if rows have no numbers.
+    location : str or None
+        Position as the file counts, such as ``"line 5"``.
     """
 
-    def __init__(self, column: str, row: int | None, value: Any, wanted: str, *, place: str | None = None) -> None:
-        self.column, self.row, self.value, self.wanted, self.place = column, row, value, wanted, place
+    def __init__(self, column: str, row: int | None, value: Any, wanted: str, *, location: str | None = None) -> None:
+        self.column, self.row, self.value, self.wanted, self.location = column, row, value, wanted, location
         shown = repr(value) if isinstance(value, str) else str(value)
         if len(shown) > 80:
             shown = shown[:77] + "..."
-        if place is None and row is not None:
-            place = f"row {row} (the first is 0)"
-        super().__init__(f"column {column!r} has {shown}{f' in {place}' if place else ''}, which is {wanted}")
+        if location is None and row is not None:
+            location = f"row {row} (the first is 0)"
+        super().__init__(f"column {column!r} has {shown}{f' in {location}' if location else ''}, which is {wanted}")
 
-    def at(self, place: str) -> BadCellError:
-        """Return the same error with the place named as its file counts."""
-        return BadCellError(self.column, self.row, self.value, self.wanted, place=place)
+    def at(self, location: str) -> BadCellError:
+        """Return the same error with another location, such as ``"line 5"``."""
+        return BadCellError(self.column, self.row, self.value, self.wanted, location=location)
 
     def __reduce__(self) -> Any:
-        return _bad_cell, (self.column, self.row, self.value, self.wanted, self.place)
+        return _bad_cell, (self.column, self.row, self.value, self.wanted, self.location)
 
 
-def _bad_cell(column: str, row: int | None, value: Any, wanted: str, place: str | None) -> BadCellError:
-    return BadCellError(column, row, value, wanted, place=place)
+def _bad_cell(column: str, row: int | None, value: Any, wanted: str, location: str | None) -> BadCellError:
+    return BadCellError(column, row, value, wanted, location=location)
 
 
 @dataclass(frozen=True)
 class NumberStyle:
-    """How numbers are written in text.
+    """Style in which numbers are written in text.
 
     Parameters
     ----------
     decimal : str
         The character between the whole and the fractional part.
     thousands : str or None
-        The character between groups of three digits; None if there is none.
+        The character between groups of three digits; None if digits are not grouped.
     missing : tuple of str
-        Words for a missing number besides `MISSING_WORDS`.
+        Texts that stand for a missing number besides `MISSING_WORDS`.
     """
 
     decimal: str = "."
@@ -114,42 +119,44 @@ class NumberStyle:
             if name == "thousands" and value is None:
                 continue
             if not isinstance(value, str) or len(value) != 1 or value.isalnum() or value in '+-"\n\r':
-                raise ValueError(f"{name}={value!r} must be one character that is no digit, letter or sign")
+                raise ValueError(
+                    f"{name}={value!r} must be one character, but no digit, letter, sign, quote or line break"
+                )
         if self.decimal == self.thousands:
             raise ValueError(f"decimal and thousands are both {self.decimal!r}; they must differ")
 
     @property
-    def words(self) -> pa.Array:
-        """All words for a missing number."""
+    def missing_words(self) -> pa.Array:
+        """Return all texts that stand for a missing number."""
         return pa.array([*MISSING_WORDS, *self.missing], pa.string())
 
     @property
     def has_missing_numbers(self) -> bool:
-        """Whether the user named a number, such as -999, that stands for a missing one."""
+        """Tell whether one of the user's texts for a missing number is a number itself, such as -999."""
         _, is_bad = parse_numbers(pa.array(self.missing, pa.string()), NumberStyle(self.decimal, self.thousands))
         return not pc.all(is_bad, min_count=0).as_py()
 
 
 def parse_numbers(texts: pa.Array, style: NumberStyle) -> tuple[pa.Array, pa.Array]:
-    """Return the numbers of a column of text, and which cells are neither numbers nor missing.
+    """Parse a column of text as numbers, and tell which cells are neither numbers nor missing.
 
     Parameters
     ----------
     texts : pyarrow.Array of string
-        The cells; blanks around a number are ignored.
+        Cells of the column; blanks around a number are ignored.
     style : NumberStyle
         How numbers are written.
 
     Returns
     -------
     numbers : pyarrow.Array of double
-        Null where a cell is missing or no number.
+        Numbers; null for cells that are missing or not numbers.
     is_bad : pyarrow.Array of bool
-        True where a cell holds something else.
+        True for cells that hold something else.
     """
     trimmed = pc.utf8_trim_whitespace(texts)
     absent = pc.or_(
-        pc.is_null(texts), pc.fill_null(pc.or_(pc.equal(trimmed, ""), pc.is_in(trimmed, style.words)), True)
+        pc.is_null(texts), pc.fill_null(pc.or_(pc.equal(trimmed, ""), pc.is_in(trimmed, style.missing_words)), True)
     )
     decimal = _escaped(style.decimal)
     digits = r"\d+"
@@ -172,26 +179,32 @@ def _escaped(character: str) -> str:
 
 
 def parse_booleans(texts: pa.Array, style: NumberStyle) -> pa.Array:
-    """Return true and false of a column that holds nothing else; words for a missing value are null."""
+    """Parse a column of true and false; all other cells, which must stand for missing ones, become null."""
     lower = pc.utf8_lower(pc.utf8_trim_whitespace(texts))
     return pc.if_else(pc.equal(lower, "true"), True, pc.if_else(pc.equal(lower, "false"), False, None))
 
 
 @dataclass
 class CellFacts:
-    """What is known of the cells of a text column; `update` adds a batch, `merge` another part of the table.
+    """Counts of what the cells of a text column hold.
+
+    `update` adds a batch, and `merge` adds the counts of another partition, in any order.
 
     Attributes
     ----------
     n_present, n_numbers, n_booleans, n_placeholders, n_decorated : int
-        Cells that are not missing, and how many of them are numbers, booleans, signs for a missing cell, and numbers
-        with signs, units or separators around them.
-    n_words : int
-        Cells with a word for a missing number.
+        Number of cells that are not missing, and how many of them are numbers, booleans, placeholders such as ``-``,
+        and numbers with signs, units or separators around them.
+    n_missing_words : int
+        Number of cells with a text that stands for a missing number.
+    missing_word : str or None
+        The lowest of these texts in the order of characters.
     bad : str or None
-        The first cell that is no number, or the lowest where rows have no numbers.
+        The first cell that is not a number; if rows have no numbers, the lowest in the order of characters.
     bad_row : int or None
-        Its row.
+        Number of its row in the table.
+    style : NumberStyle
+        Style in which numbers are written.
     """
 
     n_present: int = 0
@@ -199,14 +212,14 @@ class CellFacts:
     n_booleans: int = 0
     n_placeholders: int = 0
     n_decorated: int = 0
-    n_words: int = 0
-    word: str | None = None
+    n_missing_words: int = 0
+    missing_word: str | None = None
     bad: str | None = None
     bad_row: int | None = None
     style: NumberStyle = field(default_factory=NumberStyle)
 
     def update(self, texts: pa.Array, first_row: int | None) -> None:
-        """Look at more cells; `first_row` is the number of the first, None where rows have no numbers."""
+        """Add the cells of a batch; `first_row` is the number of its first row, None if rows have no numbers."""
         counts = texts.dictionary_encode() if not pa.types.is_dictionary(texts.type) else texts
         if isinstance(counts, pa.ChunkedArray):
             counts = counts.combine_chunks()
@@ -216,7 +229,7 @@ class CellFacts:
         _, is_bad = parse_numbers(values, self.style)
         is_bad_array = is_bad.to_numpy(zero_copy_only=False).astype(bool)
         trimmed = pc.utf8_trim_whitespace(values)
-        is_word = _array(pc.is_in(trimmed, self.style.words))
+        is_word = _array(pc.is_in(trimmed, self.style.missing_words))
         is_empty = _array(pc.equal(trimmed, "")) | _array(pc.is_null(values))
         is_boolean = _array(pc.is_in(pc.utf8_lower(trimmed), pa.array(["true", "false"])))
         is_number = ~is_bad_array & ~is_word & ~is_empty
@@ -228,10 +241,10 @@ class CellFacts:
         self.n_booleans += int(times[is_boolean].sum())
         self.n_placeholders += int(times[is_placeholder].sum())
         self.n_decorated += int(times[looks_like].sum())
-        self.n_words += int(times[is_word].sum())
+        self.n_missing_words += int(times[is_word].sum())
         if is_word.any():
             word = min(trimmed.filter(pa.array(is_word)).to_pylist())
-            self.word = word if self.word is None else min(word, self.word)
+            self.missing_word = word if self.missing_word is None else min(word, self.missing_word)
         used = is_bad_array & (times > 0)
         if used.any():
             if first_row is None:
@@ -252,36 +265,39 @@ class CellFacts:
             self.bad, self.bad_row = min(self.bad, bad), None
 
     def merge(self, other: CellFacts) -> None:
-        """Add what is known of another part."""
-        for name in ("n_present", "n_numbers", "n_booleans", "n_placeholders", "n_decorated", "n_words"):
+        """Add the counts of another partition."""
+        for name in ("n_present", "n_numbers", "n_booleans", "n_placeholders", "n_decorated", "n_missing_words"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        words = [word for word in (self.word, other.word) if word is not None]
-        self.word = min(words) if words else None
+        texts = [text for text in (self.missing_word, other.missing_word) if text is not None]
+        self.missing_word = min(texts) if texts else None
         self._note(other.bad, other.bad_row)
 
     @property
-    def kind(self) -> str:
-        """``"numbers"``, ``"booleans"``, ``"empty"``, ``"mixed"`` (to be refused) or ``"text"``."""
+    def category(self) -> str:
+        """Return what the column holds: ``"numbers"``, ``"booleans"``, ``"empty"``, ``"mixed"`` or ``"text"``.
+
+        A ``"mixed"`` column holds so many numbers that its other cells look like mistakes, and is to be refused.
+        """
         if self.n_present == 0:
             return "empty"
         if self.n_numbers == self.n_present:
             return "numbers"
         if self.n_booleans == self.n_present:
             return "booleans"
-        judged = self.n_present - self.n_placeholders
-        alike = self.n_numbers + self.n_decorated
-        return "mixed" if alike and alike >= REFUSED_SHARE * judged else "text"
+        n_judged = self.n_present - self.n_placeholders
+        n_like_numbers = self.n_numbers + self.n_decorated
+        return "mixed" if n_like_numbers and n_like_numbers >= REFUSED_SHARE * n_judged else "text"
 
     def refusal(self, column: str) -> BadCellError:
-        """Return the refusal of a column that must hold numbers."""
+        """Return the error for a column that must hold numbers and does not."""
         assert self.bad is not None
-        wanted = f"no number ({self.n_numbers:,} of {self.n_present:,} cells are); {_advice(self.bad, self.style)}"
+        wanted = f"not a number ({self.n_numbers:,} of {self.n_present:,} cells are); {_advice(self.bad, self.style)}"
         return BadCellError(column, self.bad_row, self.bad, wanted)
 
     def reason(self) -> str:
-        """Return why a text column is no feature."""
+        """Return why a text column is not used as a feature."""
         if self.n_present and self.n_placeholders == self.n_present:
-            return f"no values but signs such as {self.bad!r}"
+            return f"no values, only placeholders such as {self.bad!r}"
         if not self.n_numbers:
             return "text"
         if self.n_numbers == self.n_present:
@@ -290,7 +306,7 @@ class CellFacts:
 
 
 def _advice(bad: str, style: NumberStyle) -> str:
-    """Return what to do about a cell that is no number."""
+    """Return what to do about a cell that is not a number."""
     text = bad.strip()
     whole = text.lstrip("+-")
     points, commas = r"\d{1,3}(\.\d{3})+(,\d*)?", r"\d{1,3}(,\d{3})+(\.\d*)?"
@@ -302,8 +318,8 @@ def _advice(bad: str, style: NumberStyle) -> str:
         hint = "if the comma is a decimal one, say decimal=','"
     elif re.fullmatch(commas, whole):
         hint = "if ',' separates thousands, say thousands=','"
-    elif found := re.fullmatch(rf"\d{{1,3}}([{_SEPARATORS}])\d{{3}}(\1\d{{3}})*([.,]\d*)?", whole):
-        hint = f"if {found[1]!r} separates thousands, say thousands={found[1]!r}"
+    elif match := re.fullmatch(rf"\d{{1,3}}([{_SEPARATORS}])\d{{3}}(\1\d{{3}})*([.,]\d*)?", whole):
+        hint = f"if {match[1]!r} separates thousands, say thousands={match[1]!r}"
     elif text.lower() in ("true", "false"):
         hint = "a column has either numbers or true and false; write 1 and 0"
     elif re.search(r"\d", text) and pc.match_substring_regex(pa.array([text]), _DECORATED)[0].as_py():
@@ -314,14 +330,14 @@ def _advice(bad: str, style: NumberStyle) -> str:
 
 
 def _array(values: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    found: np.ndarray[Any, np.dtype[np.bool_]] = values.fill_null(False).to_numpy(zero_copy_only=False).astype(bool)
-    return found
+    array: np.ndarray[Any, np.dtype[np.bool_]] = values.fill_null(False).to_numpy(zero_copy_only=False).astype(bool)
+    return array
 
 
 def missing_tuple(missing: str | Iterable[str]) -> tuple[str, ...]:
-    """Return the words for a missing number as a tuple."""
-    words = (missing,) if isinstance(missing, str) else tuple(missing)
-    for word in words:
-        if not isinstance(word, str):
-            raise TypeError(f"missing must be text or a list of texts, got {word!r}")
-    return tuple(word.strip() for word in words)
+    """Return the argument `missing` as a tuple of texts without blanks around them."""
+    texts = (missing,) if isinstance(missing, str) else tuple(missing)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"missing must be text or a list of texts, got {text!r}")
+    return tuple(text.strip() for text in texts)

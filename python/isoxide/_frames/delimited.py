@@ -1,12 +1,12 @@
-"""CSV and its kin, read by the same rules in two passes: to learn what each column holds, and for the rows.
+"""Read CSV and similar text files in two passes: one to infer what each column holds, and one for the rows.
 
-    pass 1   every cell of every column is looked at; rows of another length, text that is not in the encoding and
-             cells that are no numbers among numbers are refused by their line
-    pass 2   the rows, as often as they are wanted, in the types that pass 1 found; a table for memory keeps those
-             of pass 1 instead
+    pass 1   inspect every cell of every column; refuse rows of another length, text that cannot be decoded, and
+             cells among numbers that are not numbers, with their line
+    pass 2   read the rows, as often as they are wanted, in the dtypes that pass 1 inferred; a table that is wanted in
+             memory keeps the rows of pass 1 instead
 
-Columns whose first cells are numbers are read as such at once, which is several times as fast as text; a cell that
-then turns out to be none sends the column back to be read as text.
+Columns whose first cells are numbers are parsed as numbers from the beginning, which is several times as fast as text.
+If a later cell is not a number, the first pass begins again and reads that column as text.
 """
 
 from __future__ import annotations
@@ -23,26 +23,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from isoxide._frames.batches import without_first
 from isoxide._frames.cells import BadCellError, CellFacts, parse_booleans, parse_numbers
+from isoxide._frames.dtypes import EXACT_INTEGERS
 from isoxide._frames.files import InputFile, decompressed
 from isoxide._frames.header import TextFile
-from isoxide._frames.keys import EXACT_INTEGERS
-from isoxide._frames.names import INDEX_NOTE, renamed_note
-from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Source
+from isoxide._frames.names import INDEX_NOTE, rename_notes
+from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Source, skip_rows
 
 __all__ = ["DelimitedFile"]
 
 #: Bytes of text read at a time.
 _BLOCK = 1 << 22
-_RENAMED = "names of columns that were no text"
-#: How often columns are sent back to text one by one before all are.
-_TRIES = 3
+_RENAMED_NOTE = "column names that were not text"
+#: How often the first pass begins again with one more column as text before it reads all columns as text.
+_MAX_RETRIES = 3
 _BAD_COLUMN = re.compile(r"In CSV column #(\d+): ")
 
 
 class DelimitedFile(TextFile, Source):
-    """A text file with a header and a delimiter."""
+    """Text file with a header and a field delimiter."""
 
     def __init__(self, file: InputFile, compression: str | None, options: ReadOptions, roles: ChooseRoles) -> None:
         super().__init__(file, compression, options)
@@ -52,33 +51,34 @@ class DelimitedFile(TextFile, Source):
         labels, names = self.labels, self._all_names
         self._roles = roles(self.names, self.name)
         self._style = options.numbers
-        #: How each column is read: ``"double"``, or as text and then ``"numbers"``, ``"booleans"`` or ``"text"``.
-        self._kinds: dict[str, str] = {}
+        #: Reader of each column: ``"double"`` parses numbers at once; ``"numbers"``, ``"booleans"``, ``"empty"`` and
+        #: ``"text"`` begin with text.
+        self._readers: dict[str, str] = {}
         self._integers: set[str] = set()
         self._n_rows = 0
-        #: What the first pass read, if all of it is wanted.
+        #: Batches of the first pass, if the whole table is wanted in memory.
         self._kept: list[pa.RecordBatch] = []
-        #: Of each column that was judged, what its cells are.
+        #: Counts of cells of each column that was inspected.
         self._facts: dict[str, CellFacts] = {}
-        self._learn()
+        self._infer_types()
         unnamed = self._drop_unnamed(labels)
-        shown = [place for place, name in enumerate(names) if place not in self._index and name not in unnamed]
-        told = set(renamed_note(labels, names))
-        self.notes += [note for note in self._name_notes if note not in told and not note.startswith(_RENAMED)]
-        self.notes += renamed_note([labels[place] for place in shown], [names[place] for place in shown])
+        shown = [position for position, name in enumerate(names) if position not in self._index and name not in unnamed]
+        renames = set(rename_notes(labels, names))
+        self.notes += [note for note in self._name_notes if note not in renames and not note.startswith(_RENAMED_NOTE)]
+        self.notes += rename_notes([labels[position] for position in shown], [names[position] for position in shown])
         if self._index:
             self.notes.append(INDEX_NOTE)
         self._set_schema()
 
     def _set_schema(self) -> None:
-        self.schema = pa.schema([pa.field(name, self._type(name)) for name in self._names])
-        self.written = {name: TEXT_PREFIX + name for name in self._names if self._kinds[name] != "text"}
+        self.schema = pa.schema([pa.field(name, self._dtype(name)) for name in self._names])
+        self.written = {name: TEXT_PREFIX + name for name in self._names if self._readers[name] != "text"}
 
     def _reader(self, stream: Any, columns: list[str], as_double: set[str]) -> Any:
         if self._encoding != "utf-8":
             stream = pa.transcoding_input_stream(stream, self._encoding, "utf-8")
-        # Names stand for positions, since a header may be anything.
-        names = {name: f"c{place}" for place, name in enumerate(self._all_names)}
+        # Columns are named by their positions, since a header may have any names.
+        names = {name: f"c{position}" for position, name in enumerate(self._all_names)}
         types = {inner: pa.float64() if name in as_double else pa.string() for name, inner in names.items()}
         return pa.csv.open_csv(
             stream,
@@ -97,7 +97,7 @@ class DelimitedFile(TextFile, Source):
         )
 
     def _batches(self, columns: list[str], as_double: set[str]) -> Generator[pa.RecordBatch, None, None]:
-        """Yield the file in the types of the reader."""
+        """Yield batches of some columns, as double or as text."""
         try:
             with (
                 decompressed(self.file, self._compression) as stream,
@@ -117,38 +117,40 @@ class DelimitedFile(TextFile, Source):
         if "UTF8" in message or isinstance(error, UnicodeError):
             return self._not_text(b"")
         if "straddling" in message:
-            return self._unclosed() or ValueError(f"{self.name} has a row of more than {_BLOCK >> 20} MB")
+            return self._unclosed_quote() or ValueError(
+                f"{self.name} has a row of more than {_BLOCK >> 20} MB; split it, or check its quotes"
+            )
         if "CSV parse error" in message or "out of sync" in message:
             return self._wrong_length() or self._damaged(error)
         return self._damaged(error)
 
-    # What the columns hold.
+    # Pass 1: infer what the columns hold.
 
-    def _learn(self) -> None:
-        wanted = [name for place, name in enumerate(self._all_names) if place not in self._index]
+    def _infer_types(self) -> None:
+        wanted = [name for position, name in enumerate(self._all_names) if position not in self._index]
         texts = {name for name in wanted if name in self._roles.texts or name in self._roles.ignored}
-        judged = [name for name in wanted if name not in texts]
-        as_double = self._plain_numbers(judged)
-        for attempt in range(_TRIES + 1):
+        inspected = [name for name in wanted if name not in texts]
+        as_double = self._columns_of_numbers(inspected)
+        for attempt in range(_MAX_RETRIES + 1):
             try:
-                self._facts = self._look(as_double, judged)
+                self._facts = self._inspect(as_double, inspected)
                 break
             except pa.ArrowInvalid as error:
-                found = _BAD_COLUMN.search(str(error))
-                place = int(found[1]) if found else -1
-                bad = self._all_names[place] if 0 <= place < len(self._all_names) else None
-                as_double = set() if attempt + 1 >= _TRIES or bad not in as_double else as_double - {bad}
-        self._kinds = dict.fromkeys(texts, "text")
-        for name in judged:
-            self._kinds[name] = "double" if name in as_double else self._decide(name, self._facts[name])
+                match = _BAD_COLUMN.search(str(error))
+                position = int(match[1]) if match else -1
+                bad = self._all_names[position] if 0 <= position < len(self._all_names) else None
+                as_double = set() if attempt + 1 >= _MAX_RETRIES or bad not in as_double else as_double - {bad}
+        self._readers = dict.fromkeys(texts, "text")
+        for name in inspected:
+            self._readers[name] = "double" if name in as_double else self._category_of_text(name, self._facts[name])
         self._integers &= as_double
         large = [name for name in as_double if self._highest.get(name, 0.0) >= EXACT_INTEGERS and name in self._whole]
         if large:
             self.notes.append(f"integers beyond 2**53 were rounded: {', '.join(map(repr, sorted(large)[:4]))}")
         self._names = wanted
 
-    def _plain_numbers(self, judged: list[str]) -> set[str]:
-        """Return the columns whose cells in the first block are numbers and nothing else; ints are noted."""
+    def _columns_of_numbers(self, inspected: list[str]) -> set[str]:
+        """Return the columns whose cells in the first block are all numbers, and note which ones are all whole."""
         plain: set[str] = set()
         self._whole: set[str] = set()
         if self._style.thousands is not None or self._style.has_missing_numbers:
@@ -158,7 +160,7 @@ class DelimitedFile(TextFile, Source):
         batches.close()
         if first is None:
             return plain
-        for name in judged:
+        for name in inspected:
             present = first.column(name).drop_null()
             if self._style.decimal != "." and pc.any(pc.match_substring(present, "."), min_count=0).as_py():
                 continue
@@ -173,13 +175,14 @@ class DelimitedFile(TextFile, Source):
         self._integers = set(self._whole)
         return plain
 
-    def _facts_of_none(self) -> CellFacts:
-        return CellFacts(style=self._style)
+    def _inspect(self, as_double: set[str], inspected: list[str]) -> dict[str, CellFacts]:
+        """Inspect all cells and count what they hold.
 
-    def _look(self, as_double: set[str], judged: list[str]) -> dict[str, CellFacts]:
-        """Look at all cells; a word for a missing number sends its column back, so that it is told."""
-        facts = {name: self._facts_of_none() for name in judged}
-        #: The largest finite number of each column.
+        A text for a missing number in a column that is parsed as numbers raises, so that the column is read as text and
+        the cell is counted.
+        """
+        facts = {name: CellFacts(style=self._style) for name in inspected}
+        #: Largest absolute value of each column among its finite ones.
         self._highest: dict[str, float] = {}
         self._n_rows, last = 0, None
         self._kept.clear()
@@ -190,10 +193,10 @@ class DelimitedFile(TextFile, Source):
                     continue
                 values = batch.column(name).drop_null().to_numpy(zero_copy_only=False)
                 if np.isnan(values).any():
-                    raise pa.ArrowInvalid(f"In CSV column #{self._all_names.index(name)}: a word")
+                    raise pa.ArrowInvalid(f"In CSV column #{self._all_names.index(name)}: a text for a missing number")
                 column.n_present += len(values)
                 column.n_numbers += len(values)
-                self._range(name, values)
+                self._update_range(name, values)
             self._n_rows += batch.num_rows
             last = batch
             if self.options.keeps_rows:
@@ -203,12 +206,12 @@ class DelimitedFile(TextFile, Source):
         return facts
 
     def _check_end(self, batch: pa.RecordBatch) -> ValueError | None:
-        """Refuse a quote that is open at the end of the file, which would take in all rows after it."""
+        """Return an error if a quote is still open at the end of the file: it would contain all rows after it."""
         row = batch.slice(batch.num_rows - 1)
         texts = [column[0].as_py() for column in row.columns if pa.types.is_string(column.type)]
-        return self._unclosed() if any(text and ("\n" in text or "\r" in text) for text in texts) else None
+        return self._unclosed_quote() if any(text and ("\n" in text or "\r" in text) for text in texts) else None
 
-    def _unclosed(self) -> ValueError | None:
+    def _unclosed_quote(self) -> ValueError | None:
         line, text = deque(self._raw_rows(), maxlen=1).pop()
         try:
             for _ in csv.reader(io.StringIO(text, newline=""), delimiter=self.sep, strict=True):
@@ -218,7 +221,7 @@ class DelimitedFile(TextFile, Source):
                 return ValueError(f"{self.name}: line {line} opens a double quote that is never closed")
         return None
 
-    def _range(self, name: str, values: np.ndarray[Any, Any]) -> None:
+    def _update_range(self, name: str, values: np.ndarray[Any, Any]) -> None:
         sizes = np.abs(values)
         largest = float(sizes.max(initial=0.0, where=np.isfinite(values)))
         self._highest[name] = max(largest, self._highest.get(name, 0.0))
@@ -229,49 +232,51 @@ class DelimitedFile(TextFile, Source):
             if not is_whole or largest >= EXACT_INTEGERS:
                 self._integers.discard(name)
 
-    def _decide(self, name: str, facts: CellFacts) -> str:
-        kind = facts.kind
-        if kind == "mixed" or (name in self._roles.numbers and kind == "text"):
+    def _category_of_text(self, name: str, facts: CellFacts) -> str:
+        category = facts.category
+        if category == "mixed" or (name in self._roles.numbers and category == "text"):
             raise self._located(facts.refusal(name))
-        if facts.n_words and kind in ("numbers", "booleans", "empty"):
-            self.notes.append(f"column {name!r}: {facts.n_words:,} cells such as {facts.word!r} were read as missing")
-        if kind in ("text", "empty"):
-            self.reasons[name] = facts.reason() if kind == "text" else "no values"
-        return kind
+        if facts.n_missing_words and category in ("numbers", "booleans", "empty"):
+            self.notes.append(
+                f"column {name!r}: {facts.n_missing_words:,} cells such as {facts.missing_word!r} were read as missing"
+            )
+        if category in ("text", "empty"):
+            self.reasons[name] = facts.reason() if category == "text" else "no values"
+        return category
 
     def _drop_unnamed(self, labels: list[str]) -> set[str]:
-        """Leave out columns without a name and without values: what a delimiter at the end of every line makes."""
+        """Leave out columns without a name and without values, which a delimiter at the end of every line makes."""
         unnamed = {
             name
-            for place, name in enumerate(self._all_names)
-            if not labels[place].strip() and self._kinds.get(name) == "empty"
+            for position, name in enumerate(self._all_names)
+            if not labels[position].strip() and self._readers.get(name) == "empty"
         }
         if unnamed:
             self._names = [name for name in self._names if name not in unnamed]
             self.notes.append(f"{len(unnamed)} columns without a name and without values were left out")
         return unnamed
 
-    def _type(self, name: str) -> pa.DataType:
-        kind = self._kinds[name]
-        if kind == "double":
+    def _dtype(self, name: str) -> pa.DataType:
+        reader = self._readers[name]
+        if reader == "double":
             return pa.int64() if name in self._integers else pa.float64()
-        return {"numbers": pa.float64(), "booleans": pa.bool_(), "empty": pa.float64()}.get(kind, pa.string())
+        return {"numbers": pa.float64(), "booleans": pa.bool_(), "empty": pa.float64()}.get(reader, pa.string())
 
-    # The rows.
+    # Pass 2: read the rows.
 
     def count(self) -> int | None:
-        """Return the number of rows, known from the first pass."""
+        """Return the number of rows, which the first pass counted."""
         return self._n_rows
 
     def fingerprint(self) -> Any:
-        """Return the name, the size and the number of rows."""
+        """Return the name, the size and the number of rows of the file."""
         return [self.name, self.file.size, self._n_rows]
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in the types that the first pass found; with `TEXT_PREFIX`, columns as they were written."""
+        """Yield the rows in the inferred dtypes, or as text for names of columns with `TEXT_PREFIX`."""
         stored = list(dict.fromkeys(name.removeprefix(TEXT_PREFIX) for name in columns)) or self._all_names[:1]
         as_text = {name.removeprefix(TEXT_PREFIX) for name in columns if name.startswith(TEXT_PREFIX)}
-        as_double = {name for name in stored if self._kinds.get(name) == "double"} - as_text
+        as_double = {name for name in stored if self._readers.get(name) == "double"} - as_text
         n_rows = 0
 
         def typed() -> Iterator[pa.RecordBatch]:
@@ -284,25 +289,25 @@ class DelimitedFile(TextFile, Source):
                 arrays = [self._converted(batch.column(name.removeprefix(TEXT_PREFIX)), name) for name in columns]
                 yield pa.RecordBatch.from_arrays(arrays, names=columns)
 
-        yield from without_first(typed(), first_row)
+        yield from skip_rows(typed(), first_row)
         if n_rows != self._n_rows:
-            raise ValueError(f"{self.name} changed while it was read; read it again when nobody writes it")
+            raise ValueError(f"{self.name} changed while it was read; read it again when no other program writes to it")
 
     def _converted(self, column: pa.Array, name: str) -> pa.Array:
         if name.startswith(TEXT_PREFIX):
             return column
-        kind = self._kinds[name]
-        if kind == "double" and pa.types.is_string(column.type):
+        reader = self._readers[name]
+        if reader == "double" and pa.types.is_string(column.type):
             column = parse_numbers(column, self._style)[0]
-        if kind == "double":
-            # All of them were found to be whole.
+        if reader == "double":
+            # The first pass found only whole numbers.
             return column.cast(pa.int64(), safe=False) if name in self._integers else column
-        if kind in ("numbers", "empty"):
+        if reader in ("numbers", "empty"):
             return parse_numbers(column, self._style)[0]
-        return parse_booleans(column, self._style) if kind == "booleans" else column
+        return parse_booleans(column, self._style) if reader == "booleans" else column
 
     def table(self) -> pa.Table:
-        """Return all rows, which are read once if they were to be kept."""
+        """Return all rows: those of the first pass if it kept them, which is possible once."""
         if not self._kept:
             return super().table()
         kept, self._kept = self._kept, []
@@ -310,23 +315,23 @@ class DelimitedFile(TextFile, Source):
         pieces = [[self._converted(batch.column(name), name) for batch in kept] for name in self._names]
         return pa.table([pa.chunked_array(piece) for piece in pieces], schema=self.schema)
 
-    def facts(self, column: str) -> CellFacts | None:
-        """Return what the cells of a column are, if they were judged."""
+    def cell_facts(self, column: str) -> CellFacts | None:
+        """Return the counts of cells of a column; None if it was not inspected."""
         return self._facts.get(column)
 
-    def leave_as_text(self, column: str, reason: str) -> None:
-        """Read a column as text, since other files have text in it."""
-        self._kinds[column], self.reasons[column] = "text", reason
+    def keep_as_text(self, column: str, reason: str) -> None:
+        """Read a column as text although its cells are numbers, since other files have text in it."""
+        self._readers[column], self.reasons[column] = "text", reason
         self._set_schema()
 
     def checksum(self) -> str | None:
         """Return the SHA-256 of the file's bytes."""
         return self.file.checksum()
 
-    # Where things are.
+    # Positions for messages.
 
     def _raw_rows(self) -> Iterator[tuple[int, str]]:
-        """Yield every row that is not blank as text, with the number of its first line, slowly: for messages only."""
+        """Yield the first line and the text of every row that is not blank; this is slow, so for messages only."""
         with decompressed(self.file, self._compression) as stream:
             text = io.TextIOWrapper(stream, encoding=self._encoding, errors="replace", newline="")
             csv.field_size_limit(1 << 30)
@@ -345,34 +350,36 @@ class DelimitedFile(TextFile, Source):
                 line = rows.line_num + 1
 
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield the same rows as lists of values."""
+        """Yield the first line and the values of every row that is not blank."""
         for line, text in self._raw_rows():
             yield line, next(csv.reader(io.StringIO(text, newline=""), delimiter=self.sep))
 
-    def place(self, row: int) -> str:
-        """Return the line of a row."""
+    def locate(self, row: int) -> str:
+        """Return the line of a row, such as ``"line 5"``."""
         for number, (line, _) in enumerate(self._raw_rows()):
             if number == row:
                 return f"line {line}"
-        return super().place(row)
+        return super().locate(row)
 
     def _located(self, error: BadCellError) -> BadCellError:
-        return error if error.row is None else error.at(self.place(error.row))
+        return error if error.row is None else error.at(self.locate(error.row))
 
     def _wrong_length(self) -> ValueError | None:
-        """Return the refusal of the first row that has more or fewer values than the header has names."""
+        """Return the error for the first row with more or fewer values than the header has names."""
         wanted = len(self._all_names)
-        if (unclosed := self._unclosed()) is not None:
+        if (unclosed := self._unclosed_quote()) is not None:
             return unclosed
         for line, row in self._lines():
             if len(row) == wanted:
                 continue
             if len(row) == wanted - 1 and self._all_names[-1] == f"column_{wanted}":
-                hint = f"the header ends with {self.sep!r} and the line does not: take it away"
+                hint = f"the header ends with {self.sep!r} and the line does not: remove it from the header"
             elif len(row) == wanted + 1 and not row[-1]:
-                hint = f"the line ends with {self.sep!r} and the header does not: take it away, or add a name"
+                hint = (
+                    f"the line ends with {self.sep!r} and the header does not: remove it, or add a name to the header"
+                )
             else:
-                hint = f"values that contain {self.sep!r} must stand in double quotes"
+                hint = f"values that contain {self.sep!r} must be in double quotes"
             return ValueError(
                 f"{self.name}: line {line} has {len(row)} values, and the header has {wanted} names; {hint}"
             )
@@ -380,5 +387,5 @@ class DelimitedFile(TextFile, Source):
 
 
 def _empty(n_rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield a batch of no columns, which has a number of rows all the same."""
+    """Yield a batch without columns that still has a number of rows."""
     yield pa.RecordBatch.from_struct_array(pa.array([{}] * n_rows, pa.struct([])))

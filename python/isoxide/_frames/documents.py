@@ -1,4 +1,4 @@
-"""JSON lines and spreadsheets, which say of each cell whether it is a number or text."""
+"""Read JSON lines and spreadsheets, whose cells have types of their own but whose columns have none."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ from typing import Any
 import pyarrow as pa
 
 from isoxide._frames.cells import BadCellError
+from isoxide._frames.dtypes import EXACT_INTEGERS
 from isoxide._frames.files import InputFile, decompressed
-from isoxide._frames.frames import TypedTable
-from isoxide._frames.keys import EXACT_INTEGERS, refuse_float, spelled
-from isoxide._frames.names import usable_names
+from isoxide._frames.frames import TableSource
+from isoxide._frames.keys import cell_text, refuse_inexact_key
+from isoxide._frames.names import names_without_index
 from isoxide._frames.source import ChooseRoles, ReadOptions
 
 __all__ = ["json_lines", "spreadsheet"]
 
-#: Cells of one type that have one in Arrow; days and times together are times.
+#: Arrow dtypes of columns whose cells all have one of these types; days among times become times.
 _TYPES = {datetime.date: pa.timestamp("us"), datetime.timedelta: pa.duration("us"), datetime.time: pa.time64("us")}
-#: Lines of JSON whose cells are put together at a time.
-_LINES = 1 << 16
-#: Braces within braces that a line may have.
-_DEPTH = 100
+#: Lines of JSON that are turned into columns at a time.
+_BLOCK_LINES = 1 << 16
+#: Deepest nesting that a line may have.
+_MAX_DEPTH = 100
 
 
-class DocumentTable(TypedTable):
-    """The table of a file that was read as a whole."""
+class DocumentTable(TableSource):
+    """Table of a file that is read as a whole."""
 
     def __init__(self, file: InputFile, row_name: str, rows: list[int] | int, **more: Any) -> None:
-        # Before the cells are looked at, since refusals name rows.
+        # These come before the cells are inspected, since errors name rows.
         self.file, self._row_name, self._rows = file, row_name, rows
         super().__init__(name=file.name, fingerprint=[file.name, file.size, more["table"].num_rows], **more)
 
-    def place(self, row: int) -> str:
-        """Return where a row stands in the file."""
-        return _place(self._row_name, self._rows, row)
+    def locate(self, row: int) -> str:
+        """Return the line or row of the file, such as ``"line 5"``."""
+        return _location(self._row_name, self._rows, row)
 
     def checksum(self) -> str | None:
         """Return the SHA-256 of the file's bytes."""
         return self.file.checksum()
 
 
-def _place(row_name: str, rows: list[int] | int, row: int) -> str:
+def _location(row_name: str, rows: list[int] | int, row: int) -> str:
     return f"{row_name} {row + rows if isinstance(rows, int) else rows[row]}"
 
 
@@ -58,71 +59,93 @@ def _document(
     roles: ChooseRoles,
     notes: list[str],
 ) -> DocumentTable:
-    """Return the table of columns of cells in pieces; `rows` says where rows are in the file."""
-    names, told = usable_names(labels, file.name)
+    """Return the table of a document.
+
+    Parameters
+    ----------
+    labels : list
+        Labels of the columns.
+    cells : list of list of list
+        Cells of each column, in blocks of rows.
+    file : InputFile
+        File that they come from.
+    row_name : str
+        Word for a row of the file in messages: ``"line"`` or ``"row"``.
+    rows : list of int or int
+        Number of each row in the file, or of the first row if the others follow it.
+    options : ReadOptions
+        Options for numbers.
+    roles : callable
+        Assigns roles to the columns.
+    notes : list of str
+        Notes that were made so far.
+    """
+    names, renames = names_without_index(labels, file.name)
     chosen = roles([name for name in names if name is not None], file.name)
     columns, untyped, nested = {}, set(), {}
     for name, pieces in zip(names, cells, strict=True):
         if name is None:
             continue
-        kinds = {type(value) for piece in pieces for value in piece} - {type(None)}
+        classes = {type(value) for piece in pieces for value in piece} - {type(None)}
         if name in chosen.texts:
-            _check_key(name, pieces, lambda row: _place(row_name, rows, row), row_name == "row")
-        columns[name] = pa.chunked_array(_typed(pieces, kinds, is_text=name in chosen.texts, options=options))
+            _check_key(name, pieces, lambda row: _location(row_name, rows, row), row_name == "row")
+        columns[name] = pa.chunked_array(_typed(pieces, classes, is_text=name in chosen.texts, options=options))
         if pa.types.is_string(columns[name].type):
-            if kinds <= {dict, list}:
+            if classes <= {dict, list}:
                 nested[name] = "values within values"
             elif name not in chosen.texts:
                 untyped.add(name)
     table = pa.table(columns)
     source = DocumentTable(
-        file, row_name, rows, table=table, untyped=untyped, options=options, roles=roles, notes=[*notes, *told]
+        file, row_name, rows, table=table, untyped=untyped, options=options, roles=roles, notes=[*notes, *renames]
     )
     source.reasons.update(nested)
     return source
 
 
-def _check_key(name: str, pieces: list[list[Any]], place: Callable[[int], str], has_floats_only: bool) -> None:
-    """Refuse keys that have no spelling, and numbers that have lost digits."""
+def _check_key(name: str, pieces: list[list[Any]], location: Callable[[int], str], has_floats_only: bool) -> None:
+    """Refuse keys without a text form, and numbers too large for exact digits."""
     for row, value in enumerate(value for piece in pieces for value in piece):
         if isinstance(value, (dict, list)):
-            raise BadCellError(name, row, value, "no text, number or time, and cannot be a key", place=place(row))
-        # A spreadsheet has no other numbers than floats.
-        kinds = (float, int) if has_floats_only else float
-        if isinstance(value, kinds) and abs(value) >= EXACT_INTEGERS:
-            refuse_float(value, name, row, place(row))
+            raise BadCellError(
+                name, row, value, "neither text nor a number nor a time, and cannot be a key", location=location(row)
+            )
+        # A spreadsheet stores all numbers as floats.
+        inexact = (float, int) if has_floats_only else float
+        if isinstance(value, inexact) and abs(value) >= EXACT_INTEGERS:
+            refuse_inexact_key(value, name, row, location(row))
 
 
-def _spelled(value: Any) -> str | None:
+def _text_or_json(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else spelled(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else cell_text(value)
 
 
-def _typed(cells: list[list[Any]], kinds: set[type], *, is_text: bool, options: ReadOptions) -> list[pa.Array]:
-    """Return the cells of a column in their type if they all have one, else as text, to be judged."""
-    for kind, dtype in _TYPES.items():
-        if kinds and issubclass(next(iter(kinds)), kind) and all(issubclass(one, kind) for one in kinds):
+def _typed(cells: list[list[Any]], classes: set[type], *, is_text: bool, options: ReadOptions) -> list[pa.Array]:
+    """Return the cells of a column in their common type, or as text to be inspected if they have none."""
+    for cls, dtype in _TYPES.items():
+        if classes and issubclass(next(iter(classes)), cls) and all(issubclass(other, cls) for other in classes):
             return [pa.array(piece, dtype) for piece in cells]
-    if not kinds:
+    if not classes:
         return [pa.nulls(len(piece)) for piece in cells]
-    if kinds == {bool}:
+    if classes == {bool}:
         return [pa.array(piece, pa.bool_()) for piece in cells]
-    if kinds == {int} and not is_text and not options.numbers.has_missing_numbers:
+    if classes == {int} and not is_text and not options.numbers.has_missing_numbers:
         try:
             return [pa.array(piece, pa.int64()) for piece in cells]
         except (pa.ArrowInvalid, OverflowError):
             pass
-    return [pa.array([_spelled(value) for value in piece], pa.string()) for piece in cells]
+    return [pa.array([_text_or_json(value) for value in piece], pa.string()) for piece in cells]
 
 
-def json_lines(file: InputFile, compression: str | None, options: ReadOptions, roles: ChooseRoles) -> TypedTable:
-    """Return the rows of a file with a JSON object per line; names that a line lacks are missing in it.
+def json_lines(file: InputFile, compression: str | None, options: ReadOptions, roles: ChooseRoles) -> TableSource:
+    """Read a file with one JSON object per line; cells of names that a line lacks are missing.
 
     Raises
     ------
     ValueError
-        If a line is no object.
+        If a line is not a JSON object.
     """
     cells: dict[str, list[list[Any]]] = {}
     rows: list[int] = []
@@ -147,58 +170,58 @@ def _objects(file: InputFile, compression: str | None, options: ReadOptions) -> 
                     continue
                 yield number, _object(line, number, file.name)
         except UnicodeDecodeError:
-            raise ValueError(f"{file.name} is not UTF-8 text; say encoding=... or convert it") from None
+            raise ValueError(f"{file.name} is not UTF-8 text; name its encoding (encoding=...) or convert it") from None
         except (EOFError, OSError) as error:
-            raise ValueError(f"{file.name} cannot be read, it may be damaged or truncated: {error}") from error
+            raise ValueError(f"{file.name} cannot be read; it may be damaged or truncated: {error}") from error
 
 
 def _object(line: str, number: int, name: str) -> dict[str, Any]:
-    # A parser goes as deep as the text says.
-    if line.count("{") + line.count("[") > _DEPTH:
+    # The depth is checked first, since the parser would recurse as deep as the text is nested.
+    if line.count("{") + line.count("[") > _MAX_DEPTH:
         depth = highest = 0
         for character in line:
             depth += (character in "{[") - (character in "}]")
             highest = max(highest, depth)
-        if highest > _DEPTH:
-            raise ValueError(f"{name}: line {number} has values within values more than {_DEPTH} deep")
+        if highest > _MAX_DEPTH:
+            raise ValueError(f"{name}: line {number} is nested more than {_MAX_DEPTH} levels deep")
     try:
-        found = json.loads(line, object_pairs_hook=lambda pairs: _distinct(pairs, number, name))
+        value = json.loads(line, object_pairs_hook=lambda pairs: _distinct(pairs, number, name))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{name}: line {number} is no JSON: {error.msg}; there must be an object per line") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{name}: line {number} has no object but {type(found).__name__}; there must be one per line")
-    return found
+        raise ValueError(f"{name}: line {number} is not JSON: {error.msg}; every line must be one object") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{name}: line {number} has {type(value).__name__}, not an object; every line must be one")
+    return value
 
 
 def _distinct(pairs: list[tuple[str, Any]], number: int, name: str) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    line = dict(pairs)
+    if len(line) < len(pairs):
         names = [key for key, _ in pairs]
         repeated = next(key for key in names if names.count(key) > 1)
-        raise ValueError(f"{name}: line {number} has {repeated!r} several times")
-    return found
+        raise ValueError(f"{name}: line {number} has {repeated!r} several times; names must be unique")
+    return line
 
 
 def _blocks(lines: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
     block = []
     for line in lines:
         block.append(line)
-        if len(block) == _LINES:
+        if len(block) == _BLOCK_LINES:
             yield block
             block = []
     if block:
         yield block
 
 
-def spreadsheet(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> TypedTable:
-    """Return the first sheet of an Excel file, whose first row is the header.
+def spreadsheet(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> TableSource:
+    """Read the first sheet of an Excel file, whose first row is the header.
 
     Raises
     ------
     ImportError
         If openpyxl is not installed.
     ValueError
-        If it is no such file, or has no rows.
+        If it is not an Excel file, or has no rows.
     """
     try:
         import openpyxl
@@ -208,13 +231,13 @@ def spreadsheet(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> Ty
         try:
             book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
         except Exception as error:
-            raise ValueError(f"{file.name} cannot be read as an Excel file, it may be damaged: {error}") from error
+            raise ValueError(f"{file.name} cannot be read as an Excel file; it may be damaged: {error}") from error
         try:
             sheets = book.sheetnames
             rows = [list(row) for row in book[sheets[0]].iter_rows(values_only=True)]
         finally:
             book.close()
-    notes = [] if len(sheets) == 1 else [f"of {len(sheets)} sheets the first was read: {sheets[0]!r}"]
+    notes = [] if len(sheets) == 1 else [f"only the first of {len(sheets)} sheets was read: {sheets[0]!r}"]
     while rows and all(cell is None for cell in rows[-1]):
         rows.pop()
     if not rows:

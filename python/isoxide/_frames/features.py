@@ -1,63 +1,44 @@
-"""Which columns of a table are features, and why the others are not."""
+"""Choose the feature columns of a table, and give the reason why each other column is not one."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 
 import pyarrow as pa
 
+from isoxide._common.messages import did_you_mean
 from isoxide._common.patterns import as_patterns, select
+from isoxide._frames.dtypes import describe_dtype, is_number
 from isoxide._frames.source import ChooseRoles, Roles
 
-__all__ = ["choose_features", "is_number", "need_column", "roles_of_features", "told_type"]
+__all__ = ["choose_features", "need_column", "roles_of_features"]
 
 
-def is_number(dtype: pa.DataType) -> bool:
-    """Return whether values of a type are numbers that a forest takes; decimals of databases and booleans are."""
-    types = pa.types
-    return bool(
-        types.is_integer(dtype) or types.is_floating(dtype) or types.is_boolean(dtype) or types.is_decimal(dtype)
-    )
+def need_column(names: Iterable[str], name: str, argument: str, source_name: str) -> None:
+    """Refuse the name of a column that a table does not have.
 
-
-def told_type(dtype: pa.DataType) -> str:
-    """Return what a type is called for a reader."""
-    types = pa.types
-    if types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype):
-        return "text"
-    if types.is_dictionary(dtype):
-        return "categories of numbers" if is_number(dtype.value_type) else "categories"
-    if types.is_timestamp(dtype) or types.is_date(dtype) or types.is_time(dtype):
-        return "times"
-    if types.is_duration(dtype) or types.is_interval(dtype):
-        return "durations; convert them to a number of seconds to use them"
-    if types.is_nested(dtype):
-        return f"values within values ({dtype})"
-    if types.is_null(dtype):
-        return "no values"
-    return str(dtype)
-
-
-def need_column(names: Iterable[str], name: str, argument: str, where: str) -> None:
-    """Refuse the name of a column that is not there.
+    Parameters
+    ----------
+    names : iterable of str
+        Names of the table's columns.
+    name : str
+        Name of the wanted column.
+    argument, source_name : str
+        Argument that gave the name, and name of the table, for the message.
 
     Raises
     ------
     ValueError
-        If there is none; it says which ones there are.
+        If no column has the name; the message suggests a similar one or lists those that exist.
     """
     names = list(names)
     if name in names:
         return
     if not isinstance(name, str):
-        raise ValueError(f"{argument}={name!r} must be the name of a column, as text")
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6) or [
-        other for other in names if other.strip().lower() == name.strip().lower()
-    ]
+        raise ValueError(f"{argument}={name!r} must be the name of a column, as a string")
     listed = ", ".join(map(repr, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {listed}"
-    raise ValueError(f"{where} has no column {name!r} ({argument}); {hint}")
+    hint = did_you_mean(name, names) or f"; there are {listed}"
+    raise ValueError(f"{source_name} has no column {name!r} ({argument}){hint}")
 
 
 def _check_patterns(names: list[str], argument: str, patterns: Iterable[str]) -> None:
@@ -65,9 +46,7 @@ def _check_patterns(names: list[str], argument: str, patterns: Iterable[str]) ->
         if not isinstance(pattern, str):
             raise TypeError(f"{argument} must be names or patterns of columns, got {pattern!r}")
         if not select(names, pattern):
-            close = difflib.get_close_matches(pattern, names, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"{argument} has {pattern!r}, which is no column's name{hint}")
+            raise ValueError(f"{argument} has {pattern!r}, which matches no column{did_you_mean(pattern, names)}")
 
 
 def roles_of_features(
@@ -76,15 +55,21 @@ def roles_of_features(
     include: str | Iterable[str] | None,
     exclude: str | Iterable[str] | None,
 ) -> ChooseRoles:
-    """Return the roles of the columns of a table with a row per entity and time, given their names.
+    """Return a function that assigns roles to the columns of a table with one row per entity and time.
 
-    Columns named by `include` must be numbers; those that are no candidates are left alone.
+    Parameters
+    ----------
+    entity, time : str
+        Names of the columns of keys, which stay text.
+    include, exclude : str or list of str, optional
+        Names or patterns of the columns that may be features, by default all, and of those that may not. A column
+        named in full by `include` must hold numbers. Columns that may not be features are ignored.
     """
     include = None if include is None else as_patterns(include)
     exclude = as_patterns(exclude)
 
-    def roles(names: list[str], where: str) -> Roles:
-        _check_roles(names, entity, time, where)
+    def roles(names: list[str], source_name: str) -> Roles:
+        _check_roles(names, entity, time, source_name)
         _check_patterns(names, "include", include or [])
         _check_patterns(names, "exclude", exclude)
         chosen = set(names if include is None else select(names, include)) - set(select(names, exclude))
@@ -95,16 +80,16 @@ def roles_of_features(
     return roles
 
 
-def _check_roles(names: list[str], entity: str, time: str, where: str) -> None:
+def _check_roles(names: list[str], entity: str, time: str, source_name: str) -> None:
     if len(names) == 1 and entity not in names and (sep := next((s for s in ";\t|," if s in names[0]), None)):
         raise ValueError(
-            f"{where} has a single column, {names[0][:80]!r}: its values seem to be separated by {sep!r}; "
+            f"{source_name} has a single column, {names[0][:80]!r}: its values seem to be separated by {sep!r}; "
             f"say sep={sep!r}"
         )
-    need_column(names, entity, "entity", where)
-    need_column(names, time, "time", where)
+    need_column(names, entity, "entity", source_name)
+    need_column(names, time, "time", source_name)
     if entity == time:
-        raise ValueError(f"entity and time are both {entity!r}; they must be two columns")
+        raise ValueError(f"entity and time are both {entity!r}; they must be different columns")
 
 
 def choose_features(
@@ -117,25 +102,25 @@ def choose_features(
     is_empty: Callable[[str], bool],
     reasons: Mapping[str, str],
 ) -> tuple[list[str], dict[str, str]]:
-    """Return the names of the features, and why each other column is none.
+    """Return the names of the features, and for each other column the reason why it is not one.
 
     Parameters
     ----------
     schema : pyarrow.Schema
         Names and types of all columns.
     entity, time : str
-        Columns that are no features.
+        Names of the columns of keys, which are never features.
     include, exclude : str or list of str, optional
-        See `isoxide.ueba.read_table`.
+        Names or patterns of the columns that may be features, by default all, and of those that may not.
     is_empty : callable
-        Says of a column of numbers whether it has no values at all.
+        Function of the name of a column of numbers; returns whether the column has no values at all.
     reasons : mapping of str to str
-        What is known of columns that are no numbers.
+        Reasons why columns of text hold no numbers, by name, if their cells were looked at.
 
     Raises
     ------
     ValueError
-        If a pattern fits nothing, a named column is no number, or no features are left.
+        If a pattern matches no column, a column named in full holds no numbers, or no features are left.
     """
     names = schema.names
     patterns = None if include is None else as_patterns(include)
@@ -152,16 +137,16 @@ def choose_features(
         elif reasons.get(name) == "no values" or (pa.types.is_null(dtype) and name not in reasons):
             left_out[name] = "no values"
         elif not is_number(dtype):
-            why = reasons.get(name, told_type(dtype))
+            reason = reasons.get(name, describe_dtype(dtype))
             if patterns is not None and name in patterns:
-                raise ValueError(f"include has {name!r}, which holds no numbers: {why}")
-            left_out[name] = why
+                raise ValueError(f"include has {name!r}, which holds no numbers: {reason}")
+            left_out[name] = reason
         elif is_empty(name):
             left_out[name] = "no values"
         else:
             features.append(name)
     if not features:
-        told = "; ".join(f"{name!r}: {why}" for name, why in list(left_out.items())[:8]) or "there are none"
+        listed = "; ".join(f"{name!r}: {reason}" for name, reason in list(left_out.items())[:8]) or "none"
         more = f"; and {len(left_out) - 8} more" if len(left_out) > 8 else ""
-        raise ValueError(f"no features are left besides {entity!r} and {time!r}; columns left out: {told}{more}")
+        raise ValueError(f"no features are left besides {entity!r} and {time!r}; columns left out: {listed}{more}")
     return features, left_out

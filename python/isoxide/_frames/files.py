@@ -1,4 +1,4 @@
-"""Bytes of files: what kind of file it is, decompressed, and the checksum of what was read."""
+"""Open the files that tables come in: tell their format, decompress them, and compute checksums."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-__all__ = ["WANTED", "InputFile", "decompressed", "kind_of", "local_path", "opened", "spooled"]
+__all__ = ["READABLE_FILES", "InputFile", "decompressed", "file_format", "local_path", "open_input", "spool"]
 
-#: What the name of a file says of its contents.
-KINDS = {
+#: Format that the suffix of a file stands for.
+FORMATS = {
     ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet",
     ".feather": "arrow", ".arrow": "arrow", ".ipc": "arrow", ".arrows": "arrow",
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".tab": "csv",
     ".jsonl": "jsonl", ".ndjson": "jsonl",
     ".xlsx": "xlsx", ".xlsm": "xlsx",
 }  # fmt: skip
-#: What it says of how its text is compressed.
+#: Compression of text that the last suffix stands for.
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
-#: How files begin.
+#: First bytes of files, and the format or compression that they stand for.
 _MAGIC = (
     (b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"PK\x03\x04", "xlsx"), (b"\x1f\x8b", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bz2"), (b"\xfd7zXZ\x00", "xz"),
     (b"\xff\xff\xff\xff", "arrow"),
 )  # fmt: skip
-#: Files that hold something else, and what to do with them.
-_OTHERS = {
-    b"\xd0\xcf\x11\xe0": "an Excel file of the old kind (.xls); save it as .xlsx or .csv",
+#: First bytes of files that are refused, and what the user can do.
+_REFUSED_FORMATS = {
+    b"\xd0\xcf\x11\xe0": "an Excel file of the old format (.xls); save it as .xlsx or .csv",
     b"SQLite format 3": "an SQLite database; export the table as CSV or Parquet",
     b"\x89HDF": "an HDF5 file; write it as Parquet or CSV",
-    b"\x80\x02": "a pickle, which is not read since it can run code; write the table as Parquet or CSV",
-    b"\x80\x03": "a pickle, which is not read since it can run code; write the table as Parquet or CSV",
-    b"\x80\x04\x95": "a pickle, which is not read since it can run code; write the table as Parquet or CSV",
-    b"\x80\x05\x95": "a pickle, which is not read since it can run code; write the table as Parquet or CSV",
+    b"\x80\x02": "a pickle, which is refused because loading it can run code; write the table as Parquet or CSV",
+    b"\x80\x03": "a pickle, which is refused because loading it can run code; write the table as Parquet or CSV",
+    b"\x80\x04\x95": "a pickle, which is refused because loading it can run code; write the table as Parquet or CSV",
+    b"\x80\x05\x95": "a pickle, which is refused because loading it can run code; write the table as Parquet or CSV",
     b"Obj\x01": "an Avro file; write it as Parquet or CSV",
     b"FEA1": "a Feather file of the first version; write it again with a newer library, or as Parquet",
     b"ORC": "an ORC file; write it as Parquet or CSV",
 }
-WANTED = (
+READABLE_FILES = (
     ".parquet (.parq, .pq), .feather (.arrow), .csv, .tsv, .txt (also .gz, .zst, .bz2, .xz), .jsonl, .xlsx, "
     "or a folder of these"
 )
@@ -63,8 +63,8 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     return Path(path).expanduser()
 
 
-def spooled(file: Any, name: str) -> InputFile:
-    """Return all that a file, a pipe or standard input gives, kept in a temporary file that is gone with its reader."""
+def spool(file: Any, name: str) -> InputFile:
+    """Copy an open file, a pipe or standard input to a temporary file, which is deleted with the returned object."""
     kept = tempfile.TemporaryFile(prefix="isoxide-input-")  # noqa: SIM115 (it stays open)
     while block := file.read(_BLOCK):
         kept.write(block.encode() if isinstance(block, str) else block)
@@ -74,24 +74,24 @@ def spooled(file: Any, name: str) -> InputFile:
 
 def _standard_input() -> InputFile:
     if sys.stdin is None or sys.stdin.closed:
-        raise ValueError("there is no standard input to read a table from")
-    return spooled(getattr(sys.stdin, "buffer", sys.stdin), "standard input")
+        raise ValueError("standard input is closed; give a file instead of '-'")
+    return spool(getattr(sys.stdin, "buffer", sys.stdin), "standard input")
 
 
-def opened(path: str | os.PathLike[str]) -> InputFile:
-    """Return a file to read; ``-`` is standard input, and a pipe is kept as it comes.
+def open_input(path: str | os.PathLike[str]) -> InputFile:
+    """Open a file for reading; ``-`` is standard input, and a pipe is copied to a temporary file.
 
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If the file does not exist.
     ValueError
-        If it is a device.
+        If the path is a URL or a device.
     """
     if str(path) == "-":
         return _standard_input()
     if "://" in str(path):
-        raise ValueError(f"{path} is an address; download the file first, or give an open file")
+        raise ValueError(f"{path} is a URL; download the file first, or give an open file")
     path = local_path(path)
     try:
         mode = path.stat().st_mode
@@ -99,14 +99,14 @@ def opened(path: str | os.PathLike[str]) -> InputFile:
         raise FileNotFoundError(f"there is no file {path}") from None
     if stat.S_ISFIFO(mode):
         with path.open("rb") as pipe:
-            return spooled(pipe, str(path))
+            return spool(pipe, str(path))
     if not stat.S_ISREG(mode):
-        raise ValueError(f"{path} is no file that a table can be read from, but a device or a socket")
+        raise ValueError(f"{path} is a folder, a device or a socket, not a file")
     return InputFile(str(path), path, None)
 
 
 class _Reader(io.RawIOBase):
-    """A reader of an open file with a position of its own."""
+    """Reader of an open file with a position of its own."""
 
     def __init__(self, kept: BinaryIO) -> None:
         self._kept, self._position = kept, 0
@@ -133,7 +133,17 @@ class _Reader(io.RawIOBase):
 
 
 class InputFile:
-    """A file that can be read several times, as long as it stays the same."""
+    """File that can be read several times, as long as nobody changes it.
+
+    Parameters
+    ----------
+    name : str
+        Name of the file in messages.
+    path : Path or None
+        Path of the file; None if its contents are in `kept`.
+    kept : file or None
+        Temporary file with the contents of a pipe or an open file.
+    """
 
     def __init__(self, name: str, path: Path | None, kept: BinaryIO | None) -> None:
         self.name, self.path = name, path
@@ -148,43 +158,45 @@ class InputFile:
     def _state(self) -> tuple[int, ...] | None:
         if self.path is None:
             return None
-        found = self.path.stat()
-        return found.st_ino, found.st_size, found.st_mtime_ns
+        status = self.path.stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns
 
     @property
     def size(self) -> int:
-        """The number of bytes."""
+        """Return the number of bytes of the file."""
         if self._kept is not None:
             return self._kept.seek(0, os.SEEK_END)
         return 0 if self._seen is None else self._seen[1]
 
     def open(self) -> BinaryIO:
-        """Open it anew, from its first byte.
+        """Open the file at its first byte.
 
         Raises
         ------
         ValueError
-            If it is no longer what it was.
+            If the file has changed since it was opened first.
         """
         self.check()
         if self.path is not None:
             return self.path.open("rb")
         if self._kept is None:
-            raise ValueError(f"{self.name} can no longer be read: it came through a pipe to another process")
+            raise ValueError(
+                f"{self.name} cannot be read here: its contents came through a pipe and stayed in another process"
+            )
         return io.BufferedReader(_Reader(self._kept))
 
     def check(self) -> None:
         """Refuse a file that has changed since it was opened first."""
         if self._state() != self._seen:
-            raise ValueError(f"{self.name} changed while it was read; read it again when nobody writes it")
+            raise ValueError(f"{self.name} changed while it was read; read it again when no other program writes to it")
 
     def head(self, n: int = 64) -> bytes:
-        """Return its first bytes."""
+        """Return the first `n` bytes of the file."""
         with self.open() as file:
             return file.read(n)
 
     def checksum(self) -> str:
-        """Return the SHA-256 of its bytes, which are those that were read."""
+        """Return the SHA-256 of the bytes, which are those that were read."""
         digest = hashlib.sha256()
         with self.open() as file:
             while block := file.read(_BLOCK):
@@ -193,74 +205,81 @@ class InputFile:
         return digest.hexdigest()
 
 
-def kind_of(file: InputFile) -> tuple[str, str | None]:
-    """Return what a file holds (``"parquet"``, ``"arrow"``, ``"csv"``, ``"jsonl"`` or ``"xlsx"``), and its compression.
+def file_format(file: InputFile) -> tuple[str, str | None]:
+    """Return the format of a file and its compression.
+
+    The format is ``"parquet"``, ``"arrow"``, ``"csv"``, ``"jsonl"`` or ``"xlsx"``. The compression of text is
+    ``"gzip"``, ``"zstd"``, ``"bz2"``, ``"xz"`` or None.
 
     Raises
     ------
     ValueError
-        If it is none of these.
+        If the file has another format, or is not what its suffix says.
     """
     head = file.head()
-    for magic, what in _OTHERS.items():
+    for magic, description in _REFUSED_FORMATS.items():
         if head.startswith(magic):
-            raise ValueError(f"{file.name} is {what}")
-    found = next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
+            raise ValueError(f"{file.name} is {description}")
+    detected = next((name for magic, name in _MAGIC if head.startswith(magic)), None)
     suffixes = [] if file.path is None else [suffix.lower() for suffix in file.path.suffixes]
     compression = None
     if suffixes and suffixes[-1] in COMPRESSIONS:
         compression = COMPRESSIONS[suffixes.pop()]
-        if found != compression:
-            raise ValueError(f"{file.name} is no {compression} file, although its name says so")
-    elif found in COMPRESSIONS.values():
-        compression = found
-    named = KINDS.get(suffixes[-1]) if suffixes else None
+        if detected != compression:
+            raise ValueError(
+                f"{file.name} is not a {compression} file, although its name says so; rename it, or compress it again"
+            )
+    elif detected in COMPRESSIONS.values():
+        compression = detected
+    named = FORMATS.get(suffixes[-1]) if suffixes else None
     if compression is not None:
         if named in ("parquet", "arrow", "xlsx"):
-            raise ValueError(f"{file.name} is compressed around its own compression; unpack it first")
+            raise ValueError(
+                f"{file.name} is a compressed {named} file, which has a compression of its own; unpack it first"
+            )
         return named or "csv", compression
-    if found == "xlsx":
+    if detected == "xlsx":
         _check_workbook(file)
-    if found in ("parquet", "arrow", "xlsx"):
-        return found, None
+    if detected in ("parquet", "arrow", "xlsx"):
+        return detected, None
     if named in ("parquet", "arrow", "xlsx"):
         if not head:
             raise ValueError(f"{file.name} is empty")
-        raise ValueError(f"{file.name} cannot be read: it is no {suffixes[-1][1:]} file, or it is damaged")
+        raise ValueError(f"{file.name} cannot be read: it is not a {suffixes[-1][1:]} file, or it is damaged")
     if named is None and suffixes:
-        hint = "write an object per line, as .jsonl" if suffixes[-1] == ".json" else f"give {WANTED}"
-        raise ValueError(f"{file.name}: files {suffixes[-1]!r} are not read; {hint}")
+        hint = "write one object per line, as .jsonl" if suffixes[-1] == ".json" else f"give {READABLE_FILES}"
+        raise ValueError(f"{file.name}: files with the suffix {suffixes[-1]!r} cannot be read; {hint}")
     return named or "csv", None
 
 
 def _check_workbook(file: InputFile) -> None:
-    """Refuse an archive that is no Excel file."""
+    """Refuse a ZIP archive that is not an Excel file."""
     try:
         with file.open() as stream, zipfile.ZipFile(stream) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{file.name} cannot be read, it may be damaged or truncated: {error}") from error
+        raise ValueError(f"{file.name} cannot be read; it may be damaged or truncated: {error}") from error
     if not any(name.startswith("xl/") for name in names):
-        what = (
+        description = (
             "an OpenDocument file; save it as .xlsx or .csv"
             if "mimetype" in names
             else "a ZIP archive; unpack it first"
         )
-        raise ValueError(f"{file.name} is {what}")
+        raise ValueError(f"{file.name} is {description}")
 
 
 @contextmanager
 def decompressed(file: InputFile, compression: str | None) -> Iterator[Any]:
-    """Open a file as an Arrow stream of what is in it; closed with the context."""
+    """Open a file as an Arrow stream of its decompressed contents, closed with the context."""
     with ExitStack() as stack:
         if compression is None and file.path is not None:
             file.check()
-            # Arrow reads files itself, without the interpreter.
+            # Arrow reads files itself, without holding the interpreter.
             yield stack.enter_context(pa.OSFile(str(file.path), "rb"))
             return
         stream: Any = stack.enter_context(file.open())
         if compression == "gzip":
-            # Arrow's own reader is no faster, and says nothing of files that are cut short.
+            # Arrow's own reader is no faster, and does not notice truncated files.
             stream = stack.enter_context(gzip.open(stream))
         elif compression == "xz":
             stream = stack.enter_context(lzma.open(stream))

@@ -1,4 +1,4 @@
-"""Tables that are in memory already, or hand themselves out as Arrow data."""
+"""Sources made of objects in memory: frames of pandas and polars, Arrow tables, datasets, and Arrow streams."""
 
 from __future__ import annotations
 
@@ -10,19 +10,37 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
-from isoxide._frames.batches import without_first
 from isoxide._frames.cells import CellFacts, parse_booleans, parse_numbers
-from isoxide._frames.names import usable_names
-from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line
+from isoxide._frames.dtypes import is_text
+from isoxide._frames.names import names_without_index
+from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line, skip_rows
 
-#: Rows of a frame that are looked at at a time.
-_PIECE = 1 << 18
+#: Rows of a pandas frame that are turned into an Arrow batch at a time.
+_BATCH_ROWS = 1 << 18
 
-__all__ = ["ArrowStream", "DatasetSource", "PandasTable", "TypedTable", "from_pandas", "from_polars"]
+__all__ = ["ArrowStream", "DatasetSource", "PandasSource", "TableSource", "from_pandas", "from_polars"]
 
 
-class TypedTable(Source):
-    """An Arrow table, of which some columns may be cells without a declared type, held as text."""
+class TableSource(Source):
+    """Arrow table, some of whose columns may be text without a declared dtype.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        The table.
+    name : str
+        Its name in messages.
+    untyped : set of str
+        Names of the columns whose cells are inspected to find out what they hold.
+    options : ReadOptions
+        Options for numbers.
+    roles : callable
+        Assigns roles to the columns.
+    notes : list of str
+        Notes that were made so far.
+    fingerprint : object, optional
+        Value that differs for another table; by default the name.
+    """
 
     def __init__(
         self,
@@ -42,29 +60,31 @@ class TypedTable(Source):
         self._facts: dict[str, CellFacts] = {}
         for position, column in enumerate(table.column_names):
             if column in untyped:
-                table = table.set_column(position, column, self._judged(table[column], column, chosen, options))
+                table = table.set_column(position, column, self._typed(table[column], column, chosen, options))
         self._table, self.schema = table, table.schema
 
-    def _judged(self, texts: pa.ChunkedArray, name: str, roles: Roles, options: ReadOptions) -> pa.ChunkedArray:
+    def _typed(self, texts: pa.ChunkedArray, name: str, roles: Roles, options: ReadOptions) -> pa.ChunkedArray:
         if name in roles.texts or name in roles.ignored:
             return texts
         facts = CellFacts(style=options.numbers)
         if len(texts):
             facts.update(texts, 0)
         self._facts[name] = facts
-        kind = facts.kind
-        if kind == "mixed" or (name in roles.numbers and kind == "text"):
+        category = facts.category
+        if category == "mixed" or (name in roles.numbers and category == "text"):
             error = facts.refusal(name)
-            raise error if error.row is None else error.at(self.place(error.row))
-        if facts.n_words and kind != "text":
-            self.notes.append(f"column {name!r}: {facts.n_words:,} cells such as {facts.word!r} were read as missing")
-        if kind in ("text", "empty"):
-            self.reasons[name] = facts.reason() if kind == "text" else "no values"
-        if kind == "text":
+            raise error if error.row is None else error.at(self.locate(error.row))
+        if facts.n_missing_words and category != "text":
+            self.notes.append(
+                f"column {name!r}: {facts.n_missing_words:,} cells such as {facts.missing_word!r} were read as missing"
+            )
+        if category in ("text", "empty"):
+            self.reasons[name] = facts.reason() if category == "text" else "no values"
+        if category == "text":
             return texts
         self.written = {**self.written, name: TEXT_PREFIX + name}
         self._as_written[TEXT_PREFIX + name] = texts
-        if kind == "booleans":
+        if category == "booleans":
             return pa.chunked_array([parse_booleans(piece, options.numbers) for piece in texts.chunks], pa.bool_())
         pieces = [parse_numbers(piece, options.numbers)[0] for piece in texts.chunks]
         return pa.chunked_array(pieces, pa.float64())
@@ -74,11 +94,11 @@ class TypedTable(Source):
         return int(self._table.num_rows)
 
     def fingerprint(self) -> Any:
-        """Return what its maker knows of it."""
+        """Return the value that the constructor was given."""
         return self._fingerprint
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in their order."""
+        """Yield batches of the rows in their order."""
         if not columns:
             n = (self.count() or 0) - first_row
             yield pa.RecordBatch.from_struct_array(pa.array([{}] * n, pa.struct([])))
@@ -86,19 +106,19 @@ class TypedTable(Source):
         yield from pa.table({name: self.column(name) for name in columns}).slice(first_row).to_batches()
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """Return a column, or with `TEXT_PREFIX` the text it was read from."""
+        """Return a column, or, for a name with `TEXT_PREFIX`, the text that its numbers were read from."""
         return self._as_written[name] if name in self._as_written else self._table[name]
 
     def table(self) -> pa.Table:
-        """Return the table itself."""
+        """Return the Arrow table without a copy."""
         return self._table
 
-    def facts(self, column: str) -> CellFacts | None:
-        """Return what the cells of a column are, if they were judged."""
+    def cell_facts(self, column: str) -> CellFacts | None:
+        """Return the counts of cells of a column; None if it was not inspected."""
         return self._facts.get(column)
 
-    def leave_as_text(self, column: str, reason: str) -> None:
-        """Keep a column as text, since other files have text in it."""
+    def keep_as_text(self, column: str, reason: str) -> None:
+        """Give a column as text although its cells are numbers, since other files have text in it."""
         position, texts = self.schema.get_field_index(column), self._as_written.get(TEXT_PREFIX + column)
         if texts is not None:
             self._table = self._table.set_column(position, column, texts)
@@ -107,8 +127,18 @@ class TypedTable(Source):
         self.reasons[column] = reason
 
 
-class PandasTable(TypedTable):
-    """A pandas frame, whose columns of plain numbers are read where they are, some rows at a time."""
+class PandasSource(TableSource):
+    """Pandas frame, whose columns of plain numbers are not copied but read in batches of rows.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The frame.
+    types : dict of str to pyarrow.DataType
+        Arrow dtypes of its columns of plain numbers, by name.
+    **more
+        Arguments of `TableSource` for all other columns.
+    """
 
     def __init__(self, frame: Any, types: dict[str, pa.DataType], **more: Any) -> None:
         super().__init__(**more)
@@ -121,7 +151,7 @@ class PandasTable(TypedTable):
         return len(self._frame)
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in their order."""
+        """Yield batches of the rows in their order."""
         from isoxide._frames.pandas_columns import arrow_column
 
         if not self._plain.keys() & set(columns):
@@ -129,28 +159,28 @@ class PandasTable(TypedTable):
             return
         others = [name for name in columns if name not in self._plain]
         rest = pa.table({name: self.column(name) for name in others}) if others else None
-        for start in range(first_row, len(self._frame), _PIECE):
-            piece = self._frame.iloc[start : start + _PIECE]
-            found = {} if rest is None else dict(zip(others, rest.slice(start, _PIECE).columns, strict=True))
+        for start in range(first_row, len(self._frame), _BATCH_ROWS):
+            piece = self._frame.iloc[start : start + _BATCH_ROWS]
+            held = {} if rest is None else dict(zip(others, rest.slice(start, _BATCH_ROWS).columns, strict=True))
             arrays = [
-                found[name].combine_chunks() if name in found else arrow_column(piece[name], self._plain[name])
+                held[name].combine_chunks() if name in held else arrow_column(piece[name], self._plain[name])
                 for name in columns
             ]
             yield pa.RecordBatch.from_arrays(arrays, names=columns)
 
     def table(self) -> pa.Table:
-        """Return all rows and columns."""
+        """Return all rows and columns, read in batches."""
         return Source.table(self)
 
     def held(self) -> pa.Table:
-        """Return the columns that are not plain numbers."""
+        """Return the columns that are not plain numbers, which are in an Arrow table."""
         return self._table
 
 
-def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[TypedTable, Any]:
-    """Return a pandas frame as a source, and the frame with plain names and a plain index.
+def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[TableSource, Any]:
+    """Return a pandas frame as a source, and the same frame with text as names and a default index.
 
-    Columns of numbers are shared, not copied.
+    Columns of numbers are shared with the frame, not copied.
     """
     from isoxide._frames.pandas_columns import (
         UNTYPED,
@@ -162,15 +192,15 @@ def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[T
         objects_type,
     )
 
-    where = "the frame"
-    frame, notes = index_as_columns(frame, where)
-    labels, renamed = usable_names(list(frame.columns), where)
+    source_name = "the frame"
+    frame, notes = index_as_columns(frame, source_name)
+    labels, renamed = names_without_index(list(frame.columns), source_name)
     names = [name for name in labels if name is not None]
     if None in labels:
-        frame = frame.iloc[:, [place for place, name in enumerate(labels) if name is not None]]
+        frame = frame.iloc[:, [position for position, name in enumerate(labels) if name is not None]]
     if list(frame.columns) != names:
         frame = frame.set_axis(names, axis=1)
-    chosen = roles(names, where)
+    chosen = roles(names, source_name)
     columns, untyped, opaque, plain = {}, set(), {}, {}
     for name in names:
         if name not in chosen.texts and is_plain(frame[name].dtype):
@@ -187,11 +217,11 @@ def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[T
         if dtype == UNTYPED:
             untyped.add(name)
         columns[name] = arrow_column(frame[name], dtype)
-    source = PandasTable(
+    source = PandasSource(
         frame,
         plain,
         table=pa.table(columns),
-        name=where,
+        name=source_name,
         untyped=untyped,
         options=options,
         roles=lambda *_: chosen,
@@ -202,8 +232,8 @@ def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[T
     return source, frame
 
 
-def from_polars(frame: Any, options: ReadOptions, roles: ChooseRoles) -> TypedTable:
-    """Return a polars frame as a source; integers of 128 bits, which Arrow lacks, go by way of their digits."""
+def from_polars(frame: Any, options: ReadOptions, roles: ChooseRoles) -> TableSource:
+    """Return a polars frame as a source; integers of 128 bits, which Arrow lacks, are read from their digits."""
     polars = sys.modules["polars"]
     wide = [
         name for name, dtype in zip(frame.columns, frame.dtypes, strict=True) if str(dtype) in ("Int128", "UInt128")
@@ -211,34 +241,28 @@ def from_polars(frame: Any, options: ReadOptions, roles: ChooseRoles) -> TypedTa
     if wide:
         frame = frame.with_columns(polars.col(wide).cast(polars.String))
     table, notes = plain_table(frame.to_arrow(), "the frame")
-    return TypedTable(table, "the frame", untyped=set(wide), options=options, roles=roles, notes=notes)
+    return TableSource(table, "the frame", untyped=set(wide), options=options, roles=roles, notes=notes)
 
 
-def plain_table(table: pa.Table, where: str) -> tuple[pa.Table, list[str]]:
-    """Return a table without views and without what pandas wrote of an index, and notes on what was changed."""
-    names, notes = usable_names(table.column_names, where)
-    kept = [place for place, name in enumerate(names) if name is not None]
+def plain_table(table: pa.Table, source_name: str) -> tuple[pa.Table, list[str]]:
+    """Return a table without view dtypes and without an index that pandas wrote, and notes on what was changed."""
+    names, notes = names_without_index(table.column_names, source_name)
+    kept = [position for position, name in enumerate(names) if name is not None]
     named = [name for name in names if name is not None]
     return without_views(table.replace_schema_metadata().select(kept).rename_columns(named)), notes
 
 
-def is_text(dtype: pa.DataType) -> bool:
-    """Return whether a type is one of those that Arrow has for text."""
-    types = pa.types
-    return bool(types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype))
-
-
-def same_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Return the type of a column that has these in two files; None if they differ in more than how text is stored."""
-    if one == other or pa.types.is_null(other):
-        return one
-    if pa.types.is_null(one):
+def same_type(first: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Return the common dtype of a column in two files; None if they differ in more than how text is stored."""
+    if first == other or pa.types.is_null(other):
+        return first
+    if pa.types.is_null(first):
         return other
-    return pa.large_string() if is_text(one) and is_text(other) else None
+    return pa.large_string() if is_text(first) and is_text(other) else None
 
 
 def without_views(table: pa.Table) -> pa.Table:
-    """Return a table whose text lies side by side: pyarrow cannot take rows of views."""
+    """Return a table without view dtypes, since pyarrow cannot take rows of them."""
     schema = pa.schema([field.with_type(without_view(field.type)) for field in table.schema])
     if schema == table.schema:
         return table
@@ -247,14 +271,14 @@ def without_views(table: pa.Table) -> pa.Table:
 
 
 def plain_column(column: pa.Array | pa.ChunkedArray, dtype: pa.DataType) -> pa.Array | pa.ChunkedArray:
-    """Return a column in the type that `without_view` gives for its own."""
+    """Return a column cast to the dtype that `without_view` gives for its own."""
     if pa.types.is_run_end_encoded(column.type):
         column = pc.run_end_decode(column)
     return column if column.type == dtype else column.cast(dtype)
 
 
 def without_view(dtype: pa.DataType) -> pa.DataType:
-    """Return a type with its values side by side."""
+    """Return the dtype that stores the same values without views and run ends."""
     if pa.types.is_run_end_encoded(dtype):
         return without_view(dtype.value_type)
     if pa.types.is_string_view(dtype):
@@ -265,11 +289,11 @@ def without_view(dtype: pa.DataType) -> pa.DataType:
 
 
 class DatasetSource(Source):
-    """A dataset of pyarrow, as it reads itself."""
+    """Dataset of pyarrow, read by its own scanner."""
 
     def __init__(self, dataset: pa.dataset.Dataset, roles: ChooseRoles) -> None:
         self.dataset, self.name, self.reasons = dataset, "the dataset", {}
-        names, self.notes = usable_names(dataset.schema.names, self.name)
+        names, self.notes = names_without_index(dataset.schema.names, self.name)
         self._stored = {name: stored for name, stored in zip(names, dataset.schema.names, strict=True) if name}
         fields = [dataset.schema.field(stored).with_name(name) for name, stored in self._stored.items()]
         self.schema = pa.schema([field.with_type(without_view(field.type)) for field in fields])
@@ -277,73 +301,75 @@ class DatasetSource(Source):
         self._n_rows: int | None = None
 
     def count(self) -> int | None:
-        """Return the number of rows, as the dataset counts them."""
+        """Return the number of rows, which the dataset counts."""
         if self._n_rows is None:
             self._n_rows = int(self.dataset.count_rows())
         return self._n_rows
 
     def fingerprint(self) -> Any:
-        """Return its files and the number of rows."""
+        """Return the files of the dataset and its number of rows."""
         return [*map(str, getattr(self.dataset, "files", [])), self.count()]
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in the order of the dataset."""
-        # Little ahead: memory counts, and there is a reader ahead of the work anyway.
+        """Yield batches of the rows in the order of the dataset."""
+        # The scanner reads little ahead, since a prefetcher already does and both would take memory.
         scanner = self.dataset.scanner(
-            columns=[self._stored[name] for name in columns], batch_size=self.rows_of(columns), batch_readahead=2,
+            columns=[self._stored[name] for name in columns],
+            batch_size=self.rows_per_batch(columns),
+            batch_readahead=2,
             fragment_readahead=1,
-        )  # fmt: skip
+        )
         wanted = pa.schema([self.schema.field(name) for name in columns])
         try:
             batches = (
                 batch.rename_columns(columns).cast(wanted) if columns else batch for batch in scanner.to_batches()
             )
-            yield from without_first(batches, first_row)
+            yield from skip_rows(batches, first_row)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.name} cannot be read: {first_line(error)}") from error
 
 
 class ArrowStream(Source):
-    """Anything that hands out an Arrow stream: relations of DuckDB, tables, frames of DataFusion."""
+    """Object with an Arrow stream, such as a relation of DuckDB, a pyarrow table or a frame of DataFusion."""
 
     def __init__(self, producer: Any, roles: ChooseRoles) -> None:
         self.producer, self.reasons = producer, {}
-        kind = type(producer)
-        self.name = f"the {kind.__module__.split('.')[0]} {kind.__name__}"
-        #: Whether it can be read once only.
+        cls = type(producer)
+        self.name = f"the {cls.__module__.split('.')[0]} {cls.__name__}"
+        #: Whether it can be read only once.
         self.once = isinstance(producer, pa.RecordBatchReader)
         self._is_read = False
         reader = producer if self.once else pa.RecordBatchReader.from_stream(producer)
         self._names = reader.schema.names
-        names, self.notes = usable_names(self._names, self.name)
-        self._positions = {name: place for place, name in enumerate(names) if name is not None}
-        fields = [reader.schema.field(place).with_name(name) for name, place in self._positions.items()]
+        names, self.notes = names_without_index(self._names, self.name)
+        self._positions = {name: position for position, name in enumerate(names) if name is not None}
+        fields = [reader.schema.field(position).with_name(name) for name, position in self._positions.items()]
         self.schema = pa.schema([field.with_type(without_view(field.type)) for field in fields])
         roles(self.schema.names, self.name)
 
     def count(self) -> int | None:
-        """Return the number of rows, which only tables know."""
+        """Return the number of rows, or None for objects other than tables."""
         return self.producer.num_rows if isinstance(self.producer, pa.Table) else None
 
     def fingerprint(self) -> Any:
-        """Return its name: nothing else is known of a stream."""
+        """Return the name: nothing else is known of a stream without reading it."""
         return self.name
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows from the beginning of the stream, each time anew."""
+        """Yield batches of the rows from a new stream of the object."""
         if self.once and self._is_read:
             raise ValueError(
-                f"{self.name} can be read only once, and more than one pass is needed; "
+                f"{self.name} can be read only once, and more than first pass is needed; "
                 "write it to Parquet, or give what it comes from (a table, a relation, a dataset)"
             )
         self._is_read = True
         reader = self.producer if self.once else pa.RecordBatchReader.from_stream(self.producer)
         if reader.schema.names != self._names:
-            raise ValueError(f"{self.name} changed while it was read: its columns are others now")
+            raise ValueError(f"{self.name} changed while it was read: it has other columns now")
         positions = [self._positions[name] for name in columns]
         wanted = pa.schema([self.schema.field(name) for name in columns])
         try:
-            yield from without_first((_picked(batch, positions, wanted) for batch in reader), first_row)
+            yield from skip_rows((_picked(batch, positions, wanted) for batch in reader), first_row)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.name} cannot be read: {first_line(error)}") from error
 
@@ -351,5 +377,7 @@ class ArrowStream(Source):
 def _picked(batch: pa.RecordBatch, positions: list[int], wanted: pa.Schema) -> pa.RecordBatch:
     if not positions:
         return batch.select([])
-    arrays = [plain_column(batch.column(place), dtype) for place, dtype in zip(positions, wanted.types, strict=True)]
+    arrays = [
+        plain_column(batch.column(position), dtype) for position, dtype in zip(positions, wanted.types, strict=True)
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=wanted)

@@ -1,4 +1,4 @@
-"""Keys as text: who a row is about keeps its spelling, whatever type the table has it in."""
+"""Keys as text: an entity or group keeps its spelling, whatever dtype the table stores it in."""
 
 from __future__ import annotations
 
@@ -14,44 +14,43 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isoxide._frames.cells import BadCellError
+from isoxide._frames.dtypes import EXACT_INTEGERS, is_text
 
-__all__ = ["EXACT_INTEGERS", "alike", "as_text", "refuse_float", "spelled", "text_labels"]
-
-#: Beyond this a float does not hold every integer: digits of an identifier are lost already.
-EXACT_INTEGERS = 2.0**53
+__all__ = ["as_text", "cell_text", "refuse_inexact_key", "similar_spellings", "text_labels"]
 
 
 def as_text(column: pa.Array | pa.ChunkedArray, name: str, first_row: int | None = None) -> pa.Array:
     """Return a column of keys as text; empty cells are missing.
 
-    Text keeps its spelling. Integers of any width become their digits, and so do floats and decimals that are whole,
-    since a missing cell makes floats of a column of integers. Times lose what is zero: midnights are days.
+    Text keeps its spelling. Integers of any width become their digits. Whole floats and decimals become digits too,
+    since pandas turns a column of integers into floats when a cell is missing. Times drop trailing zeros: midnights
+    become days.
 
     Parameters
     ----------
     column : pyarrow array
-        The keys.
+        Column of keys.
     name : str
-        Name of the column, for messages.
+        Name of the column in messages.
     first_row : int, optional
-        Number of the first row in the table, for messages; None where rows have no numbers.
+        Number of the first row in the table, for messages; None if rows have no numbers.
 
     Raises
     ------
     BadCellError
         If the column holds floats that are too large to have kept all digits.
     TypeError
-        If it holds lists, bytes or other values that have no spelling.
+        If it holds lists, bytes or other values that have no text form.
     """
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if isinstance(column, pa.ChunkedArray):
-        # Beyond 2 GB of text.
+        # An Arrow array of texts holds 2 GB at most, so larger columns stay in several pieces.
         return pa.chunked_array([as_text(piece, name, first_row) for piece in column.chunks], pa.string())
     dtype, types = column.type, pa.types
     if types.is_dictionary(dtype):
         return pc.take(as_text(column.dictionary, name), column.indices)
-    if types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype):
+    if is_text(dtype):
         texts = column if types.is_string(dtype) else column.cast(pa.string())
         return _without_empty(texts)
     if types.is_floating(dtype):
@@ -61,7 +60,7 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str, first_row: int | None
     if types.is_boolean(dtype):
         return pc.if_else(column, "True", "False")
     if types.is_decimal(dtype):
-        return pa.array([None if value is None else spelled(value) for value in column.to_pylist()], pa.string())
+        return pa.array([None if value is None else cell_text(value) for value in column.to_pylist()], pa.string())
     if types.is_date(dtype) or types.is_timestamp(dtype):
         return _from_times(column.cast(pa.string()))
     if dtype == pa.uuid():
@@ -75,7 +74,7 @@ def _without_empty(texts: pa.Array) -> pa.Array:
     is_empty = pc.fill_null(pc.equal(texts, ""), False)
     if not pc.any(is_empty, min_count=0).as_py():
         return texts
-    # By positions: `if_else` of pyarrow 18 reads beyond the ends of texts that are a slice of others.
+    # Rows are taken by position, since `if_else` of pyarrow 18 reads beyond the ends of a sliced array of texts.
     positions = np.arange(len(texts))
     return texts.take(pa.array(positions, mask=is_empty.to_numpy(zero_copy_only=False)))
 
@@ -83,35 +82,35 @@ def _without_empty(texts: pa.Array) -> pa.Array:
 def _from_floats(column: pa.Array, name: str, first_row: int | None) -> pa.Array:
     missing = pc.or_kleene(pc.is_null(column), pc.is_nan(column))
     column = pc.if_else(missing, pa.scalar(None, pa.float64()), column)
-    large = pc.fill_null(pc.greater_equal(pc.abs(column), EXACT_INTEGERS), False)
+    large = pc.fill_null(pc.greater_equal(pc.abs(column), float(EXACT_INTEGERS)), False)
     rows = np.flatnonzero(large.to_numpy(zero_copy_only=False))
     if rows.size:
-        refuse_float(column[int(rows[0])].as_py(), name, None if first_row is None else first_row + int(rows[0]))
+        refuse_inexact_key(column[int(rows[0])].as_py(), name, None if first_row is None else first_row + int(rows[0]))
     whole = pc.equal(pc.floor(column), column)
     digits = pc.if_else(whole, column, pa.scalar(None, pa.float64())).cast(pa.int64()).cast(pa.string())
     return pc.if_else(whole, digits, column.cast(pa.string()))
 
 
-def refuse_float(value: float, name: str, row: int | None, place: str | None = None) -> NoReturn:
-    """Refuse a key that was an integer and is a float that does not hold all its digits."""
-    lost = "a float that has lost digits (those beyond 2**53 are); read the column as text or as integers"
-    raise BadCellError(name, row, value, lost, place=place)
+def refuse_inexact_key(value: float, name: str, row: int | None, location: str | None = None) -> NoReturn:
+    """Refuse a key that is a float of 2**53 or more, since the integer that it was may have lost digits."""
+    lost = "a float too large for exact digits (2**53 or more); read the column as text or as integers"
+    raise BadCellError(name, row, value, lost, location=location)
 
 
 def _from_times(texts: pa.Array) -> pa.Array:
-    """Return times without the zeros that their unit adds, midnights without their hour."""
+    """Return times without trailing zeros of the second, and midnights without a time of day."""
     texts = pc.replace_substring_regex(texts, r"\.(\d*?)0+(Z|[+-]\d+)?$", r".\1\2")
     texts = pc.replace_substring_regex(texts, r"\.(Z|[+-]\d+)?$", r"\1")
     return pc.replace_substring_regex(texts, r" 00:00:00$", "")
 
 
-def spelled(value: Any) -> str:
-    """Return the text of one cell, as `as_text` gives it for a column of such.
+def cell_text(value: Any) -> str:
+    """Return the text of one cell, equal to the text that `as_text` gives for a column of such cells.
 
     Examples
     --------
-    >>> from isoxide._frames.keys import spelled
-    >>> spelled(1001), spelled(1001.0), spelled("1001.0"), spelled(True)
+    >>> from isoxide._frames.keys import cell_text
+    >>> cell_text(1001), cell_text(1001.0), cell_text("1001.0"), cell_text(True)
     ('1001', '1001', '1001.0', 'True')
     """
     if isinstance(value, str):
@@ -125,21 +124,21 @@ def spelled(value: Any) -> str:
 
 
 def text_labels(values: list[Any], name: str) -> list[str | None]:
-    """Return labels of rows in memory as the text that `as_text` gives for a column of such."""
+    """Return labels of rows in memory as text, equal to the text that `as_text` gives for a column of them."""
     try:
-        found: list[str | None] = as_text(pa.array(values, from_pandas=True), name).to_pylist()
+        texts: list[str | None] = as_text(pa.array(values, from_pandas=True), name).to_pylist()
     except pa.ArrowException:
-        # Numbers among texts.
+        # Arrow has no type for numbers among texts, so each cell becomes text by itself.
         missing = [value is None or value != value or value == "" for value in values]
-        found = [None if absent else spelled(value) for value, absent in zip(values, missing, strict=True)]
-    return found
+        texts = [None if absent else cell_text(value) for value, absent in zip(values, missing, strict=True)]
+    return texts
 
 
-def alike(texts: Iterable[Any]) -> list[tuple[str, ...]]:
-    """Return the spellings that differ only in case, blanks or Unicode form, those of one name together, ascending."""
-    together: dict[str, list[str]] = {}
+def similar_spellings(texts: Iterable[Any]) -> list[tuple[str, ...]]:
+    """Return groups of texts that differ only in case, blanks or Unicode form, sorted."""
+    groups: dict[str, list[str]] = {}
     for text in texts:
         if isinstance(text, str):
             plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
-            together.setdefault("".join(plain.split()).casefold(), []).append(text)
-    return sorted(tuple(sorted(spellings)) for spellings in together.values() if len(spellings) > 1)
+            groups.setdefault("".join(plain.split()).casefold(), []).append(text)
+    return sorted(tuple(sorted(spellings)) for spellings in groups.values() if len(spellings) > 1)

@@ -1,4 +1,4 @@
-"""Names of columns: any label of any container becomes a distinct, non-empty text, and what was changed is told."""
+"""Names of columns: labels of any container become distinct, non-empty texts, and each change is noted."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["INDEX_NOTE", "RESERVED_PREFIX", "renamed_note", "text_names", "usable_names", "written_index"]
+__all__ = [
+    "INDEX_NOTE",
+    "RESERVED_PREFIX",
+    "names_without_index",
+    "pandas_index_positions",
+    "rename_notes",
+    "text_names",
+]
 
-#: Columns with such names are made by isoxide while a table is read in partitions.
+#: Prefix of the columns that isoxide itself adds while a table is read in partitions.
 RESERVED_PREFIX = "__isoxide_"
 INDEX_NOTE = "the index that pandas wrote beside the columns was left out"
 
 
-def text_names(labels: Iterable[Any], where: str) -> tuple[list[str], list[str]]:
-    """Return the labels of columns as texts, and a note on each kind of change.
+def text_names(labels: Iterable[Any], source_name: str) -> tuple[list[str], list[str]]:
+    """Return the labels of columns as texts, and notes on the labels that were changed.
 
     Labels of two levels are joined by ``_``, numbers become their digits, and an empty label becomes ``column_3``
     after its position, counted from 1.
@@ -24,15 +31,15 @@ def text_names(labels: Iterable[Any], where: str) -> tuple[list[str], list[str]]
     ----------
     labels : iterable
         The labels of the columns, in their order.
-    where : str
-        What has them, for messages.
+    source_name : str
+        Name of the table in messages.
 
     Returns
     -------
     names : list of str
-        A name per column.
+        One name per column.
     notes : list of str
-        What was changed, a sentence each.
+        One sentence per kind of change.
 
     Raises
     ------
@@ -41,32 +48,32 @@ def text_names(labels: Iterable[Any], where: str) -> tuple[list[str], list[str]]
     """
     labels = list(labels)
     names = [_text(label, position) for position, label in enumerate(labels)]
-    notes = renamed_note(labels, names)
+    notes = rename_notes(labels, names)
     seen: dict[str, Any] = {}
     for label, name in zip(labels, names, strict=True):
         if name in seen:
             both = "" if seen[name] == label else f" ({seen[name]!r} and {label!r})"
-            raise ValueError(f"{where} has several columns of the name {name!r}{both}; rename them")
+            raise ValueError(f"{source_name} has several columns of the name {name!r}{both}; rename them")
         if name.startswith(RESERVED_PREFIX):
             raise ValueError(
-                f"{where} has a column {name!r}; names that begin with {RESERVED_PREFIX} are taken: rename it"
+                f"{source_name} has a column {name!r}; names that begin with {RESERVED_PREFIX} are reserved; rename it"
             )
         seen[name] = label
     stripped = Counter(name.strip() for name in names)
     close = [name for name in names if stripped[name.strip()] > 1]
     if close:
-        notes.append(f"names of columns differ only in blanks: {', '.join(map(repr, close[:4]))}")
+        notes.append(f"column names that differ only in blanks: {', '.join(map(repr, close[:4]))}")
     return names, notes
 
 
-def renamed_note(labels: Iterable[Any], names: Iterable[str]) -> list[str]:
-    """Return a note on the labels that are not the names, if there are any."""
+def rename_notes(labels: Iterable[Any], names: Iterable[str]) -> list[str]:
+    """Return a list with one note on the labels that differ from their names, or an empty list."""
     renamed = [(label, name) for label, name in zip(labels, names, strict=True) if label != name]
     if not renamed:
         return []
     shown = ", ".join(f"{label!r} is {name!r}" for label, name in renamed[:4])
     more = f" and {len(renamed) - 4} more" if len(renamed) > 4 else ""
-    return [f"names of columns that were no text, empty or of several levels were changed: {shown}{more}"]
+    return [f"column names that were not text, were empty or had several levels were changed: {shown}{more}"]
 
 
 def _text(label: Any, position: int) -> str:
@@ -80,29 +87,29 @@ def _text(label: Any, position: int) -> str:
     return text
 
 
-def written_index(labels: Iterable[Any]) -> set[int]:
+def pandas_index_positions(labels: Iterable[Any]) -> set[int]:
     """Return the positions of columns that are the index that pandas wrote beside the columns of a frame.
 
-    These are ``__index_level_0__`` and its like anywhere, and the first columns as long as they have no name, or the
-    one that pandas gives to such (``Unnamed: 0``, ``Unnamed: 0.1``).
+    pandas names them ``__index_level_0__``, at any position, or leaves the first columns without a name, which it reads
+    back as ``Unnamed: 0`` or ``Unnamed: 0.1``.
     """
-    found, is_first = set(), True
+    positions, is_first = set(), True
     for position, label in enumerate(labels):
         name = _text(label, -1)
         is_first = is_first and (not name or re.fullmatch(r"Unnamed: \d+(\.\d+)*", name) is not None)
         if is_first or re.fullmatch(r"__index_level_\d+__", name):
-            found.add(position)
-    return found
+            positions.add(position)
+    return positions
 
 
-def usable_names(labels: list[Any], where: str) -> tuple[list[str | None], list[str]]:
+def names_without_index(labels: list[Any], source_name: str) -> tuple[list[str | None], list[str]]:
     """Return the names of columns, None for an index that pandas wrote, and notes on what was changed."""
-    index = written_index(labels)
+    index = pandas_index_positions(labels)
     if len(index) == len(labels):
         index = set()
     plain, notes = text_names(
-        [f"index {place}" if place in index else label for place, label in enumerate(labels)], where
+        [f"index {position}" if position in index else label for position, label in enumerate(labels)], source_name
     )
     if index:
         notes.append(INDEX_NOTE)
-    return [None if place in index else name for place, name in enumerate(plain)], notes
+    return [None if position in index else name for position, name in enumerate(plain)], notes

@@ -1,4 +1,4 @@
-"""One way in: whatever holds a table becomes a source, by the same rules for memory, batches and engines."""
+"""Open any object that holds a table as a `Source`, by the same rules for memory, batches and engines."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from isoxide._frames import files
 from isoxide._frames.cells import BadCellError, CellFacts
 from isoxide._frames.delimited import DelimitedFile
 from isoxide._frames.documents import json_lines, spreadsheet
-from isoxide._frames.files import InputFile, kind_of
+from isoxide._frames.dtypes import arrow_family, is_text
+from isoxide._frames.files import InputFile, file_format
 from isoxide._frames.frames import (
     ArrowStream,
     DatasetSource,
-    TypedTable,
+    TableSource,
     from_pandas,
     from_polars,
-    is_text,
     plain_table,
 )
 from isoxide._frames.header import header_names
@@ -34,7 +34,7 @@ from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles,
 __all__ = ["column_names", "files_of", "open_source"]
 
 
-def _no_roles(names: list[str], where: str) -> Roles:
+def _default_roles(names: list[str], source_name: str) -> Roles:
     return Roles()
 
 
@@ -43,140 +43,142 @@ def open_source(
     batch_rows: int | None = None,
     *,
     options: ReadOptions | None = None,
-    roles: ChooseRoles = _no_roles,
+    roles: ChooseRoles = _default_roles,
 ) -> Source:
-    """Return a source of any kind.
+    """Open a table as a source of rows.
 
     Parameters
     ----------
     source : path, list of paths, file object, frame, dataset or object with an Arrow stream
-        What has the rows; ``"-"`` is standard input.
+        Object that holds the rows; ``"-"`` is standard input.
     batch_rows : int, optional
-        Rows of a batch; by default as many as make about 16 MB.
+        Rows per batch, at least 1; by default as many as make about 16 MB.
     options : ReadOptions, optional
-        How text is read.
+        Options for reading text.
     roles : callable, optional
-        Says what columns are wanted for, given their names; it may refuse.
+        Assigns roles to the columns, given their names and the name of the table; it may refuse them.
 
     Raises
     ------
     FileNotFoundError
-        If a path is nothing, or a folder without files of tables.
+        If a path does not exist, or is a folder without files of tables.
     ValueError
-        If a file cannot be read, or has other columns than the first one.
+        If a file cannot be read, or its columns differ from those of the first one.
     TypeError
-        If it is nothing that rows can be read from.
+        If rows cannot be read from the object.
     """
     if batch_rows is not None and batch_rows < 1:
         raise ValueError(f"batch_rows must be at least 1, got {batch_rows}")
-    found = _opened(source, options or ReadOptions(), roles)
+    opened = _source_of(source, options or ReadOptions(), roles)
     if batch_rows is not None:
-        found.batch_rows = batch_rows
-    return found
+        opened.batch_rows = batch_rows
+    return opened
 
 
-def _opened(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
+def _source_of(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
     if isinstance(source, Source):
         return source
     if isinstance(source, (str, os.PathLike)):
-        return _from_path(source, options, roles)
+        return _path_source(source, options, roles)
     if isinstance(source, InputFile):
-        return _from_file(source, options, roles)
+        return _file_source(source, options, roles)
     if isinstance(source, (list, tuple)):
         if not source or not all(isinstance(path, (str, os.PathLike, InputFile)) for path in source):
-            raise TypeError("a list as a source must be of paths, at least one")
-        found = [file for path in source for file in _inputs(path)]
-        return _from_files(found, f"the {len(found)} files", options, roles)
+            raise TypeError(
+                "source is an empty list, or holds something other than paths; give a list of at least one path"
+            )
+        inputs = [file for path in source for file in _inputs(path)]
+        return _files_source(inputs, f"the {len(inputs)} files", options, roles)
     if isinstance(source, pa.dataset.Dataset):
         return DatasetSource(source, roles)
-    kind = type(source)
-    package = kind.__module__.split(".")[0]
-    if package == "polars" and kind.__name__ == "LazyFrame":
-        raise TypeError("source is a LazyFrame, which has no rows yet; call collect() first")
+    cls = type(source)
+    package = cls.__module__.split(".")[0]
+    if package == "polars" and cls.__name__ == "LazyFrame":
+        raise TypeError("source is a polars LazyFrame, which has no rows yet; call collect() first")
     if hasattr(source, "iloc") and hasattr(source, "columns"):
         return from_pandas(source, options, roles)[0]
-    if package == "polars" and kind.__name__ == "DataFrame":
+    if package == "polars" and cls.__name__ == "DataFrame":
         return from_polars(source, options, roles)
-    if hasattr(source, "__arrow_c_stream__") and kind.__name__ not in ("Series", "ChunkedArray"):
+    if hasattr(source, "__arrow_c_stream__") and cls.__name__ not in ("Series", "ChunkedArray"):
         return ArrowStream(source, roles)
     if hasattr(source, "read") and callable(source.read):
         name = getattr(source, "name", None)
-        file = files.spooled(source, name if isinstance(name, str) else "the file")
-        return _from_file(file, options, roles)
+        file = files.spool(source, name if isinstance(name, str) else "the file")
+        return _file_source(file, options, roles)
     raise TypeError(
         "source must be a path, a list of paths, an open file, a frame of pandas or polars, a pyarrow dataset, or have "
-        f"an Arrow stream (__arrow_c_stream__), not {kind.__name__}"
+        f"an Arrow stream (__arrow_c_stream__), not {cls.__name__}"
     )
 
 
 def column_names(source: Any, options: ReadOptions | None = None) -> list[str]:
-    """Return the names of the columns of a table; a text file is read as far as its header."""
+    """Return the names of the columns of a table; text files are read no further than the header."""
     options = options or ReadOptions()
     if isinstance(source, (list, tuple)) and source:
         source = source[0]
     if isinstance(source, (str, os.PathLike)):
         source = files_of(source)[0]
     if isinstance(source, InputFile):
-        kind, compression = kind_of(source)
-        if kind == "csv":
+        format_name, compression = file_format(source)
+        if format_name == "csv":
             return header_names(source, compression, options)
-    return list(_opened(source, options, _no_roles).schema.names)
+    return list(_source_of(source, options, _default_roles).schema.names)
 
 
-def _from_path(path: str | os.PathLike[str], options: ReadOptions, roles: ChooseRoles) -> Source:
+def _path_source(path: str | os.PathLike[str], options: ReadOptions, roles: ChooseRoles) -> Source:
     folder = files.local_path(path)
     if str(path) == "-" or not folder.is_dir():
-        return _from_file(files.opened(path), options, roles)
-    return _from_files(_inputs(path), str(folder), options, roles)
+        return _file_source(files.open_input(path), options, roles)
+    return _files_source(_inputs(path), str(folder), options, roles)
 
 
 def files_of(path: str | os.PathLike[str] | InputFile) -> list[InputFile]:
-    """Return a file, or those of a folder."""
+    """Return a file as a list, or the files of a folder."""
     return [file for file, _ in _inputs(path)]
 
 
 def _inputs(path: str | os.PathLike[str] | InputFile) -> list[tuple[InputFile, Path | None]]:
-    """Return a file, or those of a folder with the folder."""
+    """Return a file with None, or the files of a folder, each with the folder."""
     if isinstance(path, InputFile):
         return [(path, None)]
     folder = files.local_path(path)
     if str(path) == "-" or not folder.is_dir():
-        return [(files.opened(path), None)]
+        return [(files.open_input(path), None)]
     paths = table_files(folder)
     if not paths:
-        raise FileNotFoundError(f"the folder {folder} has no files of tables ({files.WANTED})")
-    return [(files.opened(found), folder) for found in paths]
+        raise FileNotFoundError(f"the folder {folder} has no files of tables; readable are {files.READABLE_FILES}")
+    return [(files.open_input(path), folder) for path in paths]
 
 
-def _from_files(
+def _files_source(
     inputs: list[tuple[InputFile, Path | None]], name: str, options: ReadOptions, roles: ChooseRoles
 ) -> Source:
-    if {kind_of(file)[0] for file, _ in inputs} == {"parquet"}:
+    if {file_format(file)[0] for file, _ in inputs} == {"parquet"}:
         return ParquetFiles(name, [file for file, _ in inputs], roles, [root for _, root in inputs])
     sources, options = [], replace(options, keeps_rows=False)
     for file, _ in inputs:
         try:
-            sources.append(_from_file(file, options, roles))
+            sources.append(_file_source(file, options, roles))
         except BadCellError as error:
-            raise error.at(f"{error.place} of {file.name}") from None
-    return Joined(name, sources)
+            raise error.at(f"{error.location} of {file.name}") from None
+    return JoinedSource(name, sources)
 
 
-def _from_file(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> Source:
-    kind, compression = kind_of(file)
-    if kind == "parquet":
+def _file_source(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> Source:
+    format_name, compression = file_format(file)
+    if format_name == "parquet":
         return ParquetFiles(file.name, [file], roles, [None])
-    if kind == "csv":
+    if format_name == "csv":
         return DelimitedFile(file, compression, options, roles)
-    if kind == "jsonl":
+    if format_name == "jsonl":
         return json_lines(file, compression, options, roles)
-    if kind == "xlsx":
+    if format_name == "xlsx":
         return spreadsheet(file, options, roles)
-    return _from_arrow(file, options, roles)
+    return _arrow_source(file, options, roles)
 
 
-class ArrowFile(TypedTable):
-    """The table of a file in Arrow's own format."""
+class ArrowFile(TableSource):
+    """Table of a file in Arrow's own format."""
 
     file: InputFile
 
@@ -185,7 +187,7 @@ class ArrowFile(TypedTable):
         return self.file.checksum()
 
 
-def _from_arrow(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> Source:
+def _arrow_source(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> Source:
     try:
         with file.open() as stream:
             if file.head(6) == b"ARROW1":
@@ -193,7 +195,7 @@ def _from_arrow(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> So
             else:
                 table = pa.ipc.open_stream(stream).read_all()
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{file.name} cannot be read, it may be damaged or truncated: {first_line(error)}") from error
+        raise ValueError(f"{file.name} cannot be read; it may be damaged or truncated: {first_line(error)}") from error
     table, notes = plain_table(table, file.name)
     source = ArrowFile(
         table, file.name, untyped=set(), options=options, roles=roles, notes=notes,
@@ -204,22 +206,22 @@ def _from_arrow(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> So
 
 
 def table_files(folder: Path) -> list[Path]:
-    """Return the files of tables in a folder and those below it, in the order of their names; hidden ones left out."""
-    found = []
+    """Return the files of tables in a folder and below it, sorted by name; hidden files are left out."""
+    paths = []
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts
         suffixes = [suffix.lower() for suffix in path.suffixes]
         if suffixes and suffixes[-1] in files.COMPRESSIONS:
             suffixes.pop()
-        # Notes lie beside tables as .txt.
-        is_table = bool(suffixes) and suffixes[-1] in files.KINDS and suffixes[-1] != ".txt"
+        # Text files in a folder are usually notes about its tables.
+        is_table = bool(suffixes) and suffixes[-1] in files.FORMATS and suffixes[-1] != ".txt"
         if is_table and not any(part.startswith(("_", ".")) for part in parts) and path.is_file():
-            found.append(path)
-    return sorted(found, key=lambda path: path.relative_to(folder).parts)
+            paths.append(path)
+    return sorted(paths, key=lambda path: path.relative_to(folder).parts)
 
 
 def _joined_notes(sources: list[Source]) -> list[str]:
-    """Return the notes of all sources; one that not all have names its file."""
+    """Return the notes of all sources; notes that only some have begin with the name of their file."""
     notes = []
     for source in sources:
         for note in source.notes:
@@ -228,8 +230,8 @@ def _joined_notes(sources: list[Source]) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-class Joined(Source):
-    """Several sources with the same columns, one after the other."""
+class JoinedSource(Source):
+    """Several sources with the same columns, read one after the other."""
 
     def __init__(self, name: str, sources: list[Source]) -> None:
         self.name, self.sources = name, sources
@@ -238,12 +240,13 @@ class Joined(Source):
         self.reasons = {}
         fields = []
         for column in first.schema.names:
-            fields.append(pa.field(column, self._type_of(column)))
+            fields.append(pa.field(column, self._dtype_of(column)))
         for source in sources[1:]:
             for column in source.schema.names:
                 if column not in first.schema.names:
                     raise ValueError(
-                        f"{source.name} has a column {column!r} and {first.name} has not; all files must have the same"
+                        f"{source.name} has a column {column!r} and {first.name} does not; "
+                        "all files must have the same columns"
                     )
         self.schema = pa.schema(fields)
         in_all = set.intersection(*(set(source.written) for source in sources))
@@ -252,70 +255,74 @@ class Joined(Source):
         self._rows = [n for n in counts if n is not None]
         assert len(self._rows) == len(sources)
 
-    def _type_of(self, column: str) -> pa.DataType:
-        self._judge_together(column)
-        found: dict[pa.DataType, str] = {}
+    def _dtype_of(self, column: str) -> pa.DataType:
+        self._judge_all_cells(column)
+        dtypes: dict[pa.DataType, str] = {}
         for source in self.sources:
             if column not in source.schema.names:
                 raise ValueError(
                     f"{source.name} has no column {column!r}, which {self.sources[0].name} has; "
-                    "all files must have the same"
+                    "all files must have the same columns"
                 )
             dtype = source.schema.field(column).type
             reason = source.reasons.get(column)
             if reason is not None:
                 self.reasons.setdefault(column, reason)
-            # A column without values fits any other.
+            # A column without values agrees with any dtype.
             if reason != "no values" and not pa.types.is_null(dtype):
-                found.setdefault(dtype, source.name)
-        if len(found) > 1 and all(map(is_text, found)):
+                dtypes.setdefault(dtype, source.name)
+        if len(dtypes) > 1 and all(map(is_text, dtypes)):
             self._has_values(column)
             return pa.large_string()
-        if len(found) > 1 and all(pa.types.is_integer(one) or pa.types.is_floating(one) for one in found):
+        if len(dtypes) > 1 and {arrow_family(dtype) for dtype in dtypes} <= {"integer", "float"}:
             self.reasons.pop(column, None)
             return pa.float64()
-        if len(found) > 1:
-            (one, there), (other, here), *_ = found.items()
+        if len(dtypes) > 1:
+            (first, first_name), (other, other_name), *_ = dtypes.items()
             raise ValueError(
-                f"column {column!r} is {one} in {there} and {other} in {here}; all files must have the same types"
+                f"column {column!r} is {first} in {first_name} and {other} in {other_name}; "
+                "all files must have the same dtypes"
             )
-        if found:
+        if dtypes:
             self._has_values(column)
-            return next(iter(found))
+            return next(iter(dtypes))
         return self.sources[0].schema.field(column).type
 
     def _has_values(self, column: str) -> None:
         if self.reasons.get(column) == "no values":
             del self.reasons[column]
 
-    def _judge_together(self, column: str) -> None:
-        """Decide about a column that is text in some files and not in others by the cells of all."""
-        facts = [source.facts(column) for source in self.sources]
-        known = [one for one in facts if one is not None]
-        if len(known) < len(facts) or len({one.kind == "text" for one in known if one.kind != "empty"}) < 2:
+    def _judge_all_cells(self, column: str) -> None:
+        """Decide by the cells of all files about a column that is text in some files and not in others."""
+        facts = [source.cell_facts(column) for source in self.sources]
+        known = [counts for counts in facts if counts is not None]
+        if (
+            len(known) < len(facts)
+            or len({counts.category == "text" for counts in known if counts.category != "empty"}) < 2
+        ):
             return
-        together = CellFacts(style=known[0].style)
-        for one in known:
-            together.merge(one)
-        first = next(place for place, one in enumerate(known) if one.bad is not None)
-        together.bad, together.bad_row = known[first].bad, known[first].bad_row
-        if together.kind != "text":
-            assert together.bad_row is not None
+        total = CellFacts(style=known[0].style)
+        for counts in known:
+            total.merge(counts)
+        first = next(index for index, counts in enumerate(known) if counts.bad is not None)
+        total.bad, total.bad_row = known[first].bad, known[first].bad_row
+        if total.category != "text":
+            assert total.bad_row is not None
             source = self.sources[first]
-            raise together.refusal(column).at(f"{source.place(together.bad_row)} of {source.name}")
+            raise total.refusal(column).at(f"{source.locate(total.bad_row)} of {source.name}")
         for source in self.sources:
-            source.leave_as_text(column, together.reason())
+            source.keep_as_text(column, total.reason())
 
     def count(self) -> int | None:
-        """Return the number of rows of all."""
+        """Return the number of rows of all sources."""
         return sum(self._rows)
 
     def fingerprint(self) -> Any:
-        """Return what is known of each."""
+        """Return the fingerprints of all sources."""
         return [source.fingerprint() for source in self.sources]
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
-        """Yield source after source."""
+        """Yield the rows of one source after the other."""
         schema = pa.schema(
             [
                 pa.field(name, pa.string()) if name.startswith(TEXT_PREFIX) else self.schema.field(name)
@@ -330,15 +337,15 @@ class Joined(Source):
                 yield batch.cast(schema) if columns else batch
             first_row = 0
 
-    def place(self, row: int) -> str:
-        """Return the file of a row, and where it stands in it."""
+    def locate(self, row: int) -> str:
+        """Return the position of a row in its file, and the name of the file."""
         for source, rows in zip(self.sources, self._rows, strict=True):
             if row < rows:
-                return f"{source.place(row)} of {source.name}"
+                return f"{source.locate(row)} of {source.name}"
             row -= rows
-        return super().place(row)
+        return super().locate(row)
 
     def checksum(self) -> str | None:
-        """Return the SHA-256 of the files' checksums and names, one below the other."""
+        """Return the SHA-256 of a list of the files' checksums and names."""
         lines = "".join(f"{source.checksum()}  {Path(source.name).name}\n" for source in self.sources)
         return hashlib.sha256(lines.encode()).hexdigest()

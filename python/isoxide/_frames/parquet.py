@@ -1,4 +1,4 @@
-"""Parquet files, one after the other, read a few rows at a time."""
+"""Read Parquet files, one after the other and a batch of rows at a time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from isoxide._frames.batches import without_first
 from isoxide._frames.files import InputFile
 from isoxide._frames.frames import same_type, without_view
-from isoxide._frames.names import text_names, usable_names
-from isoxide._frames.source import ChooseRoles, Source, first_line
+from isoxide._frames.names import names_without_index, text_names
+from isoxide._frames.source import ChooseRoles, Source, first_line, skip_rows
 
 __all__ = ["ParquetFiles"]
 
@@ -24,7 +23,7 @@ _BUFFER = 1 << 20
 
 
 class ParquetFiles(Source):
-    """Parquet files, one after the other; the names of folders such as ``day=2025-04-26`` are columns too."""
+    """Parquet files with the same columns; folders such as ``day=2025-04-26`` are columns too."""
 
     def __init__(self, name: str, files: list[InputFile], roles: ChooseRoles, roots: list[Path | None]) -> None:
         self.name, self.files, self.reasons = name, files, {}
@@ -34,51 +33,52 @@ class ParquetFiles(Source):
         for input_file, keys in zip(files, self._partitions, strict=True):
             path = input_file.name
             file = _open(input_file)
-            found = file.schema_arrow.remove_metadata()
-            text_names(found.names, path)
+            schema = file.schema_arrow.remove_metadata()
+            text_names(schema.names, path)
             if own is None:
-                own, first, first_keys = found, path, keys
-            own = _joined_schema(path, found, first, own)
+                own, first, first_keys = schema, path, keys
+            own = _joined_schema(path, schema, first, own)
             if keys.keys() != first_keys.keys():
                 raise ValueError(
-                    f"the folders of {path} name {sorted(keys)}, those of {first} name {sorted(first_keys)}"
+                    f"the folders of {path} name {sorted(keys)}, and those of {first} name {sorted(first_keys)}; "
+                    "all files must have the same columns"
                 )
             self._rows.append(file.metadata.num_rows)
             file.close()
         assert own is not None
-        names, self.notes = usable_names(own.names, name)
-        #: What a column is called in the files.
+        names, self.notes = names_without_index(own.names, name)
+        #: Name of each column in the files.
         self._stored = {plain: stored for plain, stored in zip(names, own.names, strict=True) if plain is not None}
         stored = [own.field(inner).with_name(plain) for plain, inner in self._stored.items()]
-        # Numbers only if all are: 20250426 is one, 2025-04-26 is text.
+        # A key is a number only if all its values are: 20250426 is one, 2025-04-26 is text.
         fields = [pa.field(key, self._key_type(key)) for key in first_keys if key not in self._stored]
         self.schema = pa.schema([*(field.with_type(without_view(field.type)) for field in stored), *fields])
         roles(self.schema.names, self.name)
 
     def _key_type(self, key: str) -> pa.DataType:
-        # Neither signs nor leading zeros: those are names, not numbers.
+        # Values with signs or leading zeros are names rather than numbers.
         texts = [keys[key] for keys in self._partitions]
         whole = all(text is not None and text.isdigit() and str(int(text)) == text for text in texts)
         return pa.int64() if whole else pa.string()
 
     def count(self) -> int | None:
-        """Return the number of rows, from the files' own notes."""
+        """Return the number of rows that the metadata of the files state."""
         return sum(self._rows)
 
     def fingerprint(self) -> Any:
-        """Return names, sizes and rows of the files."""
+        """Return names, sizes and numbers of rows of the files."""
         return [[Path(file.name).name, file.size, rows] for file, rows in zip(self.files, self._rows, strict=True)]
 
     def checksum(self) -> str | None:
-        """Return the SHA-256 of the file, or of the files' checksums and names one below the other."""
+        """Return the SHA-256 of a single file, or of a list of the files' checksums and names."""
         if len(self.files) == 1 and self.files[0].name == self.name:
             return self.files[0].checksum()
         lines = "".join(f"{file.checksum()}  {Path(file.name).name}\n" for file in self.files)
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
-        """Yield file after file, and of each the groups of rows from where the first row is."""
-        n_rows = self.rows_of(columns)
+        """Yield the rows of one file after the other, beginning with the row group of the first row."""
+        n_rows = self.rows_per_batch(columns)
         stored = [name for name in columns if name in self._stored]
         for file, rows, keys in zip(self.files, self._rows, self._partitions, strict=True):
             if first_row >= rows:
@@ -103,17 +103,17 @@ def _partition_keys(path: Path | None, root: Path | None) -> dict[str, Any]:
         return {}
     folders = path.relative_to(root).parts[:-1]
     pairs = [folder.split("=", 1) for folder in folders if "=" in folder]
-    # Signs that folders cannot have are written as in addresses.
+    # Characters that names of folders cannot have are percent-encoded.
     return {unquote(key): None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value) for key, value in pairs}
 
 
-def _repeated(value: Any, kind: pa.DataType, n: int) -> pa.Array:
-    return pa.repeat(pa.scalar(value, pa.string()).cast(kind), n)
+def _repeated(value: Any, dtype: pa.DataType, n: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, pa.string()).cast(dtype), n)
 
 
 def _open(file: InputFile) -> Any:
     try:
-        # Column by column in pieces, so that a large group of rows is never in memory as a whole.
+        # Columns are read through small buffers, so that a large row group is never in memory as a whole.
         file.check()
         source = file.path if file.path is not None else file.open()
         return pq.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False)
@@ -125,24 +125,26 @@ def _unreadable(path: str, error: Exception) -> Exception:
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(f"there is no file {path}")
     if isinstance(error, MemoryError) or "bad_alloc" in str(error):
-        return MemoryError(f"there is not enough memory to read {path}")
-    return ValueError(f"{path} cannot be read as Parquet, it may be truncated: {first_line(error)}")
+        return MemoryError(f"there is not enough memory to read {path}; read fewer columns, or smaller row groups")
+    return ValueError(f"{path} cannot be read as Parquet; it may be truncated: {first_line(error)}")
 
 
-def _joined_schema(path: str, found: pa.Schema, first: str, schema: pa.Schema) -> pa.Schema:
-    """Return the types of the files so far and one more, whose columns must be those of the first one."""
-    for place, field in enumerate(schema):
-        n = found.names.count(field.name)
+def _joined_schema(path: str, other: pa.Schema, first: str, schema: pa.Schema) -> pa.Schema:
+    """Return the schema of the files so far and another one, whose columns must be those of the first file."""
+    for index, field in enumerate(schema):
+        n = other.names.count(field.name)
         if n != 1:
-            there = "no column" if n == 0 else f"{n} columns"
-            raise ValueError(f"{path} has {there} {field.name!r}, which {first} has once; all files must have the same")
-        kind = found.field(field.name).type
-        if (joined := same_type(field.type, kind)) is not None:
-            schema = schema.set(place, field.with_type(joined))
+            count = "no column" if n == 0 else f"{n} columns"
+            raise ValueError(
+                f"{path} has {count} {field.name!r}, which {first} has once; all files must have the same columns"
+            )
+        dtype = other.field(field.name).type
+        if (joined := same_type(field.type, dtype)) is not None:
+            schema = schema.set(index, field.with_type(joined))
         else:
             raise ValueError(
-                f"column {field.name!r} is {kind} in {path} and {field.type} in {first}; "
-                "all files must have the same types"
+                f"column {field.name!r} is {dtype} in {path} and {field.type} in {first}; "
+                "all files must have the same dtypes"
             )
     return schema
 
@@ -153,7 +155,9 @@ def _read_file(
     file, path = _open(source), source.name
     try:
         if file.metadata.num_rows != rows:
-            raise ValueError(f"{path} changed while it was read: it has {file.metadata.num_rows} rows, and had {rows}")
+            raise ValueError(
+                f"{path} changed while it was read: it has {file.metadata.num_rows} rows now, and had {rows}"
+            )
         if not columns:
             yield from _empty_batches(rows - first_row, n_rows)
             return
@@ -165,7 +169,7 @@ def _read_file(
             else:
                 first_row -= size
         batches = file.iter_batches(batch_size=n_rows, row_groups=groups, columns=columns)
-        yield from without_first(batches, first_row)
+        yield from skip_rows(batches, first_row)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
     finally:
@@ -173,7 +177,7 @@ def _read_file(
 
 
 def _empty_batches(rows: int, n_rows: int) -> Iterator[pa.RecordBatch]:
-    """Batches of no columns, which have a number of rows all the same."""
+    """Yield batches without columns that still have numbers of rows."""
     for start in range(0, rows, n_rows):
         empty = pa.struct([])
         yield pa.RecordBatch.from_struct_array(pa.array([{}] * min(n_rows, rows - start), empty))

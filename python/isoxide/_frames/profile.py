@@ -1,8 +1,8 @@
-"""What is learned of a feature table before anything is made of it: days, entities, and every column once.
+"""Profile a feature table in one pass: its days, its entities and each of its columns.
 
-update   a batch: days and rows of each, entities, a sketch of each column of numbers, counts of each column of text
-merge    two parts of the table, in any order
-profile  the words for it, the same in memory and on every engine
+update    add a batch: rows per day, entities, a sketch of each column of numbers, counts of each column of text
+merge     combine the profiles of partitions, in any order
+summary   return the `TableProfile` for the user, the same in memory and on every engine
 """
 
 from __future__ import annotations
@@ -21,29 +21,30 @@ from numpy.typing import NDArray
 from isoxide._core import Sketch
 from isoxide._frames.cells import CellFacts
 from isoxide._frames.columns import number_column
-from isoxide._frames.keys import alike, as_text
+from isoxide._frames.keys import as_text, similar_spellings
 from isoxide._frames.table_profile import TableProfile
 from isoxide._frames.times import Times, days_of
 
 __all__ = ["CAPACITY", "Profile", "Profiler", "repeated_rows", "whole_sketch"]
 
-#: Distinct values of a column that a sketch keeps.
+#: Number of distinct values of a column that a sketch keeps.
 CAPACITY = 2**14
-#: Values that tell of most columns that they number no rows, and the share of distinct ones that makes a number.
-_FIRST, _ID_LIKE, _FEWEST_IDS = 200, 0.95, 20
-#: Days between one day and all others that make it a far one.
-_FAR = 366
-#: Gaps and groups of spellings that are listed.
-_LISTED = 20
+#: A column looks like row numbers if this share of its values are distinct, in the first values and in all of them, and
+#: if it has at least so many rows.
+_FIRST_VALUES, _ID_LIKE_SHARE, _ID_LIKE_MIN_ROWS = 200, 0.95, 20
+#: Distance in days from all others that makes a day a far one.
+_FAR_DAYS = 366
+#: Largest number of gaps, far days and groups of spellings that are listed.
+_MAX_LISTED = 20
 
 
 def whole_sketch() -> Sketch:
-    """Return a sketch of all values of a column."""
+    """Return an empty sketch that takes all values of a column."""
     return Sketch(-np.inf, np.inf, capacity=CAPACITY)
 
 
 class Profile:
-    """What is known of some rows of a table."""
+    """Facts about some rows of a table, which `Profiler` collects."""
 
     def __init__(self, names: list[str], texts: list[str]) -> None:
         self.n = 0
@@ -58,18 +59,18 @@ class Profile:
 
 
 class Profiler:
-    """How a table is looked at, the same in every partition.
+    """Collects the profile of a table, the same in every partition.
 
     Parameters
     ----------
     entity : str
-        The column that says who, as text.
+        Name of the column of entities, whose cells are text.
     times : Times
-        How times are read.
+        Reader of the column of times.
     names : list of str
-        Columns of numbers that may be features.
+        Names of the columns of numbers that may be features.
     texts : list of str
-        Columns of text that could have been numbers.
+        Names of the columns of text whose cells are counted.
     """
 
     def __init__(self, entity: str, times: Times, names: Iterable[str], texts: Iterable[str]) -> None:
@@ -78,11 +79,11 @@ class Profiler:
         self.columns = tuple(dict.fromkeys([entity, times.name, *self.names, *self.texts]))
 
     def start(self) -> Profile:
-        """Return the profile of no rows."""
+        """Return a profile without any rows."""
         return Profile(self.names, self.texts)
 
     def update(self, profile: Profile, batch: pa.RecordBatch, first_row: int | None) -> Profile:
-        """Add a batch; `first_row` is the number of its first row, None where rows have no numbers."""
+        """Add a batch; `first_row` is the number of its first row, None if rows have no numbers."""
         times = self.times.of(batch, first_row)
         days = days_of(times)
         profile.days.update(days.value_counts().to_dict())
@@ -93,19 +94,19 @@ class Profiler:
         profile.entities.update(entities.unique().to_pylist())
         for name in self.names:
             values = number_column(batch, name)
-            # The first values tell of most columns.
+            # The first values suffice to rule out most columns.
             if profile.may_number_rows[name]:
                 profile.may_number_rows[name] = _may_number_rows(values, is_first=profile.n == 0)
             profile.sketches[name].add(values)
         for name in self.texts:
-            # Rows are not named: on some engines they have no numbers.
+            # Errors here name no rows, since they have no numbers on some engines.
             column = batch.column(name)
             profile.texts[name].update(column.cast(pa.string()), None)
         profile.n += batch.num_rows
         return profile
 
     def merge(self, profiles: Iterable[Profile]) -> Profile:
-        """Return the profile of some parts together, in any order."""
+        """Return the common profile of some partitions, in any order."""
         merged = self.start()
         for profile in profiles:
             if profile.n == 0:
@@ -125,20 +126,20 @@ class Profiler:
 
     @staticmethod
     def to_bytes(profile: Profile) -> bytes:
-        """Return a profile as it travels between processes of one engine."""
-        state = {**profile.__dict__, "sketches": {name: one.to_bytes() for name, one in profile.sketches.items()}}
+        """Encode a profile for the way between processes of one engine."""
+        state = {**profile.__dict__, "sketches": {name: sketch.to_bytes() for name, sketch in profile.sketches.items()}}
         return pickle.dumps(state)
 
     @staticmethod
     def from_bytes(data: bytes) -> Profile:
-        """Return what `to_bytes` was given; never called on files."""
-        state = pickle.loads(data)  # noqa: S301 (from our own steps, over the engine's own channels)
+        """Decode a profile that `to_bytes` encoded; it is never called on bytes from files."""
+        state = pickle.loads(data)  # noqa: S301 (bytes of `to_bytes`, over the engine's own channels)
         profile = Profile([], [])
         profile.__dict__.update(state)
-        profile.sketches = {name: Sketch.from_bytes(one) for name, one in state["sketches"].items()}
+        profile.sketches = {name: Sketch.from_bytes(stored) for name, stored in state["sketches"].items()}
         return profile
 
-    def profile(
+    def summary(
         self,
         profile: Profile,
         *,
@@ -148,7 +149,21 @@ class Profiler:
         n_duplicate_keys: int,
         notes: Iterable[str],
     ) -> TableProfile:
-        """Return what is told of a table."""
+        """Return the profile of a table for the user.
+
+        Parameters
+        ----------
+        profile : Profile
+            Facts about all rows that are kept.
+        features : list of str
+            Names of the features.
+        left_out : dict of str to str
+            Names of the other columns, with the reason why they are not features.
+        n_read, n_duplicate_keys : int
+            Number of rows read, and of rows kept that share entity and time with another one.
+        notes : iterable of str
+            Notes that were made while reading.
+        """
         days = pd.DatetimeIndex(sorted(profile.days))
         far = far_days(days)
         period = days[~np.isin(np.arange(len(days)), far)]
@@ -169,7 +184,7 @@ class Profiler:
             name: profile.texts[name].reason() if name in profile.texts and why == "text" else why
             for name, why in left_out.items()
         }
-        groups = alike(profile.entities)
+        groups = similar_spellings(profile.entities)
         return TableProfile(
             n_read=n_read,
             n_rows=profile.n,
@@ -185,7 +200,7 @@ class Profiler:
             n_period_days=n_period,
             has_times_of_day=profile.has_times_of_day,
             gaps=_gaps(period),
-            far_days={days[place].date().isoformat(): profile.days[days[place]] for place in far[:_LISTED]},
+            far_days={days[index].date().isoformat(): profile.days[days[index]] for index in far[:_MAX_LISTED]},
             features=list(features),
             constant=constant,
             id_like=id_like,
@@ -193,7 +208,7 @@ class Profiler:
             nan_share=nan_share,
             left_out=left_out,
             time_zones=sorted(zone or "none" for zone in self.times.zones) if self.times.is_mixed else [],
-            spellings=[list(group) for group in groups[:_LISTED]],
+            spellings=[list(group) for group in groups[:_MAX_LISTED]],
             n_spellings=len(groups),
             notes=list(notes),
         )
@@ -204,25 +219,25 @@ def far_days(days: pd.DatetimeIndex) -> list[int]:
     if len(days) < 2:
         return []
     numbers = days.to_numpy().astype("datetime64[D]").astype(np.int64)
-    cuts = np.flatnonzero(np.diff(numbers) > _FAR) + 1
+    cuts = np.flatnonzero(np.diff(numbers) > _FAR_DAYS) + 1
     runs = np.split(np.arange(len(days)), cuts)
     longest = max(runs, key=len)
-    # A few years with one row each are no run and its exceptions.
+    # Days that are spread over years have no longest run that the others would be exceptions of.
     if len(runs) == 1 or len(longest) < 3 * (len(days) - len(longest)):
         return []
     kept = set(longest.tolist())
-    return [place for place in range(len(days)) if place not in kept]
+    return [index for index in range(len(days)) if index not in kept]
 
 
 def _gaps(days: pd.DatetimeIndex) -> list[list[str]]:
     """Return the longest runs of days without rows, in ascending order."""
     steps = np.array([(after - before).days for before, after in pairwise(days)], dtype=np.int64)
-    places = np.flatnonzero(steps > 1)
-    longest = np.sort(places[np.argsort(-steps[places], kind="stable")[:_LISTED]])
-    one = pd.Timedelta(days=1)
+    indices = np.flatnonzero(steps > 1)
+    longest = np.sort(indices[np.argsort(-steps[indices], kind="stable")[:_MAX_LISTED]])
+    day = pd.Timedelta(days=1)
     return [
-        [(days[place] + one).date().isoformat(), (days[place + 1] - one).date().isoformat()]
-        for place in longest.tolist()
+        [(days[index] + day).date().isoformat(), (days[index + 1] - day).date().isoformat()]
+        for index in longest.tolist()
     ]
 
 
@@ -230,36 +245,36 @@ def _may_number_rows(values: NDArray[Any], *, is_first: bool) -> bool:
     values = values[np.isfinite(values)]
     if not np.all(np.mod(values, 1) == 0):
         return False
-    first = values[:_FIRST]
-    return not is_first or len(np.unique(first)) >= _ID_LIKE * len(first)
+    first = values[:_FIRST_VALUES]
+    return not is_first or len(np.unique(first)) >= _ID_LIKE_SHARE * len(first)
 
 
 def _numbers_rows(sketch: Any) -> bool:
     """Return whether nearly all values of a column of whole numbers differ."""
     n, extremes = sketch.n, sketch.extremes()
-    if n < _FEWEST_IDS or extremes is None:
+    if n < _ID_LIKE_MIN_ROWS or extremes is None:
         return False
-    # Of more distinct values than a sketch can tell, their range says how many there can be.
+    # If there are more distinct values than the sketch counts, their range bounds their number.
     n_distinct = sketch.n_distinct()
     n_distinct = extremes[1] - extremes[0] + 1 if n_distinct is None else n_distinct
-    return bool(n_distinct >= _ID_LIKE * n)
+    return bool(n_distinct >= _ID_LIKE_SHARE * n)
 
 
 def repeated_rows(rows: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return which rows equal an earlier one in every column, whatever the columns hold."""
+    """Tell which rows equal an earlier one in every column, whatever objects the columns hold."""
     comparable = {}
-    for place, name in enumerate(rows.columns):
+    for index, name in enumerate(rows.columns):
         column = rows[name]
         try:
-            comparable[place] = column if column.dtype != object else pd.Series(pd.factorize(column)[0])
+            comparable[index] = column if column.dtype != object else pd.Series(pd.factorize(column)[0])
         except TypeError:
-            # Lists and the like cannot be hashed: their words are compared.
-            comparable[place] = pd.Series([repr(_plain(value)) for value in column])
+            # Lists and similar objects cannot be hashed, so their text is compared.
+            comparable[index] = pd.Series([repr(_plain(value)) for value in column])
     columns = {
-        place: np.asarray(column) if column.dtype == object else column.array for place, column in comparable.items()
+        index: np.asarray(column) if column.dtype == object else column.array for index, column in comparable.items()
     }
-    found: NDArray[np.bool_] = pd.DataFrame(columns).duplicated().to_numpy()
-    return found
+    is_repeated: NDArray[np.bool_] = pd.DataFrame(columns).duplicated().to_numpy()
+    return is_repeated
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a feature table looks like before anything is made of it, in words."""
+"""Profile of a feature table for the user: numbers, names and warnings about data quality."""
 
 from __future__ import annotations
 
@@ -8,54 +8,55 @@ from typing import Any
 
 __all__ = ["TableProfile"]
 
-#: Names listed of each kind in a sentence, and columns listed of those used and left out.
-_LISTED, _COLUMNS = 8, 30
+#: Largest number of names in a warning, and of columns in the lists of features and columns left out.
+_MAX_LISTED, _MAX_COLUMNS = 8, 30
 
 
 @dataclass(frozen=True)
 class TableProfile:
-    """What `read_table` found. Printing it gives the report.
+    """Profile of a feature table: what was read, used and left out. Printing it gives a report with warnings.
 
     Attributes
     ----------
     n_read, n_rows : int
-        Rows read, and rows kept.
+        Number of rows read, and number of rows kept.
     n_duplicates : int
-        Rows dropped because they equal an earlier one in every column.
+        Number of rows dropped because they equal an earlier one in every column.
     n_duplicate_keys : int
-        Rows kept that share entity and time with another one.
+        Number of rows kept that share entity and time with another one.
     n_entities, n_days, n_features : int
-        Distinct entities, days and features.
+        Number of distinct entities, of distinct days, and of features.
     n_unnamed : int
-        Rows without an entity.
+        Number of rows without an entity.
     first_day, last_day : str
-        In ISO 8601.
+        First and last day, in ISO 8601.
     n_missing_days : int
-        Days between the first and the last one without any row; gaps before and after `far_days` do not count.
+        Number of days without rows between the first and the last one, without the gaps around `far_days`.
     gaps : list of [str, str]
-        The longest runs of such days: first and last day, at most 20.
+        First and last day of the longest runs of days without rows, at most 20 runs.
     far_days : dict of str to int
-        Days that lie more than a year from all others, and their rows: usually a default of a database.
+        Days more than a year away from all others, with their number of rows; usually a default of a database.
     n_period_days : int
-        Days from the first to the last one, without `far_days`: what "a month" is counted by.
+        Number of days from the first to the last one, without `far_days`; anomalies per month are counted by it.
     features : list of str
         Names of the features.
     constant, id_like, infinite : list of str
-        Features with one value only, features that seem to number the rows, and features with infinite values.
+        Names of the features with one value only, of those that look like row numbers or identifiers, and of those
+        with infinite values.
     nan_share : dict of str to float
-        Share of missing values per feature, where there are any, from 0 to 1.
+        Share of missing values, above 0 and up to 1, of each feature that has any.
     left_out : dict of str to str
-        Columns that are no features, and why.
+        Names of the columns that are not features, with the reason.
     time_zones : list of str
-        The zones in which times were written, if there are several; each keeps the day that was written.
+        Zones in which times were written, if there are several; each time keeps the day that was written.
     has_times_of_day : bool
-        Whether some times are not at midnight.
+        Whether some times are not midnight.
     spellings : list of list of str
-        Entities whose names differ only in case, blanks or Unicode form, at most 20 groups.
+        Groups of entities whose names differ only in case, blanks or Unicode form, at most 20.
     n_spellings : int
-        Number of such groups.
+        Number of these groups.
     notes : list of str
-        What was changed, read as missing or left out while reading.
+        One sentence for each change or omission while reading.
     """
 
     n_read: int
@@ -86,52 +87,54 @@ class TableProfile:
 
     @property
     def warnings(self) -> list[str]:
-        """What deserves a look, a sentence each."""
-        found = list(self.notes)
+        """Return one sentence for each property of the data that may be a mistake, after the notes."""
+        messages = list(self.notes)
         if self.n_duplicate_keys:
-            found.append(f"{self.n_duplicate_keys:,} rows share entity and time with another, different row")
+            messages.append(f"{self.n_duplicate_keys:,} rows share entity and time with another, different row")
         if self.n_unnamed:
-            found.append(f"{self.n_unnamed:,} rows have no entity; they are kept as one without a name")
+            messages.append(f"{self.n_unnamed:,} rows have no entity; they are kept as one entity without a name")
         if self.n_spellings:
             shown = "; ".join(" and ".join(map(repr, group)) for group in self.spellings[:3])
-            found.append(
+            messages.append(
                 f"{self.n_spellings:,} names of entities differ from another only in case or blanks "
-                f"(or in how an accent is stored), and stay apart: {shown}"
+                f"(or in how an accent is stored), and are kept apart: {shown}"
             )
         if self.far_days:
-            shown = ", ".join(f"{day} ({rows:,} rows)" for day, rows in list(self.far_days.items())[:_LISTED])
-            found.append(f"{len(self.far_days)} days lie more than a year from all others: {shown}")
+            shown = ", ".join(f"{day} ({rows:,} rows)" for day, rows in list(self.far_days.items())[:_MAX_LISTED])
+            messages.append(f"{len(self.far_days)} days lie more than a year from all others: {shown}")
         if self.n_missing_days:
-            shown = _some([first if first == last else f"{first} to {last}" for first, last in self.gaps])
-            found.append(f"{self.n_missing_days:,} days have no rows: {shown}")
+            shown = _listed([first if first == last else f"{first} to {last}" for first, last in self.gaps])
+            messages.append(f"{self.n_missing_days:,} days have no rows: {shown}")
         if self.constant:
-            found.append(f"{len(self.constant)} features are constant: {_some(self.constant)}")
+            messages.append(f"{len(self.constant)} features are constant: {_listed(self.constant)}")
         if self.id_like:
-            found.append(f"{len(self.id_like)} features look like row numbers or identifiers: {_some(self.id_like)}")
+            messages.append(
+                f"{len(self.id_like)} features look like row numbers or identifiers: {_listed(self.id_like)}"
+            )
         if self.infinite:
-            found.append(f"{len(self.infinite)} features have infinite values: {_some(self.infinite)}")
-        empty = [name for name, why in self.left_out.items() if why == "no values"]
+            messages.append(f"{len(self.infinite)} features have infinite values: {_listed(self.infinite)}")
+        empty = [name for name, reason in self.left_out.items() if reason == "no values"]
         if empty:
-            found.append(f"{len(empty)} columns have no values and were left out: {_some(empty)}")
-        for name, why in self.left_out.items():
-            if "cells are numbers" in why:
-                found.append(f"column {name!r} was left out: {why}")
+            messages.append(f"{len(empty)} columns have no values and were left out: {_listed(empty)}")
+        for name, reason in self.left_out.items():
+            if "cells are numbers" in reason:
+                messages.append(f"column {name!r} was left out: {reason}")
         if self.time_zones:
-            found.append(
-                f"times were written in {len(self.time_zones)} zones ({_some(self.time_zones)}); "
-                "each keeps the day that was written, unless timezone=... says whose days count"
+            messages.append(
+                f"times were written in {len(self.time_zones)} zones ({_listed(self.time_zones)}); "
+                "each time keeps the day that was written, unless timezone=... names the zone whose days count"
             )
         if self.n_days == 1:
-            found.append("all rows are of one day")
-        return found
+            messages.append("all rows belong to one day")
+        return messages
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything, for JSON.
+        """Return all attributes as a dictionary, for JSON.
 
         Returns
         -------
         dict
-            From the names of the attributes to their values.
+            Values of the attributes, by name.
         """
         return asdict(self)
 
@@ -142,13 +145,13 @@ class TableProfile:
         ]
         if self.n_duplicates:
             lines.append(f"{self.n_duplicates:,} of {self.n_read:,} rows read were duplicates and dropped")
-        lines.append(f"features: {_some(self.features, _COLUMNS)}")
+        lines.append(f"features: {_listed(self.features, _MAX_COLUMNS)}")
         if self.left_out:
-            together: dict[str, list[str]] = {}
-            for name, why in self.left_out.items():
-                together.setdefault(why, []).append(name)
-            told = [f"{_some(names, _COLUMNS)} ({why})" for why, names in together.items()]
-            lines.append(f"left out: {_some(told, _COLUMNS)}")
+            by_reason: dict[str, list[str]] = {}
+            for name, reason in self.left_out.items():
+                by_reason.setdefault(reason, []).append(name)
+            groups = [f"{_listed(names, _MAX_COLUMNS)} ({reason})" for reason, names in by_reason.items()]
+            lines.append(f"left out: {_listed(groups, _MAX_COLUMNS)}")
         if self.nan_share:
             worst = max(self.nan_share, key=self.nan_share.__getitem__)
             lines.append(
@@ -158,7 +161,7 @@ class TableProfile:
         return "\n".join(lines)
 
 
-def _some(names: Iterable[str], listed: int = _LISTED) -> str:
+def _listed(names: Iterable[str], n_listed: int = _MAX_LISTED) -> str:
     names = list(names)
-    more = len(names) - listed
-    return ", ".join(names[:listed]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - n_listed
+    return ", ".join(names[:n_listed]) + (f" and {more} more" if more > 0 else "")

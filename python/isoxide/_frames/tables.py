@@ -1,8 +1,10 @@
-"""The two tables of `rank_features`: whatever container they come in, their names and columns, and which match."""
+"""The two tables of `rank_features`, in any container: names of columns, exact numbers, and labels of rows.
+
+A `Table` knows its container; `adapter` knows its columns.
+"""
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -10,57 +12,83 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from isoxide._common.imports import needed_module
+from isoxide._common.imports import import_optional
 from isoxide._common.patterns import check_distinct
-from isoxide._frames.containers import is_instance
-
-#: Beyond this, not every integer is a float64.
-_EXACT = 2**53
-#: Without those that NumPy lacks: decimals, and integers of 128 bits, which are brought to 64.
-_POLARS_INTEGERS = {f"{prefix}{bits}" for prefix in ("Int", "UInt") for bits in (8, 16, 32, 64)}
-_POLARS_NUMBERS = _POLARS_INTEGERS | {"Boolean", "Float16", "Float32", "Float64"}
+from isoxide._frames.adapter import (
+    ArrowColumn,
+    Column,
+    NumpyColumn,
+    PolarsColumn,
+    exact_numbers,
+    is_instance,
+    pandas_column,
+)
 
 
 class Table(ABC):
-    """A two-dimensional argument, read column by column; a subclass per kind of container."""
+    """Two-dimensional argument that is read column by column, with a subclass per container.
 
-    #: The package that makes frames of this kind; for arrays pandas.
+    Parameters
+    ----------
+    table_name : str
+        Its name in messages.
+    data : array or frame of shape (n_rows, n_columns)
+        The table, which is borrowed.
+
+    Attributes
+    ----------
+    names : list of str or None
+        Names of the columns; None if they have none.
+    n_rows, n_columns : int
+        Its shape.
+    """
+
+    #: The package that makes frames like this one; for arrays pandas.
     backend: ClassVar[str] = "pandas"
 
-    def __init__(self, what: str, data: Any) -> None:
-        self.what = what
+    def __init__(self, table_name: str, data: Any) -> None:
+        self.table_name = table_name
         self.data = data
         self.n_rows, self.n_columns = data.shape
         self.names = self._names()
 
     def column(self, j: int, name: str) -> NDArray[Any]:
-        """One numeric column, borrowed where its type allows it; missing values become NaN."""
-        column = self._native_column(j)
-        if not self._is_numeric(column):
-            raise TypeError(
-                f"column {name!r} of {self.what} has dtype {self._dtype(column)}, which has no percentile ranks; "
-                "list the numeric columns to use with features=[...]"
-            )
-        if not self._has_missing(column):
-            return self._to_array(column)
-        present = self._to_array(self._present(column))
-        if present.dtype.kind in "iu" and ((present > _EXACT) | (present < -_EXACT)).any():
-            raise ValueError(
-                f"column {name!r} of {self.what} has missing values and integers beyond 2**53, "
-                "which cannot become float64 without a loss; fill or drop the missing values first"
-            )
-        return self._with_nan(column)
+        """Return the numbers of a column, borrowed where its dtype allows it; missing cells become NaN.
+
+        Parameters
+        ----------
+        j : int
+            Index of the column.
+        name : str
+            Its name in messages.
+
+        Raises
+        ------
+        TypeError
+            If it holds no booleans, integers or floats.
+        ValueError
+            If a float64 does not hold its integers, and cells are missing or integers lie beyond 64 bits.
+        """
+        return exact_numbers(self._column(j), name, self.table_name)
 
     def labels(self, name: str) -> list[Any]:
-        """One column of any type, which must be there, as Python's objects."""
-        return list(self._native_column((self.names or []).index(name)).tolist())
+        """Return a column of any dtype as Python objects; the table must have a column of this name."""
+        return list(self._series((self.names or []).index(name)).tolist())
 
     def index(self) -> Any:
-        """The labels of the rows; None if they are only counted."""
+        """Return the labels of the rows; None if the container has none."""
         return None
 
-    def scalars(self, places: list[int], columns: list[NDArray[Any]]) -> NDArray[Any]:
-        """What the cells at these places are for Python: here each column's own type, NaN where one is missing."""
+    def scalars(self, positions: list[int], columns: list[NDArray[Any]]) -> NDArray[Any]:
+        """Return the cells of some columns as Python shows them: in the dtype of each column, NaN for missing ones.
+
+        Parameters
+        ----------
+        positions : list of int
+            Indices of the columns.
+        columns : list of ndarray
+            Their numbers, as `column` gives them.
+        """
         scalars = np.empty((self.n_rows, len(columns)), dtype=object)
         for j, column in enumerate(columns):
             scalars[:, j] = column
@@ -72,191 +100,107 @@ class Table(ABC):
         if n_strings == 0:
             return None
         if n_strings < len(names):
-            raise TypeError(f"the column names of {self.what} must be all strings or none of them, got {names}")
-        check_distinct(names, f"the column names of {self.what}")
+            raise TypeError(f"the column names of {self.table_name} must be all strings or none of them, got {names}")
+        check_distinct(names, f"the column names of {self.table_name}")
         return names
 
     def _labels(self) -> list[Any]:
         return list(self.data.columns)
 
-    def _dtype(self, column: Any) -> Any:
-        return column.dtype
+    @abstractmethod
+    def _series(self, j: int) -> Any:
+        """Return a column in the container's own class."""
 
     @abstractmethod
-    def _native_column(self, j: int) -> Any: ...
-
-    @abstractmethod
-    def _is_numeric(self, column: Any) -> bool: ...
-
-    @abstractmethod
-    def _has_missing(self, column: Any) -> bool:
-        """Whether values are missing in a way that NumPy does not know."""
-
-    @abstractmethod
-    def _present(self, column: Any) -> Any:
-        """The column without its missing values."""
-
-    @abstractmethod
-    def _to_array(self, column: Any) -> NDArray[Any]:
-        """A column without missing values."""
-
-    @abstractmethod
-    def _with_nan(self, column: Any) -> NDArray[Any]:
-        """A column with missing values, in a floating type that holds the others exactly."""
+    def _column(self, j: int) -> Column:
+        """Return a column for the adapter."""
 
 
 class ArrayTable(Table):
-    """A NumPy array."""
+    """Table of a NumPy array, which has no names."""
 
-    def scalars(self, places: list[int], columns: list[NDArray[Any]]) -> NDArray[Any]:
-        return self.data[:, places]  # type: ignore[no-any-return]
+    def scalars(self, positions: list[int], columns: list[NDArray[Any]]) -> NDArray[Any]:
+        """Return the cells in the dtype of the array."""
+        return self.data[:, positions]  # type: ignore[no-any-return]
 
     def _labels(self) -> list[Any]:
         return []
 
-    def _native_column(self, j: int) -> Any:
+    def _series(self, j: int) -> Any:
         return self.data[:, j]
 
-    def _is_numeric(self, column: Any) -> bool:
-        return column.dtype.kind in "biuf"
-
-    def _has_missing(self, column: Any) -> bool:
-        return False
-
-    def _present(self, column: Any) -> Any:
-        return column
-
-    def _to_array(self, column: Any) -> NDArray[Any]:
-        return column  # type: ignore[no-any-return]
-
-    def _with_nan(self, column: Any) -> NDArray[Any]:
-        return column  # type: ignore[no-any-return]
+    def _column(self, j: int) -> Column:
+        return NumpyColumn(self.data[:, j])
 
 
 class PandasTable(Table):
-    """A pandas frame, of NumPy's types, nullable, backed by Arrow, or sparse."""
+    """Table of a pandas frame, whose columns are NumPy arrays, nullable, backed by Arrow, or sparse."""
 
     def index(self) -> Any:
+        """Return the index of the frame."""
         return self.data.index
 
-    def scalars(self, places: list[int], columns: list[NDArray[Any]]) -> NDArray[Any]:
-        # What a loop over the frame's rows would show: one type for all its columns, Python's own if they have none.
-        return np.array(self.data.to_numpy()[:, places])
+    def scalars(self, positions: list[int], columns: list[NDArray[Any]]) -> NDArray[Any]:
+        """Return the cells that a loop over the rows shows: in the common dtype of all columns, or as objects."""
+        return np.array(self.data.to_numpy()[:, positions])
 
-    def _native_column(self, j: int) -> Any:
+    def _series(self, j: int) -> Any:
         return self.data.iloc[:, j]
 
-    def _is_numeric(self, column: Any) -> bool:
-        return getattr(column.dtype, "kind", "O") in "biuf"
-
-    def _has_missing(self, column: Any) -> bool:
-        return hasattr(column.dtype, "numpy_dtype") and bool(column.isna().any())
-
-    def _present(self, column: Any) -> Any:
-        return column.dropna()
-
-    def _to_array(self, column: Any) -> NDArray[Any]:
-        if isinstance(column.dtype, np.dtype):
-            return column.to_numpy(copy=False)  # type: ignore[no-any-return]
-        dtype = getattr(column.dtype, "numpy_dtype", None)
-        return np.asarray(column) if dtype is None else column.to_numpy(dtype=dtype)
-
-    def _with_nan(self, column: Any) -> NDArray[Any]:
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
+    def _column(self, j: int) -> Column:
+        return pandas_column(self._series(j))
 
 
 class PolarsTable(Table):
-    """A polars frame."""
+    """Table of a polars frame, which has no labels of rows."""
 
     backend = "polars"
 
     def labels(self, name: str) -> list[Any]:
+        """Return a column of any dtype as Python objects."""
         return self.data[name].to_list()  # type: ignore[no-any-return]
 
-    def _native_column(self, j: int) -> Any:
-        column = self.data.to_series(j)
-        return self._in_64_bits(column) if str(column.dtype) in ("Int128", "UInt128") else column
+    def _series(self, j: int) -> Any:
+        return self.data.to_series(j)
 
-    def _in_64_bits(self, column: Any) -> Any:
-        polars = sys.modules["polars"]
-        for dtype in (polars.Int64, polars.UInt64):
-            narrow = column.cast(dtype, strict=False)
-            if narrow.null_count() == column.null_count():
-                return narrow
-        raise ValueError(
-            f"column {column.name!r} of {self.what} has integers beyond 64 bits, which have no exact percentile ranks; "
-            "cast it to Float64, or list the columns to use with features=[...]"
-        )
-
-    def _is_numeric(self, column: Any) -> bool:
-        return str(column.dtype) in _POLARS_NUMBERS
-
-    def _has_missing(self, column: Any) -> bool:
-        return bool(column.null_count())
-
-    def _present(self, column: Any) -> Any:
-        return column.drop_nulls()
-
-    def _to_array(self, column: Any) -> NDArray[Any]:
-        return column.to_numpy()  # type: ignore[no-any-return]
-
-    def _with_nan(self, column: Any) -> NDArray[Any]:
-        # Booleans with nulls would become objects.
-        is_boolean = str(column.dtype) == "Boolean"
-        return (column.cast(sys.modules["polars"].UInt8) if is_boolean else column).to_numpy()  # type: ignore[no-any-return]
+    def _column(self, j: int) -> Column:
+        return PolarsColumn(self._series(j)).narrowed(self.table_name)
 
 
 class ArrowTable(Table):
-    """A pyarrow table."""
+    """Table of pyarrow, which has no labels of rows."""
 
     backend = "pyarrow"
 
     def labels(self, name: str) -> list[Any]:
+        """Return a column of any dtype as Python objects."""
         return self.data[name].to_pylist()  # type: ignore[no-any-return]
 
     def _labels(self) -> list[Any]:
         return list(self.data.column_names)
 
-    def _dtype(self, column: Any) -> Any:
-        return column.type
-
-    def _native_column(self, j: int) -> Any:
+    def _series(self, j: int) -> Any:
         return self.data.column(j)
 
-    def _is_numeric(self, column: Any) -> bool:
-        types = sys.modules["pyarrow"].types
-        return any(is_kind(column.type) for is_kind in (types.is_boolean, types.is_integer, types.is_floating))
-
-    def _has_missing(self, column: Any) -> bool:
-        return bool(column.null_count)
-
-    def _present(self, column: Any) -> Any:
-        return column.drop_null()
-
-    def _to_array(self, column: Any) -> NDArray[Any]:
-        return column.to_numpy()  # type: ignore[no-any-return]
-
-    def _with_nan(self, column: Any) -> NDArray[Any]:
-        # Booleans with nulls would become objects.
-        is_boolean = sys.modules["pyarrow"].types.is_boolean(column.type)
-        return (column.cast("uint8") if is_boolean else column).to_numpy()  # type: ignore[no-any-return]
+    def _column(self, j: int) -> Column:
+        return ArrowColumn(self._series(j))
 
 
-def read_table(X: Any, what: str) -> Table:
-    """A table of any container.
+def read_table(X: Any, table_name: str) -> Table:
+    """Return a table of any container.
 
     Parameters
     ----------
     X : array-like or frame of shape (n_rows, n_columns)
-        Frames of pandas, polars and pyarrow, and, by way of pyarrow, what has the Arrow C stream or the interchange
-        protocol.
-    what : str
+        A frame of pandas, polars or pyarrow, or an object with the Arrow C stream or the interchange protocol, which
+        pyarrow reads; anything else becomes a NumPy array.
+    table_name : str
         Its name in messages.
 
     Returns
     -------
     Table
-        Nothing is copied but lists and what goes by way of pyarrow without being Arrow.
+        Its data are borrowed, except for lists and for objects that pyarrow has to convert.
 
     Raises
     ------
@@ -268,27 +212,27 @@ def read_table(X: Any, what: str) -> Table:
         If pyarrow is needed to read `X` and not installed.
     """
     if scipy.sparse.issparse(X):
-        raise TypeError(f"{what} is a sparse matrix, but ranks need dense columns: use {what}.toarray()")
+        raise TypeError(f"{table_name} is a sparse matrix, but ranks need dense columns: use {table_name}.toarray()")
     if is_instance(X, "narwhals", "DataFrame"):
         X = X.to_native()
     if hasattr(X, "iloc") and hasattr(X, "columns"):
-        return PandasTable(what, X)
+        return PandasTable(table_name, X)
     if is_instance(X, "polars", "DataFrame"):
-        return PolarsTable(what, X)
+        return PolarsTable(table_name, X)
     if is_instance(X, "pyarrow", "Table"):
-        return ArrowTable(what, X)
+        return ArrowTable(table_name, X)
     if hasattr(X, "__arrow_c_stream__") and not _is_one_column(X):
-        return ArrowTable(what, needed_module("pyarrow", f"{what} of type {type(X).__name__}").table(X))
+        return ArrowTable(table_name, import_optional("pyarrow", f"{table_name} of type {type(X).__name__}").table(X))
     if hasattr(X, "__dataframe__"):
-        interchange = needed_module("pyarrow.interchange", f"{what} of type {type(X).__name__}")
-        return ArrowTable(what, interchange.from_dataframe(X))
+        interchange = import_optional("pyarrow.interchange", f"{table_name} of type {type(X).__name__}")
+        return ArrowTable(table_name, interchange.from_dataframe(X))
     array = np.asarray(X)
     if array.ndim != 2:
         hint = "" if array.ndim else f" of type {type(X).__name__}; a lazy frame must be collected first"
-        raise ValueError(f"{what} must be a 2-D array or a frame, got {array.ndim} dimension(s){hint}")
-    return ArrayTable(what, array)
+        raise ValueError(f"{table_name} must be a 2-D array or a frame, got {array.ndim} dimension(s){hint}")
+    return ArrayTable(table_name, array)
 
 
 def _is_one_column(X: Any) -> bool:
-    """Whether something with an Arrow stream is a series."""
+    """Tell whether an object with an Arrow stream is a series rather than a table."""
     return is_instance(X, "pyarrow", "ChunkedArray") or len(getattr(X, "shape", (0, 0))) != 2

@@ -1,4 +1,4 @@
-"""Times of rows: the day that was written, whatever it was written as."""
+"""Read the times of rows in any notation, so that each keeps the day that was written."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isoxide._frames.cells import BadCellError
+from isoxide._frames.dtypes import is_text
 from isoxide._frames.keys import as_text
 
 __all__ = ["TimeStyle", "Times", "days_of", "zones"]
 
-#: What `time_format` may say besides a pattern: the unit of numbers counted since 1970-01-01 in UTC.
+#: Values of `time_format` besides patterns: names of the unit of numbers that count since 1970-01-01 in UTC.
 EPOCH_UNITS = {
     prefix + name: unit
     for unit, names in {
@@ -26,27 +27,25 @@ EPOCH_UNITS = {
     for name in names
     for prefix in ("", "epoch_", "unix_", "epoch ", "unix ")
 } | {"epoch": "s", "unix": "s"}  # fmt: skip
-#: A whole day in ISO 8601; what pandas takes for one besides (a month, a week) does not say which day it is.
+#: Day in ISO 8601. Months and weeks, which pandas accepts too, do not say which day they mean.
 _DAY = r"^(\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{8})([T ].*)?$"
 _ZONE = re.compile(r"(?<=\d)\s?(?:Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")
-_YEARS = np.datetime64("0001-01-01"), np.datetime64("10000-01-01")
-_WANTED = "a day in ISO 8601 (2025-04-26, 2025-04-26T13:00:00Z) or of eight digits (20250426)"
-_OTHERS = (
-    "say time_format='%d.%m.%Y' for other patterns, time_format='s' or 'ms' for seconds or milliseconds since 1970"
-)
+_YEAR_BOUNDS = np.datetime64("0001-01-01"), np.datetime64("10000-01-01")
+_EXPECTED = "a day in ISO 8601 (2025-04-26, 2025-04-26T13:00:00Z) or of eight digits (20250426)"
+_HINT = "say time_format='%d.%m.%Y' for other patterns, time_format='s' or 'ms' for seconds or milliseconds since 1970"
 
 
 @dataclass(frozen=True)
 class TimeStyle:
-    """How times are written.
+    """Style in which times are written.
 
     Parameters
     ----------
     format : str or None
-        A pattern of `datetime.strptime`, or the unit of numbers since 1970 (`EPOCH_UNITS`). None reads ISO 8601 and
-        eight digits.
+        Pattern of `datetime.datetime.strptime`, or the unit of numbers since 1970 (`EPOCH_UNITS`). None reads ISO 8601
+        and eight digits.
     timezone : str or None
-        The zone whose days count. None keeps the day that was written.
+        Time zone whose days count, such as ``"Europe/Oslo"``. None keeps the day that was written.
     """
 
     format: str | None = None
@@ -64,35 +63,30 @@ class TimeStyle:
                 datetime.datetime.strptime("", self.format)
             except ValueError as error:
                 if "does not match" not in str(error):
-                    raise ValueError(f"time_format={self.format!r} is no pattern of strptime: {error}") from None
+                    raise ValueError(f"time_format={self.format!r} is not a pattern of strptime: {error}") from None
         if self.timezone is not None:
             if not isinstance(self.timezone, str):
                 raise TypeError(f"timezone={self.timezone!r} must be the name of a zone, such as 'Europe/Oslo'")
             try:
                 pd.Timestamp("2025-01-01", tz=self.timezone)
             except Exception as error:
-                raise ValueError(f"timezone={self.timezone!r} is no time zone that is known here") from error
+                raise ValueError(f"timezone={self.timezone!r} is not a time zone that pandas knows") from error
 
 
 def days_of(times: pd.Series) -> pd.Series:
-    """Return the day of each time, at midnight of no zone: some zones have days without a midnight."""
+    """Return the day of each time as midnight without a time zone, since some zones have days without a midnight."""
     naive: pd.Series = times if times.dt.tz is None else times.dt.tz_localize(None)
     days: pd.Series = naive.dt.normalize()
     return days
 
 
-def _is_text(dtype: pa.DataType) -> bool:
-    types = pa.types
-    return bool(types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype))
-
-
 def _zone(text: str) -> str:
     """Return the zone that a time was written in: ``""`` for none, ``"UTC"``, or an offset such as ``"+02:00"``."""
-    found = _ZONE.search(text)
-    # The last two digits of a day (2025-04-26) are no offset.
-    if found is None or not re.search(r"[T ]", text):
+    match = _ZONE.search(text)
+    # The last two digits of a day (2025-04-26) look like an offset, but only times of day have one.
+    if match is None or not re.search(r"[T ]", text):
         return ""
-    zone = found[0].strip()
+    zone = match[0].strip()
     if zone[0] not in "+-" or not zone.strip("+-:0"):
         return "UTC"
     digits = zone[1:].replace(":", "").ljust(4, "0")
@@ -100,9 +94,9 @@ def _zone(text: str) -> str:
 
 
 def zones(column: pa.Array) -> set[str]:
-    """Return the time zones in which times are written; nothing where they are no text."""
+    """Return the time zones in which times are written, or an empty set if they are not text."""
     is_coded = pa.types.is_dictionary(column.type)
-    if not _is_text(column.type.value_type if is_coded else column.type):
+    if not is_text(column.type.value_type if is_coded else column.type):
         return set()
     values = column.dictionary if is_coded else column.unique()
     return {_zone(text) for text in values.to_pylist() if text is not None}
@@ -110,16 +104,16 @@ def zones(column: pa.Array) -> set[str]:
 
 @dataclass(frozen=True)
 class Times:
-    """How the times of one column become times, the same in every partition.
+    """Reader of the times of one column, with the same result in every partition.
 
     Parameters
     ----------
     name : str
         Name of the column.
     style : TimeStyle
-        How its times are written.
+        Style in which its times are written.
     zones : frozenset of str
-        The zones of all times in text, of the whole table.
+        Zones of all times that are text, in the whole table.
     """
 
     name: str
@@ -128,15 +122,15 @@ class Times:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether times were written in several zones, and none was asked for: each keeps the day it was written."""
+        """Tell whether each time keeps its day because several zones were written and the user chose none."""
         return len(self.zones) > 1 and self.style.timezone is None
 
     def of(self, batch: pa.RecordBatch, first_row: int | None) -> pd.Series:
-        """Return the times of a batch; see `read`."""
+        """Return the times of the rows of a batch, as `read` does."""
         return self.read(batch.column(self.name), first_row)
 
     def parsed(self, column: pd.Series) -> pd.Series:
-        """Return the times of a column that came from Arrow, on the same index."""
+        """Return the times of a pandas column that came from Arrow, with the same index."""
         return self.read(pa.Array.from_pandas(column)).set_axis(column.index)
 
     def read(self, column: pa.Array | pa.ChunkedArray, first_row: int | None = 0) -> pd.Series:
@@ -145,9 +139,9 @@ class Times:
         Parameters
         ----------
         column : pyarrow array
-            Texts, days, times or whole numbers.
+            Column of text, days, times or whole numbers.
         first_row : int or None
-            Number of the first row in the table, for messages; None where rows have no numbers.
+            Number of the first row in the table, for messages; None if rows have no numbers.
 
         Raises
         ------
@@ -161,12 +155,12 @@ class Times:
         if column.null_count:
             self._refuse(column, pc.is_null(column), first_row, None)
         coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        # There are few days and many rows: each is read once.
+        # Many rows share few days, so each distinct value is read once.
         values, codes = coded.dictionary, coded.indices.to_numpy(zero_copy_only=False)
         if values.null_count:
             self._refuse(column, pc.is_null(column.cast(values.type)), first_row, None)
         if pa.types.is_dictionary(column.type):
-            # Categories that no row has are nobody's time.
+            # Categories without rows are not read, since they need not be times.
             used, codes = np.unique(codes, return_inverse=True)
             values = values.take(pa.array(used))
         times, wanted = self._parsed(values)
@@ -176,32 +170,32 @@ class Times:
         if self.style.timezone is not None:
             times = self._localized(times) if times.dt.tz is None else times.dt.tz_convert(self.style.timezone)
         naive = times.dt.tz_localize(None).to_numpy().astype("datetime64[s]")
-        outside = np.flatnonzero((naive < _YEARS[0]) | (naive >= _YEARS[1]))
+        outside = np.flatnonzero((naive < _YEAR_BOUNDS[0]) | (naive >= _YEAR_BOUNDS[1]))
         if outside.size:
             self._refuse(column, pa.array(np.isin(codes, outside)), first_row, "not within the years 1 to 9999")
         return pd.Series(times.array.take(codes), name=self.name)
 
     def _localized(self, times: pd.Series) -> pd.Series:
-        # Hours that a change of the clock skips or repeats: the day is the same either way.
-        found: pd.Series = times.dt.tz_localize(self.style.timezone, ambiguous=False, nonexistent="shift_forward")
-        return found
+        # The clock skips or repeats some hours; the day is the same either way.
+        localized: pd.Series = times.dt.tz_localize(self.style.timezone, ambiguous=False, nonexistent="shift_forward")
+        return localized
 
     def _parsed(self, values: pa.Array) -> tuple[pd.Series, str]:
         dtype, types = values.type, pa.types
         if len(values) == 0:
-            return pd.Series([], dtype="datetime64[us]"), _WANTED
+            return pd.Series([], dtype="datetime64[us]"), _EXPECTED
         if types.is_date(dtype):
-            return values.cast(pa.timestamp("us")).to_pandas(), _WANTED
+            return values.cast(pa.timestamp("us")).to_pandas(), _EXPECTED
         if types.is_timestamp(dtype):
-            return values.to_pandas(), _WANTED
+            return values.to_pandas(), _EXPECTED
         if self.style.format in EPOCH_UNITS:
             return self._from_epoch(values)
-        if _is_text(dtype):
+        if is_text(dtype):
             return self._from_text(values.to_pandas().astype("str"))
         if types.is_integer(dtype):
             return self._from_integers(values)
         if types.is_decimal(dtype):
-            # Databases have whole numbers as decimals.
+            # Databases store whole numbers as decimals.
             return self._from_text(as_text(values, self.name).to_pandas().astype("str"))
         return pd.Series(np.full(len(values), np.datetime64("NaT", "s"))), _not_a_time(dtype)
 
@@ -216,45 +210,45 @@ class Times:
             texts = texts.str.replace(r"\s?(?:UTC|GMT)$", "Z", regex=True)
         texts = texts.where(is_day)
         if self.style.timezone is None:
-            return pd.to_datetime(texts, format="ISO8601", errors="coerce"), f"not {_WANTED}; {_OTHERS}"
-        # Times without a zone are of the zone that was asked for; the others are brought to it.
+            return pd.to_datetime(texts, format="ISO8601", errors="coerce"), f"not {_EXPECTED}; {_HINT}"
+        # Times without a zone belong to the chosen zone; the others are converted to it.
         has_zone = texts.str.contains(_ZONE).eq(True) & texts.str.contains("[T ]").eq(True)
-        there = pd.to_datetime(texts.where(has_zone), format="ISO8601", errors="coerce", utc=True)
-        here = pd.to_datetime(texts.where(~has_zone), format="ISO8601", errors="coerce")
-        times = there.dt.tz_convert(self.style.timezone)
-        return times.where(has_zone, self._localized(here)), f"not {_WANTED}; {_OTHERS}"
+        zoned = pd.to_datetime(texts.where(has_zone), format="ISO8601", errors="coerce", utc=True)
+        naive = pd.to_datetime(texts.where(~has_zone), format="ISO8601", errors="coerce")
+        times = zoned.dt.tz_convert(self.style.timezone)
+        return times.where(has_zone, self._localized(naive)), f"not {_EXPECTED}; {_HINT}"
 
     def _from_pattern(self, texts: pd.Series) -> tuple[pd.Series, str]:
         pattern = str(self.style.format)
-        wanted = f"no time of the form {pattern}"
+        wanted = f"not a time of the form {pattern}"
         texts = texts.str.strip()
         width = _digits(pattern)
         if width is not None:
-            # Without a leading zero 1042025 could be the first or the tenth day of a month.
+            # Without a leading zero, 1042025 could be 01.04.2025 or 10.4.2025.
             texts = texts.where(texts.str.len() == width)
         if "%z" not in pattern:
             return pd.to_datetime(texts, format=pattern, errors="coerce"), wanted
         if self.style.timezone is not None:
             return pd.to_datetime(texts, format=pattern, errors="coerce", utc=True), wanted
-        # Each keeps the day that was written.
+        # Each time keeps the day that was written.
         return pd.to_datetime(pd.Series([_written(text, pattern) for text in texts], dtype="datetime64[us]")), wanted
 
     def _from_integers(self, values: pa.Array) -> tuple[pd.Series, str]:
         texts = values.cast(pa.string()).to_pandas().astype("str")
         if self.style.format is not None:
-            # Numbers have lost their leading zeros.
+            # Numbers have lost leading zeros, which patterns need.
             return self._from_text(texts.str.zfill(_digits(self.style.format) or 0))
         lengths = {len(text.lstrip("-")) for text in texts}
         guess = {10: "s", 13: "ms", 16: "us", 19: "ns"}.get(max(lengths))
-        hint = f"it may count since 1970: say time_format={guess!r}" if guess else _OTHERS
+        hint = f"it may count since 1970: say time_format={guess!r}" if guess else _HINT
         days = texts.where(texts.str.fullmatch(r"\d{8}"))
-        return pd.to_datetime(days, format="%Y%m%d", errors="coerce"), f"no day of eight digits (20250426); {hint}"
+        return pd.to_datetime(days, format="%Y%m%d", errors="coerce"), f"not a day of eight digits (20250426); {hint}"
 
     def _from_epoch(self, values: pa.Array) -> tuple[pd.Series, str]:
         unit: Any = EPOCH_UNITS[str(self.style.format)]
         numbers = pd.to_numeric(values.to_pandas(), errors="coerce")
         times = pd.to_datetime(numbers, unit=unit, errors="coerce", utc=True)
-        return times, f"no number of {unit} since 1970 within the years that are known"
+        return times, f"not a number of {unit} since 1970 in the range of pandas' times"
 
     def _refuse(self, column: pa.Array, is_bad: pa.Array, first_row: int | None, wanted: str | None) -> NoReturn:
         rows = np.flatnonzero(is_bad.to_numpy(zero_copy_only=False))
@@ -262,40 +256,40 @@ class Times:
         try:
             value = column[row].as_py()
         except (OverflowError, ValueError):
-            # Python knows fewer years than Arrow.
+            # Python has fewer years than Arrow.
             value = pc.cast(column[row], pa.int64()).as_py()
-        more = f" ({rows.size - 1:,} more rows have such)" if rows.size > 1 else ""
-        wanted = f"{wanted}{more}" if wanted else f"no time{more}; every row needs one"
+        more = f" ({rows.size - 1:,} more rows are like it)" if rows.size > 1 else ""
+        wanted = f"{wanted}{more}" if wanted else f"not a time{more}; every row needs one"
         shown: Any = "no value" if value is None else value if isinstance(value, str) else str(value)
         number = None if first_row is None else first_row + row
-        raise BadCellError(self.name, number, shown if isinstance(value, str) else _Plain(shown), wanted)
+        raise BadCellError(self.name, number, shown if isinstance(value, str) else _Unquoted(shown), wanted)
 
 
 def _not_a_time(dtype: pa.DataType) -> str:
-    return f"a value of type {dtype}, not {_WANTED}; {_OTHERS}"
+    return f"a value of type {dtype}, not {_EXPECTED}; {_HINT}"
 
 
-#: Digits of the parts of a pattern that always have as many.
+#: Number of digits of the fields of a pattern that always have as many.
 _WIDTHS = {"Y": 4, "m": 2, "d": 2, "y": 2, "H": 2, "M": 2, "S": 2, "j": 3}
 
 
 def _digits(pattern: str) -> int | None:
-    """Return how many digits a pattern wants that has nothing else; None for other patterns."""
+    """Return the number of digits of a pattern that consists of digits only; None for other patterns."""
     parts = re.findall("%(.)", pattern)
     is_whole = "".join(f"%{part}" for part in parts) == pattern
     return sum(_WIDTHS[part] for part in parts) if is_whole and all(part in _WIDTHS for part in parts) else None
 
 
 def _written(text: str, pattern: str) -> datetime.datetime | None:
-    """Return a time as it was written, without its zone; None if it does not fit the pattern."""
+    """Return a time without its zone, None if it does not match the pattern."""
     try:
         return datetime.datetime.strptime(text, pattern).replace(tzinfo=None)
     except ValueError:
         return None
 
 
-class _Plain(str):
-    """Text that is shown without quotes."""
+class _Unquoted(str):
+    """Text that messages show without quotes."""
 
     __slots__ = ()
 

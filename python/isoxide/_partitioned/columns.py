@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.columns import batch_table
-from isoxide._frames.features import is_number, need_column, told_type
+from isoxide._frames.dtypes import describe_dtype, is_number
+from isoxide._frames.features import need_column
 from isoxide._frames.validation import Input
 
 
@@ -31,7 +32,7 @@ def check_features(schema: pa.Schema, names: Iterable[str], where: str) -> list[
         check_column(schema, name, "features", where)
         if not is_number(kind := schema.field(name).type):
             raise ValueError(
-                f"column {name!r} of {where} holds no numbers but {told_type(kind)}; leave it out of features"
+                f"column {name!r} of {where} holds no numbers but {describe_dtype(kind)}; leave it out of features"
             )
     return names
 

@@ -18,7 +18,7 @@ from isoxide._common.patterns import select
 from isoxide._forest.estimator import IsolationForest
 from isoxide._forest.sample_plan import SamplePlan
 from isoxide._frames.columns import plain_numbers
-from isoxide._frames.features import is_number
+from isoxide._frames.dtypes import is_number
 from isoxide._frames.times import TimeStyle, days_of
 from isoxide._partitioned.aggregators import CountRanks, CountScores, Fold, Together, from_pickle, unpacked
 from isoxide._partitioned.anomalies import DECISION, CountDecisions, FindAnomalies, FirstSeen

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from isoxide._frames.features import choose_features, is_number, roles_of_features
+from isoxide._frames.dtypes import is_number
+from isoxide._frames.features import choose_features, roles_of_features
 from isoxide._frames.names import text_names
 from isoxide._frames.profile import Profiler, repeated_rows
 from isoxide._frames.times import Times, TimeStyle
@@ -85,10 +86,10 @@ class Surveyed:
         self.sketches = profile.sketches
         self.features, left_out = chosen({name for name in candidates if profile.sketches[name].n == 0})
         for name in table.untyped:
-            if name in profile.texts and profile.texts[name].kind in ("mixed", "numbers"):
+            if name in profile.texts and profile.texts[name].category in ("mixed", "numbers"):
                 raise profile.texts[name].refusal(name) if profile.texts[name].bad is not None else _untyped(name)
         self.n_rows, self.days, self.time_dtype = profile.n, profile.days, profile.time_dtype
-        self.profile = profiler.profile(
+        self.profile = profiler.summary(
             profile, features=self.features, left_out=left_out, n_read=n_read, n_duplicate_keys=n_shared,
             notes=dict.fromkeys([*table.notes, *text_names(table.schema.names, table.name)[1]]),
         )  # fmt: skip

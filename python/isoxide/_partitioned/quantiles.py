@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from isoxide import _core
-from isoxide._common.quantiles import interpolated, quantile_place
+from isoxide._common.quantiles import interpolate, quantile_position
 from isoxide._frames.columns import number_column
 from isoxide._frames.times import days_of
 from isoxide._partitioned.aggregators import Fold, as_pickle, from_pickle, packed, unpacked
@@ -88,7 +88,7 @@ class Quantiles:
             if sketch.n == 0:
                 continue
             for q in qs:
-                self._places[name, q] = quantile_place(sketch.n, q)
+                self._places[name, q] = quantile_position(sketch.n, q)
                 self._look(name, self._places[name, q][0], sketch)
 
     _values: dict[tuple[str, int], tuple[float, float]]
@@ -128,7 +128,7 @@ class Quantiles:
             return float("nan")
         place, way = self._places[name, q]
         kind = self.types[name]
-        value = interpolated(*self._values[name, place], way, kind)
+        value = interpolate(*self._values[name, place], way, kind)
         # Where values are missing pandas rounds to their type.
         return float(kind(value)) if self._missing[name] else float(value)
 

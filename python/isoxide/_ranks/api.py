@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoxide._common.threads import resolve_n_jobs
-from isoxide._frames.containers import native
+from isoxide._frames.dtypes import native
 from isoxide._frames.tables import ArrayTable, read_table
 from isoxide._ranks import groups as _groups
 from isoxide._ranks.dtypes import (

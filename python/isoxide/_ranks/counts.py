@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from isoxide import _core
 from isoxide._common.serialization import RAW, from_bytes, to_bytes
 from isoxide._common.threads import resolve_n_jobs
-from isoxide._frames.containers import native
+from isoxide._frames.dtypes import INT64_MAX, is_core_number, is_uint64, native
 from isoxide._frames.tables import ArrayTable, Table, read_table
 from isoxide._ranks.dtypes import RankDefinition, has_nan, nan_error
 from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks
 from isoxide._ranks.matching import Layout, match
 
-_INT64_MAX = np.iinfo(np.int64).max
 #: Name in the wire format (`isoxide._common.serialization`).
 _NAME = "set of rank counts"
 
@@ -105,12 +103,12 @@ class RankCounts:
     def _native(self, columns: list[NDArray[Any]], table_name: str) -> list[NDArray[Any]]:
         """Convert columns to the types that the core counts."""
         for name, column in zip(self._names, columns, strict=True):
-            if column.dtype.kind == "u" and column.dtype.itemsize == 8 and (column > _INT64_MAX).any():
+            if is_uint64(column.dtype) and (column > INT64_MAX).any():
                 raise ValueError(
                     f"column {name!r} of {table_name} has integers beyond 2**63, which RankCounts cannot count; "
                     "convert it to float64"
                 )
-            if column.dtype.kind not in "biuf" or column.dtype.itemsize > 8:
+            if not is_core_number(column.dtype):
                 raise TypeError(
                     f"column {name!r} of {table_name} has dtype {column.dtype}, which RankCounts cannot count; "
                     "convert it to float64"
@@ -197,7 +195,7 @@ class RankCounts:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> RankCounts:
-        """Decode counts.
+        """Decode the bytes that `to_bytes` returned.
 
         Parameters
         ----------

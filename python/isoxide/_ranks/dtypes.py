@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoxide import _core
-from isoxide._frames.containers import native
+from isoxide._frames.dtypes import is_core_number, is_uint64, native
 
 _KINDS = ("rank", "strict", "weak", "mean")
 #: Values of `tail`, and the core's names for them.
@@ -177,15 +177,14 @@ def _percentiles(left: NDArray[np.int64], right: NDArray[np.int64], n: int, kind
 
 def comparison(a: np.dtype[Any], b: np.dtype[Any]) -> str | None:
     """Choose how the core compares two dtypes with NumPy's results; see the head of this module."""
-    kinds = {a.kind, b.kind}
-    if not kinds <= set("biuf") or max(a.itemsize, b.itemsize) > 8:
+    if not (is_core_number(a) and is_core_number(b)):
         return None
-    if not {a.str[1:], b.str[1:]} & {"u8"}:
+    if not (is_uint64(a) or is_uint64(b)):
         return "own"
-    if "f" in kinds:
+    if "f" in (a.kind, b.kind):
         return "float"
     # NumPy compares signed and unsigned integers exactly, without a common type.
-    return None if "i" in kinds else "flipped"
+    return None if "i" in (a.kind, b.kind) else "flipped"
 
 
 def native_pair(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from isoxide._common.imports import needed_module
+from isoxide._common.imports import import_optional
 from isoxide._common.patterns import check_known, name_list, select
 from isoxide._frames.tables import Table
 from isoxide._ranks.dtypes import Ranks
@@ -278,12 +278,12 @@ class FeatureRanks:
         """Make a frame of the same library as the ranked rows."""
         if self._backend == "pandas":
             return self._pandas().DataFrame(columns)
-        narwhals = needed_module("narwhals", f"this table as a frame of {self._backend}")
+        narwhals = import_optional("narwhals", f"this table as a frame of {self._backend}")
         return narwhals.from_dict(columns, backend=self._backend).to_native()
 
     def _pandas(self) -> Any:
         """Import pandas, or raise an ImportError that says how to install it."""
-        return needed_module("pandas", "this table", '"isoxide[notebook]"')
+        return import_optional("pandas", "this table", '"isoxide[notebook]"')
 
 
 def feature_ranks(

@@ -41,7 +41,7 @@ def features_without(groups: str, rows: Table, reference: Table, features: Itera
     for table in (rows, reference):
         if groups not in (table.names or []):
             has = f"its columns are {table.names}" if table.names else "its columns have no names; pass two arrays"
-            raise ValueError(f"groups={groups!r} names no column of {table.what}: {has}")
+            raise ValueError(f"groups={groups!r} names no column of {table.table_name}: {has}")
     if features is None:
         return [name for name in rows.names or [] if name != groups]
     features = name_list(features, "features")
@@ -82,14 +82,14 @@ def labels(groups: Any, rows: Table, reference: Table) -> Labels:
     pair = _label_list(groups[0], rows), _label_list(groups[1], reference)
     for labels_, table in zip(pair, (rows, reference), strict=True):
         if len(labels_) != table.n_rows:
-            raise ValueError(f"groups has {len(labels_)} labels for {table.what}, which has {table.n_rows} rows")
+            raise ValueError(f"groups has {len(labels_)} labels for {table.table_name}, which has {table.n_rows} rows")
     return pair
 
 
 def _label_list(x: Any, table: Table) -> list[Any]:
     """Convert the labels of one table to a list of Python objects."""
     if isinstance(x, str) or not hasattr(x, "__len__") or len(getattr(x, "shape", (0,))) != 1:
-        raise ValueError(f"groups must be one-dimensional for {table.what}, got {type(x).__name__}")
+        raise ValueError(f"groups must be one-dimensional for {table.table_name}, got {type(x).__name__}")
     if isinstance(x, np.ndarray):
         # Microseconds become datetimes, as in pandas; NumPy makes integers of nanoseconds and dates of days.
         return (x.astype("M8[us]") if x.dtype.kind == "M" else x).tolist()  # type: ignore[no-any-return]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from isoxide import _core
 from isoxide._common.patterns import check_distinct, check_known, name_list
 from isoxide._common.threads import mapped, resolve_n_jobs
-from isoxide._frames.containers import native, readable
+from isoxide._frames.dtypes import native, readable
 from isoxide._frames.tables import Table, read_table
 from isoxide._ranks.dtypes import RankDefinition, Ranks, as_compared, comparison, nan_error, ranks_by_numpy, refuse_nan
 from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks
@@ -36,7 +36,7 @@ class _Column(NamedTuple):
 
     @classmethod
     def of(cls, column: NDArray[Any]) -> _Column:
-        """Sort a column."""
+        """Sort the values of a column."""
         # Keep the dtype of values that may be compared as something else than int64 or floats.
         own = comparison(column.dtype, column.dtype) == "own"
         values = np.sort(native(column) if own else column)
@@ -192,7 +192,7 @@ class RankReference:
         columns = [self._columns[j] for j in reference_positions]
         if nan_policy == "raise":
             refuse_nan(queries, names, "rows")
-            # Without rows NaN changes no percentile, and `isoxide.rank_features` does not look for it.
+            # If there are no rows, NaN changes no percentile, and `isoxide.rank_features` does not look for it.
             missing = [name for name, column in zip(names, columns, strict=True) if column.n_missing and table.n_rows]
             if missing:
                 raise nan_error(missing[0], "reference")

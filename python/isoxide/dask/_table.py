@@ -16,7 +16,7 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from isoxide._forest.estimator import IsolationForest
-from isoxide._frames.names import INDEX_NOTE, written_index
+from isoxide._frames.names import INDEX_NOTE, pandas_index_positions
 from isoxide._frames.pandas_columns import UNTYPED, declared_type, objects_type
 from isoxide._partitioned.aggregators import CountRows
 from isoxide._partitioned.model import Model
@@ -198,7 +198,7 @@ def checked(frame: Any) -> Any:
 
 def _without_index(frame: Any) -> tuple[Any, tuple[str, ...]]:
     """Return a frame without the index that pandas wrote into its files, and a note if there was one."""
-    index = written_index(frame.columns)
+    index = pandas_index_positions(frame.columns)
     if not index or len(index) == len(frame.columns):
         return frame, ()
     return frame[[name for place, name in enumerate(frame.columns) if place not in index]], (INDEX_NOTE,)

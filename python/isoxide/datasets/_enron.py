@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
-from isoxide._common.imports import needed_module
+from isoxide._common.imports import import_optional
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +66,6 @@ def load_enron_user_day(*, as_path: bool = False) -> pd.DataFrame | Path:
     """
     if as_path:
         return PATH
-    pandas = needed_module("pandas", "load_enron_user_day")
+    pandas = import_optional("pandas", "load_enron_user_day")
     frame: pd.DataFrame = pandas.read_csv(PATH, dtype={"actor": "str", "role": "str"}, parse_dates=["day"])
     return frame

@@ -23,7 +23,7 @@ from pyspark.sql import types as spark_types
 from pyspark.sql.pandas.types import to_arrow_type
 
 from isoxide._forest.estimator import IsolationForest
-from isoxide._frames.names import INDEX_NOTE, written_index
+from isoxide._frames.names import INDEX_NOTE, pandas_index_positions
 from isoxide._partitioned.aggregators import SCORE
 from isoxide._partitioned.columns import check_column, features_of
 from isoxide._partitioned.model import Model
@@ -69,7 +69,7 @@ class SparkTable(PartedTable):
     def __init__(self, frame: DataFrame, *, order_by: Iterable[str] = ()) -> None:
         if not isinstance(frame, DataFrame):
             raise TypeError(f"df must be a DataFrame of Spark, not {type(frame).__name__}")
-        index = written_index(frame.columns)
+        index = pandas_index_positions(frame.columns)
         if index and len(index) < len(frame.columns):
             frame = frame.drop(*(frame.columns[place] for place in index))
             self.notes = (INDEX_NOTE,)

@@ -48,7 +48,7 @@ class StreamTable(PartedTable):
         except BadCellError as error:
             if error.row is None:
                 raise
-            raise error.at(self.source.place(error.row)) from None
+            raise error.at(self.source.locate(error.row)) from None
 
     def shown(self, batches: Iterable[pa.RecordBatch], what: str, first_row: int = 0) -> Iterator[pa.RecordBatch]:
         """The same batches, with a bar of how far they are."""

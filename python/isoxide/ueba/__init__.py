@@ -1,8 +1,8 @@
-"""From a table with a row per actor and day to a report an analyst can act on.
+"""User and entity behaviour analytics: from a table with a row per actor and day to a report an analyst can act on.
 
-``read_table`` reads and checks, ``calibrate`` fits one forest and says how many rows each threshold makes anomalies,
-``detect`` finds them and ranks their features, and `Findings` are handed on as CSV, Parquet, JSON, Markdown or a page.
-Needs ``pip install 'isoxide[ueba]'``.
+`read_table` reads and profiles a table. `calibrate` fits one forest and counts the rows that each threshold makes
+anomalies. `detect` finds the anomalies and ranks their features. `Findings` are written as CSV, Parquet, JSON, Markdown
+or HTML. The module needs ``pip install 'isoxide[ueba]'``.
 """
 
 try:

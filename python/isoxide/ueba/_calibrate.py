@@ -1,4 +1,4 @@
-"""Calibration: one forest, its scores, and how many rows each threshold makes anomalies."""
+"""Calibration: fit one forest, score all rows, and count the rows that each threshold makes anomalies."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ if TYPE_CHECKING:
 
 __all__ = ["Calibration", "calibrate"]
 
-#: Days of a month on average, for "25 a month".
+#: Days of an average month; alerts per month are counted with it.
 DAYS_PER_MONTH = 365.25 / 12
-#: Rows that a tree draws with ``max_samples="auto"``, if there are as many.
-_AUTO_SAMPLES = 256
+#: Largest number of rows that a tree draws with ``max_samples="auto"``.
+_MAX_AUTO_SAMPLES = 256
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A forest and the scores of its table: what `calibrate` returns.
+    """A forest and the scores of all rows of a table.
 
-    Scores are those of `IsolationForest.decision_function` with the offset of the `calibration_contamination`: the
-    lower, the more abnormal; 0 is where the `calibration_contamination` share of the rows lies below.
+    `calibrate` returns instances. Scores are those of `IsolationForest.decision_function`: the lower, the more
+    abnormal. The share `calibration_contamination` of the rows scores below 0.
 
     Attributes
     ----------
     table : FeatureTable
-        The rows scored.
+        Table whose rows are scored.
     forest : IsolationForest
-        Fitted on them, with ``contamination=calibration_contamination``.
+        Forest that scores them, with ``contamination=calibration_contamination``.
     scores : ndarray of shape (n_rows,)
-        One per row.
+        Score of each row.
     calibration_contamination : float
-        The contamination that scores are counted from.
+        Share of the rows that score below 0.
     threshold : float or None
-        Rows at or below it are anomalies; None if none was asked for.
+        Rows that score at or below it are anomalies. None if no number of anomalies was asked for.
     contamination : float or None
-        Their share.
+        Share of the rows that are anomalies. None if no number of anomalies was asked for.
 
     See Also
     --------
-    calibrate : Makes one.
+    calibrate : Fit one forest on a table and score all of its rows.
     """
 
     table: FeatureTable = field(repr=False)
@@ -62,85 +62,92 @@ class Calibration:
     contamination: float | None = None
 
     def contamination_at(self, threshold: float) -> float:
-        """Share of all rows at or below a threshold.
+        """Return the share of all rows that score at or below a threshold.
 
         Parameters
         ----------
         threshold : float
-            A score.
+            Threshold on the scale of `scores`.
 
         Returns
         -------
         float
-            From 0 to 1.
+            Share of the rows, from 0 to 1.
         """
         return float(np.mean(self.scores <= threshold))
 
     def threshold_at(self, contamination: float) -> float:
-        """The score that a share of the rows is at or below.
+        """Return the threshold that a given share of the rows scores at or below.
 
         Parameters
         ----------
         contamination : float
-            The share, from 0 to 1.
+            Share of the rows, from 0 to 1.
 
         Returns
         -------
         float
-            A score.
+            Threshold on the scale of `scores`.
         """
         return float(np.percentile(self.scores, 100.0 * contamination))
 
     def contamination_for(self, alerts_per_month: float) -> float:
-        """Share of the rows that makes so many anomalies a month of 30.4 days, on average.
+        """Return the share of the rows that makes a given number of anomalies per month.
 
         Parameters
         ----------
         alerts_per_month : float
-            Anomalies a month.
+            Number of anomalies per month of 30.4 days, on average.
 
         Returns
         -------
         float
-            In (0, 0.5].
+            Share of the rows, above 0 and at most 0.5.
 
         Raises
         ------
         ValueError
-            If the alerts_per_month is not positive, or more than half of the rows.
+            If `alerts_per_month` is not above 0, or asks for more than half of the rows.
         """
         n_days = self.table.profile.n_period_days
         return share_of_alerts(alerts_per_month, len(self.table), n_days)
 
     def at_threshold(self) -> IsolationForest:
-        """Return the forest with its offset moved so that the threshold is 0.
+        """Return the forest with its offset moved so that the threshold becomes score 0.
 
         Returns
         -------
         IsolationForest
-            A copy that shares the trees. Rows that score above the threshold have decision scores of 0 or more.
+            Copy of the forest that shares its trees. Rows that score above the threshold get scores of 0 or more.
+
+        Raises
+        ------
+        ValueError
+            If this calibration has no threshold.
         """
         if self.threshold is None:
-            raise ValueError("this calibration has no threshold; give one to calibrate")
+            raise ValueError("this calibration has no threshold: give calibrate a threshold or a number of anomalies")
         forest = copy.copy(self.forest)
         above = self.scores[self.scores > self.threshold]
-        # Rounding must not put a row at or below the threshold that is above it.
+        # Rounding must not move a row above the threshold to or below it.
         shift = self.threshold if not above.size else min(self.threshold, float(above.min()))
         forest.offset_ = np.float64(forest.offset_ + shift)
         return forest
 
     def thresholds(self, thresholds: Iterable[float] | None = None) -> pd.DataFrame:
-        """How many rows are at or below each threshold.
+        """Return the number of rows that score at or below each threshold.
 
         Parameters
         ----------
         thresholds : list of float, optional
-            By default steps of 0.01 from the lowest score up to the 0.01 quantile, and that of this calibration.
+            Thresholds on the scale of `scores`. By default these are steps of 0.01 from the lowest score to the 1 %
+            quantile of the scores, and the threshold of this calibration.
 
         Returns
         -------
         DataFrame
-            ``threshold``, ``rows``, ``share`` (from 0 to 1) and ``per_month``, ascending.
+            A row per threshold, in ascending order: ``threshold``; ``rows``, their number; ``share``, from 0 to 1; and
+            ``per_month``, the average number per month of 30.4 days.
         """
         if thresholds is None:
             lowest, highest = self.scores.min(), np.quantile(self.scores, 0.01)
@@ -155,27 +162,32 @@ class Calibration:
         )
 
     def by_day(self) -> pd.DataFrame:
-        """How the scores of each day are.
+        """Summarise the scores of each day.
 
         Returns
         -------
         DataFrame
-            ``day``, ``rows``, ``lowest``, ``p01``, ``median``, ``anomalies`` and ``share`` of the rows.
+            A row per day: ``day``; ``rows``, their number; ``lowest``, ``p01`` and ``median``, the lowest score, the
+            1 % quantile and the median of the scores; ``anomalies``, their number, and ``share``, that number by rows.
         """
         return self._by(self.table.days, "day")
 
     def by_period(self, freq: str = "M") -> pd.DataFrame:
-        """The same per month, on the scale of the one forest, so that months can be compared.
+        """Summarise the scores of each month or other period.
+
+        All periods are scored by the same forest, so they can be compared.
 
         Parameters
         ----------
         freq : str, default="M"
-            A period of pandas: "M" for months, "W" for weeks.
+            Length of a period, as pandas writes it: ``"M"`` for months, ``"W"`` for weeks.
 
         Returns
         -------
         DataFrame
-            ``period``, ``rows``, ``lowest``, ``p01``, ``median``, ``anomalies`` and ``share`` of the rows.
+            A row per period: ``period``; ``rows``, their number; ``lowest``, ``p01`` and ``median``, the lowest score,
+            the 1 % quantile and the median of the scores; ``anomalies``, their number, and ``share``, that number by
+            rows.
         """
         days = self.table.days
         naive = days.dt.tz_localize(None) if days.dt.tz is not None else days
@@ -198,17 +210,19 @@ class Calibration:
         return table.reset_index()
 
     def plot(self, ax: Any = None) -> ThresholdDisplay:
-        """Draw the scores by day, with the threshold and the area below it.
+        """Draw the score of every row by day, with the threshold and the area of anomalies below it.
+
+        This needs Matplotlib.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; by default a figure of its own.
+            Axes to draw on. By default a new figure is created.
 
         Returns
         -------
         ThresholdDisplay
-            What was drawn.
+            The display, already drawn.
         """
         from isoxide.displays import ThresholdDisplay
 
@@ -231,33 +245,36 @@ def calibrate(
     Parameters
     ----------
     table : FeatureTable
-        The rows to score, from `read_table`.
+        Table to score, from `read_table`.
     forest : IsolationForest, optional
-        Its parameters are used; if it is fitted, it is not grown again. By default
-        ``IsolationForest(random_state=random_state)``. It is not changed.
+        Forest whose parameters are used. A fitted forest is not fitted again. The forest itself is never changed. By
+        default it is ``IsolationForest(random_state=random_state)``.
     threshold : float, optional
-        Rows whose score is at or below it are anomalies. There may be none: the contamination is 0 then.
+        Rows that score at or below it are anomalies. If no row does, the contamination is 0.
     contamination : float, optional
-        Share of the rows that are anomalies, in (0, 0.5].
+        Share of the rows that are anomalies, above 0 and at most 0.5.
     alerts_per_month : float, optional
-        Number of anomalies a month of 30.4 days, on average. At most one of these three may be given.
+        Number of anomalies per month of 30.4 days, on average. Give at most one of `threshold`, `contamination` and
+        `alerts_per_month`; without any, no row is called an anomaly.
     calibration_contamination : float, default=0.1
-        The contamination that scores are counted from: the notebook's 10 %.
+        Share of the rows that score below 0, above 0 and at most 0.5. It only fixes the scale of the scores.
     random_state : int or None, default=0
         Seed of the forest that is fitted when `forest` is None.
     n_jobs : int, optional
-        Number of threads; None means all cores.
+        Number of threads. None means all cores.
 
     Returns
     -------
     Calibration
-        Forest, scores, threshold and contamination.
+        The forest and the scores, with the threshold and the contamination if anomalies were asked for.
 
     Raises
     ------
     ValueError
         If more than half of the rows score at or below the threshold, a feature has infinite values, or an argument is
         out of range.
+    TypeError
+        If one of `threshold`, `contamination` and `alerts_per_month` is not a number.
 
     Warns
     -----
@@ -266,13 +283,12 @@ def calibrate(
 
     Examples
     --------
-    >>> import numpy as np, pandas as pd
     >>> from isoxide import ueba
-    >>> rng = np.random.default_rng(0)
-    >>> frame = pd.DataFrame({"actor": "a", "day": pd.date_range("2025-01-01", periods=300), "x": rng.normal(size=300)})
-    >>> study = ueba.calibrate(ueba.read_table(frame, entity="actor", time="day"), contamination=0.02)
+    >>> from isoxide.datasets import load_enron_user_day
+    >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+    >>> study = ueba.calibrate(table, alerts_per_month=2)
     >>> int((study.scores <= study.threshold).sum())
-    6
+    64
     """
     check_amount(threshold, contamination, alerts_per_month)
     forest = fitted(table, forest, contamination=calibration_contamination, random_state=random_state, n_jobs=n_jobs)
@@ -288,31 +304,40 @@ def calibrate(
 
 
 def share_of_alerts(alerts_per_month: float, n_rows: int, n_days: int) -> float:
-    """The contamination that makes so many anomalies a month.
+    """Return the contamination that makes a given number of anomalies per month.
 
     Raises
     ------
     ValueError
-        If the alerts_per_month is not positive, or more than half of the rows.
+        If `alerts_per_month` is not above 0, or asks for more than half of the rows.
     """
     if not alerts_per_month > 0:
-        raise ValueError(f"alerts_per_month={alerts_per_month!r} must be above 0 anomalies a month")
-    # A float32 of NumPy would round the share.
+        raise ValueError(f"alerts_per_month={alerts_per_month!r} must be above 0")
+    # Without the conversion, a float32 of NumPy would round the share.
     contamination = float(alerts_per_month) * n_days / DAYS_PER_MONTH / n_rows
     if contamination > 0.5:
         per_month = n_rows / n_days * DAYS_PER_MONTH
         raise ValueError(
-            f"alerts_per_month={alerts_per_month:g} a month is more than half of the {per_month:,.0f} rows a month"
+            f"alerts_per_month={alerts_per_month:g} is more than half of the {per_month:,.0f} rows per month; at most "
+            "half of the rows can be anomalies"
         )
     return contamination
 
 
 def check_amount(threshold: float | None, contamination: float | None, alerts_per_month: float | None) -> None:
-    """Refuses more than one way to say how many anomalies there are, and shares out of range."""
+    """Check the arguments that choose the number of anomalies.
+
+    Raises
+    ------
+    TypeError
+        If one of them is not a number.
+    ValueError
+        If several are given, or one is out of range.
+    """
     given = {"threshold": threshold, "contamination": contamination, "alerts_per_month": alerts_per_month}
     named = [name for name, value in given.items() if value is not None]
     if len(named) > 1:
-        raise ValueError(f"give one of threshold, contamination and alerts_per_month, not {' and '.join(named)}")
+        raise ValueError(f"give only one of threshold, contamination and alerts_per_month, not {' and '.join(named)}")
     for name in named:
         value = given[name]
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -324,56 +349,56 @@ def check_amount(threshold: float | None, contamination: float | None, alerts_pe
 
 
 def check_share(share: float, threshold: float) -> None:
-    """Refuse a threshold that more than half of the rows are at or below.
+    """Refuse a threshold that more than half of the rows score at or below.
 
     Raises
     ------
     ValueError
-        It says how many are.
+        If `share` is above 0.5.
     """
     if share > 0.5:
         raise ValueError(f"{share:.0%} of the rows score at or below {threshold:g}; at most half can be anomalies")
 
 
 def small_table_notes(n_rows: int, forest: IsolationForest | None) -> list[str]:
-    """Return what is to be told of a table that a forest is going to be fitted on: a sentence, or none.
+    """Return a note if a forest is going to be fitted on fewer rows than a tree draws.
 
     Parameters
     ----------
     n_rows : int
-        Rows of the table.
+        Number of rows of the table.
     forest : IsolationForest, optional
-        The forest that was given. If it is fitted, there is nothing to tell.
+        Forest that the user gave. A fitted one needs no note.
 
     Returns
     -------
     list of str
-        One sentence if the table has fewer rows than a tree draws, since then every tree has seen every row.
+        One note or none.
     """
     if forest is not None and hasattr(forest, "offset_"):
         return []
     max_samples = "auto" if forest is None else forest.max_samples
-    n_drawn = _AUTO_SAMPLES if isinstance(max_samples, str) else max_samples
-    # A share of the rows is never more than there are.
+    n_drawn = _MAX_AUTO_SAMPLES if isinstance(max_samples, str) else max_samples
+    # A float is a share of the rows, which is never more than all of them.
     if isinstance(n_drawn, float) or n_rows >= n_drawn:
         return []
     return [
-        f"the table of {n_rows:,} rows is its own training data: these are fewer than the {n_drawn:,} rows a tree "
-        "draws, so that every tree has seen every row; fit a forest on more rows, and give it as forest"
+        f"the forest is fitted on a table of {n_rows:,} rows, fewer than the {n_drawn:,} rows that a tree draws, so "
+        "every tree has seen every row; fit a forest on more rows, and pass it as forest"
     ]
 
 
 def refuse_infinite(infinite: list[str]) -> None:
-    """Refuse features with infinite values.
+    """Refuse features with infinite values; the message names the first one.
 
     Raises
     ------
     ValueError
-        It names the first one.
+        If `infinite` is not empty.
     """
     if infinite:
         raise ValueError(
-            f"feature {infinite[0]!r} has infinite values: its typical values and percentiles are not defined; "
+            f"feature {infinite[0]!r} has infinite values, so its typical values and percentiles are not defined; "
             "replace them, or leave the feature out (exclude)"
         )
 
@@ -386,14 +411,34 @@ def fitted(
     random_state: int | None = 0,
     n_jobs: int | None = None,
 ) -> IsolationForest:
-    """A forest fitted on a table, with the offset of a contamination, or its own; the given one is left as it is."""
+    """Return a forest that is fitted on a table, or a copy of a fitted one, with the offset of a contamination.
+
+    Parameters
+    ----------
+    table : FeatureTable
+        Table to fit on, or to calibrate a fitted forest with.
+    forest : IsolationForest or None
+        Forest that the user gave; it is left as it is. None creates one.
+    contamination : float or None
+        Share of the rows that score below 0. None keeps the offset of a fitted forest, and the contamination of one
+        that is not fitted.
+    random_state : int or None, default=0
+        Seed of the forest that is created when `forest` is None.
+    n_jobs : int, optional
+        Number of threads. None means all cores.
+
+    Raises
+    ------
+    ValueError
+        If a feature has infinite values.
+    """
     refuse_infinite(table.profile.infinite)
     for note in small_table_notes(len(table), forest):
         warnings.warn(note, stacklevel=3)
     if forest is None:
         forest = IsolationForest(random_state=random_state, n_jobs=n_jobs)
     is_fitted = hasattr(forest, "offset_")
-    # The trees are shared; only the offset moves.
+    # The copy shares the trees; only its offset differs.
     forest = copy.copy(forest)
     if is_fitted:
         return forest if contamination is None else forest.recalibrate(table.X, contamination=contamination)

@@ -1,4 +1,4 @@
-"""Columns that results add to those of the table: no column of the table or of the users may have their names."""
+"""Names of the columns that findings add, which no column of a table or of users may have."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def refuse_result_names(entity: str, time: str, features: Iterable[str]) -> None
     Raises
     ------
     ValueError
-        If entity, time or a feature has such a name; the message names the column and says what to do.
+        If entity, time or a feature has such a name. The message names the column and the remedy.
     """
     for role, name in (("entity", entity), ("time", time), *(("a feature", name) for name in features)):
         if name in RESULT_COLUMNS:

@@ -1,22 +1,23 @@
-"""Findings as a JSON document, and back, with every field checked.
+"""Read and write findings as a JSON document; every field that is read is checked.
 
 ```text
 format, version      "isoxide-findings", 3
-manifest             as in Findings
-entity, time         names
-time_zone            name of the zone of all times, or null
+manifest             record of how the findings were made, as in Findings
+entity, time         names of columns
+time_zone            name of the time zone of all times, or null
 joined               names of joined columns
-features             names
+features             names of features
 reference            {feature: {median, p95, p99}}
-groups               null, or of each group [median, p95, p99], each a list of a number per feature
+groups               null, or for each group [median, p95, p99], each a list with a number per feature
 timeline             [{day, rows, lowest, findings}]
 findings             [{row, entity, time, score, severity, day_rank, day_rows, first_seen, rank_rows, rank_among,
                        group, joined: {...}, values: [...], percentiles: [...], order: [...], directions: [...],
                        flags: [{feature, rule, limit}]}]
 ```
 
-Missing numbers are null. Times are in ISO 8601. Versions 1 and 2 are read as well: version 1 has no time_zone, groups,
-rank_rows, rank_among and group; both have other names for some entries of the manifest (`_OLD_NAMES`).
+Missing numbers are null. Times are in ISO 8601, days have no time zone. Versions 1 and 2 can be read as well. Version 1
+lacks time_zone, groups, rank_rows, rank_among and group; both have other names for some entries of the manifest
+(`_OLD_NAMES`).
 """
 
 from __future__ import annotations
@@ -38,20 +39,20 @@ from isoxide.ueba._quantiles import STATISTICS
 __all__ = ["dump", "load", "read"]
 
 FORMAT, VERSION = "isoxide-findings", 3
-#: Entries of the manifest that versions 1 and 2 call otherwise.
+#: Names of entries of the manifest in versions 1 and 2, with the names of today.
 _OLD_NAMES = {"budget": "alerts_per_month", "check": "profile"}
-#: Bytes of a file, and what may be in it.
+#: Bounds of files that are accepted, so that untrusted ones cannot exhaust memory.
 _MAX_BYTES = 2**32
-_MAX_PERCENTILE = 100.0 + 1e-9  # that of the largest value can be 100.00000000000001
+_MAX_PERCENTILE = 100.0 + 1e-9  # rounding can make the largest percentile 100.00000000000001
 _MAX_FEATURES, _MAX_FINDINGS, _MAX_DAYS, _MAX_JOINED = 100_000, 1_000_000, 4_000_000, 1_000
 
 
 def dump(findings: FindingsData) -> dict[str, Any]:
-    """Return everything in types of JSON."""
+    """Return findings as a document of dicts, lists, texts and numbers that JSON can hold."""
     flags: dict[int, list[dict[str, Any]]] = {}
     for flag in findings.flags.to_dict("records"):
-        told = {name: plain(flag[name]) for name in ("feature", "rule", "limit")}
-        flags.setdefault(int(flag["row"]), []).append(told)
+        entry = {name: plain(flag[name]) for name in ("feature", "rule", "limit")}
+        flags.setdefault(int(flag["row"]), []).append(entry)
     rows = []
     records = findings.frame.to_dict("records")
     for number, (index, row) in enumerate(zip(findings.frame.index, records, strict=True)):
@@ -96,22 +97,24 @@ def dump(findings: FindingsData) -> dict[str, Any]:
 
 
 def _numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
+    """Return numbers, those that are missing or infinite as None."""
     return [value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True)]
 
 
 def _whole(value: Any) -> int | None:
-    """Return a number of rows, which is a float where others are missing."""
+    """Return a number of rows as an integer; a column with missing cells holds it as a float."""
     return None if value is None or np.isnan(value) else int(value)
 
 
 def _group(findings: FindingsData, number: int) -> int | None:
+    """Return the index of a finding's group, or None if it has no ranks within a group."""
     if findings.group_of is None or findings.group_of[number] < 0:
         return None
     return int(findings.group_of[number])
 
 
 def _zone_name(zone: Any) -> str:
-    """Return the name of a time zone; pandas 2 has its own for distances from UTC."""
+    """Return the name of a time zone; pandas 2 writes fixed offsets from UTC in a way of its own."""
     offset = re.fullmatch(r"pytz\.FixedOffset\((-?\d+)\)", str(zone))
     if offset is None:
         return str(zone)
@@ -120,7 +123,7 @@ def _zone_name(zone: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a cell as JSON knows it; what is missing or infinite as None."""
+    """Return a cell in a type of JSON; missing and infinite values become None."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (bool, np.bool_)):
@@ -133,19 +136,19 @@ def plain(value: Any) -> Any:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a file that holds a document, and return the arguments of `Findings`.
+    """Read a file with a document, and return the arguments of `Findings`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a file of findings, is damaged, or is of a later version.
+        If the file does not hold findings, is damaged, or was written by a later version.
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
     if path.is_file() and (size := path.stat().st_size) > _MAX_BYTES:
-        raise ValueError(f"{path} has {size:,} bytes, which is more than findings have")
+        raise ValueError(f"{path} has {size:,} bytes; files of findings have at most {_MAX_BYTES:,}")
     data = read_file(path)
     try:
         fields.check_depth(data)
@@ -153,39 +156,41 @@ def read(path: Path) -> dict[str, Any]:
             data.decode("utf-8"), parse_constant=fields.refuse_constant, parse_int=fields.parse_integer
         )
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON file of findings: {error}") from None
+        raise ValueError(f"{path} is not a JSON file of findings: {error}") from None
     return load(document, str(path))
 
 
-def load(document: Any, place: str) -> dict[str, Any]:
-    """Return the arguments of `Findings`.
+def load(document: Any, source_name: str) -> dict[str, Any]:
+    """Check a document, and return the arguments of `Findings`.
 
     Parameters
     ----------
     document : object
-        What JSON was read as.
-    place : str
-        Where it was read from, for messages.
+        Document that was parsed from JSON.
+    source_name : str
+        Name of the file, which messages begin with.
 
     Raises
     ------
     ValueError
-        If something is missing or does not fit; the message begins with `place`.
+        If a field is missing or invalid, or the document was written by a later version.
     """
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise ValueError(f"{place} has no findings: its format is not {FORMAT!r}")
+        raise ValueError(f"{source_name} does not hold findings: its format is not {FORMAT!r}")
     version = document.get("version")
     if type(version) is not int or version not in range(1, VERSION + 1):
-        raise ValueError(f"{place} is of version {fields.short(version)}; this release reads versions 1 to {VERSION}")
+        raise ValueError(
+            f"{source_name} is of version {fields.short(version)}; this release reads versions 1 to {VERSION}"
+        )
     try:
         return _load(document, version)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        reason = f"it has no {fields.short(error.args[0])}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{place} is damaged: {reason}") from error
+        reason = f"it lacks {fields.short(error.args[0])}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{source_name} is damaged: {reason}") from error
 
 
 def _renamed(manifest: Any) -> Any:
-    """Return a manifest of version 1 or 2 with the names of today."""
+    """Return the manifest of a document of version 1 or 2 with the names of today."""
     if not isinstance(manifest, dict):
         return manifest
     renamed = {_OLD_NAMES.get(name, name): value for name, value in manifest.items()}
@@ -196,11 +201,12 @@ def _renamed(manifest: Any) -> Any:
 
 
 def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
+    """Check the fields of a document, and return the arguments of `Findings`."""
     features = fields.names(document["features"], "features", _MAX_FEATURES)
     joined = fields.names(document["joined"], "joined", _MAX_JOINED)
     entity, time = fields.text(document["entity"], "entity"), fields.text(document["time"], "time")
     if not features:
-        raise ValueError("it has no features")
+        raise ValueError("'features' is empty")
     fields.check_distinct([entity, time, *features, *joined, *RESULT_COLUMNS])
     manifest = fields.manifest(_renamed(document["manifest"]) if version < 3 else document["manifest"])
     rows = fields.records(document["findings"], "findings", _MAX_FINDINGS)
@@ -233,13 +239,14 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
         "group_of": group_of,
         "group_typical": group_typical,
         "flags": _flags(rows, features, values),
-        "timeline": _timeline(document["timeline"], zone),
+        "timeline": _timeline(document["timeline"]),
         "manifest": manifest,
         "joined": joined,
     }
 
 
 def _frame(rows: list[dict[str, Any]], entity: str, time: str, joined: list[str], zone: Any) -> pd.DataFrame:
+    """Return the frame of findings without the columns that version 1 lacks."""
     return pd.DataFrame(
         {
             entity: pd.Series([fields.entity(row["entity"]) for row in rows], dtype=object).astype("str")
@@ -250,14 +257,17 @@ def _frame(rows: list[dict[str, Any]], entity: str, time: str, joined: list[str]
             "severity": fields.numbers([row["severity"] for row in rows], "severity", 0.0, _MAX_PERCENTILE),
             "day_rank": fields.integers([row["day_rank"] for row in rows], "day_rank", 1),
             "day_rows": fields.integers([row["day_rows"] for row in rows], "day_rows", 1),
-            "first_seen": fields.times([row["first_seen"] for row in rows], "first_seen", zone),
+            "first_seen": fields.days([row["first_seen"] for row in rows], "first_seen"),
             **{name: [fields.cell(fields.member(row["joined"], name)) for row in rows] for name in joined},
         }
     ).set_axis(pd.Index(fields.integers([row["row"] for row in rows], "row", 0)), axis=0)
 
 
 def _first_version(frame: pd.DataFrame, manifest: dict[str, Any], n_features: int) -> tuple[Any, Any]:
-    """Complete a frame of version 1: with groups it had typical values of all rows, which are left out."""
+    """Add the columns that version 1 lacks to a frame, and return `group_of` and `group_typical`.
+
+    With groups, version 1 stored the typical values of all rows, which must not be shown as those of a group.
+    """
     groups = (manifest.get("ranking") or {}).get("groups")
     if groups is None:
         frame["rank_rows"] = np.full(len(frame), manifest["rows"], dtype=np.int64)
@@ -269,20 +279,21 @@ def _first_version(frame: pd.DataFrame, manifest: dict[str, Any], n_features: in
 
 
 def _groups(groups: Any, rows: list[dict[str, Any]], n_features: int) -> tuple[Any, Any]:
+    """Return `group_of` and `group_typical`, or twice None without groups."""
     if groups is None:
         if any(row["group"] is not None for row in rows):
-            raise ValueError("a finding has a group, and there are none")
+            raise ValueError("a finding has a 'group', but the document has no 'groups'")
         return None, None
     if not isinstance(groups, list) or len(groups) > len(rows):
         raise ValueError("'groups' must be a list, not longer than the findings")
     for group in groups:
         if not isinstance(group, list) or len(group) != len(STATISTICS):
             raise ValueError(f"each of 'groups' must have {len(STATISTICS)} lists")
-    parts = [
+    typical = [
         fields.matrix([{"groups": group[k]} for group in groups], "groups", n_features) for k in range(len(STATISTICS))
     ]
     numbers = [-1 if row["group"] is None else row["group"] for row in rows]
-    return fields.integers(numbers, "group", -1, len(groups) - 1).astype(np.intp), np.stack(parts, axis=2)
+    return fields.integers(numbers, "group", -1, len(groups) - 1).astype(np.intp), np.stack(typical, axis=2)
 
 
 def _reference(reference: Any, features: list[str]) -> pd.DataFrame:
@@ -298,7 +309,7 @@ def _flags(rows: list[dict[str, Any]], features: list[str], values: np.ndarray[A
         for flag in fields.records(row["flags"], "flags", len(features)):
             name = fields.text(flag["feature"], "feature of a flag")
             if name not in positions:
-                raise ValueError(f"a flag has the feature {fields.short(name)}, which is none of the features")
+                raise ValueError(f"a flag has the unknown feature {fields.short(name)}")
             flags["row"].append(number)
             flags["feature"].append(name)
             flags["value"].append(values[number, positions[name]])
@@ -309,13 +320,13 @@ def _flags(rows: list[dict[str, Any]], features: list[str], values: np.ndarray[A
     return frame.astype({"row": np.int64, "feature": str, "value": np.float64, "rule": str, "limit": np.float64})
 
 
-def _timeline(timeline: Any, zone: Any) -> pd.DataFrame:
+def _timeline(timeline: Any) -> pd.DataFrame:
     days = fields.records(timeline, "timeline", _MAX_DAYS)
     if not days:
-        raise ValueError("'timeline' has no days")
+        raise ValueError("'timeline' is empty")
     return pd.DataFrame(
         {
-            "day": fields.times([day["day"] for day in days], "day", zone),
+            "day": fields.days([day["day"] for day in days], "day"),
             "rows": fields.integers([day["rows"] for day in days], "rows", 0),
             "lowest": fields.numbers([day["lowest"] for day in days], "lowest", -fields.MAX_SCORE, fields.MAX_SCORE),
             "findings": fields.integers([day["findings"] for day in days], "findings", 0),

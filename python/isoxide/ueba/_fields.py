@@ -1,4 +1,7 @@
-"""Fields of a JSON document from anybody: each is of its type and within its range, or is refused with its name."""
+"""Checks of the fields of an untrusted JSON document: type, range and size.
+
+Each function returns a field in the type that findings need, or raises a ValueError that names the field.
+"""
 
 from __future__ import annotations
 
@@ -12,35 +15,36 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-#: Decision scores are differences of numbers from -1 to 0; an offset set by hand can move them.
+#: Scores are differences of numbers from -1 to 0, but an offset set by hand can move them.
 MAX_SCORE = 1e15
-#: Nesting of a document, and entries of its manifest.
+#: Bounds of a document's nesting, of the number of entries of its manifest, and of integers.
 _MAX_DEPTH, _MAX_ENTRIES = 100, 1_000_000
 _MAX_INTEGER, _MAX_DIGITS = 2**63 - 1, 1_000
-#: Characters of a value that messages show.
-_SHOWN = 60
+#: Largest number of characters of a value that messages show.
+_MAX_SHOWN = 60
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _DAY = r"\d{4}-\d{2}-\d{2}"
+_OFFSET = re.compile(r"[+-]\d\d:\d\d\Z", re.ASCII)
 _TIME = re.compile(rf"{_DAY}(?:T\d\d:\d\d:\d\d(?:\.\d{{1,9}})?(?:[+-]\d\d:\d\d)?)?", re.ASCII)
 
 
 def short(value: Any) -> str:
-    """Return a value for a message, cut if it is long."""
+    """Return a value as messages show it, cut if it is long."""
     try:
         shown = repr(value) if isinstance(value, (str, int, float, bool, type(None))) else f"a {type(value).__name__}"
     except ValueError:
         # Python refuses to write integers of thousands of digits.
         shown = "an integer of thousands of digits"
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}..."
 
 
 def check_depth(data: bytes) -> None:
-    """Refuse JSON that is nested more deeply than any findings, before it is parsed.
+    """Refuse JSON that is nested more deeply than findings are, before it is parsed.
 
     Raises
     ------
     ValueError
-        If it is.
+        If the JSON is nested more than 100 deep.
     """
     brackets = np.frombuffer(_STRING.sub(b"", data), dtype=np.uint8)
     brackets = brackets[np.isin(brackets, np.frombuffer(b"[{]}", dtype=np.uint8))]
@@ -51,59 +55,60 @@ def check_depth(data: bytes) -> None:
 
 
 def refuse_constant(name: str) -> Any:
-    """Refuse NaN and infinities, which are no JSON."""
-    raise ValueError(f"{name} is no number in JSON")
+    """Refuse NaN and infinities, which JSON does not have."""
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def parse_integer(digits: str) -> int:
-    """Return a whole number of a bounded number of digits, since the time for more of them grows with their square."""
+    """Parse an integer of a bounded number of digits, since parsing takes time that grows with their square."""
     if len(digits) > _MAX_DIGITS:
         raise ValueError(f"a number has {len(digits):,} digits")
     return int(digits)
 
 
 def text(value: Any, name: str) -> str:
-    """Return a text that UTF-8 can hold."""
+    """Return a text, which UTF-8 must be able to hold."""
     if not isinstance(value, str):
-        raise ValueError(f"{name!r} is {short(value)}, which must be text")
+        raise ValueError(f"{name!r} is {short(value)}, but must be text")
     if not value.isascii():
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
-            raise ValueError(f"{name!r} is {ascii(value)[:_SHOWN]}, which has half a character") from None
+            raise ValueError(f"{name!r} is {ascii(value)[:_MAX_SHOWN]}, which UTF-8 cannot hold") from None
     return value
 
 
 def member(value: Any, name: str) -> Any:
-    """Return an entry of an object; None if it is not there."""
+    """Return an entry of an object, or None if the object lacks it."""
     if not isinstance(value, dict):
         raise ValueError(f"{short(value)} must be an object")
     return value.get(name)
 
 
-def _list(value: Any, name: str, most: int) -> list[Any]:
+def _list(value: Any, name: str, max_entries: int) -> list[Any]:
+    """Return a list of a bounded number of entries."""
     if not isinstance(value, list):
-        raise ValueError(f"{name!r} is {short(value)}, which must be a list")
-    if len(value) > most:
-        raise ValueError(f"{name!r} has {len(value):,} entries, which is more than {most:,}")
+        raise ValueError(f"{name!r} is {short(value)}, but must be a list")
+    if len(value) > max_entries:
+        raise ValueError(f"{name!r} has {len(value):,} entries, more than {max_entries:,}")
     return value
 
 
-def names(value: Any, name: str, most: int) -> list[str]:
-    """Return a list of texts."""
-    return [text(one, name) for one in _list(value, name, most)]
+def names(value: Any, name: str, max_entries: int) -> list[str]:
+    """Return a list of texts, with a bounded number of entries."""
+    return [text(item, name) for item in _list(value, name, max_entries)]
 
 
-def records(value: Any, name: str, most: int) -> list[dict[str, Any]]:
-    """Return a list of objects."""
-    for one in _list(value, name, most):
-        if not isinstance(one, dict):
-            raise ValueError(f"{name!r} has {short(one)}, which must be an object")
+def records(value: Any, name: str, max_entries: int) -> list[dict[str, Any]]:
+    """Return a list of objects, with a bounded number of entries."""
+    for item in _list(value, name, max_entries):
+        if not isinstance(item, dict):
+            raise ValueError(f"{name!r} contains {short(item)}, but must contain objects")
     return value  # type: ignore[no-any-return]
 
 
 def check_distinct(columns: Sequence[str]) -> None:
-    """Refuse names of columns that are there twice."""
+    """Refuse names of columns that occur twice."""
     seen: set[str] = set()
     for column in columns:
         if column in seen:
@@ -114,53 +119,66 @@ def check_distinct(columns: Sequence[str]) -> None:
 def numbers(
     values: Sequence[Any], name: str, low: float = -np.inf, high: float = np.inf, *, missing: bool = False
 ) -> NDArray[np.float64]:
-    """Return finite numbers in a range; with `missing`, null is NaN."""
-    kinds = {float, int, type(None)} if missing else {float, int}
+    """Return finite numbers within a range, as an array.
+
+    Parameters
+    ----------
+    values : sequence
+        Values to check.
+    name : str
+        Name of the field, for messages.
+    low, high : float, optional
+        Smallest and largest number that is accepted.
+    missing : bool, default=False
+        Whether null is accepted, which becomes NaN.
+    """
+    types = {float, int, type(None)} if missing else {float, int}
     for value in values:
-        if type(value) not in kinds:
-            raise ValueError(f"{name!r} is {short(value)}, which must be a number")
+        if type(value) not in types:
+            raise ValueError(f"{name!r} is {short(value)}, but must be a number")
     try:
         array = np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
     except OverflowError:
-        raise ValueError(f"{name!r} has a number that is too large") from None
+        raise ValueError(f"{name!r} contains a number that is too large") from None
     bad = np.isinf(array) | (array < low) | (array > high)
     if bad.any():
         within = "finite" if np.isinf(low) else f"from {low:g} to {high:g}"
-        raise ValueError(f"{name!r} is {short(values[int(np.flatnonzero(bad)[0])])}, which must be {within}")
+        raise ValueError(f"{name!r} is {short(values[int(np.flatnonzero(bad)[0])])}, but must be {within}")
     return array
 
 
 def integers(values: Sequence[Any], name: str, low: int, high: int = _MAX_INTEGER) -> NDArray[np.int64]:
-    """Return whole numbers in a range."""
+    """Return integers within a range, as an array."""
     for value in values:
         if type(value) is not int or not low <= value <= high:
             limits = f"of at least {low}" if high == _MAX_INTEGER else f"from {low} to {high}"
-            raise ValueError(f"{name!r} is {short(value)}, which must be a whole number {limits}")
+            raise ValueError(f"{name!r} is {short(value)}, but must be an integer {limits}")
     return np.array(values, dtype=np.int64)
 
 
 def matrix(
     rows: Sequence[dict[str, Any]], name: str, width: int, low: float = -np.inf, high: float = np.inf
 ) -> NDArray[np.float64]:
-    """Return a list of numbers or null of each row, all of one length, as a matrix."""
+    """Return the lists of `width` numbers or nulls that the rows hold under a name, as a matrix."""
     cells = [value for row in rows for value in _line(row[name], name, width)]
     return numbers(cells, name, low, high, missing=True).reshape(len(rows), width)
 
 
 def integer_matrix(rows: Sequence[dict[str, Any]], name: str, width: int, low: int, high: int) -> NDArray[np.intp]:
-    """Return a list of whole numbers of each row as a matrix."""
+    """Return the lists of `width` integers that the rows hold under a name, as a matrix."""
     cells = [value for row in rows for value in _line(row[name], name, width)]
     return integers(cells, name, low, high).reshape(len(rows), width).astype(np.intp)
 
 
 def _line(value: Any, name: str, width: int) -> list[Any]:
+    """Return a list of a given length."""
     if not isinstance(value, list) or len(value) != width:
         raise ValueError(f"{name!r} must be a list of {width} numbers, not {short(value)}")
     return value
 
 
 def counts(rows: Sequence[dict[str, Any]], name: str) -> NDArray[Any]:
-    """Return a whole number of each row; as floats with NaN if some are null."""
+    """Return the integers that the rows hold under a name; with nulls they become floats, and the nulls NaN."""
     cells = [row[name] for row in rows]
     present = integers([value for value in cells if value is not None], name, 0)
     if len(present) == len(cells):
@@ -169,12 +187,12 @@ def counts(rows: Sequence[dict[str, Any]], name: str) -> NDArray[Any]:
 
 
 def texts(rows: Sequence[dict[str, Any]], name: str) -> list[str | None]:
-    """Return a text or null of each row."""
+    """Return the texts or nulls that the rows hold under a name."""
     return [None if row[name] is None else text(row[name], name) for row in rows]
 
 
 def cell(value: Any) -> Any:
-    """Return a cell of a joined column: a text, a finite number, a truth value, or null."""
+    """Return a cell of a joined column: a text, a finite number, a boolean, or None."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -185,52 +203,57 @@ def cell(value: Any) -> Any:
 
 
 def entity(value: Any) -> str | None:
-    """Return who a finding is of, as text."""
+    """Return the entity of a finding as text, or None if it is missing."""
     if value is None or isinstance(value, str):
         return None if value is None else text(value, "entity")
     return str(cell(value))
 
 
 def zone(value: Any) -> Any:
-    """Return a time zone by its name; None for times without one."""
+    """Return the time zone of a name; None means times without a zone."""
     if value is None:
         return None
     try:
         return pd.Timestamp("2025-01-01").tz_localize(text(value, "time_zone")).tz
-    except Exception:  # whichever error the time zone library has for it
-        raise ValueError(f"'time_zone' is {short(value)}, which is no time zone") from None
+    except Exception:  # pandas raises the error of whichever time zone library it uses
+        raise ValueError(f"'time_zone' is {short(value)}, which is not a known time zone") from None
 
 
 def times(values: Iterable[Any], name: str, tz: Any) -> pd.Series:
-    """Return times in ISO 8601, in a zone."""
+    """Return times in ISO 8601 as a column, in the time zone `tz` or without any."""
     values = list(values)
     for value in values:
         if not isinstance(value, str) or not _TIME.fullmatch(value):
-            raise ValueError(f"{name!r} is {short(value)}, which must be a time in ISO 8601")
+            raise ValueError(f"{name!r} is {short(value)}, but must be a time in ISO 8601")
     try:
         parsed = pd.Series(pd.to_datetime(values, format="ISO8601", utc=tz is not None))
     except (ValueError, OverflowError):
-        raise ValueError(f"{name!r} has a time that is no time, or times of several zones") from None
+        raise ValueError(f"{name!r} contains a time that does not exist, or times of several zones") from None
     if not pd.api.types.is_datetime64_any_dtype(parsed.dtype):
         parsed = parsed.astype("datetime64[ns]")
     if parsed.isna().any():
-        raise ValueError(f"{name!r} has a day that is no day")
+        raise ValueError(f"{name!r} contains a day that does not exist")
     return parsed if tz is None else parsed.dt.tz_convert(tz)
 
 
+def days(values: Iterable[Any], name: str) -> pd.Series:
+    """Return days in ISO 8601 as a column without a zone: each is the day that is written, whatever offset follows."""
+    return times([_OFFSET.sub("", value) if isinstance(value, str) else value for value in values], name, None)
+
+
 def day(value: Any, name: str) -> str:
-    """Return a day in ISO 8601."""
+    """Return a text that is an existing day in ISO 8601."""
     if isinstance(value, str) and re.fullmatch(_DAY, value, re.ASCII):
         with suppress(ValueError):
             datetime.date.fromisoformat(value)
             return value
-    raise ValueError(f"{name!r} is {short(value)}, which must be a day in ISO 8601")
+    raise ValueError(f"{name!r} is {short(value)}, but must be a day in ISO 8601")
 
 
 def manifest(value: Any) -> dict[str, Any]:
-    """Return a manifest: what reports tell of it is typed, all else is plain and of bounded number."""
+    """Return a manifest: entries that reports show are checked one by one, all others are plain and bounded."""
     if not isinstance(value, dict):
-        raise ValueError(f"'manifest' is {short(value)}, which must be an object")
+        raise ValueError(f"'manifest' is {short(value)}, but must be an object")
     for name in ("first_day", "last_day"):
         day(value[name], name)
     for name in ("days", "rows", "entities"):
@@ -253,32 +276,33 @@ def manifest(value: Any) -> dict[str, Any]:
     return value
 
 
-def _optional(holder: dict[str, Any], name: str, kind: type[Any]) -> Any:
+def _optional(holder: dict[str, Any], name: str, expected: type[Any]) -> Any:
+    """Return an entry of the expected type, or an empty one if the object lacks it."""
     value = holder.get(name)
     if value is None:
-        return kind()
-    if not isinstance(value, kind):
-        raise ValueError(f"{name!r} is {short(value)}, which must be a {kind.__name__}")
+        return expected()
+    if not isinstance(value, expected):
+        raise ValueError(f"{name!r} is {short(value)}, but must be a {expected.__name__}")
     return value
 
 
 def _check_plain(value: Any) -> None:
-    """Refuse more entries than a manifest has, and numbers and texts that cannot be written."""
-    left, n_entries = [value], 0
-    while left:
-        one = left.pop()
+    """Refuse a manifest of too many entries, and numbers and texts in it that cannot be written again."""
+    pending, n_entries = [value], 0
+    while pending:
+        item = pending.pop()
         n_entries += 1
         if n_entries > _MAX_ENTRIES:
             raise ValueError(f"'manifest' has more than {_MAX_ENTRIES:,} entries")
-        if isinstance(one, dict):
-            for key in one:
+        if isinstance(item, dict):
+            for key in item:
                 text(key, "manifest")
-            left.extend(one.values())
-        elif isinstance(one, list):
-            left.extend(one)
-        elif isinstance(one, str):
-            text(one, "manifest")
-        elif isinstance(one, int):
-            integers([int(one)], "manifest", -_MAX_INTEGER)
-        elif one is not None:
-            numbers([one], "manifest")
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+        elif isinstance(item, str):
+            text(item, "manifest")
+        elif isinstance(item, int):
+            integers([int(item)], "manifest", -_MAX_INTEGER)
+        elif item is not None:
+            numbers([item], "manifest")

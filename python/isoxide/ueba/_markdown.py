@@ -1,4 +1,4 @@
-"""The report as Markdown (CommonMark with tables), in which every name stays text."""
+"""The report as Markdown (CommonMark with tables), in which all user-supplied text is escaped."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from isoxide._common.format import format_time, format_value
 from isoxide.ueba._findings_data import FindingsData
-from isoxide.ueba._texts import LongTexts, amongs, left_out, notes, shown_features
+from isoxide.ueba._texts import LongTexts, left_out, notes, rank_descriptions, shown_features
 
 __all__ = ["escape", "render"]
 
-#: All that means something in CommonMark or in its tables.
+#: Characters with a meaning in CommonMark or in its tables.
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&=:$^@\"'])")
-#: Line breaks, other controls, and marks that turn the direction of what follows.
+#: Line breaks, other control characters, and marks that change the direction of the text after them.
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 
 
 def escape(text: Any) -> str:
-    r"""Text that no Markdown reader takes for anything else, in one line.
+    r"""Return a text in one line in which no Markdown reader finds markup.
 
     Examples
     --------
@@ -34,10 +34,27 @@ def escape(text: Any) -> str:
 
 
 def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float, order: str) -> str:
-    """Return the report; see `Findings.to_markdown`."""
+    """Return the report.
+
+    Parameters
+    ----------
+    findings : FindingsData
+        Findings to report.
+    selected : ndarray of bool, shape (n_findings, n_features)
+        Values that are unusual.
+    cutoff : float
+        Percentile from which on values are unusual, which the report states.
+    order : {"score", "entity"}
+        Order of the entities: by their lowest score, or by name.
+
+    Raises
+    ------
+    ValueError
+        If `order` is another word.
+    """
     if order not in ("score", "entity"):
         raise ValueError(f"order={order!r} must be 'score' or 'entity'")
-    long, (among, own_among) = LongTexts(), amongs(findings)
+    long, (among, own_among) = LongTexts(), rank_descriptions(findings)
     lines = [*_head(findings, cutoff, among, long), *_notes(findings, long)]
     features = shown_features(findings, selected)
     frame = findings.frame.reset_index(drop=True)
@@ -45,7 +62,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     columns += ["Typical", "Percentile"]
     rule = "|".join("--:" if name in ("Score", "Severity", *columns[-3:]) else "---" for name in columns)
     medians = findings.typical("median")
-    # In the order of the findings, which is that of the scores.
+    # Findings are in the order of their scores, so groups come in the order of their lowest score.
     for entity, rows in frame.groupby(findings.entity, sort=order == "entity", dropna=False):
         known = [_shown(frame[name].iloc[rows.index[0]], long) for name in findings.joined]
         lines += [
@@ -55,20 +72,20 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
             f"|{rule}|",
         ]
         for number in rows.index:
-            told = None if own_among is None else _shown(own_among[number], long)
-            lines += _finding(findings, number, features[number], medians[number], told, long)
+            ranked_among = None if own_among is None else _shown(own_among[number], long)
+            lines += _finding(findings, number, features[number], medians[number], ranked_among, long)
         lines.append("")
     if not len(findings):
         lines += ["No row is an anomaly.", ""]
     lines += _left_out(findings, long)
     if long.texts:
-        # What stands here is the whole of each name that is cut above.
+        # Texts that are cut above refer to these numbers.
         lines += ["## Full texts", "", *(f"{k}. {escape(text)}" for k, text in enumerate(long.texts, 1)), ""]
     return "\n".join(lines)
 
 
 def _shown(text: Any, long: LongTexts) -> str:
-    """Return a text in one line, cut if it is long."""
+    """Return an escaped text in one line, cut if it is long."""
     if text is None or (pd.api.types.is_scalar(text) and pd.isna(text)):
         return "\\-"
     shown = long.show(_INVISIBLE.sub(" ", str(text)))
@@ -76,10 +93,12 @@ def _shown(text: Any, long: LongTexts) -> str:
 
 
 def _count(value: Any, noun: str) -> list[str]:
+    """Return a number with its noun; an empty list if the manifest lacks the number."""
     return [f"{value:,} {noun}"] if isinstance(value, int) else []
 
 
 def _head(findings: FindingsData, cutoff: float, among: str, long: LongTexts) -> list[str]:
+    """Return the lines of the title and of the sentences below it."""
     manifest = findings.manifest
     n_entities = findings.frame[findings.entity].nunique()
     table = [*_count(manifest.get("days"), "days"), *_count(manifest.get("rows"), "rows")]
@@ -88,8 +107,9 @@ def _head(findings: FindingsData, cutoff: float, among: str, long: LongTexts) ->
     return [
         f"# Findings: {escape(days)}",
         "",
-        f"{of}: {len(findings):,} findings, {n_entities:,} entities with findings. Listed are features from the"
-        f" percentile {cutoff:g} on.",
+        f"{of}: {len(findings):,} findings, {n_entities:,} entities with findings. The lower a score, the more abnormal"
+        f" the row; severity is the percentile of its abnormality among all rows. Features at or above percentile"
+        f" {cutoff:g} are listed, or otherwise the most unusual one.",
         "",
         f"Percentiles and typical values (medians) are those of {_shown(among, long)}.",
         "",
@@ -97,14 +117,16 @@ def _head(findings: FindingsData, cutoff: float, among: str, long: LongTexts) ->
 
 
 def _notes(findings: FindingsData, long: LongTexts) -> list[str]:
-    told = notes(findings)
-    return ["## Notes on the table", "", *(f"- {_shown(note, long)}" for note in told), ""] if told else []
+    """Return the lines of the section with notes; none without notes."""
+    texts = notes(findings)
+    return ["## Notes on the table", "", *(f"- {_shown(note, long)}" for note in texts), ""] if texts else []
 
 
 def _left_out(findings: FindingsData, long: LongTexts) -> list[str]:
+    """Return the lines of the section with columns that are not features; none without such columns."""
     columns = left_out(findings)
     lines = [f"- {_shown(name, long)}: {_shown(reason, long)}" for name, reason in columns]
-    return ["## Left out", "", *lines, ""] if lines else []
+    return ["## Columns that are not features", "", *lines, ""] if lines else []
 
 
 def _finding(
@@ -115,6 +137,7 @@ def _finding(
     among: str | None,
     long: LongTexts,
 ) -> list[str]:
+    """Return the lines of a finding in the table of its entity."""
     row = findings.frame.iloc[number]
     first = [format_time(row[findings.time]), f"{row['score']:.6f}", f"{row['severity']:.2f}"]
     lead, lines = first if among is None else [*first, among], []

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing but itself, in which every name stays text."""
+"""The report as one self-contained HTML page, in which all user-supplied text is escaped."""
 
 from __future__ import annotations
 
@@ -18,22 +18,39 @@ from numpy.typing import NDArray
 from isoxide._common.format import format_time, format_value
 from isoxide.ueba import _timeline
 from isoxide.ueba._findings_data import FindingsData
-from isoxide.ueba._texts import LongTexts, Shown, amongs, left_out, notes, shown_features
+from isoxide.ueba._texts import LongTexts, Shown, left_out, notes, rank_descriptions, shown_features
 
 __all__ = ["render"]
 
-#: Features listed in the summary.
-_FREQUENT = 10
-#: Steps of the bar that shows a percentile; report.css has a class for each.
-_STEPS = 20
-#: Characters of an entry of the manifest, and entries, that are shown; the JSON file has all.
-_LONG_ENTRY, _MANY_ENTRIES = 2_000, 500
-#: Controls, and halves of characters, which no file can hold in UTF-8.
+#: Largest number of features that the summary lists.
+MAX_FREQUENT_FEATURES = 10
+#: Number of lengths of the bar that shows a percentile; report.css has a class for each.
+N_BAR_LENGTHS = 20
+#: Largest number of entries of the manifest that are shown, and of characters and items of each; the JSON file has all.
+MAX_SHOWN_ENTRIES, MAX_ENTRY_LENGTH = 500, 2_000
+#: Control characters, and surrogates, which UTF-8 cannot hold.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float, title: str | None) -> str:
-    """Return the page; see `Findings.to_html`."""
+    """Return the page.
+
+    Parameters
+    ----------
+    findings : FindingsData
+        Findings to report.
+    selected : ndarray of bool, shape (n_findings, n_features)
+        Values that are unusual.
+    cutoff : float
+        Percentile from which on values are unusual, which the page states.
+    title : str or None
+        Title of the page. None gives the first and the last day.
+
+    Raises
+    ------
+    ImportError
+        If Jinja2 is not installed.
+    """
     try:
         import jinja2
     except ImportError as error:
@@ -50,7 +67,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     timeline = pd.DatetimeIndex(findings.timeline["day"])
     first = findings.manifest.get("first_day") or f"{timeline.min():%Y-%m-%d}"
     last = findings.manifest.get("last_day") or f"{timeline.max():%Y-%m-%d}"
-    long, (among, own_among) = LongTexts(), amongs(findings)
+    long, (among, own_among) = LongTexts(), rank_descriptions(findings)
     names = [long.show(text_of(name)) for name in findings.features]
     cards = _cards(findings, selected, days, names, own_among, long)
     page: str = environment.get_template("report.html.j2").render(
@@ -60,28 +77,28 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
         among=long.show(text_of(among)),
         is_grouped=own_among is not None,
         tiles=_tiles(findings, days, text_of(f"{first} to {last}")),
-        frequent=_frequent(selected, names),
+        frequent=_frequent_features(selected, names),
         notes=[long.show(text_of(note)) for note in notes(findings)],
-        left_out=[(long.show(text_of(name)), long.show(text_of(why))) for name, why in left_out(findings)],
+        left_out=[(long.show(text_of(name)), long.show(text_of(reason))) for name, reason in left_out(findings)],
         manifest=_entries(findings.manifest),
         timeline=_timeline.draw(findings.timeline),
-        days_found=_days_found(findings, days),
+        finding_days=_finding_days(findings, days),
         months=sorted({day[:7] for day in days}),
         cards=cards,
         n_findings=len(findings),
         data={
-            # A number stands for the full text of this number, which the page has once.
+            # A number refers to the full text of that number, so that the page holds each long text once.
             "features": [name.number or name.text for name in names],
             "cards": [[card["key"], card["known"], [row["index"] for row in card["rows"]]] for card in cards],
         },
-        # Last, when all are known.
+        # Long texts are complete only after everything else is made.
         texts=long.texts,
     )
     return page
 
 
 def text_of(value: Any) -> str:
-    """What stands in the page for a cell: a dash for a missing one, and nothing that no file can hold.
+    """Return a cell as text: a dash if it is missing, and without characters that UTF-8 cannot hold.
 
     Examples
     --------
@@ -96,7 +113,7 @@ def text_of(value: Any) -> str:
 
 
 def _policy(environment: Any) -> str:
-    """What the page may do: its own style and its own script, nothing else."""
+    """Return a content security policy that allows the style and the script of the page, and nothing else."""
     hashes = {}
     for name in ("report.css", "report.js"):
         digest = hashlib.sha256(environment.get_template(name).render().encode()).digest()
@@ -108,51 +125,52 @@ def _policy(environment: Any) -> str:
 
 
 def _tiles(findings: FindingsData, days: list[str], span: str) -> list[tuple[str, str, str]]:
-    """Figures of the summary: what, how many, and of how many."""
+    """Return the figures of the summary: name, number, and the total that it is a part of."""
     manifest = findings.manifest
 
-    def of(name: str) -> str:
+    def total(name: str) -> str:
         return f"of {manifest[name]:,}" if isinstance(manifest.get(name), int) else ""
 
     return [
-        ("Findings", f"{len(findings):,}", f"{of('rows')} rows" if of("rows") else ""),
-        ("Entities", f"{findings.frame[findings.entity].nunique(dropna=False):,}", of("entities")),
-        ("Days", f"{len(set(days)):,}", f"{of('days')}, {span}" if of("days") else span),
-        ("Lowest score", format_value(findings.timeline["lowest"].min()), "findings are below 0"),
+        ("Findings", f"{len(findings):,}", f"{total('rows')} rows" if total("rows") else ""),
+        ("Entities", f"{findings.frame[findings.entity].nunique(dropna=False):,}", total("entities")),
+        ("Days", f"{len(set(days)):,}", f"{total('days')}, {span}" if total("days") else span),
+        ("Lowest score", format_value(findings.timeline["lowest"].min()), "findings score below 0"),
     ]
 
 
-def _frequent(selected: NDArray[np.bool_], names: list[Shown]) -> list[tuple[Shown, str]]:
-    """Features that are out of the ordinary in most findings, with their number."""
+def _frequent_features(selected: NDArray[np.bool_], names: list[Shown]) -> list[tuple[Shown, str]]:
+    """Return the features that are unusual in the most findings, with the number of these findings."""
     counts = selected.sum(axis=0)
-    order = np.argsort(-counts, kind="stable")[:_FREQUENT]
+    order = np.argsort(-counts, kind="stable")[:MAX_FREQUENT_FEATURES]
     return [(names[j], f"{counts[j]:,}") for j in order if counts[j]]
 
 
 def _entries(manifest: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the manifest as lines; what is too long is cut, since the JSON file has it."""
-    entries = list(islice(_flat(manifest), _MANY_ENTRIES + 1))
-    cut = [(_start(name), _start(value)) for name, value in entries[:_MANY_ENTRIES]]
-    return [*cut, ("and more", "in the JSON file")] if len(entries) > _MANY_ENTRIES else cut
+    """Return the entries of the manifest as names and texts; long texts and long lists of entries are cut."""
+    entries = list(islice(_flat(manifest), MAX_SHOWN_ENTRIES + 1))
+    cut = [(_start(name), _start(value)) for name, value in entries[:MAX_SHOWN_ENTRIES]]
+    return [*cut, ("more entries", "are in the JSON file")] if len(entries) > MAX_SHOWN_ENTRIES else cut
 
 
 def _start(text: str) -> str:
-    return text if len(text) <= _LONG_ENTRY else f"{text[:_LONG_ENTRY]}…"
+    """Return a text, cut if it is long."""
+    return text if len(text) <= MAX_ENTRY_LENGTH else f"{text[:MAX_ENTRY_LENGTH]}…"
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Every entry of the manifest as a line, those of objects under dotted names."""
+    """Yield every entry of the manifest as name and text; entries of objects have dotted names."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _flat(inner, f"{name}.{key}" if name else str(key))
     elif isinstance(value, (list, tuple)):
-        yield text_of(name), ", ".join(map(text_of, value[:_LONG_ENTRY])) or "-"
+        yield text_of(name), ", ".join(map(text_of, value[:MAX_ENTRY_LENGTH])) or "-"
     else:
         yield text_of(name), text_of(value)
 
 
-def _days_found(findings: FindingsData, days: list[str]) -> list[tuple[str, str, str, str, int]]:
-    """What the timeline shows, as text: day, rows, findings, lowest score, number of the lowest finding."""
+def _finding_days(findings: FindingsData, days: list[str]) -> list[tuple[str, str, str, str, int]]:
+    """Return the days with findings as texts: day, rows, findings, lowest score, and the number of its finding."""
     lowest: dict[str, int] = {}
     for number, day in enumerate(days):
         lowest.setdefault(day, number + 1)
@@ -160,8 +178,8 @@ def _days_found(findings: FindingsData, days: list[str]) -> list[tuple[str, str,
     labels = pd.DatetimeIndex(table["day"]).strftime("%Y-%m-%d")
     lines = zip(labels, table["rows"], table["findings"], table["lowest"], strict=True)
     return [
-        (day, f"{rows:,}", f"{found:,}", format_value(low), lowest[day])
-        for day, rows, found, low in lines
+        (day, f"{rows:,}", f"{n_findings:,}", format_value(low), lowest[day])
+        for day, rows, n_findings, low in lines
         if day in lowest
     ]
 
@@ -174,7 +192,7 @@ def _cards(
     own_among: list[str] | None,
     long: LongTexts,
 ) -> list[dict[str, Any]]:
-    """A card per entity, that of the lowest score first."""
+    """Return a card per entity with its findings; the card with the lowest score comes first."""
     frame = findings.frame.reset_index(drop=True)
     medians, p99s = findings.typical("median"), findings.typical("p99")
     flags = findings.flags
@@ -197,7 +215,7 @@ def _cards(
                     "value": format_value(findings.values[number, j]),  # noqa: PD011
                     "median": format_value(medians[number, j]),
                     "p99": format_value(p99s[number, j]),
-                    "bar": _bar(percentile),
+                    "bar": _bar_length(percentile),
                     "percentile": "-" if math.isnan(percentile) else f"{percentile:.2f}",
                     "direction": {1: "↑ high", -1: "↓ low"}.get(direction, "-"),
                     "rule": long.show(text_of(rules.get((number, findings.features[j])))),
@@ -216,8 +234,8 @@ def _cards(
                 "is_first": days[number] == f"{first_seen:%Y-%m-%d}",
                 "among": None if own_among is None else long.show(text_of(own_among[number])),
                 "features": features,
-                # Number, day, and the features shown, counted from 1: negative where they are low; then those that
-                # have no rank.
+                # The script filters by number, day and listed features. These are counted from 1, and negative if the
+                # value is low; features without a direction come in a list of their own.
                 "index": [number + 1, days[number], signs, neutral],
             }
         )
@@ -240,12 +258,12 @@ def _cards(
     return cards
 
 
-def _bar(percentile: float) -> int:
-    """Length of the bar in steps: a quarter for 90, a half for 99, three quarters for 99.9, all for 99.99.
+def _bar_length(percentile: float) -> int:
+    """Return the length of a percentile's bar: a quarter for 90, a half for 99, three quarters for 99.9, all for 99.99.
 
-    What is shown is mostly above 99, where bars in proportion would all look full.
+    Most percentiles that are shown are above 99, where proportional bars would all look full.
     """
     if math.isnan(percentile):
         return 0
     beyond = max(1 - percentile / 100, 1e-4)
-    return round(-math.log10(min(beyond, 1.0)) / 4 * _STEPS)
+    return round(-math.log10(min(beyond, 1.0)) / 4 * N_BAR_LENGTHS)

@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide._common.quantiles import quantile_place
+from isoxide._common.quantiles import quantile_position
+from isoxide._frames.adapter import pandas_column
 
 __all__ = ["STATISTICS", "TableQuantiles", "quantiles", "typical_frame"]
 
 #: Typical values of a feature, and the quantiles they are.
 STATISTICS = {"median": 0.5, "p95": 0.95, "p99": 0.99}
+#: Dtypes whose values are interpolated in float32, as pandas does it.
+_FLOAT32 = (np.dtype(np.float32), pd.Float32Dtype())
 #: Cells that are copied at a time.
 _BLOCK_CELLS = 2**22
 
@@ -49,7 +52,7 @@ def quantiles(values: NDArray[np.float64], qs: Sequence[float], is_float32: NDAr
     for n in np.unique(n_valid[n_valid > 0]):
         columns = n_valid == n
         for k, q in enumerate(qs):
-            lower[columns, k], weight[columns, k] = quantile_place(int(n), q)
+            lower[columns, k], weight[columns, k] = quantile_position(int(n), q)
     upper = np.minimum(lower + 1, np.maximum(n_valid - 1, 0)[:, np.newaxis])
     wanted = np.unique(np.concatenate([lower.ravel(), upper.ravel()]))
     if not n_values or not wanted.size:
@@ -70,13 +73,12 @@ def quantiles(values: NDArray[np.float64], qs: Sequence[float], is_float32: NDAr
     return result
 
 
-def _numbers(column: pd.Series) -> NDArray[Any]:
+def _numbers(series: pd.Series) -> NDArray[Any]:
     """Return a column as NumPy numbers, missing values as NaN."""
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
-        return column.to_numpy()
-    # Those of Float32 are interpolated in float32, as pandas does it.
-    dtype = np.float32 if column.dtype == pd.Float32Dtype() else np.float64
-    return column.to_numpy(dtype=dtype, na_value=np.nan)
+    column = pandas_column(series)
+    if column.family is None or column.family == "decimal":
+        return series.to_numpy(dtype=np.float64, na_value=np.nan)
+    return column.with_nan() if column.has_missing() else column.values()
 
 
 class TableQuantiles:
@@ -94,7 +96,7 @@ class TableQuantiles:
         self._qs = list(dict.fromkeys([*STATISTICS.values(), *qs]))
         self._columns = [_numbers(frame.iloc[:, j]) for j in range(frame.shape[1])]
         self._names = {name: j for j, name in enumerate(frame.columns)}
-        self._is_float32 = np.array([column.dtype == np.float32 for column in self._columns], dtype=bool)
+        self._is_float32 = np.array([dtype in _FLOAT32 for dtype in frame.dtypes], dtype=bool)
         self._values = self.of_rows(None, self._qs)
 
     def of_rows(self, rows: NDArray[np.intp] | None, qs: Sequence[float]) -> NDArray[np.float64]:

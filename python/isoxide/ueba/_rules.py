@@ -1,4 +1,7 @@
-"""Rules: which features of a finding are out of the ordinary by a fixed standard, and by which one."""
+"""Rules: fixed standards by which values of a finding are flagged as unusual.
+
+A rule turns into standards, one limit per column each. The first standard that a value meets flags it.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,20 @@ from isoxide._common.patterns import select
 
 __all__ = ["Flag", "Percentile", "Rule", "ZScore", "apply_rules", "asked_quantiles", "default_rules"]
 
-#: Gives a quantile of a column by its name, as ``pandas.Series.quantile`` does.
+#: Function that returns a quantile of a column, given its name and a number from 0 to 1, as pandas' ``quantile`` does.
 Quantile = Callable[[str, float], float]
 
 
 class _Standard(NamedTuple):
-    """One limit that values are held against: which columns it is for, and which values it flags."""
+    """Limits of columns, with the code that marks the values beyond them."""
 
     columns: list[str]
     code: str
+    #: Limit of each of the columns.
     limits: NDArray[np.float64]
+    #: Whether values equal to the limit are flagged too.
     is_inclusive: bool
+    #: Whether only values above zero are flagged.
     is_positive: bool
 
 
@@ -37,14 +43,14 @@ SHOWN_FLAGS = ("is_weekend",)
 
 @dataclass(frozen=True)
 class ZScore:
-    """Columns that are z-scores already are flagged from a limit on; no other rule looks at them.
+    """Rule that flags high values of columns that are z-scores already; all other rules pass these columns over.
 
     Parameters
     ----------
     limit : float, default=3.0
         Values at or above it are flagged.
     columns : str, default="*zscore*"
-        Pattern of the columns' names.
+        Name or pattern of the z-score columns.
 
     Examples
     --------
@@ -58,7 +64,7 @@ class ZScore:
 
     @property
     def code(self) -> str:
-        """What a finding is marked with."""
+        """Text that marks values which this rule flags."""
         return f"zscore>={self.limit:g}"
 
     def _standards(self, names: Sequence[str], quantile: Quantile) -> list[_Standard]:
@@ -69,14 +75,14 @@ class ZScore:
 
 @dataclass(frozen=True)
 class Flag:
-    """Flags: columns that are out of the ordinary whenever they are above zero.
+    """Rule that flags every value above zero of given columns.
 
     Parameters
     ----------
     columns : sequence of str
         Names or patterns of the columns.
     code : str, default="flag"
-        What a finding is marked with.
+        Text that marks values which this rule flags.
 
     Examples
     --------
@@ -89,19 +95,19 @@ class Flag:
     code: str = "flag"
 
     def _standards(self, names: Sequence[str], quantile: Quantile) -> list[_Standard]:
-        """Return the limit of the flags, which is zero."""
+        """Return the limit of the columns, which is zero."""
         columns = select(names, self.columns)
         return [_Standard(columns, self.code, np.zeros(len(columns)), False, True)]
 
 
 @dataclass(frozen=True)
 class Percentile:
-    """Values above zero that reach a percentile of the reference are flagged.
+    """Rule that flags values above zero that reach a percentile of their column in the table.
 
     Parameters
     ----------
     percents : sequence of float, default=(99, 95)
-        The highest one reached counts.
+        Percentiles, from 0 to 100. A value is marked with the highest one that it reaches.
 
     Examples
     --------
@@ -153,7 +159,7 @@ def default_rules(zscores: str | None = ZSCORES, *, domain_defaults: bool = True
 
 
 def asked_quantiles(rules: Iterable[Rule]) -> list[float]:
-    """Return the quantiles, from 0 to 1, that some rules ask for.
+    """Return the quantiles, from 0 to 1, that rules ask for, each once.
 
     Raises
     ------
@@ -163,31 +169,31 @@ def asked_quantiles(rules: Iterable[Rule]) -> list[float]:
     percents = [percent for rule in rules if isinstance(rule, Percentile) for percent in rule.percents]
     for percent in percents:
         if not 0 <= percent <= 100:
-            raise ValueError(f"Percentile has {percent!r} among its percents, which must be from 0 to 100")
+            raise ValueError(f"percents of the rule Percentile contain {percent!r}; each must be from 0 to 100")
     return list(dict.fromkeys(percent / 100 for percent in percents))
 
 
 def apply_rules(
     rules: Iterable[Rule], names: Sequence[str], values: NDArray[np.float64], quantile: Quantile
 ) -> pd.DataFrame:
-    """Judge every value of some rows by the first rule that flags it.
+    """Return the values that rules flag, each with the first rule that flags it.
 
     Parameters
     ----------
     rules : list of rule
-        In the order in which they are tried. A column that a `ZScore` takes is left alone by all others.
+        Rules in the order in which they are tried. Only `ZScore` rules judge columns that one of them names.
     names : sequence of str
         Names of the features.
     values : ndarray of shape (n_rows, n_features)
-        The rows.
+        Values to judge.
     quantile : callable
-        Gives the quantile of a column by its name and a number from 0 to 1: what percentiles are taken of.
+        Function that returns a quantile of a column of the table, given its name and a number from 0 to 1.
 
     Returns
     -------
     DataFrame
-        A line per value flagged, row by row in the order of the features: ``row`` (its number), ``feature``,
-        ``value``, ``rule`` and ``limit``.
+        A row per flagged value, in the order of the rows, then of the features: ``row`` (index of the row of
+        `values`), ``feature``, ``value``, ``rule`` (the text that marks it) and ``limit``.
     """
     rules, positions = list(rules), {name: j for j, name in enumerate(names)}
     zscores = {name for rule in rules if isinstance(rule, ZScore) for name in select(names, rule.columns)}

@@ -1,4 +1,4 @@
-"""Feature tables: a row per entity and time, read, parsed and looked over."""
+"""Feature tables in memory: a row per entity and time, read, parsed and profiled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ try:
     from isoxide._frames.cells import BadCellError
     from isoxide._frames.columns import plain_numbers
     from isoxide._frames.features import choose_features, roles_of_features
-    from isoxide._frames.frames import PandasTable, from_pandas
+    from isoxide._frames.frames import PandasSource, from_pandas
     from isoxide._frames.keys import as_text
     from isoxide._frames.profile import Profiler, repeated_rows
     from isoxide._frames.times import Times, TimeStyle, days_of, zones
@@ -29,33 +29,38 @@ except ImportError as error:
 
 __all__ = ["FeatureTable", "read_table"]
 
-#: Bytes of pandas' hash tables for each row, and besides.
-_HASH_BYTES, _HEADROOM = 128, 2**20
+#: Bytes that the hash tables of pandas take per row, and in addition to that.
+_HASH_BYTES_PER_ROW, _HASH_BYTES_EXTRA = 128, 2**20
 
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """A table with a row per entity and time: what `read_table` returns.
+    """A table in memory with a row per entity and time.
+
+    `read_table` returns instances.
 
     Attributes
     ----------
     frame : pandas.DataFrame
-        The rows kept, with all columns: entity, time, features and others. The entity is text, features are plain
-        numbers. Its index is the number of the row read.
+        The rows that are kept, with all columns: entity, time, features and others. The entity is text, and features
+        are plain numbers. The index is the row number in the source.
     entity, time : str
-        Names of the columns that say who and when.
+        Names of the columns with the entity and the time.
     features : tuple of str
-        Names of the columns of numbers that are features, in the order of the table.
+        Names of the numeric columns that are features, in the order of the table.
     profile : TableProfile
-        What was found on the way; ``print(table.profile)``.
+        Counts of rows, entities and days, the columns that are left out with the reasons, and data-quality warnings.
+        ``print(table.profile)`` shows it.
     source : str or None
-        The file or folder read.
+        Name of the file or folder. None for a table from a frame.
     checksum : str or None
-        SHA-256 of the bytes that were read: of a file; of several files that of their checksums and names.
+        SHA-256 of the bytes of the file. For several files it is that of their checksums and names.
+    days : pandas.Series
+        Day of each row, at midnight and without a time zone.
 
     See Also
     --------
-    read_table : Makes one.
+    read_table : Read a table with a row per entity and time.
 
     Examples
     --------
@@ -75,7 +80,6 @@ class FeatureTable:
     source: str | None = None
     checksum: str | None = None
     days: pd.Series = field(repr=False, kw_only=True)
-    """Per row the day of its time, at midnight."""
     _source: Source | None = field(default=None, repr=False, kw_only=True, compare=False)
 
     def __len__(self) -> int:
@@ -86,11 +90,11 @@ class FeatureTable:
 
     @cached_property
     def X(self) -> pd.DataFrame:  # noqa: N802
-        """The features alone: what forests are fitted on."""
+        """Features of all rows, which forests are fitted on."""
         return self.frame[list(self.features)]
 
     def labels(self, name: str) -> pd.Series:
-        """Return a column as the text that was written, to group rows by.
+        """Return a column as exact text, to group rows by.
 
         Parameters
         ----------
@@ -100,12 +104,12 @@ class FeatureTable:
         Returns
         -------
         pandas.Series
-            A text per row, missing where the cell is; the index is that of `frame`.
+            Text of each row as it is written in the source, or a missing value. The index is that of `frame`.
 
         Raises
         ------
         ValueError
-            If there is no such column.
+            If the table has no such column.
         """
         if name not in self.frame.columns:
             raise ValueError(f"groups={name!r} is no column of the table")
@@ -134,77 +138,82 @@ def read_table(
     time_format: str | None = None,
     timezone: str | None = None,
 ) -> FeatureTable:
-    """Read a table with a row per entity and time, and look it over.
+    """Read a table with a row per entity and time, and profile it.
 
-    Rows that are equal in every column are kept once. Every column of numbers besides `entity` and `time` is a
-    feature, unless it has no values at all; others are kept, for grouping and joining. Files without declared types
-    (CSV, JSON lines, spreadsheets) are judged by all of their cells: a column of which at least half of the cells are
-    numbers, or look like some, must hold nothing else, or the table is refused by column, row and value.
+    Rows that are equal in all columns are kept once. Every numeric column besides `entity` and `time` is a feature
+    unless it has no values at all. Other columns are kept for grouping and joining. Columns of files without declared
+    types (CSV, JSON lines, spreadsheets) are judged by all of their cells: if at least half of the cells are numbers,
+    or look like numbers, then every other cell is an error that names column, row and value.
 
     Parameters
     ----------
     source : path, list of paths, open file, or frame
-        A file (CSV and its kin, also compressed; Parquet, Feather or Arrow; JSON lines; Excel), a folder of such with
-        the same columns (read in the order of their names), ``"-"`` for standard input, a frame of pandas or polars, or
-        anything else with an Arrow stream. Named levels of an index become columns.
+        A file (CSV, TSV or other delimited text, also compressed; Parquet, Feather or Arrow; JSON lines; Excel), a
+        folder of such files with the same columns, which are read in the order of their names, ``"-"`` for standard
+        input, a frame of pandas or polars, or any object with an Arrow stream. Named levels of an index become columns.
     entity : str
-        The column that says who: an actor, a host, an account. It is read as text, exactly as it is written: ``0001``
-        and ``1`` are two entities. Only an empty cell is missing.
+        Column with the entity, such as an actor, a host or an account. It is read as exact text: ``0001`` and ``1`` are
+        two entities. Only an empty cell is missing.
     time : str
-        The column that says when: dates or times, as such, as text in ISO 8601, or as eight digits such as 20250426.
+        Column with dates or times: of a type for these, as text in ISO 8601, or as eight digits such as 20250426.
     include : str or list of str, optional
-        Names or patterns (``"n_*"``) of the columns that are features; others are not. A name in full must be a column
-        of numbers.
+        Names or patterns (``"n_*"``) of the columns that are features; all others are not. A full name must be a
+        numeric column. By default all numeric columns are features.
     exclude : str or list of str, optional
-        Names or patterns of columns that are no features.
+        Names or patterns of columns that are not features. By default there are none.
     sep : str, optional
-        Field delimiter of a text file. By default the one of comma, semicolon, tab and bar that parts the header into
-        most names, and the next row into as many.
+        Field delimiter of a text file. By default it is the comma, semicolon, tab or vertical bar that splits the
+        header into the most names, and the next row into as many cells.
     decimal : str, default="."
-        The character between the whole and the fractional part of a number in a text file.
+        Decimal separator of the numbers in a text file.
     thousands : str, optional
-        The character between groups of three digits. By default there is none.
+        Thousands separator of the numbers in a text file. By default there is none.
     missing : str or list of str, optional
-        Words for a missing number besides the usual ones (``NA``, ``NaN``, ``null``, ...), such as ``"-"``.
+        Texts of cells for a missing number, such as ``"-"``, in addition to the usual ones (``NA``, ``NaN``, ``null``
+        and others).
     encoding : str, optional
-        Encoding of a text file. By default UTF-8, or UTF-16 where the file says so.
+        Encoding of a text file. By default it is UTF-8, or UTF-16 if the file begins with its byte order mark.
     time_format : str, optional
-        Pattern of the times as in `datetime.datetime.strptime` (``"%d.%m.%Y"``), or the unit of numbers that count
-        since 1970 in UTC: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``.
+        Pattern of the times as in `datetime.datetime.strptime`, such as ``"%d.%m.%Y"``, or the unit of numbers that
+        count since 1970 in UTC: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``. By default times are in ISO 8601.
     timezone : str, optional
-        Time zone whose days count, such as ``"Europe/Oslo"``. By default each time keeps the day that was written.
+        Time zone that decides which day a time belongs to, such as ``"Europe/Oslo"``. By default each time keeps the
+        day that is written.
 
     Returns
     -------
     FeatureTable
-        The rows, and in ``profile`` what was found, used and left out.
+        The table; its ``profile`` tells which columns are used and which are left out.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If a column is missing, a cell is neither a number nor missing, a time cannot be read, or nothing is left to
-        work on; the message names the column and the row.
+        If a column is missing, a cell is neither a number nor missing, a time cannot be read, or no row or feature is
+        left. The message names the column and the row.
     TypeError
-        If `source` is nothing that a table can be read from.
+        If `source` is an object that no table can be read from.
     ImportError
         If reading needs a package that is not installed.
 
     Notes
     -----
-    Declared types are believed (Parquet, Arrow, polars, pandas): decimals are numbers, booleans are 0, 1 or missing;
-    text, categories, times, durations and nested values are left out. Every reason stands in ``profile.left_out``.
+    Declared types decide how columns of Parquet, Arrow, polars and pandas are read: decimals are numbers, and booleans
+    are 0, 1 or missing. Text, categories, times, durations and nested values are left out, and ``profile.left_out``
+    gives the reasons.
 
-    Columns without a declared type (CSV, JSON lines, Excel, objects of pandas that mix numbers and text, integers of
-    128 bits) are judged by all of their cells. All numbers or usual words for a missing one: numbers. All true or
-    false: booleans. At least half numbers, or numbers with signs, units or separators (``<5``, ``5%``, ``1 234``): the
-    table is refused by column, line and value. Otherwise the column is text.
+    Columns without a declared type (CSV, JSON lines, Excel, object columns of pandas that mix numbers and text,
+    integers of 128 bits) are judged by all of their cells. If all cells are numbers or missing, the column is numeric;
+    if all are true or false, it is boolean. If at least half of the cells are numbers, or numbers with signs, units or
+    separators (``<5``, ``5%``, ``1 234``), every other cell is an error that names column, line and value. All other
+    columns are text.
 
-    Keys are exact text: integers of any width are their digits, and so are floats and decimals that are whole. Floats
-    beyond 2**53 have lost digits and are refused.
+    Entities are compared as exact text: integers of any width are written with their digits, and so are floats and
+    decimals that are whole. Floats beyond 2**53 have lost digits, so they are refused.
 
-    Named levels of an index are columns; unnamed ones, and what pandas writes of them into files, are left out.
+    Named levels of an index are columns. Unnamed levels, and the columns that pandas writes for them into files, are
+    left out.
 
     Examples
     --------
@@ -233,7 +242,7 @@ def read_table(
     except BadCellError as error:
         if error.row is None:
             raise
-        raise error.at(opened.place(error.row)) from None
+        raise error.at(opened.locate(error.row)) from None
 
 
 def _read(
@@ -245,9 +254,9 @@ def _read(
     exclude: str | list[str] | None,
     style: TimeStyle,
 ) -> FeatureTable:
-    """Return a feature table of a source; `given` has its columns where they came from pandas."""
-    # Columns of plain numbers stay where they are.
-    rows = source.held() if isinstance(source, PandasTable) else source.table()
+    """Return the feature table of a source; `given` is the frame of pandas that the source was made from, or None."""
+    # Columns of plain numbers are not copied.
+    rows = source.held() if isinstance(source, PandasSource) else source.table()
     n_read = rows.num_rows
     if n_read == 0:
         raise ValueError(f"{source.name} has no rows")
@@ -274,7 +283,7 @@ def _read(
         profile = profiler.update(profile, batch, first_row)
         first_row += batch.num_rows
     features, left_out = chosen({name for name in candidates if profile.sketches[name].n == 0})
-    table_profile = profiler.profile(
+    table_profile = profiler.summary(
         profile, features=features, left_out=left_out, n_read=n_read, n_duplicate_keys=n_shared, notes=source.notes
     )
     checksum = source.checksum()
@@ -287,7 +296,7 @@ def _read(
 def _batches(
     source: Source, rows: pa.Table, is_repeated: np.ndarray[Any, np.dtype[np.bool_]], columns: list[str]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield some columns of the rows that are kept."""
+    """Yield batches of the given columns, without rows that repeat an earlier one."""
     held = rows.select(columns).to_batches(max_chunksize=1 << 18) if set(columns) <= set(rows.column_names) else None
     first_row = 0
     for batch in source.batches(columns) if held is None else held:
@@ -297,23 +306,23 @@ def _batches(
 
 
 def _frame(rows: pa.Table, given: pd.DataFrame | None, candidates: list[str]) -> pd.DataFrame:
-    """Return all columns for pandas: those of `candidates` in NumPy's types, others as they came."""
+    """Return all columns as a frame of pandas: those of `candidates` in NumPy's types, others unchanged."""
     if given is not None:
         held = set(rows.column_names)
         changed = {name: plain_numbers(rows[name]).to_pandas() for name in candidates if name in held}
         return given.assign(**changed) if changed else given.copy(deep=False)
-    for place, field_ in enumerate(rows.schema):
+    for index, field_ in enumerate(rows.schema):
         if field_.name in candidates:
-            rows = rows.set_column(place, field_.name, plain_numbers(rows[field_.name]))
-    # Unions have no type in pandas.
-    odd = [field.name for field in rows.schema if pa.types.is_union(field.type)]
-    frame: pd.DataFrame = rows.drop_columns(odd).to_pandas()
-    for name in odd:
+            rows = rows.set_column(index, field_.name, plain_numbers(rows[field_.name]))
+    # Unions have no type in pandas, so they become objects.
+    unions = [field.name for field in rows.schema if pa.types.is_union(field.type)]
+    frame: pd.DataFrame = rows.drop_columns(unions).to_pandas()
+    for name in unions:
         frame.insert(rows.schema.get_field_index(name), name, pd.Series(rows[name].to_pylist(), dtype=object))
     for name in rows.column_names:
         column = rows[name]
         if name not in candidates and pa.types.is_integer(column.type) and column.null_count:
-            # Not by way of floats: they are identifiers as often as not.
+            # The integers may be identifiers, which floats would round.
             frame[name] = column.to_pandas(types_mapper={column.type: pd.Int64Dtype()}.get)
     return frame
 
@@ -321,13 +330,13 @@ def _frame(rows: pa.Table, given: pd.DataFrame | None, candidates: list[str]) ->
 def _repeated(frame: pd.DataFrame, entity: str, time: str) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], int]:
     """Return which rows equal an earlier one, and how many of the others share entity and time with another."""
     is_repeated = np.zeros(len(frame), dtype=bool)
-    # Asked for and given back untouched: the hash tables of pandas end the process where there is no memory for them.
-    np.empty(len(frame) * _HASH_BYTES + _HEADROOM, dtype=np.uint8)
+    # Where the hash tables of pandas do not fit, this raises MemoryError; pandas itself would end the process.
+    np.empty(len(frame) * _HASH_BYTES_PER_ROW + _HASH_BYTES_EXTRA, dtype=np.uint8)
     # Equal rows have equal keys, and few rows share a key: all columns are compared for those only.
     shared = np.flatnonzero(frame.duplicated([entity, time], keep=False))
     if not shared.size:
         return is_repeated, 0
-    some = frame.iloc[shared].reset_index(drop=True)
-    is_repeated[shared] = repeated_rows(some)
-    kept = some[~is_repeated[shared]]
+    sharing = frame.iloc[shared].reset_index(drop=True)
+    is_repeated[shared] = repeated_rows(sharing)
+    kept = sharing[~is_repeated[shared]]
     return is_repeated, int(kept.duplicated([entity, time], keep=False).sum())

@@ -1,4 +1,4 @@
-"""The lowest score of each day, and the days with findings, as what an SVG image is made of."""
+"""Chart of the lowest score of each day and of the days with findings, as coordinates for an SVG image."""
 
 from __future__ import annotations
 
@@ -15,35 +15,36 @@ __all__ = ["draw"]
 #: Pixels from top to bottom of the plot; widths are percentages, so that text and dots keep their size on any screen.
 HEIGHT = 180
 _TOP, _BOTTOM = 8, 172
-#: Days written below; more would run into each other on a phone.
-_LABELS = 4
+#: Largest number of days that label the horizontal axis; more would overlap on a phone.
+_MAX_LABELS = 4
 
 
 def draw(timeline: pd.DataFrame) -> dict[str, Any]:
-    """Coordinates and words.
+    """Return the coordinates and texts of the chart.
 
     Parameters
     ----------
     timeline : DataFrame
-        See `Findings.timeline`.
+        A row per day: ``day``, ``rows``, ``lowest`` (the lowest score) and ``findings`` (their number).
 
     Returns
     -------
     dict
-        ``path`` (of the lowest scores, in a square of 1,000 by `HEIGHT`), ``dots`` (days with findings), ``levels``
-        and ``labels`` of the axes, ``zero`` (where findings begin), and ``words`` (what the image shows).
+        ``height`` of the plot in pixels; ``path``, the line of the lowest scores, in a box of 1,000 by ``height``;
+        ``dots``, the days with findings; ``zero``, the vertical coordinate of score 0; ``levels`` and ``labels`` of
+        the axes; and ``summary``, a sentence that describes the chart to screen readers.
     """
     table = timeline.sort_values("day")
     days = pd.DatetimeIndex(table["day"])
     lowest = table["lowest"].to_numpy(dtype=np.float64)
-    found = table["findings"].to_numpy()
+    n_findings = table["findings"].to_numpy()
     names = days.strftime("%Y-%m-%d").tolist()
     low, high = min(float(lowest.min()), 0.0), max(float(lowest.max()), 0.0)
     step = _step(high - low)
     low, high = math.floor(low / step) * step, math.ceil(high / step) * step
     since = (days - days[0]) / pd.Timedelta(days=1)
     span = max(float(since[-1]), 1.0)
-    # A margin for the dots on the edges.
+    # The dots of the first and the last day need a margin.
     x = 1 + 98 * np.asarray(since, dtype=np.float64) / span if len(days) > 1 else np.array([50.0])
 
     def y(score: float) -> float:
@@ -55,10 +56,10 @@ def draw(timeline: pd.DataFrame) -> dict[str, Any]:
             "day": names[i],
             "x": f"{x[i]:.2f}",
             "y": f"{y(lowest[i]):g}",
-            "r": f"{min(2.5 + math.sqrt(found[i]), 8):.1f}",
-            "words": f"{names[i]}: {_many(found[i], 'finding')}, lowest score {format_value(lowest[i])}",
+            "r": f"{min(2.5 + math.sqrt(n_findings[i]), 8):.1f}",
+            "title": f"{names[i]}: {_count(n_findings[i], 'finding')}, lowest score {format_value(lowest[i])}",
         }
-        for i in np.flatnonzero(found)
+        for i in np.flatnonzero(n_findings)
     ]
     ticks = np.arange(round(low / step), round(high / step) + 1) * step
     return {
@@ -68,12 +69,12 @@ def draw(timeline: pd.DataFrame) -> dict[str, Any]:
         "zero": y(0.0),
         "levels": [(y(tick), f"{tick:.10g}") for tick in ticks],
         "labels": _labels(days, x),
-        "words": _words(names, lowest, found),
+        "summary": _summary(names, lowest, n_findings),
     }
 
 
 def _step(span: float) -> float:
-    """A round distance between three to six lines."""
+    """Return a round distance that puts three to six lines into a span of scores."""
     if span <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(span / 3))
@@ -81,27 +82,30 @@ def _step(span: float) -> float:
 
 
 def _labels(days: pd.DatetimeIndex, x: np.ndarray[Any, Any]) -> list[tuple[str, str, str]]:
-    """Place, anchor and text of the days written below."""
+    """Return position in percent, text anchor and text of the days that label the horizontal axis."""
     if len(days) == 1:
         return [("50", "middle", f"{days[0]:%Y-%m-%d}")]
-    last = min(_LABELS, len(days)) - 1
+    last = min(_MAX_LABELS, len(days)) - 1
     span = days[-1] - days[0]
     labels = []
     for i in range(last + 1):
         anchor = "start" if i == 0 else "end" if i == last else "middle"
-        place = x[0] + (x[-1] - x[0]) * i / last
-        labels.append((f"{place:.2f}", anchor, f"{days[0] + span * i / last:%Y-%m-%d}"))
+        position = x[0] + (x[-1] - x[0]) * i / last
+        labels.append((f"{position:.2f}", anchor, f"{days[0] + span * i / last:%Y-%m-%d}"))
     return labels
 
 
-def _words(names: list[str], lowest: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> str:
-    worst, most = int(np.argmin(lowest)), int(np.argmax(found))
+def _summary(names: list[str], lowest: np.ndarray[Any, Any], n_findings: np.ndarray[Any, Any]) -> str:
+    """Return a sentence that describes the chart to screen readers."""
+    worst, busiest = int(np.argmin(lowest)), int(np.argmax(n_findings))
+    total, n_days = int(n_findings.sum()), int((n_findings > 0).sum())
     return (
-        f"Lowest score of each day, {names[0]} to {names[-1]}. {_many(int(found.sum()), 'finding')} on "
-        f"{(found > 0).sum():,} of {_many(len(names), 'day')}. The lowest score, {format_value(lowest[worst])}, is of "
-        f"{names[worst]}. Most on one day: {_many(found[most], 'finding')}, {names[most]}."
+        f"Lowest score of each day from {names[0]} to {names[-1]}. There are findings on {n_days:,} of "
+        f"{_count(len(names), 'day')}, {total:,} in all. The lowest score is {format_value(lowest[worst])} on "
+        f"{names[worst]}. The day with the most findings is {names[busiest]} with {n_findings[busiest]:,}."
     )
 
 
-def _many(number: int, noun: str) -> str:
+def _count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless the number is 1."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -61,6 +61,7 @@ def detected(folder):
     return done.stdout, out
 
 
+@pytest.mark.slow
 def test_detect(folder, detected):
     text, out = detected
     names = [f"findings-{STEM}.{kind}" for kind in ("csv", "json", "parquet")]
@@ -175,7 +176,9 @@ def test_columns_of_other_files(folder, tmp_path):
     with pytest.raises(ValueError, match=r"t\.csv is empty"):
         column_names(tmp_path / "t.csv")
     (tmp_path / "t.csv.gz").write_bytes(b"no gzip")
-    Done("calibrate", tmp_path / "t.csv.gz").failed("t.csv.gz is no gzip file, although its name says so")
+    Done("calibrate", tmp_path / "t.csv.gz").failed(
+        "t.csv.gz is not a gzip file, although its name says so; rename it, or compress it again"
+    )
 
 
 def test_a_delimiter_that_is_not_the_tables_is_told(folder, tmp_path):
@@ -393,7 +396,7 @@ def test_users_of_every_kind(folder, tmp_path):
             ["detect", "features.csv", *NAMES, "--exclude", "*"],
             "no features are left besides 'actor' and 'day'; columns left",
         ),
-        (["detect", "features.csv", *NAMES, "--exclude", "nn"], "--exclude has 'nn', which is no column's name"),
+        (["detect", "features.csv", *NAMES, "--exclude", "nn"], "--exclude has 'nn', which matches no column"),
         (["score", "nowhere.safetensors", "features.csv"], "nowhere.safetensors: No such file"),
         (["score", "features.csv", "features.csv"], "features.csv: not an isoxide forest: it is not a safetensors file"),
     ],
@@ -408,7 +411,7 @@ def test_one_line_says_what_is_wrong(folder, tmp_path, monkeypatch, arguments, w
 
 
 def unusual_tables(frame):
-    yield "one day", frame[frame["day"] == frame["day"].iloc[0]], "all rows are of one day"
+    yield "one day", frame[frame["day"] == frame["day"].iloc[0]], "all rows belong to one day"
     yield "no values", frame.assign(empty=float("nan")), "1 columns have no values and were left out: empty"
     yield "text", frame.assign(role="staff"), "rows of 25 entities"
     yield "infinite", frame.assign(n_0=[float("inf")] + [1.0] * (len(frame) - 1)), None
@@ -469,6 +472,7 @@ def commands_shown():
     return list(dict.fromkeys(shown))
 
 
+@pytest.mark.slow
 def test_examples_run_as_they_are_shown(folder, tmp_path, monkeypatch):
     """As a shell would run them, one after the other, with the files that they name."""
     for name in ("features.csv", "features.csv.gz", "features.parquet", "users.csv", "new.csv", "lake"):
@@ -509,7 +513,7 @@ def test_standard_input(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     Done("calibrate", "-", *NAMES).failed("standard input is empty")
     monkeypatch.setattr(sys, "stdin", None)
-    Done("calibrate", "-", *NAMES).failed("there is no standard input to read a table from")
+    Done("calibrate", "-", *NAMES).failed("standard input is closed; give a file instead of '-'")
     assert os.listdir(tmp_path) == ["o"]
 
 
@@ -521,6 +525,7 @@ def hostile(folder, tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_nothing_that_a_terminal_obeys_is_printed(folder, tmp_path):
     path, out = hostile(folder, tmp_path), tmp_path / "\x1b[32m"
     told = ""
@@ -542,6 +547,7 @@ def test_nothing_that_a_terminal_obeys_is_printed(folder, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_terminal_that_cannot_write_a_name(folder, tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     path = hostile(folder, tmp_path)
@@ -556,6 +562,7 @@ def test_a_terminal_that_cannot_write_a_name(folder, tmp_path):
     assert '"\x1b[31mŁukaszactor' in done.stdout
 
 
+@pytest.mark.slow
 def test_standard_output_that_is_closed_or_full(folder, detected, tmp_path):
     _, out = detected
     [model] = out.glob("*.safetensors")
@@ -578,7 +585,7 @@ def test_standard_output_that_is_closed_or_full(folder, detected, tmp_path):
         (
             f"{command} calibrate - <&-",
             1,
-            "there is no standard input to read a table from\n",
+            "standard input is closed; give a file instead of '-'\n",
         ),
         (f"{command} detect --help | true", 0, ""),
     ):
@@ -627,6 +634,7 @@ def test_files_of_others_in_a_new_folder_stay(folder, tmp_path, monkeypatch):
     assert contents(out) == {"notes": b"somebody's"}
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(folder, tmp_path):
     resource = pytest.importorskip("resource")
     done = isoxide("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "out",
@@ -637,6 +645,7 @@ def test_a_disk_that_is_full(folder, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_two_runs_into_one_folder(folder, tmp_path):
     command = [
         sys.executable,

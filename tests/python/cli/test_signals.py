@@ -102,6 +102,7 @@ CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 TOLD = {"SIGINT": "interrupted", "SIGTERM": "ended by SIGTERM", "SIGHUP": "ended by SIGHUP"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("moment", "name"),
     [
@@ -123,6 +124,7 @@ def test_a_signal_before_the_results_are_in_place(table, tmp_path, moment, name)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("moment", "name"), [("before:1", "SIGINT"), ("before:4", "SIGHUP"), ("after:6", "SIGTERM")])
 def test_a_signal_while_results_are_put_in_place_waits(table, tmp_path, moment, name):
     out = tmp_path / "out"
@@ -135,6 +137,7 @@ def test_a_signal_while_results_are_put_in_place_waits(table, tmp_path, moment, 
     assert len(ueba.read_findings(next(out.glob("*.json")))) == len(pd.read_csv(next(out.glob("*.csv"))))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_is_finished_or_cleared_by_the_next(table, tmp_path):
     out = tmp_path / "out"
     for moment, n_left in (("import:isoxide.ueba._page", 0), ("after:3", 3)):
@@ -150,6 +153,7 @@ def test_a_run_that_is_killed_is_finished_or_cleared_by_the_next(table, tmp_path
     assert not [name for name in names if name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_command_under_nohup_goes_on(table, tmp_path):
     done = hooked("import:isoxide.ueba._page", "SIGHUP", "detect", table, *NAMES, "--out", tmp_path / "out",
                   preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))  # fmt: skip
@@ -162,6 +166,7 @@ def test_help_and_its_end(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_signal_while_a_pipe_is_read(tmp_path):
     """The pipe never ends, as a slow disk would seem to; others put something into the new folder meanwhile."""
     pipe, out = tmp_path / "features.csv", tmp_path / "out"
@@ -189,6 +194,7 @@ def test_a_signal_while_a_pipe_is_read(tmp_path):
     assert contents(out) == {"notes": b"somebody's"}
 
 
+@pytest.mark.slow
 def test_a_signal_while_scores_are_written(table, tmp_path):
     """A single file is whole or not there, and the old one stays."""
     done = isoxide("detect", table, *NAMES, "--out", tmp_path / "out")

@@ -40,6 +40,7 @@ def results(folder, tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 def test_both_ways_write_the_same(results):
     (in_memory, first), (in_batches, second) = results[False], results[True]
     assert in_memory.stderr == ""
@@ -63,6 +64,7 @@ def test_both_ways_write_the_same(results):
     pd.testing.assert_frame_equal(*frames)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_read_in_batches_by_itself(folder, seed, tmp_path):
     """Under a limit of memory that a frame of this table would not fit in."""
     resource = pytest.importorskip("resource")

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and that leave alone what belongs to others."""
+"""Files are written completely or not at all, and files of others are left alone."""
 
 import contextlib
 import errno
@@ -39,7 +39,7 @@ def names(folder):
 
 
 def writers():
-    """Everything that writes one file, by name."""
+    """Return all functions that write one file, by name."""
     X = pd.DataFrame(np.random.default_rng(0).normal(size=(300, 2)), columns=["x", "y"])
     frame = X.assign(actor="a", day=pd.date_range("2025-01-01", periods=300))
     findings = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.02)
@@ -127,7 +127,7 @@ def test_what_cannot_be_replaced_is_refused_and_stays(every_writer, tmp_path, na
 
 @contextlib.contextmanager
 def as_nobody(*paths):
-    """As a user who may not do everything; the paths are theirs."""
+    """Run as a user without all rights, who owns the paths."""
     if not ROOT_USER:
         yield
         return
@@ -143,7 +143,7 @@ def as_nobody(*paths):
 
 
 def refuse_as_nobody(folder):
-    """In a process of its own, since its user is the whole process's."""
+    """Run in another process, since the user is that of the whole process."""
     import pathlib
 
     folder = pathlib.Path(folder)
@@ -169,6 +169,7 @@ def refuse_as_nobody(folder):
     print(file.read_text(), names(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.thread_unsafe(reason="another process")
 def test_read_only_files_and_folders_are_refused(tmp_path):
     from alone import alone
@@ -254,7 +255,7 @@ def contents_besides_temporary(folder):
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.thread_unsafe(reason="os is patched")
 def test_a_set_that_cannot_be_moved_leaves_the_old_one(old, monkeypatch, number, error, links):
-    """The plan is the first thing to be moved, then the files; each time before and after the move itself."""
+    """Fail before and after each move: of the plan first, then of each file."""
     real = os.replace
     for after in (False, True):
         files, calls = file_set(old, NEW), []
@@ -396,7 +397,7 @@ def killed(folder, number):
 
 @pytest.mark.parametrize("number", [-1, 0, 1, 2, 4, 5])
 def test_the_next_run_clears_what_a_killed_one_left(old, number):
-    """Killed while it writes, before and after its plan is there, in the middle of the moves, and after the last."""
+    """Kill a run while it writes, before and after it has its plan, in the middle of the moves, and after the last."""
     assert len(killed(old, number)) == 1
     (old / "b").touch() if number <= 1 else None
     clear_leftovers(old)
@@ -460,6 +461,7 @@ def put_often(folder, text, n):
             files.close()
 
 
+@pytest.mark.slow
 @pytest.mark.thread_unsafe(reason="processes")
 def test_sets_of_runs_at_the_same_time_do_not_mix(tmp_path):
     folder = tmp_path / "new" / "out"
@@ -475,7 +477,7 @@ def test_sets_of_runs_at_the_same_time_do_not_mix(tmp_path):
 
 @pytest.mark.thread_unsafe(reason="_files is patched")
 def test_a_run_that_keeps_the_folder_locked_is_not_waited_for_forever(old, monkeypatch):
-    monkeypatch.setattr(files_module, "_PATIENCE", 0.1)
+    monkeypatch.setattr(files_module, "_LOCK_TIMEOUT", 0.1)
     files = file_set(old, NEW)
     began = time.monotonic()
     with files_module._locked_folder(old), pytest.raises(OSError, match="another run is putting its files there"):

@@ -1,4 +1,4 @@
-"""Numbers, times and sizes as a reader wants them."""
+"""Numbers, times and sizes are formatted for readers."""
 
 import math
 

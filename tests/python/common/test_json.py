@@ -117,10 +117,12 @@ def read_deep_documents():
     thread.join()
 
 
+@pytest.mark.slow
 def test_deep_documents_are_refused_on_any_stack():
     assert_silent(alone(read_deep_documents))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -139,6 +141,7 @@ def test_large_documents_are_refused_at_once(text):
         assert time.process_time() - before < 1.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["tensors", "metadata", "shape", "inner"])
 def test_large_headers_of_files_are_refused_at_once(what):
     forest = parts()

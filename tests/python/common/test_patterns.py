@@ -1,4 +1,4 @@
-"""Names and patterns: a pattern that is a name means this name alone."""
+"""Patterns select columns, and a pattern that equals a name selects this name alone."""
 
 from fnmatch import fnmatchcase
 

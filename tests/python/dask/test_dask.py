@@ -30,6 +30,7 @@ N_PARTITIONS = [1, 2, 7, 64]
 
 
 pytestmark = [
+    pytest.mark.timeout(900),
     pytest.mark.dask,
     pytest.mark.not_parallel(reason="Dask has threads and processes of its own"),
     pytest.mark.current_versions(reason="Dask is not installed with them"),

@@ -21,6 +21,7 @@ from isoxide._partitioned.table import Step
 from isoxide.dask._table import DaskTable
 
 pytestmark = [
+    pytest.mark.timeout(900),
     pytest.mark.dask,
     pytest.mark.not_parallel(reason="Dask has threads and processes of its own"),
     pytest.mark.current_versions(reason="Dask is not installed with them"),

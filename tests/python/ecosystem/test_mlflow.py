@@ -10,6 +10,8 @@ import isoxide
 from alone import alone
 
 pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.slow,
     pytest.mark.not_parallel(reason="it runs processes of its own"),
     pytest.mark.current_versions(reason="MLflow is not installed with them"),
     pytest.mark.thread_unsafe(reason="processes of their own"),

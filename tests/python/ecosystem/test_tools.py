@@ -136,6 +136,7 @@ def test_inside_joblib_workers(backend):
             np.testing.assert_array_equal(scores, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.thread_unsafe(reason="a process of its own: four of them say no more than one")
 def test_a_spawned_process_scores_an_unpickled_forest():
     fitted = forest(contamination=0.1).fit(X)

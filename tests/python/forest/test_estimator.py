@@ -32,6 +32,7 @@ pytestmark = pytest.mark.parity
 GRID = int(os.environ.get("ISOXIDE_TEST_GRID", "240"))
 
 
+@pytest.mark.slow
 @pytest.mark.search
 @pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights otherwise")
 @pytest.mark.parametrize("index", range(GRID))

@@ -192,6 +192,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=int(os.environ.get("ISOXIDE_FILE_EXAMPLES", "300")),
     deadline=None,

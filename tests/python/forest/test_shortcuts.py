@@ -160,6 +160,7 @@ def looks(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", TRAININGS)
 @pytest.mark.parametrize("query", QUERIES)
 def test_every_way_ends_alike(training, query):
@@ -189,6 +190,7 @@ LONG = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("training", "query"), SHORT)
 def test_scikit_learn_is_not_asked_where_it_would_have_nothing_to_say(training, query, looks):
     forest = IsolationForest(n_estimators=2).fit(TRAININGS[training])

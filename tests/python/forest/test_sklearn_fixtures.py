@@ -13,7 +13,7 @@ from isoxide import IsolationForest
 
 pytestmark = pytest.mark.parity
 
-FILES = sorted((pathlib.Path(__file__).parents[1] / "fixtures").glob("*.pkl"))
+FILES = sorted((pathlib.Path(__file__).parents[1] / "fixtures").glob("sklearn-*.pkl"))
 VERSIONS = ["1.3.2", "1.4.2", "1.5.2", "1.6.1", "1.7.2", "1.8.0", "1.9.1"]
 KINDS = ["plain", "columns", "weights", "missing"]
 

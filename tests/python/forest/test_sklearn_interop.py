@@ -139,6 +139,7 @@ def test_to_sklearn(kind):
     assert clone(model).get_params() == model.get_params()
 
 
+@pytest.mark.slow
 def test_to_sklearn_goes_on_with_a_warm_start(kind):
     X = KINDS[kind][0]
     theirs = grow_on(fit(SklearnForest, kind, warm_start=True), kind, 12)

@@ -59,6 +59,7 @@ def pytest_run(folder, *arguments, **environment):
     )
 
 
+@pytest.mark.slow
 def test_the_tests_of_scikit_learn(tmp_path, seed):
     """All tests of its class pass on ours, but those that look into its class."""
     text, n_replaced = re.subn(
@@ -112,6 +113,7 @@ def test_what_is_expected_to_fail():
     assert len(CASES) > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(NAMES, [case for case in CASES if case not in ARRAY_API], ids=ID)
 def test_checks(estimator, check):
     check(estimator)
@@ -125,6 +127,7 @@ if os.environ.get("SCIPY_ARRAY_API") == "1":
         check(estimator)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ARRAY_API, reason="scikit-learn before 1.9 has no such check for estimators without array API")
 def test_array_api_checks_in_a_process_of_their_own():
     run = pytest_run(ROOT, f"{__file__}::test_array_api_checks", SCIPY_ARRAY_API="1")

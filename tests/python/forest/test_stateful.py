@@ -17,7 +17,10 @@ from sklearn.exceptions import NotFittedError
 from isoxide import IsolationForest
 from parity import assert_same_arrays, assert_same_scores, outcome
 
-pytestmark = pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights otherwise")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights otherwise"),
+]
 
 SHARES = st.floats(0.01, 0.5)
 PARAMS = {

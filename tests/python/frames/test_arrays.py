@@ -1,4 +1,4 @@
-"""Arrays of every type, byte order and layout, on every way into the core: as their copy is read, or refused."""
+"""Arrays of every dtype, byte order and layout are read like a plain copy of them, or refused, by every call."""
 
 import ctypes
 import decimal
@@ -122,6 +122,7 @@ def assert_same_calls(X):
     np.testing.assert_array_equal(plan.grow(fetched.X).score_samples(copy), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["=", ">"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -161,6 +162,7 @@ def test_ranks(layout, dtype, order, seed):
     assert_same_ranks(LAYOUTS[layout](values(r, 9, 2, dtype)), LAYOUTS[layout](values(r, 30, 2, dtype)))
 
 
+@pytest.mark.slow
 @hypothesis.seed(SEED)
 @hypothesis.settings(max_examples=150, deadline=None, database=None)
 @hypothesis.given(
@@ -513,6 +515,7 @@ ODD_CELLS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "is_known"), [*((c, True) for c in CELLS), *((c, False) for c in ODD_CELLS)], ids=repr
 )
@@ -657,6 +660,7 @@ def polars_column(values):
     return pl.Series(values) if isinstance(values, np.ndarray) else pl.from_arrow(arrow_column(values))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(60))
 @pytest.mark.parametrize("container", ["pandas", "polars", "pyarrow"])
 def test_random_frames_of_every_type(container, index, seed):

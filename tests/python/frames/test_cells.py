@@ -1,4 +1,4 @@
-"""Cells of columns that do not declare what they hold: numbers, missing, refused, or text."""
+"""Cells of columns without a declared dtype are numbers, missing, refused, or text."""
 
 import datetime
 import decimal
@@ -29,7 +29,7 @@ NUMBERS = {
     "99999999999999999999": 1e20,
 }
 MISSING = ["", "   ", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "<NA>", "\\N"]
-#: What is no number, and what the message advises.
+#: Cells that are not numbers, and what the message advises.
 REFUSED = {
     "-": "missing='-'",
     "--": "missing='--'",
@@ -67,7 +67,7 @@ REFUSED = {
 
 @pytest.fixture(params=["csv", "jsonl", "xlsx", "pandas"])
 def source_of(request, tmp_path):
-    """Return what makes a source of numbers and one cell of text."""
+    """Return a function that makes a source of numbers with one cell of text."""
     if request.param == "csv":
         return lambda cell, n=8: csv_of(tmp_path / "t.csv", [*(str(i * 1.5) for i in range(n)), cell])
     maker = {"jsonl": jsonl_of, "xlsx": xlsx_of}.get(request.param)
@@ -86,6 +86,7 @@ def place(source, row):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "value"), NUMBERS.items())
 def test_numbers(source_of, cell, value):
     table = read(source_of(cell))
@@ -101,6 +102,7 @@ def test_missing(source_of, cell):
     assert len(table.profile.notes) == bool(cell.strip())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "advice"), REFUSED.items())
 def test_refused_by_column_place_and_value(source_of, cell, advice):
     source = source_of(cell)
@@ -168,8 +170,8 @@ KINDS = {
     "booleans and words": (["True", "NA", "False", "None"], "x", None),
     "nothing": (["", " ", ""], None, "no values"),
     "words": (["NA", "NaN", ""], None, "no values"),
-    "dashes": (["-"] * 5, None, "no values but signs such as '-'"),
-    "errors": (["#DIV/0!", "#REF!"], None, "no values but signs such as '#DIV/0!'"),
+    "dashes": (["-"] * 5, None, "no values, only placeholders such as '-'"),
+    "errors": (["#DIV/0!", "#REF!"], None, "no values, only placeholders such as '#DIV/0!'"),
     "text": (["red", "blue"], None, "text"),
     "yes and no": (["yes", "no"], None, "text"),
     "few numbers": (["a", "b", "1"], None, "text; 1 of its 3 cells are numbers, but not 'a'"),
@@ -321,7 +323,7 @@ def test_facts_merge_in_any_order():
 def test_errors_travel_between_processes():
     error = BadCellError("x", 3, "-", "no number").at("line 5")
     copy = pickle.loads(pickle.dumps(error))
-    assert (str(copy), copy.row, copy.place) == (str(error), 3, "line 5")
+    assert (str(copy), copy.row, copy.location) == (str(error), 3, "line 5")
 
 
 def test_parse_numbers_ignores_what_is_missing():

@@ -1,4 +1,4 @@
-"""Frames and other containers: read in place where their types allow it, and always with scikit-learn's results."""
+"""Frames and other containers are borrowed where their dtypes allow it, with scikit-learn's results."""
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ N = 60
 
 
 def column(r, kind):
-    """A column of 60 rows; the large integers round differently by way of float64."""
+    """Return a column of 60 rows, whose large integers round differently by way of float64."""
     large = (1 << 60) + (1 << 36) * r.integers(0, 5, N) + r.integers(0, 3, N)
     return {
         "float64": lambda: r.normal(size=N),
@@ -35,7 +35,7 @@ def column(r, kind):
 
 
 def frames(r, columns):
-    """The same columns in every kind of frame that can hold them."""
+    """Yield the same columns in every frame that can hold them."""
     yield pd.DataFrame(columns)
     yield pd.DataFrame(columns).convert_dtypes()
     yield pd.DataFrame(columns).convert_dtypes(dtype_backend="pyarrow")
@@ -49,7 +49,7 @@ def frames(r, columns):
 
 
 def refusal(forest, frame):
-    """Class and message of the exception of a fit; None if there is none."""
+    """Return the class and the message of the exception of a fit, or None."""
     try:
         forest.fit(frame)
     except Exception as error:
@@ -60,6 +60,7 @@ def refusal(forest, frame):
 KINDS = ["float64", "float32", "float16", "missing", "int64", "int32", "uint8", "uint32", "uint64", "bool"]
 
 
+@pytest.mark.slow
 @pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights otherwise")
 @pytest.mark.parametrize("index", range(25))
 def test_mixed_frames(index, seed):
@@ -77,7 +78,7 @@ def test_mixed_frames(index, seed):
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
 def test_columns_are_borrowed(make, monkeypatch):
-    monkeypatch.setattr(validation, "_FEW_ROWS", 0)
+    monkeypatch.setattr(validation, "SMALL_FRAME_MAX_ROWS", 0)
     r = np.random.default_rng(0)
     columns = {kind: column(r, kind) for kind in ("float64", "float32", "missing", "int64")}
     frame = make(columns)
@@ -108,7 +109,7 @@ PIECES = {
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
 @pytest.mark.parametrize("make", PIECES.values(), ids=PIECES.keys())
 def test_a_large_frame_of_one_piece_is_one_array(make, dtype, few_rows, monkeypatch):
-    monkeypatch.setattr(validation, "_FEW_ROWS", few_rows)
+    monkeypatch.setattr(validation, "SMALL_FRAME_MAX_ROWS", few_rows)
     frame = make((np.random.default_rng(0).normal(size=(N, 4)) * 100).astype(dtype))
     frame.columns = [f"c{j}" for j in range(frame.shape[1])]
     table = check_input(IsolationForest(), frame, reset=True).table
@@ -124,7 +125,7 @@ def test_a_large_frame_of_several_pieces_is_not_copied(monkeypatch):
     frame["c"] = column(r, "float64")
     small = check_input(IsolationForest(), frame, reset=True).table
     assert isinstance(small, np.ndarray)
-    for limit in ("_FEW_ROWS", "_FEW_CELLS"):
+    for limit in ("SMALL_FRAME_MAX_ROWS", "SMALL_FRAME_MAX_CELLS"):
         with monkeypatch.context() as patch:
             patch.setattr(validation, limit, 20)
             columns = check_input(IsolationForest(), frame, reset=True).table
@@ -150,7 +151,7 @@ def test_one_array_is_read_as_the_columns_are(index, seed, monkeypatch):
 @pytest.mark.parametrize("kind", ["bool", "uint64", "float16"])
 @pytest.mark.parametrize("other", ["float64", "int64", "uint8"])
 def test_some_columns_are_never_brought_to_one_array(kind, other):
-    """Booleans, whose neighbours are each rounded for themselves, and types that are scikit-learn's to convert."""
+    """Frames with booleans round each column for itself, and scikit-learn converts the other dtypes."""
     r = np.random.default_rng(0)
     frame = pd.DataFrame({"a": column(r, other), "b": column(r, kind)})
     assert validation._one_array(frame) is None

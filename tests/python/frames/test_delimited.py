@@ -61,7 +61,7 @@ def test_encodings_that_are_not_named(tmp_path):
             read(written(tmp_path, text, "cp1252"))
     with pytest.raises(ValueError, match="not ASCII text"):
         read(written(tmp_path, TEXT + "ø,2025-01-04,4\n"), encoding="ascii")
-    with pytest.raises(ValueError, match="is no text"):
+    with pytest.raises(ValueError, match="is not a text file"):
         read(written(tmp_path, bytes(range(256)) * 9))
 
 
@@ -130,6 +130,7 @@ def test_lines_are_those_of_the_file(tmp_path, end, before):
         stream.fit(written(tmp_path, text), ["x"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "value", "n_notes"),
     [
@@ -147,6 +148,7 @@ def test_a_late_cell(tmp_path, cell, value, n_notes):
     assert len(table.profile.notes) == n_notes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rest", ["", "b,2025-01-01,1\n"])
 def test_a_late_cell_that_is_no_number(tmp_path, rest):
     path = written(tmp_path, LONG + "z,2025-01-01,-\n" + rest)
@@ -155,6 +157,7 @@ def test_a_late_cell_that_is_no_number(tmp_path, rest):
     assert read(path, missing="-").profile.nan_share == {"x": 1 / (300_001 + bool(rest))}
 
 
+@pytest.mark.slow
 def test_a_late_number_that_means_missing(tmp_path):
     table = read(written(tmp_path, LONG + "z,2025-01-01,-999\n"), missing="-999")
     assert table.profile.nan_share == {"x": 1 / 300_001}
@@ -165,6 +168,7 @@ def test_integers_stay_integers(tmp_path):
     assert table.frame[["x", "y", "z"]].dtypes.astype(str).tolist() == ["int64", "float64", "float64"]
 
 
+@pytest.mark.slow
 def test_long_fields_and_headers(tmp_path):
     assert len(read(written(tmp_path, TEXT + "z" * 3_000_000 + ",2025-01-04,4\n"))) == 4
     with pytest.raises(ValueError, match="a row of more than 4 MB"):

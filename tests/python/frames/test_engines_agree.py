@@ -1,4 +1,4 @@
-"""Random nasty tables, read in memory, in batches, in parts and by Dask: the same features, keys, days and findings."""
+"""Random odd tables have the same features, keys, days and findings in memory, batches, partitions and Dask."""
 
 import datetime
 import decimal
@@ -109,7 +109,7 @@ NASTY_NAMES = ["x", "x ", " lead", "a*", "[x]", "é", "n.1", "1", "is_it", "zsco
 
 @st.composite
 def tables(draw):
-    """Return an Arrow table of declared types, with rows and keys that are there twice."""
+    """Return an Arrow table of declared dtypes with repeated rows and repeated keys."""
     r = np.random.default_rng(draw(SEEDS))
     n = FEWEST + int(r.integers(0, 60))
     kinds = ["floats", *draw(st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=5))]
@@ -126,7 +126,7 @@ def tables(draw):
 
 
 def same_tables(ours, expected, *, left_out=True):
-    """Compare what two tables hold and what is told of them; without `left_out` types may have other names."""
+    """Compare the rows and the profiles of two tables; without `left_out` the names of dtypes may differ."""
     assert ours.features == expected.features
     np.testing.assert_array_equal(ours.X.to_numpy(dtype=float), expected.X.to_numpy(dtype=float))
     for name in ("actor",):

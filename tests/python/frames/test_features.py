@@ -1,4 +1,4 @@
-"""Columns that are chosen as features, and arguments that name none."""
+"""Features are chosen by name or pattern, and arguments that match no column are refused."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_patterns(frame, include, exclude, features):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"include": ["z"]}, "include has 'z', which is no column's name"),
+        ({"include": ["z"]}, "include has 'z', which matches no column"),
         ({"include": ["N_a"]}, "did you mean 'n_a'"),
         ({"exclude": "z*"}, r"exclude has 'z\*'"),
         ({"include": ["text"]}, "include has 'text', which holds no numbers: text"),

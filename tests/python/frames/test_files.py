@@ -1,4 +1,4 @@
-"""Files as people have them: compressed, misnamed, truncated, piped, in folders and lists."""
+"""Files of every format are read: compressed, misnamed, truncated, piped, in folders and lists."""
 
 import bz2
 import gzip
@@ -96,7 +96,7 @@ def test_kinds(tmp_path, suffix):
     with path.open("rb") as file:
         assert actors(file) == ["a", "b", "c"]
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ValueError, match=r"cannot be read, it may be|cannot be read as"):
+    with pytest.raises(ValueError, match=r"cannot be read; it may be|cannot be read as"):
         read(path)
     path.write_bytes(TEXT)
     with pytest.raises(ValueError, match=r"it is no .* file, or it is damaged"):
@@ -115,8 +115,8 @@ def archive(*names):
 
 
 OTHERS = {
-    "t.xls": (b"\xd0\xcf\x11\xe0" + bytes(600), "Excel file of the old kind"),
-    "xls.csv": (b"\xd0\xcf\x11\xe0" + bytes(600), "Excel file of the old kind"),
+    "t.xls": (b"\xd0\xcf\x11\xe0" + bytes(600), "Excel file of the old format"),
+    "xls.csv": (b"\xd0\xcf\x11\xe0" + bytes(600), "Excel file of the old format"),
     "t.pickle": (pickle.dumps([1], protocol=2), "a pickle"),
     "t.pkl": (pickle.dumps([1]), "a pickle"),
     "t.h5": (b"\x89HDF\r\n\x1a\n", "HDF5"),
@@ -126,9 +126,9 @@ OTHERS = {
     "t.zip": (archive("t.csv"), "ZIP archive; unpack it"),
     "zip.csv": (archive("t.csv"), "ZIP archive; unpack it"),
     "t.ods": (archive("mimetype", "content.xml"), "OpenDocument"),
-    "t.json": (b"[]", "an object per line"),
-    "t.dat": (TEXT, r"files '\.dat' are not read; give \.parquet"),
-    "t.csv.2025": (TEXT, r"files '\.2025' are not read"),
+    "t.json": (b"[]", "write one object per line"),
+    "t.dat": (TEXT, r"files with the suffix '\.dat' cannot be read; give \.parquet"),
+    "t.csv.2025": (TEXT, r"files with the suffix '\.2025' cannot be read"),
 }
 
 
@@ -156,7 +156,7 @@ def test_what_is_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="has no files of tables"):
         read(tmp_path / "empty.csv")
     for address in ("https://x.example/t.csv", "s3://x/t.parquet"):
-        with pytest.raises(ValueError, match="is an address"):
+        with pytest.raises(ValueError, match="is a URL; download"):
             read(address)
     with pytest.raises(ValueError, match="a device or a socket"):
         read("/dev/null")
@@ -271,7 +271,7 @@ def test_types_that_differ_by_file(tmp_path, kind):
 
 def test_files_are_judged_together(tmp_path):
     bad = folder_of(tmp_path / "bad", a=HEADER + ROWS, b=HEADER + "d,2025-01-04,-\n")
-    with pytest.raises(BadCellError, match=r"column 'x' has '-' in line 2 of .*b\.csv, which is no number \(3 of 4"):
+    with pytest.raises(BadCellError, match=r"column 'x' has '-' in line 2 of .*b\.csv, which is not a number \(3 of 4"):
         read(bad)
     assert len(read(bad, missing="-")) == 4
     inside = folder_of(tmp_path / "inside", a=HEADER + ROWS, b=HEADER + ROWS + "d,2025-01-04,-\n")
@@ -295,7 +295,7 @@ def test_refusals_name_the_file(tmp_path):
     with pytest.raises(ValueError, match=r"b\.csv has no column 'x', which .*a\.csv has"):
         read(folder)
     folder = folder_of(tmp_path / "more", a=HEADER + ROWS, b="actor,day,x,z\nd,2025-01-01,1,2\n")
-    with pytest.raises(ValueError, match=r"b\.csv has a column 'z' and .*a\.csv has not"):
+    with pytest.raises(ValueError, match=r"b\.csv has a column 'z' and .*a\.csv does not"):
         read(folder)
     folder = folder_of(tmp_path / "types", a=HEADER + "a,2025-01-01,true\n", b=HEADER + ROWS)
     with pytest.raises(ValueError, match=r"column 'x' is bool in .*a\.csv and int64 in .*b\.csv"):
@@ -320,10 +320,10 @@ def test_lines_of_json(tmp_path):
     with pytest.raises(BadCellError, match="'-' in line 4,"):
         read(path)
     for line, words in (
-        ('{"actor"', "line 1 is no JSON"),
-        ("[1]", "line 1 has no object but list"),
+        ('{"actor"', "line 1 is not JSON"),
+        ("[1]", "line 1 has list, not an object"),
         ("", "is empty"),
-        ('{"x": ' + "[" * 200 + "]" * 200 + "}", "more than 100 deep"),
+        ('{"x": ' + "[" * 200 + "]" * 200 + "}", "more than 100 levels deep"),
     ):
         path.write_text(line + "\n")
         with pytest.raises(ValueError, match=words):
@@ -384,15 +384,18 @@ def test_parquet_files_whose_text_is_stored_in_two_ways(tmp_path):
     assert read([tmp_path / "b.parquet", tmp_path / "a.parquet"]).profile.left_out == {"t": "text"}
 
 
+NO_MEMORY = "there is not enough memory to read t.parquet; read fewer columns, or smaller row groups"
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
-        (OSError("std::bad_alloc"), MemoryError, "there is not enough memory to read t.parquet"),
-        (pa.ArrowMemoryError("malloc of size 8 failed"), MemoryError, "there is not enough memory to read t.parquet"),
+        (OSError("std::bad_alloc"), MemoryError, NO_MEMORY),
+        (pa.ArrowMemoryError("malloc of size 8 failed"), MemoryError, NO_MEMORY),
         (
             pa.ArrowInvalid("no footer"),
             ValueError,
-            "t.parquet cannot be read as Parquet, it may be truncated: no footer",
+            "t.parquet cannot be read as Parquet; it may be truncated: no footer",
         ),
         (FileNotFoundError(2, "gone"), FileNotFoundError, "there is no file t.parquet"),
     ],

@@ -1,4 +1,4 @@
-"""Declared types are believed: which of them are numbers, and why the others are no features."""
+"""Declared dtypes are believed: some are numbers, and the others are left out with a reason."""
 
 import datetime
 import decimal

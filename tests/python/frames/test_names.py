@@ -1,4 +1,4 @@
-"""Names of columns: any label becomes a distinct text; what pandas writes of an index is left out."""
+"""Labels of columns become distinct texts, and an index that pandas wrote is left out."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ import pytest
 
 from frame_tables import NAMES, read
 from isoxide import stream
-from isoxide._frames.names import text_names, written_index
+from isoxide._frames.names import pandas_index_positions, text_names
 
 
 def frame_with(labels):
@@ -38,6 +38,7 @@ def test_labels_become_text_and_are_told(labels, names):
     assert any("were changed" in note for note in table.profile.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "labels",
     [
@@ -150,14 +151,16 @@ def test_indexes_written_and_read_again(tmp_path):
         pd.read_csv(path).to_csv(path)
 
 
-def test_written_index():
-    assert written_index(["", "Unnamed: 0", "Unnamed: 0.1", "actor", "", "Unnamed: 5", "__index_level_0__"]) == {
+def test_pandas_index_positions():
+    assert pandas_index_positions(
+        ["", "Unnamed: 0", "Unnamed: 0.1", "actor", "", "Unnamed: 5", "__index_level_0__"]
+    ) == {
         0,
         1,
         2,
         6,
     }
-    assert written_index(["actor", "Unnamed: 0"]) == set()
+    assert pandas_index_positions(["actor", "Unnamed: 0"]) == set()
 
 
 def test_names_keep_their_positions():

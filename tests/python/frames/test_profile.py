@@ -1,4 +1,4 @@
-"""What is told of a table: the same however its rows are parted."""
+"""The profile of a table does not depend on how its rows are divided into partitions."""
 
 import numpy as np
 import pandas as pd
@@ -30,10 +30,10 @@ def test_parts_in_any_order(seed):
     profiler = Profiler("actor", Times("day"), ["x", "id"], ["t"])
 
     def told(profile):
-        check = profiler.check(
+        summary = profiler.summary(
             profile, features=["x", "id"], left_out={"t": "text"}, n_read=600, n_duplicate_keys=0, notes=[]
         )
-        return check.to_dict(), {name: sketch.to_bytes() for name, sketch in profile.sketches.items()}, profile.days
+        return summary.to_dict(), {name: sketch.to_bytes() for name, sketch in profile.sketches.items()}, profile.days
 
     whole = profiler.update(profiler.start(), table.combine_chunks().to_batches()[0], 0)
     parts = []

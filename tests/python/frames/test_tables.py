@@ -1,4 +1,4 @@
-"""Every container as a table of `rank_features`, against scipy; and how columns are matched."""
+"""Tables of `rank_features` in every container, compared with scipy, and the matching of their columns."""
 # ruff: noqa: PD011 (`values` belongs to FeatureRanks here, not to pandas)
 
 import sys
@@ -14,7 +14,7 @@ import scipy.sparse
 from hypothesis import strategies as st
 
 from isoxide import rank_features
-from isoxide._frames import containers
+from isoxide._frames.dtypes import native
 from isoxide._frames.tables import read_table
 from rank_tables import CONTAINERS, Interchange, Stream, by_scipy, in_pieces, mixed_table, plain
 from seeds import SEED
@@ -40,6 +40,7 @@ def test_every_container(container, nan_policy, seed):
         np.testing.assert_array_equal(ranks.values, plain(rows).to_numpy(dtype=ranks.values.dtype))
 
 
+@pytest.mark.slow
 @hypothesis.seed(SEED)
 @hypothesis.settings(max_examples=150, deadline=None, database=None)
 @hypothesis.given(
@@ -152,7 +153,7 @@ def test_columns_that_are_no_numbers_are_refused_by_name(column):
 
 def test_columns_of_frames_are_borrowed(seed):
     frame = pd.DataFrame(np.random.default_rng(seed).standard_normal((10, 3)), columns=list("abc"))
-    column = containers.native(read_table(frame, "rows").column(1, "b"))
+    column = native(read_table(frame, "rows").column(1, "b"))
     assert np.shares_memory(column, frame["b"].to_numpy(copy=False))
 
 
@@ -173,7 +174,7 @@ def test_columns_without_missing_values_are_borrowed(dtype, seed):
         (np.column_stack([values]), None),
     ]
     for frame, owner in frames:
-        column = containers.native(read_table(frame, "rows").column(0, "a"))
+        column = native(read_table(frame, "rows").column(0, "a"))
         assert column.dtype == dtype
         assert np.shares_memory(column, frame if owner is None else owner)
 

@@ -1,4 +1,4 @@
-"""Days: the one that was written, whatever it was written as, or a refusal that says what is wanted."""
+"""Every notation of a time gives the day that was written, or an error that says what is expected."""
 
 import datetime
 import decimal
@@ -166,10 +166,10 @@ def test_refused_by_line(tmp_path):
 @pytest.mark.parametrize(
     ("values", "options", "words"),
     [
-        (["26.04.2025", "2025-04-27"], {"time_format": "%d.%m.%Y"}, "'2025-04-27' in row 1 .*no time of the form"),
+        (["26.04.2025", "2025-04-27"], {"time_format": "%d.%m.%Y"}, "'2025-04-27' in row 1 .*not a time of the form"),
         (["1042025"], {"time_format": "%d%m%Y"}, "'1042025' in row 0"),
-        (["12a"], {"time_format": "s"}, "no number of s since 1970"),
-        ([10**18], {"time_format": "s"}, "no number of s since 1970"),
+        (["12a"], {"time_format": "s"}, "not a number of s since 1970"),
+        ([10**18], {"time_format": "s"}, "not a number of s since 1970"),
         ([np.nan], {"time_format": "s"}, "row 0"),
         (["9999-12-31T23:59:59Z"], {"timezone": "Asia/Tokyo"}, "years 1 to 9999"),
         (["0001-01-01T00:00:00Z"], {"timezone": "America/New_York"}, "years 1 to 9999"),

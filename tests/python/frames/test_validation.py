@@ -1,4 +1,4 @@
-"""Bad input: the exception class and message of scikit-learn's own class, and never a panic."""
+"""Bad input raises the exception of scikit-learn's own class with its message, and never a panic."""
 
 from decimal import Decimal
 
@@ -192,7 +192,7 @@ def test_weights_in_other_shapes(weights):
 
 
 def malformed(name, *, indptr=None, indices=None):
-    """A sparse matrix whose parts do not fit together; scipy does not look at parts that are put in their place."""
+    """Return a sparse matrix with inconsistent arrays, since scipy does not check arrays that are assigned later."""
     matrix = scipy.sparse.csr_array(X) if "csr" in name else scipy.sparse.csc_array(X)
     if indptr is not None:
         matrix.indptr = np.array(indptr, dtype=matrix.indptr.dtype)
@@ -292,6 +292,7 @@ CONVERTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", CONVERTED.values(), ids=CONVERTED.keys())
 def test_other_tables_are_converted_as_scikit_learn_does(table):
     ours, theirs = IsolationForest(random_state=0), SklearnForest(random_state=0)
@@ -306,7 +307,7 @@ def test_matrices_are_refused_as_scikit_learn_does():
 
 
 def parts_of(forest, average_path_lengths):
-    """What makes a forest of one tree anew."""
+    """Return a function that makes a forest of one tree."""
     tree = forest.tree(0)
     leaf = tree["children_left"] < 0
     features = forest.tree_features(0)

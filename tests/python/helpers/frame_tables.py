@@ -1,4 +1,4 @@
-"""Small tables of one odd column, as frames and as files of every kind."""
+"""Small tables with one odd column, as frames and as files of every format."""
 
 import datetime
 import json
@@ -14,26 +14,26 @@ NAMES = {"entity": "actor", "time": "day"}
 
 
 def days(n):
-    """Return so many days as text."""
+    """Return `n` days as text."""
     return pd.date_range("2025-01-01", periods=n).strftime("%Y-%m-%d").tolist()
 
 
 def frame_of(values, column="x"):
-    """Return a frame with a column of some values, an entity and a day per row, and a feature."""
+    """Return a frame with a column of the given values, an entity, a day and another feature."""
     n = len(values)
     columns = {"actor": [f"a{i}" for i in range(n)], "day": days(n), "y": np.arange(n) * 1.5}
     return pd.DataFrame(columns | {column: values})
 
 
 def arrow_of(values, column="x"):
-    """Return the same as an Arrow table."""
+    """Return the table of `frame_of` as an Arrow table."""
     n = len(values)
     columns = {"actor": [f"a{i}" for i in range(n)], "day": days(n), "y": [i * 1.5 for i in range(n)]}
     return pa.table(columns | {column: values})
 
 
 def quoted(cell):
-    """Return a cell as a field of CSV."""
+    """Return a cell as a quoted field of CSV."""
     return '"' + cell.replace('"', '""') + '"'
 
 
@@ -73,16 +73,16 @@ def xlsx_of(path, values, column="x"):
 
 
 def read(source, **options):
-    """Return the feature table of a source."""
+    """Read the feature table of a source."""
     return ueba.read_table(source, **NAMES, **options)
 
 
 def actors(source, **options):
-    """Return the entities, None where there is none."""
+    """Return the entities of a source as text, None for missing ones."""
     column = read(source, **options).frame["actor"]
     return [None if pd.isna(value) else value for value in column]
 
 
 def day_list(source, **options):
-    """Return the days as text."""
+    """Return the days of a source as text."""
     return [str(day)[:10] for day in read(source, **options).days]

@@ -199,7 +199,7 @@ def ranks():
         both = itertools.chain(both, zip(columns(rng, n, d), columns(rng, n_rows, d), strict=True))
         for (name, reference, reference_at_edge), (_, rows, rows_at_edge) in both:
             say("rank", n, d, n_rows, name)
-            kwargs = {"kind": "rank", "tail": "both", "n_workers": 1, "omit_nan": True}
+            kwargs = {"kind": "rank", "tail": "two", "n_workers": 1, "omit_nan": True}
             if isinstance(reference, list):
                 expected = _core.percentile_ranks(reference, rows, **kwargs)
                 for mine, other in zip(
@@ -221,7 +221,7 @@ def ranks():
 def prepared():
     """Sorted columns, of which every value counts or each has its number."""
     rng = np.random.default_rng(4)
-    kwargs = {"kind": "mean", "tail": "both", "n_workers": 1, "omit_nan": True}
+    kwargs = {"kind": "mean", "tail": "two", "n_workers": 1, "omit_nan": True}
     for dtype, n, side in itertools.product(TYPES[:3], (1, 9, 513, 1025), SIDES):
         say("prepared", np.dtype(dtype), n, side)
         values = np.sort(rng.integers(0, n, n).astype(dtype))

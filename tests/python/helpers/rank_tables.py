@@ -1,4 +1,4 @@
-"""Tables for the tests of ranks, in every container, and what scipy makes of them."""
+"""Tables for the tests of ranks in every container, and their percentiles by scipy."""
 
 import narwhals as nw
 import numpy as np
@@ -16,7 +16,7 @@ DTYPES = [
 
 
 def reference_frame(rng, n=400):
-    """Columns as an analyst has them, and a text column that is none."""
+    """Return columns like those of an analyst, and one column of text."""
     return pd.DataFrame(
         {
             "actor": rng.choice(["ann", "bob"], n),
@@ -33,16 +33,18 @@ def reference_frame(rng, n=400):
 
 
 def odd_values(rng, dtype, n):
-    """Few values, often tied, and the odd ones of the type, without NaN."""
+    """Return few values with many ties, and the extreme ones of the dtype, without NaN."""
     dtype = np.dtype(dtype)
     values = rng.integers(0, 2 if dtype.kind == "b" else 9, n).astype(dtype)
-    some = rng.random(n) < 0.3
+    is_extreme = rng.random(n) < 0.3
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
         edges = [info.min, info.min + 1, info.max - 1, info.max, *([2**53, 2**53 + 1] if dtype.itemsize == 8 else [])]
-        values[some] = rng.choice(np.array(edges, dtype=dtype), some.sum())
+        values[is_extreme] = rng.choice(np.array(edges, dtype=dtype), is_extreme.sum())
     elif dtype.kind == "f":
-        values[some] = rng.choice(np.array([np.inf, -np.inf, -0.0, 0.1, 1 / 3, -2.5], dtype=dtype), some.sum())
+        values[is_extreme] = rng.choice(
+            np.array([np.inf, -np.inf, -0.0, 0.1, 1 / 3, -2.5], dtype=dtype), is_extreme.sum()
+        )
     return values
 
 
@@ -52,7 +54,7 @@ def by_scipy(rows, reference, **kwargs):
 
 
 class Stream:
-    """A table of which nothing is known but that it has the Arrow C stream."""
+    """Table that has the Arrow C stream and nothing else."""
 
     def __init__(self, table):
         self.table = table
@@ -62,7 +64,7 @@ class Stream:
 
 
 class Interchange:
-    """A table of which nothing is known but that it has the dataframe interchange protocol."""
+    """Table that has the dataframe interchange protocol and nothing else."""
 
     def __init__(self, table):
         self.table = table
@@ -80,20 +82,20 @@ NULLABLE = {
 
 
 def in_pieces(table):
-    """The same pyarrow table in at least three chunks, one of them empty."""
+    """Return a pyarrow table in three chunks, one of them empty."""
     cut = len(table) // 3
     return pa.concat_tables([table[:cut], table[:0], table[cut:]])
 
 
 def plain(table):
-    """A pyarrow table as a pandas frame of NumPy's types, which scipy can read; missing values are NaN."""
+    """Return a pyarrow table as a pandas frame of NumPy dtypes, which scipy can read, with NaN for null."""
     columns = {name: table[name].to_pandas() for name in table.column_names}
     # Booleans with missing values are objects; so is text, where pandas has no type for it.
     holed = {name for name, v in columns.items() if v.dtype == object and not pa.types.is_string(table[name].type)}
     return pd.DataFrame({name: v.astype(float) if name in holed else v for name, v in columns.items()})
 
 
-#: Makes of a pyarrow table the same in another container.
+#: Functions that convert a pyarrow table to another container.
 CONTAINERS = {
     "pandas": plain,
     "pandas nullable": lambda table: table.to_pandas(types_mapper=NULLABLE.get),
@@ -111,7 +113,7 @@ CONTAINERS = {
 
 
 def mixed_table(rng, n, columns=6):
-    """A pyarrow table of columns of random types with many ties, some of them with missing values or odd ones."""
+    """Return a pyarrow table of columns of random dtypes with many ties, partly with nulls and extreme values."""
     table = {}
     for j in range(columns):
         dtype = np.dtype(rng.choice(["f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?"]))

@@ -9,7 +9,10 @@ from isoxide._partitioned import detect
 from parted import arrow, parted
 from partition_findings import NAMES, actor_days, assert_same_findings
 
-pytestmark = pytest.mark.current_versions(reason="quantiles of pandas 2.2 have other last bits")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.current_versions(reason="quantiles of pandas 2.2 have other last bits"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +120,7 @@ def test_of_equal_scores_the_latest_comes_first(frame, seed):
 
 def test_a_table_smaller_than_a_tree_draws_is_told(frame, seed):
     some = frame.iloc[:200].drop(columns="nothing")
-    with pytest.warns(UserWarning, match="rows is its own training data") as caught:
+    with pytest.warns(UserWarning, match="the forest is fitted on a table of") as caught:
         found = detect.detect(parted(arrow(some), 3, seed), **NAMES, contamination=0.02)
     assert [str(warning.message) for warning in caught] == found.manifest["notes"][: len(caught)]
     with pytest.warns(UserWarning, match="fewer than the 256 rows a tree draws"):

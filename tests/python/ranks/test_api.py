@@ -94,6 +94,7 @@ def arrays(shape):
     return draw()
 
 
+@pytest.mark.slow
 @seeded
 @settings
 @hypothesis.given(
@@ -106,6 +107,7 @@ def test_any_input_gives_what_scipy_gives(a, score, kind, nan_policy):
     assert_same(a, score, kind=kind, nan_policy=nan_policy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("score_dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("kind", KINDS)
@@ -185,6 +187,7 @@ def test_long_references(n, seed):
             assert_same(a, score[-6:-4], kind=kind)
 
 
+@pytest.mark.slow
 @pytest.mark.thread_unsafe(reason="a process of its own: four of them say no more than one")
 def test_scipys_own_tests_pass(tmp_path):
     # In a process of its own: scipy's tests need scipy's markers and options.

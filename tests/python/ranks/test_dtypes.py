@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from isoxide._frames.containers import native
+from isoxide._frames.dtypes import native
 from isoxide._ranks.dtypes import comparison, native_pair
 
 OWN = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "f2", "f4", "f8"]

@@ -20,6 +20,7 @@ def assert_same(found, expected):
     assert type(found.to_frame()) is type(expected.to_frame())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

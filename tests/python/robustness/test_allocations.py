@@ -25,6 +25,7 @@ from isoxide import IsolationForest, RankReference, percentileofscore, rank_feat
 from isoxide.mergeable import RankCounts, SampleRows, ScoreSketch, sample_plan
 
 pytestmark = [
+    pytest.mark.slow,
     # The tests set the alarm that would otherwise be the timer of pytest-timeout.
     pytest.mark.timeout(method="thread"),
     pytest.mark.not_parallel(reason="it runs processes with little memory"),

@@ -15,7 +15,10 @@ import scipy.sparse
 from alone import alone, assert_silent, exit_code
 from isoxide import IsolationForest, RankReference, percentileofscore, rank_features
 
-pytestmark = pytest.mark.current_versions(reason="processes, threads, signals and memory do not depend on scikit-learn")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.current_versions(reason="processes, threads, signals and memory do not depend on scikit-learn"),
+]
 
 N_THREADS = 50
 #: Rounds in which tables are changed in mid-call.

@@ -10,6 +10,7 @@ import pytest
 from isoxide import _core
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.not_parallel(reason="it runs processes of its own"),
     pytest.mark.current_versions(reason="processes, threads, signals and memory do not depend on scikit-learn"),
 ]

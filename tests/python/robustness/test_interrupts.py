@@ -14,6 +14,7 @@ from alone import alone
 from isoxide import IsolationForest, RankReference, percentileofscore, rank_features
 
 pytestmark = [
+    pytest.mark.slow,
     # The tests set the alarm that would otherwise be the timer of pytest-timeout.
     pytest.mark.timeout(method="thread"),
     pytest.mark.current_versions(reason="processes, threads, signals and memory do not depend on scikit-learn"),

@@ -9,6 +9,8 @@ import scipy.sparse
 from alone import alone, assert_silent, exit_code, forked
 from isoxide import IsolationForest
 
+pytestmark = pytest.mark.slow
+
 FAR = 100_000_000
 
 

@@ -13,6 +13,7 @@ from isoxide import IsolationForest, RankReference, percentileofscore, rank_feat
 
 STATUS = pathlib.Path("/proc/self/status")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.current_versions(reason="processes, threads, signals and memory do not depend on scikit-learn"),
     pytest.mark.skipif(not STATUS.is_file(), reason="this system does not tell of memory in /proc"),
 ]

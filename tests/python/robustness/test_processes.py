@@ -15,7 +15,10 @@ import pytest
 from alone import alone, assert_silent, exit_code, forked, pool_threads
 from isoxide import IsolationForest, RankReference, rank_features
 
-pytestmark = pytest.mark.current_versions(reason="processes, threads, signals and memory do not depend on scikit-learn")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.current_versions(reason="processes, threads, signals and memory do not depend on scikit-learn"),
+]
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 N_JOBS = 2

@@ -23,6 +23,7 @@ from spark_results import assert_same_findings, assert_same_forest, assert_score
 from spark_tables import FEATURES, KEY, actor_days, shuffled, spark_session
 
 pytestmark = [
+    pytest.mark.timeout(900),
     pytest.mark.spark,
     pytest.mark.not_parallel(reason="one Spark session for all"),
     pytest.mark.current_versions(reason="Spark is not installed with them"),

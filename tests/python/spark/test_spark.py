@@ -21,6 +21,7 @@ from spark_tables import FEATURES, KEY, PARTITIONS, actor_days, cached, shuffled
 
 # As in test_spark_table.py.
 pytestmark = [
+    pytest.mark.timeout(900),
     pytest.mark.spark,
     pytest.mark.not_parallel(reason="one Spark session for all"),
     pytest.mark.current_versions(reason="Spark is not installed with them"),

@@ -38,6 +38,7 @@ def spark(tmp_path_factory):
 
 # Spark's own: it wraps mapInArrow in what needs pandas, and the sockets to its JVM are closed when it ends.
 pytestmark = [
+    pytest.mark.timeout(900),
     pytest.mark.spark,
     pytest.mark.not_parallel(reason="one Spark session for all"),
     pytest.mark.current_versions(reason="Spark is not installed with them"),

@@ -120,6 +120,7 @@ SOURCES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SOURCES, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("batch_rows", [None, 333])
 def test_as_in_memory(frame, path, make, batch_rows, tmp_path):

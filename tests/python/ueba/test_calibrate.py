@@ -67,7 +67,7 @@ def test_by_day(table, study):
         ({"contamination": 0.0}, r"contamination=0\.0 must be in \(0, 0\.5\]"),
         (
             {"contamination": 0.1, "alerts_per_month": 3},
-            "give one of threshold, contamination and alerts_per_month, not contamination and alerts_per_month",
+            "give only one of threshold, contamination and alerts_per_month, not contamination and alerts_per_month",
         ),
     ],
 )
@@ -112,7 +112,7 @@ def test_a_table_smaller_than_a_tree_draws_is_told(table, max_samples, n_rows, i
     frame = table.frame.iloc[:n_rows].reset_index(drop=True)
     small = ueba.read_table(frame, entity="actor", time="day", include=list(table.features))
     forest = IsolationForest(random_state=0, max_samples=max_samples)
-    words = f"the table of {n_rows} rows is its own training data"
+    words = f"the forest is fitted on a table of {n_rows} rows, fewer than"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         ueba.calibrate(small, forest=forest, contamination=0.1)
@@ -133,7 +133,7 @@ def test_a_forest_of_another_table_is_not_blamed_for_a_small_one(table):
     forest = IsolationForest(random_state=0, contamination=0.05).fit(table.X)
     day = table.frame[table.frame["day"] == table.frame["day"].iloc[0]].reset_index(drop=True)
     found = ueba.detect(ueba.read_table(day, entity="actor", time="day", include=list(table.features)), forest=forest)
-    assert not any("training data" in note for note in found.manifest["notes"])
+    assert not any("the forest is fitted on a table of" in note for note in found.manifest["notes"])
 
 
 def test_thresholds_by_default_are_hundredths(table, study):
@@ -180,7 +180,7 @@ def test_share_of_budget(n_days):
         assert share_of_alerts(alerts_per_month, 10_001, n_days) == pytest.approx(
             float(alerts_per_month) / rows_a_month, rel=1e-12
         )
-    with pytest.raises(ValueError, match=f"a month is more than half of the {rows_a_month:,.0f} rows a month"):
+    with pytest.raises(ValueError, match=f"is more than half of the {rows_a_month:,.0f} rows per month"):
         share_of_alerts(rows_a_month / 2 * (1 + 1e-9), 10_001, n_days)
 
 

@@ -33,7 +33,7 @@ def test_integers_in_a_range(low, high, words):
     assert found.dtype == np.int64
     assert found.tolist() == list(range(low, high + 1))
     for value in (low - 1, high + 1, float(low), None, "1", True, [1], LARGEST + 1):
-        with pytest.raises(ValueError, match=f"^'x' is .*, which must be a whole number {words}$"):
+        with pytest.raises(ValueError, match=f"^'x' is .*, but must be an integer {words}$"):
             _fields.integers([low, value], "x", low, high)
 
 
@@ -41,11 +41,11 @@ def test_integers_up_to_the_largest():
     assert _fields.integers([LARGEST, 3], "x", 3).tolist() == [LARGEST, 3]
     assert _fields.integers([], "x", 3).tolist() == []
     for value in (2, LARGEST + 1):
-        with pytest.raises(ValueError, match=f"'x' is {value}, which must be a whole number of at least 3"):
+        with pytest.raises(ValueError, match=f"'x' is {value}, but must be an integer of at least 3"):
             _fields.integers([value], "x", 3)
     assert [_fields.cell(value) for value in (LARGEST, -LARGEST)] == [LARGEST, -LARGEST]
     for value in (LARGEST + 1, -LARGEST - 1):
-        with pytest.raises(ValueError, match=f"'joined' is {value}, which must be a whole number"):
+        with pytest.raises(ValueError, match=f"'joined' is {value}, but must be an integer"):
             _fields.cell(value)
 
 
@@ -56,15 +56,15 @@ def test_numbers():
     assert np.isnan(found[0])
     assert found[1] == 1.5
     for value in (np.nextafter(0.0, -1).item(), np.nextafter(100.0, 101).item(), float("inf"), -float("inf")):
-        with pytest.raises(ValueError, match=r"^'x' is .*, which must be from 0 to 100$"):
+        with pytest.raises(ValueError, match=r"^'x' is .*, but must be from 0 to 100$"):
             _fields.numbers([5, value], "x", 0, 100)
     for value in (float("inf"), -float("inf")):
-        with pytest.raises(ValueError, match=rf"^'x' is {value}, which must be finite$"):
+        with pytest.raises(ValueError, match=rf"^'x' is {value}, but must be finite$"):
             _fields.numbers([value], "x")
     for value in (None, True, "1", [1], {}):
-        with pytest.raises(ValueError, match=r"^'x' is .*, which must be a number$"):
+        with pytest.raises(ValueError, match=r"^'x' is .*, but must be a number$"):
             _fields.numbers([1, value], "x")
-    with pytest.raises(ValueError, match=r"^'x' is True, which must be a number$"):
+    with pytest.raises(ValueError, match=r"^'x' is True, but must be a number$"):
         _fields.numbers([None, True], "x", missing=True)
 
 
@@ -85,7 +85,7 @@ def test_the_most_entries_are_taken_and_one_more_is_not():
     assert _fields.names(["a", "b"], "x", 2) == ["a", "b"]
     assert _fields.records([{}, {}], "x", 2) == [{}, {}]
     for read, one in ((_fields.names, "a"), (_fields.records, {})):
-        with pytest.raises(ValueError, match="'x' has 3 entries, which is more than 2"):
+        with pytest.raises(ValueError, match="'x' has 3 entries, more than 2"):
             read([one] * 3, "x", 2)
 
 
@@ -96,7 +96,7 @@ def test_counts_are_whole_unless_some_are_missing():
     found = _fields.counts([{"x": 7}, {"x": None}], "x")
     assert found.dtype == np.float64
     assert np.array_equal(found, [7, np.nan], equal_nan=True)
-    with pytest.raises(ValueError, match="'x' is -1, which must be a whole number of at least 0"):
+    with pytest.raises(ValueError, match="'x' is -1, but must be an integer of at least 0"):
         _fields.counts([{"x": -1}], "x")
 
 
@@ -114,5 +114,5 @@ def test_long_values_are_cut_in_messages(length):
 )
 def test_days(value):
     assert _fields.day("2024-02-29", "x") == "2024-02-29"
-    with pytest.raises(ValueError, match="which must be a day in ISO 8601"):
+    with pytest.raises(ValueError, match="but must be a day in ISO 8601"):
         _fields.day(value, "x")

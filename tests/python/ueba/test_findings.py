@@ -37,18 +37,31 @@ def hostile(frame):
     return ueba.detect(ueba.read_table(strange, entity="actor", time="day"), contamination=0.05)
 
 
-def test_frame(frame, findings):
-    scores = findings.frame["score"].to_numpy()
-    assert (np.diff(scores) >= 0).all()
-    assert (scores < 0).all()
-    assert findings.frame["severity"].between(97, 100).all()
-    assert findings.frame["severity"].iloc[0] == findings.frame["severity"].max()
-    assert findings.frame["day_rank"].min() == 1
-    days = frame.groupby("day").size()
-    assert findings.frame["day_rows"].tolist() == days[findings.frame["day"]].tolist()
-    first = frame.groupby("actor")["day"].min()
-    assert findings.frame["first_seen"].tolist() == first[findings.frame["actor"]].tolist()
-    assert findings.timeline["findings"].sum() == len(findings)
+def test_frame_has_every_anomaly_with_its_rank_among_all_rows_and_in_its_day(frame, findings):
+    """Every column is computed once more from the scores of all rows, one finding at a time."""
+    scores = findings.forest.decision_function(frame[findings.features])
+    expected = sorted(np.flatnonzero(scores < 0), key=lambda row: (scores[row], -frame["day"][row].value))
+    assert findings.frame.index.tolist() == expected
+    assert len(expected) == pytest.approx(0.02 * len(frame), abs=1)
+    for row, told in zip(expected, findings.frame.itertuples(index=False), strict=True):
+        actor, day = frame.loc[row, ["actor", "day"]]
+        own_day = (frame["day"] == day).to_numpy()
+        assert (told.actor, told.day) == (actor, day)
+        assert told.score == scores[row]
+        assert told.severity == stats.percentileofscore(-scores, -scores[row])
+        assert told.day_rank == 1 + np.sum(scores[own_day] < scores[row])
+        assert told.day_rows == np.sum(own_day)
+        assert told.first_seen == frame.loc[frame["actor"] == actor, "day"].min()
+        assert (told.rank_rows, told.rank_among) == (len(frame), f"all {len(frame):,} rows")
+    assert findings.frame["severity"].iloc[0] == 100
+
+
+def test_timeline_has_every_day(frame, findings):
+    scores = findings.forest.decision_function(frame[findings.features])
+    assert findings.timeline["day"].tolist() == sorted(frame["day"].unique())
+    for told in findings.timeline.itertuples():
+        own = scores[(frame["day"] == told.day).to_numpy()]
+        assert (told.rows, told.lowest, told.findings) == (len(own), own.min(), np.sum(own < 0))
 
 
 def test_join(frame, findings):
@@ -77,14 +90,14 @@ def test_join_with_numbers_here_and_text_there(frame, tmp_path):
         (
             lambda u: pd.concat([u, u.iloc[[4]]]),
             {},
-            r"users has several rows of 'actor04' in 'actor', such as rows 4 and 25 \(the first is 0\)",
+            r"users has several rows of 'actor04' in 'actor', such as rows 4 and 25, counted from 0",
         ),
-        (lambda u: u, {"on": "id"}, "users has no column 'id'; there are 'actor', 'email'"),
+        (lambda u: u, {"on": "id"}, "users has no column 'id'; its columns are 'actor', 'email'"),
         (lambda u: u, {"columns": ["mail"]}, "users has no column 'mail'"),
-        (lambda u: u.rename(columns={"email": "score"}), {}, "have a column 'score' already"),
-        (lambda u: u.rename(columns={"email": "n_0"}), {}, "have a column 'n_0' already"),
-        (lambda u: u.rename(columns={"email": "reasons"}), {}, "have a column 'reasons' already"),
-        (lambda u: u.rename(columns={"email": "rank_among"}), {}, "have a column 'rank_among' already"),
+        (lambda u: u.rename(columns={"email": "score"}), {}, "already have a column 'score'"),
+        (lambda u: u.rename(columns={"email": "n_0"}), {}, "already have a column 'n_0'"),
+        (lambda u: u.rename(columns={"email": "reasons"}), {}, "already have a column 'reasons'"),
+        (lambda u: u.rename(columns={"email": "rank_among"}), {}, "already have a column 'rank_among'"),
     ],
 )
 def test_join_refusals(frame, findings, change, arguments, words):
@@ -258,7 +271,7 @@ def test_who_is_not_among_users_is_told(frame, findings):
         findings.join(spelled[spelled["actor"] != actors[1]])
     assert str(caught[0].message) == (
         f"2 of {len(actors)} entities of the findings are not in users: '{actors[0]}', '{actors[1]}'; "
-        "1 of them differ only in case or blanks"
+        "1 of them differ from one in users only in case or blanks"
     )
     with pytest.warns(UserWarning, match=".+") as caught:
         findings.join(pd.DataFrame({"actor": ["nobody"], "email": ["x"]}))
@@ -280,7 +293,7 @@ def test_users_that_cannot_be_read(findings, tmp_path):
         findings.join(tmp_path / "u.csv")
     with pytest.raises(TypeError, match="users must be a path or a frame"):
         findings.join({"actor": "email"})
-    with pytest.raises(ValueError, match="users has no column 'actor'; there are 'actor;email'"):
+    with pytest.raises(ValueError, match="users has no column 'actor'; its columns are 'actor;email'"):
         findings.join(write(tmp_path / "u.csv", "actor;email\na;b\n"), sep=",")
 
 
@@ -367,6 +380,7 @@ def test_rows_are_found_in_any_order(periods, tmp_path, seed):
         assert again.to_markdown().split("## ")[1:] == expected.to_markdown().split("## ")[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [None, "actor", "dept"])
 def test_ranks_among_another_table(periods, tmp_path, groups):
     """Each rank, median and p99 is scipy's and pandas' of exactly the rows that are named."""

@@ -56,6 +56,7 @@ def findings(study):
     return ueba.detect(study.table, forest=study.forest, contamination=study.contamination)
 
 
+@pytest.mark.slow
 def test_scores_and_contamination(notebook, study):
     assert_array_equal(study.scores, notebook["scores"])
     assert study.contamination == notebook["contamination"]

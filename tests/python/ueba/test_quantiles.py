@@ -70,6 +70,7 @@ def test_some_rows(seed, n):
     assert_equal_to_pandas(frame, np.random.default_rng(seed).choice(1000, n, replace=False))
 
 
+@pytest.mark.slow
 @given(
     npst.arrays(
         st.sampled_from([np.float64, np.float32]),

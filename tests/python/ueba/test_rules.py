@@ -146,7 +146,7 @@ def test_asked_quantiles_are_each_once():
     rules = [ueba.Percentile((97, 0, 100)), ueba.ZScore(), ueba.Percentile((50, 97))]
     assert asked_quantiles(rules) == [0.97, 0.0, 1.0, 0.5]
     for percent in (-0.1, 100.1, float("nan")):
-        with pytest.raises(ValueError, match=r"Percentile has .* among its percents, which must be from 0 to 100"):
+        with pytest.raises(ValueError, match=r"percents of the rule Percentile contain .*; each must be from 0 to 100"):
             asked_quantiles([ueba.Percentile((percent,))])
 
 

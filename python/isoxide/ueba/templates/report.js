@@ -1,11 +1,11 @@
-// Sorting and filtering. Without it the page shows everything, the lowest score first.
+// Sort and filter the findings. Without this script the page shows all of them, the lowest score first.
 (function () {
   "use strict";
   const find = (id) => document.getElementById(id);
   const data = JSON.parse(find("data").textContent);
-  // Long texts are in the page once; a number stands for them.
-  const whole = (text) => (typeof text === "number" ? find("full-" + text).textContent : text);
-  const features = data.features.map((name) => whole(name).toLowerCase());
+  // A number refers to a long text, which the page holds once.
+  const fullText = (text) => (typeof text === "number" ? find("full-" + text).textContent : text);
+  const features = data.features.map((name) => fullText(name).toLowerCase());
   const list = find("cards");
   const fields = ["text", "sort", "month", "from", "to", "direction"].map(find);
   const [text, sort, month, from, to, direction] = fields;
@@ -14,34 +14,34 @@
   const elements = list.children;
   const cards = data.cards.map(([name, known, rows], i) => ({
     element: elements[i],
-    name: whole(name),
-    words: [name, ...known].map(whole).join(" ").toLowerCase(),
+    name: fullText(name),
+    searchText: [name, ...known].map(fullText).join(" ").toLowerCase(),
     rows: rows.map(([number, day, signs, neutral]) => ({ element: find("finding-" + number), number, day, signs, neutral })),
   }));
   const total = cards.reduce((sum, card) => sum + card.rows.length, 0);
 
-  // Each is told of a card the findings that match.
-  const first = (a, b) => a.found[0].number - b.found[0].number;
-  const latest = (card) => card.found.reduce((day, row) => (row.day > day ? row.day : day), "");
+  // Orders compare cards by their findings that match the filters.
+  const first = (a, b) => a.matching[0].number - b.matching[0].number;
+  const latest = (card) => card.matching.reduce((day, row) => (row.day > day ? row.day : day), "");
   const orders = {
     score: first,
-    count: (a, b) => b.found.length - a.found.length || first(a, b),
+    count: (a, b) => b.matching.length - a.matching.length || first(a, b),
     name: (a, b) => compare(a.name, b.name) || first(a, b),
     latest: (a, b) => (a.day < b.day ? 1 : a.day > b.day ? -1 : first(a, b)),
   };
 
-  const show = (element, yes) => {
-    if (element.hidden === yes) element.hidden = !yes;
+  const show = (element, isShown) => {
+    if (element.hidden === isShown) element.hidden = !isShown;
   };
-  const many = (number, of, noun) =>
-    number.toLocaleString("en") + " of " + of.toLocaleString("en") + " " + noun;
+  const countText = (number, total, noun) =>
+    number.toLocaleString("en") + " of " + total.toLocaleString("en") + " " + noun;
 
   function matches(row, wanted, sign) {
     if (from.value && row.day < from.value) return false;
     if (to.value && row.day > to.value) return false;
-    const signs = sign ? row.signs.filter((one) => one * sign > 0) : row.signs.concat(row.neutral);
+    const signs = sign ? row.signs.filter((feature) => feature * sign > 0) : row.signs.concat(row.neutral);
     if (sign && !signs.length) return false;
-    return wanted.every((hits) => signs.some((one) => hits[Math.abs(one) - 1]));
+    return wanted.every((hits) => signs.some((feature) => hits[Math.abs(feature) - 1]));
   }
 
   function update() {
@@ -50,21 +50,21 @@
     const sign = Number(direction.value);
     let count = 0;
     for (const card of cards) {
-      // Words that the name does not have must be in the features.
-      const wanted = terms.filter((term) => !card.words.includes(term)).map((term) => hits.get(term));
-      card.found = card.rows.filter((row) => {
-        const yes = matches(row, wanted, sign);
-        show(row.element, yes);
-        return yes;
+      // Search terms that do not occur in the name must occur in the features.
+      const wanted = terms.filter((term) => !card.searchText.includes(term)).map((term) => hits.get(term));
+      card.matching = card.rows.filter((row) => {
+        const isMatch = matches(row, wanted, sign);
+        show(row.element, isMatch);
+        return isMatch;
       });
-      show(card.element, card.found.length > 0);
-      count += card.found.length;
+      show(card.element, card.matching.length > 0);
+      count += card.matching.length;
     }
-    const left = cards.filter((card) => card.found.length);
+    const left = cards.filter((card) => card.matching.length);
     arrange(left);
     find("none").hidden = count > 0;
     find("status").textContent =
-      many(count, total, "findings") + ", " + many(left.length, cards.length, "entities");
+      countText(count, total, "findings") + ", " + countText(left.length, cards.length, "entities");
   }
 
   let byDay = false;
@@ -79,12 +79,12 @@
         card.element.append(...rows.map((row) => row.element));
       }
     }
-    // Only what is shown is moved, and only if it is not in this order already.
-    let place = list.firstElementChild;
+    // Move only cards that are shown and not yet in this order, since moving is slow.
+    let next = list.firstElementChild;
     for (const card of left) {
-      while (place && place.hidden) place = place.nextElementSibling;
-      if (place === card.element) place = place.nextElementSibling;
-      else list.insertBefore(card.element, place);
+      while (next && next.hidden) next = next.nextElementSibling;
+      if (next === card.element) next = next.nextElementSibling;
+      else list.insertBefore(card.element, next);
     }
   }
 
@@ -100,7 +100,7 @@
     find("findings").scrollIntoView();
   }
 
-  // A link to a finding that is filtered away shows it.
+  // Show the finding that a link leads to, even if it is filtered out.
   function follow() {
     const target = /^#f(inding|ull)-\d+$/.test(location.hash) && find(location.hash.slice(1));
     if (!target) return;
@@ -110,7 +110,7 @@
     settle(target, 4);
   }
 
-  // Cards get their height when they come near the window, which moves what is below them: again until nothing moves.
+  // Cards get their height when they come near the window, which moves those below them, so scroll until nothing moves.
   function settle(target, times) {
     target.scrollIntoView();
     if (times) requestAnimationFrame(() => settle(target, times - 1));
@@ -126,7 +126,7 @@
     });
   }
   month.addEventListener("change", () => {
-    // Days are compared as text: none is after the 31st.
+    // The end of the month is day 0 of the next one.
     const last = month.value && new Date(Date.UTC(+month.value.slice(0, 4), +month.value.slice(5), 0));
     from.value = month.value && month.value + "-01";
     to.value = last && last.toISOString().slice(0, 10);
@@ -139,7 +139,7 @@
   });
   for (const item of document.querySelectorAll(".frequent li")) {
     const button = document.createElement("button");
-    // Of a name that is cut the beginning, without the dots.
+    // A name that is cut is searched for by its beginning, without the dots.
     const name = item.firstElementChild.firstChild.textContent.trim();
     button.type = "button";
     button.append(...item.childNodes);
@@ -150,7 +150,7 @@
     });
     item.append(button);
   }
-  // Under the pointer a text that is cut shows itself in full.
+  // Show the full text of a cut one under the pointer.
   document.addEventListener("pointerover", (event) => {
     const link = event.target.closest && event.target.closest(".more");
     if (link && !link.title) link.title = find(link.hash.slice(1)).textContent;

@@ -1,0 +1,435 @@
+"""The one adapter from a column of any container to a NumPy array.
+
+A `Column` wraps a column where it lies and answers what every conversion asks: its dtype and family, whether cells are
+missing, the cells that are present, and all cells with NaN for the missing ones. A subclass for each storage knows how
+NumPy, pandas, polars or Arrow answer. Cells that are NaN already do not count as missing.
+
+Two conversions are built on it, since a forest and ranks need different numbers:
+
+    float32_source(column)    an array whose cells round to the float32 that scikit-learn's conversion of a frame gives;
+                              it knows which containers round integers once, and which twice, by way of float64
+    exact_numbers(column)     the numbers themselves, or a refusal where NaN beside large integers would round them
+
+`containers` uses the first one for whole frames, `tables` the second one, and `columns` reads Arrow batches. The
+conversion from pandas to Arrow is a different one and stays in `pandas_columns`: it keeps declared types and text.
+Nothing but NumPy is imported: a caller that has a column of pandas, polars or Arrow has imported the package already.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoxide import _core
+from isoxide._frames.dtypes import (
+    EXACT_INTEGERS,
+    READABLE,
+    arrow_family,
+    is_core_number,
+    is_uint64,
+    numpy_family,
+    polars_family,
+    polars_name,
+)
+
+__all__ = [
+    "ArrowColumn",
+    "Column",
+    "NumpyColumn",
+    "PolarsColumn",
+    "exact_numbers",
+    "float32_of_objects",
+    "float32_source",
+    "is_instance",
+    "pandas_column",
+    "pandas_storage",
+]
+
+#: pandas' nullable dtypes, whose values and missing cells are two arrays.
+_MASKED = {
+    *("BooleanDtype", "Float32Dtype", "Float64Dtype", "Int8Dtype", "Int16Dtype", "Int32Dtype", "Int64Dtype"),
+    *("UInt8Dtype", "UInt16Dtype", "UInt32Dtype", "UInt64Dtype"),
+}
+
+
+def is_instance(X: Any, module: str, name: str) -> bool:
+    """Tell whether `X` is of a class of a package, without importing the package."""
+    cls = getattr(sys.modules.get(module), name, None)
+    return cls is not None and isinstance(X, cls)
+
+
+class Column(ABC):
+    """Column of a table in its own container, borrowed.
+
+    Parameters
+    ----------
+    data : array, Series or ChunkedArray
+        The column.
+
+    Attributes
+    ----------
+    dtype : dtype
+        Dtype in the terms of the container.
+    family : str or None
+        ``"boolean"``, ``"integer"``, ``"float"`` or ``"decimal"``; None if it holds no numbers.
+    """
+
+    __slots__ = ("data", "dtype", "family")
+
+    data: Any
+    dtype: Any
+    family: str | None
+
+    @abstractmethod
+    def has_missing(self) -> bool:
+        """Tell whether cells are missing in a way that NumPy does not know."""
+
+    @abstractmethod
+    def present(self) -> NDArray[Any]:
+        """Return the cells that are not missing, in their order."""
+
+    @abstractmethod
+    def values(self) -> NDArray[Any]:
+        """Return the cells of a column without missing ones, borrowed where their storage allows it."""
+
+    @abstractmethod
+    def with_nan(self) -> NDArray[Any]:
+        """Return all cells with NaN for the missing ones: floats in their own dtype, others in one that holds them."""
+
+    def float32_source(self, *, by_way_of_float64: bool) -> NDArray[Any] | None:
+        """Return the column as the function `float32_source` does."""
+        return _core_numbers(self.values(), by_way_of_float64=by_way_of_float64)
+
+
+def float32_source(column: Column, *, by_way_of_float64: bool = False) -> NDArray[Any] | None:
+    """Return a column in a dtype of the core that rounds to the float32 of scikit-learn's conversion.
+
+    Parameters
+    ----------
+    column : Column
+        The column.
+    by_way_of_float64 : bool
+        Whether scikit-learn brings all columns of the frame to float64 first. It matters here for uint64 only: int64 is
+        returned as it is, and the core rounds it by way of float64 if the columns are in a tuple.
+
+    Returns
+    -------
+    ndarray or None
+        An array of float64, float32 or int64, borrowed where possible; None if scikit-learn has to convert the column.
+    """
+    return column.float32_source(by_way_of_float64=by_way_of_float64)
+
+
+def exact_numbers(column: Column, name: str, table_name: str) -> NDArray[Any]:
+    """Return the numbers of a column exactly, borrowed where their storage allows it; missing cells become NaN.
+
+    Parameters
+    ----------
+    column : Column
+        The column.
+    name, table_name : str
+        Names of the column and its table in messages.
+
+    Raises
+    ------
+    TypeError
+        If the column holds no booleans, integers or floats.
+    ValueError
+        If cells are missing and a float64 does not hold the integers beside them.
+    """
+    if column.family not in ("boolean", "integer", "float"):
+        raise TypeError(
+            f"column {name!r} of {table_name} has dtype {column.dtype}, which has no percentile ranks; "
+            "list the numeric columns to use with features=[...]"
+        )
+    if not column.has_missing():
+        return column.values()
+    if column.family == "integer":
+        present = column.present()
+        if ((present > EXACT_INTEGERS) | (present < -EXACT_INTEGERS)).any():
+            raise ValueError(
+                f"column {name!r} of {table_name} has missing values and integers beyond 2**53, "
+                "which cannot become float64 without a loss; fill or drop the missing values first"
+            )
+    return column.with_nan()
+
+
+def _core_numbers(values: NDArray[Any], *, by_way_of_float64: bool) -> NDArray[Any] | None:
+    """Bring NumPy's numbers to a dtype of the core from which they round to the same float32; None for other dtypes."""
+    dtype = values.dtype
+    if dtype in READABLE:
+        return values
+    if not is_core_number(dtype):
+        return None
+    if dtype.itemsize <= 2:
+        # Exact.
+        return values.astype(np.float32)
+    if dtype.kind == "f":
+        return values.astype(np.float64)
+    if is_uint64(dtype):
+        return values.astype(np.float64 if by_way_of_float64 else np.float32)
+    return values.astype(np.int64)
+
+
+class NumpyColumn(Column):
+    """Column of a NumPy array, or of a pandas frame that stores it as one."""
+
+    __slots__ = ()
+
+    def __init__(self, data: NDArray[Any]) -> None:
+        self.data, self.dtype, self.family = data, data.dtype, numpy_family(data.dtype)
+
+    def has_missing(self) -> bool:
+        """Return False: in NumPy missing numbers are NaN."""
+        return False
+
+    def present(self) -> NDArray[Any]:
+        """Return the array itself, whose missing cells are NaN."""
+        return self.data  # type: ignore[no-any-return]
+
+    def values(self) -> NDArray[Any]:
+        """Return the array itself, which is borrowed."""
+        return self.data  # type: ignore[no-any-return]
+
+    def with_nan(self) -> NDArray[Any]:
+        """Return the array itself, whose missing cells are NaN."""
+        return self.data  # type: ignore[no-any-return]
+
+
+class ObjectColumn(NumpyColumn):
+    """Column of Python objects of a pandas frame, which may all be numbers."""
+
+    __slots__ = ()
+
+    def float32_source(self, *, by_way_of_float64: bool) -> NDArray[Any] | None:
+        """Convert each object as NumPy does."""
+        return float32_of_objects(self.data)
+
+
+class ExtensionColumn(Column):
+    """Column of a pandas frame that is stored neither by NumPy nor by Arrow: nullable, sparse, or of other packages."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any) -> None:
+        self.data, self.dtype, self.family = data, data.dtype, numpy_family(data.dtype)
+
+    def has_missing(self) -> bool:
+        """Tell whether cells are missing; sparse columns have NaN instead."""
+        return bool(self.data.isna().any()) and hasattr(self.dtype, "numpy_dtype")
+
+    def present(self) -> NDArray[Any]:
+        """Return a copy of the cells that are not missing."""
+        return self.data.dropna().to_numpy(dtype=self.dtype.numpy_dtype)  # type: ignore[no-any-return]
+
+    def values(self) -> NDArray[Any]:
+        """Return the array of values, which nullable columns lend."""
+        dtype = getattr(self.dtype, "numpy_dtype", None)
+        return np.asarray(self.data) if dtype is None else self.data.to_numpy(dtype=dtype)
+
+    def with_nan(self) -> NDArray[Any]:
+        """Return the values with NaN for the missing ones."""
+        is_float32 = getattr(self.dtype, "numpy_dtype", None) == np.float32
+        return self.data.to_numpy(dtype=np.float32 if is_float32 else np.float64, na_value=np.nan)  # type: ignore[no-any-return]
+
+    def float32_source(self, *, by_way_of_float64: bool) -> NDArray[Any] | None:
+        """Return float32 if cells are missing, as scikit-learn does: integers are then rounded once."""
+        if self.has_missing():
+            return self.data.to_numpy(dtype=np.float32, na_value=np.nan)  # type: ignore[no-any-return]
+        return _core_numbers(self.values(), by_way_of_float64=False)
+
+
+class ArrowColumn(Column):
+    """Column of an Arrow table or batch, or of a pandas frame that stores it as one.
+
+    Parameters
+    ----------
+    data : pyarrow.Array or pyarrow.ChunkedArray
+        The column.
+    pandas_dtype : pandas.ArrowDtype, optional
+        The dtype of the pandas column that it belongs to.
+    """
+
+    __slots__ = ("_is_of_pandas",)
+
+    def __init__(self, data: Any, pandas_dtype: Any = None) -> None:
+        self.data, self.family, self._is_of_pandas = data, arrow_family(data.type), pandas_dtype is not None
+        self.dtype = pandas_dtype if self._is_of_pandas else data.type
+
+    def has_missing(self) -> bool:
+        """Tell whether cells are null; NaN is a number for Arrow."""
+        return bool(self.data.null_count)
+
+    def present(self) -> NDArray[Any]:
+        """Return a copy of the cells that are not null."""
+        return self.data.drop_null().to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+    def values(self) -> NDArray[Any]:
+        """Return the buffer of a column of one piece, else a copy."""
+        return self.data.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+    def with_nan(self) -> NDArray[Any]:
+        """Return a copy with NaN for null."""
+        # Booleans with nulls would become objects.
+        data = self.data.cast("uint8") if self.family == "boolean" else self.data
+        return data.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+    def array(self) -> Any:
+        """Return the column as one Arrow array, borrowed if it is one piece."""
+        if not isinstance(self.data, sys.modules["pyarrow"].ChunkedArray):
+            return self.data
+        return self.data.chunk(0) if self.data.num_chunks == 1 else self.data.combine_chunks()
+
+    def float32_source(self, *, by_way_of_float64: bool) -> NDArray[Any] | None:
+        """Return the cells with NaN for null.
+
+        Beside nulls, integers become float64 in Arrow's own conversion, and float32 at once in that of pandas.
+        """
+        arrow, column = sys.modules["pyarrow"], self.array()
+        n_missing = column.null_count
+        if self.family == "decimal":
+            return _float32_of_decimals(column)
+        if self.family == "boolean":
+            return _float32_of_booleans(_bits(column, 1), _bits(column, 0) if n_missing else None)
+        if n_missing:
+            if arrow.types.is_float16(column.type) or (column.type == arrow.uint64() and self._is_of_pandas):
+                return None
+            if self.family == "integer":
+                column = column.cast(arrow.float32() if self._is_of_pandas else arrow.float64(), safe=False)
+            column = column.fill_null(float("nan"))
+        return _core_numbers(column.to_numpy(zero_copy_only=False), by_way_of_float64=False)
+
+
+class PolarsColumn(Column):
+    """Column of a polars frame; `narrowed` brings its integers of 128 bits to 64."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any) -> None:
+        self.data, self.dtype, self.family = data, data.dtype, polars_family(data.dtype)
+
+    def has_missing(self) -> bool:
+        """Tell whether cells are null; NaN is a number for polars."""
+        return bool(self.data.null_count())
+
+    def present(self) -> NDArray[Any]:
+        """Return a copy of the cells that are not null."""
+        return self.data.drop_nulls().to_numpy()  # type: ignore[no-any-return]
+
+    def values(self) -> NDArray[Any]:
+        """Return the buffer of a column of one piece, else a copy."""
+        return self.data.to_numpy()  # type: ignore[no-any-return]
+
+    def with_nan(self) -> NDArray[Any]:
+        """Return a copy with NaN for null."""
+        # Booleans with nulls would become objects.
+        data = self.data.cast(sys.modules["polars"].UInt8) if self.family == "boolean" else self.data
+        return data.to_numpy()  # type: ignore[no-any-return]
+
+    def narrowed(self, table_name: str) -> PolarsColumn:
+        """Return a column of integers of 128 bits as one of 64 bits, any other as it is.
+
+        Raises
+        ------
+        ValueError
+            If a cell does not fit.
+        """
+        if polars_name(self.dtype) not in ("Int128", "UInt128"):
+            return self
+        polars = sys.modules["polars"]
+        for dtype in (polars.Int64, polars.UInt64):
+            narrow = self.data.cast(dtype, strict=False)
+            if narrow.null_count() == self.data.null_count():
+                return PolarsColumn(narrow)
+        raise ValueError(
+            f"column {self.data.name!r} of {table_name} has integers beyond 64 bits, which have no exact percentile "
+            "ranks; cast it to Float64, or list the columns to use with features=[...]"
+        )
+
+    def float64(self) -> NDArray[np.float64]:
+        """Return the cells as polars casts them to Float64, with NaN for null."""
+        floats = self.data.cast(sys.modules["polars"].Float64)
+        values: NDArray[np.float64] = (floats.fill_null(float("nan")) if floats.null_count() else floats).to_numpy()
+        return values
+
+    def float32_source(self, *, by_way_of_float64: bool) -> NDArray[Any] | None:
+        """Return the cells with NaN for null: numbers beside nulls become float64 in polars' own conversion."""
+        if self.family == "decimal":
+            try:
+                importlib.import_module("pyarrow")
+            except ImportError:
+                return None
+            return ArrowColumn(self.data.to_arrow()).float32_source(by_way_of_float64=by_way_of_float64)
+        if self.family == "boolean":
+            if not self.has_missing():
+                return _float32_of_booleans(self.values(), None)
+            return _float32_of_booleans(self.data.fill_null(False).to_numpy(), self.data.is_not_null().to_numpy())
+        if self.has_missing():
+            return self.float64()
+        return _core_numbers(self.values(), by_way_of_float64=by_way_of_float64)
+
+
+def pandas_storage(dtype: Any) -> str | None:
+    """Return how pandas stores a column: ``"numpy"``, ``"object"``, ``"masked"``, ``"arrow"``; None for other ways."""
+    if isinstance(dtype, np.dtype):
+        return "object" if dtype.kind == "O" else "numpy"
+    name = type(dtype).__name__
+    if name in _MASKED and is_instance(dtype, "pandas", name):
+        return "masked"
+    return "arrow" if is_instance(dtype, "pandas", "ArrowDtype") else None
+
+
+def pandas_column(series: Any, storage: str | None = None) -> Column:
+    """Return the column of a pandas series; `storage` is what `pandas_storage` gave for its dtype, if it is known."""
+    storage = storage or pandas_storage(series.dtype)
+    if storage == "numpy":
+        return NumpyColumn(series.to_numpy(copy=False))
+    if storage == "object":
+        return ObjectColumn(series.to_numpy(copy=False))
+    if storage == "arrow":
+        return ArrowColumn(series.array.__arrow_array__(), series.dtype)
+    return ExtensionColumn(series.array)
+
+
+def float32_of_objects(cells: NDArray[Any]) -> NDArray[np.float32] | None:
+    """Convert an array of Python objects as NumPy does; None if a cell is for NumPy to convert or to refuse."""
+    if cells.flags.c_contiguous:
+        # A null pointer, which NumPy allows in such an array, must not reach the core as an object.
+        converted = _core.float32_of_objects(cells.reshape(-1), np.frombuffer(cells, dtype=np.uintp))
+        return None if converted is None else converted.reshape(cells.shape)
+    if cells.flags.f_contiguous:
+        converted = float32_of_objects(cells.T)
+        return None if converted is None else converted.T
+    return float32_of_objects(np.ascontiguousarray(cells))
+
+
+def _float32_of_booleans(values: NDArray[Any], is_present: NDArray[Any] | None) -> NDArray[np.float32]:
+    """Bring booleans to float32; a missing one is 0 / 0, which takes a quarter of the time of a masked assignment."""
+    if is_present is None:
+        return values.astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        array: NDArray[np.float32] = np.divide(values & is_present, is_present, dtype=np.float32)
+    return array
+
+
+def _float32_of_decimals(column: Any) -> NDArray[np.float32]:
+    """Read an Arrow array of decimals of 128 bits, whose missing values become NaN."""
+    end = column.offset + len(column)
+    halves = np.frombuffer(column.buffers()[1], dtype=np.int64, count=2 * end).reshape(-1, 2)
+    halves = np.require(halves[column.offset :], requirements=("C", "A"))
+    array = _core.float32_of_decimals(halves, column.type.scale)
+    if column.null_count:
+        np.putmask(array, _bits(column, 0) == 0, np.nan)
+    return array
+
+
+def _bits(column: Any, buffer: int) -> NDArray[np.uint8]:
+    """Return a buffer of bits of an Arrow array: whether each cell is there (0), or the values of booleans (1)."""
+    data = np.frombuffer(column.buffers()[buffer], dtype=np.uint8)
+    end = column.offset + len(column)
+    return np.unpackbits(data, count=end, bitorder="little")[column.offset :]
