@@ -272,7 +272,7 @@ class Findings(FindingsData):
         """
         from isoxide.ueba import _markdown
 
-        selected = self.selected_for_report(cutoff, always_show)
+        selected = self._selected_for_report(cutoff, always_show)
         return _return_or_write(_markdown.render(self, selected, cutoff=cutoff, order=order), path)
 
     def to_html(
@@ -312,7 +312,7 @@ class Findings(FindingsData):
         """
         from isoxide.ueba import _page
 
-        selected = self.selected_for_report(cutoff, always_show)
+        selected = self._selected_for_report(cutoff, always_show)
         return _return_or_write(_page.render(self, selected, cutoff=cutoff, title=title), path)
 
 

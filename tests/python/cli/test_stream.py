@@ -45,7 +45,7 @@ def test_both_ways_write_the_same(results):
     (in_memory, first), (in_batches, second) = results[False], results[True]
     assert in_memory.stderr == ""
     assert in_batches.stderr.startswith("isoxide: ")
-    assert "it is read in batches, as was asked for" in in_batches.stderr
+    assert "it is read in batches, as --stream asks" in in_batches.stderr
     assert in_memory.stdout.replace(str(first), "") == in_batches.stdout.replace(str(second), "")
     names = sorted(path.name for path in first.iterdir())
     assert names == sorted(path.name for path in second.iterdir())
@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_read_in_batches_by_itself(folder, seed, tmp_path):
         capture_output=True, text=True, check=False, timeout=300, preexec_fn=limit, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "in memory it would not fit" in done.stderr
+    assert "it does not fit in memory" in done.stderr
     assert json.loads(done.stdout)["manifest"]["rows"] == len(table) * 2880
 
 
@@ -156,8 +156,8 @@ def test_the_size_of_a_table(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(_size, "free_memory", lambda: 1000)
     assert [_size.larger_than_memory(table) for table in tables] == [True] * 4
     lines = capsys.readouterr().err.splitlines()
-    assert [line.count("in memory it would not fit") for line in lines] == [1] * 4
-    assert lines[3].startswith(f"isoxide: {folder} and 1 more would take about")
+    assert [line.count("it does not fit in memory") for line in lines] == [1] * 4
+    assert lines[3].startswith(f"isoxide: {folder} and 1 more needs about")
     monkeypatch.setattr(_size, "free_memory", lambda: None)
     assert [_size.larger_than_memory(table) for table in tables] == [False] * 4
 
