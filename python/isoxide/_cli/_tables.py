@@ -62,7 +62,7 @@ class Tables:
 
     @property
     def time_reading(self) -> dict[str, Any]:
-        """Options of reading that concern times."""
+        """Return the reading options that concern times."""
         return {name: value for name, value in self.reading.items() if name not in _TEXT_OPTIONS}
 
     def choose_keys(self, entity: str | None, time: str | None) -> tuple[str, str]:
