@@ -190,6 +190,7 @@ def test_a_delimiter_that_is_not_the_tables_is_told(folder, tmp_path):
         assert Done("calibrate", tmp_path / "t.csv", *names).returncode == 0
 
 
+@pytest.mark.slow
 def test_score(folder, detected, tmp_path):
     _, out = detected
     [model] = out.glob("*.safetensors")
@@ -404,7 +405,10 @@ def test_users_of_every_kind(folder, tmp_path):
         ),
         (["detect", "features.csv", *NAMES, "--exclude", "nn"], "--exclude has 'nn', which matches no column"),
         (["score", "nowhere.safetensors", "features.csv"], "nowhere.safetensors: No such file"),
-        (["score", "features.csv", "features.csv"], "features.csv: not an isoxide forest: it is not a safetensors"),
+        (
+            ["score", "features.csv", "features.csv"],
+            "features.csv: not an isoxide forest: it is not a safetensors file",
+        ),
     ],
 )
 def test_one_line_says_what_is_wrong(folder, tmp_path, monkeypatch, arguments, words):
