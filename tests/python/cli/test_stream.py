@@ -31,13 +31,13 @@ def folder(seed, tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(folder, tmp_path_factory):
     """What both ways print and write."""
-    found = {}
-    for way in ([], ["--stream"]):
+    results = {}
+    for options in ([], ["--stream"]):
         out = tmp_path_factory.mktemp("out") / "results"
-        done = isoxide("detect", folder, *NAMES, "--contamination", 0.02, *way, "--out", out)
+        done = isoxide("detect", folder, *NAMES, "--contamination", 0.02, *options, "--out", out)
         assert done.returncode == 0, done.stderr
-        found[bool(way)] = done, out
-    return found
+        results[bool(options)] = done, out
+    return results
 
 
 @pytest.mark.slow
@@ -99,17 +99,17 @@ def test_scores_of_a_folder(folder, results, tmp_path):
     text = Done(*command).ok()
     table = ueba.read_table(folder, entity="actor", time="day")
     assert text == f"{out}: {len(table.frame):,} rows scored by {len(table.features)} features\n"
-    found = pd.read_parquet(out)
+    results = pd.read_parquet(out)
     forest = IsolationForest.load(model)
-    assert found["score"].tolist() == forest.decision_function(table.X).tolist()
-    assert found["actor"].tolist() == table.frame["actor"].tolist()
+    assert results["score"].tolist() == forest.decision_function(table.X).tolist()
+    assert results["actor"].tolist() == table.frame["actor"].tolist()
     Done(*command).failed("--resume goes on")
     assert Done(*command, "--resume").ok() == text
     # As one file, and on standard output.
     Done("score", model, folder, "--out", tmp_path / "scores.csv").ok()
     done = Done("score", model, folder)
     assert done.stdout == (tmp_path / "scores.csv").read_text()
-    assert pd.read_csv(tmp_path / "scores.csv")["score"].tolist() == found["score"].tolist()
+    assert pd.read_csv(tmp_path / "scores.csv")["score"].tolist() == results["score"].tolist()
 
 
 def test_a_run_into_a_folder_of_scores_that_was_killed_goes_on(folder, results, tmp_path):
@@ -129,7 +129,7 @@ def test_refusals(folder, tmp_path):
     broken = write_parts(pd.read_parquet(folder), tmp_path / "broken", 3)
     path = broken / "001.parquet"
     path.write_bytes(path.read_bytes()[:-20])
-    for table, more, words in (
+    for table, more, expected_message in (
         (tmp_path / "empty", [], "empty has no files of tables"),
         (tmp_path / "nothing.parquet", [], "nothing.parquet"),
         (broken, [], f"{path} cannot be read as Parquet"),
@@ -139,7 +139,7 @@ def test_refusals(folder, tmp_path):
         *told, error = done.stderr.splitlines()
         assert (done.returncode, done.stdout, len(told)) == (1, "", len(more))
         assert error.startswith("isoxide: error: ")
-        assert words in error
+        assert expected_message in error
         assert not (tmp_path / "out").exists()
 
 

@@ -35,11 +35,11 @@ class Done:
         assert (self.returncode, self.stderr) == (0, "")
         return self.stdout
 
-    def failed(self, words, code=1):
+    def failed(self, message, code=1):
         assert (self.returncode, self.stdout) == (code, ""), self.stderr
         assert self.stderr.startswith("isoxide")
         assert self.stderr.count("\n") == 1
-        assert words in self.stderr
+        assert message in self.stderr
         return True
 
 

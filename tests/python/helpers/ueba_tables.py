@@ -19,10 +19,10 @@ def actor_days(seed, *, n_actors=25, n_days=40):
         frame[f"zscore_{j}"] = rng.normal(size=n)
     frame["is_weekend"] = (frame["day"].dt.day_of_week >= 5).astype(int)
     frame["leaver_action"] = (rng.random(n) < 0.01).astype(int)
-    odd = rng.choice(n, max(3, n // 60), replace=False)
+    unusual = rng.choice(n, max(3, n // 60), replace=False)
     for column in ("n_0", "n_3", "share_1"):
-        frame.loc[odd, column] = frame[column].max() * 3 + rng.integers(1, 50, len(odd))
-    frame.loc[odd[:2], "zscore_1"] = 5.5
+        frame.loc[unusual, column] = frame[column].max() * 3 + rng.integers(1, 50, len(unusual))
+    frame.loc[unusual[:2], "zscore_1"] = 5.5
     return frame
 
 

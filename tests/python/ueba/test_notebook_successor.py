@@ -27,13 +27,13 @@ def notebook(seed):
     threshold = np.sort(scores)[len(scores) // 80]
     contamination = np.sum(scores <= threshold) / len(scores)
     forest = SklearnForest(random_state=0, contamination=contamination).fit(inputs)
-    found = []
+    result = []
     for day in sorted(features["day"].unique(), reverse=True):
         of_day = features[features["day"] == day].copy()
         of_day["anomaly_score"] = forest.decision_function(of_day[inputs.columns])
         of_day["anomaly"] = forest.predict(of_day[inputs.columns])
-        found.append(of_day[of_day["anomaly"] == -1].drop(columns="anomaly"))
-    results = pd.concat(found).sort_values(by=["anomaly_score", "day"], ascending=[True, False])
+        result.append(of_day[of_day["anomaly"] == -1].drop(columns="anomaly"))
+    results = pd.concat(result).sort_values(by=["anomaly_score", "day"], ascending=[True, False])
     ranked = []
     for _, row in results.iterrows():
         ranks = [(c, stats.percentileofscore(features[c], row[c]), row[c]) for c in results.columns if c not in OUTSIDE]
