@@ -1,4 +1,4 @@
-"""How the words of a command are understood, and what its messages look like. Nothing is read here."""
+"""Arguments of the command are parsed, refused and named in messages; no table is read."""
 
 import os
 import pathlib

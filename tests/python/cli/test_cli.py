@@ -1,4 +1,4 @@
-"""The command, as a user runs it: what it writes and says, and how it fails."""
+"""The command as a user runs it: files, output, errors and exit codes."""
 
 import bz2
 import glob
@@ -36,7 +36,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def folder(seed, tmp_path_factory):
-    """A folder with tables in every form that help and the README use."""
+    """Return a folder with tables in every format that help and README use."""
     folder = tmp_path_factory.mktemp("cli")
     frame = actor_days(seed)
     for name in ("features.csv", "features.csv.gz", "new.csv"):
@@ -462,7 +462,7 @@ def test_defects_take_one_line_too(folder, tmp_path, monkeypatch):
 
 
 def commands_shown():
-    """Every command in help and in the README that is given as an example."""
+    """Return every command that help and README give as an example."""
     parser = make_parser()
     [commands] = [action for action in parser._actions if action.choices]
     texts = [text.format_help() for text in (parser, *commands.choices.values())]
@@ -474,7 +474,7 @@ def commands_shown():
 
 @pytest.mark.slow
 def test_examples_run_as_they_are_shown(folder, tmp_path, monkeypatch):
-    """As a shell would run them, one after the other, with the files that they name."""
+    """Run the examples one after the other, with the files that they name."""
     for name in ("features.csv", "features.csv.gz", "features.parquet", "users.csv", "new.csv", "lake"):
         (tmp_path / name).symlink_to(folder / name)
     monkeypatch.chdir(tmp_path)
@@ -518,7 +518,7 @@ def test_lines_for_the_table_that_ships_run_as_they_stand(tmp_path):
         assert len(list((tmp_path / folder).iterdir())) == 6
 
 
-# What terminals and shells do.
+# Terminals and shells.
 
 
 def test_standard_input(folder, tmp_path, monkeypatch):

@@ -14,16 +14,16 @@ STEM = "2025-01-20-to-2025-02-28"
 
 
 def isoxide(*arguments, **options):
-    """The command in a process of its own."""
+    """Run the command in a process of its own, and return it."""
     command = [sys.executable, "-m", "isoxide", *map(str, arguments)]
     return subprocess.run(command, **{"capture_output": True, "text": True, "check": False, "timeout": 120, **options})
 
 
 class Done:
-    """What a command gave that ran in this process: as `isoxide`, only sooner."""
+    """Result of a command that ran in this process, which is faster than a process of its own."""
 
     def __init__(self, *arguments):
-        # As sys.stdout is in a process: text over bytes.
+        # Like sys.stdout of a process, the streams are text over bytes.
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             self.returncode = main([str(argument) for argument in arguments])

@@ -1,11 +1,11 @@
-"""Tables with a row per actor and day, as the users' notebook reads them."""
+"""Tables with a row per actor and day for the tests of `isoxide.ueba` and the command."""
 
 import numpy as np
 import pandas as pd
 
 
 def actor_days(seed, *, n_actors=25, n_days=40):
-    """Zero-heavy counts, a flag, z-scores, and some actor-days that are odd in three features."""
+    """Return counts with many zeros, two flags, z-scores, and a few actor-days that are unusual in three features."""
     rng = np.random.default_rng(seed)
     days = pd.date_range("2025-01-20", periods=n_days)
     frame = pd.DataFrame(
@@ -27,7 +27,7 @@ def actor_days(seed, *, n_actors=25, n_days=40):
 
 
 def users_of(frame):
-    """One row per actor, with a comma inside quotes and a column more than wanted."""
+    """Return a row per actor, with a comma inside quotes."""
     actors = sorted(frame["actor"].unique())
     return pd.DataFrame(
         {

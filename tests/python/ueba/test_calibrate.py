@@ -1,4 +1,4 @@
-"""One forest, its scores, and what each threshold makes of them."""
+"""Calibration fits one forest and counts the rows at or below each threshold."""
 
 import dataclasses
 import warnings
@@ -137,7 +137,7 @@ def test_a_forest_of_another_table_is_not_blamed_for_a_small_one(table):
 
 
 def test_thresholds_by_default_are_hundredths(table, study):
-    """From the lowest score up to the first hundredth above the 0.01 quantile, and the calibration's own."""
+    """Default thresholds go from the lowest score to the 1 % quantile, and include the calibration's own."""
     first, end = int(np.floor(study.scores.min() * 100)) + 1, np.quantile(study.scores, 0.01) + 0.01
     steps = [k / 100 for k in range(first, 100) if k / 100 < end]
     assert len(steps) > 2
@@ -149,7 +149,7 @@ def test_thresholds_by_default_are_hundredths(table, study):
 
 
 def assert_counts(result, study, keys, threshold):
-    """The lines of `by_day` or `drift`, each counted anew."""
+    """Compare each line of `by_day` or `by_period` with counts of the scores."""
     assert result.iloc[:, 0].tolist() == sorted(set(keys))
     for key, rows, lowest, p01, median, anomalies, share in result.itertuples(index=False):
         scores = study.scores[np.asarray(keys) == key]

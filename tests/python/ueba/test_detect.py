@@ -1,4 +1,4 @@
-"""What `detect` tells of each finding and each day, counted anew from the scores."""
+"""Findings and timeline of `detect` are compared with counts of the scores."""
 
 import hashlib
 
@@ -13,7 +13,7 @@ from ueba_tables import actor_days
 
 @pytest.fixture(scope="module")
 def frame(seed):
-    """Rows come in any order, and every second one twice, so that scores are equal within a day."""
+    """Return shuffled rows, every second one twice, so that scores are equal within a day."""
     frame = actor_days(seed)
     twice = pd.concat([frame, frame.iloc[::2].assign(actor="twin")], ignore_index=True)
     return twice.sample(frac=1, random_state=seed % 2**32, ignore_index=True)
@@ -32,7 +32,7 @@ def scores(result, frame):
 
 
 def test_anomalies_have_scores_below_zero(result, frame, scores):
-    """The lowest first, of equal ones the latest."""
+    """Findings are ordered by score; of equal scores the latest time comes first."""
     assert 1 < len(result) < len(frame) / 2
     below = frame.assign(score=scores)[scores < 0]
     ordered = below.sort_values(["score", "day"], ascending=[True, False])

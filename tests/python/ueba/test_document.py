@@ -1,4 +1,4 @@
-"""Any JSON whatever is read whole and can be written in every way, or is refused in a sentence."""
+"""Every JSON file is either read in full and can be written in every format, or refused with a message."""
 
 import copy
 import json
@@ -52,7 +52,7 @@ def document(findings):
 
 
 def nodes(value, path=()):
-    """Every place in a document."""
+    """Yield the path of every value in a document."""
     yield path
     if isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else range(len(value)):
@@ -60,7 +60,7 @@ def nodes(value, path=()):
 
 
 def replaced(document, path, value):
-    """A copy with another value in one place; without it if the value is `...`."""
+    """Return a copy with another value at a path; the value `...` removes the entry."""
     *parents, last = path
     changed = copy.deepcopy(document)
     home = changed
@@ -74,7 +74,7 @@ def replaced(document, path, value):
 
 
 def read_or_refused(document, folder):
-    """The message of the refusal; or None if every way of writing what was read works."""
+    """Return the message of the refusal, or None if the document is read and written in every format."""
     path = folder / "any.json"
     path.write_text(json.dumps(document))
     try:
@@ -118,7 +118,7 @@ def shape(path):
 
 
 def test_every_field_is_typed(document, tmp_path):
-    """One place of each kind against every hostile value: what reports show is refused, or stays harmless."""
+    """Put every hostile value at a path of each shape: it is refused, or harmless in reports."""
     seen = {}
     for path in nodes(document):
         if path and (len(path) < 2 or path[:2] not in [("manifest", "profile"), ("manifest", "forest")]):
@@ -252,7 +252,7 @@ def test_everything_comes_back(findings, tmp_path):
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "+05:30"])
 def test_times_keep_their_zone(seed, tmp_path, zone):
-    """Across a change of the clock, too: a day stays the day that was written."""
+    """Days stay the days that were written, also across a change of the clock."""
     frame = actor_days(seed)
     frame["day"] = (frame["day"] + pd.Timedelta("40D")).dt.tz_localize(zone)
     result = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.1)
@@ -267,7 +267,7 @@ def test_times_keep_their_zone(seed, tmp_path, zone):
 
 
 def first_version(document):
-    """The document as earlier releases wrote it."""
+    """Return a document as version 1 had it."""
     old = copy.deepcopy(document)
     old["version"] = 1
     del old["time_zone"], old["groups"]

@@ -1,4 +1,4 @@
-"""Fields of findings at the edges of their ranges: the last that is taken, and the first that is refused."""
+"""Fields of findings at the limits of their ranges: the last accepted value, and the first refused one."""
 
 import numpy as np
 import pytest

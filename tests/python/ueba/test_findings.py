@@ -1,4 +1,4 @@
-"""Findings: what they tell, and the ways they are handed on."""
+"""Findings: columns, joins, ranks, selections, and the formats they are written in."""
 
 import copy
 import decimal
@@ -178,7 +178,7 @@ def detected(frame, **chosen):
 
 @pytest.fixture(scope="module")
 def digits(frame):
-    """Findings of entities that are digits, as text."""
+    """Return findings whose entities are texts of digits."""
     result = detected(frame)
     result.frame["actor"] = result.frame["actor"].str[5:].map(lambda text: str(int(text) + 1000)).astype(object)
     return result
@@ -307,7 +307,7 @@ def test_exact_names_win(frame):
     always = result.selected(200, always_show=["bytes [MB]"])
     column = result.features.index("bytes [MB]")
     assert always[:, column].sum() == (result.values[:, column] > 0).sum() == always.sum()  # noqa: PD011
-    # As a pattern that is no name it would mean others.
+    # If it were taken for a pattern, it would match other columns.
     assert result.selected(200, always_show=["bytes [M]"])[:, result.features.index("bytes M")].any()
     last = result.features.index("z*")
     assert (result.order[:, -1] == last).all()
@@ -335,7 +335,7 @@ def test_wide_tables_have_each_column_once(findings, frame):
 
 @pytest.fixture(scope="module")
 def periods(seed):
-    """An earlier and a later table, and the findings of the later one."""
+    """Return an earlier and a later table, and the findings of the later one."""
     frame = actor_days(seed, n_days=80).assign(dept=lambda f: "dept" + f["actor"].str[-1])
     late = frame["day"] >= frame["day"].min() + pd.Timedelta("50D")
     old, new = (
@@ -360,7 +360,7 @@ def test_rows_of_another_table_are_refused(periods):
 
 
 def changed(table, position, by, result):
-    """The table with one value of a finding, or of all other rows, changed."""
+    """Return the table with one value of a finding, or of all other rows, changed."""
     frame = table.frame.copy()
     rows = frame.index.isin(result.frame.index[[position]]) if by else ~frame.index.isin(result.frame.index)
     frame["share_0"] = np.where(rows, frame["share_0"] + (by or 1), frame["share_0"])
@@ -383,7 +383,7 @@ def test_rows_are_found_in_any_order(periods, tmp_path, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("groups", [None, "actor", "dept"])
 def test_ranks_among_another_table(periods, tmp_path, groups):
-    """Each rank, median and p99 is scipy's and pandas' of exactly the rows that are named."""
+    """Each rank, median and p99 equals that of scipy and pandas on exactly the rows that are named."""
     old, new, result = periods
     source = tmp_path / "calibration_contamination.csv"
     old.frame.to_csv(source, index=False)
@@ -413,7 +413,7 @@ def test_ranks_among_another_table(periods, tmp_path, groups):
     assert ranked.to_frame()["rank_among"].str.contains("calibration_contamination.csv").all()
     again = ueba.read_findings(ranked.to_json(tmp_path / "f.json"))
     assert again.to_html() == ranked.to_html()
-    # What they were found in is still found, though their typical values are now those of another table.
+    # The findings are still matched with their table, though their typical values are now those of another one.
     back = ranked.rank_features(new)
     assert_array_equal(back.percentiles, result.percentiles)
 
@@ -449,7 +449,7 @@ def test_typical_values_are_those_of_the_group(frame, tmp_path):
 
 @pytest.fixture(scope="module")
 def newcomers(frame):
-    """The lowest score is of somebody with two days, the next of somebody in a department of three rows."""
+    """Return a table whose lowest score belongs to an actor of two days, and the next to a department of three rows."""
     renamed = frame.assign(dept="many")
     new = frame.iloc[[0, 1, 2]].assign(actor=["new", "new", "lone"], dept="few")
     for j, name in enumerate(("n_0", "n_3", "share_1")):

@@ -1,4 +1,4 @@
-"""The Markdown report, read by a CommonMark reader with tables: every name stays text."""
+"""The Markdown report, read by a CommonMark reader with tables, shows every name as text."""
 
 import re
 from html import unescape
@@ -23,7 +23,7 @@ READER = MarkdownIt("commonmark").enable("table")
 
 
 class Text(HTMLParser):
-    """The tags of a text, and what stands between them."""
+    """Parser that collects the tags of a text and the text between them."""
 
     def __init__(self, html):
         super().__init__(convert_charrefs=True)
@@ -38,7 +38,7 @@ class Text(HTMLParser):
 
 
 def as_shown(name):
-    """Without line breaks and what turns the direction."""
+    """Return a name without line breaks and marks of direction."""
     return " ".join(
         re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+", " ", name).split()
     )
@@ -77,7 +77,7 @@ def test_tables_keep_their_columns(report):
 
 @pytest.mark.parametrize("groups", [None, "dept"])
 def test_every_text_stays_text(seed, groups):
-    """Joined names and values, notes, columns left out, groups: whatever can be in a report."""
+    """Joined columns, notes, columns that are not features and groups stay text."""
     frame = actor_days(seed)
     names = dict(zip(sorted(frame["actor"].unique()), HOSTILE * 3, strict=False))
     renamed = frame.assign(actor=frame["actor"].map(names), dept=frame["actor"].map(names))
@@ -92,7 +92,7 @@ def test_every_text_stays_text(seed, groups):
     shown = Text(html)
     assert set(shown.tags) <= {"h1", "h2", "p", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td"}
     assert shown.tags.count("h1") == 1
-    # Of each entity, and of the notes and what is left out.
+    # Each entity has a heading, and so have the notes and the columns that are not features.
     assert shown.tags.count("h2") == result.frame["actor"].nunique() + 2
     assert shown.tags.count("li") == len(HOSTILE) + 1 + len(result.manifest["profile"]["left_out"])
     for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL):
@@ -123,7 +123,7 @@ def test_long_names_are_cut_with_the_full_text_at_the_end(seed):
 @pytest.mark.parametrize("joined", [False, True])
 @pytest.mark.parametrize("arguments", [{"tail": "both"}, {"tail": "lower", "groups": "actor", "min_group": 37}])
 def test_every_line_tells_its_value(seed, arguments, joined):
-    """Days, scores, values, typical values, percentiles and arrows: each in its place, and nothing else."""
+    """Each line has day, score, value, typical value, percentile and arrow in its column, and nothing else."""
     frame = actor_days(seed)
     result = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03, **arguments)
     result = result.join(users_of(frame)) if joined else result
@@ -165,7 +165,7 @@ def test_every_line_tells_its_value(seed, arguments, joined):
 
 
 def _flagged(result, number, j):
-    """Whether the report shows a feature without a percentile that reaches the cutoff."""
+    """Return whether the report shows a feature whose percentile does not reach the cutoff."""
     if result.features[j] == "is_weekend":
         return result.values[number, j] > 0  # noqa: PD011
     rules = result.flags[(result.flags["row"] == number) & (result.flags["feature"] == result.features[j])]

@@ -1,4 +1,4 @@
-"""The page, in a real browser: what it shows, sorts and filters, and that every name stays text."""
+"""The HTML report in a real browser: it shows, sorts and filters the findings, and every name stays text."""
 
 import base64
 import html
@@ -56,7 +56,7 @@ def hostile(seed):
 
 @pytest.fixture
 def opened(browser, findings, tmp_path):
-    """The page of the findings, at its top, in a light window of usual size; afterwards its console must be empty."""
+    """Open the page at its top in a light window of usual size; the console must be empty afterwards."""
     path = findings.to_html(tmp_path / "report.html")
     browser.get("about:blank")
     browser.get(path.as_uri())
@@ -141,7 +141,7 @@ def test_filter(opened, findings):
 
 
 def comes_into_view(browser, number):
-    """Whether the top of a finding is in the window within a few seconds, and stays there."""
+    """Return whether the top of a finding comes into the window within a few seconds, and stays there."""
     look = (
         "const box = document.getElementById(arguments[0]).getBoundingClientRect();"
         "return box.height > 0 && box.top >= -1 && box.top < innerHeight"
@@ -208,14 +208,14 @@ def test_needs_nothing_from_elsewhere(findings):
 
 
 def test_without_scripts_it_reads_in_full(findings, tmp_path):
-    """As in a mail program: what sorts and filters is hidden, all else is there."""
+    """Without scripts, as in a mail program, sorting and filtering are hidden and all findings are shown."""
     text = re.sub(r"<script.*?</script>", "", findings.to_html(), flags=re.DOTALL)
     assert text.count('class="f"') == len(findings)
     assert re.search(r'<form id="controls"[^>]* hidden>', text)
 
 
 class Tags(HTMLParser):
-    """The tags and the text of a page."""
+    """Parser that collects the tags and the text of a page."""
 
     def __init__(self, page):
         super().__init__(convert_charrefs=True)
@@ -230,7 +230,7 @@ class Tags(HTMLParser):
 
 
 def marked(seed):
-    """Findings with markup of its own in every text that a page can hold, and the page's title."""
+    """Return findings with different markup in every text that a page can show, and a title for the page."""
     frame = actor_days(seed, n_days=20)
     marks = (f"<mark id=m{k}>&{k}" for k in itertools.count())
     names = {name: next(marks) for name in frame["actor"].unique()}
@@ -254,7 +254,7 @@ def n_marks(page):
 
 
 def test_every_text_is_escaped_in_its_place(seed, monkeypatch):
-    """`|safe` put into any one place of the template that shows a text lets markup through, and is noticed here."""
+    """Marking any expression of the template as `|safe` lets markup through, which this test notices."""
     result, title = marked(seed)
     assert n_marks(result.to_html(title=title)) == 0
     source = (pathlib.Path(_page.__file__).parent / "templates" / "report.html.j2").read_text()
@@ -353,7 +353,7 @@ def test_long_names_are_cut_with_the_full_text_at_hand(browser, seed, tmp_path):
 
 
 def contrast(browser, element):
-    """Between an element's text and what is behind it."""
+    """Return the contrast ratio between an element's text and its background."""
     colours = browser.execute_script(
         "let e = arguments[0], back = 'rgba(0, 0, 0, 0)'; const text = getComputedStyle(e).color;"
         "while (e && /, 0\\)$/.test(back)) { back = getComputedStyle(e).backgroundColor; e = e.parentElement; }"
@@ -438,7 +438,7 @@ def test_print(opened):
 
 @pytest.mark.parametrize("padding", [0, 10_000])
 def test_five_thousand_findings(browser, tmp_path, padding):
-    """With names of ten thousand letters, too."""
+    """Loading, following a link, filtering and sorting stay fast, also with names of ten thousand letters."""
     rng = np.random.default_rng(0)
     n, n_features = 5000, 8
     actors = [f"actor{i:04}{'x' * padding}" for i in rng.integers(0, 1500, n)]

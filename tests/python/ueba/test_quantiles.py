@@ -1,4 +1,4 @@
-"""Quantiles of many columns at once, against those of pandas in every bit."""
+"""Quantiles of many columns at once equal those of pandas in every bit."""
 
 import numpy as np
 import pandas as pd

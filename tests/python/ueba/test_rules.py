@@ -35,7 +35,7 @@ def test_limits_of_zscores_and_percentiles_are_reached_at_them():
 
 @pytest.mark.parametrize("limit", [0.0, -2.0])
 def test_values_are_above_zero_but_for_zscores(limit):
-    """Of a table of zeros the 99th percentile is zero, too, and nothing is out of the ordinary."""
+    """In a table of zeros the 99th percentile is zero too, and no value is flagged."""
     tiny = np.nextafter(0.0, 1)
     values = [[0.0], [-0.5], [0.5], [tiny], [-1.0], [1.0]]
     assert [row for row, *_ in flagged([ueba.Percentile((99,))], ["n"], values, {0.99: limit})] == [2, 3, 5]
@@ -103,7 +103,7 @@ def renamed_back(findings, names):
 
 @pytest.mark.parametrize("switch", [{"domain_defaults": False}, {"zscores": "none", "rules": [ueba.Percentile()]}])
 def test_one_argument_switches_off_the_meaning_of_names(seed, switch):
-    """The findings are those of the same table with names that mean nothing."""
+    """Without the defaults, findings equal those of the same table with names that mean nothing."""
     frame = actor_days(seed)
     names = {f"column {j}": name for j, name in enumerate(frame.columns) if name not in ("actor", "day")}
     plain = frame.rename(columns={name: new for new, name in names.items()})

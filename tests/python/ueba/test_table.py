@@ -1,4 +1,4 @@
-"""Reading tables: what is taken, what is told, what is refused."""
+"""Reading tables: features, profile and refusals."""
 
 import numpy as np
 import pandas as pd
