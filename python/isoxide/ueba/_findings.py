@@ -352,6 +352,6 @@ def read_findings(path: str | os.PathLike[str]) -> Findings:
     >>> findings = ueba.detect(table, contamination=0.001)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     ueba.read_findings(findings.to_json(f"{folder}/findings.json"))
-    Findings(11 rows of 9 entities, 34 features)
+    Findings(11 rows of 7 entities, 34 features)
     """
     return Findings(**_document.read(Path(path)))
