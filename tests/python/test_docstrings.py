@@ -14,6 +14,7 @@ import isoxide.displays
 import isoxide.mergeable
 import isoxide.stream
 import isoxide.ueba
+from isoxide._partitioned import table
 
 ROOT = pathlib.Path(__file__).parents[2]
 #: Engines have tests that run their examples: `make test-oldest` does without these, and Spark's want a session.
@@ -23,7 +24,7 @@ MODULES = [name for name in MODULES if not name.startswith(ENGINES)]
 #: Classes whose instances functions make; the examples of these show one.
 MADE = {"FeatureRanks", "Calibration", "Findings", "TableProfile", "SamplePlan"}
 HOMES = (isoxide, isoxide.datasets, isoxide.ueba, isoxide.displays, isoxide.mergeable, isoxide.stream)
-PUBLIC = [(home, name) for home in HOMES for name in home.__all__]
+PUBLIC = [*((home, name) for home in HOMES for name in home.__all__), (table, "PartitionedTable")]
 
 pytestmark = pytest.mark.thread_unsafe(reason="doctest wraps a function of linecache for the whole process")
 

@@ -18,7 +18,7 @@ PYTHON = sorted((ROOT / "python" / "isoxide").rglob("*.py"))
 
 #: What each room of the Rust core may use of the others.
 RUST_LEVELS = [
-    {"error", "bytes", "decimal", "matrix", "memory", "threads", "watch"},
+    {"error", "bytes", "decimal", "matrix", "memory", "threads", "cancellation"},
     {"random", "forest", "simd", "sketch"},
     {"grow", "score", "rank"},
     {"python"},

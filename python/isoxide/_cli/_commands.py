@@ -46,7 +46,6 @@ def detect(options: argparse.Namespace, session: Session) -> None:
         "min_group": options.min_group,
         "zscores": options.zscores,
         "domain_defaults": options.domain_defaults,
-        "n_jobs": options.jobs,
     }
     with _results(options.out, session) as results, steps(4, "detect") as step:
         tables = Tables(options.table, options.reading)
@@ -57,15 +56,16 @@ def detect(options: argparse.Namespace, session: Session) -> None:
             from isoxide import stream
 
             step("reading and detecting")
-            findings = stream.detect(
-                tables.source, entity=entity, time=time, include=options.include, exclude=options.exclude,
-                **options.reading, **detection,
+            opened = stream.open(tables.source, n_jobs=options.jobs, **tables.text_reading)
+            findings = opened.detect(
+                entity=entity, time=time, include=options.include, exclude=options.exclude, **tables.time_reading,
+                **detection,
             )  # fmt: skip
             step("read and detected")
         else:
             table = _read_table(options, tables, entity, time, step)
             step("detecting")
-            findings = ueba.detect(table, **detection)
+            findings = ueba.detect(table, n_jobs=options.jobs, **detection)
         session.signals.check()
         if users is not None:
             findings = findings.join(users, on=options.users_on or entity, columns=options.users_columns)
@@ -165,8 +165,8 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
 def score(options: argparse.Namespace, session: Session) -> None:
     """Run ``isoxide score``: score a table with a stored forest."""
     _load("isoxide.ueba", "isoxide.stream")
+    from isoxide import stream
     from isoxide._forest.estimator import IsolationForest
-    from isoxide.stream._verbs import open_to_score
     from isoxide.stream._write import ROWS_PER_FILE
 
     forest = IsolationForest.load(options.model)
@@ -174,7 +174,7 @@ def score(options: argparse.Namespace, session: Session) -> None:
     format_ = None if options.out is None else output_format(options.out)
     session.signals.begin_work()
     tables = Tables(options.table, options.reading)
-    writer = open_to_score(forest, tables.source, options.keep, **tables.text_reading)
+    writer = stream.open(tables.source, **tables.text_reading)._writer(forest, options.keep)
     if format_ in ("parquet", "folder"):
         if format_ == "folder":
             session.signals.outcome = f"the files in {options.out} are complete; continue with --resume"

@@ -60,6 +60,11 @@ class Tables:
         """Return the options for reading that do not concern times."""
         return {name: value for name, value in self.reading.items() if name in _TEXT_OPTIONS}
 
+    @property
+    def time_reading(self) -> dict[str, Any]:
+        """Return the reading options that concern times."""
+        return {name: value for name, value in self.reading.items() if name not in _TEXT_OPTIONS}
+
     def choose_keys(self, entity: str | None, time: str | None) -> tuple[str, str]:
         """Return the columns with the entity and the time, recognised by their names if they are not given.
 

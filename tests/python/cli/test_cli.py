@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -325,9 +326,14 @@ def test_options_of_reading_are_passed_on_only_if_given(folder, tmp_path, monkey
         seen.append((args, more))
         raise ValueError("seen")
 
+    def opened(source, *, n_jobs=None, **reading):
+        return SimpleNamespace(
+            detect=lambda **more: stop(source, **reading, **more),
+            _writer=lambda forest, keep: stop(source, keep=keep, **reading),
+        )
+
     monkeypatch.setattr(ueba, "read_table", stop)
-    monkeypatch.setattr("isoxide.stream.detect", stop)
-    monkeypatch.setattr("isoxide.stream._verbs.open_to_score", stop)
+    monkeypatch.setattr("isoxide.stream.open", opened)
     table = folder / "features.csv"
     expected_message = r"--sep \t --decimal , --thousands . --missing - n/a --encoding cp1252 --time-format %d.%m.%Y"
     expected_message = [*expected_message.split(), "--timezone", "Europe/Oslo"]
@@ -348,8 +354,8 @@ def test_options_of_reading_are_passed_on_only_if_given(folder, tmp_path, monkey
     model = tmp_path / "m.safetensors"
     IsolationForest(random_state=0).fit(pd.DataFrame({"n_0": [1.0, 2.0]})).save(model)
     Done("score", model, table, "--sep", "tab", "--missing", "-", "--keep", "day").failed("seen")
-    [(args, given)] = seen
-    assert (args[2], given) == (["day"], {"sep": "\t", "missing": ["-"]})
+    [(_, given)] = seen
+    assert given == {"keep": ["day"], "sep": "\t", "missing": ["-"]}
     Done("score", model, table, "--timezone", "UTC").failed("there is no option --timezone", 2)
 
 
@@ -398,7 +404,7 @@ def test_users_of_every_kind(folder, tmp_path):
         ),
         (["detect", "features.csv", *NAMES, "--exclude", "nn"], "--exclude has 'nn', which matches no column"),
         (["score", "nowhere.safetensors", "features.csv"], "nowhere.safetensors: No such file"),
-        (["score", "features.csv", "features.csv"], "features.csv: not an isoxide forest: no safetensors file"),
+        (["score", "features.csv", "features.csv"], "features.csv: not an isoxide forest: it is not a safetensors file"),
     ],
 )
 def test_one_line_says_what_is_wrong(folder, tmp_path, monkeypatch, arguments, expected_message):

@@ -1,0 +1,16 @@
+"""Warnings that point at the line of the user, however deep in the package they are given."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+__all__ = ["warn_caller"]
+
+
+def warn_caller(message: str) -> None:
+    """Give a UserWarning at the innermost line outside of the package."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "isoxide":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, UserWarning, stacklevel=level)
