@@ -243,7 +243,7 @@ class SamplePlan:
             if (seed is None and drawn.shape != plan._rows.shape) or (seed is not None and integer_seed(seed) is None):
                 raise ValueError("they lack the noise values of the rows")
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"not the bytes of a {_NAME}: {error}") from None
+            raise ValueError(f"cannot decode these bytes as a {_NAME}: {error}") from None
         return plan
 
     def __eq__(self, other: object) -> bool:

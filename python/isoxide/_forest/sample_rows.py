@@ -116,7 +116,7 @@ class SampleRows:
         Parameters
         ----------
         other : SampleRows
-            Collection to add; it stays as it is.
+            Collection to add; it is not changed.
 
         Raises
         ------
@@ -162,7 +162,7 @@ class SampleRows:
                 raise ValueError("their arrays have different lengths")
             collection = cls(rows, X.shape[1])
         except ValueError as error:
-            raise ValueError(f"not the bytes of a {_NAME}: {error}") from None
+            raise ValueError(f"cannot decode these bytes as a {_NAME}: {error}") from None
         collection._X, collection._is_present = X, is_present
         return collection
 

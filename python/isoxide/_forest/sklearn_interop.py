@@ -42,7 +42,7 @@ def estimators(fitted: FittedForest) -> list[ExtraTreeRegressor]:
     Raises
     ------
     NotImplementedError
-        If this version of isoxide does not know how the installed scikit-learn keeps its trees.
+        If this version of isoxide does not know how the installed scikit-learn stores its trees.
     """
     known, n_trees = fitted.estimators, fitted.native.n_trees
     first = len(known)
@@ -126,7 +126,7 @@ def to_sklearn(fitted: FittedForest, parameters: dict[str, Any]) -> SklearnFores
     Raises
     ------
     NotImplementedError
-        If this version of isoxide does not know how the installed scikit-learn keeps its trees.
+        If this version of isoxide does not know how the installed scikit-learn stores its trees.
     """
     model = SklearnForest(**parameters)
     # A list of its own: a warm start of the model appends to it.
@@ -166,7 +166,7 @@ def from_sklearn(model: SklearnForest) -> FittedForest:
     ValueError
         If scikit-learn does not grow such trees for an isolation forest on numbers.
     NotImplementedError
-        If this version of isoxide does not know how the installed scikit-learn keeps its trees.
+        If this version of isoxide does not know how the installed scikit-learn stores its trees.
     """
     seeds = np.asarray(model._seeds).astype(np.uint32)
     earlier = np.full(len(model.estimators_) - len(seeds), UNKNOWN_SEED)

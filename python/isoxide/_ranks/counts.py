@@ -121,7 +121,7 @@ class RankCounts:
         Parameters
         ----------
         other : RankCounts
-            Counts to add; they stay as they are.
+            Counts to add; they are not changed.
 
         Raises
         ------
@@ -222,7 +222,7 @@ class RankCounts:
             if len(native_counts.n_missing()) != len(names) or len(set(names)) != len(names):
                 raise ValueError("they do not have a name for each column")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"not the bytes of a {_NAME}: {error}") from None
+            raise ValueError(f"cannot decode these bytes as a {_NAME}: {error}") from None
         counts = cls.__new__(cls)
         counts._names, counts._has_names, counts._counts = names, has_names, native_counts
         counts._positions, counts._rows = list(range(len(names))), None

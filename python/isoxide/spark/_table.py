@@ -20,7 +20,7 @@ __all__ = ["SparkTable", "table"]
 
 
 class SparkTable(PartitionedTable):
-    """A DataFrame of Spark as a table in partitions, made by `isoxide.spark.table`.
+    """Spark DataFrame as a partitioned table, made by `isoxide.spark.table`.
 
     See Also
     --------
@@ -93,7 +93,7 @@ def table(df: DataFrame, *, order_by: str | Iterable[str] | None = None) -> Spar
     Raises
     ------
     TypeError
-        If `df` is not a DataFrame of Spark.
+        If `df` is not a Spark DataFrame.
     ValueError
         If a column of the key is missing or has a type without an order, or several columns have the same name. A
         key that rows share, or that is null, is refused when the rows are read.

@@ -67,7 +67,7 @@ def _ranked(
     findings: F,
     ranks: Ranked,
     statistics: TableQuantiles,
-    told: dict[str, Any],
+    ranking_facts: dict[str, Any],
     reference: FeatureTable | None,
 ) -> F:
     ranked = copy.copy(findings)
@@ -76,8 +76,8 @@ def _ranked(
     ranked.reference = statistics.typical()
     ranked.frame = findings.frame.assign(rank_rows=ranks.rank_rows, rank_among=ranks.rank_among)
     if reference is not None:
-        told = {**told, "source": reference.source, "sha256": reference.checksum}
-    ranked.manifest = {**findings.manifest, "ranking": told}
+        ranking_facts = {**ranking_facts, "source": reference.source, "sha256": reference.checksum}
+    ranked.manifest = {**findings.manifest, "ranking": ranking_facts}
     return ranked
 
 
@@ -164,10 +164,10 @@ def _positions(findings: FindingsData, table: FeatureTable, groups: str | None) 
 
 
 def _check_typical(findings: FindingsData, typical: pd.DataFrame) -> None:
-    """Refuse a table with other typical values than those that are known of the findings' own table."""
-    told = findings.manifest.get("ranking") or {}
-    if "source" in told:
-        # The findings have been ranked among another table since.
+    """Refuse a table whose typical values differ from those in the findings."""
+    ranking_facts = findings.manifest.get("ranking") or {}
+    if "source" in ranking_facts:
+        # The findings were last ranked among another table, so their typical values come from there.
         return
     ours, theirs = findings.reference.to_numpy(dtype=np.float64), typical.to_numpy(dtype=np.float64)
     differs = ~((ours == theirs) | (np.isnan(ours) & np.isnan(theirs))).all(axis=1)

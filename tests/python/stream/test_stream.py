@@ -246,7 +246,7 @@ def test_scores_as_arrow_batches(frame, features, expected, tmp_path):
     assert_array_equal(found["s"], scores)
     assert_array_equal(found["a"], scores < 0)
     assert found["group"].to_pylist() == frame["group"].tolist()
-    with pytest.raises(ValueError, match="the frame has a column 'group' already"):
+    with pytest.raises(ValueError, match="the frame already has a column 'group'"):
         table.score(expected, score="group")
     with pytest.raises(ValueError, match="score and anomaly are both 'x'"):
         table.score(expected, score="x", anomaly="x")
