@@ -554,7 +554,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         Raises
         ------
         FileNotFoundError, IsADirectoryError
-            If there is no such file.
+            If the file does not exist.
         ValueError
             If the file is damaged, has a later format, or is not a forest of this package.
 

@@ -137,7 +137,7 @@ class SamplePlan:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """Return the numbers of all rows to fetch: those that any tree draws, ascending, each once."""
+        """Return the numbers of all rows to fetch: those that any tree draws, in ascending order without duplicates."""
         return self._rows
 
     def grow(self, X: Any) -> IsolationForest:

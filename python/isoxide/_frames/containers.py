@@ -104,7 +104,7 @@ def _pandas_columns(X: Any) -> NDArray[np.float32] | Columns | None:
     if {"object", "decimal"} & {*groups}:
         # All columns become objects, and integers are rounded like Python's.
         if len(groups) > 1 and any(group == "decimal" and X.iloc[:, j].isna().any() for j, group in enumerate(groups)):
-            # Missing cells are ``pandas.NA`` then, which is no number.
+            # Then missing cells are ``pandas.NA``, which is not a number.
             return None
         if {*groups} == {"object"} and is_one_piece(X):
             return float32_of_objects(X.to_numpy())

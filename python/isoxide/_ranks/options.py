@@ -58,7 +58,7 @@ class RankOptions:
         Raises
         ------
         TypeError
-            If `min_group` is no integer.
+            If `min_group` is not an integer.
         ValueError
             If `min_group` is below 1, or another option does not have one of the listed values.
         """

@@ -38,7 +38,7 @@ class SparkTable(PartitionedTable):
 
     def __init__(self, df: DataFrame, order_by: list[str]) -> None:
         self._frame, self._order_by = df, order_by
-        # Refuses at once what is no table, or no key.
+        # Refuse an object that is not a table, or columns that are not a key, before any other work.
         SparkEngine(df, order_by=order_by)
 
     @contextmanager

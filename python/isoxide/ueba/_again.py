@@ -98,7 +98,7 @@ def _values(findings: FindingsData, reference: FeatureTable) -> pd.DataFrame:
 
 def _labels(table: FeatureTable, groups: str, argument: str) -> pd.Series:
     if groups not in table.frame.columns:
-        raise ValueError(f"groups={groups!r} is no column of {argument}")
+        raise ValueError(f"groups={groups!r} is not a column of {argument}")
     return table.labels(groups)
 
 
@@ -112,7 +112,7 @@ def _own_labels(
     if groups in findings.features:
         return list(findings.values[:, findings.features.index(groups)])  # noqa: PD011
     raise ValueError(
-        f"groups={groups!r} is no column of the findings; pass the table they were found in as well, or join the column"
+        f"groups={groups!r} is not a column of the findings; pass the table they come from as well, or join the column"
     )
 
 

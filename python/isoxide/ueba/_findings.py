@@ -100,7 +100,7 @@ class Findings(FindingsData):
         Raises
         ------
         FileNotFoundError
-            If there is no such file.
+            If the file does not exist.
         ValueError
             If a column is missing, the findings already have a column with the same name, or an entity has several rows
             in `users`.
@@ -337,7 +337,7 @@ def read_findings(path: str | os.PathLike[str]) -> Findings:
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file does not hold findings, is damaged, or was written by a later version.
 

@@ -420,7 +420,7 @@ def test_ranks_among_another_table(periods, tmp_path, groups):
 
 def test_groups_that_findings_do_not_know(periods):
     old, _, result = periods
-    with pytest.raises(ValueError, match=r"groups='dept' is no column of the findings; pass the table .* or join"):
+    with pytest.raises(ValueError, match=r"groups='dept' is not a column of the findings; pass the table .* or join"):
         result.rank_features(reference=old, groups="dept")
     joined = result.join(old.frame[["actor", "dept"]].drop_duplicates())
     assert joined.rank_features(reference=old, groups="dept").frame["rank_among"].str.contains("with dept").all()
