@@ -222,7 +222,7 @@ class SamplePlan:
         Raises
         ------
         ValueError
-            If the bytes are damaged, have another format, or are not a plan.
+            If the bytes are damaged, have another format number, or do not hold a plan.
         """
         facts, (seeds, drawn) = from_bytes(_NAME, data, ["<u4", "<f8"])
         try:

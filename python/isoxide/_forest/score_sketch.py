@@ -213,7 +213,7 @@ class ScoreSketch:
         Raises
         ------
         ValueError
-            If the bytes are damaged, have another format, or are not a sketch.
+            If the bytes are damaged, have another format number, or do not hold a sketch.
         """
         facts, (sketch,) = from_bytes(_NAME, data, [RAW])
         try:

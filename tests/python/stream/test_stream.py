@@ -202,7 +202,7 @@ def test_a_file_that_changes_between_passes_is_told(folder, features):
         ([], TypeError, "source is an empty list, or holds something other than paths"),
         (["a", 3], TypeError, "source is an empty list, or holds something other than paths"),
         (pa.chunked_array([[1.0]]), TypeError, "not ChunkedArray"),
-        (pa.table([[1.0], [2.0]], names=["a", "a"]), ValueError, "several columns of the name 'a'"),
+        (pa.table([[1.0], [2.0]], names=["a", "a"]), ValueError, "several columns named 'a'"),
         (pl.LazyFrame({"a": [1.0]}), TypeError, "source is a polars LazyFrame, which has no rows yet"),
         (pa.table({"text": ["x"]}), ValueError, "none of its columns are numbers"),
     ],
