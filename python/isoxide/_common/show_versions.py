@@ -53,5 +53,5 @@ def _numpy_features() -> str:
     return " ".join(features) or "baseline only"
 
 
-# Pickles, skops and messages hold the public module's name, so that private ones can move.
+# Pickles, skops files and messages contain the public module's name, so that private modules can move.
 show_versions.__module__ = "isoxide"

@@ -296,7 +296,7 @@ def sample_plan(
     bootstrap : bool, default=False
         Whether a tree may draw the same row more than once.
     n_jobs : int or None, default=None
-        Number of threads for drawing and growing; None means all cores. The number never changes a result.
+        Number of threads for drawing and growing; None means all cores. Results are the same for every number.
 
     Returns
     -------

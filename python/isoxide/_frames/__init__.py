@@ -9,7 +9,7 @@ Reading, in the order in which a table passes through it:
     delimited        CSV in two passes: what each column holds, then its rows
     parquet          Parquet files and folders of them
     documents        JSON lines and spreadsheets
-    frames           frames of pandas and polars, Arrow tables, datasets and streams
+    frames           pandas and polars frames, Arrow tables, datasets and streams
     pandas_columns   columns of pandas as Arrow arrays, objects by what they hold
     cells            numbers written as text, and what a column without a declared dtype holds
     names            names of columns

@@ -1,4 +1,4 @@
-"""Sources made of objects in memory: frames of pandas and polars, Arrow tables, datasets, and Arrow streams."""
+"""Sources made of objects in memory: pandas and polars frames, Arrow tables, datasets, and Arrow streams."""
 
 from __future__ import annotations
 

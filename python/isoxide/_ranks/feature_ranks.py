@@ -337,5 +337,5 @@ def _is_last(names: list[str], rank_last: str | Callable[[str], bool] | None) ->
     return np.array([rank_last is not None and bool(rank_last(name)) for name in names], dtype=bool)
 
 
-# Pickles, skops and messages hold the public module's name, so that private ones can move.
+# Pickles, skops files and messages contain the public module's name, so that private modules can move.
 FeatureRanks.__module__ = "isoxide"

@@ -41,7 +41,7 @@ def features_without(groups: str, rows: Table, reference: Table, features: Itera
     for table in (rows, reference):
         if groups not in (table.names or []):
             has = f"its columns are {table.names}" if table.names else "its columns have no names; pass two arrays"
-            raise ValueError(f"groups={groups!r} names no column of {table.table_name}: {has}")
+            raise ValueError(f"groups={groups!r} is not a column of {table.table_name}: {has}")
     if features is None:
         return [name for name in rows.names or [] if name != groups]
     features = name_list(features, "features")

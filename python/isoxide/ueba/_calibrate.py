@@ -167,7 +167,7 @@ class Calibration:
         Returns
         -------
         DataFrame
-            A row per day: ``day``; ``rows``, their number; ``lowest``, ``p01`` and ``median``, the lowest score, the
+            One row per day: ``day``; ``rows``, their number; ``lowest``, ``p01`` and ``median``, the lowest score, the
             1 % quantile and the median of the scores; ``anomalies``, their number, and ``share``, that number by rows.
         """
         return self._by(self.table.days, "day")

@@ -58,7 +58,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     Returns
     -------
     Findings
-        A row per anomaly, the lowest score first; of equal scores the latest time. On a quiet day there is none.
+        One row per anomaly, the lowest score first; of equal scores the latest time. On a quiet day there is none.
 
     Raises
     ------

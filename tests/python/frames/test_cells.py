@@ -288,7 +288,7 @@ def test_json_lines_refused(tmp_path, values):
 
 @pytest.mark.parametrize("values", [[[1], [2]], [{"a": 1}, None]], ids=str)
 def test_values_within_values_are_left_out(tmp_path, values):
-    assert read(jsonl_of(tmp_path / "t.jsonl", values)).profile.left_out == {"x": "values within values"}
+    assert read(jsonl_of(tmp_path / "t.jsonl", values)).profile.left_out == {"x": "nested values"}
 
 
 @pytest.mark.parametrize(

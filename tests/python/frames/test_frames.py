@@ -36,8 +36,8 @@ OTHERS = {
     "days": (pa.array([1, None], pa.date32()), "times"),
     "bytes": (pa.array([b"a", None]), "binary"),
     "fixed bytes": (pa.array([b"a", None], pa.binary(1)), "fixed_size_binary"),
-    "structs": (pa.array([{"a": 1}, None]), "values within values"),
-    "lists": (pa.array([[1], None]), "values within values"),
+    "structs": (pa.array([{"a": 1}, None]), "nested values"),
+    "lists": (pa.array([[1], None]), "nested values"),
     "text": (pa.array(["a", None], pa.large_string()), "text"),
     "numbers as text": (pa.array(["1", None]), "text, though all its 1 cells are numbers"),
     "some numbers as text": (pa.array(["1", "-"]), "text; 1 of its 2 cells are numbers, but not '-'"),
@@ -138,7 +138,7 @@ PANDAS_OTHERS = {
     "times": (pd.date_range("2025", periods=2, tz="Europe/Oslo"), "times"),
     "NaT": (pd.Series([pd.NaT] * 2), "times"),
     "None": (pd.Series([None] * 2, dtype=object), "no values"),
-    "lists": (pd.Series([[1], [2]]), "values within values"),
+    "lists": (pd.Series([[1], [2]]), "nested values"),
     "objects": (pd.Series([object(), object()]), "objects"),
     "dates": (pd.Series([datetime.date(2025, 1, 1)] * 2), "times"),
 }
@@ -157,7 +157,7 @@ POLARS = {
     "Float32": (pl.Series([1.5, None, NAN], dtype=pl.Float32), [1.5, NAN, NAN]),
     "Categorical": (pl.Series(["a", None], dtype=pl.Categorical), "categories"),
     "Duration": (pl.Series([datetime.timedelta(1)]), "durations"),
-    "Array": (pl.Series([[1, 2]], dtype=pl.Array(pl.Int64, 2)), "values within values"),
+    "Array": (pl.Series([[1, 2]], dtype=pl.Array(pl.Int64, 2)), "nested values"),
     "Null": (pl.Series([None, None]), "no values"),
     "Object": (pl.Series([object()], dtype=pl.Object), "fixed_size_binary"),
 }
