@@ -23,7 +23,7 @@ class AnomalyOptions:
         Rows whose score is at or below this are anomalies. The scores are those of `isoxide.ueba.calibrate` with the
         same `calibration_contamination`.
     contamination : float, optional
-        Share of the rows that are anomalies, in (0, 0.5]. Without `threshold`, `contamination`, `alerts_per_month` and
+        Fraction of the rows that are anomalies, in (0, 0.5]. Without `threshold`, `contamination`, `alerts_per_month` and
         `forest` it is ``"auto"``: anomalies are the rows whose score in the paper's terms is above 0.5.
     alerts_per_month : float, optional
         Number of anomalies per month of 30.4 days, on average. Only one of `threshold`, `contamination` and

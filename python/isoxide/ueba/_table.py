@@ -140,7 +140,7 @@ def read_table(
 ) -> FeatureTable:
     """Read a table with one row per entity and time, and profile it.
 
-    Of rows that are equal in all columns, only the first is kept. Every numeric column except `entity` and `time` is a
+    If rows are equal in all columns, only the first one is kept. Every numeric column except `entity` and `time` is a
     feature, unless it has no values at all. Other columns are kept for grouping and joining. In files without declared
     types (CSV, JSON lines, spreadsheets), all cells of a column decide its type: if at least half of the cells are
     numbers, or look like numbers, then every other cell is an error that names column, row and value.

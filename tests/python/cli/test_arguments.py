@@ -97,7 +97,7 @@ def test_numbers_in_every_spelling(text):
         (["--cutoff", "250"], "argument --cutoff: '250' is not a percentile from 0 to 100"),
         (["--cutoff", "-3"], "'-3' is not a percentile from 0 to 100"),
         (["--cutoff", "nan"], "'nan' is not a percentile"),
-        (["--contamination", "0.7"], "argument --contamination: '0.7' is not a share above 0 and at most 0.5"),
+        (["--contamination", "0.7"], "argument --contamination: '0.7' is not a fraction above 0 and at most 0.5"),
         (["--contamination", "0"], "'0' is not a share"),
         (["--contamination", "-0.1"], "'-0.1' is not a share"),
         (["--contamination", "auto"], "'auto' is not a share"),
