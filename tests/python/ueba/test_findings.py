@@ -286,7 +286,7 @@ def test_users_that_cannot_be_read(findings, tmp_path):
     with pytest.raises(ValueError, match=r"u\.csv is not UTF-8 text"):
         findings.join(tmp_path / "u.csv")
     write(tmp_path / "u.csv", "actor,email\na,b,c\n")
-    with pytest.raises(ValueError, match=r"u\.csv: line 2 has 3 values, and the header has 2 names"):
+    with pytest.raises(ValueError, match=r"u\.csv: line 2 has 3 values, but the header has 2 names"):
         findings.join(tmp_path / "u.csv")
     write(tmp_path / "u.csv", "actor,actor\na,b\n")
     with pytest.raises(ValueError, match=r"u\.csv has several columns named 'actor'"):
