@@ -49,7 +49,7 @@ IN_MEMORY = {
     "numeric categories": (pa.array([1, None]).dictionary_encode(), "categories of numbers"),
     "unions": (
         pa.UnionArray.from_sparse(pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["a", "b"])]),
-        "values within",
+        "nested values",
     ),
     "intervals": (pa.array([(1, 2, 3), None], pa.month_day_nano_interval()), "durations"),
     "views": (pa.array(["a", None], pa.string_view()), "text"),
