@@ -47,7 +47,7 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
         Argument of a public function. ``None`` means all cores that the process may use (affinity, control groups and
         ``LOKY_MAX_CPU_COUNT`` are honoured), but no more than an active ``joblib.parallel_config(n_jobs=...)`` allows,
         and one within a worker of joblib or multiprocessing, since the other workers use the other cores. ``-1`` means
-        all cores, ``-2`` all but one, and so on, as in joblib. A larger number than the machine has cores means all cores.
+        all cores, ``-2`` all but one, and so on, as in joblib. A number above the number of cores means all cores.
 
     Returns
     -------
