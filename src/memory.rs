@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_has_is_refused() {
+    fn needs_beyond_memory_are_refused() {
         assert!(check_available(&[(3, 8), (1000, 1)]).is_ok());
         assert!(check_available(&[(1 << 20, 64)]).is_ok());
         for needs in [

@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_the_work_of_another_call() {
+    fn no_call_waits_for_the_work_of_another_one() {
         // The pool has at least one thread. One call keeps all threads busy until the other calls are done.
         let n_threads = available().saturating_sub(1).max(1) + 1;
         let done = AtomicUsize::new(0);

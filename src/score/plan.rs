@@ -3,7 +3,7 @@
 //! The idea comes from QuickScorer (Lucchese et al., "QuickScorer: a fast algorithm to rank documents with additive ensembles of
 //! regression trees", SIGIR 2015): no row walks down a tree. Instead, each value is compared with the sorted thresholds of its
 //! column once for all trees, and the leaf in which the row exits follows from bitwise operations. QuickScorer has one bit per
-//! leaf, and every split that a row does not pass clears the leaves it can no longer reach; the first bit left is the exit leaf.
+//! leaf, and every split whose test is false clears the leaves that the row can no longer reach; the first bit left is the exit leaf.
 //! Its vectorised form (Lucchese et al., "Exploiting CPU SIMD extensions to speed-up document scoring with tree ensembles", SIGIR
 //! 2016) does so for some rows at a time.
 //!

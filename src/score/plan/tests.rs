@@ -153,7 +153,7 @@ fn thresholds_that_are_no_number_leave_by_exits() {
 }
 
 #[test]
-fn what_a_search_or_a_tree_cannot_hold_leaves_by_exits() {
+fn splits_beyond_the_limits_leave_by_exits() {
     // The sizes of the leaves are such that no branch is rare.
     let one_column = plan(1, vec![tree(400, 1, |i| (i as f64, 0, 100 + (i % 50) as u32))]);
     assert!(n_exits(&one_column) > 0);
