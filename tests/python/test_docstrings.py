@@ -61,7 +61,8 @@ def test_budgets_are_per_month(path):
         assert "month" in text or text.strip().startswith("See `calibrate`"), text
 
 
-def test_readme():
-    results = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+@pytest.mark.parametrize("name", ["README.md", "docs/large-tables.md"])
+def test_documents(name):
+    results = doctest.testfile(str(ROOT / name), module_relative=False)
     assert results.attempted > 0
     assert results.failed == 0

@@ -490,7 +490,7 @@ fn each_refusal_says_what_is_wrong() {
         ),
         (
             chain(1).with("n_leaf_samples", Dtype::U32, u32s(&[1, u32::MAX - 1])),
-            "of 4294967295 training rows",
+            "has 4294967295 training rows",
         ),
         (
             chain(1).with("n_features", Dtype::U64, zeros(8)),

@@ -30,7 +30,7 @@ __all__ = ["PartitionedTable", "forest_features", "roles_of"]
 class PartitionedTable(ABC):
     """A table that is read partition by partition: larger than memory, or on a cluster.
 
-    Nothing is read when it is made. Each method reads the rows as often as it needs, and returns the bits that the
+    No rows are read when it is made. Each method reads the rows as often as it needs, and returns the bits that the
     same rows in memory give, whatever the partitions are. The rows must be the same each time they are read.
 
     See Also

@@ -250,7 +250,7 @@ class Findings(FindingsData):
         Parameters
         ----------
         path : path, optional
-            File to write. An existing file is replaced when the new one is complete. By default the text is returned.
+            Markdown file to write, in one step; an existing file is replaced. By default the text is returned.
         cutoff : float, default=99.0
             Lowest percentile at which a feature is listed, from 0 to 100. For a finding without such a feature, the
             most unusual one is listed.
@@ -290,7 +290,7 @@ class Findings(FindingsData):
         Parameters
         ----------
         path : path, optional
-            File to write. An existing file is replaced when the new one is complete. By default the text is returned.
+            HTML file to write, in one step; an existing file is replaced. By default the text is returned.
         cutoff : float, default=99.0
             Lowest percentile at which a feature is listed, from 0 to 100. For a finding without such a feature, the
             most unusual one is listed.

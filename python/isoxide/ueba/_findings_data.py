@@ -133,9 +133,8 @@ class FindingsData:
         ----------
         cutoff : float, default=99.0
             Values whose percentile is at or above it are unusual, from 0 to 100.
-        always_show : list of str, optional
-            Names or patterns of features that count as unusual whenever they are above zero. By default there are
-            none.
+        always_show : list of str, default=()
+            Names or patterns of features that count as unusual whenever they are above zero.
 
         Returns
         -------
@@ -187,9 +186,8 @@ class FindingsData:
         ----------
         cutoff : float, default=99.0
             Values whose percentile is at or above it are unusual, from 0 to 100.
-        always_show : list of str, optional
-            Names or patterns of features that count as unusual whenever they are above zero. By default there are
-            none.
+        always_show : list of str, default=()
+            Names or patterns of features that count as unusual whenever they are above zero.
 
         Returns
         -------

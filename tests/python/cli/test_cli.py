@@ -190,6 +190,7 @@ def test_a_delimiter_that_is_not_the_tables_is_told(folder, tmp_path):
         assert Done("calibrate", tmp_path / "t.csv", *names).returncode == 0
 
 
+@pytest.mark.slow
 def test_score(folder, detected, tmp_path):
     _, out = detected
     [model] = out.glob("*.safetensors")

@@ -92,6 +92,7 @@ def test_what_does_not_fit_is_read_in_batches_by_itself(folder, seed, tmp_path):
     assert json.loads(done.stdout)["manifest"]["rows"] == len(table) * 2880
 
 
+@pytest.mark.slow
 def test_scores_of_a_folder(folder, results, tmp_path):
     model = next(results[True][1].glob("forest-*"))
     out = tmp_path / "scores"
