@@ -250,6 +250,7 @@ lint: $(VENV)/.lint clippy
 	$(BIN)/mypy --strict tests/lint/user_code.py
 	$(BIN)/python -m mypy.stubtest isoxide._core --mypy-config-file pyproject.toml
 	$(BIN)/python tests/lint/public_docstrings.py
+	$(BIN)/python tests/lint/docstrings.py
 
 format: $(VENV)/.lint
 	cargo fmt

@@ -45,17 +45,15 @@ def write_table(rows: int, folder: Path) -> None:
         pq.write_table(pa.table(columns), folder / f"part-{number:03}.parquet", row_group_size=1_000_000)
 
 
-#: Of each work the code; `source`, `out`, `features` and `forest` are there, and `stream`.
+#: The code of each work, which can use `source`, `table`, `out`, `features` and `forest`.
 WORKS = {
     "read": "for batch in open_source(source).batches(features): pass",
-    "fit": "stream.fit(source, features, forest=IsolationForest(random_state=0)).save(model)",
-    "fit, contamination 0.01": (
-        "stream.fit(source, features, forest=IsolationForest(random_state=0, contamination=0.01))"
-    ),
-    "offset, contamination 0.0001": "stream.offset(forest(), source, contamination=0.0001)",
-    "score to Parquet": "stream.score(forest(), source, out)",
-    "ranks of 1,000 rows": "stream.rank_features(first(1000), source, features=features, nan_policy='omit')",
-    "detect, 2,000 findings": "stream.detect(source, entity='actor', time='day', contamination=2000 / n_rows)",
+    "fit": "table.fit(IsolationForest(random_state=0), features=features).save(model)",
+    "fit, contamination 0.01": "table.fit(IsolationForest(random_state=0, contamination=0.01), features=features)",
+    "offset, contamination 0.0001": "table.offset(forest(), 0.0001)",
+    "score to Parquet": "table.write_scores(forest(), out)",
+    "ranks of 1,000 rows": "table.rank_features(first(1000), features=features, nan_policy='omit')",
+    "detect, 2,000 findings": "table.detect(entity='actor', time='day', contamination=2000 / n_rows)",
     "in memory: score": "forest().decision_function(in_memory())",
 }
 PRELUDE = """
@@ -68,11 +66,11 @@ features = [f"f{j:02}" for j in range(20)]
 forest = lambda: IsolationForest.load(model)
 first = lambda n: next(open_source(source).batches(features)).slice(0, n).to_pandas()
 shutil.rmtree(out, ignore_errors=True)
-table = None
+table, frame = stream.open(source), None
 def in_memory():
-    return table
+    return frame
 if "in_memory()" in code:
-    table = pq.read_table(source, columns=features).to_pandas()
+    frame = pq.read_table(source, columns=features).to_pandas()
 def peak():
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024

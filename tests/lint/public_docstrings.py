@@ -35,8 +35,12 @@ MODULES = (
 #: Of a property, and of a class whose instances a function makes.
 NOT_FOR_PROPERTIES = {"RT01"}
 MADE_BY_FUNCTIONS = {
-    name: {"PR01"} for name in ("FeatureRanks", "FeatureTable", "TableProfile", "Calibration", "Findings", "SamplePlan")
-}
+    name: {"PR01"}
+    for name in (
+        "FeatureRanks", "FeatureTable", "TableProfile", "Calibration", "Findings", "SamplePlan", "StreamTable",
+        "SparkTable", "DaskTable",
+    )
+}  # fmt: skip
 
 
 def public_names() -> Iterator[tuple[str, set[str]]]:

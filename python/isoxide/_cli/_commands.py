@@ -31,7 +31,7 @@ MAX_LISTED_COLUMNS = 8
 
 
 def detect(options: argparse.Namespace, session: Session) -> None:
-    """Run ``isoxide detect``."""
+    """Run ``isoxide detect``: read a table, find its anomalies, and write them with the reports."""
     _load("isoxide.ueba", "pyarrow.parquet", "jinja2", *(["isoxide.stream"] if options.stream else []))
     from isoxide import ueba
     from isoxide.ueba._users import load_users
@@ -46,7 +46,6 @@ def detect(options: argparse.Namespace, session: Session) -> None:
         "min_group": options.min_group,
         "zscores": options.zscores,
         "domain_defaults": options.domain_defaults,
-        "n_jobs": options.jobs,
     }
     with _results(options.out, session) as results, steps(4, "detect") as step:
         tables = Tables(options.table, options.reading)
@@ -57,15 +56,16 @@ def detect(options: argparse.Namespace, session: Session) -> None:
             from isoxide import stream
 
             step("reading and detecting")
-            findings = stream.detect(
-                tables.source, entity=entity, time=time, include=options.include, exclude=options.exclude,
-                **options.reading, **detection,
+            opened = stream.open(tables.source, n_jobs=options.jobs, **tables.text_reading)
+            findings = opened.detect(
+                entity=entity, time=time, include=options.include, exclude=options.exclude, **tables.time_reading,
+                **detection,
             )  # fmt: skip
             step("read and detected")
         else:
             table = _read_table(options, tables, entity, time, step)
             step("detecting")
-            findings = ueba.detect(table, **detection)
+            findings = ueba.detect(table, n_jobs=options.jobs, **detection)
         session.signals.check()
         if users is not None:
             findings = findings.join(users, on=options.users_on or entity, columns=options.users_columns)
@@ -82,7 +82,7 @@ def detect(options: argparse.Namespace, session: Session) -> None:
 
 
 def report(options: argparse.Namespace, session: Session) -> None:
-    """Run ``isoxide report``."""
+    """Run ``isoxide report``: read findings, and write the reports again."""
     _load("isoxide.ueba", "jinja2")
     from isoxide import ueba
 
@@ -102,7 +102,7 @@ def report(options: argparse.Namespace, session: Session) -> None:
 
 
 def calibrate(options: argparse.Namespace, session: Session) -> None:
-    """Run ``isoxide calibrate``."""
+    """Run ``isoxide calibrate``: fit a forest, and print the anomalies of each threshold and month."""
     _load("isoxide.ueba", *(["matplotlib.pyplot"] if options.plot else []))
     from isoxide import ueba
 
@@ -153,8 +153,8 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
     print_lines(months.to_string(index=False, formatters={"share": "{:.3%}".format}, float_format="{:.4f}".format))
     if is_default:
         print_lines(
-            f"\nAs in `isoxide detect`, anomalies are by default the {n_anomalies:,} rows that the forest classifies as "
-            "outliers;\nchoose another number with --threshold, --contamination or --alerts-per-month."
+            f"\nAs in `isoxide detect`, anomalies are by default the {n_anomalies:,} rows that the forest classifies "
+            "as outliers;\nchoose another number with --threshold, --contamination or --alerts-per-month."
         )
     if study.threshold is not None:
         print_lines(f"\nthreshold {study.threshold:.4f}: contamination {study.contamination:.6f}")
@@ -163,10 +163,10 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
 
 
 def score(options: argparse.Namespace, session: Session) -> None:
-    """Run ``isoxide score``."""
+    """Run ``isoxide score``: score a table with a stored forest."""
     _load("isoxide.ueba", "isoxide.stream")
+    from isoxide import stream
     from isoxide._forest.estimator import IsolationForest
-    from isoxide.stream._verbs import open_to_score
     from isoxide.stream._write import ROWS_PER_FILE
 
     forest = IsolationForest.load(options.model)
@@ -174,7 +174,7 @@ def score(options: argparse.Namespace, session: Session) -> None:
     format_ = None if options.out is None else output_format(options.out)
     session.signals.begin_work()
     tables = Tables(options.table, options.reading)
-    writer = open_to_score(forest, tables.source, options.keep, **tables.text_reading)
+    writer = stream.open(tables.source, **tables.text_reading)._writer(forest, options.keep)
     if format_ in ("parquet", "folder"):
         if format_ == "folder":
             session.signals.outcome = f"the files in {options.out} are complete; continue with --resume"
@@ -252,7 +252,7 @@ def _stem(findings: Findings, source: str) -> str:
 
 
 def _write_reports(findings: Findings, results: FileSet, stem: str, options: argparse.Namespace) -> None:
-    """Write both reports."""
+    """Write the reports as Markdown and HTML."""
     chosen = {"cutoff": options.cutoff, "always_show": options.always_show}
     findings.to_markdown(results / f"report-{stem}.md", order=options.order, **chosen)
     findings.to_html(results / f"report-{stem}.html", title=options.title, **chosen)

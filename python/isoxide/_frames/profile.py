@@ -7,7 +7,6 @@ summary   return the `TableProfile` for the user, the same in memory and on ever
 
 from __future__ import annotations
 
-import pickle
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
@@ -123,21 +122,6 @@ class Profiler:
             for name in self.texts:
                 merged.texts[name].merge(profile.texts[name])
         return merged
-
-    @staticmethod
-    def to_bytes(profile: Profile) -> bytes:
-        """Encode a profile for the way between processes of one engine."""
-        state = {**profile.__dict__, "sketches": {name: sketch.to_bytes() for name, sketch in profile.sketches.items()}}
-        return pickle.dumps(state)
-
-    @staticmethod
-    def from_bytes(data: bytes) -> Profile:
-        """Decode a profile that `to_bytes` encoded; it is never called on bytes from files."""
-        state = pickle.loads(data)  # noqa: S301 (bytes of `to_bytes`, over the engine's own channels)
-        profile = Profile([], [])
-        profile.__dict__.update(state)
-        profile.sketches = {name: Sketch.from_bytes(stored) for name, stored in state["sketches"].items()}
-        return profile
 
     def summary(
         self,

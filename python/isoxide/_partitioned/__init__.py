@@ -1,1 +1,1 @@
-"""Tables in parts: what is computed of a part, how parts are merged, and what follows; on any engine."""
+"""Tables in partitions, on any engine: aggregators, and the fit, offset, ranks and findings made of them."""

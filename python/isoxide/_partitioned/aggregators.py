@@ -1,271 +1,368 @@
-"""What is done to parts of a table: steps that every engine runs as they are."""
+"""Aggregators: what is computed of each partition, and how the results of partitions become one.
+
+The protocol is that of Beam's ``CombineFn`` and of Spark's ``Aggregator``:
+
+    state  = init(partition)                     where the rows are, once per partition
+    state  = update(state, batch, first_row)     for each Arrow record batch, in the order of the rows
+    state  = merge(states)                       of any partitions, in any order and any grouping, anywhere
+    result = finish(state)                       once, in the process that asked
+
+Every engine runs these and computes nothing itself, so results are the same on all engines, whatever the partitions
+are. States are picklable; `encode` and `decode` turn them into bytes where an engine moves them between processes.
+"""
 
 from __future__ import annotations
 
+import copyreg
 import pickle
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from isoxide._forest.estimator import IsolationForest
+from isoxide import _core
 from isoxide._forest.score_sketch import ScoreSketch
 from isoxide._frames.columns import number_column, plain_numbers
-from isoxide._partitioned.columns import batch_scores, features_of
-from isoxide._partitioned.model import Model
-from isoxide._partitioned.table import ROW_NUMBER, Part, PartedTable, Step
+from isoxide._partitioned.broadcast import BroadcastForest
+from isoxide._partitioned.columns import batch_scores
 from isoxide._ranks.counts import RankCounts
 from isoxide._ranks.groups import members
 
+#: The column in which rows that are handed on carry their number, where it is known.
+ROW_NUMBER = "__isoxide_row"
 #: The column of scores, as `score_samples` gives them, of a table that has been scored.
 SCORE = "__isoxide_score"
+#: Number of the layout of encoded states. Driver and workers must agree on it.
+STATE_FORMAT = 1
+
+S = TypeVar("S")
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Fold(Step):
-    """A step that takes in one batch after the other."""
+class Partition(NamedTuple):
+    """Rows of a table that follow one another."""
 
-    def run(self, part: Part, batches: Iterator[pa.RecordBatch]) -> bytes:
-        """Feeds all batches to the state of a part."""
-        state, first_row = self.begin(part), part.first_row
+    #: Partitions are numbered in the order of their rows.
+    number: int
+    #: Number of the first row in the table, from 0; None where the engine does not know it (yet).
+    first_row: int | None
+
+
+class Aggregator(ABC, Generic[S, R_co]):
+    """Computation over all rows of a table in partitions; picklable, and the same wherever it runs."""
+
+    #: The columns it reads. Batches begin with these columns in this order, and may have more.
+    columns: tuple[str, ...]
+
+    @abstractmethod
+    def init(self, partition: Partition) -> S:
+        """Return the state before the first batch of a partition."""
+
+    @abstractmethod
+    def update(self, state: S, batch: pa.RecordBatch, first_row: int | None) -> S:
+        """Return the state after a batch, which may be the same object.
+
+        Parameters
+        ----------
+        state : object
+            The state before the batch; it is not used again.
+        batch : pyarrow.RecordBatch
+            The next rows.
+        first_row : int or None
+            Number of the first row of the batch in the table, if the engine knows it.
+        """
+
+    @abstractmethod
+    def merge(self, states: Iterable[S]) -> S:
+        """Return one state for several, at least one, in any order; the given states are not used again."""
+
+    def finish(self, state: S) -> R_co:
+        """Return the result, given the state of all rows; by default this is the state itself."""
+        result: Any = state
+        return result  # type: ignore[no-any-return]
+
+    def accumulate(self, partition: Partition, batches: Iterable[pa.RecordBatch]) -> S:
+        """Return the state after all batches of a partition, which may have none."""
+        state, first_row = self.init(partition), partition.first_row
         for batch in batches:
-            state = self.feed(state, batch, first_row)
+            state = self.update(state, batch, first_row)
             if first_row is not None:
                 first_row += batch.num_rows
-        return self.finish(state)
-
-    @abstractmethod
-    def begin(self, part: Part) -> Any:
-        """The state before the first batch."""
-
-    @abstractmethod
-    def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
-        """The state after a batch, which may be the same object; `first_row` is the number of the batch's first row."""
-
-    @abstractmethod
-    def finish(self, state: Any) -> bytes:
-        """The result of a part."""
-
-
-class Together(Fold):
-    """Several steps in one pass; their results come as a pickled list of bytes."""
-
-    def __init__(self, steps: Iterable[Fold]) -> None:
-        self.steps = list(steps)
-        self.columns = tuple(dict.fromkeys(name for step in self.steps for name in step.columns))
-
-    def begin(self, part: Part) -> Any:
-        """The states of all steps."""
-        return [step.begin(part) for step in self.steps]
-
-    def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
-        """Feeds each step."""
-        return [step.feed(one, batch, first_row) for step, one in zip(self.steps, state, strict=True)]
-
-    def finish(self, state: Any) -> bytes:
-        """All results."""
-        return packed([step.finish(one) for step, one in zip(self.steps, state, strict=True)])
-
-    def merge(self, results: Iterable[bytes]) -> bytes:
-        """Merges the results of each step."""
-        parts = [unpacked(result) for result in results]
-        return packed([step.merge(list(own)) for step, *own in zip(self.steps, *parts, strict=True)])
-
-
-def packed(parts: list[bytes]) -> bytes:
-    """Some bytes as one: their lengths, then they themselves."""
-    lengths = np.array([len(parts), *map(len, parts)], dtype="<i8")
-    return b"".join([lengths.tobytes(), *parts])
-
-
-def unpacked(data: bytes) -> list[bytes]:
-    """What `packed` was given."""
-    n = int(np.frombuffer(data, "<i8", 1)[0])
-    ends = np.cumsum([8 * (n + 1), *np.frombuffer(data, "<i8", n, offset=8)])
-    return [data[start:end] for start, end in pairwise(ends)]
-
-
-def table_bytes(table: pa.Table) -> bytes:
-    """A table in Arrow's stream format."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
-
-
-def table_from(data: bytes) -> pa.Table:
-    """What `table_bytes` was given."""
-    return pa.ipc.open_stream(data).read_all()
-
-
-class CountRows(Fold):
-    """How many rows there are."""
-
-    columns = ()
-
-    def begin(self, part: Part) -> Any:
-        """None yet."""
-        return 0
-
-    def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
-        """Some more."""
-        return state + batch.num_rows
-
-    def finish(self, state: Any) -> bytes:
-        """As eight bytes."""
-        return int(state).to_bytes(8, "little")
-
-    def merge(self, results: Iterable[bytes]) -> bytes:
-        """The sum."""
-        return sum(int.from_bytes(result, "little") for result in results).to_bytes(8, "little")
-
-
-class RowsStep(Fold):
-    """A step that collects rows; results are tables in Arrow's stream format, in no particular order."""
-
-    #: What the rows look like, for parts that have none.
-    schema: pa.Schema
-
-    def begin(self, part: Part) -> Any:
-        """No rows."""
-        return []
-
-    def finish(self, state: Any) -> bytes:
-        """The rows of a part."""
-        return table_bytes(pa.Table.from_batches(state, self.schema))
-
-    def merge(self, results: Iterable[bytes]) -> bytes:
-        """All rows."""
-        return table_bytes(pa.concat_tables([table_from(result) for result in results]))
-
-
-def numbered(batch: pa.RecordBatch, numbers: NDArray[np.int64]) -> pa.RecordBatch:
-    """A batch with the numbers of its rows."""
-    return batch.append_column(ROW_NUMBER, pa.array(numbers))
-
-
-class PickRows(RowsStep):
-    """The rows of some numbers, with these; for engines whose parts know where they begin."""
-
-    def __init__(self, rows: NDArray[np.int64], schema: pa.Schema, columns: Iterable[str]) -> None:
-        self.rows = rows
-        self.columns = tuple(columns)
-        fields = [schema.field(name) for name in self.columns]
-        self.schema = pa.schema([*fields, pa.field(ROW_NUMBER, pa.int64())])
-
-    def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
-        """Those of a batch."""
-        assert first_row is not None
-        wanted = self.rows[slice(*np.searchsorted(self.rows, [first_row, first_row + batch.num_rows]))]
-        if len(wanted):
-            picked = batch.select(list(self.columns)).take(pa.array(wanted - first_row))
-            state.append(numbered(picked, wanted))
         return state
 
 
-def picked_rows(data: bytes, rows: NDArray[np.int64], columns: Iterable[str], where: str) -> pa.Table:
-    """What `PickRows` gave, in the order of the numbers.
+def encode(state: Any) -> bytes:
+    """Return a state as bytes: a pickle, for another process of the same engine with the same version of isoxide."""
+    return pickle.dumps((STATE_FORMAT, state), protocol=5)
+
+
+def decode(data: bytes) -> Any:
+    """Return the state that `encode` was given; never called on files or on data of others.
 
     Raises
     ------
     ValueError
-        If they are other rows: the table has changed since it was counted.
+        If the other process writes states in another format.
     """
-    table = table_from(data).sort_by(ROW_NUMBER)
-    if not np.array_equal(table[ROW_NUMBER].to_numpy(), rows):
+    number, state = pickle.loads(data)  # noqa: S301 (own states, over the engine's own channels)
+    if number != STATE_FORMAT:
         raise ValueError(
-            f"{where} changed while it was read: of {len(rows)} rows that were asked for, {table.num_rows} came; "
-            "keep it as it is, or make it give the same rows in the same order each time"
+            f"a worker sent a state in format {number}, and this version of isoxide reads format {STATE_FORMAT}; "
+            "install the same version of isoxide on the driver and on all workers"
         )
-    return table.select(list(columns))
+    return state
 
 
-class Scored(Step):
-    """Lets a step that reads scores run on a table that has none: they are made on the way."""
-
-    def __init__(self, step: Step, model: Model, features: Iterable[str]) -> None:
-        self.step, self.model = step, model
-        self.columns = tuple(features)
-
-    def run(self, part: Part, batches: Iterator[pa.RecordBatch]) -> bytes:
-        """Scores the batches."""
-        forest, features = self.model.forest(), list(self.columns)
-        scores = (batch_scores(batch, features, forest) for batch in batches)
-        return self.step.run(part, (pa.record_batch([pa.array(values)], [SCORE]) for values in scores))
-
-    def merge(self, results: Iterable[bytes]) -> bytes:
-        """As the step itself."""
-        return self.step.merge(results)
+def _reduced_sketch(sketch: _core.Sketch) -> tuple[Any, ...]:
+    return _sketch, (sketch.to_bytes(),)
 
 
-class SketchScores(Fold):
+def _sketch(data: bytes) -> _core.Sketch:
+    return _core.Sketch.from_bytes(data)
+
+
+# Sketches are parts of many states.
+copyreg.pickle(_core.Sketch, _reduced_sketch)
+
+
+def merge_sketches(states: Iterable[list[Any]]) -> list[Any]:
+    """Merge lists of sketches or counts, position by position, into those of the first list."""
+    first, *others = states
+    for other in others:
+        for mine, theirs in zip(first, other, strict=True):
+            mine.merge(theirs)
+    return first
+
+
+class AggregateAll(Aggregator[list[Any], list[Any]]):
+    """Several aggregators in one pass over the rows; the result is the list of their results."""
+
+    def __init__(self, aggregators: Iterable[Aggregator[Any, Any]]) -> None:
+        self.aggregators = list(aggregators)
+        self.columns = tuple(dict.fromkeys(name for own in self.aggregators for name in own.columns))
+
+    def init(self, partition: Partition) -> list[Any]:
+        """Return the state of each aggregator before the first batch."""
+        return [own.init(partition) for own in self.aggregators]
+
+    def update(self, state: list[Any], batch: pa.RecordBatch, first_row: int | None) -> list[Any]:
+        """Return the states after a batch, each updated by its aggregator."""
+        return [own.update(each, batch, first_row) for own, each in zip(self.aggregators, state, strict=True)]
+
+    def merge(self, states: Iterable[list[Any]]) -> list[Any]:
+        """Merge the states of each aggregator separately."""
+        return [own.merge(list(each)) for own, *each in zip(self.aggregators, *states, strict=True)]
+
+    def finish(self, state: list[Any]) -> list[Any]:
+        """Return the result of each aggregator, in their order."""
+        return [own.finish(each) for own, each in zip(self.aggregators, state, strict=True)]
+
+
+class MappedAggregator(Aggregator[S, R_co]):
+    """An aggregator that sees changed batches.
+
+    Parameters
+    ----------
+    inner : Aggregator
+        The aggregator that gets the changed batches.
+    columns : iterable of str
+        The columns that changing a batch takes.
+    """
+
+    def __init__(self, inner: Aggregator[S, R_co], columns: Iterable[str]) -> None:
+        self.inner, self.columns = inner, tuple(columns)
+
+    @abstractmethod
+    def changed(self, batch: pa.RecordBatch, first_row: int | None) -> tuple[pa.RecordBatch, int | None]:
+        """Return the batch that the inner aggregator gets, and the number of its first row."""
+
+    def init(self, partition: Partition) -> S:
+        """Return the state of the inner aggregator."""
+        return self.inner.init(partition)
+
+    def update(self, state: S, batch: pa.RecordBatch, first_row: int | None) -> S:
+        """Update the inner state with the changed batch."""
+        return self.inner.update(state, *self.changed(batch, first_row))
+
+    def merge(self, states: Iterable[S]) -> S:
+        """Merge states of the inner aggregator."""
+        return self.inner.merge(states)
+
+    def finish(self, state: S) -> R_co:
+        """Return the result of the inner aggregator."""
+        return self.inner.finish(state)
+
+
+class ScoreBatches(MappedAggregator[S, R_co]):
+    """Let an aggregator of scores run on a table that has none: each batch is scored first."""
+
+    def __init__(self, inner: Aggregator[S, R_co], forest: BroadcastForest, features: Iterable[str]) -> None:
+        super().__init__(inner, features)
+        self.forest = forest
+
+    def changed(self, batch: pa.RecordBatch, first_row: int | None) -> tuple[pa.RecordBatch, int | None]:
+        """Return the scores of a batch."""
+        scores = batch_scores(batch, list(self.columns), self.forest.forest())
+        return pa.record_batch([pa.array(scores)], [SCORE]), first_row
+
+
+class CountRows(Aggregator[int, int]):
+    """Count the rows of a table."""
+
+    columns = ()
+
+    def init(self, partition: Partition) -> int:
+        """Return zero rows before the first batch."""
+        return 0
+
+    def update(self, state: int, batch: pa.RecordBatch, first_row: int | None) -> int:
+        """Add the rows of a batch."""
+        return state + int(batch.num_rows)
+
+    def merge(self, states: Iterable[int]) -> int:
+        """Return the sum over several partitions."""
+        return sum(states)
+
+
+class CollectRows(Aggregator[list[pa.RecordBatch], pa.Table]):
+    """Base of aggregators that collect some of the rows; the result is a table in no particular order."""
+
+    #: Names and types of the collected columns, for tables without such rows.
+    schema: pa.Schema
+
+    def init(self, partition: Partition) -> list[pa.RecordBatch]:
+        """Return no rows before the first batch."""
+        return []
+
+    def merge(self, states: Iterable[list[pa.RecordBatch]]) -> list[pa.RecordBatch]:
+        """Return the rows of several partitions together."""
+        return list(chain.from_iterable(states))
+
+    def finish(self, state: list[pa.RecordBatch]) -> pa.Table:
+        """Return all rows as a table."""
+        return pa.Table.from_batches(state, self.schema)
+
+
+def with_row_numbers(batch: pa.RecordBatch, numbers: NDArray[np.int64]) -> pa.RecordBatch:
+    """Return a batch with one more column, the numbers of its rows."""
+    return batch.append_column(ROW_NUMBER, pa.array(numbers))
+
+
+class PickRows(CollectRows):
+    """The rows of given numbers, in this order; for engines whose partitions know where they begin.
+
+    Parameters
+    ----------
+    rows : ndarray of int64
+        Numbers of rows, distinct and ascending.
+    schema : pyarrow.Schema
+        Names and types of all columns of the table.
+    columns : iterable of str
+        The columns that are wanted.
+    table_name : str
+        Name of the table in messages.
+    """
+
+    def __init__(self, rows: NDArray[np.int64], schema: pa.Schema, columns: Iterable[str], table_name: str) -> None:
+        self.rows, self.table_name = rows, table_name
+        self.columns = tuple(columns)
+        fields = [schema.field(name) for name in self.columns]
+        self.schema = pa.schema([*fields, pa.field(ROW_NUMBER, pa.int64())])
+
+    def update(self, state: list[pa.RecordBatch], batch: pa.RecordBatch, first_row: int | None) -> list[pa.RecordBatch]:
+        """Add the wanted rows of a batch."""
+        assert first_row is not None
+        wanted = self.rows[slice(*np.searchsorted(self.rows, [first_row, first_row + batch.num_rows]))]
+        if len(wanted):
+            picked = batch.select(list(self.columns)).take(pa.array(wanted - first_row))
+            state.append(with_row_numbers(picked, wanted))
+        return state
+
+    def finish(self, state: list[pa.RecordBatch]) -> pa.Table:
+        """Return the rows in the order of their numbers.
+
+        Raises
+        ------
+        ValueError
+            If these are other rows: the table has changed since it was counted.
+        """
+        table = super().finish(state).sort_by(ROW_NUMBER)
+        if not np.array_equal(table[ROW_NUMBER].to_numpy(), self.rows):
+            raise ValueError(
+                f"{self.table_name} changed while it was read: {len(self.rows)} rows were asked for and "
+                f"{table.num_rows} came; keep the table as it is, or make it give the same rows in the same order "
+                "each time"
+            )
+        return table.select(list(self.columns))
+
+
+class SketchScores(Aggregator[ScoreSketch, ScoreSketch]):
     """The scores as far as an offset depends on them."""
 
     columns = (SCORE,)
 
     def __init__(self, sketch: ScoreSketch) -> None:
-        self.sketch = sketch.to_bytes()
+        self.empty = sketch.to_bytes()
 
-    def begin(self, part: Part) -> Any:
-        """An empty sketch."""
-        return ScoreSketch.from_bytes(self.sketch)
+    def init(self, partition: Partition) -> ScoreSketch:
+        """Return an empty sketch before the first batch."""
+        return ScoreSketch.from_bytes(self.empty)
 
-    def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
-        """More scores."""
+    def update(self, state: ScoreSketch, batch: pa.RecordBatch, first_row: int | None) -> ScoreSketch:
+        """Add the scores of a batch."""
         state.add(number_column(batch, SCORE))
         return state
 
-    def finish(self, state: Any) -> bytes:
-        """The sketch."""
-        return state.to_bytes()  # type: ignore[no-any-return]
-
-    def merge(self, results: Iterable[bytes]) -> bytes:
-        """One sketch of all."""
-        first, *rest = (ScoreSketch.from_bytes(result) for result in results)
-        for other in rest:
-            first.merge(other)
-        return first.to_bytes()
+    def merge(self, states: Iterable[ScoreSketch]) -> ScoreSketch:
+        """Return one sketch of the scores of several partitions."""
+        (merged,) = merge_sketches([state] for state in states)
+        return merged  # type: ignore[no-any-return]
 
 
-class CountScores(Fold):
-    """How many decision scores are at or below a threshold, and which is the lowest score."""
+class CountAlerts(Aggregator[tuple[int, float], tuple[int, float]]):
+    """The number of decision scores at or below a threshold, and the lowest one."""
 
     columns = (SCORE,)
 
     def __init__(self, offset: float, threshold: float) -> None:
         self.offset, self.threshold = offset, threshold
 
-    def begin(self, part: Part) -> Any:
-        """None, and no lowest."""
+    def init(self, partition: Partition) -> tuple[int, float]:
+        """Return zero, and infinity as the lowest score."""
         return 0, np.inf
 
-    def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
-        """Those of a batch."""
+    def update(self, state: tuple[int, float], batch: pa.RecordBatch, first_row: int | None) -> tuple[int, float]:
+        """Add the scores of a batch."""
         scores = number_column(batch, SCORE) - self.offset
         n, lowest = state
         return n + int(np.count_nonzero(scores <= self.threshold)), min(lowest, float(scores.min(initial=np.inf)))
 
-    def finish(self, state: Any) -> bytes:
-        """Both numbers."""
-        n, lowest = state
-        return n.to_bytes(8, "little") + np.float64(lowest).tobytes()  # type: ignore[no-any-return]
-
-    def merge(self, results: Iterable[bytes]) -> bytes:
-        """The sum, and the lowest of all."""
-        found = [self.read(result) for result in results]
-        return self.finish((sum(n for n, _ in found), min(lowest for _, lowest in found)))
-
-    @staticmethod
-    def read(data: bytes) -> tuple[int, float]:
-        """The two numbers."""
-        return int.from_bytes(data[:8], "little"), float(np.frombuffer(data[8:])[0])
+    def merge(self, states: Iterable[tuple[int, float]]) -> tuple[int, float]:
+        """Return the sum, and the lowest score of all."""
+        numbers, lowest = zip(*states, strict=True)
+        return sum(numbers), min(lowest)
 
 
-class CountRanks(Fold):
-    """Counts for ranks; with groups, among the rows of the same label only."""
+class CountRanks(Aggregator[list[RankCounts], list[RankCounts]]):
+    """Counts for percentile ranks; with groups, among the rows of the same label only.
+
+    Parameters
+    ----------
+    counts : list of RankCounts
+        Empty counts: one for all rows, or one per label.
+    features : iterable of str
+        The columns that are ranked.
+    groups : str, optional
+        The column of the labels.
+    labels : list, optional
+        The label of each of `counts`.
+    n_jobs : int or None
+        Number of threads that count.
+    """
 
     def __init__(
         self,
@@ -276,20 +373,16 @@ class CountRanks(Fold):
         labels: list[Any] | None = None,
         n_jobs: int | None = 1,
     ) -> None:
-        self.counts = [one.to_bytes() for one in counts]
-        self.features = list(features)
-        self.groups = groups
-        #: Of each of the counts the label; without groups there is one of them, for all rows.
-        self.labels = labels
-        self.n_jobs = n_jobs
+        self.empty = [own.to_bytes() for own in counts]
+        self.features, self.groups, self.labels, self.n_jobs = list(features), groups, labels, n_jobs
         self.columns = tuple(dict.fromkeys(self.features if groups is None else [*self.features, groups]))
 
-    def begin(self, part: Part) -> Any:
-        """Nothing counted."""
-        return [RankCounts.from_bytes(one) for one in self.counts]
+    def init(self, partition: Partition) -> list[RankCounts]:
+        """Return empty counts before the first batch."""
+        return [RankCounts.from_bytes(data) for data in self.empty]
 
-    def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
-        """Counts a batch."""
+    def update(self, state: list[RankCounts], batch: pa.RecordBatch, first_row: int | None) -> list[RankCounts]:
+        """Return the counts after a batch was added to them."""
         table = pa.table({name: plain_numbers(batch.column(name)) for name in self.features})
         if self.groups is None or self.labels is None:
             for counts in state:
@@ -297,56 +390,10 @@ class CountRanks(Fold):
             return state
         labels = batch.column(self.groups).to_pylist()
         numbers = {label: number for number, label in enumerate(self.labels)}
-        for places, rows in members(self.labels, labels):
-            state[numbers[self.labels[int(places[0])]]].add(table.take(pa.array(rows)), n_jobs=self.n_jobs)
+        for positions, rows in members(self.labels, labels):
+            state[numbers[self.labels[int(positions[0])]]].add(table.take(pa.array(rows)), n_jobs=self.n_jobs)
         return state
 
-    def finish(self, state: Any) -> bytes:
-        """All counts."""
-        return packed([counts.to_bytes() for counts in state])
-
-    def merge(self, results: Iterable[bytes]) -> bytes:
-        """The sums."""
-        first, *rest = (self.read(result) for result in results)
-        for other in rest:
-            for mine, theirs in zip(first, other, strict=True):
-                mine.merge(theirs)
-        return self.finish(first)
-
-    @staticmethod
-    def read(data: bytes) -> list[RankCounts]:
-        """The counts."""
-        return [RankCounts.from_bytes(one) for one in unpacked(data)]
-
-
-def as_pickle(state: Any) -> bytes:
-    """What an own process of the engine made, for another one; never read from files."""
-    return pickle.dumps(state)
-
-
-def from_pickle(data: bytes) -> Any:
-    """What `as_pickle` was given."""
-    return pickle.loads(data)  # noqa: S301 (from our own steps, over the engine's own channels)
-
-
-class ScoredTable(PartedTable):
-    """The scores of a table, made whenever they are read."""
-
-    def __init__(self, table: PartedTable, forest: IsolationForest) -> None:
-        self.table = table
-        self.name, self.key = table.name, table.key
-        self.schema = pa.schema([pa.field(SCORE, pa.float64())])
-        self.model = table.share(forest)
-        self.features = features_of(forest, table.schema, table.name)
-
-    def gather(self, step: Step) -> bytes:
-        """Scores on the way."""
-        return self.table.gather(Scored(step, self.model, self.features))
-
-    def count(self) -> int:
-        """As the table itself."""
-        return self.table.count()
-
-    def fetch(self, rows: NDArray[np.int64], columns: Iterable[str]) -> pa.Table:
-        """Not there: nobody asks for single scores."""
-        raise NotImplementedError
+    def merge(self, states: Iterable[list[RankCounts]]) -> list[RankCounts]:
+        """Return the sums over several partitions."""
+        return merge_sketches(states)

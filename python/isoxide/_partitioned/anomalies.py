@@ -1,184 +1,229 @@
-"""The anomalies of a table in parts, and what is to be known of them: steps behind `ueba.detect`."""
+"""Aggregators behind detection: the anomalous rows, the first day of their entities, and ranks of their scores."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from isoxide._frames.columns import number_column
 from isoxide._frames.times import Times, days_of
 from isoxide._partitioned.aggregators import (
+    ROW_NUMBER,
     SCORE,
+    Aggregator,
     CountRanks,
-    Fold,
-    as_pickle,
-    from_pickle,
-    numbered,
-    packed,
-    table_bytes,
-    table_from,
-    unpacked,
+    MappedAggregator,
+    Partition,
+    with_row_numbers,
 )
+from isoxide._partitioned.broadcast import BroadcastForest
 from isoxide._partitioned.columns import batch_scores
-from isoxide._partitioned.model import Model
-from isoxide._partitioned.table import ROW_NUMBER, Part
+from isoxide._ranks.counts import RankCounts
 
-#: The column of decision scores of rows that are found.
+__all__ = ["DECISION", "Anomalies", "CountDecisions", "FindAnomalies", "FirstSeen"]
+
+#: The column of decision scores of the rows that are found.
 DECISION = "__isoxide_decision"
 
 
-class FindAnomalies(Fold):
-    """The rows whose decision score is negative, `most` at the most, and the lowest score of each day."""
+class ScoreDigest:
+    """SHA-256 of scores that come in the order of their rows; once it has travelled, no more can be added."""
+
+    def __init__(self, digest: str | None = None) -> None:
+        self._hash, self._digest = hashlib.sha256(), digest
+
+    def add(self, scores: NDArray[np.float64]) -> None:
+        """Add scores of the rows that come next."""
+        assert self._digest is None
+        self._hash.update(np.ascontiguousarray(scores, dtype="<f8").data)
+
+    def hexdigest(self) -> str:
+        """Return the digest of all scores so far."""
+        return self._digest or self._hash.hexdigest()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ScoreDigest, (self.hexdigest(),)
+
+
+@dataclass
+class AnomalyState:
+    """State of `FindAnomalies`: the anomalies of the rows so far, and what findings tell of all rows."""
+
+    #: The digest of their scores, where these come in one piece and in the order of the rows.
+    digest: ScoreDigest | None
+    n: int = 0
+    rows: list[pa.RecordBatch] = field(default_factory=list)
+    #: The lowest score of each day.
+    lowest: dict[Any, float] = field(default_factory=dict)
+
+
+class Anomalies(NamedTuple):
+    """The anomalous rows of a table with their scores in the column `DECISION`, and what was learned on the way."""
+
+    rows: pa.Table
+    #: The lowest score of each day.
+    lowest: dict[Any, float]
+    #: SHA-256 of all scores in the order of the rows, where it is known.
+    scores_sha256: str | None
+
+
+class FindAnomalies(Aggregator[AnomalyState, Anomalies]):
+    """The rows whose decision score is negative, and the lowest score of each day.
+
+    Parameters
+    ----------
+    forest : BroadcastForest
+        The forest that scores the rows.
+    offset : float
+        Number that is subtracted from its scores.
+    times : Times
+        How times are read.
+    columns : iterable of str
+        The columns that are collected; entity, time and features are among them.
+    features : iterable of str
+        The columns that the forest reads.
+    schema : pyarrow.Schema
+        Names and types of all columns.
+    max_rows : int
+        More anomalies than this are refused.
+    """
 
     def __init__(
         self,
-        model: Model,
+        forest: BroadcastForest,
         offset: float,
-        entity: str,
         times: Times,
+        columns: Iterable[str],
         features: Iterable[str],
-        others: Iterable[str],
         schema: pa.Schema,
-        most: int,
+        max_rows: int,
     ) -> None:
-        self.model, self.offset, self.entity, self.times, self.most = model, offset, entity, times, most
-        self.features = list(features)
-        self.columns = tuple(dict.fromkeys([entity, times.name, *self.features, *others]))
+        self.forest, self.offset, self.times, self.max_rows = forest, offset, times, max_rows
+        self.features, self.columns = list(features), tuple(dict.fromkeys(columns))
         fields = [*(schema.field(name) for name in self.columns), pa.field(DECISION, pa.float64())]
         self.schema = pa.schema([*fields, pa.field(ROW_NUMBER, pa.int64())])
 
-    def begin(self, part: Part) -> Any:
-        """None found."""
-        # Scores are hashed where they come in the order of the rows.
-        digest = None if part.first_row is None else hashlib.sha256()
-        return {"found": [], "n": 0, "days": {}, "hash": digest}
+    def init(self, partition: Partition) -> AnomalyState:
+        """Return the state without rows."""
+        return AnomalyState(None if partition.first_row is None else ScoreDigest())
 
-    def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
-        """Those of a batch."""
+    def update(self, state: AnomalyState, batch: pa.RecordBatch, first_row: int | None) -> AnomalyState:
+        """Score a batch, and keep its anomalies."""
         if batch.num_rows == 0:
             return state
         batch = batch.select(list(self.columns))
-        scores = batch_scores(batch, self.features, self.model.forest()) - self.offset
-        if state["hash"] is not None:
-            state["hash"].update(np.ascontiguousarray(scores, dtype="<f8"))
-        times = self.times.of(batch, first_row)
-        days = days_of(times)
+        scores = batch_scores(batch, self.features, self.forest.forest()) - self.offset
+        if state.digest is not None:
+            state.digest.add(scores)
+        days = days_of(self.times.of(batch, first_row))
         lowest = pd.Series(scores).groupby(days.to_numpy()).min()
-        for day, score in lowest.items():
-            state["days"][day] = min(state["days"].get(day, np.inf), score)
+        _keep_least(state.lowest, lowest.items())
         rows = np.flatnonzero(scores < 0)
         if rows.size:
-            state["n"] += rows.size
-            self._check_number(state["n"])
-            found = batch.take(pa.array(rows)).append_column(DECISION, pa.array(scores[rows]))
-            state["found"].append(numbered(found, rows + (0 if first_row is None else first_row)))
+            state.n += int(rows.size)
+            self._check_number(state.n)
+            picked = batch.take(pa.array(rows)).append_column(DECISION, pa.array(scores[rows]))
+            state.rows.append(with_row_numbers(picked, rows + (0 if first_row is None else first_row)))
         return state
 
     def _check_number(self, n: int) -> None:
-        if n > self.most:
+        if n > self.max_rows:
             raise ValueError(
-                f"more than {self.most:,} rows are anomalies, which is more than findings are made for; "
+                f"more than {self.max_rows:,} rows are anomalies, which is more than findings are made for; "
                 "give a lower contamination or threshold, or score the table instead"
             )
 
-    def finish(self, state: Any) -> bytes:
-        """The rows, and what is known beside them."""
-        facts = {name: state[name] for name in ("n", "days")}
-        facts["sha256"] = state["hash"].hexdigest() if state["hash"] is not None else None
-        return packed([as_pickle(facts), table_bytes(pa.Table.from_batches(state["found"], self.schema))])
+    def merge(self, states: Iterable[AnomalyState]) -> AnomalyState:
+        """Return all anomalies, and the lowest scores."""
+        merged, *others = states
+        for other in others:
+            merged.digest = None
+            merged.n += other.n
+            merged.rows += other.rows
+            _keep_least(merged.lowest, other.lowest.items())
+        self._check_number(merged.n)
+        return merged
 
-    def merge(self, results: Iterable[bytes]) -> bytes:
-        """All of them."""
-        parts = [self.read(result) for result in results]
-        facts = [own for own, _ in parts]
-        self._check_number(sum(own["n"] for own in facts))
-        days: dict[Any, float] = {}
-        for own in facts:
-            for day, score in own["days"].items():
-                days[day] = min(days.get(day, np.inf), score)
-        merged = {
-            "n": sum(own["n"] for own in facts),
-            "days": days,
-            # Of scores in one piece only.
-            "sha256": facts[0]["sha256"] if len(facts) == 1 else None,
-        }
-        return packed([as_pickle(merged), table_bytes(pa.concat_tables([found for _, found in parts]))])
-
-    @staticmethod
-    def read(data: bytes) -> tuple[dict[str, Any], pa.Table]:
-        """Facts and rows."""
-        facts, found = unpacked(data)
-        return from_pickle(facts), table_from(found)
+    def finish(self, state: AnomalyState) -> Anomalies:
+        """Return the anomalies as a table."""
+        digest = None if state.digest is None else state.digest.hexdigest()
+        return Anomalies(pa.Table.from_batches(state.rows, self.schema), state.lowest, digest)
 
 
-class FirstSeen(Fold):
-    """The first day of some entities."""
+class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
+    """The first day of each of some entities.
+
+    Parameters
+    ----------
+    entity : str
+        The column of the entities, as text.
+    times : Times
+        How times are read.
+    entities : pyarrow.Array
+        The entities, each of which has a row.
+    """
 
     def __init__(self, entity: str, times: Times, entities: pa.Array) -> None:
         self.entity, self.times, self.entities = entity, times, entities
         self.columns = (entity, times.name)
 
-    def begin(self, part: Part) -> Any:
-        """Not seen."""
+    def init(self, partition: Partition) -> dict[int, Any]:
+        """Return no days before the first batch."""
         return {}
 
-    def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
-        """Looks at those of a batch."""
+    def update(self, state: dict[int, Any], batch: pa.RecordBatch, first_row: int | None) -> dict[int, Any]:
+        """Look at the days of a batch."""
         days = days_of(self.times.of(batch, first_row)).to_numpy()
-        places = _places(batch.column(self.entity), self.entities)
-        wanted = places >= 0
-        first = pd.Series(days[wanted]).groupby(places[wanted]).min()
-        for place, day in first.items():
-            state[place] = min(state.get(place, day), day)
+        column = batch.column(self.entity)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        positions = pc.fill_null(pc.index_in(column, value_set=self.entities), -1).to_numpy(zero_copy_only=False)
+        is_wanted = positions >= 0
+        _keep_least(state, pd.Series(days[is_wanted]).groupby(positions[is_wanted]).min().items())
         return state
 
-    def finish(self, state: Any) -> bytes:
-        """Days by the places of the entities."""
-        return as_pickle(state)
+    def merge(self, states: Iterable[dict[int, Any]]) -> dict[int, Any]:
+        """Return the earliest day of each entity."""
+        merged, *others = states
+        for other in others:
+            _keep_least(merged, other.items())
+        return merged
 
-    def merge(self, results: Iterable[bytes]) -> bytes:
-        """The earliest."""
-        merged: dict[int, Any] = {}
-        for result in results:
-            for place, day in from_pickle(result).items():
-                merged[place] = min(merged.get(place, day), day)
-        return as_pickle(merged)
+    def finish(self, state: dict[int, Any]) -> list[Any]:
+        """Return the first day of each entity, in their order."""
+        return [state[position] for position in range(len(self.entities))]
 
 
-class CountDecisions(Fold):
-    """Counts for ranks of decision scores among those of all rows."""
+def _keep_least(kept: dict[Any, Any], items: Iterable[tuple[Any, Any]]) -> None:
+    """Put the least value of each key into a dictionary."""
+    for key, value in items:
+        kept[key] = min(kept.get(key, value), value)
 
-    columns = (SCORE,)
 
-    def __init__(self, offset: float, counts: CountRanks) -> None:
-        self.offset, self.counts = offset, counts
+class CountDecisions(MappedAggregator[list[RankCounts], list[RankCounts]]):
+    """Counts for ranks of decision scores among those of all rows.
 
-    def begin(self, part: Part) -> Any:
-        """Nothing counted."""
-        return self.counts.begin(part)
+    Parameters
+    ----------
+    counter : CountRanks
+        It counts the column `DECISION`.
+    offset : float
+        Number that is subtracted from the scores of the table.
+    """
 
-    def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
-        """Counts a batch."""
+    def __init__(self, counter: CountRanks, offset: float) -> None:
+        super().__init__(counter, (SCORE,))
+        self.offset = offset
+
+    def changed(self, batch: pa.RecordBatch, first_row: int | None) -> tuple[pa.RecordBatch, int | None]:
+        """Return the decision scores of a batch."""
         scores = number_column(batch, SCORE) - self.offset
-        return self.counts.feed(state, pa.record_batch([pa.array(scores)], [DECISION]), first_row)
-
-    def finish(self, state: Any) -> bytes:
-        """The counts."""
-        return self.counts.finish(state)
-
-    def merge(self, results: Iterable[bytes]) -> bytes:
-        """The sums."""
-        return self.counts.merge(results)
-
-
-def _places(column: pa.Array, among: pa.Array) -> Any:
-    """Per value its place among some values, or -1."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return pc.fill_null(pc.index_in(column, value_set=among), -1).to_numpy(zero_copy_only=False)
+        return pa.record_batch([pa.array(scores)], [DECISION]), first_row

@@ -1,4 +1,4 @@
-"""The columns that a forest asks for, and the scores of a batch."""
+"""Check the columns that a forest reads, and score a batch."""
 
 from __future__ import annotations
 
@@ -15,68 +15,68 @@ from isoxide._frames.features import need_column
 from isoxide._frames.validation import Input
 
 
-def check_features(schema: pa.Schema, names: Iterable[str], where: str) -> list[str]:
-    """The names as a list, if they are distinct columns of numbers.
+def check_features(schema: pa.Schema, names: Iterable[str], table_name: str) -> list[str]:
+    """Return names of features as a list, if they are distinct columns of numbers.
 
     Raises
     ------
     ValueError
-        If one is not there, there twice, or of another type.
+        If a column is missing, named twice, or holds no numbers.
     """
     names = list(names)
     if not names:
-        raise ValueError(f"no features are left of {where}: none of its columns are numbers, or none were named")
+        raise ValueError(f"no features are left of {table_name}: none of its columns are numbers, or none were named")
     for number, name in enumerate(names):
         if name in names[:number]:
             raise ValueError(f"features has {name!r} twice")
-        check_column(schema, name, "features", where)
-        if not is_number(kind := schema.field(name).type):
+        check_column(schema, name, "features", table_name)
+        if not is_number(dtype := schema.field(name).type):
             raise ValueError(
-                f"column {name!r} of {where} holds no numbers but {describe_dtype(kind)}; leave it out of features"
+                f"column {name!r} of {table_name} holds {describe_dtype(dtype)}, not numbers; leave it out of features"
             )
     return names
 
 
-def check_column(schema: pa.Schema, name: str, argument: str, where: str) -> None:
-    """Refuses the name of a column that is not there.
+def check_column(schema: pa.Schema, name: str, argument: str, table_name: str) -> None:
+    """Refuse the name of a column that is not there exactly once.
 
     Raises
     ------
     ValueError
-        It says which ones there are.
+        If there is none or there are several; the message lists the columns.
     """
     if schema.names.count(name) > 1:
-        raise ValueError(f"{where} has several columns of the name {name!r}; rename them")
-    need_column(schema.names, name, argument, where)
+        raise ValueError(f"{table_name} has several columns of the name {name!r}; rename them")
+    need_column(schema.names, name, argument, table_name)
 
 
 def numeric_names(schema: pa.Schema) -> list[str]:
-    """All columns of numbers, in their order."""
+    """Return the names of all columns of numbers, in their order."""
     return [field.name for field in schema if is_number(field.type)]
 
 
-def features_of(forest: IsolationForest, schema: pa.Schema, where: str = "the table") -> list[str]:
-    """The columns that a fitted forest asks for, in its order; all numeric ones where it was fitted without names.
+def features_of(forest: IsolationForest, schema: pa.Schema, table_name: str = "the table") -> list[str]:
+    """Return the columns that a fitted forest reads, in its order; all numeric ones if it was fitted without names.
 
     Raises
     ------
     ValueError
-        If they are not there.
+        If the table lacks one of them.
     """
     names = getattr(forest, "feature_names_in_", None)
     if names is not None:
-        return check_features(schema, names, where)
+        return check_features(schema, names, table_name)
     numeric = numeric_names(schema)
     if len(numeric) != forest.n_features_in_:
         raise ValueError(
             f"the forest was fitted on {forest.n_features_in_} columns without names, "
-            f"and {where} has {len(numeric)} numeric columns"
+            f"and {table_name} has {len(numeric)} numeric columns"
         )
     return numeric
 
 
 def batch_scores(batch: pa.RecordBatch | pa.Table, features: list[str], forest: IsolationForest) -> NDArray[np.float64]:
-    """What ``score_samples`` gives for the rows of a batch."""
+    """Return what ``score_samples`` gives for the rows of a batch."""
     if batch.num_rows == 0:
         return np.empty(0)
     data = Input(batch_table(batch, features), batch.num_rows, len(features))
@@ -84,6 +84,6 @@ def batch_scores(batch: pa.RecordBatch | pa.Table, features: list[str], forest: 
 
 
 def score_batch(batch: pa.RecordBatch | pa.Table, features: list[str], forest: IsolationForest) -> NDArray[np.float64]:
-    """What ``decision_function`` gives for the rows of a batch."""
+    """Return what ``decision_function`` gives for the rows of a batch."""
     scores: NDArray[np.float64] = batch_scores(batch, features, forest) - forest.offset_
     return scores

@@ -1,9 +1,13 @@
-"""Detection on tables in parts: the findings that `ueba.detect` makes of the same rows in memory."""
+"""Detection on a table in partitions: the findings that `isoxide.ueba.detect` makes of the same rows in memory.
+
+profile -> fetch drawn rows and grow -> scores -> offset -> anomalous rows -> severity, first days, ranks -> assemble
+
+Quantiles of the columns that the profile leaves open are sketched in the passes that are made anyway.
+"""
 
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,254 +17,112 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from isoxide import ueba
 from isoxide._common.patterns import select
+from isoxide._common.warn import warn_caller
+from isoxide._forest.anomaly_options import AnomalyOptions
 from isoxide._forest.estimator import IsolationForest
 from isoxide._forest.sample_plan import SamplePlan
 from isoxide._frames.columns import plain_numbers
 from isoxide._frames.dtypes import is_number
 from isoxide._frames.times import TimeStyle, days_of
-from isoxide._partitioned.aggregators import CountRanks, CountScores, Fold, Together, from_pickle, unpacked
-from isoxide._partitioned.anomalies import DECISION, CountDecisions, FindAnomalies, FirstSeen
+from isoxide._partitioned.aggregators import ROW_NUMBER, AggregateAll, Aggregator, CountAlerts, CountRanks
+from isoxide._partitioned.anomalies import DECISION, Anomalies, CountDecisions, FindAnomalies, FirstSeen
 from isoxide._partitioned.columns import features_of
-from isoxide._partitioned.fit import grow, rank_features, score_offset
-from isoxide._partitioned.profiled import Surveyed
-from isoxide._partitioned.quantiles import GroupQuantiles, Quantiles, SketchGroups
-from isoxide._partitioned.table import ROW_NUMBER, PartedTable
+from isoxide._partitioned.engine import Engine
+from isoxide._partitioned.fit import grow, score_offset
+from isoxide._partitioned.options import PartitionedDetectOptions
+from isoxide._partitioned.profile import ProfiledTable
+from isoxide._partitioned.quantiles import GroupQuantiles, GroupSketches, Quantiles, SketchGroups
+from isoxide._partitioned.ranks import rank_rows
 from isoxide._ranks.counts import RankCounts
+from isoxide._ranks.dtypes import RankDefinition
+from isoxide._ranks.options import RankOptions
+from isoxide.ueba._assemble import Detection, assemble, chosen_rules, order_of_findings
 from isoxide.ueba._calibrate import check_amount, check_share, refuse_infinite, share_of_alerts, small_table_notes
 from isoxide.ueba._columns import refuse_result_names
-from isoxide.ueba._detect import manifest
-from isoxide.ueba._quantiles import STATISTICS, typical_frame
-from isoxide.ueba._ranks import MIN_GROUP, Groups, Ranked, RankOptions, Scope, ranking
-from isoxide.ueba._rules import Rule, apply_rules, asked_quantiles
+from isoxide.ueba._findings import Findings
+from isoxide.ueba._quantiles import STATISTICS
+from isoxide.ueba._ranks import Groups, Ranked, Scope
+from isoxide.ueba._rules import asked_quantiles
+
+__all__ = ["detect"]
 
 #: Rows that are held in memory as findings.
-MOST_FINDINGS = 1_000_000
+MAX_FINDINGS = 1_000_000
 
 
-def detect(
-    table: PartedTable,
-    *,
-    entity: str,
-    time: str,
-    include: str | Iterable[str] | None = None,
-    exclude: str | Iterable[str] | None = None,
-    forest: IsolationForest | None = None,
-    threshold: float | None = None,
-    contamination: float | None = None,
-    alerts_per_month: float | None = None,
-    calibration_contamination: float = 0.1,
-    random_state: int | None = 0,
-    kind: str = "rank",
-    tail: str = "upper",
-    groups: str | None = None,
-    min_group: int = MIN_GROUP,
-    nan_policy: str = "omit",
-    zscores: str | None = None,
-    rules: Iterable[Rule] | None = None,
-    domain_defaults: bool = True,
-    n_jobs: int | None = None,
-    time_format: str | None = None,
-    timezone: str | None = None,
-) -> ueba.Findings:
-    """Find the anomalies of a table in partitions; see `isoxide.ueba.read_table` and `isoxide.ueba.detect`."""
-    check_amount(threshold, contamination, alerts_per_month)
-    refuse_result_names(entity, time, _candidates(table.schema, include, exclude))
-    options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group, domain_defaults).check()
-    if groups is not None and groups not in table.schema.names:
+def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None = None) -> Findings:
+    """Return the findings of a table.
+
+    Parameters
+    ----------
+    engine : Engine
+        The table; it stays open.
+    options : PartitionedDetectOptions
+        The arguments of `PartitionedTable.detect`.
+    n_jobs : int, optional
+        Threads that grow a forest in this process; None means all cores.
+    """
+    check_amount(options.threshold, options.contamination, options.alerts_per_month)
+    candidates = _candidates(engine.schema, options.include, options.exclude)
+    refuse_result_names(options.entity, options.time, candidates)
+    rank_options, groups = options.check(), options.groups
+    if groups is not None and groups not in engine.schema.names:
         raise ValueError(f"groups={groups!r} is no column of the table")
-    rules = options.default_rules() if rules is None else list(rules)
+    rules = chosen_rules(options.rules, rank_options)
     qs = list(dict.fromkeys([*STATISTICS.values(), *asked_quantiles(rules)]))
-    include = include if include is None or isinstance(include, str) else list(include)
-    exclude = exclude if exclude is None or isinstance(exclude, str) else list(exclude)
-    surveyed = Surveyed(
-        table, entity=entity, time=time, include=include, exclude=exclude, groups=groups,
-        style=TimeStyle(time_format, timezone),
+    table = ProfiledTable(
+        engine, entity=options.entity, time=options.time, include=options.include, exclude=options.exclude,
+        groups=groups, style=TimeStyle(options.time_format, options.timezone),
     )  # fmt: skip
-    refuse_infinite(surveyed.profile.infinite)
-    notes = small_table_notes(surveyed.n_rows, forest)
+    refuse_infinite(table.profile.infinite)
+    notes = small_table_notes(table.n_rows, options.forest)
     for note in notes:
-        warnings.warn(note, stacklevel=3)
-    forest = _grown(surveyed, forest, random_state, n_jobs)
-    scores = surveyed.table.scores(forest)
+        warn_caller(note)
+    forest = _grown(table, options, n_jobs)
+    scores = table.engine.scores(forest)
     try:
-        _calibrate(surveyed, scores, forest, threshold, contamination, alerts_per_month, calibration_contamination)
-        quantiles = surveyed.quantiles(qs)
-        facts, found = _find(surveyed, forest, [] if groups is None else [str(surveyed.group_column)], quantiles)
-        for name in surveyed.features:
-            found = found.set_column(found.schema.get_field_index(name), name, plain_numbers(found[name]))
-        rows = found.select([name for name in found.column_names if name not in (DECISION, ROW_NUMBER)]).to_pandas()
-        rows.index = pd.Index(surveyed.table.number(found))
-        labels = (
-            None if groups is None else pd.Series(found[surveyed.group_column].to_pylist(), rows.index, dtype=object)
-        )
-        decisions = found[DECISION].to_numpy()
-        rows[time] = surveyed.times.parsed(rows[time])
-        if not len(rows):
-            # Without a text to parse pandas knows neither unit nor zone.
-            rows[time] = rows[time].astype(surveyed.time_dtype)
-        rows, decisions = _in_order(rows, decisions, time)
-        severity = _severity(scores, forest, decisions, n_jobs) if len(rows) else np.empty(0)
+        _calibrate(table, scores, forest, options)
+        quantiles = table.quantiles(qs)
+        anomalies = _find_anomalies(table, forest, quantiles)
+        rows, decisions, labels = _in_order(table, anomalies)
+        severity = _severity(scores, forest, decisions)
     finally:
         scores.close()
-    scope = Scope(groups, entity)
-    peers = None if labels is None else Groups(labels.loc[rows.index].tolist(), scope, options.min_group)
-    grouped = None if peers is None else _group_step(surveyed, peers, options)
-    frame, counted = _findings_frame(surveyed, rows, decisions, severity, quantiles, grouped)
-    while quantiles.steps:
-        quantiles.take(surveyed.table.gather(quantiles.steps[0]))
-    features = list(surveyed.features)
-    ranks = _ranks(surveyed, rows, peers, grouped, counted, quantiles, options, scope, n_jobs)
-    values = rows[features].to_numpy(dtype=np.float64, na_value=np.nan)
-    return ueba.Findings(
-        frame.assign(rank_rows=ranks.rank_rows, rank_among=ranks.rank_among),
-        entity=entity,
-        time=time,
-        features=features,
-        values=values,
-        percentiles=ranks.percentiles,
-        order=ranks.order,
-        directions=ranks.directions,
-        reference=typical_frame(
-            features,
-            np.array([[quantiles.quantile(name, q) for q in STATISTICS.values()] for name in features]),
-        ),
-        group_of=ranks.group_of,
-        group_typical=ranks.group_typical,
-        flags=apply_rules(rules, features, values, quantiles.quantile),
-        timeline=_timeline(surveyed, facts, frame, time),
-        manifest={
-            **manifest(
-                surveyed.profile, forest, features, source=table.name, sha256=None, anomalies=len(frame),
-                scores_sha256=facts["sha256"],
-            ),
-            "threshold": threshold,
-            "alerts_per_month": alerts_per_month,
-            "ranking": ranking(options, scope, surveyed.n_rows),
-            "notes": [*notes, *surveyed.profile.warnings],
-        },
+    scope = Scope(groups, options.entity)
+    peers = None if labels is None else Groups(labels, scope, options.min_group)
+    sketched = None if peers is None else _group_sketches(table, peers, rank_options)
+    first_seen, group_sketches = _more_of_findings(table, rows, quantiles, sketched)
+    while (aggregator := quantiles.next_pass) is not None:
+        quantiles.take(table.engine.aggregate(aggregator))
+    known = None if sketched is None or group_sketches is None else (sketched, group_sketches)
+    days = sorted(anomalies.lowest)
+    detection = Detection(
+        profile=table.profile,
+        source=engine.name,
+        sha256=None,
+        entity=options.entity,
+        time=options.time,
+        features=list(table.features),
         forest=forest,
-    )  # fmt: skip
+        scores_sha256=anomalies.scores_sha256,
+        rows=rows,
+        scores=decisions,
+        severity=severity,
+        days=pd.DataFrame(
+            {"day": days, "rows": [table.days[day] for day in days], "lowest": [anomalies.lowest[day] for day in days]}
+        ),
+        first_seen=first_seen,
+        ranks=_ranks(table, rows, peers, known, quantiles, rank_options, scope),
+        quantile=quantiles.quantile,
+        notes=notes,
+    )
+    return assemble(detection, options, rank_options, rules)
 
 
-def _grown(
-    surveyed: Surveyed, forest: IsolationForest | None, random_state: int | None, n_jobs: int | None
-) -> IsolationForest:
-    """A forest of the table, or a copy of the one that was given."""
-    if forest is None:
-        forest = IsolationForest(random_state=random_state, n_jobs=n_jobs)
-    if hasattr(forest, "offset_"):
-        wanted = features_of(forest, surveyed.table.schema, surveyed.table.name)
-        if wanted != surveyed.features:
-            raise ValueError(
-                f"the forest was fitted on other features than those of the table: {wanted} and {surveyed.features}"
-            )
-        # The trees are shared; only the offset moves.
-        return copy.copy(forest)
-    plan = SamplePlan(clone(forest), surveyed.n_rows, len(surveyed.features))
-    grown = grow(surveyed.table, plan, surveyed.features)
-    grown.offset_ = np.nan
-    return grown
-
-
-def _calibrate(
-    surveyed: Surveyed,
-    scores: PartedTable,
-    forest: IsolationForest,
-    threshold: float | None,
-    contamination: float | None,
-    alerts_per_month: float | None,
-    calibration_contamination: float,
-) -> None:
-    """Sets the offset of the forest, as `ueba.detect` does."""
-    if threshold is not None or alerts_per_month is not None:
-        forest.set_params(contamination=calibration_contamination)
-        forest._validate_params()
-        if threshold is not None:
-            offset = score_offset(scores, surveyed.n_rows, calibration_contamination)
-            n, lowest = CountScores.read(scores.gather(CountScores(float(offset), threshold)))
-            contamination = n / surveyed.n_rows
-            check_share(contamination, threshold)
-            if n == 0:
-                # As `Calibration.at_threshold`: all rows score above it.
-                forest.offset_ = np.float64(offset + min(threshold, lowest))
-                return
-        else:
-            assert alerts_per_month is not None
-            contamination = share_of_alerts(alerts_per_month, surveyed.n_rows, surveyed.profile.n_period_days)
-    if contamination is not None:
-        forest.contamination = contamination
-    if not isinstance(forest.contamination, str) and (contamination is not None or np.isnan(forest.offset_)):
-        forest.offset_ = score_offset(scores, surveyed.n_rows, forest.contamination)
-    elif np.isnan(forest.offset_):
-        forest.offset_ = -0.5
-
-
-def _find(
-    surveyed: Surveyed,
-    forest: IsolationForest,
-    others: list[str],
-    quantiles: Quantiles,
-) -> tuple[dict[str, Any], pa.Table]:
-    """Return the anomalies; quantiles of the columns go on in the same pass."""
-    table = surveyed.table
-    step = FindAnomalies(
-        table.share(forest), float(forest.offset_), surveyed.entity, surveyed.times, surveyed.features,
-        [*others, *table.key], table.schema, MOST_FINDINGS,
-    )  # fmt: skip
-    first, *rest = unpacked(table.gather(Together([step, *quantiles.steps])))
-    if rest:
-        quantiles.take(rest[0])
-    return FindAnomalies.read(first)
-
-
-def _in_order(rows: pd.DataFrame, decisions: NDArray[np.float64], time: str) -> tuple[pd.DataFrame, Any]:
-    """The lowest score first, of equal ones the latest; what is equal in both as it comes out of the rows' order."""
-    by_number = np.argsort(rows.index.to_numpy(), kind="stable")
-    rows, decisions = rows.iloc[by_number], decisions[by_number]
-    found = pd.DataFrame({"score": decisions, "time": rows[time].to_numpy()})
-    order = found.sort_values(["score", "time"], ascending=[True, False]).index
-    return rows.iloc[order], decisions[order]
-
-
-def _severity(
-    scores: PartedTable, forest: IsolationForest, decisions: NDArray[np.float64], n_jobs: int | None
-) -> NDArray[np.float64]:
-    """The percentile of each decision among all, from the other end: lower ones are worse."""
-    counts = CountRanks([RankCounts(pa.table({DECISION: decisions}))], [DECISION], n_jobs=n_jobs)
-    (counted,) = CountRanks.read(scores.gather(CountDecisions(float(forest.offset_), counts)))
-    return counted.ranks(tail="lower").percentiles[:, 0]
-
-
-def _findings_frame(
-    surveyed: Surveyed, rows: pd.DataFrame, decisions: Any, severity: Any, quantiles: Quantiles, more: Fold | None
-) -> tuple[pd.DataFrame, bytes]:
-    """Return what is known of each finding, and the result of one more step, which runs in the same pass."""
-    entity, time = surveyed.entity, surveyed.time
-    frame = rows[[entity, time]].copy()
-    frame["score"], frame["severity"] = decisions, severity
-    days = days_of(rows[time])
-    # Whatever scores lower on the same day is an anomaly too.
-    by_day = pd.Series(decisions, index=frame.index).groupby(days.to_numpy())
-    frame["day_rank"] = by_day.rank(method="min").astype(np.int64)
-    frame["day_rows"] = days.map(surveyed.days).to_numpy(dtype=np.int64)
-    column = pa.array(rows[entity], type=pa.string(), from_pandas=True)
-    entities = column.unique()
-    steps = [FirstSeen(entity, surveyed.times, entities)] if len(rows) else []
-    own = [*steps, *quantiles.steps, *([] if more is None else [more])]
-    results = unpacked(surveyed.table.gather(Together(own))) if own else []
-    counted = b"" if more is None else results.pop()
-    if quantiles.steps:
-        quantiles.take(results.pop())
-    first_days = from_pickle(results[0]) if steps else {}
-    places = {who: place for place, who in enumerate(entities.to_pylist())}
-    seen = [first_days[places[who]] for who in column.to_pylist()]
-    frame["first_seen"] = pd.Series(seen, index=frame.index).astype(days.dtype)
-    return frame, counted
-
-
-def _candidates(schema: pa.Schema, include: Any, exclude: Any) -> list[str]:
+def _candidates(
+    schema: pa.Schema, include: str | Iterable[str] | None, exclude: str | Iterable[str] | None
+) -> list[str]:
     """Return the columns of numbers that are features unless they have no values."""
     names = [field.name for field in schema if is_number(field.type)]
     wanted = names if include is None else select(names, include)
@@ -268,74 +130,171 @@ def _candidates(schema: pa.Schema, include: Any, exclude: Any) -> list[str]:
     return [name for name in wanted if name not in left_out]
 
 
-def _group_step(surveyed: Surveyed, peers: Groups, options: RankOptions) -> SketchGroups | None:
-    """Return the step that counts the rows of the groups of findings, and sketches their columns."""
+def _grown(table: ProfiledTable, options: AnomalyOptions, n_jobs: int | None) -> IsolationForest:
+    """Return a forest of the table, or a copy of the fitted one that was given."""
+    forest = options.forest
+    if forest is None:
+        forest = IsolationForest(random_state=options.random_state, n_jobs=n_jobs)
+    if hasattr(forest, "offset_"):
+        wanted = features_of(forest, table.engine.schema, table.engine.name)
+        if wanted != table.features:
+            raise ValueError(
+                f"the forest was fitted on other features than those of the table: {wanted} and {table.features}"
+            )
+        # The trees are shared; only the offset moves.
+        return copy.copy(forest)
+    plan = SamplePlan(clone(forest), table.n_rows, len(table.features))
+    grown = grow(table.engine, plan, table.features)
+    grown.offset_ = np.nan
+    return grown
+
+
+def _calibrate(table: ProfiledTable, scores: Engine, forest: IsolationForest, options: AnomalyOptions) -> None:
+    """Set the offset of the forest, as `isoxide.ueba.detect` does."""
+    threshold, alerts_per_month, contamination = options.threshold, options.alerts_per_month, options.contamination
+    if threshold is not None or alerts_per_month is not None:
+        forest.set_params(contamination=options.calibration_contamination)
+        forest._validate_params()
+        if threshold is not None:
+            offset = score_offset(scores, table.n_rows, options.calibration_contamination)
+            n, lowest = scores.aggregate(CountAlerts(float(offset), threshold))
+            contamination = n / table.n_rows
+            check_share(contamination, threshold)
+            if n == 0:
+                # As `Calibration.at_threshold`: all rows score above it.
+                forest.offset_ = np.float64(offset + min(threshold, lowest))
+                return
+        else:
+            assert alerts_per_month is not None
+            contamination = share_of_alerts(alerts_per_month, table.n_rows, table.profile.n_period_days)
+    if contamination is not None:
+        forest.contamination = contamination
+    if not isinstance(forest.contamination, str) and (contamination is not None or np.isnan(forest.offset_)):
+        forest.offset_ = score_offset(scores, table.n_rows, forest.contamination)
+    elif np.isnan(forest.offset_):
+        forest.offset_ = -0.5
+
+
+def _find_anomalies(table: ProfiledTable, forest: IsolationForest, quantiles: Quantiles) -> Anomalies:
+    """Return the anomalies; quantiles of the columns are sketched in the same pass."""
+    engine = table.engine
+    labels = () if table.group_column is None else (table.group_column,)
+    columns = [table.entity, table.time, *table.features, *labels, *engine.key]
+    finder = FindAnomalies(
+        engine.broadcast(forest), float(forest.offset_), table.times, columns, table.features, engine.schema,
+        MAX_FINDINGS,
+    )  # fmt: skip
+    anomalies: Anomalies
+    anomalies, *_ = _with_quantiles(engine, [finder], quantiles)
+    return anomalies
+
+
+def _with_quantiles(engine: Engine, aggregators: list[Aggregator[Any, Any]], quantiles: Quantiles) -> list[Any]:
+    """Return the results of aggregators, and take the next sketches of the columns in the same pass."""
+    more = quantiles.next_pass
+    asked = [*aggregators, *([] if more is None else [more])]
+    results = engine.aggregate(AggregateAll(asked)) if asked else []
+    if more is not None:
+        quantiles.take(results.pop())
+    return results
+
+
+def _in_order(table: ProfiledTable, anomalies: Anomalies) -> tuple[pd.DataFrame, NDArray[np.float64], list[Any] | None]:
+    """Return the anomalous rows in the order of the findings, their decision scores, and the labels of their groups."""
+    arrow, time = anomalies.rows, table.time
+    for name in table.features:
+        arrow = arrow.set_column(arrow.schema.get_field_index(name), name, plain_numbers(arrow[name]))
+    rows = arrow.select([name for name in arrow.column_names if name not in (DECISION, ROW_NUMBER)]).to_pandas()
+    rows.index = pd.Index(table.engine.row_numbers(anomalies.rows))
+    decisions = arrow[DECISION].to_numpy()
+    rows[time] = table.times.parsed(rows[time])
+    if not len(rows):
+        # Without a text to parse pandas knows neither unit nor zone.
+        rows[time] = rows[time].astype(table.time_dtype)
+    # Rows that are equal in score and time stay in the order of the table.
+    by_number = np.argsort(rows.index.to_numpy(), kind="stable")
+    order = by_number[order_of_findings(decisions[by_number], rows[time].to_numpy()[by_number])]
+    labels = None
+    if table.group_column is not None:
+        column = arrow[table.group_column].to_pylist()
+        labels = [column[position] for position in order]
+    return rows.iloc[order], decisions[order], labels
+
+
+def _severity(scores: Engine, forest: IsolationForest, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the percentile of each decision among all, from the other end: lower scores are worse."""
+    if not len(decisions):
+        return np.empty(0)
+    counter = CountRanks([RankCounts(pa.table({DECISION: decisions}))], [DECISION], n_jobs=scores.n_jobs)
+    (counts,) = scores.aggregate(CountDecisions(counter, float(forest.offset_)))
+    return counts.ranks(tail="lower").percentiles[:, 0]
+
+
+def _group_sketches(table: ProfiledTable, peers: Groups, options: RankOptions) -> SketchGroups | None:
+    """Return the aggregator that counts the rows of the groups of findings, and sketches their columns."""
     if not peers.distinct:
         peers.set_sizes([], [])
         return None
-    is_history = options.groups == surveyed.entity
+    is_history = options.groups == table.entity
     return SketchGroups(
-        str(surveyed.group_column), peers.distinct, surveyed.features, time=surveyed.times if is_history else None,
+        str(table.group_column), peers.distinct, table.features, times=table.times if is_history else None,
         max_days=options.min_group,
     )  # fmt: skip
 
 
+def _more_of_findings(
+    table: ProfiledTable, rows: pd.DataFrame, quantiles: Quantiles, sketched: SketchGroups | None
+) -> tuple[pd.Series, GroupSketches | None]:
+    """Return the first day of the entity of each finding, and what is learned of the groups, in one pass."""
+    column = pa.array(rows[table.entity], type=pa.string(), from_pandas=True)
+    entities = column.unique()
+    wanted: list[Aggregator[Any, Any]] = [FirstSeen(table.entity, table.times, entities)] if len(rows) else []
+    results = _with_quantiles(table.engine, [*wanted, *([] if sketched is None else [sketched])], quantiles)
+    first_days = dict(zip(entities.to_pylist(), results[0], strict=True)) if wanted else {}
+    first_seen = pd.Series([first_days[entity] for entity in column.to_pylist()], index=rows.index)
+    return first_seen.astype(days_of(rows[table.time]).dtype), None if sketched is None else results[-1]
+
+
 def _ranks(
-    surveyed: Surveyed,
+    table: ProfiledTable,
     rows: pd.DataFrame,
     peers: Groups | None,
-    grouped: SketchGroups | None,
-    counted: bytes,
+    known: tuple[SketchGroups, GroupSketches] | None,
     quantiles: Quantiles,
     options: RankOptions,
     scope: Scope,
-    n_jobs: int | None,
 ) -> Ranked:
     """Rank the findings as `isoxide.ueba._ranks.rank_rows` does."""
-    features = list(surveyed.features)
+    features, engine = list(table.features), table.engine
     if len(rows) == 0:
         return Ranked.empty(len(features), options)
-    how: dict[str, Any] = {
-        "features": features,
-        "kind": options.kind,
-        "tail": options.tail,
-        "rank_last": options.zscores,
-        "n_jobs": n_jobs,
-    }
+    definition = RankDefinition(options.kind, options.tail, options.nan_policy)
+    chosen: dict[str, Any] = {"features": features, "rank_last": options.zscores}
     if peers is None:
-        ranks = rank_features(rows[features], surveyed.table, nan_policy=options.nan_policy, **how)
-        n_rows, words = np.full(len(rows), surveyed.n_rows, dtype=np.int64), [scope.whole(surveyed.n_rows)]
-        return Ranked(ranks.percentiles, ranks.order, ranks.directions, n_rows, words * len(rows), None, None)
+        ranks = rank_rows(engine, rows[features], definition, **chosen)
+        n_rows = np.full(len(rows), table.n_rows, dtype=np.int64)
+        among = [scope.whole(table.n_rows)] * len(rows)
+        return Ranked(ranks.percentiles, ranks.order, ranks.directions, n_rows, among, None, None)
     typical = np.empty((0, len(features), len(STATISTICS)))
-    if grouped is not None:
-        n_rows_of, group_days, _ = SketchGroups.read(counted)
-        peers.set_sizes(n_rows_of, [len(days) for days in group_days])
-        known = GroupQuantiles(grouped, counted, peers.large.tolist(), STATISTICS.values(), quantiles.types)
-        while (step := known.step) is not None:
-            known.take(surveyed.table.gather(step))
-        typical = known.values(features)
-    n_features = len(features)
-    percentiles, directions = np.full((len(rows), n_features), np.nan), np.zeros((len(rows), n_features), dtype=np.int8)
-    order = np.empty((len(rows), n_features), dtype=np.intp)
-    ranked = peers.group_of >= 0
-    if ranked.any():
-        group = surveyed.group_column
-        asked = rows[[*features, group]][ranked]
-        ranks = rank_features(asked, surveyed.table, groups=group, nan_policy=options.nan_policy, **how)
-        percentiles[ranked], directions[ranked], order[ranked] = ranks.percentiles, ranks.directions, ranks.order
-    if not ranked.all():
-        order[~ranked] = rank_features(rows[features][~ranked], surveyed.table, nan_policy="omit", **how).order
+    if known is not None:
+        sketched, groups = known
+        peers.set_sizes(groups.rows, [len(days) for days in groups.days])
+        of_groups = GroupQuantiles(
+            sketched, groups.sketches, peers.large.tolist(), STATISTICS.values(), quantiles.dtypes
+        )
+        while (aggregator := of_groups.next_pass) is not None:
+            of_groups.take(engine.aggregate(aggregator).sketches)
+        typical = of_groups.values(features)
+    shape = (len(rows), len(features))
+    percentiles, directions = np.full(shape, np.nan), np.zeros(shape, dtype=np.int8)
+    order = np.empty(shape, dtype=np.intp)
+    is_ranked = peers.group_of >= 0
+    if is_ranked.any():
+        asked = rows[[*features, table.group_column]][is_ranked]
+        ranks = rank_rows(engine, asked, definition, groups=table.group_column, **chosen)
+        percentiles[is_ranked], directions[is_ranked] = ranks.percentiles, ranks.directions
+        order[is_ranked] = ranks.order
+    if not is_ranked.all():
+        others = rows[features][~is_ranked]
+        order[~is_ranked] = rank_rows(engine, others, definition._replace(nan_policy="omit"), **chosen).order
     return Ranked(percentiles, order, directions, peers.rank_rows, peers.rank_among, peers.group_of, typical)
-
-
-def _timeline(surveyed: Surveyed, facts: dict[str, Any], frame: pd.DataFrame, time: str) -> pd.DataFrame:
-    days = sorted(facts["days"])
-    found = days_of(frame[time]).value_counts().to_dict()
-    return pd.DataFrame(
-        {
-            "day": days,
-            "rows": [surveyed.days[day] for day in days],
-            "lowest": [facts["days"][day] for day in days],
-            "findings": [found.get(day, 0) for day in days],
-        }
-    )

@@ -1,4 +1,8 @@
-"""What a table in parts looks like before anything is made of it: the steps behind `isoxide.ueba.TableProfile`."""
+"""Look at a table in partitions before anything is made of it: features, days, repeated rows and all column sketches.
+
+ProfiledTable
+    count rows -> zones of times -> hashes of the keys -> rows whose keys repeat -> profile of the rows that are kept
+"""
 
 from __future__ import annotations
 
@@ -12,89 +16,106 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from isoxide._frames.dtypes import is_number
+from isoxide._frames.features import choose_features, roles_of_features
 from isoxide._frames.keys import as_text
-from isoxide._frames.profile import Profiler
-from isoxide._frames.times import Times, zones
-from isoxide._partitioned.aggregators import Fold, RowsStep, as_pickle, from_pickle, numbered
-from isoxide._partitioned.table import ROW_NUMBER, Part
+from isoxide._frames.names import text_names
+from isoxide._frames.profile import Profile, Profiler, repeated_rows
+from isoxide._frames.times import Times, TimeStyle, zones
+from isoxide._partitioned.aggregators import (
+    ROW_NUMBER,
+    Aggregator,
+    CollectRows,
+    Partition,
+    with_row_numbers,
+)
+from isoxide._partitioned.engine import Engine
+from isoxide._partitioned.quantiles import Quantiles
+from isoxide._partitioned.views import GROUP, TextKeys, WithoutRows
 
-#: Files that hashes are parted into by their first bits.
-_BITS = 6
+__all__ = ["ProfiledTable"]
+
+#: Rows that are held in memory as possible duplicates.
+MAX_SHARED_KEYS = 4_000_000
+#: Bits of a hash that choose the file it is written to.
+_FILE_BITS = 6
 
 
-class Zones(Fold):
+class CollectZones(Aggregator[set[Any], set[Any]]):
     """The time zones in which the times of a text column are written."""
 
     def __init__(self, time: str) -> None:
         self.columns = (time,)
 
-    def begin(self, part: Part) -> Any:
-        """Return no zones."""
+    def init(self, partition: Partition) -> set[Any]:
+        """Return no zones before the first batch."""
         return set()
 
-    def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
-        """Add those of a batch."""
+    def update(self, state: set[Any], batch: pa.RecordBatch, first_row: int | None) -> set[Any]:
+        """Add the zones of a batch."""
         return state | zones(batch.column(self.columns[0]))
 
-    def finish(self, state: Any) -> bytes:
-        """Return them as a list."""
-        return as_pickle(sorted(state))
-
-    def merge(self, results: Iterable[bytes]) -> bytes:
-        """Return the zones of all parts."""
-        return as_pickle(sorted({zone for result in results for zone in from_pickle(result)}))
+    def merge(self, states: Iterable[set[Any]]) -> set[Any]:
+        """Return the zones of all partitions."""
+        return set().union(*states)
 
 
-class HashKeys(Fold):
-    """A number for who and when of each row: equal ones for equal keys.
+class HashKeys(Aggregator[list[NDArray[np.uint64]], NDArray[np.uint64]]):
+    """The hashes of entity and time that occur more than once, in ascending order.
 
-    Into files by their first bits, where a folder is given that all parts can write to; else 8 bytes a row.
+    Parameters
+    ----------
+    entity : str
+        The column of the entities.
+    times : Times
+        How times are read.
+    folder : Path or None
+        A folder that all partitions can write to: hashes are then kept there, in files by their first bits, and the
+        state is empty. Without a folder the state takes 8 bytes a row.
     """
 
     def __init__(self, entity: str, times: Times, folder: Path | None) -> None:
         self.entity, self.times, self.folder = entity, times, folder
         self.columns = (entity, times.name)
 
-    def begin(self, part: Part) -> Any:
-        """Return no hashes."""
+    def init(self, partition: Partition) -> list[NDArray[np.uint64]]:
+        """Return no hashes before the first batch."""
         return []
 
-    def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
-        """Add those of a batch."""
+    def update(
+        self, state: list[NDArray[np.uint64]], batch: pa.RecordBatch, first_row: int | None
+    ) -> list[NDArray[np.uint64]]:
+        """Add the hashes of a batch."""
         hashes = self.hashes(batch, first_row)
         if self.folder is None:
             state.append(hashes)
             return state
-        bucket = (hashes >> np.uint64(64 - _BITS)).astype(np.int64)
-        order = np.argsort(bucket, kind="stable")
-        ends = np.cumsum(np.bincount(bucket, minlength=1 << _BITS))
+        file_numbers = (hashes >> np.uint64(64 - _FILE_BITS)).astype(np.int64)
+        order = np.argsort(file_numbers, kind="stable")
+        ends = np.cumsum(np.bincount(file_numbers, minlength=1 << _FILE_BITS))
         for number, piece in enumerate(np.split(hashes[order], ends[:-1])):
             with open(self.folder / str(number), "ab") as file:
                 file.write(piece.tobytes())
         return state
 
     def hashes(self, batch: pa.RecordBatch, first_row: int | None) -> NDArray[np.uint64]:
-        """Return the numbers of a batch."""
-        who = as_text(batch.column(self.entity), self.entity).to_pandas()
-        frame = pd.DataFrame({"who": who, "when": self.times.of(batch, first_row)})
+        """Return a number for each row of a batch, equal for equal keys."""
+        entities = as_text(batch.column(self.entity), self.entity).to_pandas()
+        frame = pd.DataFrame({"entity": entities, "time": self.times.of(batch, first_row)})
         hashes: NDArray[np.uint64] = np.asarray(pd.util.hash_pandas_object(frame, index=False), dtype=np.uint64)
         return hashes
 
-    def finish(self, state: Any) -> bytes:
-        """Return the hashes, if they are not in files."""
-        return b"".join(piece.tobytes() for piece in state)
+    def merge(self, states: Iterable[list[NDArray[np.uint64]]]) -> list[NDArray[np.uint64]]:
+        """Return the hashes of all partitions."""
+        return [piece for state in states for piece in state]
 
-    def merge(self, results: Iterable[bytes]) -> bytes:
-        """Return those of all parts."""
-        return b"".join(results)
-
-    def repeated(self, result: bytes) -> NDArray[np.uint64]:
-        """Return the hashes that came more than once, ascending."""
+    def finish(self, state: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+        """Return the hashes that came more than once."""
         if self.folder is None:
-            return _repeated(np.frombuffer(result, dtype=np.uint64))
-        files = [self.folder / str(number) for number in range(1 << _BITS)]
-        found = [_repeated(np.fromfile(path, np.uint64)) for path in files if path.exists()]
-        return np.concatenate(found) if found else np.empty(0, dtype=np.uint64)
+            return _repeated(np.concatenate([np.empty(0, dtype=np.uint64), *state]))
+        files = [self.folder / str(number) for number in range(1 << _FILE_BITS)]
+        repeated = [_repeated(np.fromfile(path, np.uint64)) for path in files if path.exists()]
+        return np.concatenate([np.empty(0, dtype=np.uint64), *repeated])
 
 
 def _repeated(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -102,62 +123,180 @@ def _repeated(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
 
 
-class FindKeys(RowsStep):
-    """The rows whose keys have one of some hashes, with their numbers."""
+class RowsOfKeys(CollectRows):
+    """The rows whose keys have one of the given hashes, with their numbers.
 
-    def __init__(self, hashes: NDArray[np.uint64], keys: HashKeys, schema: pa.Schema, most: int) -> None:
-        self.hashes, self.keys, self.most = hashes, keys, most
+    Parameters
+    ----------
+    hashes : ndarray of uint64
+        The hashes.
+    keys : HashKeys
+        How keys are hashed.
+    schema : pyarrow.Schema
+        Names and types of the columns that are collected.
+    max_rows : int
+        More rows than this are refused.
+    """
+
+    def __init__(self, hashes: NDArray[np.uint64], keys: HashKeys, schema: pa.Schema, max_rows: int) -> None:
+        self.hashes, self.keys, self.max_rows = hashes, keys, max_rows
         self.columns = tuple(schema.names)
         self.schema = pa.schema([*schema, pa.field(ROW_NUMBER, pa.int64())])
 
-    def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
-        """Add those of a batch."""
+    def update(self, state: list[pa.RecordBatch], batch: pa.RecordBatch, first_row: int | None) -> list[pa.RecordBatch]:
+        """Add the rows of a batch."""
         batch = batch.select(list(self.columns))
         rows = np.flatnonzero(np.isin(self.keys.hashes(batch, first_row), self.hashes))
         if rows.size:
             assert first_row is not None
-            state.append(numbered(batch.take(pa.array(rows)), rows + first_row))
-            self._check_number(sum(one.num_rows for one in state))
+            state.append(with_row_numbers(batch.take(pa.array(rows)), rows + first_row))
+        return self._checked(state)
+
+    def merge(self, states: Iterable[list[pa.RecordBatch]]) -> list[pa.RecordBatch]:
+        """Return the rows of all partitions."""
+        return self._checked(super().merge(states))
+
+    def _checked(self, state: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+        if sum(batch.num_rows for batch in state) > self.max_rows:
+            raise ValueError(
+                f"more than {self.max_rows:,} rows share {self.keys.entity!r} and {self.keys.times.name!r} with other "
+                "rows; drop duplicates first, or name other columns as entity and time"
+            )
         return state
 
-    def merge(self, results: Iterable[bytes]) -> bytes:
-        """Return the rows of all parts."""
-        merged = super().merge(results)
-        self._check_number(pa.ipc.open_stream(merged).read_all().num_rows)
-        return merged
 
-    def _check_number(self, n: int) -> None:
-        if n > self.most:
-            raise ValueError(
-                f"more than {self.most:,} rows share {self.keys.entity!r} and {self.keys.times.name!r} with others; "
-                "drop duplicates first, or name other columns as entity and time"
-            )
-
-
-class Survey(Fold):
-    """The profile of a table; see `isoxide._frames.profile`."""
+class ProfileRows(Aggregator[Profile, Profile]):
+    """The profile of a table, as `isoxide._frames.profile` makes it in memory too."""
 
     def __init__(self, profiler: Profiler) -> None:
-        self.profiler = profiler
-        self.columns = profiler.columns
+        self.profiler, self.columns = profiler, profiler.columns
 
-    def begin(self, part: Part) -> Any:
+    def init(self, partition: Partition) -> Profile:
         """Return the profile of no rows."""
         return self.profiler.start()
 
-    def feed(self, state: Any, batch: pa.RecordBatch, first_row: int | None) -> Any:
-        """Add a batch."""
+    def update(self, state: Profile, batch: pa.RecordBatch, first_row: int | None) -> Profile:
+        """Return the profile after a batch was added to it."""
         return self.profiler.update(state, batch, first_row) if batch.num_rows else state
 
-    def finish(self, state: Any) -> bytes:
-        """Return the profile of a part."""
-        return self.profiler.to_bytes(state)
-
-    def merge(self, results: Iterable[bytes]) -> bytes:
-        """Return the profile of all parts."""
-        return self.profiler.to_bytes(self.profiler.merge(map(self.profiler.from_bytes, results)))
+    def merge(self, states: Iterable[Profile]) -> Profile:
+        """Return the profile of all partitions."""
+        return self.profiler.merge(states)
 
 
-def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """Return a folder that is gone afterwards."""
-    return tempfile.TemporaryDirectory(prefix="isoxide-keys-")
+class ProfiledTable:
+    """A table that has been looked at, without the rows that equal an earlier one.
+
+    Parameters
+    ----------
+    engine : Engine
+        The table.
+    entity, time : str
+        The columns that say who and when.
+    include, exclude : str or list of str or None
+        Names or patterns of columns that are features, and of columns that are not.
+    groups : str, optional
+        The column of the labels of groups.
+    style : TimeStyle, optional
+        How times are written.
+
+    Attributes
+    ----------
+    engine : Engine
+        The rows that are kept; entities are text.
+    features : list of str
+        Names of the features.
+    times : Times
+        How times are read.
+    profile : TableProfile
+        Summary of the table for its readers.
+    n_rows : int
+        Number of rows that are kept.
+    days : dict
+        The number of rows of each day.
+    time_dtype : numpy or pandas dtype
+        Type of the times that were read.
+    group_column : str or None
+        The column that holds the labels of the groups as text.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        entity: str,
+        time: str,
+        include: str | Iterable[str] | None = None,
+        exclude: str | Iterable[str] | None = None,
+        groups: str | None = None,
+        style: TimeStyle | None = None,
+    ) -> None:
+        roles_of_features(entity, time, include, exclude)(engine.schema.names, engine.name)
+        self.entity, self.time = entity, time
+        # A column that is a feature stays one, beside the text it is as a label.
+        keyed = TextKeys(engine, [entity], group=None if groups == entity else groups)
+        self.group_column = groups if groups in (None, entity) else GROUP
+        reasons = dict(engine.reasons)
+
+        def chosen(empty: set[str]) -> tuple[list[str], dict[str, str]]:
+            return choose_features(
+                engine.schema, entity, time, include=include, exclude=exclude, is_empty=empty.__contains__,
+                reasons=reasons,
+            )  # fmt: skip
+
+        # Before anything is read: names and types.
+        candidates, left_out = chosen(set())
+        texts = [name for name, why in left_out.items() if why == "text" and name not in reasons]
+        n_read = engine.count()
+        if n_read == 0:
+            raise ValueError(f"{engine.name} has no rows")
+        dtype = engine.schema.field(time).type
+        is_plain = is_number(dtype) or pa.types.is_timestamp(dtype) or pa.types.is_date(dtype)
+        known_zones = frozenset() if is_plain else frozenset(keyed.aggregate(CollectZones(time)))
+        self.times = Times(time, style or TimeStyle(), known_zones)
+        self.engine, n_shared = self._without_duplicates(keyed)
+        profiler = Profiler(entity, self.times, candidates, texts)
+        profile = self.engine.aggregate(ProfileRows(profiler))
+        self.sketches = profile.sketches
+        self.features, left_out = chosen({name for name in candidates if profile.sketches[name].n == 0})
+        for name in engine.untyped:
+            if name in profile.texts and profile.texts[name].category in ("mixed", "numbers"):
+                raise profile.texts[name].refusal(name) if profile.texts[name].bad is not None else _untyped(name)
+        self.n_rows, self.days, self.time_dtype = profile.n, profile.days, profile.time_dtype
+        self.profile = profiler.summary(
+            profile, features=self.features, left_out=left_out, n_read=n_read, n_duplicate_keys=n_shared,
+            notes=dict.fromkeys([*engine.notes, *text_names(engine.schema.names, engine.name)[1]]),
+        )  # fmt: skip
+
+    def _without_duplicates(self, engine: Engine) -> tuple[Engine, int]:
+        """Return the table with equal rows once, and how many different rows share entity and time."""
+        if engine.key:
+            # No two rows are equal; rows that share entity and time with others are not counted.
+            return engine, 0
+        with tempfile.TemporaryDirectory(prefix="isoxide-keys-") as folder:
+            keys = HashKeys(self.entity, self.times, Path(folder) if engine.is_local else None)
+            repeated = engine.aggregate(keys)
+        if not repeated.size:
+            return engine, 0
+        keys.folder = None
+        columns = pa.schema([field for field in engine.schema if field.name != GROUP])
+        rows = engine.aggregate(RowsOfKeys(repeated, keys, columns, MAX_SHARED_KEYS)).sort_by(ROW_NUMBER)
+        numbers: NDArray[np.int64] = rows[ROW_NUMBER].to_numpy()
+        frame = rows.drop_columns([ROW_NUMBER]).to_pandas()
+        frame[self.time] = self.times.read(rows[self.time]).to_numpy()
+        shared = frame.duplicated([self.entity, self.time], keep=False).to_numpy()
+        frame, numbers = frame[shared].reset_index(drop=True), numbers[shared]
+        is_repeated = repeated_rows(frame)
+        dropped = numbers[is_repeated]
+        n_shared = int(frame[~is_repeated].duplicated([self.entity, self.time], keep=False).sum())
+        return (WithoutRows(engine, dropped) if dropped.size else engine), n_shared
+
+    def quantiles(self, qs: Iterable[float]) -> Quantiles:
+        """Return the quantiles of all features, as far as they are known."""
+        schema = self.engine.schema
+        dtypes = {name: np.float32 if schema.field(name).type == pa.float32() else np.float64 for name in self.features}
+        return Quantiles({name: self.sketches[name] for name in self.features}, qs, dtypes)
+
+
+def _untyped(name: str) -> ValueError:
+    return ValueError(f"column {name!r} holds numbers, some of them as text; convert it (astype) or leave it out")

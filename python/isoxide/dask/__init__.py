@@ -1,6 +1,6 @@
-"""Forests, scores, ranks and findings of dask frames, the same as in memory.
+"""Tables of Dask: forests, scores, ranks and findings of dask frames, the same as in memory.
 
-``fit``, ``offset``, ``rank_features`` and ``detect`` compute at once, in tasks of dask's active client or scheduler;
+`table` returns a `DaskTable`, whose methods compute at once, in tasks of dask's active client or scheduler; only its
 ``score`` is lazy, as dask's own methods are. The order of the rows is that of the partitions.
 Needs ``pip install 'isoxide[dask]'``; to write pages of findings, ``pip install 'isoxide[dask,ueba]'``.
 """
@@ -12,9 +12,8 @@ try:
 except ImportError as error:
     raise ImportError("isoxide.dask needs dask with its frames, and pyarrow: pip install 'isoxide[dask]'") from error
 
-from isoxide.dask._verbs import detect, fit, offset, rank_features, score
+from isoxide.dask._table import DaskTable, table
 
-__all__ = ["detect", "fit", "offset", "rank_features", "score"]
+__all__ = ["DaskTable", "table"]
 
-for _public in (detect, fit, offset, rank_features, score):
-    _public.__module__ = __name__
+DaskTable.__module__ = table.__module__ = __name__

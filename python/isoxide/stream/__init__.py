@@ -1,7 +1,8 @@
-"""Tables larger than memory on one machine: Parquet files and Arrow streams, batch by batch.
+"""Tables larger than memory on one machine: files, folders, datasets and Arrow streams, read batch by batch.
 
-What comes out equals what the same rows in memory give, bit for bit; memory holds a few batches, the rows that trees
-draw, and what is asked for. Needs ``pip install 'isoxide[stream]'``.
+`open` returns a `StreamTable`, whose methods fit, score, rank and detect. Results equal those of the same rows in
+memory, bit for bit; memory holds a few batches, the rows that trees draw, and the results.
+Needs ``pip install 'isoxide[stream]'``; `StreamTable.detect` also ``isoxide[ueba]``.
 """
 
 try:
@@ -9,9 +10,8 @@ try:
 except ImportError as error:
     raise ImportError("isoxide.stream needs pyarrow: pip install 'isoxide[stream]'") from error
 
-from isoxide.stream._verbs import detect, fit, offset, rank_features, score
+from isoxide.stream._table import StreamTable, open
 
-__all__ = ["detect", "fit", "offset", "rank_features", "score"]
+__all__ = ["StreamTable", "open"]
 
-for _public in (detect, fit, offset, rank_features, score):
-    _public.__module__ = __name__
+StreamTable.__module__ = open.__module__ = __name__

@@ -1,4 +1,4 @@
-"""Scores as Parquet: one file, or a folder of parts that can be gone on with."""
+"""Scores of a stream, batch by batch: as Arrow, in one Parquet file, or in a folder of files that can be resumed."""
 
 from __future__ import annotations
 
@@ -14,54 +14,100 @@ import pyarrow.parquet as pq
 
 from isoxide._common.files import clear_leftovers, read_file, replace_file
 from isoxide._forest.estimator import IsolationForest
-from isoxide._frames import Source
 from isoxide._partitioned.columns import check_column, features_of, score_batch
-from isoxide.stream._batches import Ahead
-from isoxide.stream._table import StreamTable
+from isoxide.stream._engine import StreamEngine
+from isoxide.stream._prefetch import Prefetcher
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What says which scores a folder holds; readers of Parquet pass over it.
+__all__ = ["ROWS_PER_FILE", "Rebatcher", "ScoreWriter", "ScoredStream", "is_one_file"]
+
+#: The file that says which scores a folder holds, and the one that says that they are complete; readers of Parquet
+#: pass over both.
 _NOTE, _DONE = "_isoxide.json", "_SUCCESS"
 _FORMAT = 1
 #: Rows of each file of a folder.
 ROWS_PER_FILE = 10_000_000
-_ONE_FILE = (".parquet", ".pq", ".parq")
+_FILE_SUFFIXES = (".parquet", ".pq", ".parq")
 
 
-class ScoreWriter:
-    """Scores the rows of a source, and writes them with some of its columns."""
+class ScoredStream:
+    """Columns of a stream, and the scores of its rows.
 
-    def __init__(self, forest: IsolationForest, source: Source, keep: Iterable[str], progress: bool | None) -> None:
-        self.forest, self.source = forest, source
-        self.features = features_of(forest, source.schema, source.name)
-        self.keep = [keep] if isinstance(keep, str) else list(keep)
-        for name in self.keep:
-            check_column(source.schema, name, "keep", source.name)
-            if name in ("score", "anomaly"):
-                raise ValueError(f"keep has {name!r}, which is the name of a column that is written")
-            if self.keep.count(name) > 1:
-                raise ValueError(f"keep has {name!r} twice")
-        kept = [source.schema.field(name) for name in self.keep]
-        self.schema = pa.schema([*kept, pa.field("score", pa.float64()), pa.field("anomaly", pa.bool_())])
-        self.table = StreamTable(source, progress=progress)
+    Parameters
+    ----------
+    forest : IsolationForest
+        A fitted forest.
+    engine : StreamEngine
+        The rows.
+    keep : iterable of str
+        The columns that stand before the scores.
+    score, anomaly : str
+        Names of the columns of scores.
 
-    def scored(self, first_row: int) -> Iterator[pa.RecordBatch]:
-        """What is to be written, from a row on."""
+    Attributes
+    ----------
+    features : list of str
+        The columns that the forest reads.
+    schema : pyarrow.Schema
+        Names and types of the columns.
+    """
+
+    def __init__(
+        self,
+        forest: IsolationForest,
+        engine: StreamEngine,
+        keep: Iterable[str],
+        score: str = "score",
+        anomaly: str = "anomaly",
+    ) -> None:
+        self.forest, self.engine, self.keep = forest, engine, list(keep)
+        self.features = features_of(forest, engine.schema, engine.name)
+        kept = [engine.schema.field(name) for name in self.keep]
+        self.schema = pa.schema([*kept, pa.field(score, pa.float64()), pa.field(anomaly, pa.bool_())])
+
+    def batches(self, first_row: int = 0) -> Iterator[pa.RecordBatch]:
+        """Yield the rows from one on, in their order."""
         columns = dict.fromkeys([*self.features, *self.keep])
-        with Ahead(self.source.batches(columns, first_row)) as batches:
-            for batch in self.table.shown(batches, "scoring", first_row):
+        with Prefetcher(self.engine.source.batches(columns, first_row)) as batches:
+            for batch in self.engine.shown(batches, "scoring", first_row):
                 scores = score_batch(batch, self.features, self.forest)
                 kept = [batch.column(name) for name in self.keep]
                 arrays = [*kept, pa.array(scores), pa.array(scores < 0)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
+
+class ScoreWriter:
+    """Writes the scores of a stream with some of its columns.
+
+    Parameters
+    ----------
+    forest : IsolationForest
+        A fitted forest.
+    engine : StreamEngine
+        The rows.
+    keep : iterable of str
+        Names of the columns that are written beside the scores.
+    """
+
+    def __init__(self, forest: IsolationForest, engine: StreamEngine, keep: Iterable[str]) -> None:
+        keep = list(keep)
+        for name in keep:
+            check_column(engine.schema, name, "keep", engine.name)
+            if name in ("score", "anomaly"):
+                raise ValueError(f"keep has {name!r}, which is the name of a column that is written")
+            if keep.count(name) > 1:
+                raise ValueError(f"keep has {name!r} twice")
+        self.forest, self.source = forest, engine.source
+        self.scored = ScoredStream(forest, engine, keep)
+        self.schema, self.features = self.scored.schema, self.scored.features
+
     def frame(self) -> pd.DataFrame:
         """Return all of them as a pandas frame, in memory."""
         import pandas as pd
 
-        table = pa.Table.from_batches(self.scored(0), self.schema)
+        table = pa.Table.from_batches(self.scored.batches(), self.schema)
         columns = {}
         for name in table.column_names:
             column = table[name]
@@ -71,7 +117,7 @@ class ScoreWriter:
         return pd.DataFrame(columns, columns=table.column_names)
 
     def write(self, out: Path, *, rows_per_file: int, resume: bool) -> int:
-        """Write all scores to a file or a folder, which the name tells; returns the number of rows."""
+        """Write all scores to a file or a folder, whichever the name tells; return the number of rows."""
         if not is_one_file(out):
             return self.write_folder(out, rows_per_file, resume)
         if resume:
@@ -79,57 +125,41 @@ class ScoreWriter:
         return self.write_file(out)
 
     def write_file(self, out: Path) -> int:
-        """All of them into one file; returns their number."""
-        n_rows = 0
-
-        def write(path: Path) -> None:
-            nonlocal n_rows
-            n_rows = self._write(path, self.scored(0))
-
-        replace_file(out, write)
-        return n_rows
-
-    def _write(self, path: Path, batches: Iterable[pa.RecordBatch]) -> int:
-        n_rows = 0
-        # Scores hardly repeat: a dictionary of them would only take time.
-        with pq.ParquetWriter(path, self.schema, use_dictionary=self.keep) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-                n_rows += batch.num_rows
-        return n_rows
+        """Write all scores into one file; return their number."""
+        return self._replace(out, self.scored.batches())
 
     def write_folder(self, out: Path, rows_per_file: int, resume: bool) -> int:
-        """Into a folder, part by part; returns the number of rows that are there at the end."""
-        there = self._begin(out, self._note(rows_per_file), resume)
-        n_rows, n_parts = sum(there), len(there)
+        """Write scores into a folder, file by file; return the number of rows that are there at the end."""
+        existing = self._begin(out, self._note(rows_per_file), resume)
+        n_rows, n_files = sum(existing), len(existing)
         if (out / _DONE).exists():
             return n_rows
-        batches = Rest(self.scored(n_rows))
+        batches = Rebatcher(self.scored.batches(n_rows))
         while True:
             taken = batches.take(rows_per_file)
             try:
                 first = next(taken)
             except StopIteration:
                 break
-            path = _part(out, n_parts)
-            n_rows += self._replace(path, first, taken)
-            n_parts += 1
-        if n_parts == 0:
-            # A folder that readers can tell the columns from.
-            replace_file(_part(out, 0), lambda path: self._write(path, []))
+            n_rows += self._replace(_numbered_file(out, n_files), itertools.chain([first], taken))
+            n_files += 1
+        if n_files == 0:
+            # A folder from which readers learn the columns.
+            self._replace(_numbered_file(out, 0), [])
         replace_file(out / _DONE, lambda path: path.write_text(""))
         return n_rows
 
-    def _replace(self, path: Path, first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> int:
+    def _replace(self, path: Path, batches: Iterable[pa.RecordBatch]) -> int:
+        """Write a file that replaces the one of its name when it is whole; return its number of rows."""
         n_rows = 0
-
-        def all_of_them() -> Iterator[pa.RecordBatch]:
-            yield first
-            yield from rest
 
         def write(temporary: Path) -> None:
             nonlocal n_rows
-            n_rows = self._write(temporary, all_of_them())
+            # Scores hardly repeat: a dictionary of them would only take time.
+            with pq.ParquetWriter(temporary, self.schema, use_dictionary=self.scored.keep) as writer:
+                for batch in batches:
+                    writer.write_batch(batch)
+                    n_rows += batch.num_rows
 
         replace_file(path, write)
         return n_rows
@@ -144,22 +174,22 @@ class ScoreWriter:
         }
 
     def _begin(self, out: Path, note: dict[str, Any], resume: bool) -> list[int]:
-        """Makes the folder, or finds how many rows the parts have that are there already."""
+        """Make the folder, or return the number of rows of each file that is there already."""
         if out.exists() and not out.is_dir():
             raise FileExistsError(f"{out} is a file; give a folder, or a name that ends with .parquet")
         clear_leftovers(out)
-        existing = out.exists() and any(out.iterdir())
-        if existing and not resume:
+        is_begun = out.exists() and any(out.iterdir())
+        if is_begun and not resume:
             raise FileExistsError(
                 f"the folder {out} is not empty; resume=True goes on with what is there, or choose another"
             )
-        if existing:
+        if is_begun:
             try:
-                found = json.loads(read_file(out / _NOTE))
+                existing = json.loads(read_file(out / _NOTE))
             except (OSError, ValueError, RecursionError):
-                raise ValueError(f"cannot resume: {out} was not written by score; it has no {_NOTE}") from None
+                raise ValueError(f"cannot resume: {out} was not written by write_scores; it has no {_NOTE}") from None
             for name, value in note.items():
-                if not isinstance(found, dict) or found.get(name) != value:
+                if not isinstance(existing, dict) or existing.get(name) != value:
                     raise ValueError(
                         f"{out} holds scores of another {name}; give what it was begun with, or another folder"
                     )
@@ -167,27 +197,33 @@ class ScoreWriter:
             out.mkdir(parents=True, exist_ok=True)
             text = json.dumps(note, indent=1)
             replace_file(out / _NOTE, lambda path: path.write_text(text))
-        return [*_whole_parts(out)]
+        return [*_rows_of_whole_files(out)]
 
 
-def _whole_parts(out: Path) -> Iterator[int]:
-    """The rows of the parts up to the first one that is not there or not whole."""
+def _rows_of_whole_files(out: Path) -> Iterator[int]:
+    """Yield the number of rows of each file, up to the first one that is missing or damaged."""
     for number in itertools.count():
         try:
-            yield pq.read_metadata(_part(out, number)).num_rows
+            yield pq.read_metadata(_numbered_file(out, number)).num_rows
         except (OSError, pa.ArrowException):
             return
 
 
-class Rest:
-    """Batches of which some are taken, and then some more."""
+class Rebatcher:
+    """Batches of which so many rows are taken at a time.
+
+    Parameters
+    ----------
+    batches : iterator of pyarrow.RecordBatch
+        The rows.
+    """
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
         self._batches = batches
         self._left: pa.RecordBatch | None = None
 
     def take(self, n_rows: int) -> Iterator[pa.RecordBatch]:
-        """The next rows."""
+        """Yield the next rows, at most this number."""
         while n_rows > 0:
             batch = self._left if self._left is not None else next(self._batches, None)
             self._left = None
@@ -199,10 +235,10 @@ class Rest:
             yield batch
 
 
-def _part(out: Path, number: int) -> Path:
+def _numbered_file(out: Path, number: int) -> Path:
     return out / f"part-{number:05d}.parquet"
 
 
 def is_one_file(out: Path) -> bool:
-    """Whether a name is that of a file rather than of a folder."""
-    return out.suffix.lower() in _ONE_FILE and not out.is_dir()
+    """Return whether a name is that of a file rather than of a folder."""
+    return out.suffix.lower() in _FILE_SUFFIXES and not out.is_dir()

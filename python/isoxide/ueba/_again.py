@@ -37,17 +37,17 @@ def rank_again(
     """
     if table is None and reference is None:
         raise ValueError("give the table that the findings were found in, or another one as reference")
-    places = None if table is None else _places(findings, table, options.groups)
+    positions = None if table is None else _positions(findings, table, options.groups)
     if reference is None:
-        assert table is not None and places is not None  # noqa: PT018 (both follow from the above)
+        assert table is not None and positions is not None  # noqa: PT018 (both follow from the above)
         scope = Scope(options.groups, table.entity)
         labels = theirs = None
         if options.groups is not None:
             theirs = _labels(table, options.groups, "the table").tolist()
-            labels = [theirs[place] for place in places]
+            labels = [theirs[position] for position in positions]
         if findings.features != list(table.features):
             raise _other_table("its features are others")
-        rows, among = table.X.iloc[places], table
+        rows, among = table.X.iloc[positions], table
     else:
         rows, among = _values(findings, reference), reference
         scope = Scope.other(reference, options.groups, reference.entity)
@@ -55,7 +55,7 @@ def rank_again(
         if options.groups is not None:
             # Both tables write the same group as the same text, whatever types their columns have.
             theirs = _labels(reference, options.groups, "reference").tolist()
-            labels = text_labels(_own_labels(findings, table, places, options.groups), options.groups)
+            labels = text_labels(_own_labels(findings, table, positions, options.groups), options.groups)
     statistics = TableQuantiles(among.X[findings.features], [])
     if reference is None:
         _check_typical(findings, statistics.typical())
@@ -103,10 +103,10 @@ def _labels(table: FeatureTable, groups: str, argument: str) -> pd.Series:
 
 
 def _own_labels(
-    findings: FindingsData, table: FeatureTable | None, places: NDArray[np.intp] | None, groups: str
+    findings: FindingsData, table: FeatureTable | None, positions: NDArray[np.intp] | None, groups: str
 ) -> list[Any]:
-    if table is not None and places is not None:
-        return _labels(table, groups, "the table").iloc[places].tolist()
+    if table is not None and positions is not None:
+        return _labels(table, groups, "the table").iloc[positions].tolist()
     if groups in (findings.entity, findings.time, *findings.joined):
         return findings.frame[groups].tolist()
     if groups in findings.features:
@@ -116,42 +116,42 @@ def _own_labels(
     )
 
 
-def _keys(who: pd.Series, when: pd.Series) -> pd.DataFrame:
+def _keys(entities: pd.Series, times: pd.Series) -> pd.DataFrame:
     """Return entity and time in types that compare alike, whatever a file made of them."""
-    if when.dt.tz is not None:
-        when = when.dt.tz_convert("UTC").dt.tz_localize(None)
-    times = when.to_numpy().astype("M8[us]")
-    return pd.DataFrame({"who": pd.Series(text_labels(who.tolist(), str(who.name)), dtype=object), "when": times})
+    if times.dt.tz is not None:
+        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
+    texts = pd.Series(text_labels(entities.tolist(), str(entities.name)), dtype=object)
+    return pd.DataFrame({"entity": texts, "time": times.to_numpy().astype("M8[us]")})
 
 
-def _places(findings: FindingsData, table: FeatureTable, groups: str | None) -> NDArray[np.intp]:
-    """Return where the findings are in their table, by entity, time and the values of all features."""
+def _positions(findings: FindingsData, table: FeatureTable, groups: str | None) -> NDArray[np.intp]:
+    """Return the positions of the findings in their table, found by entity, time and the values of all features."""
     missing = [name for name in findings.features if name not in table.features]
     if missing:
         raise _other_table(f"it has no feature {missing[0]!r}")
     n_rows = findings.manifest.get("rows")
     if n_rows is not None and n_rows != len(table):
         raise _other_table(f"it has {len(table):,} rows instead of {n_rows:,}")
-    own_when, when = findings.frame[findings.time], table.frame[table.time]
-    if (own_when.dt.tz is None) != (when.dt.tz is None):
+    own_times, times = findings.frame[findings.time], table.frame[table.time]
+    if (own_times.dt.tz is None) != (times.dt.tz is None):
         raise _other_table("only one of both has times with a time zone")
-    own = _keys(findings.frame[findings.entity], own_when).assign(number=np.arange(len(findings)))
-    theirs = _keys(table.frame[table.entity], when).assign(place=np.arange(len(table)))
-    pairs = own.merge(theirs, on=["who", "when"])
-    numbers, places = pairs["number"].to_numpy(dtype=np.intp), pairs["place"].to_numpy(dtype=np.intp)
-    values = table.X[findings.features].iloc[places].to_numpy(dtype=np.float64, na_value=np.nan)
+    own = _keys(findings.frame[findings.entity], own_times).assign(number=np.arange(len(findings)))
+    theirs = _keys(table.frame[table.entity], times).assign(position=np.arange(len(table)))
+    pairs = own.merge(theirs, on=["entity", "time"])
+    numbers, positions = pairs["number"].to_numpy(dtype=np.intp), pairs["position"].to_numpy(dtype=np.intp)
+    values = table.X[findings.features].iloc[positions].to_numpy(dtype=np.float64, na_value=np.nan)
     expected = findings.values[numbers]  # noqa: PD011
     is_same = ((values == expected) | (np.isnan(values) & np.isnan(expected))).all(axis=1)
-    numbers, places = numbers[is_same], places[is_same]
-    found = np.full(len(findings), -1, dtype=np.intp)
-    found[numbers[::-1]] = places[::-1]
-    lost = np.flatnonzero(found < 0)
+    numbers, positions = numbers[is_same], positions[is_same]
+    first = np.full(len(findings), -1, dtype=np.intp)
+    first[numbers[::-1]] = positions[::-1]
+    lost = np.flatnonzero(first < 0)
     if lost.size:
         row = findings.frame.iloc[int(lost[0])]
         raise _other_table(f"no row of it has the values of {row[findings.entity]!r} at {row[findings.time]}")
     if groups is not None and len(numbers) > len(findings) and groups in table.frame.columns:
         # Rows of equal key and values are the same finding unless they are of several groups.
-        labels = pd.Series(table.labels(groups).iloc[places].tolist(), dtype=object)
+        labels = pd.Series(table.labels(groups).iloc[positions].tolist(), dtype=object)
         n_labels = labels.groupby(numbers).nunique(dropna=False)
         several = n_labels >= 2
         if several.any():
@@ -160,7 +160,7 @@ def _places(findings: FindingsData, table: FeatureTable, groups: str | None) -> 
                 f"several rows of {row[findings.entity]!r} at {row[findings.time]} have the same values but another "
                 f"{groups!r}: the finding's group is not certain"
             )
-    return found
+    return first
 
 
 def _check_typical(findings: FindingsData, typical: pd.DataFrame) -> None:

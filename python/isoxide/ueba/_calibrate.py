@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import numbers
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from isoxide._common.warn import warn_caller
 from isoxide._forest.estimator import IsolationForest
 from isoxide.ueba._table import FeatureTable
 
@@ -434,7 +434,7 @@ def fitted(
     """
     refuse_infinite(table.profile.infinite)
     for note in small_table_notes(len(table), forest):
-        warnings.warn(note, stacklevel=3)
+        warn_caller(note)
     if forest is None:
         forest = IsolationForest(random_state=random_state, n_jobs=n_jobs)
     is_fitted = hasattr(forest, "offset_")

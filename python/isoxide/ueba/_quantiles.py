@@ -106,15 +106,15 @@ class TableQuantiles:
         n_rows = len(rows) if rows is not None else len(self._columns[0]) if self._columns else 0
         size = max(1, _BLOCK_CELLS // max(1, n_rows))
         for start in range(0, n_columns, size):
-            some = self._columns[start : start + size]
-            block = np.empty((len(some), n_rows))
-            for line, column in zip(block, some, strict=True):
+            columns = self._columns[start : start + size]
+            block = np.empty((len(columns), n_rows))
+            for line, column in zip(block, columns, strict=True):
                 line[:] = column if rows is None else column[rows]
             result[start : start + size] = quantiles(block, qs, self._is_float32[start : start + size])
         return result
 
     def quantile(self, name: str, q: float) -> float:
-        """Return a quantile of a column; it must be one of those that were announced."""
+        """Return a quantile of a column; it must be one of those given at the start."""
         return float(self._values[self._names[name], self._qs.index(q)])
 
     def typical(self) -> pd.DataFrame:

@@ -1,10 +1,8 @@
-"""Rank findings among all rows of a table or those of their group, and tell the typical values of the same rows."""
+"""Rank findings among all rows of a table or those of their group, and find the typical values of the same rows."""
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,58 +11,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from isoxide._ranks.api import rank_features
-from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.groups import members
+from isoxide._ranks.options import MIN_GROUP, RankOptions
 from isoxide.ueba._quantiles import STATISTICS, TableQuantiles
-from isoxide.ueba._rules import ZSCORES, Rule, default_rules
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["MIN_GROUP", "Groups", "RankOptions", "Ranked", "Scope", "rank_rows", "ranking"]
 
-#: Rows that a group must have before values are ranked among them.
-MIN_GROUP = 20
-
-
-@dataclass(frozen=True)
-class RankOptions:
-    """How values are ranked: the arguments of `detect` of the same names."""
-
-    kind: str
-    tail: str
-    groups: str | None
-    zscores: str | None
-    nan_policy: str
-    min_group: int
-    domain_defaults: bool = True
-
-    def check(self) -> RankOptions:
-        """Refuse options out of range before any work is done; return them with the pattern of z-scores filled in.
-
-        Raises
-        ------
-        TypeError
-            If `min_group` is no integer.
-        ValueError
-            If it is below 1, or another option is none of its words.
-        """
-        if isinstance(self.min_group, bool) or not isinstance(self.min_group, numbers.Integral):
-            raise TypeError(f"min_group must be an integer, not {self.min_group!r}")
-        if self.min_group < 1:
-            raise ValueError(f"min_group={self.min_group} must be at least 1 row")
-        RankDefinition(self.kind, self.tail, self.nan_policy).check()
-        return replace(self, zscores=ZSCORES) if self.zscores is None and self.domain_defaults else self
-
-    def default_rules(self) -> list[Rule]:
-        """Return the rules that flag values if none are given."""
-        return default_rules(self.zscores, domain_defaults=self.domain_defaults)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the options for the manifest."""
-        return {**asdict(self), "min_group": int(self.min_group)}
-
 
 class Scope(NamedTuple):
-    """What ranks are among, for the words that say it."""
+    """Rows that ranks are among, and the words that name them."""
 
     #: The column that holds the groups, if there are any.
     groups: str | None
@@ -95,8 +51,8 @@ class Scope(NamedTuple):
         of = "" if self.source is None else f" of {self.source}"
         if not is_large:
             if is_history:
-                return f"no ranks: {_many(n_days, 'day')} of history{of and f' in {self.source}'}"
-            return f"no ranks: {_many(n_rows, 'row')}{of} in the group with {self.groups} {_label(label)}"
+                return f"no ranks: {_counted(n_days, 'day')} of history{of and f' in {self.source}'}"
+            return f"no ranks: {_counted(n_rows, 'row')}{of} in the group with {self.groups} {_label(label)}"
         if is_history:
             return f"the {n_rows:,} rows{of} of this {self.entity}"
         return f"the {n_rows:,} rows{of} with {self.groups} {_label(label)}"
@@ -110,25 +66,26 @@ def _label(label: Any) -> str:
     return repr(label) if isinstance(label, str) else str(label)
 
 
-def _many(number: int, noun: str) -> str:
+def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def ranking(options: RankOptions, scope: Scope, n_rows: int) -> dict[str, Any]:
-    """Return what the manifest tells of ranks: the options, and the rows that values are ranked among."""
+    """Return the entry of ranks in a manifest: the options, and the rows that values are ranked among."""
     return {**options.to_dict(), "among": scope.overall(n_rows), "rows": n_rows}
 
 
 class Ranked(NamedTuple):
-    """Ranks of some findings, and all that is said of them."""
+    """Ranks of findings, and the rows that they are among."""
 
+    #: Percentile of each feature of each finding, the order of the features, and the sides on which values stand.
     percentiles: NDArray[np.float64]
     order: NDArray[np.intp]
     directions: NDArray[np.int8]
-    #: Per finding the number of rows that its ranks are among, and words for these rows.
+    #: For each finding the number of rows that its ranks are among, and a description of these rows.
     rank_rows: NDArray[np.int64]
     rank_among: list[str]
-    #: Per finding the number of its group in `group_typical`, or -1; None without groups.
+    #: For each finding the position of its group in `group_typical`, or -1; None without groups.
     group_of: NDArray[np.intp] | None
     #: Typical values of shape (n_groups, n_features, 3); None without groups.
     group_typical: NDArray[np.float64] | None
@@ -149,46 +106,46 @@ class Ranked(NamedTuple):
 
 
 class Groups:
-    """The groups of some findings: how large they are in the reference, and which are large enough for ranks.
+    """Groups of findings: how large they are in the reference, and which are large enough for ranks.
 
     Parameters
     ----------
     labels : list
-        The label of each finding; missing ones are in no group.
+        The label of each finding. A finding whose label is missing is in no group.
     scope : Scope
-        Where the groups are.
+        Rows that the groups are in.
     min_group : int
         Rows that a group must have.
     """
 
     def __init__(self, labels: list[Any], scope: Scope, min_group: int) -> None:
         self.labels, self.scope, self.min_group = labels, scope, min_group
-        found = list(members(labels, labels))
-        #: Distinct labels, and per finding the number of its label, or -1.
-        self.distinct = [labels[int(rows[0])] for rows, _ in found]
-        self.number = np.full(len(labels), -1, dtype=np.intp)
-        for number, (rows, _) in enumerate(found):
-            self.number[rows] = number
+        groups = list(members(labels, labels))
+        #: Distinct labels, and for each finding the position of its label, or -1.
+        self.distinct = [labels[int(rows[0])] for rows, _ in groups]
+        self.position = np.full(len(labels), -1, dtype=np.intp)
+        for position, (rows, _) in enumerate(groups):
+            self.position[rows] = position
 
     def set_sizes(self, n_rows: Sequence[int], n_days: Sequence[int]) -> None:
-        """Take the rows and the days that each distinct label has in the reference."""
+        """Take over how many rows and days each distinct label has in the reference."""
         is_large = np.array([n >= self.min_group for n in n_rows], dtype=bool)
         self.large = np.flatnonzero(is_large)
         renumbered = np.full(len(self.distinct) + 1, -1, dtype=np.intp)
         renumbered[self.large] = np.arange(len(self.large))
-        #: Per finding the number of its group among those that are large enough, or -1.
-        self.group_of = renumbered[self.number]
-        words = [
+        #: For each finding the position of its group among the large enough ones, or -1.
+        self.group_of = renumbered[self.position]
+        descriptions = [
             self.scope.group(label, rows, days, is_large=bool(large))
             for label, rows, days, large in zip(self.distinct, n_rows, n_days, is_large, strict=True)
         ]
-        self.rank_among = [words[k] if k >= 0 else self.scope.missing() for k in self.number]
+        self.rank_among = [descriptions[k] if k >= 0 else self.scope.missing() for k in self.position]
         sizes = np.array([*n_rows, 0], dtype=np.int64)
-        self.rank_rows = sizes[self.number]
+        self.rank_rows = sizes[self.position]
 
     @property
     def ranked_labels(self) -> list[Any]:
-        """The label of each finding; None where no rank is given."""
+        """Return the label of each finding; None for findings without ranks."""
         return [label if k >= 0 else None for label, k in zip(self.labels, self.group_of, strict=True)]
 
 
@@ -202,26 +159,26 @@ def rank_rows(
     scope: Scope,
     n_jobs: int | None,
 ) -> Ranked:
-    """Rank the features of some rows among those of a table.
+    """Rank the features of findings among those of a table.
 
     Parameters
     ----------
     rows : DataFrame of shape (n_rows, n_features)
         The features of the findings.
     labels : list, optional
-        The group of each; None without groups.
+        The label of the group of each finding; None without groups.
     reference : FeatureTable
-        What they are ranked among.
+        The table that they are ranked among.
     reference_labels : list, optional
-        The group of each of its rows.
+        The label of the group of each row of `reference`.
     statistics : TableQuantiles
-        Those of the features of `reference`.
+        Quantiles of the features of `reference`.
     options : RankOptions
         How values are ranked.
     scope : Scope
-        What the ranks are among, for words.
+        Rows that the ranks are among.
     n_jobs : int, optional
-        Number of threads.
+        Number of threads; None means all cores.
 
     Returns
     -------
@@ -232,29 +189,34 @@ def rank_rows(
     if len(rows) == 0:
         return Ranked.empty(rows.shape[1], options)
     X = reference.X if list(reference.features) == list(rows.columns) else reference.X[list(rows.columns)]
-    how: dict[str, Any] = {"kind": options.kind, "tail": options.tail, "rank_last": options.zscores, "n_jobs": n_jobs}
+    chosen: dict[str, Any] = {
+        "kind": options.kind,
+        "tail": options.tail,
+        "rank_last": options.zscores,
+        "n_jobs": n_jobs,
+    }
     if labels is None or reference_labels is None:
-        ranks = rank_features(rows, X, nan_policy=options.nan_policy, **how)
+        ranks = rank_features(rows, X, nan_policy=options.nan_policy, **chosen)
         n_rows = np.full(len(rows), len(X), dtype=np.int64)
-        words = [scope.whole(len(X))] * len(rows)
-        return Ranked(ranks.percentiles, ranks.order, ranks.directions, n_rows, words, None, None)
+        among = [scope.whole(len(X))] * len(rows)
+        return Ranked(ranks.percentiles, ranks.order, ranks.directions, n_rows, among, None, None)
     groups = Groups(labels, scope, options.min_group)
     empty = np.empty(0, dtype=np.intp)
-    found = {int(groups.number[own[0]]): theirs for own, theirs in members(labels, reference_labels)}
-    places = [found.get(k, empty) for k in range(len(groups.distinct))]
+    known = {int(groups.position[own[0]]): theirs for own, theirs in members(labels, reference_labels)}
+    rows_of = [known.get(k, empty) for k in range(len(groups.distinct))]
     days = reference.days.to_numpy()
-    groups.set_sizes([len(one) for one in places], [len(np.unique(days[one])) for one in places])
+    groups.set_sizes([len(own) for own in rows_of], [len(np.unique(days[own])) for own in rows_of])
     ranks = rank_features(
-        rows, X, groups=(groups.ranked_labels, reference_labels), nan_policy=options.nan_policy, **how
+        rows, X, groups=(groups.ranked_labels, reference_labels), nan_policy=options.nan_policy, **chosen
     )
-    order, without = ranks.order, groups.group_of < 0
-    if without.any():
+    order, is_unranked = ranks.order, groups.group_of < 0
+    if is_unranked.any():
         order = order.copy()
-        order[without] = rank_features(rows[without], X, nan_policy="omit", **how).order
+        order[is_unranked] = rank_features(rows[is_unranked], X, nan_policy="omit", **chosen).order
     qs = list(STATISTICS.values())
     typical = np.empty((len(groups.large), rows.shape[1], len(qs)))
-    for number, k in enumerate(groups.large):
-        typical[number] = statistics.of_rows(places[k], qs)
+    for position, k in enumerate(groups.large):
+        typical[position] = statistics.of_rows(rows_of[k], qs)
     return Ranked(
         ranks.percentiles, order, ranks.directions, groups.rank_rows, groups.rank_among, groups.group_of, typical
     )

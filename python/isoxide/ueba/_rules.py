@@ -14,10 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from isoxide._common.patterns import select
+from isoxide._ranks.options import ZSCORES
 
-__all__ = ["Flag", "Percentile", "Rule", "ZScore", "apply_rules", "asked_quantiles", "default_rules"]
+__all__ = ["ZSCORES", "Flag", "Percentile", "Rule", "ZScore", "apply_rules", "asked_quantiles", "default_rules"]
 
-#: Function that returns a quantile of a column, given its name and a number from 0 to 1, as pandas' ``quantile`` does.
+#: Function that returns the quantile of a column, given its name and a number from 0 to 1.
 Quantile = Callable[[str, float], float]
 
 
@@ -34,9 +35,8 @@ class _Standard(NamedTuple):
     is_positive: bool
 
 
-#: Defaults of user behaviour analytics, which `domain_defaults=False` switches off: names of z-scores, of flags, and of
-#: the flags that reports list whenever they are set.
-ZSCORES = "*zscore*"
+#: Defaults of user behaviour analytics, which `domain_defaults=False` switches off together with `ZSCORES`: names of
+#: flags, and names of the flags that reports list whenever they are set.
 FLAGS = ("leaver_action", "is_weekend")
 SHOWN_FLAGS = ("is_weekend",)
 
@@ -64,7 +64,7 @@ class ZScore:
 
     @property
     def code(self) -> str:
-        """Text that marks values which this rule flags."""
+        """Return the text that marks values which this rule flags."""
         return f"zscore>={self.limit:g}"
 
     def _standards(self, names: Sequence[str], quantile: Quantile) -> list[_Standard]:

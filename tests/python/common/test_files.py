@@ -47,7 +47,7 @@ def writers():
     return {
         "replace_file": lambda path: replace_file(path, write("new")),
         "save": forest.save,
-        "score": lambda path: stream.score(forest, X, path),
+        "score": lambda path: stream.open(X).write_scores(forest, path),
         "csv": findings.to_csv,
         "parquet": findings.to_parquet,
         "json": findings.to_json,

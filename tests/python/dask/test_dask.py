@@ -20,8 +20,8 @@ from sklearn.exceptions import NotFittedError
 import isoxide
 import isoxide.dask
 from isoxide import IsolationForest, ueba
-from isoxide._partitioned.table import Step
-from isoxide.dask._table import DaskTable
+from isoxide._partitioned.aggregators import CountRows
+from isoxide.dask._engine import DaskEngine
 from parity import KINDS, assert_same_forest, mixed_frame
 from ueba_tables import actor_days
 
@@ -135,11 +135,12 @@ def test_as_in_memory(frame, where, n_partitions, request, seed):
 def as_in_memory(frame, n_partitions, seed):
     ddf = parted(frame, some_sizes(np.random.default_rng(seed), N, n_partitions))
     theirs = SklearnForest(random_state=3, contamination=0.03).fit(frame[FEATURES])
-    forest = isoxide.dask.fit(ddf, FEATURES, forest=IsolationForest(random_state=3, contamination=0.03))
+    table = isoxide.dask.table(ddf)
+    forest = table.fit(IsolationForest(random_state=3, contamination=0.03), features=FEATURES)
     assert_same_forest(forest, theirs)
     assert forest.to_bytes() == IsolationForest(random_state=3, contamination=0.03).fit(frame[FEATURES]).to_bytes()
 
-    scored = isoxide.dask.score(forest, ddf)
+    scored = table.score(forest)
     assert scored.npartitions == n_partitions
     found = scored.compute()
     assert_array_equal(found["score"], theirs.decision_function(frame[FEATURES]))
@@ -147,15 +148,12 @@ def as_in_memory(frame, n_partitions, seed):
     pd.testing.assert_frame_equal(found.drop(columns=["score", "anomaly"]), frame)
     assert_array_equal(scored["anomaly"].compute(), found["anomaly"])
 
-    assert (
-        isoxide.dask.offset(forest, ddf, contamination=0.2)
-        == forest.recalibrate(frame[FEATURES], contamination=0.2).offset_
-    )
+    assert table.offset(forest, 0.2) == forest.recalibrate(frame[FEATURES], contamination=0.2).offset_
 
     rows = scored[scored["anomaly"]]
     for options in ({}, {"tail": "both", "groups": "group", "nan_policy": "omit", "kind": "mean", "rank_last": "[ab]"}):
         features = {"features": FEATURES}
-        ranks = isoxide.dask.rank_features(rows, ddf, **features, **options)
+        ranks = table.rank_features(rows, **features, **options)
         expected = isoxide.rank_features(frame[found["anomaly"]], frame, **features, **options)
         assert_same_ranks(ranks, expected)
 
@@ -175,12 +173,13 @@ def test_tables_of_all_kinds(kind, synchronous, seed):
         n = len(frame)
         ddf = parted(frame, some_sizes(r, n, int(r.choice(N_PARTITIONS))))
         params = {"random_state": int(r.integers(2**32)), "n_estimators": 10}
-        forest = isoxide.dask.fit(ddf, forest=IsolationForest(**params))
+        table = isoxide.dask.table(ddf)
+        forest = table.fit(IsolationForest(**params))
         expected = IsolationForest(**params).fit(frame)
         assert forest.to_bytes() == expected.to_bytes()
-        assert_array_equal(isoxide.dask.score(forest, ddf)["score"].compute(), expected.decision_function(frame))
+        assert_array_equal(table.score(forest)["score"].compute(), expected.decision_function(frame))
         rows = frame.iloc[np.sort(r.integers(0, n, 5))]
-        assert_same_ranks(isoxide.dask.rank_features(rows, ddf), isoxide.rank_features(rows, frame))
+        assert_same_ranks(table.rank_features(rows), isoxide.rank_features(rows, frame))
 
 
 @pytest.mark.parametrize(
@@ -190,13 +189,13 @@ def test_tables_of_all_kinds(kind, synchronous, seed):
 )
 def test_parameters(frame, params, synchronous):
     forest = IsolationForest(random_state=1, **params)
-    fitted = isoxide.dask.fit(parted(frame, [300, 0, 700]), FEATURES, forest=forest)
+    fitted = isoxide.dask.table(parted(frame, [300, 0, 700])).fit(forest, features=FEATURES)
     assert not hasattr(forest, "offset_")
     assert fitted.to_bytes() == IsolationForest(random_state=1, **params).fit(frame[FEATURES]).to_bytes()
 
 
 def test_by_default_all_columns_of_numbers_are_features(frame, synchronous):
-    forest = isoxide.dask.fit(parted(frame, [300, 700]))
+    forest = isoxide.dask.table(parted(frame, [300, 700])).fit()
     assert forest.feature_names_in_.tolist() == [*"abcdef", "n", "flag", "small"]
     assert forest.to_bytes() == IsolationForest(random_state=0).fit(frame.drop(columns="group")).to_bytes()
 
@@ -206,7 +205,7 @@ def test_scores_are_lazy_and_read_only_what_is_asked_for(frame, tmp_path, synchr
         frame.iloc[start : start + 500].to_parquet(tmp_path / f"{start:04}.parquet", index=False)
     forest = IsolationForest(random_state=0).fit(frame[["a", "b"]])
     ddf = dd.read_parquet(tmp_path)
-    scored = isoxide.dask.score(forest, ddf, score="how", anomaly="is")
+    scored = isoxide.dask.table(ddf).score(forest, score="how", anomaly="is")
     assert scored.columns.tolist() == [*frame.columns, "how", "is"]
     assert scored.dtypes[["how", "is"]].tolist() == [np.float64, np.bool_]
     assert_array_equal(scored["how"].compute(), forest.decision_function(frame[["a", "b"]]))
@@ -221,44 +220,37 @@ def test_scores_are_lazy_and_read_only_what_is_asked_for(frame, tmp_path, synchr
 def test_empty_frames_and_partitions(frame, synchronous):
     forest = IsolationForest(random_state=0).fit(frame[["a"]])
     nothing = parted(frame.iloc[:0], [0, 0])
-    scored = isoxide.dask.score(forest, nothing).compute()
+    scored = isoxide.dask.table(nothing).score(forest).compute()
     assert scored.dtypes[["score", "anomaly"]].tolist() == [np.float64, np.bool_]
     assert len(scored) == 0
     with pytest.raises(ValueError, match="the dask frame has no rows"):
-        isoxide.dask.fit(nothing, ["a"])
+        isoxide.dask.table(nothing).fit(features=["a"])
     with pytest.raises(ValueError, match="the dask frame has no rows"):
-        isoxide.dask.offset(forest, nothing, contamination=0.1)
+        isoxide.dask.table(nothing).offset(forest, 0.1)
 
 
 def test_bad_input(frame, synchronous):
-    ddf = parted(frame, [N])
-    forest = isoxide.dask.fit(ddf, ["a", "b"])
-    for call in (
-        lambda table: isoxide.dask.fit(table),
-        lambda table: isoxide.dask.score(forest, table),
-        lambda table: isoxide.dask.offset(forest, table, contamination=0.1),
-        lambda table: isoxide.dask.rank_features(frame, table),
-        lambda table: isoxide.dask.detect(table, entity="group", time="n"),
-    ):
-        with pytest.raises(TypeError, match=r"works on dask.dataframe.DataFrame, not pandas\.DataFrame"):
-            call(frame)
+    table = isoxide.dask.table(parted(frame, [N]))
+    forest = table.fit(features=["a", "b"])
+    with pytest.raises(TypeError, match=r"works on dask.dataframe.DataFrame, not pandas\.DataFrame"):
+        isoxide.dask.table(frame)
     with pytest.raises(ValueError, match="the dask frame has no column 'A'"):
-        isoxide.dask.fit(ddf, ["A"])
-    with pytest.raises(ValueError, match="column 'group' of the dask frame holds no numbers but text"):
-        isoxide.dask.fit(ddf, ["a", "group"])
-    with pytest.raises(TypeError, match="features must be a list of names"):
-        isoxide.dask.fit(ddf, "abc")
+        table.fit(features=["A"])
+    with pytest.raises(ValueError, match="column 'group' of the dask frame holds text, not numbers"):
+        table.fit(features=["a", "group"])
+    with pytest.raises(ValueError, match="features must be a list of names, got the string 'abc'"):
+        table.fit(features="abc")
     with pytest.raises(ValueError, match="the dask frame has no column 'b'"):
-        isoxide.dask.score(forest, ddf[["a"]])
-    with pytest.raises(ValueError, match="has a column 'n' already"):
-        isoxide.dask.score(forest, ddf, score="n")
+        isoxide.dask.table(parted(frame[["a"]], [N])).score(forest)
+    with pytest.raises(ValueError, match="the dask frame has a column 'n' already"):
+        table.score(forest, score="n")
     with pytest.raises(ValueError, match="has a column 'anomaly' already"):
-        isoxide.dask.score(forest, ddf.assign(anomaly=1))
+        isoxide.dask.table(parted(frame.assign(anomaly=1), [N])).score(forest)
     with pytest.raises(ValueError, match="score and anomaly are both 'x'"):
-        isoxide.dask.score(forest, ddf, score="x", anomaly="x")
-    for call in (isoxide.dask.score, lambda *args: isoxide.dask.offset(*args, contamination=0.1)):
+        table.score(forest, score="x", anomaly="x")
+    for call in (table.score, lambda forest: table.offset(forest, 0.1)):
         with pytest.raises(NotFittedError):
-            call(IsolationForest(), ddf)
+            call(IsolationForest())
 
 
 def assert_same_findings(ours, expected):
@@ -299,7 +291,7 @@ def test_findings(days, where, n_partitions, options, request, seed):
     expected = ueba.detect(ueba.read_table(days, entity="actor", time="day"), **options)
     ddf = parted(days, some_sizes(np.random.default_rng(seed), len(days), n_partitions))
     with scheduler(where, request):
-        assert_same_findings(isoxide.dask.detect(ddf, entity="actor", time="day", **options), expected)
+        assert_same_findings(isoxide.dask.table(ddf).detect(entity="actor", time="day", **options), expected)
 
 
 def test_findings_of_chosen_features_by_a_fitted_forest(days, synchronous):
@@ -307,14 +299,14 @@ def test_findings_of_chosen_features_by_a_fitted_forest(days, synchronous):
     chosen = {"entity": "actor", "time": "day", "include": ["n_*", "share_*"], "exclude": "n_1"}
     table = ueba.read_table(ddf.compute(), **chosen)
     forest = IsolationForest(random_state=5, contamination=0.03).fit(table.X)
-    assert_same_findings(isoxide.dask.detect(ddf, **chosen, forest=forest), ueba.detect(table, forest=forest))
-    quiet = isoxide.dask.detect(ddf, **chosen, forest=forest, threshold=-0.9)
+    assert_same_findings(isoxide.dask.table(ddf).detect(**chosen, forest=forest), ueba.detect(table, forest=forest))
+    quiet = isoxide.dask.table(ddf).detect(**chosen, forest=forest, threshold=-0.9)
     assert len(quiet) == 0
     assert_same_findings(quiet, ueba.detect(table, forest=forest, threshold=-0.9))
-    grouped = isoxide.dask.detect(ddf, **chosen, forest=forest, groups="actor", min_group=30)
+    grouped = isoxide.dask.table(ddf).detect(**chosen, forest=forest, groups="actor", min_group=30)
     assert_same_findings(grouped, ueba.detect(table, forest=forest, groups="actor", min_group=30))
     with pytest.raises(ValueError, match="the dask frame has no column 'host'"):
-        isoxide.dask.detect(ddf, entity="host", time="day")
+        isoxide.dask.table(ddf).detect(entity="host", time="day")
 
 
 def other(frame, number):
@@ -325,13 +317,13 @@ def test_scores_of_partitions_of_other_types(frame, synchronous):
     ddf = dd.from_map(other, [frame] * 2, range(2), meta=frame.iloc[:0])
     forest = IsolationForest(random_state=0).fit(frame[["a", "b"]])
     with pytest.raises(ValueError, match=r"partition 1 .*has float32 in column 'b', which should be double"):
-        isoxide.dask.score(forest, ddf).compute()
+        isoxide.dask.table(ddf).score(forest).compute()
     with pytest.raises(ValueError, match="a partition of the dask frame has float32 in column 'b'"):
-        isoxide.dask.score(forest, ddf)["score"].compute()
+        isoxide.dask.table(ddf).score(forest)["score"].compute()
 
 
 def travelling(path):
-    class Travels(Step):
+    class Travels(CountRows):
         """Notes in a file where it comes out of a pickle."""
 
         columns = ("a",)
@@ -344,19 +336,13 @@ def travelling(path):
             with open(path, "a") as file:
                 file.write(f"{os.getpid()}\n")
 
-        def run(self, part, batches):
-            return len(list(batches)).to_bytes(8, "little")
-
-        def merge(self, results):
-            return sum(int.from_bytes(result, "little") for result in results).to_bytes(8, "little")
-
     return Travels()
 
 
-def test_a_step_goes_to_each_worker_once(frame, cluster, tmp_path):
-    step = travelling(tmp_path / "seen")
+def test_an_aggregator_goes_to_each_worker_once(frame, cluster, tmp_path):
+    aggregator = travelling(tmp_path / "seen")
     with cluster.as_current():
-        assert int.from_bytes(DaskTable(parted(frame, [10] * 100)).gather(step), "little") == 100
+        assert DaskEngine(parted(frame, [10] * 100)).aggregate(aggregator) == N
     seen = (tmp_path / "seen").read_text().split()
     # A worker may give it to the other one from memory, so that it makes it once more.
     assert len(seen) <= 4, seen
@@ -365,9 +351,9 @@ def test_a_step_goes_to_each_worker_once(frame, cluster, tmp_path):
 def test_a_frame_in_the_memory_of_workers(frame, cluster):
     with cluster.as_current():
         ddf = parted(frame[FEATURES], [400, 0, 600]).persist()
-        forest = isoxide.dask.fit(ddf, forest=IsolationForest(random_state=0, contamination=0.1))
-        scored = isoxide.dask.score(forest, ddf).persist()
-        ranks = isoxide.dask.rank_features(scored[scored["anomaly"]], scored, features=FEATURES)
+        forest = isoxide.dask.table(ddf).fit(IsolationForest(random_state=0, contamination=0.1))
+        scored = isoxide.dask.table(ddf).score(forest).persist()
+        ranks = isoxide.dask.table(scored).rank_features(scored[scored["anomaly"]], features=FEATURES)
     expected = IsolationForest(random_state=0, contamination=0.1).fit(frame[FEATURES])
     assert forest.to_bytes() == expected.to_bytes()
     rows = frame[FEATURES][expected.predict(frame[FEATURES]) == -1]
@@ -388,18 +374,18 @@ def deadly(once):
     return read
 
 
-@pytest.mark.parametrize("verb", ["fit", "score"])
-def test_a_worker_dies(frame, cluster, verb, tmp_path):
+@pytest.mark.parametrize("method", ["fit", "score"])
+def test_a_worker_dies(frame, cluster, method, tmp_path):
     frame = frame[["a", "b", "n"]]
     forest = IsolationForest(random_state=0).fit(frame)
     pieces = [frame.iloc[start : start + 50] for start in range(0, N, 50)]
     ddf = dd.from_map(deadly(tmp_path / "dead"), pieces, range(20), meta=frame.iloc[:0])
     with cluster.as_current():
-        match verb:
+        match method:
             case "fit":
-                assert isoxide.dask.fit(ddf).to_bytes() == forest.to_bytes()
+                assert isoxide.dask.table(ddf).fit().to_bytes() == forest.to_bytes()
             case "score":
-                found = isoxide.dask.score(forest, ddf)["score"].compute()
+                found = isoxide.dask.table(ddf).score(forest)["score"].compute()
                 assert_array_equal(found, forest.decision_function(frame))
         assert (tmp_path / "dead").exists()
         cluster.wait_for_workers(2, timeout=30)

@@ -1,8 +1,7 @@
-"""Dask frames as tables in parts: every value reaches a step as it is, in order, whatever the partitions."""
+"""Dask frames as partitions: every value reaches an aggregator as it is, in order, whatever the partitions are."""
 
 import decimal
 import importlib
-import pickle
 import sys
 
 import dask
@@ -16,9 +15,8 @@ import pyarrow as pa
 import pytest
 from numpy.testing import assert_array_equal
 
-from isoxide._partitioned.aggregators import CountRows
-from isoxide._partitioned.table import Step
-from isoxide.dask._table import DaskTable
+from isoxide._partitioned.aggregators import Aggregator, CountRows
+from isoxide.dask._engine import DaskEngine
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -34,22 +32,29 @@ pytestmark = [
 N = 60
 
 
-class Rows(Step):
-    """All that comes, with the parts it came in."""
+class Rows(Aggregator):
+    """All batches, with their partitions."""
 
     def __init__(self, *columns):
         self.columns = columns
 
-    def run(self, part, batches):
-        return pickle.dumps([(*part, list(batches))])
+    def init(self, partition):
+        return [(*partition, [])]
 
-    def merge(self, results):
-        return pickle.dumps([found for result in results for found in pickle.loads(result)])
+    def update(self, state, batch, first_row):
+        state[0][2].append(batch)
+        return state
+
+    def merge(self, states):
+        return [own for state in states for own in state]
+
+    def finish(self, state):
+        return state
 
 
 def rows(table, *columns):
-    """Parts with their batches, in the order of the parts."""
-    return sorted(pickle.loads(table.gather(Rows(*columns))), key=lambda found: found[0])
+    """Partitions with their batches, in the order of the partitions."""
+    return sorted(table.aggregate(Rows(*columns)), key=lambda found: found[0])
 
 
 def read(table, *columns):
@@ -120,7 +125,7 @@ SIZES = [(N,), (N // 2, N // 2), (1, 0, N - 1), (0, 0, 7, 0, 50, 3, 0), (1,) * N
 
 @pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: str(sizes)[:24])
 def test_values_and_types(frame, sizes):
-    table = DaskTable(parted(frame, *sizes))
+    table = DaskEngine(parted(frame, *sizes))
     assert table.schema.names == list(frame.columns)
     for name, kind in EXPECTED.items():
         assert table.schema.field(name).type == kind, name
@@ -140,13 +145,13 @@ def test_values_and_types(frame, sizes):
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: str(sizes)[:24])
-def test_parts_know_where_they_begin_after_the_first_pass(frame, sizes):
+def test_partitions_know_where_they_begin_after_the_first_pass(frame, sizes):
     starts = (np.cumsum(sizes) - sizes).tolist()
-    table = DaskTable(parted(frame, *sizes))
+    table = DaskEngine(parted(frame, *sizes))
     assert [found[:2] for found in rows(table, "int8")] == [(number, None) for number in range(len(sizes))]
     assert [found[:2] for found in rows(table, "flags")] == list(enumerate(starts))
     assert table.count() == N
-    counted = DaskTable(parted(frame, *sizes))
+    counted = DaskEngine(parted(frame, *sizes))
     assert counted.count() == N
     assert [found[:2] for found in rows(counted, "flags", "int8")] == list(enumerate(starts))
 
@@ -154,7 +159,7 @@ def test_parts_know_where_they_begin_after_the_first_pass(frame, sizes):
 @pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: str(sizes)[:24])
 def test_fetch(frame, sizes, seed):
     r = np.random.default_rng(seed)
-    table = DaskTable(parted(frame, *sizes))
+    table = DaskEngine(parted(frame, *sizes))
     for wanted in (np.arange(N), np.empty(0, np.int64), np.array([0]), np.array([N - 1]), r.permutation(N)[:9]):
         wanted = np.sort(wanted)
         found = table.fetch(wanted, ["missing", "groups", "objects"])
@@ -175,7 +180,7 @@ def noting(frame):
 
 
 def test_fetch_reads_only_partitions_that_hold_rows(frame):
-    table = DaskTable(parted(frame, 10, 20, 0, 30).map_partitions(noting, meta=frame.iloc[:0]))
+    table = DaskEngine(parted(frame, 10, 20, 0, 30).map_partitions(noting, meta=frame.iloc[:0]))
     # Of objects it takes a look at the first partition.
     assert len(table.schema) == len(frame.columns)
     LENGTHS.clear()
@@ -186,18 +191,16 @@ def test_fetch_reads_only_partitions_that_hold_rows(frame):
     assert LENGTHS == [20]
 
 
-def test_a_step_without_columns(frame):
+def test_an_aggregator_without_columns(frame):
     assert CountRows().columns == ()
-    assert int.from_bytes(DaskTable(parted(frame, 50, 10)).gather(CountRows()), "little") == N
+    assert DaskEngine(parted(frame, 50, 10)).aggregate(CountRows()) == N
 
 
 def test_many_partitions_merge_some_at_a_time(frame, monkeypatch):
     merged = []
     merge = Rows.merge
-    monkeypatch.setattr(
-        Rows, "merge", lambda self, results: merge(self, merged.append(given := list(results)) or given)
-    )
-    assert read(DaskTable(parted(frame, *[1] * N)), "int8")["int8"].to_pylist() == frame["int8"].tolist()
+    monkeypatch.setattr(Rows, "merge", lambda self, states: merge(self, merged.append(given := list(states)) or given))
+    assert read(DaskEngine(parted(frame, *[1] * N)), "int8")["int8"].to_pylist() == frame["int8"].tolist()
     assert max(map(len, merged)) <= 8
 
 
@@ -210,7 +213,7 @@ def test_parquet_partitions_are_the_same_whatever_is_read(tmp_path, seed):
         ddf = ddf[ddf["i"] > 0]
         # The order of the files is dask's own affair.
         kept = ddf.compute()
-        table = DaskTable(ddf)
+        table = DaskEngine(ddf)
         n_rows = sum(batch.num_rows for _, _, found in rows(table, "a") for batch in found)
         assert n_rows == table.count() == len(kept)
         found = read(table, "c", "i", "a")
@@ -222,12 +225,12 @@ def test_parquet_partitions_are_the_same_whatever_is_read(tmp_path, seed):
 
 def test_objects_and_categories_are_looked_at_in_all_partitions_if_need_be():
     frame = pd.DataFrame({"x": range(6), "y": [None] * 4 + ["a", None], "z": [None] * 6}, dtype=object)
-    table = DaskTable(parted(frame, 2, 2, 2)[["y", "z"]])
+    table = DaskEngine(parted(frame, 2, 2, 2)[["y", "z"]])
     assert table.schema == pa.schema({"y": pa.string(), "z": pa.null()})
     assert read(table, "y", "z").to_pylist() == frame[["y", "z"]].to_dict("records")
     known = pd.DataFrame({"x": pd.Categorical(list("abcabc"))})
     unknown = parted(known, 2, 2, 2).assign(x=lambda f: f["x"].cat.as_unknown())
-    table = DaskTable(unknown)
+    table = DaskEngine(unknown)
     assert table.schema.field("x").type == pa.dictionary(pa.int32(), pa.large_string())
     assert read(table, "x")["x"].to_pylist() == list("abcabc")
 
@@ -246,7 +249,7 @@ def test_objects_and_categories_are_looked_at_in_all_partitions_if_need_be():
     ids=str,
 )
 def test_objects_are_what_they_hold_in_all_partitions(values, dtype, expected):
-    table = DaskTable(parted(pd.DataFrame({"x": pd.Series(values, dtype=object)}), 1, 1))
+    table = DaskEngine(parted(pd.DataFrame({"x": pd.Series(values, dtype=object)}), 1, 1))
     assert table.schema.field("x").type == dtype
     found = read(table, "x")["x"].to_pylist()
     assert [None if value != value else value for value in found] == expected
@@ -255,23 +258,23 @@ def test_objects_are_what_they_hold_in_all_partitions(values, dtype, expected):
 
 @pytest.mark.parametrize("values", [[object(), None], [object(), "a"], [b"x", 1]], ids=["objects", "text too", "bytes"])
 def test_objects_that_are_neither_text_nor_dates(values):
-    table = DaskTable(parted(pd.DataFrame({"x": pd.Series(values, dtype=object), "y": [1, 2]}), 1, 1))
+    table = DaskEngine(parted(pd.DataFrame({"x": pd.Series(values, dtype=object), "y": [1, 2]}), 1, 1))
     assert read(table, "y")["y"].to_pylist() == [1, 2]
     assert not pa.types.is_primitive(table.schema.field("x").type)
     with pytest.raises(ValueError, match=r"partition [01] of the dask frame has objects .* in column 'x'.*astype"):
-        table.gather(Rows("y", "x"))
+        table.aggregate(Rows("y", "x"))
 
 
 def test_complex_numbers_are_not_read():
-    table = DaskTable(parted(pd.DataFrame({"x": [1j, 2j]}), 1, 1))
+    table = DaskEngine(parted(pd.DataFrame({"x": [1j, 2j]}), 1, 1))
     with pytest.raises(ValueError, match=r"partition [01] of the dask frame has complex128 in column 'x'"):
-        table.gather(Rows("x"))
+        table.aggregate(Rows("x"))
 
 
 def drifting(drifted, **options):
     first = pd.DataFrame({"x": [1, 2], "y": [0.5, 1.5], "t": ["a", "b"]})
     frames = [dask.delayed(piece)(frame) for frame in (first, first, drifted, first)]
-    return DaskTable(dd.from_delayed(frames, meta=first.iloc[:0], **options))
+    return DaskEngine(dd.from_delayed(frames, meta=first.iloc[:0], **options))
 
 
 @pytest.mark.parametrize(
@@ -290,10 +293,10 @@ def drifting(drifted, **options):
 def test_partitions_of_other_types(change, column):
     drifted = pd.DataFrame({"x": [1, 2], "y": [0.5, 1.5], "t": ["a", "b"]}).assign(**change)
     with pytest.raises(ValueError, match=rf"partition 2 of the dask frame has .* in column '{column}'"):
-        drifting(drifted, verify_meta=False).gather(Rows("x", "y", "t"))
+        drifting(drifted, verify_meta=False).aggregate(Rows("x", "y", "t"))
     # Dask looks at them as well, if it is let.
     with pytest.raises(ValueError, match=rf"(?s)partition 2 of the dask frame .*{column}"):
-        drifting(drifted).gather(Rows("x", "y", "t"))
+        drifting(drifted).aggregate(Rows("x", "y", "t"))
 
 
 @pytest.mark.parametrize("columns", [("x", "y", "t"), ("x",), ("t", "x")], ids=str)
@@ -301,7 +304,7 @@ def test_partitions_of_other_types(change, column):
 def test_partitions_without_a_column(columns, verify):
     drifted = pd.DataFrame({"X": [1, 2], "y": [0.5, 1.5], "t": ["a", "b"]})
     with pytest.raises(ValueError, match=r"(?s)partition 2 of the dask frame .*x"):
-        drifting(drifted, verify_meta=verify).gather(Rows(*columns))
+        drifting(drifted, verify_meta=verify).aggregate(Rows(*columns))
 
 
 def test_what_is_no_drift():
@@ -317,10 +320,12 @@ def shrinking(frame):
     return frame.iloc[: LENGTHS[-1]]
 
 
-@pytest.mark.parametrize("again", [lambda t: t.gather(Rows("flags")), lambda t: t.fetch(np.array([0, 40]), ["flags"])])
+@pytest.mark.parametrize(
+    "again", [lambda t: t.aggregate(Rows("flags")), lambda t: t.fetch(np.array([0, 40]), ["flags"])]
+)
 def test_partitions_that_change(frame, again):
     ddf = dd.concat([parted(frame, 30), parted(frame, 30).map_partitions(shrinking, meta=frame.iloc[:0])])
-    table = DaskTable(ddf)
+    table = DaskEngine(ddf)
     # Columns of objects are looked at in all partitions.
     assert table.schema.field("flags").type == pa.bool_()
     LENGTHS.clear()
@@ -335,7 +340,7 @@ def failing(frame):
 
 def test_errors_of_reading_are_left_as_they_are(frame):
     with pytest.raises(FileNotFoundError, match="no such thing"):
-        DaskTable(parted(frame, 30, 30).map_partitions(failing, meta=frame.iloc[:0])).gather(Rows("flags"))
+        DaskEngine(parted(frame, 30, 30).map_partitions(failing, meta=frame.iloc[:0])).aggregate(Rows("flags"))
 
 
 @pytest.mark.parametrize(
@@ -357,16 +362,16 @@ def test_errors_of_reading_are_left_as_they_are(frame):
 )
 def test_what_is_no_dask_frame(table, words):
     with pytest.raises(TypeError, match=f"works on dask.dataframe.DataFrame, {words}"):
-        DaskTable(table)
+        DaskEngine(table)
 
 
 def test_names_of_columns():
     with pytest.raises(TypeError, match="names of columns must be text; 0 is not"):
-        DaskTable(parted(pd.DataFrame([[1, 2]]), 1))
+        DaskEngine(parted(pd.DataFrame([[1, 2]]), 1))
     with pytest.raises(ValueError, match="several columns of the name 'x'"):
-        DaskTable(parted(pd.DataFrame([[1, 2]], columns=["x", "x"]), 1))
+        DaskEngine(parted(pd.DataFrame([[1, 2]], columns=["x", "x"]), 1))
     with pytest.raises(ValueError, match="has no columns"):
-        DaskTable(parted(pd.DataFrame(index=[0]), 1))
+        DaskEngine(parted(pd.DataFrame(index=[0]), 1))
 
 
 def test_without_dask(monkeypatch):

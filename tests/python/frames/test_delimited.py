@@ -127,7 +127,7 @@ def test_lines_are_those_of_the_file(tmp_path, end, before):
     with pytest.raises(BadCellError, match=rf"'-' in line {line},"):
         read(written(tmp_path, text))
     with pytest.raises(BadCellError, match=rf"'-' in line {line},"):
-        stream.fit(written(tmp_path, text), ["x"])
+        stream.open(written(tmp_path, text)).fit(features=["x"])
 
 
 @pytest.mark.slow

@@ -17,8 +17,7 @@ from hypothesis import HealthCheck, given, settings
 import isoxide.dask
 from frame_tables import NAMES, read
 from isoxide import stream, ueba
-from isoxide._partitioned import detect
-from parted import parted
+from list_engine import partitioned
 from partition_findings import assert_same_findings
 
 pytestmark = [
@@ -173,11 +172,11 @@ def test_findings(tmp_path_factory, drawn, groups):
     expected = ueba.detect(expected_table, **options)
     path = tmp_path_factory.mktemp("t") / "t.parquet"
     pq.write_table(table, path, row_group_size=100)
-    assert_same_findings(stream.detect(path, **NAMES, **options, batch_rows=50), expected)
-    assert_same_findings(detect.detect(parted(table, 5, seed), **NAMES, **options), expected)
+    assert_same_findings(stream.open(path, batch_rows=50).detect(**NAMES, **options), expected)
+    assert_same_findings(partitioned(table, 5, seed).detect(**NAMES, **options), expected)
     frame = dd.from_pandas(table.to_pandas(types_mapper=pd.ArrowDtype), npartitions=3, sort=False)
     with dask.config.set(scheduler="synchronous"):
-        found = isoxide.dask.detect(frame, **NAMES, **options)
+        found = isoxide.dask.table(frame).detect(**NAMES, **options)
     assert_same_findings(found, expected)
 
 
@@ -209,11 +208,11 @@ def test_text_files(tmp_path_factory, seed, kinds, groups):
     options = {"contamination": 0.02, "min_group": 5} | ({"groups": groups} if groups else {})
     table = read(path)
     expected = ueba.detect(table, **options)
-    assert_same_findings(stream.detect(path, **NAMES, **options, batch_rows=70), expected)
+    assert_same_findings(stream.open(path, batch_rows=70).detect(**NAMES, **options), expected)
     halves = tmp_path_factory.mktemp("f")
     for number, half in enumerate((frame[:150], frame[150:])):
         half.to_csv(halves / f"{number}.csv", index=False)
-    assert_same_findings(stream.detect(halves, **NAMES, **options), ueba.detect(read(halves), **options))
+    assert_same_findings(stream.open(halves).detect(**NAMES, **options), ueba.detect(read(halves), **options))
     lines = path.with_suffix(".jsonl")
     frame.to_json(lines, orient="records", lines=True)
     same_tables(read(lines), table, left_out=False)
@@ -226,5 +225,6 @@ def test_keys_are_the_same_on_every_way(tmp_path, kind):
     table = pa.table({"actor": KEYS[kind](r, n), "day": TIMES["text"](r, n), "x": r.normal(size=n)})
     expected = ueba.detect(read(table), contamination=0.05, groups="actor", min_group=5)
     for batch_rows in (7, 1000):
-        found = stream.detect(table, **NAMES, contamination=0.05, groups="actor", min_group=5, batch_rows=batch_rows)
+        opened = stream.open(table, batch_rows=batch_rows)
+        found = opened.detect(**NAMES, contamination=0.05, groups="actor", min_group=5)
         assert_same_findings(found, expected)

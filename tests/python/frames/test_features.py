@@ -54,7 +54,7 @@ def test_types_of_arguments(frame):
 def test_columns_asked_for_by_name_must_be_numbers(tmp_path):
     path = csv_of(tmp_path / "t.csv", ["1", "a", "b", "c"])
     with pytest.raises(ValueError, match="'a' in line 3"):
-        stream.fit(path, ["x", "y"])
+        stream.open(path).fit(features=["x", "y"])
     with pytest.raises(ValueError, match=r"no column 'z' \(features\)"):
-        stream.fit(path, ["z"])
-    assert list(stream.fit(path).feature_names_in_) == ["y"]
+        stream.open(path).fit(features=["z"])
+    assert list(stream.open(path).fit().feature_names_in_) == ["y"]

@@ -280,7 +280,7 @@ def test_groups_are_the_text_that_was_written(tmp_path):
     assert table.labels("team").fillna("").tolist() == teams.tolist()
     options = {"contamination": 0.05, "groups": "team"}
     expected = ueba.detect(table, **options)
-    found = stream.detect(tmp_path / "t.csv", entity="actor", time="day", **options)
+    found = stream.open(tmp_path / "t.csv").detect(entity="actor", time="day", **options)
     pd.testing.assert_frame_equal(found.frame, expected.frame)
     assert list(found.features) == ["x", "team"]
     np.testing.assert_array_equal(found.percentiles, expected.percentiles)

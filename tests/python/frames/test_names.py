@@ -64,7 +64,7 @@ def test_names_stay_as_they_are_on_every_way(tmp_path, labels):
         assert list(read(source).features) == labels
         assert list(read(source, exclude=[labels[0]]).features) == labels[1:]
         assert list(read(source, include=[labels[0]]).features) == labels[:1]
-        assert list(stream.fit(source, labels).feature_names_in_) == labels
+        assert list(stream.open(source).fit(features=labels).feature_names_in_) == labels
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_indexes(tmp_path, kind, way):
     table = read(source)
     assert sorted(table.features) == features
     assert table.frame["actor"].tolist() == ["a", "b", "c"]
-    assert sorted(stream.fit(source, forest=None).feature_names_in_) == features
+    assert sorted(stream.open(source).fit().feature_names_in_) == features
 
 
 def test_an_index_and_a_column_of_one_name():

@@ -1,4 +1,4 @@
-"""Detection on tables in parts: the findings of the same rows in memory."""
+"""Detection on tables in partitions: the findings of the same rows in memory."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,8 @@ import pytest
 
 from isoxide import IsolationForest, ueba
 from isoxide._partitioned import detect
-from parted import arrow, parted
+from isoxide._partitioned.profile import ProfiledTable
+from list_engine import arrow, partitioned
 from partition_findings import NAMES, actor_days, assert_same_findings
 
 pytestmark = [
@@ -20,10 +21,10 @@ def frame(seed):
     return actor_days(seed)
 
 
-PARTS = (1, 2, 7, 64)
+N_PARTITIONS = (1, 2, 7, 64)
 
 
-@pytest.mark.parametrize("n_parts", PARTS)
+@pytest.mark.parametrize("n_partitions", N_PARTITIONS)
 @pytest.mark.parametrize(
     "chosen",
     [
@@ -44,9 +45,9 @@ PARTS = (1, 2, 7, 64)
     ],
     ids=str,
 )
-def test_findings(frame, seed, n_parts, chosen):
+def test_findings(frame, seed, n_partitions, chosen):
     expected = ueba.detect(ueba.read_table(frame, **NAMES), **chosen)
-    found = detect.detect(parted(arrow(frame), n_parts, seed), **NAMES, **chosen)
+    found = partitioned(arrow(frame), n_partitions, seed).detect(**NAMES, **chosen)
     assert_same_findings(found, expected)
 
 
@@ -55,7 +56,7 @@ def test_a_fitted_forest_is_not_grown_again(frame, seed):
     forest = IsolationForest(random_state=3, contamination=0.05).fit(table.X)
     before = forest.to_bytes()
     for chosen in ({}, {"contamination": 0.01}, {"alerts_per_month": 10}):
-        found = detect.detect(parted(arrow(frame), 5, seed), **NAMES, forest=forest, **chosen)
+        found = partitioned(arrow(frame), 5, seed).detect(**NAMES, forest=forest, **chosen)
         assert_same_findings(found, ueba.detect(table, forest=forest, **chosen))
     assert forest.to_bytes() == before
 
@@ -76,18 +77,20 @@ TIMES = {
 @pytest.mark.parametrize("kind", TIMES)
 def test_times(frame, seed, kind):
     frame = frame.assign(day=TIMES[kind](frame["day"]))
-    # As pandas reads the table in parts: from Arrow.
+    # As pandas reads the partitions: from Arrow.
     expected = ueba.detect(ueba.read_table(arrow(frame), **NAMES), contamination=0.02)
-    found = detect.detect(parted(arrow(frame), 5, seed), **NAMES, contamination=0.02)
+    found = partitioned(arrow(frame), 5, seed).detect(**NAMES, contamination=0.02)
     assert_same_findings(found, expected)
 
 
 @pytest.mark.parametrize("chosen", [{}, {"groups": "group"}, {"groups": "actor"}], ids=str)
 def test_quantiles_of_many_distinct_values_take_more_passes(seed, monkeypatch, chosen):
-    monkeypatch.setattr("isoxide._partitioned.quantiles.CAPACITY", 20)
     frame = actor_days(seed)
     expected = ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.02, **chosen)
-    found = detect.detect(parted(arrow(frame), 4, seed), **NAMES, contamination=0.02, **chosen)
+    # Of groups, and of whole columns.
+    monkeypatch.setattr("isoxide._partitioned.quantiles.CAPACITY", 20)
+    monkeypatch.setattr("isoxide._frames.profile.CAPACITY", 20)
+    found = partitioned(arrow(frame), 4, seed).detect(**NAMES, contamination=0.02, **chosen)
     assert_same_findings(found, expected)
 
 
@@ -101,7 +104,7 @@ def test_a_quiet_day(frame, seed, chosen):
         # All scores are equal: none is below the percentile.
         one = one.drop(columns="nothing").dropna().iloc[[0]]
     expected = ueba.detect(ueba.read_table(one, **NAMES, include=list(table.features)), forest=forest, **chosen)
-    found = detect.detect(parted(arrow(one), 3, seed), **NAMES, include=list(table.features), forest=forest, **chosen)
+    found = partitioned(arrow(one), 3, seed).detect(**NAMES, include=list(table.features), forest=forest, **chosen)
     assert len(found) == 0
     assert_same_findings(found, expected)
 
@@ -113,7 +116,7 @@ def test_of_equal_scores_the_latest_comes_first(frame, seed):
     copies = pd.concat([frame.iloc[[worst]]] * 4).assign(actor=list("abcd"), day=days)
     equal = pd.concat([frame, copies], ignore_index=True).sample(frac=1, random_state=seed % 2**31, ignore_index=True)
     expected = ueba.detect(ueba.read_table(equal, **NAMES), contamination=0.03)
-    found = detect.detect(parted(arrow(equal), 4, seed), **NAMES, contamination=0.03)
+    found = partitioned(arrow(equal), 4, seed).detect(**NAMES, contamination=0.03)
     assert_same_findings(found, expected)
     assert [who for who in found.frame["actor"] if who in "abcd"] == list("cbad")
 
@@ -121,24 +124,24 @@ def test_of_equal_scores_the_latest_comes_first(frame, seed):
 def test_a_table_smaller_than_a_tree_draws_is_told(frame, seed):
     some = frame.iloc[:200].drop(columns="nothing")
     with pytest.warns(UserWarning, match="the forest is fitted on a table of") as caught:
-        found = detect.detect(parted(arrow(some), 3, seed), **NAMES, contamination=0.02)
+        found = partitioned(arrow(some), 3, seed).detect(**NAMES, contamination=0.02)
     assert [str(warning.message) for warning in caught] == found.manifest["notes"][: len(caught)]
-    with pytest.warns(UserWarning, match="fewer than the 256 rows a tree draws"):
+    with pytest.warns(UserWarning, match="fewer than the 256 rows that a tree draws"):
         expected = ueba.detect(ueba.read_table(some, **NAMES), contamination=0.02)
     assert_same_findings(found, expected)
 
 
-def test_the_check_is_that_of_the_table(frame, seed):
+def test_the_profile_is_that_of_the_table(frame, seed):
     expected = ueba.read_table(frame, **NAMES).profile
-    surveyed = detect.Surveyed(parted(arrow(frame), 6, seed), **NAMES, include=None, exclude=None)
-    assert surveyed.profile == expected
+    profiled = ProfiledTable(partitioned(arrow(frame), 6, seed).engine, **NAMES)
+    assert profiled.profile == expected
     assert expected.n_duplicates == 40
     assert expected.id_like == ["id"]
 
 
 def refused(frame, **chosen):
     with pytest.raises(ValueError, match=r".+") as caught:
-        detect.detect(parted(arrow(frame), 3), **{**NAMES, **chosen})
+        partitioned(arrow(frame), 3).detect(**{**NAMES, **chosen})
     return str(caught.value)
 
 
@@ -185,7 +188,7 @@ def test_times_that_cannot_be_read_are_told_by_their_row(frame):
 
 
 def test_too_many_findings_are_refused(frame, monkeypatch):
-    monkeypatch.setattr(detect, "MOST_FINDINGS", 10)
+    monkeypatch.setattr(detect, "MAX_FINDINGS", 10)
     assert "more than 10 rows are anomalies" in refused(frame, contamination=0.3)
-    monkeypatch.setattr("isoxide._partitioned.profiled.MOST_DUPLICATES", 10)
+    monkeypatch.setattr("isoxide._partitioned.profile.MAX_SHARED_KEYS", 10)
     assert "more than 10 rows share" in refused(frame)

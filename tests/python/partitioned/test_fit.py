@@ -1,4 +1,4 @@
-"""The verbs on tables in parts, on an engine that lies in memory: equal to those on the table in one piece."""
+"""Forests, offsets and ranks of tables in partitions that lie in memory: equal to those of the table in one piece."""
 
 import numpy as np
 import pandas as pd
@@ -8,54 +8,53 @@ from numpy.testing import assert_array_equal
 
 from isoxide import IsolationForest, rank_features
 from isoxide._frames.columns import batch_table, number_column
-from isoxide._partitioned import fit
 from isoxide._partitioned.columns import features_of, score_batch
-from parted import ListTable, arrow, parted
+from list_engine import ListEngine, ListTable, arrow, partitioned
 from partition_tables import frame_of, in_memory
 
 pytestmark = pytest.mark.current_versions(reason="scikit-learn 1.6 grows other forests on some tables")
 
-PARTS = (1, 2, 7, 64)
+N_PARTITIONS = (1, 2, 7, 64)
 
 
-@pytest.mark.parametrize("n_parts", PARTS)
+@pytest.mark.parametrize("n_partitions", N_PARTITIONS)
 @pytest.mark.parametrize("contamination", ["auto", 0.01, 0.37])
-def test_fit_offset_scores(seed, n_parts, contamination):
-    r = np.random.default_rng([seed, n_parts])
+def test_fit_offset_scores(seed, n_partitions, contamination):
+    r = np.random.default_rng([seed, n_partitions])
     frame = frame_of(r, 3000)
     features = [name for name in frame if name != "group"]
     forest = IsolationForest(random_state=seed % 2**32, contamination=contamination, n_estimators=20)
-    table = parted(arrow(frame), n_parts, seed)
-    fitted = fit.fit(table, features=features, forest=forest)
+    table = partitioned(arrow(frame), n_partitions, seed)
+    fitted = table.fit(forest, features=features)
     whole = in_memory(frame)[features]
     expected = IsolationForest(**forest.get_params()).fit(whole)
     assert fitted.to_bytes() == expected.to_bytes()
     assert type(fitted.offset_) is type(expected.offset_)
     assert not hasattr(forest, "offset_")
-    assert fit.offset(table, fitted, contamination=0.2) == np.percentile(expected.score_samples(whole), 20)
-    assert fit.offset(table, fitted, contamination="auto") == -0.5
-    scores = np.concatenate([score_batch(part, features, fitted) for part in table.parts])
+    assert table.offset(fitted, contamination=0.2) == np.percentile(expected.score_samples(whole), 20)
+    assert table.offset(fitted, contamination="auto") == -0.5
+    scores = np.concatenate([score_batch(part, features, fitted) for part in table.engine.partitions])
     assert_array_equal(scores, expected.decision_function(whole))
 
 
 def test_all_numeric_columns_by_default(seed):
     r = np.random.default_rng(seed)
     frame = frame_of(r, 500)
-    fitted = fit.fit(parted(arrow(frame), 3, seed), features=None, forest=None)
+    fitted = partitioned(arrow(frame), 3, seed).fit()
     assert fitted.feature_names_in_.tolist() == [name for name in frame if name != "group"]
     expected = IsolationForest(random_state=0).fit(in_memory(frame).drop(columns="group"))
     assert fitted.to_bytes() == expected.to_bytes()
 
 
-@pytest.mark.parametrize("n_parts", PARTS)
+@pytest.mark.parametrize("n_partitions", N_PARTITIONS)
 @pytest.mark.parametrize("groups", [None, "group"])
-def test_ranks(seed, n_parts, groups):
-    r = np.random.default_rng([seed, n_parts])
+def test_ranks(seed, n_partitions, groups):
+    r = np.random.default_rng([seed, n_partitions])
     frame = frame_of(r, 2000)
     rows = frame.iloc[r.integers(0, 2000, 30)]
     features = [name for name in frame if name != "group"]
     chosen = {"kind": "mean", "tail": "both", "nan_policy": "omit", "rank_last": "c*", "groups": groups}
-    found = fit.rank_features(rows, parted(arrow(frame), n_parts, seed), features=features, **chosen)
+    found = partitioned(arrow(frame), n_partitions, seed).rank_features(rows, features=features, **chosen)
     expected = rank_features(rows, frame, features=features, **chosen)
     for name in ("percentiles", "directions", "order", "values"):
         assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
@@ -65,7 +64,7 @@ def test_ranks(seed, n_parts, groups):
 def test_rows_in_another_order_of_bytes(seed):
     frame = pd.DataFrame({"a": np.random.default_rng(seed).normal(size=100)})
     rows = pd.DataFrame({"a": frame["a"].to_numpy()[:5].astype(">f8")})
-    found = fit.rank_features(rows, parted(arrow(frame), 3, seed))
+    found = partitioned(arrow(frame), 3, seed).rank_features(rows)
     assert_array_equal(found.percentiles, rank_features(frame[:5], frame).percentiles)
 
 
@@ -73,37 +72,37 @@ def test_rows_without_a_label_have_no_ranks(seed):
     r = np.random.default_rng(seed)
     frame = frame_of(r, 200)
     rows = frame.iloc[:4].assign(group=["x", None, "unknown", "y"])
-    found = fit.rank_features(rows, parted(arrow(frame), 3, seed), features=["normal"], groups="group")
+    found = partitioned(arrow(frame), 3, seed).rank_features(rows, features=["normal"], groups="group")
     expected = rank_features(rows, frame, features=["normal"], groups="group")
     assert_array_equal(found.percentiles, expected.percentiles)
     nobody = rows.assign(group=None)
-    found = fit.rank_features(nobody, parted(arrow(frame), 3, seed), features=["normal"], groups="group")
+    found = partitioned(arrow(frame), 3, seed).rank_features(nobody, features=["normal"], groups="group")
     assert np.isnan(found.percentiles).all()
 
 
 def table_of(**columns):
-    return ListTable([pa.table(columns)])
+    return ListTable(ListEngine([pa.table(columns)]))
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda t: fit.fit(t, features=["a", "c"], forest=None), r"the list has no column 'c' \(features\)"),
-        (lambda t: fit.fit(t, features=["a", "a"], forest=None), "features has 'a' twice"),
+        (lambda t: t.fit(features=["a", "c"]), r"the list has no column 'c' \(features\)"),
+        (lambda t: t.fit(features=["a", "a"]), "features has 'a' twice"),
         (
-            lambda t: fit.fit(t, features=["a", "text"], forest=None),
-            "column 'text' of the list holds no numbers but text",
+            lambda t: t.fit(features=["a", "text"]),
+            "column 'text' of the list holds text, not numbers",
         ),
-        (lambda t: fit.fit(t, features=[], forest=None), "no features are left"),
-        (lambda t: fit.fit(t, features=None, forest=IsolationForest(warm_start=True)), "warm_start=True"),
-        (lambda t: fit.fit(t, features=None, forest=IsolationForest(contamination=2)), "contamination"),
-        (lambda t: fit.offset(t, fitted(), contamination=0.7), "contamination"),
-        (lambda t: fit.offset(t, fitted(), contamination=0.1), "has no column 'z'"),
-        (lambda t: fit.rank_features(np.zeros((1, 2)), t), "rows must be a frame with column names"),
-        (lambda t: fit.rank_features(pd.DataFrame({"z": [1.0]}), t), "has no column 'z'"),
-        (lambda t: fit.rank_features(pd.DataFrame({"a": [1.0]}), t, groups="q"), "has no column 'q'"),
-        (lambda t: fit.rank_features(pd.DataFrame({"a": [1.0]}), t, groups="text"), "names no column of rows"),
-        (lambda t: fit.rank_features(pd.DataFrame({"a": [1.0]}), t, nan_policy="raise"), "column 'a' of the table"),
+        (lambda t: t.fit(features=[]), "no features are left"),
+        (lambda t: t.fit(IsolationForest(warm_start=True), features=None), "warm_start=True"),
+        (lambda t: t.fit(IsolationForest(contamination=2), features=None), "contamination"),
+        (lambda t: t.offset(fitted(), contamination=0.7), "contamination"),
+        (lambda t: t.offset(fitted(), contamination=0.1), "has no column 'z'"),
+        (lambda t: t.rank_features(np.zeros((1, 2))), "rows must be a frame with column names"),
+        (lambda t: t.rank_features(pd.DataFrame({"z": [1.0]})), "has no column 'z'"),
+        (lambda t: t.rank_features(pd.DataFrame({"a": [1.0]}), groups="q"), "has no column 'q'"),
+        (lambda t: t.rank_features(pd.DataFrame({"a": [1.0]}), groups="text"), "names no column of rows"),
+        (lambda t: t.rank_features(pd.DataFrame({"a": [1.0]}), nan_policy="raise"), "column 'a' of the table"),
     ],
 )
 def test_refusals(call, message):
@@ -119,24 +118,24 @@ def fitted():
 def test_a_table_without_rows():
     table = table_of(a=pa.array([], pa.float64()))
     with pytest.raises(ValueError, match="the list has no rows"):
-        fit.fit(table, features=None, forest=None)
+        table.fit()
     forest = IsolationForest(random_state=0).fit(pd.DataFrame({"a": [1.0, 2.0]}))
     with pytest.raises(ValueError, match="has no rows"):
-        fit.offset(table, forest, contamination=0.1)
-    assert score_batch(table.parts[0], ["a"], forest).shape == (0,)
+        table.offset(forest, contamination=0.1)
+    assert score_batch(table.engine.partitions[0], ["a"], forest).shape == (0,)
 
 
 def test_a_table_that_changes_is_noticed():
-    class Shrinking(ListTable):
+    class Shrinking(ListEngine):
         def count(self):
             n = super().count()
-            self.parts = self.parts[:1]
+            self.partitions = self.partitions[:1]
             return n
 
     whole = pa.table({"a": np.arange(2000.0)})
-    table = Shrinking([whole.slice(0, 1000), whole.slice(1000)])
+    table = ListTable(Shrinking([whole.slice(0, 1000), whole.slice(1000)]))
     with pytest.raises(ValueError, match="the list changed while it was read"):
-        fit.fit(table, features=None, forest=None)
+        table.fit()
 
 
 def test_a_forest_without_names_takes_the_numeric_columns():

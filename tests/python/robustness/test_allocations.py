@@ -247,9 +247,9 @@ def ranks(seed, folder):
         "collect rows": collect,
         "read a table": lambda: ueba.read_table(table, entity="user", time="day"),
         "detect": lambda: ueba.detect(features, threshold=-0.1),
-        "stream: fit": lambda: stream.fit(parquet, features=names, forest=IsolationForest(random_state=seed)),
-        "stream: score": lambda: stream.score(forest, parquet, Path(tempfile.mkdtemp(dir=folder), "scores")),
-        "stream: detect": lambda: stream.detect(parquet, entity="user", time="day", threshold=-0.1),
+        "stream: fit": lambda: stream.open(parquet).fit(IsolationForest(random_state=seed), features=names),
+        "stream: score": lambda: stream.open(parquet).write_scores(forest, tempfile.mkdtemp(dir=folder) + "/scores"),
+        "stream: detect": lambda: stream.open(parquet).detect(entity="user", time="day", threshold=-0.1),
     }
 
 

@@ -147,12 +147,13 @@ def test_a_cluster_computes_what_memory_does(running, seed):
     spark, _ = running
     expected = actor_days(seed, flag=np.int8)
     df = shuffled(spark, expected, seed, 4)
-    forest = isoxide.spark.fit(df, FEATURES, order_by=KEY, forest=IsolationForest(contamination=0.02, random_state=0))
+    table = isoxide.spark.table(df, order_by=KEY)
+    forest = table.fit(IsolationForest(contamination=0.02, random_state=0), features=FEATURES)
     theirs = in_memory(expected, contamination=0.02)
     assert_same_forest(forest, theirs)
-    assert_scored(isoxide.spark.score(forest, df), expected, theirs)
+    assert_scored(table.score(forest), expected, theirs)
     rows = expected.slice(100, 40)
-    ours = isoxide.spark.rank_features(rows, df, features=FEATURES, nan_policy="omit")
+    ours = table.rank_features(rows, features=FEATURES, nan_policy="omit")
     ranks = isoxide.rank_features(rows, expected, features=FEATURES, nan_policy="omit")
     np.testing.assert_array_equal(ours.percentiles, ranks.percentiles)
 
@@ -208,7 +209,7 @@ def test_a_worker_is_killed_in_mid_fit(running, seed, stages):
     given = IsolationForest(contamination=0.02, random_state=0)
     killer = Killer(spark, cluster, stages)
     with killer.at_work():
-        ours = isoxide.spark.fit(df, FEATURES, order_by=KEY, forest=given)
+        ours = isoxide.spark.table(df, order_by=KEY).fit(given, features=FEATURES)
     print("killed", killer.killed)
     assert_same_forest(ours, in_memory(expected, contamination=0.02))
 
@@ -220,18 +221,18 @@ def test_a_worker_is_killed_in_mid_detection(running, seed):
     df = df.mapInArrow(slow, df.schema)
     killer = Killer(spark, cluster, 5)
     with killer.at_work():
-        ours = isoxide.spark.detect(df, entity="actor", time="day", contamination=0.02)
+        ours = isoxide.spark.table(df).detect(entity="actor", time="day", contamination=0.02)
     print("killed", killer.killed)
     table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
     assert_same_findings(ours, isoxide.ueba.detect(table, contamination=0.02))
 
 
 def test_rows_keep_their_numbers_when_sorted_keys_are_lost(running, seed):
-    from isoxide.spark._table import SparkTable
+    from isoxide.spark._engine import SparkEngine
 
     spark, cluster = running
     expected = actor_days(seed)
-    with contextlib.closing(SparkTable(shuffled(spark, expected, seed, 6), order_by=KEY)) as table:
+    with contextlib.closing(SparkEngine(shuffled(spark, expected, seed, 6), order_by=KEY)) as table:
         assert table.count() == len(expected)
         # Both, one after the other: nothing of what was kept is left.
         for victim in [process for process in cluster.processes[1:] if process.poll() is None]:
@@ -240,4 +241,4 @@ def test_rows_keep_their_numbers_when_sorted_keys_are_lost(running, seed):
         some = np.sort(np.random.default_rng(seed).choice(len(expected), 300, replace=False))
         came = table.fetch(some, [*KEY, "count"])
         assert came.equals(expected.select([*KEY, "count"]).take(some))
-        assert table.number(expected.take(some[::-1])).tolist() == some[::-1].tolist()
+        assert table.row_numbers(expected.take(some[::-1])).tolist() == some[::-1].tolist()

@@ -1,4 +1,4 @@
-"""The verbs on DataFrames of Spark: what comes out is what comes out in memory, whatever the partitions are."""
+"""Tables of Spark: results are those in memory, whatever the partitions are."""
 
 import decimal
 import doctest
@@ -53,7 +53,7 @@ def test_without_pyspark(monkeypatch, version, words):
 @pytest.mark.parametrize("n_partitions", PARTITIONS)
 def test_fit(spark, seed, n_partitions):
     expected = actor_days(seed)
-    ours = isoxide.spark.fit(shuffled(spark, expected, seed, n_partitions), FEATURES, order_by=KEY)
+    ours = isoxide.spark.table(shuffled(spark, expected, seed, n_partitions), order_by=KEY).fit(features=FEATURES)
     assert_same_forest(ours, in_memory(expected))
 
 
@@ -61,17 +61,18 @@ def test_fit(spark, seed, n_partitions):
 def test_scores(spark, seed, n_partitions):
     expected = actor_days(seed)
     forest = in_memory(expected, contamination=0.02)
-    assert_scored(isoxide.spark.score(forest, shuffled(spark, expected, seed, n_partitions)), expected, forest)
+    assert_scored(isoxide.spark.table(shuffled(spark, expected, seed, n_partitions)).score(forest), expected, forest)
 
 
 @pytest.mark.parametrize("n_partitions", [1, 7])
 def test_offsets(spark, seed, n_partitions):
     expected = actor_days(seed)
     df = shuffled(spark, expected, seed, n_partitions)
-    forest = isoxide.spark.fit(df, FEATURES, order_by=KEY, forest=IsolationForest(contamination=0.02, random_state=0))
+    table = isoxide.spark.table(df, order_by=KEY)
+    forest = table.fit(IsolationForest(contamination=0.02, random_state=0), features=FEATURES)
     assert_same_forest(forest, in_memory(expected, contamination=0.02))
-    assert isoxide.spark.offset(forest, df, contamination=0.1) == in_memory(expected, contamination=0.1).offset_
-    assert isoxide.spark.offset(forest, df, contamination="auto") == -0.5
+    assert table.offset(forest, 0.1) == in_memory(expected, contamination=0.1).offset_
+    assert isoxide.spark.table(df).offset(forest, "auto") == -0.5
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_offsets(spark, seed, n_partitions):
 def test_parameters(spark, seed, params):
     expected = actor_days(seed, 700)
     given = IsolationForest(random_state=0, **params)
-    ours = isoxide.spark.fit(shuffled(spark, expected, seed, 3), FEATURES, order_by=KEY, forest=given)
+    ours = isoxide.spark.table(shuffled(spark, expected, seed, 3), order_by=KEY).fit(given, features=FEATURES)
     assert not hasattr(given, "offset_")
     assert_same_forest(ours, in_memory(expected, **params))
 
@@ -95,9 +96,9 @@ def test_the_default_features(spark, seed):
     # All numbers but the key.
     expected = actor_days(seed, 300).append_column("id", pa.array(np.arange(300)))
     df = shuffled(spark, expected, seed)
-    assert_same_forest(isoxide.spark.fit(df, order_by="id"), in_memory(expected))
-    assert isoxide.spark.fit(df, order_by=KEY).feature_names_in_.tolist() == [*FEATURES, "id"]
-    assert isoxide.spark.fit(df, ["share"], order_by="id").feature_names_in_.tolist() == ["share"]
+    assert_same_forest(isoxide.spark.table(df, order_by="id").fit(), in_memory(expected))
+    assert isoxide.spark.table(df, order_by=KEY).fit().feature_names_in_.tolist() == [*FEATURES, "id"]
+    assert isoxide.spark.table(df, order_by="id").fit(features=["share"]).feature_names_in_.tolist() == ["share"]
 
 
 def test_nulls_are_missing_values(spark, seed):
@@ -106,9 +107,10 @@ def test_nulls_are_missing_values(spark, seed):
     column = pa.array(expected["share"].to_numpy(), mask=holes)
     with_nulls = expected.set_column(3, "share", column)
     df = shuffled(spark, with_nulls, seed)
-    forest = isoxide.spark.fit(df, FEATURES, order_by=KEY)
+    table = isoxide.spark.table(df, order_by=KEY)
+    forest = table.fit(features=FEATURES)
     assert_same_forest(forest, in_memory(with_nulls))
-    scores = isoxide.spark.score(forest, df).orderBy(KEY).toArrow()["score"]
+    scores = table.score(forest).orderBy(KEY).toArrow()["score"]
     np.testing.assert_array_equal(scores.to_numpy(), forest.decision_function(with_nulls.select(FEATURES)))
 
 
@@ -116,8 +118,8 @@ def test_scores_of_a_skewed_and_of_an_empty_frame(spark, seed):
     expected = actor_days(seed, 500)
     forest = in_memory(expected)
     df = shuffled(spark, expected, seed).repartition(5, F.lit(1))
-    assert_scored(isoxide.spark.score(forest, df), expected, forest)
-    nothing = isoxide.spark.score(forest, df.where("false"), score="s", anomaly="a").toArrow()
+    assert_scored(isoxide.spark.table(df).score(forest), expected, forest)
+    nothing = isoxide.spark.table(df.where("false")).score(forest, score="s", anomaly="a").toArrow()
     assert nothing.num_rows == 0
     assert nothing.schema.types[-2:] == [pa.float64(), pa.bool_()]
 
@@ -125,7 +127,7 @@ def test_scores_of_a_skewed_and_of_an_empty_frame(spark, seed):
 def test_scores_are_made_when_they_are_asked_for(spark):
     df = spark.range(3).selectExpr("IF(id = 2, raise_error('computed'), 1.0D) AS x")
     forest = IsolationForest(n_estimators=2, random_state=0).fit(pa.table({"x": [1.0, 2.0]}))
-    scored = isoxide.spark.score(forest, df)
+    scored = isoxide.spark.table(df).score(forest)
     assert dict(scored.dtypes)["score"] == "double"
     with pytest.raises(Exception, match="computed"):
         scored.collect()
@@ -137,7 +139,7 @@ def test_ranks(spark, seed, n_partitions):
     df = shuffled(spark, expected, seed, n_partitions)
     rows = expected.slice(0, 50).to_pandas()
     for options in ({"nan_policy": "omit", "kind": "mean", "tail": "both"}, {"groups": "team", "rank_last": "same"}):
-        ours = isoxide.spark.rank_features(rows, df, features=FEATURES, **options)
+        ours = isoxide.spark.table(df).rank_features(rows, features=FEATURES, **options)
         theirs = isoxide.rank_features(rows, expected.to_pandas(), features=FEATURES, **options)
         assert ours.features == theirs.features
         for name in ("percentiles", "directions", "values", "order"):
@@ -160,7 +162,9 @@ def test_ranks(spark, seed, n_partitions):
 def test_findings(spark, seed, n_partitions, options):
     # pandas knows no quantiles of booleans.
     expected = actor_days(seed, flag=np.int8)
-    ours = isoxide.spark.detect(shuffled(spark, expected, seed, n_partitions), entity="actor", time="day", **options)
+    ours = isoxide.spark.table(shuffled(spark, expected, seed, n_partitions)).detect(
+        entity="actor", time="day", **options
+    )
     table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
     assert_same_findings(ours, isoxide.ueba.detect(table, **options))
 
@@ -172,8 +176,8 @@ def test_findings_where_actors_have_several_rows_a_day(spark, seed):
     expected = expected.append_column("number", pa.array([f"{i:05}" for i in range(800)]))
     df = shuffled(spark, expected, seed)
     with pytest.raises(ValueError, match="have the same 'actor', 'day' as one before them, such as actor='actor0"):
-        isoxide.spark.detect(df, entity="actor", time="day")
-    ours = isoxide.spark.detect(df, entity="actor", time="day", order_by="number", contamination=0.02)
+        isoxide.spark.table(df).detect(entity="actor", time="day")
+    ours = isoxide.spark.table(df, order_by="number").detect(entity="actor", time="day", contamination=0.02)
     table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
     theirs = isoxide.ueba.detect(table, contamination=0.02)
     # Keys that are shared are not counted where rows are told apart by others.
@@ -208,7 +212,9 @@ def test_findings_of_nasty_tables(spark, seed, kind):
         }
     )
     options = {"contamination": 0.02, "groups": "actor", "min_group": 5}
-    ours = isoxide.spark.detect(shuffled(spark, table, seed), entity="actor", time="day", order_by="row", **options)
+    ours = isoxide.spark.table(shuffled(spark, table, seed), order_by="row").detect(
+        entity="actor", time="day", **options
+    )
     read = isoxide.ueba.read_table(table, entity="actor", time="day")
     assert read.features == ("bytes [MB]", "amount", "flag")
     theirs = isoxide.ueba.detect(read, **options)
@@ -220,57 +226,62 @@ def test_bad_input(spark, seed):
     expected = actor_days(seed, 100)
     df = shuffled(spark, expected, seed)
     forest = in_memory(expected)
+    table = isoxide.spark.table(df, order_by=KEY)
     for nothing in (None, [], ()):
-        with pytest.raises(ValueError, match=r"depends on the order of the rows.*: name in order_by"):
-            isoxide.spark.fit(df, FEATURES, order_by=nothing)
-    with pytest.raises(ValueError, match="a forest depends on the order of the rows"):
-        isoxide.spark.fit(df, FEATURES)
+        with pytest.raises(ValueError, match=r"a forest depends on the order of the rows.*: name in order_by"):
+            isoxide.spark.table(df, order_by=nothing).fit(features=FEATURES)
     with pytest.raises(ValueError, match=r"the DataFrame has no column 'shares' \(features\); did you mean 'share'"):
-        isoxide.spark.fit(df, ["shares"], order_by=KEY)
-    with pytest.raises(ValueError, match="column 'team' of the DataFrame holds no numbers but text"):
-        isoxide.spark.fit(df, ["team"], order_by=KEY)
+        table.fit(features=["shares"])
+    with pytest.raises(ValueError, match="column 'team' of the DataFrame holds text, not numbers"):
+        table.fit(features=["team"])
     with pytest.raises(TypeError, match="features must be names of columns, not int"):
-        isoxide.spark.fit(df, [1], order_by=KEY)
+        table.fit(features=[1])
+    with pytest.raises(TypeError, match="order_by must be names of columns, not int"):
+        isoxide.spark.table(df, order_by=[1])
+    with pytest.raises(TypeError, match="df must be a DataFrame of Spark, not Table"):
+        isoxide.spark.table(expected)
     with pytest.raises(ValueError, match=r"no column 'dya' \(order_by\); did you mean 'day'"):
-        isoxide.spark.fit(df, FEATURES, order_by=["actor", "dya"])
+        isoxide.spark.table(df, order_by=["actor", "dya"])
     with pytest.raises(ValueError, match="the DataFrame has no rows"):
-        isoxide.spark.fit(df.where("false"), FEATURES, order_by=KEY)
+        isoxide.spark.table(df.where("false"), order_by=KEY).fit(features=FEATURES)
     with pytest.raises(ValueError, match="rows have the same 'actor' as one before them"):
-        isoxide.spark.fit(df, FEATURES, order_by="actor")
+        isoxide.spark.table(df, order_by="actor").fit(features=FEATURES)
     with pytest.raises(ValueError, match="'day' has no value in 100 rows"):
-        isoxide.spark.fit(df.withColumn("day", F.lit(None).cast("date")), FEATURES, order_by=KEY)
+        isoxide.spark.table(df.withColumn("day", F.lit(None).cast("date")), order_by=KEY).fit(features=FEATURES)
     with pytest.raises(ValueError, match="the DataFrame has no column 'count'"):
-        isoxide.spark.score(forest, df.drop("count"))
+        isoxide.spark.table(df.drop("count")).score(forest)
     with pytest.raises(NotFittedError):
-        isoxide.spark.score(IsolationForest(), df)
-    with pytest.raises(ValueError, match="has a column 'Score' already; name another with score or anomaly"):
-        isoxide.spark.score(forest, df.withColumn("Score", F.lit(1)))
+        table.score(IsolationForest())
+    with pytest.raises(ValueError, match="has a column 'Score' already; choose another name with score or anomaly"):
+        isoxide.spark.table(df.withColumn("Score", F.lit(1))).score(forest)
     with pytest.raises(ValueError, match="has a column 'team' already"):
-        isoxide.spark.score(forest, df, anomaly="team")
+        table.score(forest, anomaly="team")
+    # Spark takes upper and lower case for the same.
     with pytest.raises(ValueError, match="has a column 'a' already"):
-        isoxide.spark.score(forest, df, score="a", anomaly="a")
+        table.score(forest, score="a", anomaly="A")
     with pytest.raises(ValueError, match="no column 'shares'"):
-        isoxide.spark.rank_features(pa.table({"shares": [1.0]}), df)
+        table.rank_features(pa.table({"shares": [1.0]}))
     with pytest.raises(ValueError, match="no column 'who'"):
-        isoxide.spark.detect(df, entity="who", time="day")
+        table.detect(entity="who", time="day")
 
 
 def test_what_was_kept_is_given_back(spark, seed):
     expected = actor_days(seed, 300)
     before = set(cached(spark))
     df = shuffled(spark, expected, seed)
-    isoxide.spark.fit(df, FEATURES, order_by=KEY, forest=IsolationForest(contamination=0.1, random_state=0))
-    isoxide.spark.detect(df, entity="actor", time="day", contamination=0.1)
+    table = isoxide.spark.table(df, order_by=KEY)
+    table.fit(IsolationForest(contamination=0.1, random_state=0), features=FEATURES)
+    isoxide.spark.table(df).detect(entity="actor", time="day", contamination=0.1)
     with pytest.raises(ValueError, match="same 'actor'"):
-        isoxide.spark.fit(df, FEATURES, order_by="actor")
+        isoxide.spark.table(df, order_by="actor").fit(features=FEATURES)
     assert set(cached(spark)) <= before
 
 
 @pytest.mark.parametrize("name", isoxide.spark.__all__)
 def test_examples(spark, name):
     runner = doctest.DocTestRunner()
-    verb = getattr(isoxide.spark, name)
-    for test in doctest.DocTestFinder().find(verb, name, module=False, globs={}):
+    public = getattr(isoxide.spark, name)
+    for test in doctest.DocTestFinder().find(public, name, module=False, globs={}):
         runner.run(test)
     assert runner.tries > 0
     assert runner.failures == 0

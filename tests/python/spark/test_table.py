@@ -1,10 +1,9 @@
-"""DataFrames of Spark as tables in parts, on this machine: parts, the order of rows, what workers refuse."""
+"""DataFrames of Spark as partitions, on this machine: partitions, the order of rows, and refusals of workers."""
 
 import contextlib
 import datetime
 import decimal
 import itertools
-import json
 import math
 import os
 import sys
@@ -17,8 +16,8 @@ from pyspark.errors import PythonException
 from pyspark.sql import functions as F  # noqa: N812 (the name it has everywhere)
 
 from isoxide import IsolationForest
-from isoxide._partitioned.table import Step
-from isoxide.spark._table import SparkTable
+from isoxide._partitioned.aggregators import Aggregator
+from isoxide.spark._engine import SparkEngine
 from spark_tables import (
     FEATURES,
     KEY,
@@ -46,7 +45,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
 
-# The steps below travel to workers, which do not know this module.
+# The aggregators below travel to workers, which do not know this module.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
@@ -64,96 +63,105 @@ def closed(table):
     return contextlib.closing(table)
 
 
-class Report(Step):
-    """What each part had: its number and columns, and how often results were merged."""
+class Report(Aggregator):
+    """What each partition had: its number and columns, and how often states were merged."""
 
     def __init__(self, columns):
         self.columns = tuple(columns)
 
-    def run(self, part, batches):
-        rows, schema = 0, None
-        for batch in batches:
-            rows += batch.num_rows
-            schema = batch.schema
-            assert tuple(schema.names[: len(self.columns)]) == self.columns
-        types = None if schema is None else [str(kind) for kind in schema.types]
+    def init(self, partition):
         number = -1 if TaskContext.get() is None else TaskContext.get().partitionId()
-        assert part == (max(number, 0), None)
-        return json.dumps({"parts": [number], "rows": rows, "types": types, "merges": 0}).encode()
+        assert partition == (max(number, 0), None)
+        return {"partitions": [number], "rows": 0, "types": None, "merges": 0}
 
-    def merge(self, results):
-        found = [json.loads(result) for result in results]
-        return json.dumps(
-            {
-                "parts": sorted(itertools.chain.from_iterable(each["parts"] for each in found)),
-                "rows": sum(each["rows"] for each in found),
-                "types": next((each["types"] for each in found if each["types"]), None),
-                "merges": 1 + sum(each["merges"] for each in found),
-            }
-        ).encode()
+    def update(self, state, batch, first_row):
+        assert tuple(batch.schema.names[: len(self.columns)]) == self.columns
+        assert first_row is None
+        return {**state, "rows": state["rows"] + batch.num_rows, "types": [str(dtype) for dtype in batch.schema.types]}
+
+    def merge(self, states):
+        states = list(states)
+        return {
+            "partitions": sorted(itertools.chain.from_iterable(each["partitions"] for each in states)),
+            "rows": sum(each["rows"] for each in states),
+            "types": next((each["types"] for each in states if each["types"]), None),
+            "merges": 1 + sum(each["merges"] for each in states),
+        }
+
+    def finish(self, state):
+        return state
 
 
-class Fails(Step):
-    """Raises in a worker that has rows, or while results are merged."""
+class Fails(Aggregator):
+    """Raises in a worker that has rows, or while states are merged."""
 
     def __init__(self, error, where):
         self.columns, self.error, self.where = ("id",), error, where
 
-    def run(self, part, batches):
-        # All are read: Spark does not go on with a worker that leaves some.
-        if sum(batch.num_rows for batch in batches) and self.where == "run":
-            raise self.error
-        return b""
+    def init(self, partition):
+        return 0
 
-    def merge(self, results):
+    def update(self, state, batch, first_row):
+        return state + batch.num_rows
+
+    def accumulate(self, partition, batches):
+        # All are read: Spark does not go on with a worker that leaves some.
+        if super().accumulate(partition, batches) and self.where == "accumulate":
+            raise self.error
+        return 0
+
+    def merge(self, states):
         if self.where == "merge" and TaskContext.get() is not None:
             raise self.error
-        return b""
+        return 0
+
+    def finish(self, state):
+        return state
 
 
 def report(df, columns):
-    with closed(SparkTable(df)) as table:
-        return json.loads(table.gather(Report(columns)))
+    with closed(SparkEngine(df)) as table:
+        return table.aggregate(Report(columns))
 
 
 @pytest.mark.parametrize("n_partitions", [1, 2, 7])
-def test_each_partition_is_a_part(spark, seed, n_partitions):
+def test_partitions_are_those_of_the_frame(spark, seed, n_partitions):
     found = report(shuffled(spark, actor_days(seed, 300), seed, n_partitions), ["share", "actor"])
-    assert found["parts"] == list(range(n_partitions))
+    assert found["partitions"] == list(range(n_partitions))
     assert found["rows"] == 300
     assert found["types"] == ["double", "string"]
     assert found["merges"] == 1
 
 
-def test_many_results_are_merged_by_workers(spark):
+def test_many_states_are_merged_by_workers(spark):
     found = report(spark.range(1_000, numPartitions=70), ["id"])
-    assert found["parts"] == list(range(70))
+    assert found["partitions"] == list(range(70))
     assert found["rows"] == 1_000
     assert 2 <= found["merges"] <= 1 + 9
-    assert report(spark.range(5), []) == {"parts": [0, 1], "rows": 5, "types": ["int8"], "merges": 1}
+    assert report(spark.range(5), []) == {"partitions": [0, 1], "rows": 5, "types": ["int8"], "merges": 1}
 
 
-def test_large_results_are_merged_a_few_at_a_time(spark, monkeypatch):
-    monkeypatch.setattr("isoxide.spark._table._MANY_BYTES", 100)
+def test_large_states_are_merged_a_few_at_a_time(spark, monkeypatch):
+    monkeypatch.setattr("isoxide.spark._engine._MAX_MERGED_BYTES", 100)
     found = report(spark.range(100, numPartitions=9), ["id"])
-    assert found["parts"] == list(range(9))
+    assert found["partitions"] == list(range(9))
     assert found["merges"] > 4
 
 
-def test_partitions_without_rows_are_parts_too(spark):
+def test_partitions_without_rows_are_partitions_too(spark):
     df = spark.range(100).repartition(5, F.lit(1))
-    assert report(df, ["id"]) == {"parts": list(range(5)), "rows": 100, "types": ["int64"], "merges": 1}
+    assert report(df, ["id"]) == {"partitions": list(range(5)), "rows": 100, "types": ["int64"], "merges": 1}
     nothing = spark.range(100, numPartitions=3).where("id < 0")
-    assert report(nothing, ["id"]) == {"parts": [0, 1, 2], "rows": 0, "types": None, "merges": 1}
+    assert report(nothing, ["id"]) == {"partitions": [0, 1, 2], "rows": 0, "types": None, "merges": 1}
 
 
-def test_a_frame_without_partitions_is_a_part_without_batches(spark):
+def test_a_frame_without_partitions_is_one_without_batches(spark):
     df = spark.range(10).where("false")
-    assert report(df, ["id"]) == {"parts": [-1], "rows": 0, "types": None, "merges": 0}
-    with closed(SparkTable(df, order_by=["id"])) as table:
+    assert report(df, ["id"]) == {"partitions": [-1], "rows": 0, "types": None, "merges": 0}
+    with closed(SparkEngine(df, order_by=["id"])) as table:
         assert table.count() == 0
         assert table.fetch(np.empty(0, np.int64), ["id"]).to_pydict() == {"id": []}
-        assert table.number(pa.table({"id": pa.array([], pa.int64())})).tolist() == []
+        assert table.row_numbers(pa.table({"id": pa.array([], pa.int64())})).tolist() == []
 
 
 @pytest.mark.parametrize(("n_partitions", "shuffle_partitions"), [(1, "9"), (2, "1"), (7, "4"), (64, "9")])
@@ -164,14 +172,14 @@ def test_rows_by_number_and_numbers_of_rows(spark, seed, n_partitions, shuffle_p
     some = np.sort(rng.choice(len(expected), 200, replace=False))
     with (
         setting(spark, "spark.sql.shuffle.partitions", shuffle_partitions),
-        closed(SparkTable(df, order_by=KEY)) as table,
+        closed(SparkEngine(df, order_by=KEY)) as table,
     ):
         assert table.count() == len(expected)
         assert_same_table(
             table.fetch(some, ["share", "team", "day"]), expected.select(["share", "team", "day"]).take(some)
         )
         places = rng.permutation(some)
-        assert table.number(expected.take(places)).tolist() == places.tolist()
+        assert table.row_numbers(expected.take(places)).tolist() == places.tolist()
         everything = table.fetch(np.arange(len(expected)), expected.column_names)
     assert_same_table(everything, expected)
 
@@ -179,7 +187,7 @@ def test_rows_by_number_and_numbers_of_rows(spark, seed, n_partitions, shuffle_p
 def test_skewed_partitions(spark, seed):
     expected = actor_days(seed, 1_000)
     df = shuffled(spark, expected, seed).repartition(6, F.when(F.col("team") == "team1", 1).otherwise(2))
-    with closed(SparkTable(df, order_by=KEY)) as table:
+    with closed(SparkEngine(df, order_by=KEY)) as table:
         assert table.count() == 1_000
         assert_same_table(table.fetch(np.array([0, 999]), KEY), expected.select(KEY).take([0, 999]))
 
@@ -213,13 +221,13 @@ def test_types_of_keys(spark, seed, kind, zone):
     expected = pa.table({"key": pa.array(values, arrow), "x": np.arange(len(values))})
     with (
         setting(spark, "spark.sql.session.timeZone", zone),
-        closed(SparkTable(shuffled(spark, expected, seed, 3), order_by=["key"])) as table,
+        closed(SparkEngine(shuffled(spark, expected, seed, 3), order_by=["key"])) as table,
     ):
         assert table.schema.field("key").type == arrow
         assert table.count() == len(values)
         assert_same_table(table.fetch(np.arange(1, len(values)), ["x", "key"]), expected.select(["x", "key"]).slice(1))
-        assert table.number(expected).tolist() == expected["x"].to_pylist()
-        assert json.loads(table.gather(Report(["key"])))["types"] == [str(arrow)]
+        assert table.row_numbers(expected).tolist() == expected["x"].to_pylist()
+        assert table.aggregate(Report(["key"]))["types"] == [str(arrow)]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +243,7 @@ def test_types_of_keys(spark, seed, kind, zone):
 def test_keys_without_an_order_of_ours(spark, column):
     df = spark.range(3).selectExpr(f"{column} AS key")
     with pytest.raises(ValueError, match=r"order_by has 'key', which is .*; rows are ordered by numbers"):
-        SparkTable(df, order_by=["key"])
+        SparkEngine(df, order_by=["key"])
 
 
 @pytest.mark.parametrize("batch", ["1", "2", "3", "10000"])
@@ -244,7 +252,7 @@ def test_rows_that_share_a_key(spark, batch):
     df = spark.range(40).selectExpr("CASE WHEN id IN (6, 7, 8) THEN 5 ELSE id END AS id", "'a' AS who")
     with (
         setting(spark, "spark.sql.execution.arrow.maxRecordsPerBatch", batch),
-        closed(SparkTable(df, order_by=["who", "id"])) as table,
+        closed(SparkEngine(df, order_by=["who", "id"])) as table,
         pytest.raises(ValueError, match=r"3 rows have the same 'who', 'id' as one before them, such as who='a', id=5"),
     ):
         table.count()
@@ -254,7 +262,7 @@ def test_rows_that_share_a_key(spark, batch):
 def test_numbers_that_are_equal_to_spark(spark, values):
     df = spark.sql(f"SELECT explode(array({values}, 1.0D)) AS id")
     with (
-        closed(SparkTable(df, order_by=["id"])) as table,
+        closed(SparkEngine(df, order_by=["id"])) as table,
         pytest.raises(ValueError, match=r"1 rows have the same 'id' as one before them, such as id=(nan|-?0\.0); name"),
     ):
         table.count()
@@ -263,7 +271,7 @@ def test_numbers_that_are_equal_to_spark(spark, values):
 def test_keys_with_nulls(spark):
     df = spark.range(40).selectExpr("IF(id % 10 = 3, NULL, id) AS id", "date'2025-01-01' AS day")
     with (
-        closed(SparkTable(df, order_by=["day", "id"])) as table,
+        closed(SparkEngine(df, order_by=["day", "id"])) as table,
         pytest.raises(ValueError, match="'day', 'id' has no value in 4 rows, such as day=2025-01-01, id=None; name"),
     ):
         table.count()
@@ -272,54 +280,54 @@ def test_keys_with_nulls(spark):
 def test_columns_of_any_name(spark, seed):
     names = ["a.b", "a`b", "a", "A", "", "c1", "wanted", "k0", "__isoxide_row"]
     expected = pa.table({name: np.arange(20) * (i + 1) for i, name in enumerate(names)})
-    with closed(SparkTable(shuffled(spark, expected, seed), order_by=["a.b", "A"])) as table:
+    with closed(SparkEngine(shuffled(spark, expected, seed), order_by=["a.b", "A"])) as table:
         assert table.count() == 20
         columns = list(reversed(names))
         assert_same_table(table.fetch(np.array([3, 19]), columns), expected.select(columns).take([3, 19]))
-        assert table.number(expected.take([7, 2])).tolist() == [7, 2]
-        assert json.loads(table.gather(Report(["A", "a`b"])))["rows"] == 20
+        assert table.row_numbers(expected.take([7, 2])).tolist() == [7, 2]
+        assert table.aggregate(Report(["A", "a`b"]))["rows"] == 20
 
 
 def test_columns_of_any_type(spark):
     df = spark.sql("SELECT id, parse_json('1') AS v, array(id) AS a, interval 1 month AS i FROM range(9)")
-    with closed(SparkTable(df, order_by=["id"])) as table:
+    with closed(SparkEngine(df, order_by=["id"])) as table:
         assert table.schema.names == ["id", "v", "a", "i"]
         assert table.fetch(np.array([4]), ["id", "a"]).to_pydict() == {"id": [4], "a": [[4]]}
 
 
 def test_what_is_no_table(spark):
     with pytest.raises(TypeError, match="df must be a DataFrame of Spark, not dict"):
-        SparkTable({"id": [1]})
+        SparkEngine({"id": [1]})
     df = spark.range(3)
     with pytest.raises(ValueError, match="several columns of the name 'id'; rename"):
-        SparkTable(df.select("id", "id"))
+        SparkEngine(df.select("id", "id"))
     with pytest.raises(ValueError, match=r"no column 'ids' \(order_by\); did you mean 'id'"):
-        SparkTable(df, order_by=["ids"])
+        SparkEngine(df, order_by=["ids"])
     with pytest.raises(ValueError, match="depends on the order of the rows, and Spark's rows have none"):
-        SparkTable(df).fetch(np.array([0]), ["id"])
-    assert SparkTable(df).count() == 3
+        SparkEngine(df).fetch(np.array([0]), ["id"])
+    assert SparkEngine(df).count() == 3
 
 
 def test_what_workers_refuse_is_refused_here(spark):
     df = spark.range(100, numPartitions=4)
-    table = SparkTable(df)
+    table = SparkEngine(df)
     with pytest.raises(ValueError, match=r"^the words 'and' Ω$") as caught:
-        table.gather(Fails(ValueError("the words 'and' Ω"), "run"))
-    assert "in run\n    raise self.error" in str(caught.value.__cause__)
+        table.aggregate(Fails(ValueError("the words 'and' Ω"), "accumulate"))
+    assert "in accumulate\n    raise self.error" in str(caught.value.__cause__)
     with pytest.raises(TypeError, match=r"^other words$"):
-        table.gather(Fails(TypeError("other words"), "run"))
+        table.aggregate(Fails(TypeError("other words"), "accumulate"))
     with pytest.raises(ValueError, match=r"^unreadable$"):
-        table.gather(Fails(pa.ArrowInvalid("unreadable"), "run"))
+        table.aggregate(Fails(pa.ArrowInvalid("unreadable"), "accumulate"))
     # Whatever else goes wrong may go well when Spark tries again.
     with pytest.raises(PythonException, match="KeyError"):
-        table.gather(Fails(KeyError("x"), "run"))
+        table.aggregate(Fails(KeyError("x"), "accumulate"))
 
 
-@pytest.mark.parametrize("where", ["run", "merge"])
-def test_what_is_refused_among_many_parts(spark, where, monkeypatch):
-    monkeypatch.setattr("isoxide.spark._table._FEW_RESULTS", 4)
+@pytest.mark.parametrize("where", ["accumulate", "merge"])
+def test_what_is_refused_among_many_partitions(spark, where, monkeypatch):
+    monkeypatch.setattr("isoxide.spark._engine._MAX_DRIVER_STATES", 4)
     with pytest.raises(ValueError, match=r"^words$"):
-        SparkTable(spark.range(1_000, numPartitions=9)).gather(Fails(ValueError("words"), where))
+        SparkEngine(spark.range(1_000, numPartitions=9)).aggregate(Fails(ValueError("words"), where))
 
 
 def unsteady(batches):
@@ -329,19 +337,19 @@ def unsteady(batches):
 
 def test_a_frame_that_comes_out_otherwise_each_time(spark):
     df = spark.range(100).mapInArrow(unsteady, "id long")
-    with closed(SparkTable(df, order_by=["id"])) as table:
+    with closed(SparkEngine(df, order_by=["id"])) as table:
         assert table.count() == 100
         for rows in (np.array([1, 50]), np.arange(100)):
             with pytest.raises(ValueError, match="has other rows than when it was read first"):
                 table.fetch(rows, ["id"])
         with pytest.raises(ValueError, match="has other rows than when it was read first"):
-            table.number(pa.table({"id": [-1]}))
+            table.row_numbers(pa.table({"id": [-1]}))
 
 
 def test_the_keys_are_sorted_once_and_given_back(spark, seed):
     expected = actor_days(seed, 200)
     before = set(cached(spark))
-    table = SparkTable(shuffled(spark, expected, seed), order_by=KEY)
+    table = SparkEngine(shuffled(spark, expected, seed), order_by=KEY)
     assert table.count() == 200
     kept = table._sorted
     assert table.count() == 200
@@ -355,29 +363,33 @@ def test_the_keys_are_sorted_once_and_given_back(spark, seed):
     assert set(cached(spark)) <= before
 
 
-class Depths(Step):
+class Scores(Aggregator):
     """Scores in workers, and the threads that these may use."""
 
-    def __init__(self, model, columns):
-        self.model, self.columns = model, columns
+    def __init__(self, forest, columns):
+        self.forest, self.columns = forest, columns
 
-    def run(self, part, batches):
-        forest = self.model.forest()
-        assert self.model.forest() is forest
-        scores = [forest.score_samples(pa.Table.from_batches([batch])).tolist() for batch in batches]
-        return json.dumps([[forest.n_jobs], list(itertools.chain(*scores))]).encode()
+    def init(self, partition):
+        assert self.forest.forest() is self.forest.forest()
+        return [self.forest.forest().n_jobs], []
 
-    def merge(self, results):
-        jobs, scores = zip(*map(json.loads, results), strict=True)
-        return json.dumps([list(itertools.chain(*jobs)), list(itertools.chain(*scores))]).encode()
+    def update(self, state, batch, first_row):
+        return state[0], [*state[1], *self.forest.forest().score_samples(pa.Table.from_batches([batch]))]
+
+    def merge(self, states):
+        jobs, scores = zip(*states, strict=True)
+        return list(itertools.chain(*jobs)), list(itertools.chain(*scores))
+
+    def finish(self, state):
+        return state
 
 
 def test_a_forest_is_brought_to_workers(spark, seed):
     expected = actor_days(seed, 500)
     forest = IsolationForest(n_estimators=20, random_state=0).fit(expected.select(FEATURES))
-    with closed(SparkTable(shuffled(spark, expected, seed, 3))) as table:
-        model = table.share(forest)
-        assert model.data == forest.to_bytes()
-        jobs, scores = json.loads(table.gather(Depths(model, FEATURES)))
+    with closed(SparkEngine(shuffled(spark, expected, seed, 3))) as table:
+        broadcast = table.broadcast(forest)
+        assert broadcast.data == forest.to_bytes()
+        jobs, scores = table.aggregate(Scores(broadcast, FEATURES))
     assert jobs == [1, 1, 1]
     np.testing.assert_array_equal(np.sort(scores), np.sort(forest.score_samples(expected.select(FEATURES))))

@@ -127,22 +127,23 @@ def test_as_in_memory(frame, path, make, batch_rows, tmp_path):
     source = make(frame, path)
     theirs = SklearnForest(random_state=1, contamination=0.02).fit(frame[FEATURES])
     params = IsolationForest(random_state=1, contamination=0.02)
-    forest = stream.fit(source, FEATURES, forest=params, batch_rows=batch_rows)
+    table = stream.open(source, batch_rows=batch_rows)
+    forest = table.fit(params, features=FEATURES)
     assert_same_forest(forest, theirs)
     assert forest.to_bytes() == params.fit(frame[FEATURES]).to_bytes()
 
-    assert stream.score(forest, source, tmp_path / "scores.parquet", keep=["row"], batch_rows=batch_rows) == N
+    assert table.write_scores(forest, tmp_path / "scores.parquet", keep=["row"]) == N
     scores = pd.read_parquet(tmp_path / "scores.parquet")
     assert_array_equal(scores["row"], frame["row"])
     assert_array_equal(scores["score"], theirs.decision_function(frame[FEATURES]))
     assert_array_equal(scores["anomaly"], theirs.predict(frame[FEATURES]) == -1)
 
-    offset = stream.offset(forest, source, contamination=0.3, batch_rows=batch_rows)
+    offset = table.offset(forest, 0.3)
     assert offset == params.recalibrate(frame[FEATURES], contamination=0.3).offset_
 
     rows = frame.iloc[np.flatnonzero(scores["anomaly"])[:40]]
     for options in ({"nan_policy": "omit"}, {"groups": "team", "tail": "both", "kind": "mean"}):
-        ranks = stream.rank_features(rows, source, features=FEATURES, batch_rows=batch_rows, **options)
+        ranks = table.rank_features(rows, features=FEATURES, **options)
         expected = isoxide.rank_features(rows, frame, features=FEATURES, **options)
         for name in ("percentiles", "values", "order", "directions"):
             assert_array_equal(getattr(ranks, name), getattr(expected, name), err_msg=name)
@@ -169,7 +170,7 @@ def test_findings(make, seed):
     options = {"contamination": 0.02, "groups": "actor"}
     chosen = {"entity": "actor", "time": "day", "exclude": "row"}
     expected = ueba.detect(ueba.read_table(frame, **chosen), **options)
-    found = stream.detect(source, **chosen, **options)
+    found = stream.open(source).detect(**chosen, **options)
     pd.testing.assert_frame_equal(found.frame, expected.frame)
     pd.testing.assert_frame_equal(found.reference, expected.reference)
     pd.testing.assert_frame_equal(found.timeline, expected.timeline)
@@ -187,20 +188,20 @@ def test_a_reader_is_read_once(frame, path, tmp_path):
         schema = pq.read_schema(path)
         return pa.RecordBatchReader.from_batches(schema, reader())
 
-    assert stream.score(forest, readers(), tmp_path / "scores.parquet") == N
+    assert stream.open(readers()).write_scores(forest, tmp_path / "scores.parquet") == N
     scores = pd.read_parquet(tmp_path / "scores.parquet")["score"]
     assert_array_equal(scores, forest.decision_function(frame[FEATURES]))
-    ranks = stream.rank_features(frame.iloc[:9], readers(), features=FEATURES)
+    ranks = stream.open(readers()).rank_features(frame.iloc[:9], features=FEATURES)
     assert_array_equal(ranks.percentiles, isoxide.rank_features(frame[:9], frame, features=FEATURES).percentiles)
     with pytest.raises(ValueError, match="the pyarrow RecordBatchReader can be read only once"):
-        stream.fit(readers(), FEATURES)
+        stream.open(readers()).fit(features=FEATURES)
 
 
 def test_what_is_no_table(frame, path):
     lazy = pl.scan_parquet(path)
     if not hasattr(lazy, "__arrow_c_stream__"):
         with pytest.raises(TypeError, match="LazyFrame"):
-            stream.fit(lazy)
+            stream.open(lazy)
     for nothing in (duckdb.connect(), frame["x"].to_numpy(), iter([]), None):
         with pytest.raises(TypeError, match=r"source must be a path, a list of paths, .* or have an Arrow stream"):
-            stream.fit(nothing)
+            stream.open(nothing)

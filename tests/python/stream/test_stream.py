@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
@@ -73,24 +74,26 @@ def source(request, frame, tmp_path_factory):
 @pytest.mark.parametrize("batch_rows", [None, 333])
 def test_fit(source, features, expected, batch_rows):
     forest = IsolationForest(random_state=expected.random_state, **PARAMETERS)
-    found = stream.fit(source, features, forest=forest, batch_rows=batch_rows)
+    found = stream.open(source, batch_rows=batch_rows).fit(forest, features=features)
     assert found.to_bytes() == expected.to_bytes()
 
 
 def test_offset_and_ranks(source, frame, features, expected):
     whole = in_memory(frame)[features]
-    offset = stream.offset(expected, source, contamination=0.25, batch_rows=333)
+    table = stream.open(source, batch_rows=333)
+    offset = table.offset(expected, 0.25)
     assert offset == np.percentile(expected.score_samples(whole), 25)
     rows = frame.iloc[:20]
     chosen = {"features": features, "nan_policy": "omit", "tail": "both", "groups": "group"}
-    found = stream.rank_features(rows, source, batch_rows=333, **chosen)
+    found = table.rank_features(rows, **chosen)
     assert_array_equal(found.percentiles, rank_features(rows, frame, **chosen).percentiles)
 
 
 @pytest.mark.parametrize("one_file", [True, False])
 def test_scores(source, frame, features, expected, tmp_path, one_file):
     out = tmp_path / ("scores.parquet" if one_file else "scores")
-    assert stream.score(expected, source, out, keep=["group", "normal"], rows_per_file=999, batch_rows=333) == N
+    table = stream.open(source, batch_rows=333)
+    assert table.write_scores(expected, out, keep=["group", "normal"], rows_per_file=999) == N
     found = pd.read_parquet(out)
     scores = expected.decision_function(in_memory(frame)[features])
     assert_array_equal(found["score"], scores)
@@ -107,7 +110,7 @@ def test_findings(seed, tmp_path):
     frame = actor_days(seed)
     expected = ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.02, groups="group")
     folder = write_parts(frame, tmp_path / "folder", 5)
-    found = stream.detect(folder, **NAMES, contamination=0.02, groups="group", batch_rows=100)
+    found = stream.open(folder, batch_rows=100).detect(**NAMES, contamination=0.02, groups="group")
     assert_same_findings(found, expected)
     assert found.manifest["scores_sha256"] == expected.manifest["scores_sha256"]
     assert found.manifest["source"] == str(folder)
@@ -124,7 +127,7 @@ def test_rows_of_folders_named_by_a_column(seed, tmp_path):
     (tmp_path / "lake" / "_delta_log").mkdir()
     (tmp_path / "lake" / "_delta_log" / "0.parquet").write_text("no Parquet at all")
     assert open_source(tmp_path / "lake").schema.field("day").type == pa.string()
-    found = stream.detect(tmp_path / "lake", **NAMES, contamination=0.02)
+    found = stream.open(tmp_path / "lake").detect(**NAMES, contamination=0.02)
     columns = [name for name in frame if name != "day"]
     expected = ueba.detect(ueba.read_table(frame[[*columns, "day"]], **NAMES), contamination=0.02)
     assert_same_findings(found, expected)
@@ -143,7 +146,7 @@ def drifted(folder, change):
 def test_schema_drift_names_file_and_column(folder, features):
     path = drifted(folder, lambda table: table.drop_columns(["small"]))
     with pytest.raises(ValueError, match=f"{path} has no column 'small', which .*000.parquet has once"):
-        stream.fit(folder, features)
+        stream.open(folder).fit(features=features)
 
 
 def test_a_type_that_drifts_names_file_and_column(folder, features):
@@ -153,13 +156,13 @@ def test_a_type_that_drifts_names_file_and_column(folder, features):
 
     path = drifted(folder, as_text)
     with pytest.raises(ValueError, match=f"column 'normal' is string in {path} and double in .*000.parquet"):
-        stream.fit(folder, features)
+        stream.open(folder).fit(features=features)
 
 
 def test_columns_in_another_order_are_the_same_columns(folder, features, expected):
     drifted(folder, lambda table: table.select(table.column_names[::-1]))
     forest = IsolationForest(random_state=expected.random_state, **PARAMETERS)
-    assert stream.fit(folder, features, forest=forest).to_bytes() == expected.to_bytes()
+    assert stream.open(folder).fit(forest, features=features).to_bytes() == expected.to_bytes()
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
@@ -168,7 +171,7 @@ def test_a_truncated_file_is_named(folder, features, share):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(ValueError, match=f"{path} (cannot be read as Parquet; it may be truncated|is empty)"):
-        stream.fit(folder, features)
+        stream.open(folder).fit(features=features)
 
 
 def test_damaged_pages_are_told(folder, features):
@@ -177,7 +180,7 @@ def test_damaged_pages_are_told(folder, features):
     data[4 : len(data) // 2] = bytes(len(data) // 2 - 4)
     path.write_bytes(bytes(data))
     with pytest.raises(ValueError, match=f"{path} cannot be read as Parquet"):
-        stream.fit(folder, features)
+        stream.open(folder).fit(features=features)
 
 
 def test_a_file_that_changes_between_passes_is_told(folder, features):
@@ -185,10 +188,10 @@ def test_a_file_that_changes_between_passes_is_told(folder, features):
     path = sorted(folder.iterdir())[1]
     pq.write_table(pq.read_table(path).slice(1), path)
     with pytest.raises(ValueError, match=f"{path} changed while it was read"):
-        stream.fit(source, features)
+        stream.open(source).fit(features=features)
     path.unlink()
     with pytest.raises(FileNotFoundError, match=f"there is no file {path}"):
-        stream.fit(source, features)
+        stream.open(source).fit(features=features)
 
 
 @pytest.mark.parametrize(
@@ -200,27 +203,28 @@ def test_a_file_that_changes_between_passes_is_told(folder, features):
         (["a", 3], TypeError, "source is an empty list, or holds something other than paths"),
         (pa.chunked_array([[1.0]]), TypeError, "not ChunkedArray"),
         (pa.table([[1.0], [2.0]], names=["a", "a"]), ValueError, "several columns of the name 'a'"),
+        (pl.LazyFrame({"a": [1.0]}), TypeError, "source is a polars LazyFrame, which has no rows yet"),
         (pa.table({"text": ["x"]}), ValueError, "none of its columns are numbers"),
     ],
 )
 def test_sources_that_are_none(source, error, message):
     with pytest.raises(error, match=message):
-        stream.fit(source)
+        stream.open(source).fit()
 
 
 def test_other_refusals(tmp_path, folder, expected):
     with pytest.raises(FileNotFoundError, match="has no files of tables"):
-        stream.fit(_empty(tmp_path))
+        stream.open(_empty(tmp_path))
     with pytest.raises(ValueError, match="batch_rows must be at least 1, got 0"):
-        stream.fit(folder, batch_rows=0)
+        stream.open(folder, batch_rows=0)
     with pytest.raises(ValueError, match="rows_per_file must be at least 1"):
-        stream.score(expected, folder, tmp_path / "out", rows_per_file=0)
+        stream.open(folder).write_scores(expected, tmp_path / "out", rows_per_file=0)
     with pytest.raises(ValueError, match=r"has no column 'nobody' \(keep\)"):
-        stream.score(expected, folder, tmp_path / "out", keep=["nobody"])
+        stream.open(folder).write_scores(expected, tmp_path / "out", keep=["nobody"])
     with pytest.raises(ValueError, match="resume=True needs a folder"):
-        stream.score(expected, folder, tmp_path / "out.parquet", resume=True)
+        stream.open(folder).write_scores(expected, tmp_path / "out.parquet", resume=True)
     with pytest.raises(ValueError, match="is not fitted"):
-        stream.score(IsolationForest(), folder, tmp_path / "out")
+        stream.open(folder).write_scores(IsolationForest(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "out.parquet").exists()
 
@@ -231,10 +235,57 @@ def _empty(tmp_path):
     return tmp_path / "empty"
 
 
+def test_scores_as_arrow_batches(frame, features, expected, tmp_path):
+    table = stream.open(frame, batch_rows=333)
+    reader = table.score(expected, score="s", anomaly="a")
+    assert reader.schema.names == [*frame, "s", "a"]
+    first = reader.read_next_batch()
+    assert first.num_rows == 333
+    found = pa.Table.from_batches([first, *reader])
+    scores = expected.decision_function(in_memory(frame)[features])
+    assert_array_equal(found["s"], scores)
+    assert_array_equal(found["a"], scores < 0)
+    assert found["group"].to_pylist() == frame["group"].tolist()
+    with pytest.raises(ValueError, match="the frame has a column 'group' already"):
+        table.score(expected, score="group")
+    with pytest.raises(ValueError, match="score and anomaly are both 'x'"):
+        table.score(expected, score="x", anomaly="x")
+    with pytest.raises(ValueError, match="is not fitted"):
+        table.score(IsolationForest())
+    with pytest.raises(BrokenError):
+        stream.open(breaking(frame, 2000)).score(expected).read_all()
+    # What is not read to its end leaves no thread.
+    before = threading.active_count()
+    reader = table.score(expected)
+    reader.read_next_batch()
+    assert threading.active_count() == before + 1
+    del reader
+    assert threading.active_count() == before
+
+
+def test_a_reader_is_not_read_by_two_methods(frame, expected, tmp_path):
+    table = stream.open(reader_of(frame))
+    assert table.write_scores(expected, tmp_path / "out.parquet") == N
+    with pytest.raises(ValueError, match="can be read only once"):
+        table.rank_features(frame.iloc[:3], features=["normal"])
+
+
+def test_standard_input_and_open_files_are_read_by_several_methods(frame, features, tmp_path, monkeypatch):
+    path = write_parts(frame, tmp_path / "table", 1) / "000.parquet"
+    theirs = IsolationForest(random_state=0).fit(in_memory(frame)[features])
+    with path.open("rb") as file, path.open("rb") as standard_input:
+        monkeypatch.setattr(sys, "stdin", standard_input)
+        tables = [stream.open("-"), stream.open(file)]
+    for table in tables:
+        for _ in range(2):
+            assert table.fit(features=features).to_bytes() == theirs.to_bytes()
+        assert table.offset(theirs, 0.3) == np.percentile(theirs.score_samples(in_memory(frame)[features]), 30)
+
+
 def test_what_can_be_read_once_is_scored_but_not_fitted(frame, features, expected, tmp_path):
     with pytest.raises(ValueError, match="can be read only once"):
-        stream.fit(reader_of(frame), features)
-    assert stream.score(expected, reader_of(frame), tmp_path / "out.parquet") == N
+        stream.open(reader_of(frame)).fit(features=features)
+    assert stream.open(reader_of(frame)).write_scores(expected, tmp_path / "out.parquet") == N
     scores = pd.read_parquet(tmp_path / "out.parquet")["score"]
     assert_array_equal(scores, expected.decision_function(in_memory(frame)[features]))
 
@@ -266,29 +317,29 @@ def test_resume_goes_on_after_the_last_whole_part(frame, features, expected, tmp
     out = tmp_path / "out"
     chosen = {"keep": ["group"], "rows_per_file": 700}
     with pytest.raises(BrokenError):
-        stream.score(expected, breaking(frame, after), out, **chosen)
+        stream.open(breaking(frame, after)).write_scores(expected, out, **chosen)
     there = sorted(path.name for path in out.glob("part-*"))
     assert there == [f"part-{k:05}.parquet" for k in range(after // 700)]
     assert not (out / "_SUCCESS").exists()
     assert not [path for path in out.iterdir() if path.name.startswith(".isoxide-")]
     stamps = {name: (out / name).stat().st_mtime_ns for name in there}
     with pytest.raises(FileExistsError, match="resume=True goes on"):
-        stream.score(expected, frame, out, **chosen)
-    assert stream.score(expected, frame, out, resume=True, **chosen) == N
+        stream.open(frame).write_scores(expected, out, **chosen)
+    assert stream.open(frame).write_scores(expected, out, resume=True, **chosen) == N
     assert {name: (out / name).stat().st_mtime_ns for name in there} == stamps
     scores = pd.read_parquet(out)["score"]
     assert_array_equal(scores, expected.decision_function(in_memory(frame)[features]))
     # A folder that is complete stays as it is.
-    assert stream.score(expected, frame, out, resume=True, **chosen) == N
+    assert stream.open(frame).write_scores(expected, out, resume=True, **chosen) == N
     (out / "part-00003.parquet").write_bytes(b"damaged")
     (out / "_SUCCESS").unlink()
-    assert stream.score(expected, frame, out, resume=True, **chosen) == N
+    assert stream.open(frame).write_scores(expected, out, resume=True, **chosen) == N
     assert_array_equal(pd.read_parquet(out)["score"], scores)
 
 
 def test_resume_wants_the_same(frame, folder, expected, tmp_path):
     out = tmp_path / "out"
-    stream.score(expected, folder, out, rows_per_file=999)
+    stream.open(folder).write_scores(expected, out, rows_per_file=999)
     other = IsolationForest(random_state=1, n_estimators=2).fit(in_memory(frame)[expected.feature_names_in_])
     for message, forest, source, chosen in (
         ("forest", other, folder, {}),
@@ -297,23 +348,23 @@ def test_resume_wants_the_same(frame, folder, expected, tmp_path):
         ("source", expected, frame, {}),
     ):
         with pytest.raises(ValueError, match=f"holds scores of another {message}"):
-            stream.score(forest, source, out, resume=True, **{"rows_per_file": 999, **chosen})
+            stream.open(source).write_scores(forest, out, resume=True, **{"rows_per_file": 999, **chosen})
     (out / "_isoxide.json").write_text("{}")
     with pytest.raises(ValueError, match="holds scores of another format"):
-        stream.score(expected, folder, out, resume=True, rows_per_file=999)
+        stream.open(folder).write_scores(expected, out, resume=True, rows_per_file=999)
     (out / "_isoxide.json").unlink()
     with pytest.raises(ValueError, match=r"has no _isoxide\.json"):
-        stream.score(expected, folder, out, resume=True, rows_per_file=999)
+        stream.open(folder).write_scores(expected, out, resume=True, rows_per_file=999)
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError, match="is a file"):
-        stream.score(expected, folder, tmp_path / "file")
+        stream.open(folder).write_scores(expected, tmp_path / "file")
 
 
 def test_a_file_that_is_there_stays_if_scoring_fails(frame, expected, tmp_path):
     out = tmp_path / "out.parquet"
     out.write_text("what was there")
     with pytest.raises(BrokenError):
-        stream.score(expected, breaking(frame, 2000), out)
+        stream.open(breaking(frame, 2000)).write_scores(expected, out)
     assert out.read_text() == "what was there"
     assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
 
@@ -322,21 +373,21 @@ def test_no_thread_is_left(frame, features):
     before = threading.active_count()
     for after in (0, 1000, 4000):
         with pytest.raises(BrokenError):
-            stream.fit(breaking(frame, after), features)
-    stream.fit(frame, features)
+            stream.open(breaking(frame, after)).fit(features=features)
+    stream.open(frame).fit(features=features)
     assert threading.active_count() == before
 
 
 def test_scores_of_no_rows(frame, expected, tmp_path):
     out = tmp_path / "out"
-    assert stream.score(expected, frame.iloc[:0], out, keep=["group"]) == 0
+    assert stream.open(frame.iloc[:0]).write_scores(expected, out, keep=["group"]) == 0
     assert pd.read_parquet(out).columns.tolist() == ["group", "score", "anomaly"]
 
 
 def test_progress(frame, features, capsys):
-    stream.fit(frame, features, progress=True)
+    stream.open(frame, progress=True).fit(features=features)
     assert "rows" in capsys.readouterr().err
-    stream.fit(frame, features)
+    stream.open(frame).fit(features=features)
     assert capsys.readouterr().err == ""
 
 
@@ -346,8 +397,8 @@ def test_a_bar_that_is_asked_for_needs_tqdm(frame, features, monkeypatch):
             monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     with pytest.raises(ImportError, match="needs tqdm"):
-        stream.fit(frame, features, progress=True)
-    assert stream.fit(frame, features).n_features_in_ == len(features)
+        stream.open(frame, progress=True).fit(features=features)
+    assert stream.open(frame).fit(features=features).n_features_in_ == len(features)
 
 
 def interrupted_while_scoring(folder, out, seed):
@@ -361,18 +412,18 @@ def interrupted_while_scoring(folder, out, seed):
     def stop(*_):
         raise StopError
 
-    forest = stream.fit(folder, forest=IsolationForest(n_estimators=400, random_state=seed))
+    forest = stream.open(folder).fit(IsolationForest(n_estimators=400, random_state=seed))
     signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, 0.25)
     try:
-        stream.score(forest, folder, out, rows_per_file=50_000, batch_rows=1000)
+        stream.open(folder, batch_rows=1000).write_scores(forest, out, rows_per_file=50_000)
     except StopError:
         print("stopped")
     names = sorted(path.name for path in pathlib.Path(out).iterdir())
     assert "_SUCCESS" not in names, "it was too fast for the signal"
     assert all(pq.read_metadata(f"{out}/{name}").num_rows == 50_000 for name in names if name.startswith("part")), names
     assert not [name for name in names if name.endswith("tmp")], names
-    assert stream.score(forest, folder, out, rows_per_file=50_000, resume=True) == 1_000_000
+    assert stream.open(folder).write_scores(forest, out, rows_per_file=50_000, resume=True) == 1_000_000
     found = pq.read_table(out, columns=["score"])["score"].to_numpy()
     assert_array_equal(found, forest.decision_function(pd.read_parquet(folder)))
 
@@ -397,11 +448,12 @@ def peak_of_a_stream(folder, out):
         status = pathlib.Path("/proc/self/status").read_text().splitlines()
         return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
 
-    forest = stream.fit(pa.table({f"f{j}": np.zeros(300) for j in range(10)}))
-    stream.score(forest, pa.table({f"f{j}": np.zeros(300) for j in range(10)}), f"{out}.parquet")
+    forest = stream.open(pa.table({f"f{j}": np.zeros(300) for j in range(10)})).fit()
+    stream.open(pa.table({f"f{j}": np.zeros(300) for j in range(10)})).write_scores(forest, f"{out}.parquet")
     before = peak()
-    forest = stream.fit(folder, forest=IsolationForest(random_state=0, contamination=0.2, n_jobs=2), progress=False)
-    stream.score(forest, folder, out, progress=False)
+    table = stream.open(folder, progress=False)
+    forest = table.fit(IsolationForest(random_state=0, contamination=0.2, n_jobs=2))
+    table.write_scores(forest, out)
     print(round(peak() - before))
 
 
@@ -459,9 +511,9 @@ def test_the_passes_of_detect_are_as_many_as_its_documentation_says(
         return batches(source, read[-1], first_row)
 
     monkeypatch.setattr(Source, "batches", counted)
-    stream.detect(tmp_path / "t.parquet", entity="actor", time="day", **chosen)
+    stream.open(tmp_path / "t.parquet").detect(entity="actor", time="day", **chosen)
     assert len(read) == passes
     if passes == 8 and "groups" not in chosen:
         assert sum(set(columns) <= {"actor", "day"} for columns in read) == 3
-    words = " ".join(stream.detect.__doc__.split())
-    assert "read eight times, three of them for entity and time only; once less if times are no text" in words
+    documented = " ".join(stream.StreamTable.detect.__doc__.split())
+    assert "read eight times, three of them for entity and time only. Times that are not text save one" in documented

@@ -10,16 +10,25 @@ import pyarrow as pa
 from isoxide._frames.pandas_columns import OBJECTS, UNTYPED, ColumnError, arrow_column
 
 #: Rows of a batch at most.
-_BATCH = 2**16
+_MAX_BATCH_ROWS = 2**16
 
 
-def batches(frame: pd.DataFrame, schema: pa.Schema, place: str) -> Iterator[pa.RecordBatch]:
-    """Yield the columns of a schema, in its order, of a partition that `place` names; nothing of an empty one.
+def partition_batches(frame: pd.DataFrame, schema: pa.Schema, label: str) -> Iterator[pa.RecordBatch]:
+    """Yield the columns of a schema, in its order, of a partition; nothing of an empty one.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The partition.
+    schema : pyarrow.Schema
+        Names and types of the columns.
+    label : str
+        Name of the partition in messages.
 
     Raises
     ------
     ValueError
-        If a column is not there, or not of its type.
+        If a column is missing, or not of its type.
     """
     # Readers make empty partitions of types that mean nothing.
     if len(frame):
@@ -28,14 +37,14 @@ def batches(frame: pd.DataFrame, schema: pa.Schema, place: str) -> Iterator[pa.R
             try:
                 columns.append(_column(frame, field))
             except ColumnError as error:
-                raise ValueError(f"{place} {str(error).format(column=repr(field.name))}") from error.__cause__
+                raise ValueError(f"{label} {str(error).format(column=repr(field.name))}") from error.__cause__
         # A table of no columns has no rows, unless it had one.
         table = (
             pa.Table.from_arrays(columns, schema=schema)
             if columns
             else pa.table([pa.nulls(len(frame))], [""]).select([])
         )
-        yield from table.to_batches(max_chunksize=_BATCH)
+        yield from table.to_batches(max_chunksize=_MAX_BATCH_ROWS)
 
 
 def _column(frame: pd.DataFrame, field: pa.Field) -> pa.Array:

@@ -1,4 +1,4 @@
-"""Batches that are read while the ones before them are worked on."""
+"""Read batches while the ones before them are worked on."""
 
 from __future__ import annotations
 
@@ -12,29 +12,36 @@ import pyarrow as pa
 
 from isoxide._common.threads import ask_for_threads
 
+__all__ = ["Prefetcher"]
+
 #: Batches that are read ahead.
-_AHEAD = 2
+_MAX_AHEAD = 2
 
 
-class Ahead:
-    """Reads ahead on a thread of its own; a context, so that the thread ends with whoever reads.
+class Prefetcher:
+    """Reads ahead on a thread of its own, which ends with the context.
 
-    Reading and computing both let go of the interpreter's lock, so one goes on while the other waits.
+    Reading and computing both release the interpreter's lock, so one goes on while the other waits.
+
+    Parameters
+    ----------
+    batches : iterator of pyarrow.RecordBatch
+        The batches that are read.
     """
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
         self._batches = batches
-        self._queue: queue.Queue[Any] = queue.Queue(_AHEAD)
-        self._is_given_up = threading.Event()
+        self._queue: queue.Queue[Any] = queue.Queue(_MAX_AHEAD)
+        self._is_cancelled = threading.Event()
         self._thread = threading.Thread(target=self._read, name="isoxide-reader", daemon=True)
 
     def __enter__(self) -> Iterator[pa.RecordBatch]:
         ask_for_threads(1)
         self._thread.start()
-        return self._given()
+        return self._received()
 
-    def __exit__(self, *what: object) -> None:
-        self._is_given_up.set()
+    def __exit__(self, *error: object) -> None:
+        self._is_cancelled.set()
         # The reader may wait for room.
         while self._thread.is_alive():
             with suppress(queue.Empty):
@@ -51,7 +58,7 @@ class Ahead:
             self._put((None, error))
 
     def _put(self, item: Any) -> bool:
-        while not self._is_given_up.is_set():
+        while not self._is_cancelled.is_set():
             with suppress(queue.Full):
                 self._queue.put(item, timeout=0.1)
                 return True
@@ -59,7 +66,7 @@ class Ahead:
 
     def _next(self) -> tuple[pa.RecordBatch | None, BaseException | None]:
         while True:
-            # In this order: what the reader has put before it ended is in the queue by then.
+            # In this order: what the reader put before it ended is in the queue by then.
             is_over = not self._thread.is_alive()
             with suppress(queue.Empty):
                 item: tuple[pa.RecordBatch | None, BaseException | None] = self._queue.get(timeout=0.1)
@@ -68,7 +75,7 @@ class Ahead:
                 # Not even its error could be handed over.
                 raise MemoryError("the thread that reads ahead has ended for want of memory")
 
-    def _given(self) -> Iterator[pa.RecordBatch]:
+    def _received(self) -> Iterator[pa.RecordBatch]:
         while True:
             batch, error = self._next()
             if error is not None:

@@ -1,0 +1,100 @@
+"""Options of several functions, defined and described once.
+
+A dataclass lists the options with their types, defaults and descriptions. `takes` lets a function be called with its
+fields as keywords: signature and docstring of the function show them, and the function gets one checked object.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+__all__ = ["takes"]
+
+P = ParamSpec("P")
+First = TypeVar("First")
+Options = TypeVar("Options")
+Result = TypeVar("Result")
+#: The entry of a docstring that the descriptions of all options take the place of.
+_MARK = re.compile(r"^\*\*options\n(?: .*\n)+", re.MULTILINE)
+
+
+def takes(
+    options: Callable[P, Options],
+) -> Callable[[Callable[[First, Options], Result]], Callable[Concatenate[First, P], Result]]:
+    """Let a function of an object and its options be called with the options as keywords.
+
+    Parameters
+    ----------
+    options : type
+        A dataclass. Its docstring, or that of the base class where a field stands, describes each field in a section
+        of parameters.
+
+    Returns
+    -------
+    callable
+        A decorator. The entry ``**options`` in the docstring of the function is replaced by the descriptions.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> from isoxide._common.options import takes
+    >>> @dataclass
+    ... class Options:
+    ...     power: int = 2
+    >>> @takes(Options)
+    ... def raised(number, options):
+    ...     return number**options.power
+    >>> raised(3, power=3)
+    27
+    """
+    assert isinstance(options, type)
+    # Required ones first; Python's sort keeps the order otherwise.
+    named = sorted(fields(options), key=lambda field: field.default is not MISSING)
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=field.type,
+        )
+        for field in named
+    ]
+    entries = _entries(options)
+    described = "\n".join(entries[field.name] for field in named if field.name in entries)
+
+    def decorate(function: Callable[[First, Options], Result]) -> Callable[Concatenate[First, P], Result]:
+        own = inspect.signature(function)
+        first, *_ = own.parameters.values()
+        signature = own.replace(parameters=[first, *parameters])
+
+        @functools.wraps(function)
+        def call(*args: Any, **chosen: Any) -> Result:
+            try:
+                bound = signature.bind(*args, **chosen).arguments
+            except TypeError as error:
+                raise TypeError(f"{function.__name__}() {error}") from None
+            return function(bound.pop(first.name), options(**bound))
+
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        text = inspect.cleandoc(function.__doc__ or "") + "\n"
+        call.__doc__ = _MARK.sub(lambda _: described + "\n", text)
+        return call
+
+    return decorate
+
+
+def _entries(options: type) -> dict[str, str]:
+    """Return the description of each field, from the sections of parameters of a class and its bases."""
+    entries: dict[str, str] = {}
+    for base in reversed(options.__mro__):
+        text = inspect.cleandoc(base.__dict__.get("__doc__") or "")
+        section = re.search(r"^Parameters\n-+\n((?:(?!^\w[^\n]*\n-+$).*\n?)*)", text, re.MULTILINE)
+        if section is not None:
+            for entry in re.findall(r"^\w+ : .*\n(?:(?: .*)?(?:\n|$))+", section[1] + "\n", re.MULTILINE):
+                entries[entry.split(" : ")[0]] = entry.rstrip()
+    return entries

@@ -1,0 +1,58 @@
+"""Options of detection on tables in partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from isoxide._forest.anomaly_options import AnomalyOptions
+from isoxide._ranks.options import RankOptions
+
+if TYPE_CHECKING:
+    from isoxide.ueba._rules import Rule
+
+__all__ = ["PartitionedDetectOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionedDetectOptions(RankOptions, AnomalyOptions):
+    """Options of detection on tables in partitions: how the table is read, and those of `isoxide.ueba.detect`.
+
+    Parameters
+    ----------
+    entity : str
+        The column that says who: an actor, a host, an account. It is read as text, exactly as it is written.
+    time : str
+        The column that says when: dates or times, as such, as text in ISO 8601, or as eight digits such as 20250426.
+    rules : list of rule, optional
+        Instances of `isoxide.ueba.ZScore`, `isoxide.ueba.Flag` and `isoxide.ueba.Percentile`, of which the first that a
+        value meets flags it. Percentiles are those of the table. An empty list flags nothing. By default `zscores` are
+        flagged from 3 on, ``leaver_action`` and ``is_weekend`` whenever they are above zero (see `domain_defaults`),
+        and all other features from the 99th and the 95th percentile on.
+    include : str or list of str, optional
+        Names or patterns (``"n_*"``) of the columns that are features; by default all numeric columns besides `entity`
+        and `time`.
+    exclude : str or list of str, optional
+        Names or patterns of columns that are not features.
+    time_format : str, optional
+        Pattern of the times as in `datetime.datetime.strptime`, or the unit of numbers since 1970 in UTC: ``"s"``,
+        ``"ms"``, ``"us"`` or ``"ns"``.
+    timezone : str, optional
+        Time zone whose days count, such as ``"Europe/Oslo"``. By default each time keeps the day that was written.
+    """
+
+    entity: str
+    time: str
+    rules: Iterable[Rule] | None = None
+    include: str | Iterable[str] | None = None
+    exclude: str | Iterable[str] | None = None
+    time_format: str | None = None
+    timezone: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("include", "exclude"):
+            patterns = getattr(self, name)
+            if patterns is not None and not isinstance(patterns, str):
+                # It may be an iterator, and is read more than once.
+                object.__setattr__(self, name, list(patterns))

@@ -1,0 +1,101 @@
+"""Rank rows that are in memory among those of a table in partitions: ranks are sums of counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from isoxide._frames.keys import text_labels
+from isoxide._frames.tables import read_table
+from isoxide._partitioned.aggregators import CountRanks
+from isoxide._partitioned.columns import check_column, check_features
+from isoxide._partitioned.engine import Engine
+from isoxide._partitioned.views import GROUP, TextKeys
+from isoxide._ranks.counts import RankCounts
+from isoxide._ranks.dtypes import RankDefinition
+from isoxide._ranks.feature_ranks import FeatureRanks, feature_ranks
+from isoxide._ranks.groups import members
+from isoxide._ranks.matching import match
+
+__all__ = ["rank_rows"]
+
+
+def rank_rows(
+    engine: Engine,
+    rows: Any,
+    definition: RankDefinition,
+    *,
+    features: Iterable[str] | None = None,
+    groups: str | None = None,
+    rank_last: str | Callable[[str], bool] | None = None,
+) -> FeatureRanks:
+    """Return the ranks of rows in memory among those of a table.
+
+    Parameters
+    ----------
+    engine : Engine
+        The table.
+    rows : frame of shape (n_rows, n_features)
+        The rows to rank, with names of columns.
+    definition : RankDefinition
+        How values are ranked.
+    features : iterable of str, optional
+        The columns to rank; by default all of `rows` but `groups`.
+    groups : str, optional
+        A column of both tables: rows are ranked among those of the same label.
+    rank_last : str or callable, optional
+        Features that come after all others.
+
+    Raises
+    ------
+    ValueError
+        If columns do not match, or an argument is out of range.
+    TypeError
+        If a column is not numeric.
+    """
+    definition = definition.check()
+    given = read_table(rows, "rows")
+    if given.names is None:
+        raise ValueError(
+            f"rows must be a frame with column names, since the columns of {engine.name} are found by name"
+        )
+    if features is None:
+        features = [name for name in given.names if name != groups]
+    names, positions, _ = match(given, given, features)
+    check_features(engine.schema, names, engine.name)
+    queries = [given.column(j, name) for j, name in zip(positions, names, strict=True)]
+    labels: list[Any] = [None]
+    members_of: list[Any] = [np.arange(given.n_rows)]
+    if groups is not None:
+        check_column(engine.schema, groups, "groups", engine.name)
+        if groups not in given.names:
+            raise ValueError(f"groups={groups!r} names no column of rows")
+        if groups != GROUP:
+            engine = TextKeys(engine, [], group=groups)
+        labels, members_of = _by_label(text_labels(given.labels(groups), groups))
+    templates = [RankCounts(_frame(names, [query[own] for query in queries])) for own in members_of]
+    group_column = None if groups is None else GROUP
+    counter = CountRanks(templates, names, groups=group_column, labels=labels, n_jobs=engine.n_jobs)
+    counted = engine.aggregate(counter) if templates else []
+    percentiles = np.full((given.n_rows, len(names)), np.nan)
+    directions = np.zeros((given.n_rows, len(names)), dtype=np.int8)
+    for counts, own in zip(counted, members_of, strict=True):
+        ranks = counts.ranks(**definition._asdict())
+        percentiles[own], directions[own] = ranks.percentiles, ranks.directions
+    return feature_ranks(given, positions, names, queries, (percentiles, directions), rank_last)
+
+
+def _by_label(labels: list[Any]) -> tuple[list[Any], list[NDArray[np.intp]]]:
+    """Return the distinct labels, and the rows of each; rows without a label are left out."""
+    groups = list(members(labels, labels))
+    return [labels[int(rows[0])] for rows, _ in groups], [rows for rows, _ in groups]
+
+
+def _frame(names: list[str], columns: list[Any]) -> Any:
+    # Arrow has one order of bytes.
+    native = [np.asarray(column, dtype=column.dtype.newbyteorder("=")) for column in columns]
+    return pa.table(dict(zip(names, native, strict=True)))

@@ -1,0 +1,207 @@
+"""Tables made of another one: with text keys, without some rows, or of scores alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from isoxide._forest.estimator import IsolationForest
+from isoxide._frames.keys import as_text
+from isoxide._frames.names import RESERVED_PREFIX
+from isoxide._partitioned.aggregators import ROW_NUMBER, SCORE, Aggregator, MappedAggregator, Partition, ScoreBatches
+from isoxide._partitioned.broadcast import BroadcastForest
+from isoxide._partitioned.columns import features_of
+from isoxide._partitioned.engine import Engine
+
+__all__ = ["GROUP", "ScoredRows", "TextKeys", "WithoutRows"]
+
+#: The column of the labels of groups, beside the one they are made of.
+GROUP = f"{RESERVED_PREFIX}group"
+
+S = TypeVar("S")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class EngineView(Engine):
+    """A table that is another one but for what a subclass changes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.name, self.schema, self.key = engine.name, engine.schema, engine.key
+        self.n_jobs, self.is_local = engine.n_jobs, engine.is_local
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        return self.engine.count()
+
+    def fetch(self, rows: NDArray[np.int64], columns: Iterable[str]) -> pa.Table:
+        """Return the rows of these numbers."""
+        return self.engine.fetch(rows, columns)
+
+    def row_numbers(self, rows: pa.Table) -> NDArray[np.int64]:
+        """Return the numbers of rows."""
+        return self.engine.row_numbers(rows)
+
+    def scores(self, forest: IsolationForest) -> Engine:
+        """Return the scores of all rows, made as the engine makes them best."""
+        return self.engine.scores(forest)
+
+    def broadcast(self, forest: IsolationForest) -> BroadcastForest:
+        """Return a forest for aggregators, as the engine brings it to its workers."""
+        return self.engine.broadcast(forest)
+
+    def close(self) -> None:
+        """Give back what the engine kept."""
+        self.engine.close()
+
+
+class ScoredRows(EngineView):
+    """The scores of a table, made anew whenever they are read."""
+
+    def __init__(self, engine: Engine, forest: IsolationForest) -> None:
+        super().__init__(engine)
+        self.schema = pa.schema([pa.field(SCORE, pa.float64())])
+        self.forest = engine.broadcast(forest)
+        self.features = features_of(forest, engine.schema, engine.name)
+
+    def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
+        """Score each batch, then aggregate."""
+        return self.engine.aggregate(ScoreBatches(aggregator, self.forest, self.features))
+
+    def close(self) -> None:
+        """Leave the table open: only its scores are done with."""
+
+
+class TextBatches(MappedAggregator[S, R_co]):
+    """Let an aggregator see some columns as text.
+
+    Parameters
+    ----------
+    inner : Aggregator
+        The aggregator that gets the text.
+    texts : dict of str to str
+        By the name of a column of text, the column of the table that it is made of.
+    """
+
+    def __init__(self, inner: Aggregator[S, R_co], texts: dict[str, str]) -> None:
+        super().__init__(inner, dict.fromkeys(texts.get(name, name) for name in inner.columns))
+        self.texts = texts
+
+    def changed(self, batch: pa.RecordBatch, first_row: int | None) -> tuple[pa.RecordBatch, int | None]:
+        """Return the columns that the aggregator reads, some of them as text."""
+        columns = list(self.inner.columns)
+        if not columns:
+            return batch, first_row
+        arrays = [
+            as_text(batch.column(self.texts[name]), name, first_row) if name in self.texts else batch.column(name)
+            for name in columns
+        ]
+        return pa.RecordBatch.from_arrays(arrays, names=columns), first_row
+
+
+class TextKeys(EngineView):
+    """A table of which some columns are text, whatever the engine has them as.
+
+    Parameters
+    ----------
+    engine : Engine
+        The table itself.
+    names : iterable of str
+        Columns that are text and nothing else.
+    group : str, optional
+        A column that stays what it is, and is there once more as text under the name `GROUP`.
+    """
+
+    def __init__(self, engine: Engine, names: Iterable[str], group: str | None = None) -> None:
+        super().__init__(engine)
+        self.names = tuple(names)
+        self._texts = {name: name for name in self.names}
+        fields = [field.with_type(pa.string()) if field.name in self.names else field for field in engine.schema]
+        if group is not None:
+            self._texts[GROUP] = engine.written.get(group, group)
+            fields.append(pa.field(GROUP, pa.string()))
+        self.schema = pa.schema(fields)
+
+    def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
+        """Aggregate batches with text keys."""
+        return self.engine.aggregate(TextBatches(aggregator, self._texts))
+
+    def fetch(self, rows: NDArray[np.int64], columns: Iterable[str]) -> pa.Table:
+        """Return the rows of these numbers, with text keys."""
+        table = self.engine.fetch(rows, columns)
+        for position, name in enumerate(table.column_names):
+            if name in self._texts:
+                table = table.set_column(position, name, as_text(table[name], name))
+        return table
+
+    def row_numbers(self, rows: pa.Table) -> NDArray[np.int64]:
+        """Return the numbers of rows, looked up by the key as the engine has it."""
+        for name in self.names:
+            if name in self.key:
+                position = rows.schema.get_field_index(name)
+                rows = rows.set_column(position, name, rows[name].cast(self.engine.schema.field(name).type))
+        return self.engine.row_numbers(rows)
+
+
+class BatchesWithoutRows(MappedAggregator[S, R_co]):
+    """Let an aggregator see a table without some rows, with the rows numbered accordingly."""
+
+    def __init__(self, inner: Aggregator[S, R_co], dropped: NDArray[np.int64]) -> None:
+        super().__init__(inner, inner.columns)
+        self.dropped = dropped
+
+    def init(self, partition: Partition) -> S:
+        """Return the state of a partition with the number of its first row after dropping."""
+        assert partition.first_row is not None
+        return super().init(Partition(partition.number, partition.first_row - self._before(partition.first_row)))
+
+    def changed(self, batch: pa.RecordBatch, first_row: int | None) -> tuple[pa.RecordBatch, int | None]:
+        """Return a batch without the dropped rows."""
+        assert first_row is not None
+        inside = slice(*np.searchsorted(self.dropped, [first_row, first_row + batch.num_rows]))
+        dropped = self.dropped[inside] - first_row
+        if dropped.size:
+            is_kept = np.ones(batch.num_rows, dtype=bool)
+            is_kept[dropped] = False
+            batch = batch.filter(pa.array(is_kept))
+        return batch, first_row - self._before(first_row)
+
+    def _before(self, row: int) -> int:
+        return int(np.searchsorted(self.dropped, row))
+
+
+class WithoutRows(EngineView):
+    """A table whose partitions know where they begin, without the rows of some numbers."""
+
+    def __init__(self, engine: Engine, dropped: NDArray[np.int64]) -> None:
+        super().__init__(engine)
+        self.dropped = dropped
+
+    def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
+        """Aggregate the rows that are left."""
+        return self.engine.aggregate(BatchesWithoutRows(aggregator, self.dropped))
+
+    def count(self) -> int:
+        """Return the number of rows that are left."""
+        return self.engine.count() - len(self.dropped)
+
+    def fetch(self, rows: NDArray[np.int64], columns: Iterable[str]) -> pa.Table:
+        """Return the rows of these numbers, counted among those that are left."""
+        return self.engine.fetch(self._original(rows), columns)
+
+    def row_numbers(self, rows: pa.Table) -> NDArray[np.int64]:
+        """Return the numbers of rows in the table itself."""
+        return self._original(rows[ROW_NUMBER].to_numpy())
+
+    def scores(self, forest: IsolationForest) -> Engine:
+        """Return the scores of the rows that are left."""
+        return WithoutRows(self.engine.scores(forest), self.dropped)
+
+    def _original(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        # Before the k-th dropped row come its number less k kept ones.
+        return rows + np.searchsorted(self.dropped - np.arange(len(self.dropped)), rows, side="right")

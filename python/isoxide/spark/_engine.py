@@ -1,0 +1,336 @@
+"""The engine of Spark: a DataFrame as a table in partitions.
+
+Spark's rows have no order. A key that the user names gives them one: only the key is sorted, once, and kept; wanted
+rows are then looked up by it.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyspark.sql.functions as F  # noqa: N812 (the name it has everywhere)
+from numpy.typing import NDArray
+from pyspark import StorageLevel
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame
+from pyspark.sql import types as spark_types
+from pyspark.sql.pandas.types import to_arrow_type
+
+from isoxide._forest.estimator import IsolationForest
+from isoxide._frames.names import INDEX_NOTE, pandas_index_positions
+from isoxide._partitioned.aggregators import ROW_NUMBER, SCORE, Aggregator, Partition, decode
+from isoxide._partitioned.broadcast import BroadcastForest
+from isoxide._partitioned.columns import check_column, features_of
+from isoxide._partitioned.engine import Engine
+from isoxide.spark import _workers
+
+#: Types of the columns of a key: values that Spark orders and joins as Arrow compares them.
+_KEY_TYPES = (
+    spark_types.IntegralType,
+    spark_types.FractionalType,
+    spark_types.StringType,
+    spark_types.BinaryType,
+    spark_types.BooleanType,
+    spark_types.DateType,
+    spark_types.TimestampType,
+    spark_types.TimestampNTZType,
+)
+#: States that the driver merges itself, at most, and bytes of states that any process is given at a time.
+_MAX_DRIVER_STATES, _MAX_MERGED_BYTES = 64, 2**26
+#: Rows up to which Spark is told to send them to all executors; above, it sees for itself.
+_MAX_BROADCAST_ROWS = 2_000_000
+
+R = TypeVar("R")
+
+
+class SparkForest(BroadcastForest):
+    """A forest that Spark brings to each executor once."""
+
+    def __init__(self, broadcast: Any, *, n_jobs: int) -> None:
+        self._broadcast = broadcast
+        self.n_jobs = n_jobs
+
+    @property
+    def data(self) -> bytes:
+        """Return the bytes of the forest from the broadcast variable."""
+        data: bytes = self._broadcast.value
+        return data
+
+
+class SparkEngine(Engine):
+    """A DataFrame, and what gives the order of its rows.
+
+    Parameters
+    ----------
+    frame : pyspark.sql.DataFrame
+        The rows.
+    order_by : iterable of str
+        The columns of a unique key; without any, rows have no numbers.
+    """
+
+    name = "the DataFrame"
+
+    def __init__(self, frame: DataFrame, *, order_by: Iterable[str] = ()) -> None:
+        if not isinstance(frame, DataFrame):
+            raise TypeError(f"df must be a DataFrame of Spark, not {type(frame).__name__}")
+        index = pandas_index_positions(frame.columns)
+        if index and len(index) < len(frame.columns):
+            frame = frame.drop(*(frame.columns[position] for position in index))
+            self.notes = (INDEX_NOTE,)
+        names = frame.columns
+        self.schema = pa.schema([(field.name, _arrow_type(field.dataType)) for field in frame.schema])
+        for name in names:
+            check_column(self.schema, name, "df", self.name)
+        self.key = tuple(order_by)
+        for name in self.key:
+            check_column(self.schema, name, "order_by", self.name)
+            _check_key(name, frame.schema[name].dataType)
+        self._session = frame.sparkSession
+        self._types = {field.name: field.dataType for field in frame.schema}
+        # By position, since Spark reads dots and case in names, and takes upper and lower case for the same.
+        self._inner = {name: f"c{i}" for i, name in enumerate(names)}
+        self._frame = frame.toDF(*self._inner.values())
+        #: The sorted keys with `monotonically_increasing_id`: the partition they were sorted in, and where.
+        self._sorted: DataFrame | None = None
+        #: The partitions of the sorted keys that have rows, ascending, and the number of the first row of each.
+        self._partitions = self._first_rows = np.empty(0, dtype=np.int64)
+        self._count = 0
+        self._scores: list[DataFrame] = []
+        self._broadcasts: list[Any] = []
+
+    @property
+    def n_jobs(self) -> int:  # type: ignore[override]
+        """Return the number of threads of a task."""
+        return int(str(self._session.conf.get("spark.task.cpus", "1")))
+
+    def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
+        """Aggregate in the workers; only states come here."""
+        columns = aggregator.columns
+        if not columns:
+            # Spark loses count of rows without columns.
+            return _aggregate(self._frame.select(F.lit(0).alias("any")), aggregator, pa.schema([("any", pa.int8())]))
+        return _aggregate(self._select(columns), aggregator, self._arrow(columns))
+
+    def count(self) -> int:
+        """Return the number of rows; a key is sorted for this, which tells the number of each row too."""
+        if not self.key:
+            return self._frame.count()
+        if self._sorted is None or not _is_kept(self._sorted):
+            self._sort()
+        return self._count
+
+    def _counted(self, subject: str) -> int:
+        if not self.key:
+            raise ValueError(no_order(subject))
+        return self.count()
+
+    def _sort(self) -> None:
+        self._forget()
+        # As many partitions as Spark is set to have after a shuffle; said outright, so that it leaves them as they are.
+        # The bounds of their ranges are found once and kept with what is persisted: what is lost is made again as it
+        # was, since each row's position among distinct keys is certain.
+        n_partitions = int(str(self._session.conf.get("spark.sql.shuffle.partitions", "200")))
+        names = [f"k{i}" for i in range(len(self.key))]
+        keys = self._select(self.key).toDF(*names).repartitionByRange(n_partitions, *names).sortWithinPartitions(*names)
+        self._sorted = keys.withColumn(ROW_NUMBER, F.monotonically_increasing_id()).persist(
+            StorageLevel.MEMORY_AND_DISK
+        )
+        schema = pa.schema([*self._arrow(self.key), (ROW_NUMBER, pa.int64())])
+        order = _aggregate(self._sorted, _workers.CheckOrder(self.key), schema)
+        key = ", ".join(map(repr, self.key))
+        if order.n_missing:
+            raise ValueError(
+                f"order_by must tell every row from all others: {key} has no value in {order.n_missing} rows, such as "
+                f"{order.shown['missing']}; name columns that always have one"
+            )
+        if order.n_repeated:
+            raise ValueError(
+                f"order_by must tell every row from all others: {order.n_repeated} rows have the same {key} as one "
+                f"before them, such as {order.shown['repeated']}; name more columns, or drop the duplicates"
+            )
+        rows = sorted(order.rows.items())
+        self._partitions = np.array([partition for partition, _ in rows], dtype=np.int64)
+        ends = np.cumsum([count for _, count in rows], dtype=np.int64)
+        self._first_rows = np.concatenate([[0], ends[:-1]]).astype(np.int64) if rows else ends
+        self._count = int(ends[-1]) if rows else 0
+
+    def fetch(self, rows: NDArray[np.int64], columns: Iterable[str]) -> pa.Table:
+        """Return the rows of these numbers: their keys are looked up, then the rows by their keys."""
+        columns = list(columns)
+        n_rows = self._counted("which rows are meant")
+        assert self._sorted is not None
+        wanted = self._sorted
+        if len(rows) < n_rows:
+            sorted_in = np.searchsorted(self._first_rows, rows, side="right") - 1
+            numbers = (self._partitions[sorted_in] << _workers.ROW_BITS) + (rows - self._first_rows[sorted_in])
+            picked = _broadcast_few(self._session.createDataFrame(pa.table({"wanted": numbers})), len(rows))
+            wanted = wanted.join(picked, F.col(ROW_NUMBER) == F.col("wanted"))
+        joined = self._frame.join(_broadcast_few(wanted, len(rows)), self._same_key())
+        rows_of_keys = joined.select(*(self._inner[name] for name in columns), ROW_NUMBER).toArrow()
+        order = self._in_order(rows_of_keys[ROW_NUMBER], rows)
+        table = rows_of_keys.drop_columns([ROW_NUMBER]).rename_columns(columns)
+        return table.cast(self._arrow(columns)).take(order)
+
+    def row_numbers(self, rows: pa.Table) -> NDArray[np.int64]:
+        """Return the numbers of rows by their keys."""
+        self._counted("the number of a row")
+        assert self._sorted is not None
+        names = [*(self._inner[name] for name in self.key), "position"]
+        positions = pa.array(np.arange(len(rows)), pa.int64())
+        keys = rows.select(list(self.key)).append_column("position", positions).rename_columns(names)
+        types = [*(self._types[name] for name in self.key), spark_types.LongType()]
+        schema = spark_types.StructType(list(map(spark_types.StructField, names, types)))
+        wanted = self._session.createDataFrame(keys.combine_chunks(), schema=schema)
+        joined = self._sorted.join(_broadcast_few(wanted, len(rows)), self._same_key())
+        numbers = joined.select("position", ROW_NUMBER).toArrow()
+        order = np.argsort(numbers["position"].to_numpy())
+        if not np.array_equal(numbers["position"].to_numpy()[order], np.arange(len(rows))):
+            raise ValueError(_CHANGED)
+        return self._rows_of(numbers[ROW_NUMBER])[order]
+
+    def scores(self, forest: IsolationForest) -> Engine:
+        """Return scores that are kept where they were made: they are read several times, and rows may take long."""
+        names = features_of(forest, self.schema, self.name)
+        run = _workers.score_column(self.broadcast(forest), self._arrow(names))
+        scored = mapped(self._select(names), run, f"{SCORE} double").persist(StorageLevel.MEMORY_AND_DISK)
+        self._scores.append(scored)
+        return SparkEngine(scored)
+
+    def broadcast(self, forest: IsolationForest) -> BroadcastForest:
+        """Return the forest in a broadcast variable, which scores with the threads of a task."""
+        data = forest.to_bytes()
+        try:
+            context = self._session.sparkContext
+        except (PySparkException, AttributeError, NotImplementedError):
+            # Spark Connect: the bytes travel with each task.
+            return BroadcastForest(data, n_jobs=self.n_jobs)
+        self._broadcasts.append(context.broadcast(data))
+        return SparkForest(self._broadcasts[-1], n_jobs=self.n_jobs)
+
+    def close(self) -> None:
+        """Give back the sorted keys, the scores and the forests."""
+        self._forget()
+        while self._scores:
+            self._scores.pop().unpersist()
+        while self._broadcasts:
+            self._broadcasts.pop().destroy()
+
+    def _forget(self) -> None:
+        if self._sorted is not None:
+            self._sorted.unpersist()
+            self._sorted = None
+
+    def _select(self, columns: Iterable[str]) -> DataFrame:
+        return self._frame.select(*(self._inner[name] for name in columns))
+
+    def _arrow(self, columns: Iterable[str]) -> pa.Schema:
+        return pa.schema([self.schema.field(name) for name in columns])
+
+    def _same_key(self) -> Any:
+        """Return the condition that a row of the DataFrame, or of its key columns, belongs to a sorted key."""
+        same = F.lit(True)
+        for i, name in enumerate(self.key):
+            same = same & (F.col(self._inner[name]) == F.col(f"k{i}"))
+        return same
+
+    def _rows_of(self, numbers: pa.ChunkedArray) -> NDArray[np.int64]:
+        """Return the numbers of rows, given Spark's numbers."""
+        assert self._sorted is not None
+        if not _is_kept(self._sorted):
+            # They may have been sorted again meanwhile, with other bounds.
+            raise RuntimeError(
+                "what isoxide persisted was dropped while it was in use; do not clear Spark's cache then"
+            )
+        ids = numbers.to_numpy()
+        sorted_in = np.searchsorted(self._partitions, ids >> _workers.ROW_BITS)
+        rows: NDArray[np.int64] = self._first_rows[sorted_in] + (ids & ((1 << _workers.ROW_BITS) - 1))
+        return rows
+
+    def _in_order(self, numbers: pa.ChunkedArray, rows: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return positions that bring the rows that came into the order of the wanted ones, which must be the same."""
+        came = self._rows_of(numbers)
+        order = np.argsort(came)
+        if not np.array_equal(came[order], rows):
+            raise ValueError(_CHANGED)
+        return order
+
+
+_CHANGED = (
+    "the DataFrame has other rows than when it was read first: it must come out the same each time it is computed; "
+    "write it to a table first, or persist it"
+)
+
+
+def no_order(subject: str) -> str:
+    """Return the message that something needs an order of the rows."""
+    return (
+        f"{subject} depends on the order of the rows, and Spark's rows have none: name in order_by the columns of a "
+        "unique key, such as an id, or who and when"
+    )
+
+
+def mapped(frame: DataFrame, function: Callable[[_workers.Batches], _workers.Batches], schema: Any) -> DataFrame:
+    """Return ``frame.mapInArrow``, without PySpark's warning of a newer pandas, which nothing here uses."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+        return frame.mapInArrow(function, schema)
+
+
+def _aggregate(frame: DataFrame, aggregator: Aggregator[Any, R], schema: pa.Schema) -> R:
+    """Aggregate, and merge states in the workers until there are few, so that the driver never holds many."""
+    kept = []
+    states = mapped(frame, _workers.accumulate_partition(aggregator, schema), _workers.STATE)
+    try:
+        while True:
+            # States are small, and are kept: the count tells how many there are without computing them twice.
+            kept.append(states.persist(StorageLevel.MEMORY_AND_DISK))
+            size = F.length("state")
+            (seen,) = states.agg(F.count("partition"), F.sum(size), F.max(size), F.count("refusal")).collect()
+            n_states, total, largest, n_refused = (value or 0 for value in seen)
+            if n_refused:
+                (refused, *_) = states.where("refusal IS NOT NULL").orderBy("partition").take(1)
+                _workers.raise_refusal(refused["refusal"])
+            if n_states <= 1 or (n_states <= _MAX_DRIVER_STATES and total <= _MAX_MERGED_BYTES):
+                break
+            n_together = max(2, min(math.isqrt(n_states), _MAX_MERGED_BYTES // max(largest, 1)))
+            groups = states.repartition(math.ceil(n_states / n_together), "partition")
+            states = mapped(groups, _workers.merge_states(aggregator), _workers.STATE)
+        encoded = states.select("partition", "state").toArrow().sort_by("partition")["state"]
+        if not len(encoded):
+            # A DataFrame may have no partitions at all.
+            return aggregator.finish(aggregator.accumulate(Partition(0, None), ()))
+        return aggregator.finish(aggregator.merge(decode(state.as_py()) for state in encoded))
+    finally:
+        for each in kept:
+            each.unpersist()
+
+
+def _is_kept(frame: DataFrame) -> bool:
+    level = frame.storageLevel
+    return level.useMemory or level.useDisk
+
+
+def _broadcast_few(frame: DataFrame, n_rows: int) -> DataFrame:
+    return F.broadcast(frame) if n_rows <= _MAX_BROADCAST_ROWS else frame
+
+
+def _arrow_type(dtype: spark_types.DataType) -> pa.DataType:
+    """Return a type in Arrow's terms, as ``DataFrame.toArrow`` gives it; null for one that Arrow does not have."""
+    try:
+        return to_arrow_type(dtype, timezone="UTC")
+    except PySparkException:
+        return pa.null()
+
+
+def _check_key(name: str, dtype: spark_types.DataType) -> None:
+    # Collations make different texts equal.
+    if not isinstance(dtype, _KEY_TYPES) or dtype.simpleString().startswith("string collate"):
+        raise ValueError(
+            f"order_by has {name!r}, which is {dtype.simpleString()}; rows are ordered by numbers, texts, bytes, "
+            "booleans, dates and times"
+        )

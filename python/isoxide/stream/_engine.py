@@ -1,0 +1,174 @@
+"""The engine of one machine: a source as one partition, read batch by batch, with a progress bar, and scored once."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from isoxide._forest.estimator import IsolationForest
+from isoxide._frames import Source
+from isoxide._frames.cells import BadCellError
+from isoxide._partitioned.aggregators import SCORE, Aggregator, Partition, PickRows
+from isoxide._partitioned.columns import batch_scores, features_of
+from isoxide._partitioned.engine import Engine
+from isoxide._partitioned.views import EngineView
+from isoxide.stream._prefetch import Prefetcher
+
+__all__ = ["StreamEngine", "progress_bar"]
+
+#: Scores read at a time from where they are kept.
+_KEPT_BATCH_ROWS = 1 << 20
+
+R = TypeVar("R")
+
+
+class StreamEngine(Engine):
+    """Engine of one machine: all rows of a source as one partition.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+    n_jobs : int or None
+        Threads that count ranks; None means all cores.
+    progress : bool or None
+        Whether to show a progress bar; None shows one on a terminal.
+    """
+
+    is_local = True
+
+    def __init__(self, source: Source, *, n_jobs: int | None = None, progress: bool | None = None) -> None:
+        self.source, self.name, self.schema, self.n_jobs = source, source.name, source.schema, n_jobs
+        self.reasons, self.notes, self.written = source.reasons, tuple(source.notes), source.written
+        self._progress = progress
+        self._n_rows: int | None = None
+
+    def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
+        """Aggregate all batches while the next ones are read."""
+        with Prefetcher(self.source.batches(aggregator.columns)) as batches, self._positions_of_cells():
+            return aggregator.finish(aggregator.accumulate(Partition(0, 0), self.shown(batches, "reading")))
+
+    @contextmanager
+    def _positions_of_cells(self) -> Iterator[None]:
+        """Let refusals of cells say where they stand as the file counts."""
+        try:
+            yield
+        except BadCellError as error:
+            if error.row is None:
+                raise
+            raise error.at(self.source.locate(error.row)) from None
+
+    def shown(self, batches: Iterable[pa.RecordBatch], label: str, first_row: int = 0) -> Iterator[pa.RecordBatch]:
+        """Yield the same batches, with a progress bar."""
+        total = self.source.count() if self._n_rows is None else self._n_rows
+        with progress_bar(total, label, self._progress, first_row) as update:
+            for batch in batches:
+                yield batch
+                update(batch.num_rows)
+
+    def count(self) -> int:
+        """Return the number of rows that files state; streams are read to count them."""
+        if self._n_rows is None:
+            known = self.source.count()
+            if known is None:
+                first = self.schema.names[:1]
+                known = sum(batch.num_rows for batch in self.shown(self.source.batches(first), "counting"))
+            self._n_rows = known
+        return self._n_rows
+
+    def fetch(self, rows: NDArray[np.int64], columns: Iterable[str]) -> pa.Table:
+        """Read all rows and keep those of the numbers."""
+        return self.aggregate(PickRows(rows, self.schema, columns, self.name))
+
+    def scores(self, forest: IsolationForest) -> Engine:
+        """Return scores that are made once, and kept in a temporary file, 8 bytes a row."""
+        return SpooledScores(self, forest)
+
+
+class SpooledScores(EngineView):
+    """The scores of a table; they are made and put aside when they are read first."""
+
+    engine: StreamEngine
+
+    def __init__(self, engine: StreamEngine, forest: IsolationForest) -> None:
+        super().__init__(engine)
+        self.forest = forest
+        self.schema = pa.schema([pa.field(SCORE, pa.float64())])
+        self.features = features_of(forest, engine.schema, engine.name)
+        self._file: Any = None
+
+    def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
+        """Aggregate the scores, which are made or read again."""
+        if self._file is not None:
+            return aggregator.finish(aggregator.accumulate(Partition(0, 0), self._kept()))
+        # Nobody else sees it, and it is gone when it is closed.
+        file = tempfile.TemporaryFile(prefix="isoxide-scores-")  # noqa: SIM115 (it stays open)
+        try:
+            with Prefetcher(self.engine.source.batches(self.features)) as batches:
+                made = self._made(self.engine.shown(batches, "scoring"), file)
+                result = aggregator.finish(aggregator.accumulate(Partition(0, 0), made))
+            file.flush()
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+        return result
+
+    def _made(self, batches: Iterable[pa.RecordBatch], file: Any) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            scores = batch_scores(batch, self.features, self.forest)
+            file.write(scores)
+            yield _as_batch(scores)
+
+    def _kept(self) -> Iterator[pa.RecordBatch]:
+        self._file.seek(0)
+        while len(scores := np.fromfile(self._file, dtype=np.float64, count=_KEPT_BATCH_ROWS)):
+            yield _as_batch(scores)
+
+    def close(self) -> None:
+        """Give the file back; the table stays open."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _as_batch(scores: NDArray[np.float64]) -> pa.RecordBatch:
+    return pa.record_batch([pa.array(scores)], [SCORE])
+
+
+@contextmanager
+def progress_bar(
+    total: int | None, label: str, progress: bool | None, first_row: int = 0
+) -> Iterator[Callable[[int], Any]]:
+    """Show a progress bar in rows, and give the function that tells it of more rows.
+
+    Parameters
+    ----------
+    total : int or None
+        Number of all rows, if it is known.
+    label : str
+        Name of the work that is done.
+    progress : bool or None
+        Whether to show the bar; None shows it on a terminal.
+    first_row : int
+        Rows that were done before.
+    """
+    if progress is False or (progress is None and not sys.stderr.isatty()):
+        yield lambda n: None
+        return
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        if progress:
+            raise ImportError("progress=True needs tqdm: pip install 'isoxide[stream]'") from None
+        yield lambda n: None
+        return
+    with tqdm(total=total, desc=label, initial=first_row, unit=" rows", unit_scale=True, leave=False) as shown:
+        yield shown.update

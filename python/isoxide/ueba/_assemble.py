@@ -1,0 +1,193 @@
+"""Make findings of what detection has computed: the last step, the same in memory and in partitions.
+
+Detection finds the anomalous rows, ranks their features and knows quantiles of all columns; how it does so depends on
+where the table is. `assemble` reads no table: it brings these results into the form that analysts get.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from isoxide._forest.anomaly_options import AnomalyOptions
+from isoxide._forest.estimator import IsolationForest
+from isoxide._frames.table_profile import TableProfile
+from isoxide._frames.times import days_of
+from isoxide._ranks.options import RankOptions
+from isoxide.ueba._document import plain
+from isoxide.ueba._findings import Findings
+from isoxide.ueba._quantiles import STATISTICS, typical_frame
+from isoxide.ueba._ranks import Ranked, Scope, ranking
+from isoxide.ueba._rules import Quantile, Rule, apply_rules, default_rules
+
+__all__ = ["Detection", "assemble", "chosen_rules", "order_of_findings"]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Results of detection on a table, from which findings are made.
+
+    Parameters
+    ----------
+    profile : TableProfile
+        Summary of the table.
+    source, sha256 : str or None
+        Name of the file or folder that was read, and the checksum of its bytes.
+    entity, time : str
+        Names of the columns that say who and when.
+    features : list of str
+        Names of the features.
+    forest : IsolationForest
+        The forest whose offset parts anomalies from other rows.
+    scores_sha256 : str or None
+        Checksum of the decision scores of all rows, where they came in the order of the rows.
+    rows : DataFrame
+        Entity, time and features of the anomalies, in the order of the findings; the index is the row number.
+    scores : ndarray of shape (n_anomalies,)
+        Their decision scores.
+    severity : ndarray of shape (n_anomalies,)
+        Percentile of each score among all rows, counted from the highest.
+    days : DataFrame
+        A line per day of the table, in ascending order: ``day``, ``rows``, and ``lowest``, the lowest score.
+    first_seen : Series
+        First day of the entity of each anomaly; the index is that of `rows`.
+    ranks : Ranked
+        Ranks of the features of the anomalies.
+    quantile : callable
+        Returns a quantile of a feature, given its name and a number from 0 to 1.
+    notes : list of str
+        Warnings that were given meanwhile.
+    """
+
+    profile: TableProfile
+    source: str | None
+    sha256: str | None
+    entity: str
+    time: str
+    features: list[str]
+    forest: IsolationForest
+    scores_sha256: str | None
+    rows: pd.DataFrame
+    scores: NDArray[np.float64]
+    severity: NDArray[np.float64]
+    days: pd.DataFrame
+    first_seen: pd.Series
+    ranks: Ranked
+    quantile: Quantile
+    notes: list[str]
+
+
+def chosen_rules(rules: Iterable[Rule] | None, options: RankOptions) -> list[Rule]:
+    """Return the rules that were given, or the default ones of checked options."""
+    if rules is None:
+        return default_rules(options.zscores, domain_defaults=options.domain_defaults)
+    return list(rules)
+
+
+def order_of_findings(scores: NDArray[np.float64], times: Any) -> NDArray[np.intp]:
+    """Return positions that sort anomalies: the lowest score first, of equal scores the latest time."""
+    frame = pd.DataFrame({"score": scores, "time": times})
+    positions: NDArray[np.intp] = frame.sort_values(["score", "time"], ascending=[True, False]).index.to_numpy()
+    return positions
+
+
+def assemble(detection: Detection, anomalies: AnomalyOptions, ranks: RankOptions, rules: Iterable[Rule]) -> Findings:
+    """Return the findings of a table.
+
+    Parameters
+    ----------
+    detection : Detection
+        The results of detection.
+    anomalies : AnomalyOptions
+        The options that chose the anomalies.
+    ranks : RankOptions
+        The options that ranks were computed with.
+    rules : iterable of rule
+        Which features of a finding are flagged.
+    """
+    features, ranked = detection.features, detection.ranks
+    frame = _findings_frame(detection)
+    values = detection.rows[features].to_numpy(dtype=np.float64, na_value=np.nan)
+    typical = np.array([[detection.quantile(name, q) for q in STATISTICS.values()] for name in features])
+    scope = Scope(ranks.groups, detection.entity)
+    return Findings(
+        frame.assign(rank_rows=ranked.rank_rows, rank_among=ranked.rank_among),
+        entity=detection.entity,
+        time=detection.time,
+        features=features,
+        values=values,
+        percentiles=ranked.percentiles,
+        order=ranked.order,
+        directions=ranked.directions,
+        reference=typical_frame(features, typical),
+        group_of=ranked.group_of,
+        group_typical=ranked.group_typical,
+        flags=apply_rules(rules, features, values, detection.quantile),
+        timeline=_timeline(detection),
+        manifest={
+            **_manifest(detection),
+            "threshold": plain(anomalies.threshold),
+            "alerts_per_month": plain(anomalies.alerts_per_month),
+            "ranking": ranking(ranks, scope, detection.profile.n_rows),
+            "notes": [*detection.notes, *detection.profile.warnings],
+        },
+        forest=detection.forest,
+    )
+
+
+def _findings_frame(detection: Detection) -> pd.DataFrame:
+    frame = detection.rows[[detection.entity, detection.time]].copy()
+    days = days_of(frame[detection.time])
+    frame["score"], frame["severity"] = detection.scores, detection.severity
+    # Whatever scores lower on the same day is an anomaly too.
+    by_day = pd.Series(detection.scores, index=frame.index).groupby(days.to_numpy())
+    frame["day_rank"] = by_day.rank(method="min").astype(np.int64)
+    rows_of = dict(zip(detection.days["day"], detection.days["rows"], strict=True))
+    frame["day_rows"] = days.map(rows_of).to_numpy(dtype=np.int64)
+    frame["first_seen"] = detection.first_seen
+    return frame
+
+
+def _timeline(detection: Detection) -> pd.DataFrame:
+    found = days_of(detection.rows[detection.time]).value_counts().to_dict()
+    return detection.days.assign(findings=[found.get(day, 0) for day in detection.days["day"]])
+
+
+def _manifest(detection: Detection) -> dict[str, Any]:
+    """Return what it takes to make the same findings again, and to see whether they are the same."""
+    profile, forest = detection.profile, detection.forest
+    parameters = {name: value for name, value in forest.get_params().items() if name not in ("n_jobs", "verbose")}
+    if parameters["random_state"] is not None and not isinstance(parameters["random_state"], int):
+        parameters["random_state"] = str(parameters["random_state"])
+    return {
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "source": detection.source,
+        "sha256": detection.sha256,
+        "rows": profile.n_rows,
+        "entities": profile.n_entities,
+        "days": profile.n_days,
+        "first_day": profile.first_day,
+        "last_day": profile.last_day,
+        "features": list(detection.features),
+        "forest": parameters,
+        "offset": float(forest.offset_),
+        "anomalies": len(detection.rows),
+        "scores_sha256": detection.scores_sha256,
+        "profile": json.loads(json.dumps(profile.to_dict())),
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    import platform
+    from importlib.metadata import version
+
+    names = ("isoxide", "scikit-learn", "numpy", "pandas")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
