@@ -104,13 +104,14 @@ test-oldest: $(OLDEST)/.test
 # Python's, half Rust's; what is tried in it is a random sample, and a survivor is to be looked at, no failure yet. `MUTANTS_SECONDS=600
 # make mutants` takes ten minutes, and once some more to build; `MUTANTS='--seed 5 ueba/_rules.py'` says which Python files, and repeats a sample.
 #
-# In Rust one break takes seconds: the copy of the tree that is broken stays where it is, so that builds are incremental, and only three
-# tests are built. These are named by `--cargo-arg`, since what stands behind `--` is not passed on when cargo-mutants builds, which
-# would build all tests for each break. Properties do not write down the cases that fail, or the next breaks would be tried on these.
+# In Rust one break takes seconds: the copy of the tree that is broken stays where it is, so that builds are incremental, and only the
+# integration tests are built. They are named by `--cargo-arg`, since what stands behind `--` is not passed on when cargo-mutants builds,
+# which would build the benchmarks too for each break. Properties do not write down the cases that fail, or the next breaks would be tried on these.
 MUTANTS_SECONDS ?= 3600
 MUTANTS_HALF = $$(($(MUTANTS_SECONDS) / 2))
 MUTANTS_TREE := target/mutants/tree
-MUTANTS_TESTS := --test=rank --test=parts --test=sketch
+MUTANTS_TESTS := --test=integration
+MUTANTS_MODULES := rank:: mergeable:: sketch::
 MUTANTS_ENV := CARGO_TARGET_DIR='$(CURDIR)/target/mutants/build' CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=false \
 	PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 PROPTEST_MAX_SHRINK_ITERS=0 RUST_BACKTRACE=0
 MUTANTS_RUST := --dir $(MUTANTS_TREE) --in-place --baseline skip --timeout 60 --shuffle --file 'src/rank/*.rs' --file 'src/sketch/*.rs' \
@@ -119,41 +120,48 @@ MUTANTS_RUST := --dir $(MUTANTS_TREE) --in-place --baseline skip --timeout 60 --
 mutants: $(VENV)/.mutants
 	@command -v cargo-mutants > /dev/null || cargo install --quiet cargo-mutants --version 27.1.0 --locked
 	$(BIN)/python tests/mutants/run.py --seconds $(MUTANTS_HALF) $(MUTANTS)
-	@rm -rf $(MUTANTS_TREE) && mkdir -p $(MUTANTS_TREE) && cp -R Cargo.toml Cargo.lock src tests $(MUTANTS_TREE)
-	$(MUTANTS_ENV) cargo test --quiet --manifest-path $(MUTANTS_TREE)/Cargo.toml $(MUTANTS_TESTS)
-	@$(MUTANTS_ENV) timeout --signal=INT $(MUTANTS_HALF) cargo mutants $(MUTANTS_RUST); status=$$?; \
+	@rm -rf $(MUTANTS_TREE) && mkdir -p $(MUTANTS_TREE) && cp -R Cargo.toml Cargo.lock rust-toolchain.toml src tests $(MUTANTS_TREE) \
+		&& mkdir $(MUTANTS_TREE)/fuzz && cp -R fuzz/src $(MUTANTS_TREE)/fuzz
+	$(MUTANTS_ENV) cargo test --quiet --manifest-path $(MUTANTS_TREE)/Cargo.toml $(MUTANTS_TESTS) -- $(MUTANTS_MODULES)
+	@$(MUTANTS_ENV) timeout --signal=INT $(MUTANTS_HALF) cargo mutants $(MUTANTS_RUST) -- -- $(MUTANTS_MODULES); status=$$?; \
 		case $$status in 0|2|3|124|130) ;; *) exit $$status ;; esac; \
 		for kind in caught missed timeout unviable; do \
 			echo "$$kind: $$(wc -l < target/mutants/mutants.out/$$kind.txt)"; \
 		done
 
-# Arbitrary bytes as forests, tables, parts of tables and sparse matrices, under AddressSanitizer, a minute each; `FUZZ_SECONDS=600 make fuzz` takes
-# longer. What the core does with them must be right, not only safe. Scoring is compared on all kernels at once; ranks take that of the
-# process. Sanitizers are no part of stable Rust yet; the variable lets this toolchain have them all the same.
+# Passes arbitrary bytes to the core as forests, tables, partitions and sparse matrices, under AddressSanitizer, a minute per target;
+# `FUZZ_SECONDS=600 make fuzz` takes longer. Results must be right, not only safe. Scoring is compared on all kernels at once; ranks use the
+# kernel of the process. Stable Rust has no sanitizers yet; RUSTC_BOOTSTRAP enables them in this toolchain.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := score rank csr file parts
+FUZZ_TARGETS := score rank csr file mergeable
 FUZZ_RUNS = $(FUZZ_TARGETS) rank@portable $(if $(filter x86_64-%,$(HOST)),rank@avx2)
 FUZZ := RUSTC_BOOTSTRAP=1 cargo fuzz run
 export FUZZ_SECONDS
+
+# The corpus of a target is one archive, which is unpacked for the fuzzer. Archives of equal files are equal, which wants GNU tar.
+FUZZ_UNPACK = rm -rf fuzz/unpacked/$$target; mkdir -p fuzz/unpacked/$$target fuzz/found/$$target fuzz/regressions/$$target; \
+	if [ -e fuzz/corpus/$$target.tar ]; then tar -xf fuzz/corpus/$$target.tar -C fuzz/unpacked/$$target; fi
+FUZZ_PACK = (cd fuzz/kept && find . -type f -printf '%P\n' | LC_ALL=C sort | tar --format=ustar --mtime=@0 --owner=0 --group=0 \
+	--numeric-owner --mode=0644 --no-recursion -cf ../corpus/$$target.tar -T -)
 
 fuzz: fuzzer
 	@set -e; for run in $(FUZZ_RUNS); do \
 		target=$${run%@*}; kernel=$${run#$$target}; \
 		echo "fuzzing $$run for $$FUZZ_SECONDS s"; \
-		mkdir -p fuzz/found/$$target fuzz/corpus/$$target fuzz/regressions/$$target; \
-		ISOXIDE_KERNEL=$${kernel#@} $(FUZZ) $$target fuzz/found/$$target fuzz/corpus/$$target fuzz/regressions/$$target -- \
+		$(FUZZ_UNPACK); \
+		ISOXIDE_KERNEL=$${kernel#@} $(FUZZ) $$target fuzz/found/$$target fuzz/unpacked/$$target fuzz/regressions/$$target -- \
 			-max_total_time=$$FUZZ_SECONDS -max_len=4096 -len_control=0 -timeout=20 -print_final_stats=1 -verbosity=0; \
 	done
 
-# Takes of what fuzzing has found, and of what was kept before, as little as reaches every place of the code: the corpora that
+# Selects from what fuzzing has found, and from the inputs kept before, as few inputs as reach every place of the code: the corpora that
 # `make test` runs.
 fuzz-keep: fuzzer
 	@set -e; for target in $(FUZZ_TARGETS); do \
-		rm -rf fuzz/kept; mkdir -p fuzz/kept fuzz/found/$$target fuzz/corpus/$$target; \
-		$(FUZZ) $$target fuzz/kept fuzz/corpus/$$target fuzz/found/$$target -- -merge=1 -use_counters=0 -verbosity=0; \
-		rm -rf fuzz/corpus/$$target; mv fuzz/kept fuzz/corpus/$$target; \
-		echo "$$target: $$(ls fuzz/corpus/$$target | wc -l) files, $$(du -sb fuzz/corpus/$$target | cut -f1) bytes"; \
-	done
+		$(FUZZ_UNPACK); rm -rf fuzz/kept; mkdir -p fuzz/kept; \
+		$(FUZZ) $$target fuzz/kept fuzz/unpacked/$$target fuzz/found/$$target -- -merge=1 -use_counters=0 -verbosity=0; \
+		$(FUZZ_PACK); \
+		echo "$$target: $$(ls fuzz/kept | wc -l) inputs, $$(du -sb fuzz/kept | cut -f1) bytes"; \
+	done; rm -rf fuzz/kept
 
 fuzzer:
 	@command -v cargo-fuzz > /dev/null || cargo install --quiet cargo-fuzz --version 0.13.2 --locked
@@ -161,7 +169,8 @@ fuzzer:
 # The core's tests with every access to memory looked at: by valgrind, which knows no AVX-512 and rounds 64-bit integers to f32 by way
 # of f64 (hence the test left out), and by AddressSanitizer, which is compiled in and leaves out nothing. Some minutes, most of
 # them compiling.
-MEMCHECK := --quiet --lib --test corpora --test drawn --test forest --test grow --test parts --test rank --test scoring --test sketch --test sparse
+MEMCHECK := --quiet --lib --test integration
+NOT_IN_MEMCHECK := --skip golden:: --skip generators:: --skip file:: --skip kernels::
 UNDER_VALGRIND := --config "target.'cfg(unix)'.runner = 'valgrind --quiet --error-exitcode=9'"
 MEMCHECK_KERNELS = portable $(if $(filter x86_64-%,$(HOST)),avx2)
 NOT_UNDER_VALGRIND := --skip integers_are_rounded_once --skip on_every_other_kernel
@@ -169,9 +178,9 @@ NOT_UNDER_VALGRIND := --skip integers_are_rounded_once --skip on_every_other_ker
 memcheck: valgrind
 	@set -e; for kernel in $(MEMCHECK_KERNELS); do \
 		echo "valgrind on the kernel $$kernel"; \
-		ISOXIDE_KERNEL=$$kernel PROPTEST_CASES=16 cargo test $(UNDER_VALGRIND) $(MEMCHECK) -- $(NOT_UNDER_VALGRIND); \
+		ISOXIDE_KERNEL=$$kernel PROPTEST_CASES=16 cargo test $(UNDER_VALGRIND) $(MEMCHECK) -- $(NOT_IN_MEMCHECK) $(NOT_UNDER_VALGRIND); \
 	done
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --target-dir target/sanitized --target $(HOST) $(MEMCHECK)
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --target-dir target/sanitized --target $(HOST) $(MEMCHECK) -- $(NOT_IN_MEMCHECK)
 
 # The core's instructions per workload, and what they were; fails where there are over 5 % more.
 counts: valgrind
@@ -241,6 +250,7 @@ lint: $(VENV)/.lint clippy
 	$(BIN)/mypy --strict tests/lint/user_code.py
 	$(BIN)/python -m mypy.stubtest isoxide._core --mypy-config-file pyproject.toml
 	$(BIN)/python tests/lint/public_docstrings.py
+	$(BIN)/python tests/lint/docstrings.py
 
 format: $(VENV)/.lint
 	cargo fmt
@@ -249,7 +259,7 @@ format: $(VENV)/.lint
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(DEV) $(OLDEST) $(BENCH) target demo-output fuzz/target fuzz/found fuzz/artifacts
+	rm -rf $(VENV) $(DEV) $(OLDEST) $(BENCH) target demo-output fuzz/target fuzz/found fuzz/unpacked fuzz/kept fuzz/artifacts
 
 $(BIN)/python $(DEV)/bin/python $(OLDEST)/bin/python $(BENCH)/bin/python: %/bin/python:
 	$(PYTHON) -m venv $* || ($(PYTHON) -m pip install --quiet virtualenv && $(PYTHON) -m virtualenv --quiet $*)

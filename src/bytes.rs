@@ -1,8 +1,10 @@
-//! Numbers as bytes and back, for what travels between processes: a word that says what it is, numbers of 64 bits in little-endian
-//! order, lists with their lengths before them, and the SHA-256 of it all at the end.
+//! Serialization of numbers for data that travels between processes.
 //!
-//! Bytes may come from anybody: nothing is read that is not there, and no more memory is taken than the bytes account for. What the
-//! numbers mean is for the reader's caller to check; the checksum tells damage only.
+//! The bytes begin with a signature of eight bytes. Numbers of 64 bits in little-endian order follow, lists with their lengths
+//! before them, and the SHA-256 of everything at the end.
+//!
+//! Untrusted input is safe: nothing is read beyond the end, and a list takes no more memory than its bytes account for. The
+//! checksum detects damage only. The caller of a [`Reader`] checks that the numbers make sense.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -11,39 +13,39 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::memory;
 
-const WORD: usize = size_of::<u64>();
+const WORD_BYTES: usize = size_of::<u64>();
 /// Bytes of the checksum.
-const CHECKSUM: usize = 32;
+const CHECKSUM_BYTES: usize = 32;
 
-/// Bytes in the making.
+/// Bytes that are being written.
 #[derive(Debug)]
 pub struct Writer {
     bytes: Vec<u8>,
 }
 
 impl Writer {
-    /// Begins with the word that says what the bytes are; `n_bytes` are about to follow.
+    /// Creates a writer of `n_bytes` that follow the signature.
     ///
     /// # Errors
-    /// [`Error::Memory`] when there is no memory for them.
-    pub fn with_capacity(kind: [u8; WORD], n_bytes: usize) -> Result<Self> {
-        let mut bytes = memory::with_capacity(n_bytes.saturating_add(WORD + CHECKSUM))?;
-        bytes.extend_from_slice(&kind);
+    /// [`Error::Memory`] when the memory cannot be allocated.
+    pub fn with_capacity(magic: [u8; WORD_BYTES], n_bytes: usize) -> Result<Self> {
+        let mut bytes = memory::with_capacity(n_bytes.saturating_add(WORD_BYTES + CHECKSUM_BYTES))?;
+        bytes.extend_from_slice(&magic);
         Ok(Self { bytes })
     }
 
-    /// Adds a number.
+    /// Writes a number.
     pub fn put(&mut self, number: u64) {
         self.bytes.extend_from_slice(&number.to_le_bytes());
     }
 
-    /// Adds a list of numbers.
+    /// Writes a list of numbers.
     pub fn put_all(&mut self, numbers: impl ExactSizeIterator<Item = u64>) {
         self.put(numbers.len() as u64);
         numbers.for_each(|number| self.put(number));
     }
 
-    /// The bytes.
+    /// Appends the checksum and returns the bytes.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
         let checksum = Sha256::digest(&self.bytes);
@@ -52,78 +54,78 @@ impl Writer {
     }
 }
 
-/// Bytes of which some are read.
+/// Bytes that are being read.
 #[derive(Debug)]
 pub struct Reader<'a> {
-    what: &'static str,
+    label: &'static str,
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// Opens bytes that should begin with this word; `what` they are is for messages.
+    /// Opens bytes that must begin with this signature; `label` names their content in messages.
     ///
     /// # Errors
-    /// [`Error::File`] when they begin otherwise, or are damaged.
-    pub fn new(what: &'static str, kind: [u8; WORD], bytes: &'a [u8]) -> Result<Self> {
-        let reader = Self { what, rest: bytes };
-        let Some(rest) = bytes.strip_prefix(&kind) else {
-            return Err(reader.refuse("they begin otherwise"));
+    /// [`Error::File`] when they begin with another signature, or are damaged.
+    pub fn new(label: &'static str, magic: [u8; WORD_BYTES], bytes: &'a [u8]) -> Result<Self> {
+        let reader = Self { label, rest: bytes };
+        let Some(rest) = bytes.strip_prefix(&magic) else {
+            return Err(reader.invalid("the bytes begin with another signature"));
         };
-        let Some((rest, checksum)) = rest.split_last_chunk::<CHECKSUM>() else {
-            return Err(reader.refuse("they are truncated"));
+        let Some((rest, checksum)) = rest.split_last_chunk::<CHECKSUM_BYTES>() else {
+            return Err(reader.invalid("the bytes are truncated"));
         };
         let mut hasher = Sha256::new();
-        hasher.update(kind);
+        hasher.update(magic);
         hasher.update(rest);
         if hasher.finalize().as_slice() != checksum {
-            return Err(reader.refuse("they are damaged or truncated (their checksum is another one)"));
+            return Err(reader.invalid("the bytes are damaged or truncated: the checksum does not match"));
         }
-        Ok(Self { what, rest })
+        Ok(Self { label, rest })
     }
 
-    /// The next number.
+    /// Reads the next number.
     ///
     /// # Errors
-    /// [`Error::File`] when there is none.
+    /// [`Error::File`] when the bytes end before it.
     pub fn take(&mut self) -> Result<u64> {
-        let Some((word, rest)) = self.rest.split_first_chunk::<WORD>() else {
-            return Err(self.refuse("they end too early"));
+        let Some((word, rest)) = self.rest.split_first_chunk::<WORD_BYTES>() else {
+            return Err(self.invalid("the bytes end too early"));
         };
         self.rest = rest;
         Ok(u64::from_le_bytes(*word))
     }
 
-    /// The next list.
+    /// Reads the next list.
     ///
     /// # Errors
-    /// [`Error::File`] when it is longer than the bytes; [`Error::Memory`].
+    /// [`Error::File`] when the list is longer than the bytes; [`Error::Memory`].
     pub fn take_all(&mut self) -> Result<Vec<u64>> {
         let n = self.take()?;
-        let bytes = usize::try_from(n).ok().and_then(|n| n.checked_mul(WORD));
+        let bytes = usize::try_from(n).ok().and_then(|n| n.checked_mul(WORD_BYTES));
         let Some((list, rest)) = bytes.and_then(|bytes| self.rest.split_at_checked(bytes)) else {
-            return Err(self.refuse("they end too early"));
+            return Err(self.invalid("the bytes end too early"));
         };
         self.rest = rest;
-        let (words, _) = list.as_chunks::<WORD>();
+        let (words, _) = list.as_chunks::<WORD_BYTES>();
         memory::collected(words.iter().map(|word| u64::from_le_bytes(*word)))
     }
 
-    /// Whether all has been read.
+    /// Checks that everything has been read.
     ///
     /// # Errors
-    /// [`Error::File`] when something is left.
+    /// [`Error::File`] when bytes are left.
     pub fn end(&self) -> Result<()> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(self.refuse("they go on behind their end"))
+            Err(self.invalid("there are bytes behind the end"))
         }
     }
 
-    /// A refusal of the bytes.
+    /// Makes the error for bytes that cannot be read.
     #[must_use]
-    pub fn refuse(&self, reason: &str) -> Error {
-        Error::File(format!("not the bytes of {}: {reason}", self.what))
+    pub fn invalid(&self, reason: &str) -> Error {
+        Error::File(format!("cannot read {}: {reason}", self.label))
     }
 }
 
@@ -132,13 +134,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_read_and_nothing_else() {
+    fn only_written_numbers_are_read_back() {
         let mut writer = Writer::with_capacity(*b"numbers1", 0).unwrap();
         writer.put(7);
         writer.put_all([1, u64::MAX].into_iter());
         let bytes = writer.finish();
-        let read = |bytes: &[u8], kind: &[u8; 8]| {
-            let mut reader = Reader::new("numbers", *kind, bytes)?;
+        let read = |bytes: &[u8], magic: &[u8; 8]| {
+            let mut reader = Reader::new("numbers", *magic, bytes)?;
             let numbers = (reader.take()?, reader.take_all()?);
             reader.end()?;
             Ok::<_, Error>(numbers)
@@ -148,10 +150,10 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(read(&bytes[..end], b"numbers1").is_err());
         }
-        for place in 0..bytes.len() {
+        for index in 0..bytes.len() {
             let mut damaged = bytes.clone();
-            damaged[place] ^= 1;
-            assert!(read(&damaged, b"numbers1").is_err(), "byte {place}");
+            damaged[index] ^= 1;
+            assert!(read(&damaged, b"numbers1").is_err(), "byte {index}");
         }
     }
 

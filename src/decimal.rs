@@ -1,19 +1,19 @@
-//! Decimals of databases, an integer and the number of its decimal places, as the nearest f64.
+//! Conversion of a decimal, an integer with a number of decimal places, to the nearest f64.
 
-/// The powers of ten that an f64 holds exactly.
+/// The powers of ten that an f64 represents exactly.
 const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
     1e21, 1e22,
 ];
 
-/// Return the f64 nearest to `unscaled / 10^scale`, ties to even: what Python's `float` makes of the `Decimal`.
+/// Returns the f64 nearest to `unscaled / 10^scale`, ties to even, as Python's `float` does for a `Decimal`.
 #[must_use]
 pub fn to_f64(unscaled: i128, scale: i32) -> f64 {
     let power = usize::try_from(scale).ok().and_then(|scale| POWERS.get(scale));
     match (i64::try_from(unscaled), power) {
         // One division of two exact numbers is rounded once.
         (Ok(exact), Some(power)) if exact.unsigned_abs() <= 1 << f64::MANTISSA_DIGITS => exact as f64 / power,
-        // Parsing is correctly rounded for any number of digits. An integer with an exponent is always a number.
+        // Parsing is correctly rounded for any number of digits. An integer with an exponent is always a valid number.
         _ => format!("{unscaled}e{}", -i64::from(scale)).parse().unwrap_or(f64::NAN),
     }
 }

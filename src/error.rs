@@ -1,76 +1,76 @@
-//! Every way in which the core refuses, one variant each, worded for the user.
+//! Errors of the core: one variant for each reason, with a message for the user.
 
 use std::fmt;
 
-/// A refusal of the core.
+/// A reason why the core cannot do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// Columns of one matrix have different lengths.
+    /// The columns of one matrix have different lengths.
     RaggedColumns {
         /// Index of the first column whose length differs.
         column: usize,
-        /// Its length.
-        found: usize,
-        /// The length of column 0.
+        /// Length of that column.
+        actual: usize,
+        /// Length of column 0.
         expected: usize,
     },
-    /// The matrix has another number of columns than what it is used with.
+    /// The matrix has another number of columns than the forest or table that it is used with.
     ColumnCount {
-        /// Columns found.
-        found: usize,
-        /// Columns needed.
+        /// Number of columns of the matrix.
+        actual: usize,
+        /// Number of columns needed.
         expected: usize,
     },
     /// Two inputs that describe the same rows differ in length.
     RowCount {
-        /// What has the wrong length.
-        what: &'static str,
-        /// Its length.
-        found: usize,
-        /// The length needed.
+        /// Name of the input whose length is wrong.
+        label: &'static str,
+        /// Length of that input.
+        actual: usize,
+        /// Length needed.
         expected: usize,
     },
-    /// A growth parameter is outside its range.
+    /// A growth parameter is out of range.
     Parameter {
-        /// The parameter's name, as in scikit-learn.
+        /// Name of the parameter, as in scikit-learn.
         name: &'static str,
-        /// What came.
-        found: usize,
-        /// The smallest allowed value.
+        /// Value that was passed.
+        value: usize,
+        /// Smallest allowed value.
         low: usize,
-        /// The largest allowed value.
+        /// Largest allowed value.
         high: usize,
     },
-    /// The arrays of a sparse matrix do not describe one.
+    /// The arrays of a sparse matrix contradict each other.
     Sparse(String),
     /// Rows cannot be drawn with these weights.
     Weights(String),
-    /// A stored forest breaks one of its invariants.
+    /// A forest breaks one of its invariants.
     Forest(String),
-    /// There is not so much memory.
+    /// An allocation failed, or would fail.
     Memory {
-        /// What was asked for.
+        /// Bytes that were requested.
         bytes: usize,
     },
-    /// The environment variable `ISOXIDE_KERNEL` asks for a kernel that cannot be had.
+    /// The environment variable `ISOXIDE_KERNEL` names a kernel that cannot be used.
     Kernel {
-        /// Its value.
+        /// Value of the variable.
         name: String,
-        /// Whether there is such a kernel, for other processors.
+        /// Whether a kernel of this name exists for other processors.
         exists: bool,
-        /// The kernels that this processor can run, the fastest first.
+        /// Names of the kernels that this processor can run, the fastest first.
         available: Vec<&'static str>,
     },
-    /// The caller has given up the call.
+    /// The caller has cancelled the call.
     Interrupted,
-    /// A file holds no forest that can be read, or a forest cannot be put in a file; or bytes are not those of what they should be.
+    /// Bytes cannot be read as what they should be, or a forest cannot be written to a file.
     File(String),
-    /// Parts of a table do not belong together, or do not tell what is asked.
-    Parts(String),
+    /// Partitions of a table do not belong together, or do not contain what is needed.
+    Partitions(String),
 }
 
-/// What the core's fallible functions return.
+/// Result of the core's fallible functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl fmt::Display for Error {
@@ -78,23 +78,31 @@ impl fmt::Display for Error {
         match self {
             Self::RaggedColumns {
                 column,
-                found,
+                actual,
                 expected,
             } => write!(
                 f,
-                "all columns must have the same length, but column {column} has {found} rows and column 0 has {expected}"
+                "all columns must have the same length, but column {column} has {actual} rows and column 0 has {expected}"
             ),
-            Self::ColumnCount { found, expected } => {
-                write!(f, "X has {found} features, but {expected} features are expected")
+            Self::ColumnCount { actual, expected } => {
+                write!(f, "X has {actual} features, but {expected} features are expected")
             }
-            Self::RowCount { what, found, expected } => {
-                write!(f, "{what} has {found} entries, but {expected} are expected")
+            Self::RowCount {
+                label,
+                actual,
+                expected,
+            } => {
+                write!(f, "{label} has {actual} entries, but {expected} are expected")
             }
-            Self::Parameter { name, found, low, high } => write!(f, "{name} must be in [{low}, {high}], got {found}"),
+            Self::Parameter { name, value, low, high } => write!(f, "{name} must be in [{low}, {high}], got {value}"),
             Self::Sparse(reason) => write!(f, "not a valid sparse matrix: {reason}"),
-            Self::Weights(reason) | Self::File(reason) | Self::Parts(reason) => f.write_str(reason),
+            Self::Weights(reason) | Self::File(reason) | Self::Partitions(reason) => f.write_str(reason),
             Self::Forest(reason) => write!(f, "not a valid forest: {reason}"),
-            Self::Memory { bytes } => write!(f, "{} MiB of memory could not be had", bytes.div_ceil(1 << 20)),
+            Self::Memory { bytes } => write!(
+                f,
+                "could not allocate {} MiB of memory; pass fewer rows at a time, or free some memory",
+                bytes.div_ceil(1 << 20)
+            ),
             Self::Kernel {
                 name,
                 exists,
@@ -111,7 +119,7 @@ impl fmt::Display for Error {
                     available.join(", ")
                 )
             }
-            Self::Interrupted => f.write_str("interrupted"),
+            Self::Interrupted => f.write_str("the call was cancelled before it ended"),
         }
     }
 }

@@ -1,13 +1,13 @@
-//! The core of isoxide: scikit-learn's seeded isolation forest and scipy's percentile ranks, bit for bit.
+//! The core of isoxide: scikit-learn's seeded isolation forest and SciPy's percentile ranks, with bit-identical results.
 //!
 //! ```text
-//! level 0   error  bytes  matrix  memory  threads  watch
+//! level 0   error  bytes  decimal  matrix  memory  threads  cancellation
 //! level 1   random  forest  simd  sketch   use level 0 only
-//! level 2   grow  score  rank           use levels 0 and 1, never each other
-//! level 3   python                      the binding; nobody uses it
+//! level 2   grow  score  rank              use levels 0 and 1, never each other
+//! level 3   python                         the binding; no other module uses it
 //! ```
 //!
-//! Without the feature `python` the crate knows nothing of Python. See `ARCHITECTURE.md` for the laws it keeps.
+//! Without the feature `python` the crate does not depend on Python. `ARCHITECTURE.md` lists the invariants that it keeps.
 //!
 //! ```
 //! use isoxide::{forest::path_length, grow::{NoiseTarget, Params, grow}, matrix::{Input, Matrix}, random::streams, score::Scorer};
@@ -16,15 +16,16 @@
 //! let x = Input::Dense(Matrix::from_f64(x.view()));
 //! let params = Params { max_samples: 4, max_features: 1, bootstrap: false };
 //! let forest = grow(&x, NoiseTarget::Seed(0), &streams::tree_seeds(0, 0, 100), params, None, None, 1)?;
-//! let sums = Scorer::new(forest, path_length::table(4))?.depth_sums(&x, 1)?;
+//! let sums = Scorer::new(forest, path_length::table(4))?.path_length_sums(&x, 1)?;
 //! assert!(sums[3] < sums[0], "an outlier has short paths");
 //! # Ok::<(), isoxide::error::Error>(())
 //! ```
 
-// Allowed, with a reason, in the folders that compute; not where anything from outside comes in.
+// Folders that only compute may index slices, with a reason; code that reads outside input may not.
 #![warn(clippy::indexing_slicing)]
 
 pub mod bytes;
+pub mod cancellation;
 pub mod decimal;
 pub mod error;
 pub mod forest;
@@ -37,7 +38,6 @@ pub mod score;
 pub mod simd;
 pub mod sketch;
 pub mod threads;
-pub mod watch;
 
 #[cfg(feature = "python")]
 mod python;

@@ -1,39 +1,40 @@
-//! Memory that may not be there.
+//! Memory checks before large allocations.
 //!
-//! Rust ends the process when an allocation fails. So before a call takes much memory it asks for as much in one piece and gives it
-//! back at once: if the allocation fails, the call is refused and nothing has happened. Between asking and taking, others may
-//! take it; what a call takes without asking is small, and [`HEADROOM`] is asked for on top of all else.
+//! Rust aborts the process when an allocation fails. Therefore a call that is about to take much memory first allocates as much in
+//! one piece and frees it at once: if that allocation fails, the call returns an error and nothing has happened. Another thread may
+//! take the memory between the check and the use. Small allocations are not checked one by one; [`HEADROOM_BYTES`] are checked for
+//! all of them.
 //!
 //! ```text
-//! ask_for           before a call takes memory whose size is known
-//! Account           where much is taken little by little: asks again whenever much has been taken
-//! with_capacity     a list whose memory is asked for and taken in one step, as are filled() and copied()
-//! ask_for_headroom  at the beginning of each call from Python: for everything that is small
+//! check_available   before a call takes memory whose size is known
+//! Account           where memory is taken little by little: checks again whenever much has been taken
+//! with_capacity     allocates a list and checks it in one step, as filled(), copied() and collected() do
+//! check_headroom    at the beginning of each call from Python, for all small allocations
 //! ```
 
 use crate::error::{Error, Result};
 
-/// Less is not asked for: asking takes two microseconds, as long as a small call.
-const WORTH_ASKING: usize = 1 << 20;
-/// Kept free for all that is small.
-const HEADROOM: usize = 8 << 20;
-/// After so many bytes an [`Account`] asks whether there is memory left: often enough to be told before an allocation fails, and
-/// seldom enough to cost nothing that can be measured.
-const OFTEN_ENOUGH: usize = 256 << 10;
+/// Smaller needs are not checked: a check takes two microseconds, as long as a small call.
+const MIN_CHECKED_BYTES: usize = 1 << 20;
+/// Bytes that must stay free for small allocations.
+const HEADROOM_BYTES: usize = 8 << 20;
+/// Bytes taken from an [`Account`] between two checks: few enough to notice a shortage before an allocation fails, and enough that
+/// the cost cannot be measured.
+const CHECK_INTERVAL_BYTES: usize = 256 << 10;
 
-/// Asks for memory for so many items of these sizes in bytes.
+/// Checks that memory is available for these numbers of items, each with its size in bytes.
 ///
 /// # Errors
-/// [`Error::Memory`] when it can't be had.
-pub fn ask_for(needs: &[(usize, usize)]) -> Result<()> {
+/// [`Error::Memory`] when it is not.
+pub fn check_available(needs: &[(usize, usize)]) -> Result<()> {
     let bytes = needed(needs);
-    if bytes < WORTH_ASKING {
+    if bytes < MIN_CHECKED_BYTES {
         return Ok(());
     }
-    ask_for_bytes(bytes.saturating_add(HEADROOM))
+    check_bytes(bytes.saturating_add(HEADROOM_BYTES))
 }
 
-/// Bytes of so many items of these sizes; the largest number if they are too many to count.
+/// Returns the bytes of these numbers of items with these sizes; the largest number if they overflow.
 #[must_use]
 pub fn needed(needs: &[(usize, usize)]) -> usize {
     needs
@@ -41,47 +42,49 @@ pub fn needed(needs: &[(usize, usize)]) -> usize {
         .fold(0_usize, |sum, &(n, size)| sum.saturating_add(n.saturating_mul(size)))
 }
 
-/// Asks for memory for what is small, where much of it adds up.
+/// Checks that memory is available for small allocations.
 ///
 /// # Errors
-/// [`Error::Memory`] when it can't be had.
-pub fn ask_for_headroom() -> Result<()> {
-    ask_for_bytes(HEADROOM)
+/// [`Error::Memory`] when it is not.
+pub fn check_headroom() -> Result<()> {
+    check_bytes(HEADROOM_BYTES)
 }
 
-fn ask_for_bytes(bytes: usize) -> Result<()> {
+fn check_bytes(bytes: usize) -> Result<()> {
     let mut piece = Vec::<u8>::new();
     piece.try_reserve_exact(bytes).map_err(|_| Error::Memory { bytes })?;
-    // An allocation that nobody looks at may be left out by the compiler.
+    // The compiler may remove an allocation that nothing reads.
     std::hint::black_box(&mut piece);
     Ok(())
 }
 
-/// What a worker takes little by little.
+/// Counter of the memory that a worker takes little by little.
 #[derive(Debug)]
 pub struct Account {
-    /// Bytes taken since memory was last asked for.
+    /// Bytes taken since the last check.
     taken: usize,
 }
 
 impl Account {
-    /// An account that asks at once.
+    /// Creates an account whose first `take` checks memory.
     #[must_use]
     pub fn new() -> Self {
-        Self { taken: OFTEN_ENOUGH }
+        Self {
+            taken: CHECK_INTERVAL_BYTES,
+        }
     }
 
-    /// Notes that so many bytes are about to be taken, or have just been, and asks for memory if it is time for that.
+    /// Counts bytes that are about to be taken, or have just been taken, and checks memory once enough have come together.
     ///
     /// # Errors
-    /// [`Error::Memory`] when it can't be had.
+    /// [`Error::Memory`] when it is not available.
     pub fn take(&mut self, bytes: usize) -> Result<()> {
         self.taken = self.taken.saturating_add(bytes);
-        if self.taken < OFTEN_ENOUGH {
+        if self.taken < CHECK_INTERVAL_BYTES {
             return Ok(());
         }
         self.taken = 0;
-        ask_for_bytes(bytes.saturating_add(HEADROOM))
+        check_bytes(bytes.saturating_add(HEADROOM_BYTES))
     }
 }
 
@@ -91,50 +94,50 @@ impl Default for Account {
     }
 }
 
-/// An empty list with room for `n` items.
+/// Allocates an empty list with room for `n` items.
 ///
 /// # Errors
-/// [`Error::Memory`] when there is no memory for them.
+/// [`Error::Memory`] when the memory cannot be allocated.
 pub fn with_capacity<T>(n: usize) -> Result<Vec<T>> {
     let mut items = Vec::new();
     items.try_reserve_exact(n).map_err(|_| no_memory_for::<T>(n))?;
     Ok(items)
 }
 
-/// A list of `n` equal items.
+/// Allocates a list of `n` equal items.
 ///
 /// # Errors
-/// [`Error::Memory`] when there is no memory for them.
+/// [`Error::Memory`] when the memory cannot be allocated.
 pub fn filled<T: Clone>(n: usize, item: T) -> Result<Vec<T>> {
     let mut items = with_capacity(n)?;
     items.resize(n, item);
     Ok(items)
 }
 
-/// A list of the same items.
+/// Copies a list.
 ///
 /// # Errors
-/// [`Error::Memory`] when there is no memory for them.
+/// [`Error::Memory`] when the memory cannot be allocated.
 pub fn copied<T: Copy>(items: &[T]) -> Result<Vec<T>> {
     let mut list = with_capacity(items.len())?;
     list.extend_from_slice(items);
     Ok(list)
 }
 
-/// A list of items whose number is known.
+/// Collects items whose number is known into a list.
 ///
 /// # Errors
-/// [`Error::Memory`] when there is no memory for them.
+/// [`Error::Memory`] when the memory cannot be allocated.
 pub fn collected<T>(items: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
     let mut list = with_capacity(items.len())?;
     list.extend(items);
     Ok(list)
 }
 
-/// Makes room for one more item in a list that grows: as much as the list's own growth would take.
+/// Makes room for one more item in a list that grows, as the list's own growth would.
 ///
 /// # Errors
-/// [`Error::Memory`] when there is no memory for them.
+/// [`Error::Memory`] when the memory cannot be allocated.
 #[inline]
 pub fn grow<T>(items: &mut Vec<T>) -> Result<()> {
     if items.len() < items.capacity() {
@@ -158,14 +161,14 @@ mod tests {
 
     #[test]
     fn what_nobody_has_is_refused() {
-        assert!(ask_for(&[(3, 8), (1000, 1)]).is_ok());
-        assert!(ask_for(&[(1 << 20, 64)]).is_ok());
+        assert!(check_available(&[(3, 8), (1000, 1)]).is_ok());
+        assert!(check_available(&[(1 << 20, 64)]).is_ok());
         for needs in [
             [(usize::MAX, 8), (1, 1)],
             [(usize::MAX, 1), (usize::MAX, 1)],
             [(1 << 50, 1 << 10), (0, 0)],
         ] {
-            let refusal = ask_for(&needs).unwrap_err();
+            let refusal = check_available(&needs).unwrap_err();
             assert!(refusal.to_string().contains("memory"), "{refusal}");
         }
         assert!(with_capacity::<u64>(usize::MAX).is_err());
@@ -200,7 +203,7 @@ mod tests {
         let mut account = Account::new();
         account.take(1).unwrap();
         for _ in 0..1000 {
-            account.take(OFTEN_ENOUGH / 3).unwrap();
+            account.take(CHECK_INTERVAL_BYTES / 3).unwrap();
         }
         assert!(account.take(1 << 60).is_err());
         assert!(account.take(usize::MAX).is_err());

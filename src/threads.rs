@@ -1,23 +1,22 @@
-//! Workers on one shared pool. Which worker takes which item never changes a result.
+//! Workers on one shared pool of threads. The assignment of items to workers never changes a result.
 //!
-//! The calling thread always works itself, so a call can only be helped by the pool, never wait for a place in it. A thread
-//! of the pool is hired only while it is idle: nothing stands in a queue behind the work of another call, and a call waits for no
-//! more than the items that its own helpers have in hand.
+//! The calling thread always works itself, so the pool only helps a call and never delays it. A thread of the pool is hired only
+//! while it is idle. So no job waits in a queue behind the work of another call, and a call waits only for the items that its own
+//! helpers are working on.
 //!
-//! A pool does not survive `fork`: its threads exist in the parent only, and a job given to it in the child would never be done. The
-//! pool is therefore kept with the id of the process that made it, and a child that finds another id forgets it (a
-//! leak of some bytes) and makes its own. Where the pool's lock is taken at that moment, or no thread can be had, the
-//! caller works alone: slower, equal in every bit.
+//! A pool does not survive `fork`: its threads exist in the parent only, and a job given to it in the child would never be done.
+//! The pool is therefore stored with the id of the process that made it. A child that finds another id forgets the pool (a leak of
+//! some bytes) and makes its own. If the pool is locked at that moment, or no thread can be started, the caller works alone:
+//! slower, but with the same result.
 //!
-//! Why nothing here can wait for ever or race:
+//! Nothing here can deadlock or race:
 //!
-//! - Locks: the pool's is only tried. The queue's and the failure's belong to one call, and are held for a few instructions in which
-//!   nothing else is locked, called back or waited for.
-//! - `idle` is what is left of the pool's threads: it is lowered by one, never below zero, before a job is given to the pool, and raised when
-//!   the job ends, also by a panic. So there are never more jobs than threads, and a job that is given begins at once.
-//! - A caller that waits sleeps until the last helper wakes it, or until it is time to look at its [`Watch`]. A wake-up that
-//!   comes before the sleep makes it end at once; one that comes for nothing does no harm. That all helpers have ended is
-//!   rayon's scope to know, not this count.
+//! - Locks: the pool's lock is only tried. The locks of the queue and of the failure belong to one call. They are held for a few
+//!   instructions, during which nothing else is locked, called or awaited.
+//! - `idle` counts the pool's idle threads. It is lowered by one, never below zero, before a job is given to the pool, and raised when
+//!   the job ends, also by a panic. So there are never more jobs than threads, and every job begins at once.
+//! - A waiting caller sleeps until the last helper wakes it, or until it must poll its [`CancellationToken`]. A wake-up before the
+//!   sleep ends it at once, and a spurious one does no harm. rayon's scope, not this count, guarantees that all helpers have ended.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,38 +24,38 @@ use std::thread::{self, Thread, available_parallelism};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::cancellation::{CancellationToken, POLL_INTERVAL};
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::watch::{PATIENCE, Watch};
 
-/// How many threads a call may use, and whether its result is still wanted.
+/// The number of threads that a call may use, and the token that cancels it.
 #[derive(Clone, Copy)]
 pub struct Workers<'a> {
     n: usize,
-    watch: Option<&'a Watch<'a>>,
+    token: Option<&'a CancellationToken<'a>>,
 }
 
 impl From<usize> for Workers<'_> {
-    /// So many threads at most, for a call that nobody gives up.
+    /// Allows up to `n` threads for a call that cannot be cancelled.
     fn from(n: usize) -> Self {
-        Self { n, watch: None }
+        Self { n, token: None }
     }
 }
 
 impl<'a> Workers<'a> {
-    /// So many threads at most, for a call that may be given up.
+    /// Allows up to `n` threads for a call that `token` can cancel.
     #[must_use]
-    pub fn watched(n: usize, watch: &'a Watch<'a>) -> Self {
-        Self { n, watch: Some(watch) }
+    pub fn cancellable(n: usize, token: &'a CancellationToken<'a>) -> Self {
+        Self { n, token: Some(token) }
     }
 
-    /// How many there may be, the caller among them.
+    /// Returns the largest number of threads, the caller's included.
     #[must_use]
     pub fn n(self) -> usize {
         self.n.max(1)
     }
 
-    /// The same, but no more than `n`.
+    /// Returns the same workers, but no more than `n`.
     #[must_use]
     pub fn at_most(self, n: usize) -> Self {
         Self {
@@ -65,19 +64,19 @@ impl<'a> Workers<'a> {
         }
     }
 
-    /// Nothing, as long as the result is wanted.
+    /// Checks that the call has not been cancelled.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] when it is not.
-    pub fn go_on(self) -> Result<()> {
-        match self.watch {
-            Some(watch) if watch.is_given_up() => Err(Error::Interrupted),
+    /// [`Error::Interrupted`] once it has.
+    pub fn check_cancelled(self) -> Result<()> {
+        match self.token {
+            Some(token) if token.is_cancelled() => Err(Error::Interrupted),
             _ => Ok(()),
         }
     }
 }
 
-/// What a thread takes to begin with: its stack, and another one for signals.
+/// Bytes that a new thread takes: its stack, and another one for signals.
 const THREAD_BYTES: usize = 4 << 20;
 
 struct Pool {
@@ -98,7 +97,7 @@ impl Pool {
 
 static POOL: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
 
-/// Cores that this process may use (affinity and control groups are honoured).
+/// Returns the number of cores that this process may use; affinity and control groups are respected.
 #[must_use]
 pub fn available() -> usize {
     available_parallelism().map_or(1, std::num::NonZero::get)
@@ -116,10 +115,10 @@ fn shared_pool() -> Option<Arc<Pool>> {
     {
         return Some(Arc::clone(pool));
     }
-    // The caller is a worker too.
+    // The calling thread works too.
     let n_threads = available().saturating_sub(1).max(1);
-    // A thread that starts takes memory which the system would end the process for if it had none.
-    memory::ask_for(&[(n_threads, THREAD_BYTES)]).ok()?;
+    // If there is no memory for the stack of a new thread, the system ends the process.
+    memory::check_available(&[(n_threads, THREAD_BYTES)]).ok()?;
     let threads = ThreadPoolBuilder::new()
         .num_threads(n_threads)
         .thread_name(|i| format!("isoxide-{i}"))
@@ -131,14 +130,14 @@ fn shared_pool() -> Option<Arc<Pool>> {
         idle: AtomicUsize::new(n_threads),
     });
     if let Some(orphan) = slot.replace(Arc::clone(&pool)) {
-        // Made before a fork: its threads are not here. Dropped, it would tell them to end, by way of locks that one of them may
-        // have held.
+        // This pool was made before a fork, so its threads do not exist here. Dropping it would signal them through locks that one
+        // of them may have held.
         std::mem::forget(orphan);
     }
     Some(pool)
 }
 
-/// A hired thread, which is idle again when this is dropped.
+/// A hired thread; dropping this value makes it idle again.
 struct Hired<'a> {
     pool: &'a Pool,
     helpers: &'a AtomicUsize,
@@ -156,7 +155,8 @@ impl Drop for Hired<'_> {
 
 /// Runs `job` on the calling thread and on threads of the pool; returns when all are done.
 ///
-/// The job of the calling thread should call what it is given every now and then: that hires what threads have become idle.
+/// The job of the calling thread must call the function that it gets every now and then: the call hires threads that have become
+/// idle.
 fn run(workers: Workers<'_>, job: impl Fn(&dyn Fn()) + Sync) {
     let pool = if workers.n() > 1 { shared_pool() } else { None };
     let Some(pool) = pool else {
@@ -176,21 +176,21 @@ fn run(workers: Workers<'_>, job: impl Fn(&dyn Fn()) + Sync) {
                 });
             }
         });
-        // Helpers that have long to go see that the call is given up once the caller, which waits, has been asked.
-        while workers.watch.is_some() && helpers.load(Ordering::Acquire) > 0 {
-            let _ = workers.go_on();
-            thread::park_timeout(PATIENCE);
+        // The waiting caller keeps polling, so that helpers with much work left notice a cancellation.
+        while workers.token.is_some() && helpers.load(Ordering::Acquire) > 0 {
+            let _ = workers.check_cancelled();
+            thread::park_timeout(POLL_INTERVAL);
         }
     });
 }
 
-/// Calls `work(scratch, index, chunk)` for each `chunk_len`-long piece of `out`, on at most so many threads.
+/// Calls `work(scratch, index, chunk)` for each chunk of `chunk_len` items of `out`, on up to `workers.n()` threads.
 ///
-/// Each worker makes one `scratch`. The pieces are handed out in order, one at a time.
+/// Each worker makes one `scratch`. The chunks are handed out in order, one at a time.
 ///
 /// # Errors
-/// The first error of `scratch` or `work`; [`Error::Interrupted`] when the call is given up. Pieces that nobody had begun
-/// are then left as they were.
+/// The first error of `scratch` or `work`; [`Error::Interrupted`] when the call is cancelled. Chunks that nobody had begun stay
+/// unchanged.
 pub fn for_each_chunk<T: Send, S>(
     out: &mut [T],
     chunk_len: usize,
@@ -205,9 +205,9 @@ pub fn for_each_chunk<T: Send, S>(
     let work_off = |hire: &dyn Fn()| -> Result<()> {
         let mut state = scratch()?;
         loop {
-            workers.go_on()?;
+            workers.check_cancelled()?;
             hire();
-            // Taken in a statement of its own, so that the lock is free again before the work begins.
+            // A separate statement releases the lock before the work begins.
             let next = lock(&queue).next();
             match next {
                 Some((index, chunk)) => work(&mut state, index, chunk)?,
@@ -227,22 +227,22 @@ pub fn for_each_chunk<T: Send, S>(
     }
 }
 
-/// A panic while it was held has left nothing half done.
+/// Locks a mutex, poisoned or not: no code panics while it holds one half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Calls `work(index)` for `0..n` on at most so many threads and returns the results in index order.
+/// Calls `work(index)` for `0..n` on up to `workers.n()` threads and returns the results in the order of the indices.
 ///
 /// # Errors
-/// The first error of `work`; [`Error::Interrupted`] when the call is given up; [`Error::Memory`].
+/// The first error of `work`; [`Error::Interrupted`] when the call is cancelled; [`Error::Memory`].
 pub fn map<T: Send>(n: usize, workers: Workers<'_>, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
     let mut out: Vec<Option<T>> = memory::with_capacity(n)?;
     out.resize_with(n, || None);
     let fill = |(): &mut (), index: usize, slot: &mut [Option<T>]| {
         let result = work(index)?;
-        if let [place] = slot {
-            *place = Some(result);
+        if let [result_slot] = slot {
+            *result_slot = Some(result);
         }
         Ok(())
     };
@@ -255,6 +255,7 @@ pub fn map<T: Send>(n: usize, workers: Workers<'_>, work: impl Fn(usize) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
     #[test]
@@ -312,36 +313,52 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_that_gives_up_ends_the_work_of_all() {
-        let caller = thread::current().id();
-        let given_up = || true;
+    fn a_cancelled_call_ends_the_work_of_all() {
         for workers in [1, 2] {
-            let watch = Watch::new(&given_up);
-            let workers = Workers::watched(workers, &watch);
-            let outcome = map(1000, workers, |_| {
-                thread::sleep(PATIENCE);
+            let cancelled = || true;
+            let token = CancellationToken::new(&cancelled);
+            let outcome = map(1000, Workers::cancellable(workers, &token), |_| {
+                thread::sleep(POLL_INTERVAL);
                 Ok(())
             });
             assert_eq!(outcome, Err(Error::Interrupted));
         }
-        // The caller has nothing left to do, but its helper has: it looks, again and again.
-        let watch = Watch::new(&given_up);
-        let workers = Workers::watched(2, &watch);
-        let outcome = map(2, workers, |_| {
-            while thread::current().id() != caller {
-                workers.go_on()?;
+    }
+
+    #[test]
+    fn a_waiting_caller_cancels_its_helper() {
+        const N_ITEMS: usize = 200;
+        let caller = thread::current().id();
+        for _ in 0..50 {
+            let (has_helper, n_done, n_questions) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+            // The call is cancelled when only the helper's item is left. The caller may be asked once more before it waits.
+            let cancelled =
+                || n_done.load(Ordering::Relaxed) == N_ITEMS - 1 && n_questions.fetch_add(1, Ordering::Relaxed) > 0;
+            let token = CancellationToken::new(&cancelled);
+            let workers = Workers::cancellable(2, &token);
+            let outcome = map(N_ITEMS, workers, |_| {
+                while thread::current().id() != caller {
+                    has_helper.store(true, Ordering::Relaxed);
+                    workers.check_cancelled()?;
+                    thread::sleep(Duration::from_millis(1));
+                }
                 thread::sleep(Duration::from_millis(1));
+                n_done.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            });
+            if has_helper.into_inner() {
+                assert_eq!(outcome, Err(Error::Interrupted));
+                return;
             }
-            thread::sleep(Duration::from_millis(10));
-            Ok(())
-        });
-        // Where the pool's only thread was not free, the caller has done both.
-        assert!(outcome == Err(Error::Interrupted) || outcome == Ok(vec![(), ()]));
+            // Other tests kept the pool busy, so the caller has done everything, and nothing has cancelled it.
+            assert_eq!(outcome, Ok(vec![(); N_ITEMS]));
+        }
+        panic!("no thread of the pool was idle in ten seconds");
     }
 
     #[test]
     fn nobody_waits_for_the_work_of_another_call() {
-        // The pool has one thread at least. One call keeps all of it busy until the others are done, however many they are.
+        // The pool has at least one thread. One call keeps all threads busy until the other calls are done.
         let n_threads = available().saturating_sub(1).max(1) + 1;
         let done = AtomicUsize::new(0);
         thread::scope(|scope| {

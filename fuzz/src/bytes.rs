@@ -1,10 +1,10 @@
-//! Decisions and numbers out of bytes. Where those end, zeros follow: every input means something.
+//! Decisions and numbers made of bytes. Zeros follow the last byte, so every input is valid.
 
-/// What is left of an input.
+/// The rest of an input.
 #[derive(Debug)]
 pub struct Bytes<'a>(&'a [u8]);
 
-/// Numbers that code trips over.
+/// Numbers that often break code.
 const SPECIAL: [f64; 20] = [
     f64::NAN,
     f64::INFINITY,
@@ -53,7 +53,7 @@ impl<'a> Bytes<'a> {
         u64::from_le_bytes(self.take())
     }
 
-    /// A number below `n`, which is no more than 65,536.
+    /// Makes a number below `n`, which is no more than 65,536.
     pub fn below(&mut self, n: usize) -> usize {
         let drawn = if n <= 256 {
             usize::from(self.byte())
@@ -63,7 +63,7 @@ impl<'a> Bytes<'a> {
         drawn % n.max(1)
     }
 
-    /// Rarely true; never where the bytes have ended.
+    /// Returns true rarely, and never after the last byte.
     pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == n - 1
     }
@@ -72,7 +72,7 @@ impl<'a> Bytes<'a> {
         choices[self.below(choices.len())]
     }
 
-    /// Any f64; often one of a few, so that many are equal, or are neighbours of one another.
+    /// Makes any f64; often one of a few, so that many are equal or neighbours.
     pub fn number(&mut self) -> f64 {
         let kind = self.byte();
         let few = f64::from(kind % 128) / 8.0 - 4.0;
@@ -88,7 +88,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// Any i64, small ones and the ends of their range more often.
+    /// Makes any i64; small ones and the ends of the range more often.
     pub fn integer(&mut self) -> i64 {
         let kind = self.byte();
         match kind {
@@ -99,7 +99,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// Many numbers: the first ones each by itself, the others over and over out of a few, as a seed says.
+    /// Makes many numbers: each of the first ones from its own bytes, the others from a seed out of a few.
     pub fn numbers(&mut self, n: usize) -> Vec<f64> {
         let many = self.of(&[1, 1, 16, 4096]);
         let palette: Vec<f64> = (0..=self.below(48)).map(|_| self.number()).collect();

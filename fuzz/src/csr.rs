@@ -1,8 +1,8 @@
-//! Any three arrays are refused as a sparse matrix or make one; what was made grows forests and is scored by them.
+//! Fuzz target: any three arrays are rejected as a sparse matrix or make one, which grows forests and is scored by them.
 
 use isoxide::forest::path_length;
 use isoxide::grow::{NoiseTarget, Params, grow};
-use isoxide::matrix::csr::{Csr, Indices, Values};
+use isoxide::matrix::csr::{Csr, Indices, StoredValues};
 use isoxide::matrix::{Input, Matrix};
 use isoxide::random::sampling::Weights;
 use isoxide::score::Scorer;
@@ -12,12 +12,12 @@ use super::bytes::Bytes;
 use super::sums;
 use super::table::n_rows;
 
-/// Columns of a matrix that is worked with; what claims more is only looked at.
-const MOST_COLUMNS: usize = 2_000;
-/// Cells of a matrix that is worked with.
-const MOST_CELLS: usize = 60_000;
+/// Most columns of a matrix that is scored; a matrix that claims more is only read.
+const MAX_COLUMNS: usize = 2_000;
+/// Most cells of a matrix that is scored.
+const MAX_CELLS: usize = 60_000;
 
-/// The arrays of a matrix, of which nothing is known.
+/// The arrays of a matrix, valid or not.
 #[derive(Debug)]
 struct Arrays {
     starts: Vec<i64>,
@@ -27,10 +27,10 @@ struct Arrays {
 }
 
 impl Arrays {
-    /// Numbers that fit one another.
+    /// Makes arrays that fit one another.
     fn valid(bytes: &mut Bytes<'_>) -> Self {
         let n_columns = bytes.of(&[1, 2, 3, 8, 64, 300, 1_500]);
-        let n = n_rows(bytes, MOST_CELLS / n_columns);
+        let n = n_rows(bytes, MAX_CELLS / n_columns);
         let most = bytes.of(&[1, 3, 3, 12]);
         let mut starts = vec![0];
         let mut columns = Vec::new();
@@ -78,7 +78,7 @@ impl Arrays {
     }
 }
 
-/// The target.
+/// Runs the target on one input.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let bytes = &mut bytes;
@@ -106,9 +106,9 @@ pub fn run(data: &[u8]) {
             Indices::I32(&narrow_columns)
         },
         if widths & 4 == 0 {
-            Values::F64(&arrays.values)
+            StoredValues::F64(&arrays.values)
         } else {
-            Values::F32(&singles)
+            StoredValues::F32(&singles)
         },
         arrays.n_columns,
     );
@@ -122,7 +122,7 @@ fn work(matrix: Csr<'_>, bytes: &mut Bytes<'_>) {
     for row in 0..n {
         assert!(matrix.row(row).all(|(column, _)| column < d));
     }
-    if d == 0 || d > MOST_COLUMNS || n * d > MOST_CELLS {
+    if d == 0 || d > MAX_COLUMNS || n * d > MAX_CELLS {
         return;
     }
     let mut dense = Array2::<f32>::zeros((n, d));
@@ -145,7 +145,7 @@ fn work(matrix: Csr<'_>, bytes: &mut Bytes<'_>) {
     }
 }
 
-/// Parameters that may or may not fit are refused, or grow a forest on `x`, which scores the same rows as they lie in `rows`.
+/// Grows a forest on `x` if the parameters fit, and compares the scores of `x` with those of the same rows in `rows`.
 fn grow_and_score(x: &Input<'_>, rows: &Input<'_>, dense: &Array2<f32>, bytes: &mut Bytes<'_>) {
     let (n, d) = dense.dim();
     let mut amount = |high: usize| match bytes.below(8) {

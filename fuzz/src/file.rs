@@ -1,8 +1,8 @@
-//! Any bytes are refused as a file or hold a forest, which can be scored every way, written, and read again.
+//! Fuzz target: any bytes are rejected as a file, or hold a forest that can be scored with every strategy, written, and read again.
 
 use std::sync::OnceLock;
 
-use isoxide::forest::file::{Facts, SampleWeight, UNKNOWN_SEED, read, write};
+use isoxide::forest::file::{ForestMetadata, SampleWeight, UNKNOWN_SEED, read, write};
 use isoxide::forest::path_length;
 use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::{Input, Matrix};
@@ -15,10 +15,10 @@ use sha2::{Digest, Sha256};
 use super::bytes::Bytes;
 use super::sums;
 
-/// Columns of a forest that is scored.
-const MOST_COLUMNS: usize = 600;
+/// Most columns of a forest that is scored.
+const MAX_COLUMNS: usize = 600;
 
-/// Files of all kinds, to begin with.
+/// Returns files of all kinds, from which inputs are made.
 fn some_files() -> &'static [Vec<u8>] {
     static FILES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     FILES.get_or_init(|| (0..8).map(some_file).collect())
@@ -44,7 +44,7 @@ fn some_file(kind: u32) -> Vec<u8> {
     if kind % 3 == 2 {
         tree_seeds[0] = UNKNOWN_SEED;
     }
-    let facts = Facts {
+    let forest_metadata = ForestMetadata {
         header: r#"{"a":["text",1.5]}"#.into(),
         tree_seeds,
         tree_depths: vec![6; n_trees],
@@ -54,10 +54,16 @@ fn some_file(kind: u32) -> Vec<u8> {
             _ => Some(SampleWeight::F64(vec![0.25; 4])),
         },
     };
-    write(&forest, &path_length::table(forest.largest_node()), &facts, kind > 3).unwrap()
+    write(
+        &forest,
+        &path_length::table(forest.largest_node()),
+        &forest_metadata,
+        kind > 3,
+    )
+    .unwrap()
 }
 
-/// Makes the checksum right where there is one.
+/// Corrects the checksum, if there is one.
 fn seal(bytes: &mut [u8]) {
     let Ok((header_len, metadata)) = SafeTensors::read_metadata(bytes) else {
         return;
@@ -74,7 +80,7 @@ fn seal(bytes: &mut [u8]) {
     }
 }
 
-/// Changes something, anywhere.
+/// Changes some bytes anywhere.
 fn edit(file: &mut Vec<u8>, bytes: &mut Bytes<'_>) {
     let at = bytes.below(65_536) * file.len().max(1) / 65_536;
     let Some(byte) = file.get_mut(at) else { return };
@@ -96,7 +102,7 @@ fn edit(file: &mut Vec<u8>, bytes: &mut Bytes<'_>) {
     }
 }
 
-/// The target.
+/// Runs the target on one input.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let file = if bytes.one_in(4) {
@@ -115,19 +121,21 @@ pub fn run(data: &[u8]) {
         }
         file
     };
-    let Ok((forest, c, facts)) = read(&file) else { return };
+    let Ok((forest, c, forest_metadata)) = read(&file) else {
+        return;
+    };
     for complete in [true, false] {
-        let again = write(&forest, &c, &facts, complete).unwrap();
+        let again = write(&forest, &c, &forest_metadata, complete).unwrap();
         let (same, same_c, same_facts) = read(&again).unwrap();
         assert_eq!(same.nodes(), forest.nodes());
         assert_eq!((same.starts(), same.features()), (forest.starts(), forest.features()));
-        assert_eq!(same_facts.header, facts.header);
+        assert_eq!(same_facts.header, forest_metadata.header);
         let bits = |c: &[f64]| -> Vec<u64> { c.iter().map(|c| c.to_bits()).collect() };
         assert_eq!(bits(&same_c), bits(&c));
         assert_eq!(write(&same, &same_c, &same_facts, complete).unwrap(), again);
     }
     let d = forest.n_features();
-    if d > MOST_COLUMNS {
+    if d > MAX_COLUMNS {
         return;
     }
     let n = bytes.of(&[1, 9, 300]);

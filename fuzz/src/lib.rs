@@ -1,6 +1,6 @@
-//! What the fuzzer calls: one function per target, which takes any bytes and must come back.
+//! The functions that the fuzzer calls: one per target, which takes any bytes and must return.
 //!
-//! `tests/rust/corpora.rs` includes these very files, so that what was found once is tried by `cargo test`, with no fuzzer at hand.
+//! The test `corpora` includes these very files, so that `cargo test` runs every kept input without the fuzzer.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,7 +12,7 @@
 mod bytes;
 pub mod csr;
 pub mod file;
-pub mod parts;
+pub mod mergeable;
 pub mod rank;
 pub mod score;
 mod sums;

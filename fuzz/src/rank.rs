@@ -1,4 +1,4 @@
-//! Any table is ranked among any other as the definition says, and among its sorted columns too.
+//! Fuzz target: any table is ranked among any other by the definition, and among its sorted columns too.
 
 use isoxide::matrix::{Column, Matrix};
 use isoxide::rank::sorted::{self, Sorted};
@@ -8,10 +8,10 @@ use ndarray::ArrayView1;
 use super::bytes::Bytes;
 use super::table::Table;
 
-/// Comparisons that one input may cost.
-const MOST: usize = 150_000;
+/// Most comparisons for one input.
+const MAX_COMPARISONS: usize = 150_000;
 
-/// The percentile of a value that `below`, `equal` and `above` values of a reference lie below, at and above.
+/// Returns the percentile of a value, given how many reference values are below, equal and above.
 fn percentile([below, equal, above]: [usize; 3], kind: Kind) -> f64 {
     let n = (below + equal + above) as f64;
     match kind {
@@ -22,8 +22,8 @@ fn percentile([below, equal, above]: [usize; 3], kind: Kind) -> f64 {
     }
 }
 
-/// The same from any side, and on which side the value is; the last count is that of NaN in the reference. Without any counts there is
-/// no rank. The mirror image has the counts the other way round.
+/// Returns the rank of a value from any side, and the side on which it is; the last count is that of NaN in the reference. Without
+/// any counts there is no rank. The mirror image has the counts in reverse order.
 pub fn rank([below, equal, above, n_missing]: [usize; 4], definition: Definition) -> (f64, i8) {
     let Definition { kind, tail, nan_policy } = definition;
     if below + equal + above == 0 || (nan_policy == NanPolicy::Propagate && n_missing > 0) {
@@ -39,7 +39,7 @@ pub fn rank([below, equal, above, n_missing]: [usize; 4], definition: Definition
     (percentile, if upper >= lower { 1 } else { -1 })
 }
 
-/// Among a reference; nothing is below a NaN, equal to it, or above.
+/// Ranks a query by the definition; nothing is below a NaN, equal to it, or above.
 fn oracle<T: Copy + PartialOrd>(reference: &[T], query: T, definition: Definition) -> (f64, i8) {
     let count = |is: fn(&T, &T) -> bool| reference.iter().filter(|x| is(x, &query)).count();
     let n_missing = reference.iter().filter(|x| x.partial_cmp(x).is_none()).count();
@@ -54,7 +54,7 @@ pub fn floats(column: Column<'_>) -> Vec<f64> {
     }
 }
 
-/// Of all queries of a column.
+/// Ranks all queries of a column by the definition.
 fn expected(reference: Column<'_>, queries: Column<'_>, definition: Definition) -> Vec<(f64, i8)> {
     if let (Column::I64(reference), Column::I64(queries)) = (reference, queries) {
         let reference = reference.to_vec();
@@ -70,7 +70,7 @@ fn expected(reference: Column<'_>, queries: Column<'_>, definition: Definition) 
         .collect()
 }
 
-/// Zeros of both signs are two things here, all NaN one.
+/// Compares ranks; zeros of both signs differ, and all NaN are equal.
 fn same(found: &Ranks, expected: &[Vec<(f64, i8)>], what: &str) {
     let bits = |x: f64| if x.is_nan() { f64::NAN } else { x }.to_bits();
     for (j, column) in expected.iter().enumerate() {
@@ -83,7 +83,7 @@ fn same(found: &Ranks, expected: &[Vec<(f64, i8)>], what: &str) {
     }
 }
 
-/// The values of a column without NaN, ascending; where they may be merged, how many are at or below each.
+/// The values of a column without NaN, ascending; if they are merged, with the number at or below each.
 struct Prepared {
     values: Values,
     ends: Option<Vec<i64>>,
@@ -144,7 +144,7 @@ impl Prepared {
     }
 }
 
-/// Columns that are not sorted, and counts that are none: ranks may be anything, but there are some.
+/// Checks columns that are not sorted and counts that are wrong: their ranks may be anything, but exist.
 fn check_disorder(bytes: &mut Bytes<'_>, rows: &Matrix<'_>, definition: Definition) {
     let n = bytes.below(40);
     let values = bytes.numbers(n);
@@ -156,7 +156,7 @@ fn check_disorder(bytes: &mut Bytes<'_>, rows: &Matrix<'_>, definition: Definiti
     assert_eq!(ranks.percentiles.dim(), (rows.n_rows(), rows.n_columns()));
 }
 
-/// The target.
+/// Runs the target on one input.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let bytes = &mut bytes;
@@ -179,7 +179,7 @@ pub fn run(data: &[u8]) {
     };
     // The fewer columns, the more of the reference is asked for.
     let n_reference = n_reference.min(20_000 / n_columns);
-    let n_queries = n_queries.min(MOST / n_columns / n_reference.max(1));
+    let n_queries = n_queries.min(MAX_COMPARISONS / n_columns / n_reference.max(1));
     let (reference, rows) = (
         Table::new(bytes, n_reference, n_columns),
         Table::new(bytes, n_queries, n_columns),

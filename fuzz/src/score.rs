@@ -1,4 +1,5 @@
-//! Any parts are refused as a forest or make one; any forest scores any table by the definition, every way.
+//! Fuzz target: any arrays are rejected as a forest or make one; any forest scores any table by the definition, with every
+//! strategy.
 
 use isoxide::error::Error;
 use isoxide::forest::{Forest, LEAF, Node, NodeNoise, depths, path_length};
@@ -9,12 +10,12 @@ use super::bytes::Bytes;
 use super::sums;
 use super::table::{Table, cell, n_rows};
 
-/// Training rows that a table of c(n) is made for; what claims more is only looked at.
-const MOST_SAMPLES: u32 = 100_000;
-/// Columns of a table that is scored.
-const MOST_COLUMNS: usize = 600;
+/// Most training rows for which a table of c(n) is made; a forest that claims more is only read.
+const MAX_SAMPLES: u32 = 100_000;
+/// Most columns of a table that is scored.
+const MAX_COLUMNS: usize = 600;
 
-/// What a forest is made of.
+/// The arrays of a forest, valid or not.
 #[derive(Debug)]
 struct Parts {
     n_features: usize,
@@ -26,7 +27,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// Parts that fit one another.
+    /// Makes arrays that fit one another.
     fn valid(bytes: &mut Bytes<'_>, thresholds: &[f64]) -> Self {
         let n_features = bytes.of(&[1, 2, 3, 5, 9, 40, 300]);
         let mut parts = Self {
@@ -52,7 +53,7 @@ impl Parts {
         parts
     }
 
-    /// Parts of which each is anything.
+    /// Makes arrays of any numbers.
     fn any(bytes: &mut Bytes<'_>) -> Self {
         fn list<T>(bytes: &mut Bytes<'_>, item: impl Fn(&mut Bytes<'_>) -> T) -> Vec<T> {
             (0..bytes.below(12)).map(|_| item(bytes)).collect()
@@ -74,7 +75,7 @@ impl Parts {
         }
     }
 
-    /// Something is written over.
+    /// Overwrites something.
     fn spoil(&mut self, bytes: &mut Bytes<'_>) {
         let what = bytes.below(8);
         let (at, value) = (bytes.below(4096), small(bytes, u32::MAX));
@@ -118,7 +119,7 @@ impl Parts {
     }
 }
 
-/// A small number, more often than one near `high` or just any.
+/// Makes a small number, or rarely one near `high`, or any.
 fn small(bytes: &mut Bytes<'_>, high: u32) -> u32 {
     let kind = bytes.byte();
     match kind {
@@ -137,7 +138,7 @@ fn silence(n: usize) -> Vec<NodeNoise> {
     vec![noise; n]
 }
 
-/// A tree of any shape over so many columns.
+/// Makes a tree of any shape over this many columns.
 fn tree(bytes: &mut Bytes<'_>, n_features: usize, thresholds: &[f64]) -> Vec<Node> {
     let n_splits = match bytes.below(4) {
         0 => bytes.below(5),
@@ -186,7 +187,7 @@ fn tree(bytes: &mut Bytes<'_>, n_features: usize, thresholds: &[f64]) -> Vec<Nod
     nodes
 }
 
-/// The target.
+/// Runs the target on one input.
 pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let bytes = &mut bytes;
@@ -222,8 +223,8 @@ fn score(forest: Forest, bytes: &mut Bytes<'_>) {
     );
     assert_eq!(same.as_ref(), Ok(&forest));
     let largest = forest.largest_node();
-    if largest > MOST_SAMPLES {
-        assert!(Scorer::new(forest, path_length::table(MOST_SAMPLES)).is_err());
+    if largest > MAX_SAMPLES {
+        assert!(Scorer::new(forest, path_length::table(MAX_SAMPLES)).is_err());
         return;
     }
     // Lengths that no sample has: whoever makes a scorer may bring them.
@@ -236,9 +237,9 @@ fn score(forest: Forest, bytes: &mut Bytes<'_>) {
     assert!(Scorer::new(forest.clone(), short).is_err());
     let d = forest.n_features();
     let scorer = Scorer::new(forest, lengths).unwrap();
-    if d > MOST_COLUMNS {
+    if d > MAX_COLUMNS {
         let table = Table::new(bytes, 2, 1);
-        assert!(scorer.depth_sums(&Input::Dense(table.matrix()), 1).is_err());
+        assert!(scorer.path_length_sums(&Input::Dense(table.matrix()), 1).is_err());
         return;
     }
     // Deep trees take long to walk.

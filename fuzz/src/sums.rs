@@ -1,11 +1,11 @@
-//! Sums of path lengths by every way there is, compared with the definition.
+//! Comparison of the sums of path lengths of every strategy and kernel with the definition.
 
 use isoxide::forest::{Forest, path_length::leaf_value};
 use isoxide::matrix::Input;
-use isoxide::score::{Path, Scorer};
+use isoxide::score::{Scorer, Strategy};
 use isoxide::simd::Choice;
 
-/// The path lengths of one row, added up by the definition.
+/// Sums the path lengths of one row by the definition.
 fn sum_of(scorer: &Scorer, sparse: bool, value: impl Fn(usize) -> f32) -> f64 {
     let forest: &Forest = scorer.forest();
     (0..forest.n_trees()).fold(0.0, |sum, t| {
@@ -26,13 +26,13 @@ fn sum_of(scorer: &Scorer, sparse: bool, value: impl Fn(usize) -> f32) -> f64 {
     })
 }
 
-/// All NaN are one value: which of them an addition gives is nobody's promise.
+/// Returns the bits of sums, with all NaN equal: no addition promises which NaN it gives.
 fn bits(sums: &[f64]) -> Vec<u64> {
     let one = |sum: &f64| if sum.is_nan() { f64::NAN } else { *sum }.to_bits();
     sums.iter().map(one).collect()
 }
 
-/// `value` gives the cell of a row and column.
+/// Checks the sums; `value` returns the cell of a row and column.
 pub fn check(scorer: &Scorer, x: &Input<'_>, value: impl Fn(usize, usize) -> f32) {
     let sparse = matches!(x, Input::Sparse(_));
     let expected: Vec<f64> = (0..x.n_rows())
@@ -43,10 +43,21 @@ pub fn check(scorer: &Scorer, x: &Input<'_>, value: impl Fn(usize, usize) -> f32
         let wrong = bits(sums).iter().zip(&expected).position(|(a, b)| a != b);
         assert_eq!((sums.len(), wrong), (expected.len(), None), "{what}");
     };
-    same(&scorer.depth_sums(x, 1).unwrap(), "as chosen");
-    same(&scorer.depth_sums_by(x, 2, Path::Walk, Choice::get()).unwrap(), "walk");
+    same(&scorer.path_length_sums(x, 1).unwrap(), "as chosen");
+    same(
+        &scorer
+            .path_length_sums_with(x, 2, Strategy::Walk, Choice::get())
+            .unwrap(),
+        "walk",
+    );
     for kernel in Choice::all() {
-        same(&scorer.depth_sums_by(x, 1, Path::Plan, kernel).unwrap(), kernel.name());
+        same(
+            &scorer.path_length_sums_with(x, 1, Strategy::Plan, kernel).unwrap(),
+            kernel.name(),
+        );
     }
-    same(&scorer.depth_sums(x, 2).unwrap(), "as chosen, with a plan at hand");
+    same(
+        &scorer.path_length_sums(x, 2).unwrap(),
+        "as chosen, with a plan at hand",
+    );
 }

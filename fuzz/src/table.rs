@@ -1,16 +1,16 @@
-//! Dense tables in every type and layout.
+//! Dense tables of every type and layout.
 
 use isoxide::matrix::{Column, Matrix};
 use ndarray::{Array2, ArrayView1, ArrayView2, ShapeBuilder, s};
 
 use super::bytes::Bytes;
 
-/// Row counts around the edges of all that is done in blocks.
+/// Row counts around the edges of all blocks.
 const EDGES: [usize; 18] = [
     1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 255, 256, 511, 512, 513, 1023, 1024, 1025,
 ];
 
-/// So many rows, often just beside a multiple of what is worked on at once.
+/// Makes a number of rows, often just beside a multiple of a block.
 pub fn n_rows(bytes: &mut Bytes<'_>, most: usize) -> usize {
     let n = if bytes.one_in(2) {
         bytes.below(1300)
@@ -41,7 +41,7 @@ enum Cells {
     F32(Array2<f32>),
     F64(Array2<f64>),
     I64(Array2<i64>),
-    /// Cells per step of a column.
+    /// Owned columns, with the distance between their cells.
     Columns(Vec<Owned>, usize),
 }
 
@@ -130,14 +130,14 @@ fn singles(numbers: &[f64]) -> Vec<f32> {
     numbers.iter().map(|&x| x as f32).collect()
 }
 
-/// Each number near one of a few bases, of which some are where f64 knows no neighbours.
+/// Makes integers near a few bases, some of them where f64 cannot tell neighbours apart.
 fn integers(bytes: &mut Bytes<'_>, numbers: &[f64]) -> Vec<i64> {
     let bases: [i64; 4] = std::array::from_fn(|_| bytes.integer());
     let near = |(i, x): (usize, &f64)| (*x as i64).wrapping_add(bases[i % bases.len()]);
     numbers.iter().enumerate().map(near).collect()
 }
 
-/// A cell as a forest sees it.
+/// Returns a cell as a forest sees it.
 pub fn cell(matrix: &Matrix<'_>, row: usize, column: usize) -> f32 {
     match matrix.column(column) {
         Column::F32(v) => v[row],

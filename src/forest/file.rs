@@ -1,28 +1,28 @@
-//! Forests as bytes and back, in the safetensors format: numbers and one text, nothing that could run.
+//! Serialization of forests in the safetensors format: numbers and one text, no code.
 //!
-//! The nodes of all trees stand depth first, left before right. So [`KIND`] alone tells whose child a node is and where a tree
-//! ends: neither a circle nor a child elsewhere can be written down. All tensors have one axis and are little-endian:
+//! The nodes of all trees are stored depth first, left before right. So [`KIND`] alone determines whose child a node is and where a
+//! tree ends: the format cannot express a cycle or a child in another tree. All tensors have one axis and are little-endian:
 //!
-//! | tensor | type | per | what |
+//! | tensor | type | one per | content |
 //! |---|---|---|---|
 //! | `format` | U32 | file | [`FORMAT`] |
 //! | `checksum` | U8 | file | SHA-256 of all other bytes of the file |
 //! | `n_features` | U64 | file | columns of the input |
-//! | `kind` | U8 | node | 0 a leaf, 1 a split that sends missing values right, 2 one that sends them left |
+//! | `kind` | U8 | node | 0 for a leaf, 1 for a split that sends missing values right, 2 for one that sends them left |
 //! | `feature`, `threshold` | U32, F64 | split | as in [`Node`] |
 //! | `n_leaf_samples` | U32 | leaf | its training rows; a split has as many as its children |
-//! | `weight` | F64 | node | as in [`NodeNoise`]; left out where it is the number of training rows everywhere |
-//! | `impurity`, `mean` | F64 | node | as in [`NodeNoise`]; left out unless asked for |
-//! | `n_features_of_tree` | U32 | tree | how many of `features` are its own |
+//! | `weight` | F64 | node | as in [`NodeNoise`]; omitted if it is the number of training rows everywhere |
+//! | `impurity`, `mean` | F64 | node | as in [`NodeNoise`]; omitted unless asked for |
+//! | `n_features_of_tree` | U32 | tree | number of its entries in `features` |
 //! | `features` | U32 | column of a tree | the columns of the trees, in the order drawn |
-//! | `tree_seeds`, `tree_depths` | I64, U32 | tree | as in [`Facts`] |
+//! | `tree_seeds`, `tree_depths` | I64, U32 | tree | as in [`ForestMetadata`] |
 //! | `average_path_lengths` | F64 | 0 to the largest node | c(n) |
-//! | `sample_weight` | F32 or F64 | training row | as in [`Facts`]; optional |
+//! | `sample_weight` | F32 or F64 | training row | as in [`ForestMetadata`]; optional |
 //!
-//! The only entry of `__metadata__`, `isoxide`, is the text [`Facts::header`].
+//! The only entry of `__metadata__`, `isoxide`, is the text [`ForestMetadata::header`].
 //!
-//! A file may come from anybody, with a checksum that is right. Nothing is taken on trust: whatever [`read`] lets through keeps all
-//! invariants of a [`Forest`], and no memory is asked for that the bytes of the file do not account for.
+//! Untrusted input is safe, even with a valid checksum: a forest that [`read`] returns keeps all invariants of a [`Forest`], and
+//! reading allocates no more memory than the bytes of the file account for.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -40,19 +40,20 @@ use super::{Forest, Node, NodeNoise, depths};
 use crate::error::{Error, Result};
 use crate::memory;
 
-/// The version of the layout. A later one keeps `format`, `checksum` and what they mean.
+/// Version of the layout. Later versions keep `format` and `checksum` as they are.
 pub const FORMAT: u32 = 1;
-/// In [`Facts::tree_seeds`]: a seed that is not known.
+/// Marks an unknown seed in [`ForestMetadata::tree_seeds`].
 pub const UNKNOWN_SEED: i64 = -1;
-/// No tree ends deeper: its limit is the logarithm of its number of rows.
+/// Largest depth of a tree: the limit is the logarithm of its number of rows.
 pub const MAX_DEPTH: u32 = 64;
 
-/// Commas and colons in the header of a file, at most. A forest has a tenth of them; other safetensors files are told what they are.
+/// Most commas and colons in the header of a file. A forest has a tenth of them; other safetensors files get a message that says
+/// so.
 const MAX_MARKS: u32 = 4096;
-/// Lists and objects within one another in the header of a file, at most; a forest has three.
+/// Deepest nesting of lists and objects in the header of a file; a forest has three levels.
 const MAX_NESTING: u32 = 8;
 
-const ENTRY: &str = "isoxide";
+const METADATA_KEY: &str = "isoxide";
 const CHECKSUM: &str = "checksum";
 const KIND: &str = "kind";
 const NAMES: [&str; 16] = [
@@ -74,38 +75,44 @@ const NAMES: [&str; 16] = [
     "weight",
 ];
 
-/// What a file holds beside the trees.
+/// The content of a file beside the trees.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Facts {
-    /// A text, of which nothing is known here.
+pub struct ForestMetadata {
+    /// A text for the caller, which is stored as it is.
     pub header: String,
-    /// What each tree was grown from, or [`UNKNOWN_SEED`].
+    /// Seed of each tree, or [`UNKNOWN_SEED`].
     pub tree_seeds: Vec<i64>,
-    /// The depth at which each tree had to end.
+    /// Depth limit of each tree.
     pub tree_depths: Vec<u32>,
-    /// The chances of the training rows to be drawn.
+    /// Weights with which the training rows were drawn.
     pub sample_weight: Option<SampleWeight>,
 }
 
-/// Weights in the type that they came in, since they are added up in it.
+/// Weights in the type in which they were passed, because they are summed in it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SampleWeight {
-    /// Of 32 bits.
+    /// Weights of 32 bits.
     F32(Vec<f32>),
-    /// Of 64 bits.
+    /// Weights of 64 bits.
     F64(Vec<f64>),
 }
 
-/// The bytes of a file: the same for the same forest, everywhere. `complete`: with impurities and means, where there are any.
+/// Serializes a forest; equal forests give equal bytes on every machine. Impurities and means are included if `complete`, unless
+/// they are all unknown.
 ///
 /// # Errors
-/// [`Error::File`] when [`read`] would refuse the file.
-pub fn write(forest: &Forest, average_path_lengths: &[f64], facts: &Facts, complete: bool) -> Result<Vec<u8>> {
-    facts.check(forest)?;
+/// [`Error::File`] when [`read`] would reject the bytes.
+pub fn write(
+    forest: &Forest,
+    average_path_lengths: &[f64],
+    forest_metadata: &ForestMetadata,
+    complete: bool,
+) -> Result<Vec<u8>> {
+    forest_metadata.check(forest)?;
     let largest = forest.largest_node() as usize;
     let c = average_path_lengths
         .get(..=largest)
-        .ok_or_else(|| refuse("the table of average path lengths ends before the largest node"))?;
+        .ok_or_else(|| invalid("the table of average path lengths ends before the largest node"))?;
     let (nodes, noise) = (&forest.nodes, &forest.noise);
     let splits = || nodes.iter().filter(|node| !node.is_leaf());
     let leaves = nodes.iter().filter(|node| node.is_leaf());
@@ -118,7 +125,7 @@ pub fn write(forest: &Forest, average_path_lengths: &[f64], facts: &Facts, compl
     let mut columns_of_tree = memory::with_capacity(forest.n_trees())?;
     for tree in 0..forest.n_trees() {
         let n = u32::try_from(forest.tree_features(tree).len());
-        columns_of_tree.push(n.map_err(|_| refuse("a tree has too many columns"))?);
+        columns_of_tree.push(n.map_err(|_| invalid("a tree has too many columns"))?);
     }
     let mut tensors = vec![
         tensor("format", Dtype::U32, 1, [FORMAT].map(u32::to_le_bytes))?,
@@ -145,13 +152,15 @@ pub fn write(forest: &Forest, average_path_lengths: &[f64], facts: &Facts, compl
         )?,
         list("n_features_of_tree", Dtype::U32, &columns_of_tree, |n| n.to_le_bytes())?,
         list("features", Dtype::U32, &forest.features, |f| f.to_le_bytes())?,
-        list("tree_seeds", Dtype::I64, &facts.tree_seeds, |seed| seed.to_le_bytes())?,
-        list("tree_depths", Dtype::U32, &facts.tree_depths, |depth| {
+        list("tree_seeds", Dtype::I64, &forest_metadata.tree_seeds, |seed| {
+            seed.to_le_bytes()
+        })?,
+        list("tree_depths", Dtype::U32, &forest_metadata.tree_depths, |depth| {
             depth.to_le_bytes()
         })?,
         list("average_path_lengths", Dtype::F64, c, |c| c.to_le_bytes())?,
     ];
-    match &facts.sample_weight {
+    match &forest_metadata.sample_weight {
         Some(SampleWeight::F32(w)) => tensors.push(list("sample_weight", Dtype::F32, w, |w| w.to_le_bytes())?),
         Some(SampleWeight::F64(w)) => tensors.push(list("sample_weight", Dtype::F64, w, |w| w.to_le_bytes())?),
         None => {}
@@ -165,7 +174,7 @@ pub fn write(forest: &Forest, average_path_lengths: &[f64], facts: &Facts, compl
     if !noise.iter().zip(nodes).all(is_plain) {
         of_nodes("weight", |noise| noise.weight)?;
     }
-    // What a file without them gave.
+    // A forest read from a file without them has NaN for impurities and means.
     let is_unknown = |noise: &NodeNoise| noise.impurity.is_nan() && noise.mean.is_nan();
     if complete && !noise.iter().all(is_unknown) {
         of_nodes("impurity", |noise| noise.impurity)?;
@@ -176,26 +185,28 @@ pub fn write(forest: &Forest, average_path_lengths: &[f64], facts: &Facts, compl
         .iter()
         .map(|(_, tensor)| tensor.bytes.len())
         .fold(0, usize::saturating_add);
-    memory::ask_for(&[(n_bytes, 1), (facts.header.len(), 6)])?;
-    // One entry only: a map of several would come out in any order.
-    let metadata = [(ENTRY.to_owned(), facts.header.clone())].into_iter().collect();
-    let mut bytes = serialize(tensors, Some(metadata)).map_err(|error| refuse(error.to_string()))?;
+    memory::check_available(&[(n_bytes, 1), (forest_metadata.header.len(), 6)])?;
+    // More than one entry would be written in random order.
+    let metadata = [(METADATA_KEY.to_owned(), forest_metadata.header.clone())]
+        .into_iter()
+        .collect();
+    let mut bytes = serialize(tensors, Some(metadata)).map_err(|error| invalid(error.to_string()))?;
     let (data_start, metadata) = container(&bytes)?;
-    let place = checksum_place(&metadata, data_start)?;
-    let checksum = checksum(&bytes, &place);
-    for (byte, sum) in bytes.get_mut(place).into_iter().flatten().zip(checksum) {
+    let range = checksum_range(&metadata, data_start)?;
+    let checksum = checksum(&bytes, &range);
+    for (byte, sum) in bytes.get_mut(range).into_iter().flatten().zip(checksum) {
         *byte = sum;
     }
     Ok(bytes)
 }
 
-impl Facts {
-    /// Whether they can be true of the forest.
+impl ForestMetadata {
+    /// Checks that the metadata fits the forest.
     fn check(&self, forest: &Forest) -> Result<()> {
         let n_trees = forest.n_trees();
-        for (what, n) in [("seeds", self.tree_seeds.len()), ("depths", self.tree_depths.len())] {
+        for (label, n) in [("seeds", self.tree_seeds.len()), ("depths", self.tree_depths.len())] {
             if n != n_trees {
-                return Err(refuse(format!("{n} {what} of {n_trees} trees")));
+                return Err(invalid(format!("it has {n} {label}, but {n_trees} trees")));
             }
         }
         if let Some(seed) = self
@@ -203,10 +214,10 @@ impl Facts {
             .iter()
             .find(|&&s| s != UNKNOWN_SEED && u32::try_from(s).is_err())
         {
-            return Err(refuse(format!("{seed} is no seed of a tree")));
+            return Err(invalid(format!("{seed} is not a valid seed of a tree")));
         }
         let largest = |len: fn(&Forest, usize) -> usize| (0..n_trees).map(|tree| len(forest, tree)).max().unwrap_or(0);
-        memory::ask_for(&[
+        memory::check_available(&[
             (largest(|forest, tree| forest.tree(tree).len()), size_of::<u32>()),
             (
                 largest(|forest, tree| forest.tree_features(tree).len()),
@@ -216,14 +227,14 @@ impl Facts {
         for (tree, &limit) in self.tree_depths.iter().enumerate() {
             let depth = depths(forest.tree(tree)).into_iter().max().unwrap_or(0);
             if depth > limit || !(1..=MAX_DEPTH).contains(&limit) {
-                return Err(refuse(format!(
+                return Err(invalid(format!(
                     "tree {tree} is {depth} deep, its limit is {limit} of at most {MAX_DEPTH}"
                 )));
             }
         }
         for tree in 0..n_trees {
             let columns = forest.tree_features(tree);
-            // Of all columns none is drawn: they are taken as they come, which scikit-learn relies on.
+            // If a tree takes all columns, none is drawn: they come in ascending order, which scikit-learn relies on.
             let as_drawn = if columns.len() < forest.n_features {
                 let mut sorted = columns.to_vec();
                 sorted.sort_unstable();
@@ -232,7 +243,7 @@ impl Facts {
                 columns.iter().copied().eq((0..=u32::MAX).take(forest.n_features))
             };
             if !as_drawn {
-                return Err(refuse(format!("the columns of tree {tree} are not such as are drawn")));
+                return Err(invalid(format!("the columns of tree {tree} cannot have been drawn")));
             }
         }
         let is_chance = |weight: f64| weight.is_finite() && weight >= 0.0;
@@ -242,14 +253,14 @@ impl Facts {
             None => true,
         };
         if !all_are {
-            return Err(refuse("a sample weight is negative or not finite"));
+            return Err(invalid("a sample weight is negative or not finite"));
         }
         Ok(())
     }
 }
 
-/// A refusal of bytes that are no file of ours.
-fn refuse(reason: impl AsRef<str>) -> Error {
+/// Makes the error for bytes that are not a valid file.
+fn invalid(reason: impl AsRef<str>) -> Error {
     Error::File(format!("not an isoxide forest: {}", reason.as_ref()))
 }
 
@@ -260,7 +271,7 @@ struct Tensor {
     bytes: Vec<u8>,
 }
 
-/// A tensor of `n` items.
+/// Makes a tensor of `n` items.
 fn tensor<const N: usize>(
     name: &'static str,
     dtype: Dtype,
@@ -275,7 +286,7 @@ fn tensor<const N: usize>(
     Ok((name, Tensor { dtype, shape, bytes }))
 }
 
-/// A tensor with an item for each of a list.
+/// Makes a tensor with one item for each of a list.
 fn list<T, const N: usize>(
     name: &'static str,
     dtype: Dtype,
@@ -303,34 +314,35 @@ impl View for Tensor {
     }
 }
 
-/// Where the tensors begin, and what is said of them: that they lie end to end and fill the file is checked.
+/// Returns the start of the tensors and their description; the library checks that they lie end to end and fill the file.
 fn container(bytes: &[u8]) -> Result<(usize, Metadata)> {
     check_marks(bytes)?;
     let (header_len, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| {
-        // The first byte of a proper file is part of a length, and may be anything.
+        // The first byte of a valid file is part of a length, and may be anything.
         let reason = match (bytes, error) {
             ([], _) => "the file is empty".to_owned(),
             ([0x80, 2..=5, ..], _) => {
-                "a pickle, such as scikit-learn's models are kept in; read it with the library that wrote it, \
-                 and take a scikit-learn forest over with IsolationForest.from_sklearn"
+                "it is a pickle, as scikit-learn's models are; read it with the library that wrote it, \
+                 and convert a scikit-learn forest with IsolationForest.from_sklearn"
                     .to_owned()
             }
-            ([b'P', b'K', ..], _) => "a zip archive, such as skops writes".to_owned(),
+            ([b'P', b'K', ..], _) => "it is a zip archive, as skops writes".to_owned(),
             (_, SafeTensorError::MetadataIncompleteBuffer) => {
-                "its length is not what its header says: it is truncated, or something was appended".to_owned()
+                "its length does not match its header: it is truncated, or something was appended".to_owned()
             }
             (_, SafeTensorError::HeaderTooSmall | SafeTensorError::InvalidHeaderLength) => {
-                "no safetensors file, or truncated".to_owned()
+                "it is not a safetensors file, or truncated".to_owned()
             }
-            (_, error) => format!("no safetensors file, or damaged ({error})"),
+            (_, error) => format!("it is not a safetensors file, or damaged ({error})"),
         };
-        refuse(reason)
+        invalid(reason)
     })?;
     let data_start = header_len.checked_add(size_of::<u64>());
-    Ok((data_start.ok_or_else(|| refuse("its header is too large"))?, metadata))
+    Ok((data_start.ok_or_else(|| invalid("its header is too large"))?, metadata))
 }
 
-/// Refuses a header of more or deeper JSON than a forest has, before anything is made of it: that would take seconds, and the stack.
+/// Rejects a header with more or deeper JSON than a forest has before it is parsed: parsing would take seconds, and overflow the
+/// stack.
 fn check_marks(bytes: &[u8]) -> Result<()> {
     let text = bytes.split_first_chunk().and_then(|(n, rest)| {
         let n = usize::try_from(u64::from_le_bytes(*n)).ok()?;
@@ -350,27 +362,27 @@ fn check_marks(bytes: &[u8]) -> Result<()> {
             _ => {}
         }
         if depth > MAX_NESTING || n_marks > MAX_MARKS {
-            return Err(refuse(
-                "its header has more entries, or deeper ones, than that of a forest",
+            return Err(invalid(
+                "its header has more entries, or deeper ones, than a forest has",
             ));
         }
     }
     Ok(())
 }
 
-fn checksum_place(metadata: &Metadata, data_start: usize) -> Result<Range<usize>> {
+fn checksum_range(metadata: &Metadata, data_start: usize) -> Result<Range<usize>> {
     let info = metadata.info(CHECKSUM);
     let info = info.filter(|info| info.dtype == Dtype::U8 && info.shape == [32]);
     info.and_then(|info| {
         let (start, end) = info.data_offsets;
         Some(data_start.checked_add(start)?..data_start.checked_add(end)?)
     })
-    .ok_or_else(|| refuse("a safetensors file without its checksum"))
+    .ok_or_else(|| invalid("it is a safetensors file without a checksum"))
 }
 
-fn checksum(bytes: &[u8], place: &Range<usize>) -> [u8; 32] {
+fn checksum(bytes: &[u8], range: &Range<usize>) -> [u8; 32] {
     let mut hasher = Sha256::new();
-    hasher.update(bytes.get(..place.start).unwrap_or_default());
-    hasher.update(bytes.get(place.end..).unwrap_or_default());
+    hasher.update(bytes.get(..range.start).unwrap_or_default());
+    hasher.update(bytes.get(range.end..).unwrap_or_default());
     hasher.finalize().into()
 }

@@ -1,8 +1,8 @@
-//! The forest as a thing: its trees in one contiguous store. It knows how to be valid, not how to grow or score.
+//! The forest as a data structure, with all trees in one contiguous store; growing and scoring live elsewhere.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "`Forest::new` has checked every start and child, or is about to; a wrong one is a defect, and a panic becomes an exception at the border"
+    reason = "`Forest::new` has checked every start and child, or is about to; a wrong one is a defect, and a panic becomes an exception at the boundary"
 )]
 
 pub mod file;
@@ -17,26 +17,26 @@ use crate::memory;
 /// One tree, as it is grown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
-    /// Its columns of the input, in the order drawn.
+    /// Columns of the input that the tree uses, in the order drawn.
     pub features: Vec<u32>,
-    /// Its nodes, depth first, left before right.
+    /// Nodes, depth first, left before right.
     pub nodes: Vec<Node>,
-    /// What its noise target was at each node.
+    /// Noise target at each node.
     pub noise: Vec<NodeNoise>,
 }
 
 /// All trees of a forest.
 ///
-/// Invariants, checked by [`Forest::new`], on which scoring relies:
+/// [`Forest::new`] checks these invariants, on which scoring relies:
 ///
-/// 1. Tree `t` has the nodes `starts[t]..starts[t + 1]` and the columns `feature_starts[t]..feature_starts[t + 1]`: both
-///    lists begin with 0, rise strictly and end with the number of all nodes or columns. There is at least one tree.
-/// 2. In a split, the left child is the next node, and the right child comes after it, within the same tree. Every node
-///    but the root is the child of exactly one split. So a walk always moves on and ends in a leaf.
-/// 3. A split's feature is one of its tree's, and a tree's columns are columns of the input.
+/// 1. Tree `t` has the nodes `starts[t]..starts[t + 1]` and the columns `feature_starts[t]..feature_starts[t + 1]`: both lists begin
+///    with 0, rise strictly and end with the number of all nodes or columns. There is at least one tree.
+/// 2. The left child of a split is the next node, and its right child comes after that, within the same tree. Every node but the root
+///    is the child of exactly one split. So a walk always moves on and ends in a leaf.
+/// 3. The feature of a split is one of its tree's columns, and a tree's columns are columns of the input.
 /// 4. There is one record of the noise target per node.
-/// 5. A split has as many training rows as its children together, and a leaf is as [`Node::leaf`] makes it. So the leaves'
-///    rows are all that need be stored.
+/// 5. A split has as many training rows as its children together, and a leaf equals the result of [`Node::leaf`]. So only the leaves'
+///    rows need to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forest {
     n_features: usize,
@@ -48,7 +48,7 @@ pub struct Forest {
 }
 
 impl Forest {
-    /// A forest from its parts, laid out as its invariants say.
+    /// Creates a forest from arrays that are laid out as the invariants say.
     ///
     /// # Errors
     /// [`Error::Forest`] when an invariant does not hold.
@@ -68,7 +68,7 @@ impl Forest {
         check_starts("features", &feature_starts, features.len())?;
         if starts.len() != feature_starts.len() {
             return Err(Error::Forest(
-                "the numbers of trees by nodes and by features differ".into(),
+                "the starts of nodes and of features describe different numbers of trees".into(),
             ));
         }
         if let Some(f) = features.iter().find(|&&f| f as usize >= n_features) {
@@ -91,21 +91,21 @@ impl Forest {
         Ok(forest)
     }
 
-    /// A forest of `trees`, each with its columns of the input, after the trees of `existing`, if any.
+    /// Creates a forest of `trees`, each with its columns of the input, after the trees of `existing`, if any.
     ///
     /// # Errors
-    /// [`Error::Forest`] when an invariant does not hold; [`Error::ColumnCount`] when `existing` was grown on another
-    /// number of columns; [`Error::Memory`].
+    /// [`Error::Forest`] when an invariant does not hold; [`Error::ColumnCount`] when `existing` was grown on another number of
+    /// columns; [`Error::Memory`].
     pub fn from_trees(n_features: usize, existing: Option<&Self>, trees: Vec<Tree>) -> Result<Self> {
         if let Some(forest) = existing
             && forest.n_features != n_features
         {
             return Err(Error::ColumnCount {
-                found: n_features,
+                actual: n_features,
                 expected: forest.n_features,
             });
         }
-        // Everything is stored twice for a moment: the trees may be most of what the process has.
+        // Everything is stored twice for a moment, and the trees may be most of the process's memory.
         let before = |len: fn(&Self) -> usize| existing.map_or(0, len);
         let mut all = Self {
             n_features,
@@ -142,67 +142,67 @@ impl Forest {
         )
     }
 
-    /// Columns of the input that the forest was grown on.
+    /// Returns the number of columns of the input that the forest was grown on.
     #[must_use]
     pub fn n_features(&self) -> usize {
         self.n_features
     }
 
-    /// Number of trees.
+    /// Returns the number of trees.
     #[must_use]
     pub fn n_trees(&self) -> usize {
         self.starts.len() - 1
     }
 
-    /// The columns of one tree, in the order drawn.
+    /// Returns the columns of one tree, in the order drawn.
     #[must_use]
     pub fn tree_features(&self, tree: usize) -> &[u32] {
         &self.features[self.feature_starts[tree]..self.feature_starts[tree + 1]]
     }
 
-    /// The columns of all trees, one tree after another.
+    /// Returns the columns of all trees, one tree after another.
     #[must_use]
     pub fn features(&self) -> &[u32] {
         &self.features
     }
 
-    /// Where each tree's columns begin, and the number of all columns.
+    /// Returns the start of each tree's columns, and the number of all columns.
     #[must_use]
     pub fn feature_starts(&self) -> &[usize] {
         &self.feature_starts
     }
 
-    /// The nodes of one tree, root first.
+    /// Returns the nodes of one tree, root first.
     #[must_use]
     pub fn tree(&self, tree: usize) -> &[Node] {
         &self.nodes[self.starts[tree]..self.starts[tree + 1]]
     }
 
-    /// The records of the noise target at the nodes of one tree, root first.
+    /// Returns the records of the noise target at the nodes of one tree, root first.
     #[must_use]
     pub fn tree_noise(&self, tree: usize) -> &[NodeNoise] {
         &self.noise[self.starts[tree]..self.starts[tree + 1]]
     }
 
-    /// The records of the noise target at all nodes.
+    /// Returns the records of the noise target at all nodes.
     #[must_use]
     pub fn noise(&self) -> &[NodeNoise] {
         &self.noise
     }
 
-    /// Where each tree's nodes begin, and the number of all nodes.
+    /// Returns the start of each tree's nodes, and the number of all nodes.
     #[must_use]
     pub fn starts(&self) -> &[usize] {
         &self.starts
     }
 
-    /// The nodes of all trees.
+    /// Returns the nodes of all trees.
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// Training rows in the largest node: how far a table of c(n) must reach.
+    /// Returns the number of training rows in the largest node, which is the last entry that a table of c(n) needs.
     #[must_use]
     pub fn largest_node(&self) -> u32 {
         self.nodes.iter().map(|node| node.n_node_samples).max().unwrap_or(0)
@@ -213,7 +213,7 @@ fn total(trees: &[Tree], len: impl Fn(&Tree) -> usize) -> usize {
     trees.iter().map(len).sum()
 }
 
-/// The depth of every node of a valid tree, root 0.
+/// Returns the depth of every node of a valid tree; the root has depth 0.
 #[must_use]
 pub fn depths(tree: &[Node]) -> Vec<u32> {
     let mut depths = vec![0; tree.len()];
@@ -226,19 +226,19 @@ pub fn depths(tree: &[Node]) -> Vec<u32> {
     depths
 }
 
-/// Invariant 1.
-fn check_starts(what: &str, starts: &[usize], end: usize) -> Result<()> {
+/// Checks invariant 1.
+fn check_starts(label: &str, starts: &[usize], end: usize) -> Result<()> {
     let rises = starts.len() > 1 && starts.windows(2).all(|w| w[0] < w[1]);
     if rises && starts.first() == Some(&0) && starts.last() == Some(&end) {
         Ok(())
     } else {
         Err(Error::Forest(format!(
-            "the starts of the trees do not cover the {end} {what}"
+            "the starts of the trees do not cover the {end} {label}"
         )))
     }
 }
 
-/// Invariants 2, 3 and 5 of one tree.
+/// Checks invariants 2, 3 and 5 for one tree.
 fn check_tree(tree: &[Node], n_features: usize) -> std::result::Result<(), String> {
     if u32::try_from(tree.len()).is_err() {
         return Err(format!("{} nodes are too many", tree.len()));
@@ -347,7 +347,7 @@ mod tests {
                 vec![split(0, 2, u32::MAX), Node::leaf(u32::MAX), one],
                 "its children have 4294967295 and 1",
             ),
-            // What would be right if the sum could wrap.
+            // This node would be valid if the sum of its children could wrap.
             (vec![split(0, 2, 0), Node::leaf(u32::MAX), one], "node 0 has 0"),
             (vec![Node { right: 1, ..one }], "node 0 is a leaf with more"),
             (vec![Node { threshold: 0.0, ..one }], "node 0 is a leaf with more"),

@@ -1,14 +1,14 @@
-//! c(n), the expected path length of an unsuccessful search among n rows, and the value of a leaf.
+//! The expected path length c(n) of an unsuccessful search among n rows, and the value of a leaf.
 //!
-//! Source: Liu, Ting and Zhou, "Isolation forest", 2008, equation 1; order of operations as in scikit-learn.
+//! Source: Liu, Ting and Zhou, "Isolation Forest", ICDM 2008, equation 1; order of operations as in scikit-learn.
 
 /// Euler's constant.
 const EULER_GAMMA: f64 = 0.577_215_664_901_532_9;
 
-/// c(n) with Rust's own logarithm.
+/// Returns c(n), computed with Rust's own logarithm.
 ///
-/// The Python package passes a table made by NumPy instead, whose logarithm may differ in the last bit on some
-/// processors, as it does in scikit-learn.
+/// The Python package passes a table made by NumPy instead, whose logarithm may differ in the last bit on some processors, as it
+/// does in scikit-learn.
 #[must_use]
 pub fn average_path_length(n: u32) -> f64 {
     match n {
@@ -21,15 +21,15 @@ pub fn average_path_length(n: u32) -> f64 {
     }
 }
 
-/// `average_path_length` for `0..=largest`.
+/// Returns c(n) for every `n` in `0..=largest`.
 #[must_use]
 pub fn table(largest: u32) -> Vec<f64> {
     (0..=largest).map(average_path_length).collect()
 }
 
-/// What a leaf at this depth (root: 0) adds to the path length of a row that ends in it, given c(its size).
+/// Returns the value that a leaf at this depth (root: 0) adds to the path length of a row, given c(n) of its training rows.
 #[must_use]
 pub fn leaf_value(depth: u32, average_path_length: f64) -> f64 {
-    // Adding 1 and taking it away again is scikit-learn's order; dropping it moves the last bits.
+    // scikit-learn adds 1 and subtracts it again; leaving that out would change the last bits.
     (f64::from(depth + 1) + average_path_length) - 1.0
 }

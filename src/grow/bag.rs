@@ -1,21 +1,21 @@
-//! What a tree drew, in the order in which it grows on it.
+//! The rows and columns that a tree drew, in the order in which it grows on them.
 
 use crate::error::Result;
 use crate::random::sampling::Weights;
 use crate::random::streams::{self, Bag, Bagging};
 use crate::threads::Workers;
 
-/// The columns of a tree in the order drawn, and its rows in ascending order, each once.
+/// The columns of a tree in the order drawn, and its distinct rows in ascending order.
 #[derive(Debug, Clone)]
 pub(super) struct InBag {
     pub(super) features: Vec<usize>,
     pub(super) rows: Vec<usize>,
-    /// How often each row was drawn; empty if no row was drawn twice.
+    /// Number of times each row was drawn; empty if no row was drawn twice.
     pub(super) weights: Vec<f64>,
 }
 
 impl InBag {
-    /// Draws columns and rows of the trees with these seeds.
+    /// Draws the columns and rows of the trees with these seeds.
     pub(super) fn draw(
         seeds: &[u32],
         bagging: &Bagging,
@@ -29,12 +29,12 @@ impl InBag {
     fn new(bag: Bag, bagging: &Bagging) -> Self {
         let Bag { features, rows } = bag;
         let (rows, weights) = if rows.len() >= bagging.n_samples / 8 && !rows.is_sorted() {
-            counted(&rows, bagging.n_samples)
+            count_repeats(&rows, bagging.n_samples)
         } else {
             let rows = ascending(rows, bagging.n_samples);
             if bagging.bootstrap {
-                let each = rows.chunk_by(|a, b| a == b);
-                each.map(|same| (same[0], same.len() as f64)).unzip()
+                let distinct = rows.chunk_by(|a, b| a == b);
+                distinct.map(|same| (same[0], same.len() as f64)).unzip()
             } else {
                 (rows, Vec::new())
             }
@@ -47,33 +47,33 @@ impl InBag {
     }
 }
 
-/// The rows in ascending order, each once, and how often each comes: for lists of a good part of all `n` rows.
-fn counted(rows: &[usize], n: usize) -> (Vec<usize>, Vec<f64>) {
+/// Returns the distinct rows in ascending order and how often each occurs; fast if a good part of all `n` rows was drawn.
+fn count_repeats(rows: &[usize], n: usize) -> (Vec<usize>, Vec<f64>) {
     let mut times = vec![0_u32; n];
     for &row in rows {
         times[row] += 1;
     }
-    let (mut each, mut weights) = (vec![0; rows.len() + 1], vec![0.0; rows.len() + 1]);
-    let mut found = 0;
-    // Every row is written and those that were drawn stay: a branch would be guessed wrong all the time.
+    let (mut distinct, mut weights) = (vec![0; rows.len() + 1], vec![0.0; rows.len() + 1]);
+    let mut n_kept = 0;
+    // Every row is written and the next one overwrites it if it was not drawn: a branch would be mispredicted all the time.
     for (row, times) in times.into_iter().enumerate() {
-        each[found] = row;
-        weights[found] = f64::from(times);
-        found += usize::from(times > 0);
+        distinct[n_kept] = row;
+        weights[n_kept] = f64::from(times);
+        n_kept += usize::from(times > 0);
     }
-    each.truncate(found);
-    weights.truncate(found);
-    (each, weights)
+    distinct.truncate(n_kept);
+    weights.truncate(n_kept);
+    (distinct, weights)
 }
 
-/// Rows below `n` in ascending order.
+/// Sorts rows, which are below `n`.
 fn ascending(rows: Vec<usize>, n: usize) -> Vec<usize> {
     if rows.is_sorted() {
         return rows;
     }
-    // A counting sort by the leading part, one bucket per row: most are of about one row, whatever the order was.
+    // A counting sort by the leading bits with one bucket per row: most buckets get about one row, whatever the order was.
     let scale = ((rows.len() as u64) << 32) / n as u64;
-    // As `row` is below `n`, the product is below 2^32 times the number of rows, which is below 2^32 itself.
+    // The product cannot overflow: `row < n`, so it is below 2^32 times the number of rows, which is below 2^32 itself.
     let bucket = |row: usize| ((row as u64 * scale) >> 32) as usize;
     let mut starts = vec![0_u32; rows.len() + 2];
     for &row in &rows {
@@ -84,9 +84,9 @@ fn ascending(rows: Vec<usize>, n: usize) -> Vec<usize> {
     }
     let mut sorted = vec![0; rows.len()];
     for &row in &rows {
-        let place = &mut starts[bucket(row) + 1];
-        sorted[*place as usize] = row;
-        *place += 1;
+        let position = &mut starts[bucket(row) + 1];
+        sorted[*position as usize] = row;
+        *position += 1;
     }
     for ends in starts.windows(2) {
         let bucket = &mut sorted[ends[0] as usize..ends[1] as usize];
@@ -110,10 +110,10 @@ mod tests {
             let mut expected = rows.clone();
             expected.sort_unstable();
             prop_assert_eq!(&ascending(rows.clone(), n), &expected);
-            let (each, weights) = counted(&rows, n);
-            let again = each.iter().zip(weights).flat_map(|(&row, times)| vec![row; times as usize]);
+            let (distinct, weights) = count_repeats(&rows, n);
+            let again = distinct.iter().zip(weights).flat_map(|(&row, times)| vec![row; times as usize]);
             prop_assert_eq!(again.collect::<Vec<_>>(), expected);
-            prop_assert!(each.is_sorted_by(|a, b| a < b));
+            prop_assert!(distinct.is_sorted_by(|a, b| a < b));
         }
     }
 }

@@ -4,19 +4,19 @@ use std::iter;
 use std::ops::Range;
 
 use super::bag::InBag;
-use super::noise::{Sums, add, one, weighted};
+use super::noise::{Sums, add_terms, unweighted_terms, weighted_terms};
 use super::partition::Partition;
-use super::sample::{Rows, Sample, Scan, Scanning};
+use super::sample::{LaneScan, Rows, Sample, Scan};
 use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::memory;
 use crate::simd;
 use crate::threads::{self, Workers};
 
-/// Cells of a dense table.
-pub(super) trait Cells {
-    /// Reads a feature of the tree of some rows. Returns what its values are like, and the running sums of these terms, which are made
-    /// meanwhile.
+/// A way to read the cells of a dense table.
+pub(super) trait CellReader {
+    /// Reads some rows of one of the tree's features into `out`. Meanwhile it sums the terms. Returns the range of the values, and
+    /// the sums.
     fn read(
         &self,
         feature: u32,
@@ -26,8 +26,8 @@ pub(super) trait Cells {
     ) -> (Scan, [f64; 2]);
 }
 
-/// Cells where they are, of the in-bag rows; rows are counted among those.
-pub(super) struct InPlace<'a, 'm> {
+/// Reads cells from the table itself; rows are indices of the in-bag rows.
+pub(super) struct InPlaceReader<'a, 'm> {
     matrix: &'a Matrix<'m>,
     /// Column of the matrix for each feature of the tree.
     columns: Vec<usize>,
@@ -35,7 +35,7 @@ pub(super) struct InPlace<'a, 'm> {
     sample: Vec<usize>,
 }
 
-impl Cells for InPlace<'_, '_> {
+impl CellReader for InPlaceReader<'_, '_> {
     fn read(
         &self,
         feature: u32,
@@ -45,26 +45,26 @@ impl Cells for InPlace<'_, '_> {
     ) -> (Scan, [f64; 2]) {
         let rows = rows.iter().map(|&row| self.sample[row as usize]);
         self.matrix.gather(self.columns[feature as usize], rows, out);
-        let sums = terms.fold([0.0; 2], add);
-        (Scan::of(out), sums)
+        let sums = terms.fold([0.0; 2], add_terms);
+        (Scan::over(out), sums)
     }
 }
 
-/// All cells of a table as f32, column by column: trees that read most cells many times find them closer together.
-pub(super) struct Copied {
+/// A copy of a whole table as f32, column by column; trees that read most cells many times find them closer together in it.
+pub(super) struct F32Copy {
     cells: Vec<f32>,
     n_rows: usize,
 }
 
-impl Copied {
+impl F32Copy {
     pub(super) fn new(matrix: &Matrix<'_>, workers: Workers<'_>) -> Result<Self> {
-        /// Columns that share the cache lines of a table of rows.
+        /// Columns copied together: their cells share the cache lines of a row-major table.
         const TOGETHER: usize = 8;
-        /// Rows whose cells stay in the nearest cache until all those columns are read.
-        const BLOCK: usize = 64;
+        /// Rows copied together: their cells stay in the nearest cache until all those columns are copied.
+        const ROWS_TOGETHER: usize = 64;
         let n_rows = matrix.n_rows();
         let n_cells = n_rows.saturating_mul(matrix.n_columns());
-        memory::ask_for(&[(n_cells, size_of::<f32>())])?;
+        memory::check_available(&[(n_cells, size_of::<f32>())])?;
         let mut cells = vec![0.0; n_cells];
         threads::for_each_chunk(
             &mut cells,
@@ -72,9 +72,9 @@ impl Copied {
             workers,
             || Ok(()),
             |(), group, cells| {
-                for start in (0..n_rows).step_by(BLOCK) {
-                    workers.go_on()?;
-                    let rows = start..n_rows.min(start + BLOCK);
+                for start in (0..n_rows).step_by(ROWS_TOGETHER) {
+                    workers.check_cancelled()?;
+                    let rows = start..n_rows.min(start + ROWS_TOGETHER);
                     for (i, column) in cells.chunks_mut(n_rows).enumerate() {
                         matrix.gather(TOGETHER * group + i, rows.clone(), &mut column[rows.clone()]);
                     }
@@ -90,14 +90,14 @@ impl Copied {
     }
 }
 
-/// The columns of a tree among copied cells; rows are those of the table.
-pub(super) struct Columns<'a> {
-    table: &'a Copied,
+/// Reads cells from the f32 copy; rows are those of the table.
+pub(super) struct CopyReader<'a> {
+    table: &'a F32Copy,
     /// Column of the table for each feature of the tree.
     columns: Vec<usize>,
 }
 
-impl Cells for Columns<'_> {
+impl CellReader for CopyReader<'_> {
     fn read(
         &self,
         feature: u32,
@@ -105,45 +105,45 @@ impl Cells for Columns<'_> {
         out: &mut [f32],
         mut terms: impl Iterator<Item = [f64; 2]>,
     ) -> (Scan, [f64; 2]) {
-        /// Cells that are read at once, while the sums go on.
+        /// Cells read in one step, while the sums proceed.
         const TOGETHER: usize = 8;
-        /// Rows between a cell that is asked for and the one that is read: the processor looks ahead some 30 rows by itself, which is
-        /// less than a cell takes to come from the third cache or from memory.
-        const AHEAD: usize = 128;
+        /// Rows between a cell that is prefetched and the cell that is read. The processor itself looks some 30 rows ahead, which
+        /// is less than a cell takes to arrive from the third-level cache or from memory.
+        const PREFETCH_DISTANCE: usize = 128;
         let column = self.table.column(self.columns[feature as usize]);
-        let ask = |rows: &[u32]| rows.iter().for_each(|&row| simd::ask_for(column, row as usize));
-        let (first, later) = rows.split_at(rows.len().min(AHEAD));
-        ask(first);
+        let prefetch = |rows: &[u32]| rows.iter().for_each(|&row| simd::prefetch_cell(column, row as usize));
+        let (first, later) = rows.split_at(rows.len().min(PREFETCH_DISTANCE));
+        prefetch(first);
         let mut later = later.as_chunks::<TOGETHER>().0.iter();
         let mut sums = [0.0; 2];
-        let mut scanning = Scanning::<TOGETHER>::new();
+        let mut lane_scan = LaneScan::<TOGETHER>::new();
         let (groups, rest) = rows.as_chunks::<TOGETHER>();
         let (out_groups, out_rest) = out.as_chunks_mut::<TOGETHER>();
         for (cells, rows) in out_groups.iter_mut().zip(groups) {
             if let Some(later) = later.next() {
-                ask(later);
+                prefetch(later);
             }
             *cells = rows.map(|row| column[row as usize]);
-            scanning.meet(cells);
+            lane_scan.add(cells);
             for terms in terms.by_ref().take(TOGETHER) {
-                sums = add(sums, terms);
+                sums = add_terms(sums, terms);
             }
         }
         for (cell, &row) in out_rest.iter_mut().zip(rest) {
             *cell = column[row as usize];
         }
-        let sums = terms.fold(sums, add);
-        (scanning.finish(out), sums)
+        let sums = terms.fold(sums, add_terms);
+        (lane_scan.finish(out), sums)
     }
 }
 
-/// In-bag rows, those of one node side by side, and the values of the feature at hand.
+/// The in-bag rows, those of one node side by side, and the values of the current feature.
 pub(super) struct DenseSample<C> {
     cells: C,
     rows: Rows,
-    /// In the order of `rows`, until they move.
+    /// Values in the order of `rows`, until the rows move.
     values: Vec<f32>,
-    /// What they are like.
+    /// Range of the values.
     scan: Scan,
     partition: Partition,
 }
@@ -153,17 +153,17 @@ impl<C> DenseSample<C> {
         Self {
             cells,
             values: vec![0.0; ids.len()],
-            scan: Scan::of(&[]),
+            scan: Scan::over(&[]),
             rows: Rows::new(ids, y, weights),
             partition: Partition::default(),
         }
     }
 }
 
-impl<'a, 'm> DenseSample<InPlace<'a, 'm>> {
+impl<'a, 'm> DenseSample<InPlaceReader<'a, 'm>> {
     pub(super) fn in_place(matrix: &'a Matrix<'m>, bag: InBag, y: Vec<f64>) -> Self {
         let ids = (0..bag.rows.len() as u32).collect();
-        let cells = InPlace {
+        let cells = InPlaceReader {
             matrix,
             columns: bag.features,
             sample: bag.rows,
@@ -172,10 +172,10 @@ impl<'a, 'm> DenseSample<InPlace<'a, 'm>> {
     }
 }
 
-impl<'a> DenseSample<Columns<'a>> {
-    pub(super) fn copied(table: &'a Copied, bag: InBag, y: Vec<f64>) -> Self {
+impl<'a> DenseSample<CopyReader<'a>> {
+    pub(super) fn copied(table: &'a F32Copy, bag: InBag, y: Vec<f64>) -> Self {
         let ids = bag.rows.into_iter().map(|row| row as u32).collect();
-        let cells = Columns {
+        let cells = CopyReader {
             table,
             columns: bag.features,
         };
@@ -183,24 +183,25 @@ impl<'a> DenseSample<Columns<'a>> {
     }
 }
 
-impl<C: Cells> Sample for DenseSample<C> {
+impl<C: CellReader> Sample for DenseSample<C> {
     fn rows(&self) -> &Rows {
         &self.rows
     }
 
-    fn look(&mut self, feature: u32, node: Range<usize>) {
+    fn gather(&mut self, feature: u32, node: Range<usize>) {
         let (rows, out) = (&self.rows.ids[node.clone()], &mut self.values[node]);
         (self.scan, _) = self.cells.read(feature, rows, out, iter::empty());
     }
 
-    fn sum_and_look(&mut self, feature: u32, node: Range<usize>) -> Sums {
+    fn sum_and_gather(&mut self, feature: u32, node: Range<usize>) -> Sums {
         let (rows, out) = (&self.rows.ids[node.clone()], &mut self.values[node.clone()]);
         let (y, weights) = self.rows.noise(node);
         let sums;
         (self.scan, sums) = if weights.is_empty() {
-            self.cells.read(feature, rows, out, y.iter().copied().map(one))
+            self.cells
+                .read(feature, rows, out, y.iter().copied().map(unweighted_terms))
         } else {
-            let terms = y.iter().zip(weights).map(weighted);
+            let terms = y.iter().zip(weights).map(weighted_terms);
             self.cells.read(feature, rows, out, terms)
         };
         Sums::new(sums, y, weights)
@@ -210,16 +211,16 @@ impl<C: Cells> Sample for DenseSample<C> {
         self.scan
     }
 
-    fn part(&mut self, node: Range<usize>, threshold: f64, missing_left: bool) -> usize {
+    fn partition(&mut self, node: Range<usize>, threshold: f64, missing_left: bool) -> usize {
         let values = &self.values[node.clone()];
         let partition = &mut self.partition;
-        partition.plan(values, rounded_down(threshold), missing_left);
-        self.rows.part(node, partition);
+        partition.prepare(values, rounded_down(threshold), missing_left);
+        self.rows.partition(node, partition);
         partition.n_left()
     }
 }
 
-/// The largest f32 at or below a threshold: the same f32 values are at or below both.
+/// Returns the largest f32 at or below a threshold: the same f32 values are at or below both.
 fn rounded_down(threshold: f64) -> f32 {
     let nearest = threshold as f32;
     if f64::from(nearest) > threshold {

@@ -1,12 +1,12 @@
 //! Growing: a table, a noise target, seeds and parameters become a forest.
 //!
-//! Trees are independent of one another: each draws from streams of its own, so they are grown on as many threads as
-//! there are and kept in the order of their seeds. Only the cells of drawn rows and features are ever read, unless trees read
-//! most cells so often that a copy pays.
+//! Trees are independent, since each draws from its own stream. So they are grown on several threads and stored in the order of
+//! their seeds. Only the cells of drawn rows and features are read, unless trees read most cells so often that a copy of the table
+//! pays.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "rows, features and nodes are indices that the tree itself has made; a wrong one is a defect, and a panic becomes an exception at the border"
+    reason = "rows, features and nodes are indices that the tree itself has made; a wrong one is a defect, and a panic becomes an exception at the boundary"
 )]
 
 mod bag;
@@ -33,21 +33,22 @@ use crate::random::streams::{self, Bagging};
 use crate::simd::Choice;
 use crate::threads::{self, Workers};
 use bag::InBag;
-use dense::{Copied, DenseSample};
+use dense::{DenseSample, F32Copy};
 use sample::Sample;
 use sparse::SparseSample;
-use tree::Growing;
+use tree::TreeBuilder;
 
-/// In-bag rows of the trees that a worker grows side by side: enough to keep the memory busy, few enough for the second cache.
-const ROWS_SIDE_BY_SIDE: usize = 1024;
+/// Most in-bag rows of the trees that a worker grows together: enough to keep the memory busy, few enough for the second-level
+/// cache.
+const MAX_ROWS_TOGETHER: usize = 1024;
 
-/// What a tree needs for each row it draws, at most: the bag while it is drawn and sorted, then row, value, noise and place. Its nodes
-/// are asked for as they come.
+/// Most bytes that a tree needs for each row it draws: the bag while it is drawn and sorted, then row, value, noise and position.
+/// Nodes are counted when they are made.
 const BYTES_PER_ROW: usize = 192;
-/// What it needs for each column it draws: the column drawn and kept, its place among the splitter's, and of sparse input where its
-/// cells begin, end and go.
+/// Bytes that a tree needs for each column it draws: the column drawn and kept, its position in the splitter, and for sparse input
+/// the ranges of its cells.
 const BYTES_PER_FEATURE: usize = 96;
-/// What the lists of a bag or of a tree take beside their items.
+/// Bytes of the lists of a bag or a tree beside their items.
 const BYTES_PER_TREE: usize = 256;
 
 /// The random target that scikit-learn fits its trees to.
@@ -55,16 +56,16 @@ const BYTES_PER_TREE: usize = 256;
 pub enum NoiseTarget<'a> {
     /// One value per row.
     Drawn(&'a [f64]),
-    /// What [`streams::noise_target`] draws for this integer `random_state`.
+    /// The values that [`streams::noise_target`] draws for this integer `random_state`.
     Seed(u32),
 }
 
-/// Where the rows of a table come from that holds only some of another one: those that trees draw.
+/// The position of a table's rows in a larger table, of which only the rows that trees draw are given.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
-    /// Rows of the whole table.
+    /// Number of rows of the larger table.
     pub n_samples: usize,
-    /// Number of each row in the whole table, ascending.
+    /// Row number in the larger table of each row, ascending.
     pub rows: &'a [usize],
 }
 
@@ -76,19 +77,19 @@ impl Origin<'_> {
         if are_rows {
             Ok(())
         } else {
-            Err(Error::Parts(format!(
-                "row numbers must be ascending, distinct and below {}",
+            Err(Error::Partitions(format!(
+                "row numbers must be ascending, distinct and below the number of rows, {}",
                 self.n_samples
             )))
         }
     }
 
-    /// The rows that a tree drew as rows of `x`, in the same order: numbers are ascending in both.
+    /// Replaces the rows that a tree drew by their indices in `x`. The order stays the same, because row numbers ascend in both.
     fn localise(&self, bag: &mut InBag) -> Result<()> {
         for row in &mut bag.rows {
             *row = self.rows.binary_search(row).map_err(|_| {
-                Error::Parts(format!(
-                    "row {row} is drawn by a tree, but not among the rows that were fetched"
+                Error::Partitions(format!(
+                    "a tree draws row {row}, which is not among the rows that were passed"
                 ))
             })?;
         }
@@ -96,12 +97,12 @@ impl Origin<'_> {
     }
 }
 
-/// Grows the trees that [`grow`] would grow on a table of which `x` has the drawn rows only.
+/// Grows the trees that [`grow`] would grow on a larger table, given only the drawn rows of it.
 ///
-/// A noise target that was drawn is given for the rows of `x`.
+/// A drawn noise target has one value for each row of `x`.
 ///
 /// # Errors
-/// As [`grow`]; [`Error::Parts`] when a tree draws a row that is not there, or `origin` is none.
+/// The errors of [`grow`]; [`Error::Partitions`] when a tree draws a row that is missing in `x`, or `origin` is invalid.
 pub fn grow_on_drawn_rows<'w>(
     x: &Input<'_>,
     origin: Origin<'_>,
@@ -116,19 +117,19 @@ pub fn grow_on_drawn_rows<'w>(
     if let NoiseTarget::Drawn(y) = noise {
         check_rows("the noise target", y.len(), x)?;
     }
-    let needs = Needs::new(&params, seeds.len(), workers, false);
+    let needs = MemoryNeeds::new(&params, seeds.len(), workers, false);
     let target = match noise {
         NoiseTarget::Drawn(_) => 0,
         NoiseTarget::Seed(_) => origin.rows.len().saturating_mul(streams::NOISE_BYTES),
     };
-    memory::ask_for(&[
+    memory::check_available(&[
         (needs.of_all(), 1),
         (needs.in_flight(x), 1),
-        (needs.ahead(), 1),
+        (needs.drawn_ahead(), 1),
         (target, 1),
     ])?;
-    let forester = Forester::new(x, &params, seeds, workers)?;
-    let bags = forester.draw_all(None)?;
+    let builder = ForestBuilder::new(x, &params, seeds, workers)?;
+    let bags = builder.draw_all(None)?;
     let drawn;
     let y = match noise {
         NoiseTarget::Drawn(y) => y,
@@ -143,17 +144,17 @@ pub fn grow_on_drawn_rows<'w>(
         let y: Vec<f64> = bag.rows.iter().map(|&row| y[row]).collect();
         local.push((bag, y));
     }
-    let trees = forester.grow(|trees| Ok(local[trees].to_vec()))?;
+    let trees = builder.grow(|trees| Ok(local[trees].to_vec()))?;
     Forest::from_trees(x.n_columns(), None, trees)
 }
 
 /// Grows one tree per seed and appends them to `existing`, if any.
 ///
-/// `weights`, if any, are the chances of the rows to be drawn.
+/// `weights`, if any, are the probabilities of the rows to be drawn.
 ///
 /// # Errors
-/// [`Error::Parameter`], [`Error::RowCount`], [`Error::ColumnCount`] or [`Error::Weights`] when parameters, `noise`, `existing`
-/// or `weights` do not fit `x`; [`Error::Kernel`]; [`Error::Memory`]; [`Error::Interrupted`].
+/// [`Error::Parameter`], [`Error::RowCount`], [`Error::ColumnCount`] or [`Error::Weights`] when parameters, `noise`, `existing` or
+/// `weights` do not fit `x`; [`Error::Kernel`]; [`Error::Memory`]; [`Error::Interrupted`].
 pub fn grow<'w>(
     x: &Input<'_>,
     noise: NoiseTarget<'_>,
@@ -174,28 +175,28 @@ pub fn grow<'w>(
             weights.check(params.bagging.max_samples)?;
         }
     }
-    let needs = Needs::new(&params, seeds.len(), workers, weights.is_some());
+    let needs = MemoryNeeds::new(&params, seeds.len(), workers, weights.is_some());
     let n_drawn = params.bagging.max_samples.saturating_mul(seeds.len());
-    // Few of the values are read: they are picked out of the stream, once it is known which ones.
+    // Only few of the values are read, so they are picked out of the stream once the drawn rows are known.
     let is_picked = matches!(noise, NoiseTarget::Seed(_)) && n_drawn < x.n_rows();
     let target = match noise {
         NoiseTarget::Drawn(_) => 0,
         NoiseTarget::Seed(_) if is_picked => {
             let bytes = streams::NOISE_BYTES + size_of::<usize>();
-            // A byte for each row is less than any table takes that lies in memory. One of zero strides can have more rows than that, and is
-            // refused at once, where to pass over its noise target would take minutes or hours.
+            // Any table in memory takes more than a byte per row. A table of zero strides can have more rows than that; it is
+            // refused at once, because passing over its noise target would take minutes or hours.
             needs
-                .ahead()
+                .drawn_ahead()
                 .saturating_add(n_drawn.saturating_mul(bytes))
                 .saturating_add(x.n_rows())
         }
         NoiseTarget::Seed(_) => x.n_rows().saturating_mul(size_of::<f64>()),
     };
-    memory::ask_for(&[(needs.of_all(), 1), (needs.in_flight(x), 1), (target, 1)])?;
-    let forester = Forester::new(x, &params, seeds, workers)?;
+    memory::check_available(&[(needs.of_all(), 1), (needs.in_flight(x), 1), (target, 1)])?;
+    let builder = ForestBuilder::new(x, &params, seeds, workers)?;
     let trees = match noise {
         NoiseTarget::Seed(seed) if is_picked => {
-            let bags = forester.draw_all(weights)?;
+            let bags = builder.draw_all(weights)?;
             let mut rows = memory::with_capacity(bags.iter().map(|bag| bag.rows.len()).sum())?;
             for bag in &bags {
                 rows.extend_from_slice(&bag.rows);
@@ -210,7 +211,7 @@ pub fn grow<'w>(
                     (bag, y)
                 })
                 .collect();
-            forester.grow(|trees| Ok(bags[trees].iter().map(|(bag, y)| (bag.clone(), y.to_vec())).collect()))?
+            builder.grow(|trees| Ok(bags[trees].iter().map(|(bag, y)| (bag.clone(), y.to_vec())).collect()))?
         }
         _ => {
             let drawn;
@@ -226,32 +227,32 @@ pub fn grow<'w>(
                 (bag, y)
             };
             let draw = |trees| InBag::draw(&seeds[trees], &params.bagging, weights, workers);
-            forester.grow(|trees| Ok(draw(trees)?.into_iter().map(with_noise).collect()))?
+            builder.grow(|trees| Ok(draw(trees)?.into_iter().map(with_noise).collect()))?
         }
     };
     Forest::from_trees(x.n_columns(), existing, trees)
 }
 
-/// Trees that a worker grows at once: as many as every worker gets some of.
-fn side_by_side(params: &ValidParams, n_trees: usize, workers: Workers<'_>) -> usize {
-    let together = ROWS_SIDE_BY_SIDE / params.bagging.max_samples;
-    together.min(n_trees.div_ceil(2 * workers.n())).max(1)
+/// Returns the number of trees that a worker grows at once: few enough that every worker gets some.
+fn trees_together(params: &ValidParams, n_trees: usize, workers: Workers<'_>) -> usize {
+    let fitting = MAX_ROWS_TOGETHER / params.bagging.max_samples;
+    fitting.min(n_trees.div_ceil(2 * workers.n())).max(1)
 }
 
-/// Bytes that growing takes, as far as they are known before a tree is grown; from above.
-struct Needs {
+/// Upper bounds of the bytes that growing takes, as far as they are known before a tree is grown.
+struct MemoryNeeds {
     bagging: Bagging,
     n_trees: usize,
-    /// Trees that are grown at once ...
+    /// Trees that are grown at once.
     n_growing: usize,
-    /// ... and bags that are drawn at once.
+    /// Bags that are drawn at once.
     n_drawing: usize,
     is_weighted: bool,
 }
 
-impl Needs {
+impl MemoryNeeds {
     fn new(params: &ValidParams, n_trees: usize, workers: Workers<'_>, is_weighted: bool) -> Self {
-        let n_growing = side_by_side(params, n_trees, workers).saturating_mul(workers.n());
+        let n_growing = trees_together(params, n_trees, workers).saturating_mul(workers.n());
         Self {
             bagging: params.bagging,
             n_trees,
@@ -261,7 +262,7 @@ impl Needs {
         }
     }
 
-    /// What stays of all trees, if each is as small as can be.
+    /// Returns the bytes that all trees keep if each is as small as possible.
     fn of_all(&self) -> usize {
         let node = size_of::<Node>() + size_of::<NodeNoise>();
         let features = self.bagging.max_features.saturating_mul(size_of::<u32>());
@@ -269,7 +270,7 @@ impl Needs {
         self.n_trees.saturating_mul(tree)
     }
 
-    /// What the trees take that are drawn and grown at a time.
+    /// Returns the bytes of the trees that are drawn and grown at one time.
     fn in_flight(&self, x: &Input<'_>) -> usize {
         let Bagging {
             max_samples,
@@ -288,8 +289,8 @@ impl Needs {
         self.n_growing.saturating_mul(tree).saturating_add(drawn)
     }
 
-    /// The bags of all trees with the noise target of their rows, where all are drawn before any is grown.
-    fn ahead(&self) -> usize {
+    /// Returns the bytes of all bags with the noise target of their rows, if all are drawn before any tree is grown.
+    fn drawn_ahead(&self) -> usize {
         let row = 2 * size_of::<usize>() + size_of::<f64>();
         let features = self.bagging.max_features.saturating_mul(size_of::<usize>());
         let bag = self
@@ -302,31 +303,35 @@ impl Needs {
     }
 }
 
-fn check_rows(what: &'static str, found: usize, x: &Input<'_>) -> Result<()> {
+fn check_rows(label: &'static str, actual: usize, x: &Input<'_>) -> Result<()> {
     let expected = x.n_rows();
-    if found == expected {
+    if actual == expected {
         Ok(())
     } else {
-        Err(Error::RowCount { what, found, expected })
+        Err(Error::RowCount {
+            label,
+            actual,
+            expected,
+        })
     }
 }
 
-/// Where trees read their cells.
-enum Table<'a, 'm> {
+/// The place where trees read their cells.
+enum CellSource<'a, 'm> {
     InPlace(&'a Matrix<'m>),
-    Copied(Copied),
+    Copied(F32Copy),
     Sparse(&'a Csr<'m>),
 }
 
-impl<'a, 'm> Table<'a, 'm> {
+impl<'a, 'm> CellSource<'a, 'm> {
     fn new(x: &'a Input<'m>, params: &ValidParams, n_trees: usize, workers: Workers<'_>) -> Result<Self> {
         Ok(match x {
             Input::Dense(x) => {
-                // Each row of a bag is read about once per level.
+                // A tree reads each row of its bag about once per level.
                 let reads = params.bagging.max_samples as f64 * f64::from(params.max_depth) * n_trees as f64;
                 let n_cells = x.n_rows() as f64 * x.n_columns() as f64;
                 if reads > 2.0 * n_cells && u32::try_from(x.n_rows()).is_ok() {
-                    Self::Copied(Copied::new(x, workers)?)
+                    Self::Copied(F32Copy::new(x, workers)?)
                 } else {
                     Self::InPlace(x)
                 }
@@ -336,39 +341,39 @@ impl<'a, 'm> Table<'a, 'm> {
     }
 }
 
-/// What all trees of a forest have in common.
-struct Forester<'a, 'm> {
-    table: Table<'a, 'm>,
+/// The data that all trees of a forest share.
+struct ForestBuilder<'a, 'm> {
+    table: CellSource<'a, 'm>,
     seeds: &'a [u32],
     bagging: Bagging,
     max_depth: u32,
     workers: Workers<'a>,
-    /// Trees that a worker grows at once.
-    side_by_side: usize,
+    /// Number of trees that a worker grows at once.
+    trees_together: usize,
 }
 
-impl<'a, 'm> Forester<'a, 'm> {
+impl<'a, 'm> ForestBuilder<'a, 'm> {
     fn new(x: &'a Input<'m>, params: &ValidParams, seeds: &'a [u32], workers: Workers<'a>) -> Result<Self> {
-        Choice::asked_for()?;
+        Choice::requested()?;
         Ok(Self {
-            table: Table::new(x, params, seeds.len(), workers)?,
+            table: CellSource::new(x, params, seeds.len(), workers)?,
             seeds,
             bagging: params.bagging,
             max_depth: params.max_depth,
             workers,
-            side_by_side: side_by_side(params, seeds.len(), workers),
+            trees_together: trees_together(params, seeds.len(), workers),
         })
     }
 
-    /// What each tree draws.
+    /// Draws the bags of all trees.
     fn draw_all(&self, weights: Option<&Weights>) -> Result<Vec<InBag>> {
         let n_trees = self.seeds.len();
         let draw = |group: usize| {
-            let first = group * self.side_by_side;
-            let seeds = &self.seeds[first..n_trees.min(first + self.side_by_side)];
+            let first = group * self.trees_together;
+            let seeds = &self.seeds[first..n_trees.min(first + self.trees_together)];
             InBag::draw(seeds, &self.bagging, weights, self.workers)
         };
-        let groups = threads::map(n_trees.div_ceil(self.side_by_side), self.workers, draw)?;
+        let groups = threads::map(n_trees.div_ceil(self.trees_together), self.workers, draw)?;
         let mut bags = memory::with_capacity(n_trees)?;
         for group in groups {
             bags.extend(group);
@@ -376,12 +381,12 @@ impl<'a, 'm> Forester<'a, 'm> {
         Ok(bags)
     }
 
-    /// Grows all trees; `bags` gives what some of them drew, and the noise target of their rows.
+    /// Grows all trees; `bags` returns the bags of a range of trees, and the noise target of their rows.
     fn grow(&self, bags: impl Fn(Range<usize>) -> Result<Vec<(InBag, Vec<f64>)>> + Sync) -> Result<Vec<Tree>> {
         match &self.table {
-            Table::InPlace(x) => self.grow_on(bags, |bag, y| Ok(DenseSample::in_place(x, bag, y))),
-            Table::Copied(x) => self.grow_on(bags, |bag, y| Ok(DenseSample::copied(x, bag, y))),
-            Table::Sparse(x) => self.grow_on(bags, |bag, y| SparseSample::new(x, bag, y)),
+            CellSource::InPlace(x) => self.grow_on(bags, |bag, y| Ok(DenseSample::in_place(x, bag, y))),
+            CellSource::Copied(x) => self.grow_on(bags, |bag, y| Ok(DenseSample::copied(x, bag, y))),
+            CellSource::Sparse(x) => self.grow_on(bags, |bag, y| SparseSample::new(x, bag, y)),
         }
     }
 
@@ -393,34 +398,40 @@ impl<'a, 'm> Forester<'a, 'm> {
         let mut trees: Vec<Option<Tree>> = memory::with_capacity(self.seeds.len())?;
         trees.resize_with(self.seeds.len(), || None);
         let work = |account: &mut Account, group: usize, trees: &mut [Option<Tree>]| {
-            memory::ask_for(&[(self.bagging.max_samples.saturating_mul(trees.len()), BYTES_PER_ROW)])?;
-            let first = group * self.side_by_side;
+            memory::check_available(&[(self.bagging.max_samples.saturating_mul(trees.len()), BYTES_PER_ROW)])?;
+            let first = group * self.trees_together;
             let group = first..first + trees.len();
             let streams = streams::splits(&self.seeds[group.clone()]);
             let mut features = Vec::with_capacity(trees.len());
-            let mut growing = Vec::with_capacity(trees.len());
+            let mut builders = Vec::with_capacity(trees.len());
             for ((bag, y), stream) in bags(group)?.into_iter().zip(streams) {
                 let columns: Vec<u32> = bag.features.iter().map(|&column| column as u32).collect();
-                growing.push(Growing::new(sample(bag, y)?, columns.len(), stream, self.max_depth));
+                builders.push(TreeBuilder::new(sample(bag, y)?, columns.len(), stream, self.max_depth));
                 features.push(columns);
             }
-            while growing.iter().any(|tree| !tree.is_grown()) {
-                self.workers.go_on()?;
-                growing.iter_mut().for_each(Growing::look);
-                growing.iter_mut().for_each(Growing::go_on);
+            while builders.iter().any(|tree| !tree.is_finished()) {
+                self.workers.check_cancelled()?;
+                builders.iter_mut().for_each(TreeBuilder::gather);
+                builders.iter_mut().for_each(TreeBuilder::advance);
             }
-            for ((place, tree), features) in trees.iter_mut().zip(growing).zip(features) {
+            for ((position, tree), features) in trees.iter_mut().zip(builders).zip(features) {
                 let tree = tree.into_tree(features)?;
                 account.take(needed(&[
                     (tree.nodes.capacity(), size_of::<Node>() + size_of::<NodeNoise>()),
                     (tree.features.len(), size_of::<u32>()),
                     (1, BYTES_PER_TREE),
                 ]))?;
-                *place = Some(tree);
+                *position = Some(tree);
             }
             Ok(())
         };
-        threads::for_each_chunk(&mut trees, self.side_by_side, self.workers, || Ok(Account::new()), work)?;
+        threads::for_each_chunk(
+            &mut trees,
+            self.trees_together,
+            self.workers,
+            || Ok(Account::new()),
+            work,
+        )?;
         Ok(trees.into_iter().flatten().collect())
     }
 }

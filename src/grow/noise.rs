@@ -1,21 +1,21 @@
-//! The sums over the random target `y` that can end a branch.
+//! The sums over the random target `y` that can turn a split into a leaf.
 //!
-//! An isolation forest has no target; scikit-learn's trees get a random one, and its regression criterion then makes a
-//! node a leaf in two rare cases: the node's impurity vanishes, or the split makes it worse by more than rounding. Both
-//! hang on the last bits of running sums, so the order of every addition below is part of the result
-//! (scikit-learn: `_criterion.pyx`, squared error, proxy for one output).
+//! An isolation forest has no target. scikit-learn gives its trees a random one, and its regression criterion then makes a node a
+//! leaf in two rare cases: the node's impurity vanishes, or the split makes it worse by more than rounding. Both depend on the last
+//! bits of running sums, so the order of every addition below is part of the result (scikit-learn: `_criterion.pyx`, squared error,
+//! proxy for one output).
 //!
-//! A running sum waits for one addition after another, and the processor has time for other work meanwhile. So the sums over a
-//! node's rows are made while its values are taken up. A split is judged by sums over its smaller side, and by the squares of
-//! its left side: where the left side is the larger one, judgement waits until the left child has been looked at. Only sums of `y`
-//! need an order: weights are whole numbers, whose sums are exact in any order.
+//! A running sum waits for one addition after another, and the processor has time for other work meanwhile. So a node is summed
+//! while its values are gathered. A split is decided with sums over its smaller side, and with the squares of its left side; if the
+//! left side is the larger one, the decision waits until the left child has been gathered. Only sums of `y` need an order: weights
+//! are whole numbers, whose sums are exact in any order.
 
 use crate::forest::NodeNoise;
 
-/// Below this a node counts as pure.
-pub(super) const EPSILON: f64 = f64::EPSILON;
+/// Largest impurity of a node that counts as pure.
+pub(super) const PURE_IMPURITY: f64 = f64::EPSILON;
 
-/// Sums over the rows of one node.
+/// The sums over the rows of one node.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Sums {
     /// Sum of weight times y.
@@ -27,32 +27,32 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// Sums over the rows of these targets and weights; no weights mean weights of one.
-    pub(super) fn of(y: &[f64], weights: &[f64]) -> Self {
+    /// Sums the rows with these targets and weights; an empty list of weights means weights of one.
+    pub(super) fn over(y: &[f64], weights: &[f64]) -> Self {
         let sums = if weights.is_empty() {
-            y.iter().copied().map(one).fold([0.0; 2], add)
+            y.iter().copied().map(unweighted_terms).fold([0.0; 2], add_terms)
         } else {
-            y.iter().zip(weights).map(weighted).fold([0.0; 2], add)
+            y.iter().zip(weights).map(weighted_terms).fold([0.0; 2], add_terms)
         };
         Self::new(sums, y, weights)
     }
 
-    /// From the running sums of the terms of these rows.
+    /// Completes the running sums over the terms of these rows.
     pub(super) fn new([total, squares]: [f64; 2], y: &[f64], weights: &[f64]) -> Self {
         Self {
             total,
             squares,
-            weight: weight(y, weights),
+            weight: total_weight(y, weights),
         }
     }
 
-    /// The impurity of the root; deeper nodes get theirs from the [`Judgement`] on their parent's split.
+    /// Returns the impurity of the root; deeper nodes get theirs from the [`SplitImpurity`] of their parent.
     pub(super) fn impurity(&self) -> f64 {
         let mean = self.total / self.weight;
         self.squares / self.weight - mean * mean
     }
 
-    /// What is kept of a node of this impurity.
+    /// Returns the record of a node with this impurity.
     pub(super) fn record(&self, impurity: f64) -> NodeNoise {
         NodeNoise {
             impurity,
@@ -62,38 +62,38 @@ impl Sums {
     }
 }
 
-/// What the smaller side of a split tells.
+/// The sums over the smaller side of a split.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct SmallerSide {
-    /// Sums over its rows.
+    /// Sums over the rows of the smaller side.
     pub(super) sums: Sums,
-    /// The left total that the split is judged by.
+    /// Total of the left side, in the order of additions that scikit-learn's criterion uses.
     left_total: f64,
     left_weight: f64,
 }
 
 impl SmallerSide {
-    /// Of a split of rows (in their new order) after the first `n_left`; `node` are the sums over all of them.
+    /// Sums the smaller side of a split after the first `n_left` rows (in their new order); `node` are the sums over all of them.
     ///
-    /// The left side is the smaller one if it does not have more rows.
-    pub(super) fn of(y: &[f64], weights: &[f64], n_left: usize, node: &Sums) -> Self {
+    /// The left side is the smaller one unless it has more rows.
+    pub(super) fn of_split(y: &[f64], weights: &[f64], n_left: usize, node: &Sums) -> Self {
         let (left, right) = y.split_at(n_left);
         let (left_weights, right_weights) = weights.split_at(n_left.min(weights.len()));
         if left.len() <= right.len() {
-            let sums = Sums::of(left, left_weights);
+            let sums = Sums::over(left, left_weights);
             return Self {
                 sums,
                 left_total: sums.total,
                 left_weight: sums.weight,
             };
         }
-        // The left total is then what remains of the node's when the right rows are taken off, one by one from the far end.
+        // scikit-learn then subtracts the right rows from the node's total, one by one from the last.
         let (sums, left_total) = if weights.is_empty() {
-            both_ways(right.iter().copied().map(one), node.total)
+            sums_both_ways(right.iter().copied().map(unweighted_terms), node.total)
         } else {
-            both_ways(right.iter().zip(right_weights).map(weighted), node.total)
+            sums_both_ways(right.iter().zip(right_weights).map(weighted_terms), node.total)
         };
-        let weight = weight(right, right_weights);
+        let weight = total_weight(right, right_weights);
         Self {
             sums: Sums {
                 total: sums[0],
@@ -106,20 +106,20 @@ impl SmallerSide {
     }
 }
 
-/// What a split makes of the impurity of a node.
+/// The impurities that a split gives the children of a node.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Judgement {
+pub(super) struct SplitImpurity {
     /// Impurity of the left child.
     pub(super) left: f64,
     /// Impurity of the right child.
     pub(super) right: f64,
-    /// Weighted decrease.
+    /// Weighted decrease of the impurity.
     improvement: f64,
 }
 
-impl Judgement {
-    /// On the split of a node of these sums and this impurity; `left` are the sums over its left side, `whole` is the weight of the root.
-    pub(super) fn new(node: &Sums, impurity: f64, side: &SmallerSide, left: &Sums, whole: f64) -> Self {
+impl SplitImpurity {
+    /// Computes the impurities of a split of a node with these sums and this impurity; `left` are the sums over its left side.
+    pub(super) fn new(node: &Sums, impurity: f64, side: &SmallerSide, left: &Sums, root_weight: f64) -> Self {
         let (left_weight, left_total) = (side.left_weight, side.left_total);
         let right_weight = node.weight - left_weight;
         let right_total = node.total - left_total;
@@ -127,7 +127,7 @@ impl Judgement {
         let (left_mean, right_mean) = (left_total / left_weight, right_total / right_weight);
         let left = left.squares / left_weight - left_mean * left_mean;
         let right = right_squares / right_weight - right_mean * right_mean;
-        let improvement = (node.weight / whole)
+        let improvement = (node.weight / root_weight)
             * (impurity - (right_weight / node.weight * right) - (left_weight / node.weight * left));
         Self {
             left,
@@ -136,34 +136,34 @@ impl Judgement {
         }
     }
 
-    /// Whether the node is to be a leaf after all.
+    /// Returns whether the split worsens the impurity, so that the node becomes a leaf.
     pub(super) fn worsens(&self) -> bool {
-        self.improvement + EPSILON < 0.0
+        self.improvement + PURE_IMPURITY < 0.0
     }
 }
 
-/// A row's terms in the total and in the squares, if its weight is one.
-pub(super) fn one(y: f64) -> [f64; 2] {
+/// Returns a row's terms of the total and of the squares if its weight is one.
+pub(super) fn unweighted_terms(y: f64) -> [f64; 2] {
     [y, y * y]
 }
 
-/// A row's terms in the total and in the squares.
-pub(super) fn weighted((y, weight): (&f64, &f64)) -> [f64; 2] {
+/// Returns a row's terms of the total and of the squares.
+pub(super) fn weighted_terms((y, weight): (&f64, &f64)) -> [f64; 2] {
     let wy = weight * y;
     [wy, wy * y]
 }
 
-/// The next step of running sums.
-pub(super) fn add(sums: [f64; 2], terms: [f64; 2]) -> [f64; 2] {
+/// Adds the terms of a row to running sums.
+pub(super) fn add_terms(sums: [f64; 2], terms: [f64; 2]) -> [f64; 2] {
     [sums[0] + terms[0], sums[1] + terms[1]]
 }
 
-/// The sum of weights.
-pub(super) fn weight(y: &[f64], weights: &[f64]) -> f64 {
+/// Sums the weights; an empty list means weights of one.
+pub(super) fn total_weight(y: &[f64], weights: &[f64]) -> f64 {
     if weights.is_empty() {
         y.len() as f64
     } else {
-        // Several sums side by side, which need not wait for one another.
+        // Several sums side by side do not wait for each other.
         let (groups, rest) = weights.as_chunks::<8>();
         let mut sums = [0.0; 8];
         for group in groups {
@@ -175,12 +175,13 @@ pub(super) fn weight(y: &[f64], weights: &[f64]) -> f64 {
     }
 }
 
-/// Running sums from the first row to the last, and what remains of `total` when rows are taken off from the last to the first.
-fn both_ways(rows: impl DoubleEndedIterator<Item = [f64; 2]> + Clone, total: f64) -> ([f64; 2], f64) {
+/// Returns the running sums from the first row to the last, and the rest of `total` after subtracting the rows from the last to the
+/// first.
+fn sums_both_ways(rows: impl DoubleEndedIterator<Item = [f64; 2]> + Clone, total: f64) -> ([f64; 2], f64) {
     rows.clone()
         .zip(rows.rev())
         .fold(([0.0; 2], total), |(sums, remains), (terms, last)| {
-            (add(sums, terms), remains - last[0])
+            (add_terms(sums, terms), remains - last[0])
         })
 }
 
@@ -189,8 +190,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// As scikit-learn's criterion goes over the rows: sums over the left and the right side, and the judgement.
-    fn plain(y: &[f64], w: &[f64], n_left: usize, node: Sums, impurity: f64, whole: f64) -> ([Sums; 2], Judgement) {
+    /// Sums the left and the right side in the order of scikit-learn's criterion, and computes the impurities.
+    fn plain(
+        y: &[f64],
+        w: &[f64],
+        n_left: usize,
+        node: Sums,
+        impurity: f64,
+        root_weight: f64,
+    ) -> ([Sums; 2], SplitImpurity) {
         let sums = |range: std::ops::Range<usize>| {
             let (mut total, mut squares, mut weight) = (0.0, 0.0, 0.0);
             for i in range {
@@ -220,34 +228,34 @@ mod tests {
         let variance = |total: f64, squares: f64, weight: f64| squares / weight - total / weight * (total / weight);
         let left_impurity = variance(left_total, left.squares, left_weight);
         let right_impurity = variance(right_total, node.squares - left.squares, right_weight);
-        let improvement = (node.weight / whole)
+        let improvement = (node.weight / root_weight)
             * (impurity - (right_weight / node.weight * right_impurity) - (left_weight / node.weight * left_impurity));
-        let judgement = Judgement {
+        let impurities = SplitImpurity {
             left: left_impurity,
             right: right_impurity,
             improvement,
         };
-        ([left, right], judgement)
+        ([left, right], impurities)
     }
 
     proptest! {
         #[test]
         fn sums_are_those_of_scikit_learn(
-            rows in prop::collection::vec((0.0..1.0_f64, 1_u8..4), 2..200), place in 0.0..1.0_f64, bootstrap: bool,
+            rows in prop::collection::vec((0.0..1.0_f64, 1_u8..4), 2..200), position in 0.0..1.0_f64, bootstrap: bool,
         ) {
             let y: Vec<f64> = rows.iter().map(|&(y, _)| y).collect();
             let weights: Vec<f64> = rows.iter().map(|&(_, w)| if bootstrap { f64::from(w) } else { 1.0 }).collect();
             let kept = if bootstrap { &weights[..] } else { &[] };
-            let n_left = ((rows.len() - 1) as f64 * place) as usize + 1;
+            let n_left = ((rows.len() - 1) as f64 * position) as usize + 1;
             prop_assume!(n_left < rows.len());
-            let node = Sums::of(&y, kept);
+            let node = Sums::over(&y, kept);
             let impurity = node.impurity();
-            let ([left, right], judgement) = plain(&y, &weights, n_left, node, impurity, 1000.0);
+            let ([left, right], impurities) = plain(&y, &weights, n_left, node, impurity, 1000.0);
             let left_weights = if bootstrap { &weights[..n_left] } else { &[] };
-            prop_assert_eq!(Sums::of(&y[..n_left], left_weights), left);
-            let side = SmallerSide::of(&y, kept, n_left, &node);
+            prop_assert_eq!(Sums::over(&y[..n_left], left_weights), left);
+            let side = SmallerSide::of_split(&y, kept, n_left, &node);
             prop_assert_eq!(side.sums, if n_left <= rows.len() - n_left { left } else { right });
-            prop_assert_eq!(Judgement::new(&node, impurity, &side, &left, 1000.0), judgement);
+            prop_assert_eq!(SplitImpurity::new(&node, impurity, &side, &left, 1000.0), impurities);
         }
     }
 }

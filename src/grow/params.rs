@@ -1,14 +1,14 @@
-//! What a forest is grown with; only checked parameters can grow.
+//! Parameters of growing; only checked parameters can grow a forest.
 
 use crate::error::{Error, Result};
 use crate::random::streams::Bagging;
 
-/// Parameters as they come.
+/// Parameters that have not been checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Params {
-    /// Rows that each tree draws.
+    /// Rows that each tree draws; from 1 to the number of rows.
     pub max_samples: usize,
-    /// Columns that each tree draws.
+    /// Columns that each tree draws; from 1 to the number of columns.
     pub max_features: usize,
     /// Whether a tree may draw a row more than once.
     pub bootstrap: bool,
@@ -25,7 +25,7 @@ impl Params {
     /// Checks the parameters against the shape of the data.
     ///
     /// # Errors
-    /// [`Error::Parameter`] when a tree cannot draw that many rows or columns, or when rows would not fit in 32 bits.
+    /// [`Error::Parameter`] when a tree cannot draw that many rows or columns, or when row numbers would not fit in 32 bits.
     pub fn check(self, n_samples: usize, n_features: usize) -> Result<ValidParams> {
         let Self {
             max_samples,
@@ -34,7 +34,7 @@ impl Params {
         } = self;
         in_range("max_samples", max_samples, n_samples.min(u32::MAX as usize))?;
         in_range("max_features", max_features, n_features.min(u32::MAX as usize))?;
-        // ceil(log2(max_samples)), the average height of a tree that isolates every row.
+        // ceil(log2(max_samples)) is the average height of a tree that isolates every row.
         let max_depth = usize::BITS - (max_samples.max(2) - 1).leading_zeros();
         Ok(ValidParams {
             bagging: Bagging {
@@ -49,13 +49,13 @@ impl Params {
     }
 }
 
-fn in_range(name: &'static str, found: usize, high: usize) -> Result<()> {
-    if (1..=high).contains(&found) {
+fn in_range(name: &'static str, value: usize, high: usize) -> Result<()> {
+    if (1..=high).contains(&value) {
         Ok(())
     } else {
         Err(Error::Parameter {
             name,
-            found,
+            value,
             low: 1,
             high,
         })

@@ -1,34 +1,36 @@
-//! Parting the rows of a node, in the very order that scikit-learn leaves them in.
+//! Partition of a node's rows into left and right, in exactly the order in which scikit-learn leaves them.
 //!
-//! The order of rows within a node is part of the result: the noise sums run in it. scikit-learn goes over the rows from the
-//! front; a row that goes right changes places with the last row not looked at, which is looked at next (`_partitioner.pyx`).
-//! That loop takes a branch on every value, and the branch is guessed wrong half the time. What it leaves can be said outright.
-//! Let the first `n_left` places be the front, the others the back. There are as many rows in the front that go right, `R_0, R_1, ...`
-//! from the front, as there are in the back that go left, `L_0, L_1, ...` from the end. Then:
+//! The order of rows within a node is part of the result, because the noise sums follow it. scikit-learn goes over the rows from
+//! the front; a row that goes right is swapped with the last row not visited yet, which is visited next (`_partitioner.pyx`). That
+//! loop branches on every value, and the branch is mispredicted half the time. Its result can be computed directly.
 //!
-//! - `L_k` ends where `R_k` was; all other rows of the front stay.
-//! - The rows of the back move one place towards the front, `R_0` comes to the end, and `R_k+1` comes to where `L_k` has moved.
-//!   If there is no such row, the one that moved out of the back takes that place.
+//! The first `n_left` positions are the front, the others the back. The front holds as many rows that go right, `R_0, R_1, ...`
+//! from the front, as the back holds rows that go left, `L_0, L_1, ...` from the end. Then:
+//!
+//! - `L_k` moves to the position of `R_k`; all other rows of the front stay.
+//! - The rows of the back move one position towards the front, `R_0` moves to the end, and `R_k+1` moves to the new position of `L_k`.
+//!   If there is no `R_k+1`, the row that was moved out of the back takes that position.
 
 use crate::simd::Choice;
 
-/// Which rows of a node change places.
+/// The moves that partition the rows of a node.
 #[derive(Debug, Default)]
 pub(super) struct Partition {
-    /// One bit per row: whether it goes left.
+    /// One bit per row, set if it goes left.
     marks: Vec<u64>,
-    /// Places in the front of rows that go right, ascending, ...
+    /// Positions in the front of rows that go right, ascending.
     front: Vec<u32>,
-    /// ... and as many in the back of rows that go left, descending.
+    /// Positions in the back of rows that go left, descending; as many as in `front`.
     back: Vec<u32>,
     n_left: usize,
     n: usize,
 }
 
 impl Partition {
-    /// How to part rows with these values: those at or below the threshold go to the front, and missing ones if `missing_left`.
-    pub(super) fn plan(&mut self, values: &[f32], threshold: f32, missing_left: bool) {
-        // One word more than there may be, so that the front ends in one in any case.
+    /// Computes the moves for rows with these values: values at or below the threshold go left, and missing values if
+    /// `missing_left`.
+    pub(super) fn prepare(&mut self, values: &[f32], threshold: f32, missing_left: bool) {
+        // One additional word makes sure that the front ends within a word.
         self.marks.clear();
         self.marks.resize(values.len() / 64 + 1, 0);
         Choice::get().at_or_below(values, threshold, missing_left, &mut self.marks);
@@ -49,12 +51,12 @@ impl Partition {
         push_ones_reversed(&[self.marks[word] & !in_front], 64 * word, &mut self.back);
     }
 
-    /// How many rows go left.
+    /// Returns the number of rows that go left.
     pub(super) fn n_left(&self) -> usize {
         self.n_left
     }
 
-    /// Moves what belongs to the rows, as planned.
+    /// Moves the items that belong to the rows.
     pub(super) fn apply<T: Copy>(&self, items: &mut [T]) {
         let Self {
             front, back, n_left, n, ..
@@ -66,41 +68,41 @@ impl Partition {
         let out_of_back = items[n_left];
         items.copy_within(n_left + 1..n, n_left);
         items[n - 1] = front.first().map_or(out_of_back, |&first| items[first as usize]);
-        // Where `L_k` has moved there is now a place for the next of `R`.
+        // The new position of each `L_k` is free for the next of the `R`.
         let Some((&last, back)) = back.split_last() else {
             return;
         };
-        for (places, &back) in front.windows(2).zip(back) {
-            let (place, next) = (places[0] as usize, places[1] as usize);
+        for (positions, &back) in front.windows(2).zip(back) {
+            let (position, next) = (positions[0] as usize, positions[1] as usize);
             let moved = back as usize - 1;
-            items[place] = items[moved];
+            items[position] = items[moved];
             items[moved] = items[next];
         }
-        let place = front[front.len() - 1] as usize;
+        let position = front[front.len() - 1] as usize;
         if last as usize == n_left {
-            items[place] = out_of_back;
+            items[position] = out_of_back;
         } else {
-            items[place] = items[last as usize - 1];
+            items[position] = items[last as usize - 1];
             items[last as usize - 1] = out_of_back;
         }
     }
 }
 
-/// Adds the places of the ones of a word, ascending.
-fn push_ones(mut word: u64, start: usize, places: &mut Vec<u32>) {
+/// Appends the positions of the ones of a word, ascending.
+fn push_ones(mut word: u64, start: usize, positions: &mut Vec<u32>) {
     while word != 0 {
-        places.push(start as u32 + word.trailing_zeros());
+        positions.push(start as u32 + word.trailing_zeros());
         word &= word - 1;
     }
 }
 
-/// Adds the places of the ones of some words, descending.
-fn push_ones_reversed(words: &[u64], start: usize, places: &mut Vec<u32>) {
+/// Appends the positions of the ones of some words, descending.
+fn push_ones_reversed(words: &[u64], start: usize, positions: &mut Vec<u32>) {
     for (i, &word) in words.iter().enumerate().rev() {
         let mut word = word;
         while word != 0 {
             let bit = word.ilog2();
-            places.push((start + 64 * i) as u32 + bit);
+            positions.push((start + 64 * i) as u32 + bit);
             word ^= 1 << bit;
         }
     }
@@ -111,7 +113,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The loop of scikit-learn.
+    /// Partitions in scikit-learn's loop.
     fn plain(values: &mut [f32], items: &mut [usize], threshold: f32) -> usize {
         let (mut next, mut end) = (0, items.len());
         while next < end {
@@ -129,7 +131,7 @@ mod tests {
     fn check(mut values: Vec<f32>, threshold: f32) {
         let (mut items, mut expected): (Vec<usize>, Vec<usize>) = (0..values.len()).map(|i| (i, i)).unzip();
         let mut partition = Partition::default();
-        partition.plan(&values, threshold, false);
+        partition.prepare(&values, threshold, false);
         partition.apply(&mut items);
         assert_eq!(partition.n_left(), plain(&mut values, &mut expected, threshold));
         assert_eq!(items, expected);

@@ -1,41 +1,41 @@
-//! The rows of one tree: what the splitter looks at, and what moves when a node is parted.
+//! The rows of one tree, as the splitter sees and partitions them.
 
 use std::ops::Range;
 
-use super::noise::{SmallerSide, Sums, weight};
+use super::noise::{SmallerSide, Sums, total_weight};
 use super::partition::Partition;
 
-/// A feature whose range is not above this is constant; the sum that tells is made in f32.
-const FEATURE_THRESHOLD: f32 = 1e-7;
+/// Largest range of a constant feature; scikit-learn adds it to the minimum in f32.
+const CONSTANT_MAX_RANGE: f32 = 1e-7;
 
-/// The in-bag rows of one tree, those of one node side by side, over some kind of table.
+/// The in-bag rows of one tree, those of one node side by side, over a dense or sparse table.
 pub(super) trait Sample {
-    /// The rows in their current order.
+    /// Returns the rows in their current order.
     fn rows(&self) -> &Rows;
 
-    /// Takes up a feature's values in a node.
-    fn look(&mut self, feature: u32, node: Range<usize>);
+    /// Gathers a feature's values in a node.
+    fn gather(&mut self, feature: u32, node: Range<usize>);
 
-    /// The sums over a node's rows, and then [`look`](Self::look).
-    fn sum_and_look(&mut self, feature: u32, node: Range<usize>) -> Sums {
+    /// Sums a node's rows, and [gathers](Self::gather) a feature's values meanwhile.
+    fn sum_and_gather(&mut self, feature: u32, node: Range<usize>) -> Sums {
         let sums = self.rows().sums(node.clone());
-        self.look(feature, node);
+        self.gather(feature, node);
         sums
     }
 
-    /// What the values taken up last are like.
+    /// Returns the range of the values gathered last.
     fn scan(&self, node: Range<usize>) -> Scan;
 
-    /// Moves the rows of a node whose value, as taken up last, is at or below the threshold to its front; returns how many.
-    fn part(&mut self, node: Range<usize>, threshold: f64, missing_left: bool) -> usize;
+    /// Moves the rows of a node whose gathered value is at or below the threshold to its front; returns their number.
+    fn partition(&mut self, node: Range<usize>, threshold: f64, missing_left: bool) -> usize;
 }
 
-/// What belongs to each in-bag row, in the current order of rows.
+/// The data of each in-bag row, in the current order of rows.
 pub(super) struct Rows {
-    /// What the table of the sample calls the row.
+    /// Index of each row in the table of the sample.
     pub(super) ids: Vec<u32>,
     y: Vec<f64>,
-    /// How often the row was drawn; empty if no row was drawn twice.
+    /// Number of times each row was drawn; empty if no row was drawn twice.
     weights: Vec<f64>,
 }
 
@@ -56,7 +56,7 @@ impl Rows {
         }
     }
 
-    pub(super) fn part(&mut self, node: Range<usize>, partition: &Partition) {
+    pub(super) fn partition(&mut self, node: Range<usize>, partition: &Partition) {
         partition.apply(&mut self.ids[node.clone()]);
         partition.apply(&mut self.y[node.clone()]);
         if !self.weights.is_empty() {
@@ -64,7 +64,7 @@ impl Rows {
         }
     }
 
-    /// Targets and weights of a node's rows; no weights mean weights of one.
+    /// Returns targets and weights of a node's rows; an empty list of weights means weights of one.
     pub(super) fn noise(&self, node: Range<usize>) -> (&[f64], &[f64]) {
         let weights = if self.weights.is_empty() {
             &[]
@@ -74,26 +74,26 @@ impl Rows {
         (&self.y[node], weights)
     }
 
-    /// The sums over a node's rows.
+    /// Sums a node's rows.
     pub(super) fn sums(&self, node: Range<usize>) -> Sums {
         let (y, weights) = self.noise(node);
-        Sums::of(y, weights)
+        Sums::over(y, weights)
     }
 
-    /// What the smaller side tells of a split of a node after its first `n_left` rows.
+    /// Sums the smaller side of a node's split after its first `n_left` rows.
     pub(super) fn smaller_side(&self, node: Range<usize>, n_left: usize, sums: &Sums) -> SmallerSide {
         let (y, weights) = self.noise(node);
-        SmallerSide::of(y, weights, n_left, sums)
+        SmallerSide::of_split(y, weights, n_left, sums)
     }
 
-    /// The weight of all rows.
+    /// Returns the weight of all rows.
     pub(super) fn weight(&self) -> f64 {
         let (y, weights) = self.noise(0..self.len());
-        weight(y, weights)
+        total_weight(y, weights)
     }
 }
 
-/// What one pass over a node's values tells.
+/// The range of a node's values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scan {
     pub(super) min: f32,
@@ -102,19 +102,19 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Comparisons with NaN are false. Of -0.0 and 0.0 the first one met stays.
-    pub(super) fn of(values: &[f32]) -> Self {
-        /// As many values side by side as make good use of small registers.
+    /// Scans values. Comparisons with NaN are false. Among -0.0 and 0.0 the first one stays.
+    pub(super) fn over(values: &[f32]) -> Self {
+        /// Values scanned side by side, for good use of small registers.
         const LANES: usize = 16;
-        let mut scanning = Scanning::<LANES>::new();
+        let mut lane_scan = LaneScan::<LANES>::new();
         let (groups, _) = values.as_chunks();
         for group in groups {
-            scanning.meet(group);
+            lane_scan.add(group);
         }
-        scanning.finish(values)
+        lane_scan.finish(values)
     }
 
-    /// As if the other's values had been met as well, after these.
+    /// Extends the range by another one whose values come after these.
     pub(super) fn include(&mut self, other: &Self) {
         if other.min < self.min {
             self.min = other.min;
@@ -126,18 +126,18 @@ impl Scan {
     }
 
     pub(super) fn is_constant(&self, n: usize) -> bool {
-        self.n_missing == n || (self.n_missing == 0 && self.max <= self.min + FEATURE_THRESHOLD)
+        self.n_missing == n || (self.n_missing == 0 && self.max <= self.min + CONSTANT_MAX_RANGE)
     }
 }
 
-/// A scan that goes on, some values side by side.
-pub(super) struct Scanning<const LANES: usize> {
+/// A scan in progress, of several values side by side.
+pub(super) struct LaneScan<const LANES: usize> {
     min: [f32; LANES],
     max: [f32; LANES],
     n_missing: [u32; LANES],
 }
 
-impl<const LANES: usize> Scanning<LANES> {
+impl<const LANES: usize> LaneScan<LANES> {
     pub(super) fn new() -> Self {
         Self {
             min: [f32::INFINITY; LANES],
@@ -147,13 +147,13 @@ impl<const LANES: usize> Scanning<LANES> {
     }
 
     #[inline]
-    pub(super) fn meet(&mut self, values: &[f32; LANES]) {
+    pub(super) fn add(&mut self, values: &[f32; LANES]) {
         for (i, &value) in values.iter().enumerate() {
             meet(value, &mut self.min[i], &mut self.max[i], &mut self.n_missing[i]);
         }
     }
 
-    /// The scan of all values, of which whole groups have been met.
+    /// Returns the range of all values, given that all whole groups have been added.
     #[inline]
     pub(super) fn finish(self, values: &[f32]) -> Scan {
         let (mut min, mut max, mut n_missing) = (f32::INFINITY, f32::NEG_INFINITY, 0);
@@ -168,7 +168,7 @@ impl<const LANES: usize> Scanning<LANES> {
         for &value in rest {
             meet(value, &mut min, &mut max, &mut n_missing);
         }
-        // Zeros of both signs are equal, so which one was met first was lost.
+        // Zeros of both signs are equal, and the lanes have lost which one came first.
         if (min == 0.0 || max == 0.0)
             && let Some(&zero) = values.iter().find(|&&v| v == 0.0)
         {
@@ -183,7 +183,7 @@ impl<const LANES: usize> Scanning<LANES> {
     }
 }
 
-/// A comparison with NaN is false.
+/// Adds one value. A comparison with NaN is false.
 #[inline]
 fn meet(value: f32, min: &mut f32, max: &mut f32, n_missing: &mut u32) {
     *min = if value < *min { value } else { *min };
@@ -228,11 +228,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_scan_meets_values_in_order(mixed in prop::collection::vec(value(), 0..100), only in 0_usize..6) {
-            // Mixed values, and those that leave a zero as the smallest or the largest one.
+            // The values are mixed, or filtered so that a zero is the smallest or the largest one.
             let kept = |v: &f32| match only { 0 => *v >= 0.0, 1 => *v <= 0.0, 2 => *v == 0.0 || v.is_nan(), _ => true };
             let values: Vec<f32> = mixed.into_iter().filter(kept).collect();
             let bits = |scan: Scan| (scan.min.to_bits(), scan.max.to_bits(), scan.n_missing);
-            prop_assert_eq!(bits(Scan::of(&values)), bits(plain(&values)));
+            prop_assert_eq!(bits(Scan::over(&values)), bits(plain(&values)));
         }
     }
 }

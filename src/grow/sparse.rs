@@ -1,11 +1,11 @@
 //! The rows of one tree over a sparse table.
 //!
-//! Looking at a feature moves rows: those with a negative value to the front of the node, those with a positive value to
-//! its end, zeros between. It does so even if the feature then turns out to be constant, and the order of rows is the order
-//! of the noise sums, so it is part of the result (scikit-learn: `_partitioner.pyx`, sparse partitioner). Missing values
-//! count as zero here; explicit zeros are zeros.
+//! Gathering a feature moves rows: those with a negative value to the front of the node, those with a positive value to its end,
+//! zeros between. This happens even if the feature turns out to be constant. The order of rows is the order of the noise sums, so
+//! it is part of the result (scikit-learn: `_partitioner.pyx`, sparse partitioner). Missing values count as zero here, and explicit
+//! zeros are zeros.
 //!
-//! Of the table, only the rows of the tree are read, once, into columns of their own.
+//! Only the rows of the tree are read from the table, once, into columns of their own.
 
 use std::ops::Range;
 
@@ -15,18 +15,18 @@ use crate::error::Result;
 use crate::matrix::csr::Csr;
 use crate::memory;
 
-/// In-bag rows, those of one node side by side, and the values of the feature at hand.
+/// The in-bag rows, those of one node side by side, and the values of the current feature.
 pub(super) struct SparseSample {
-    /// For each feature of the tree its stored cells among the in-bag rows, rows ascending: where they are, ...
+    /// Range in `cells` of each of the tree's features: its stored cells among the in-bag rows, rows ascending.
     stored: Vec<Range<usize>>,
-    /// ... row and value.
+    /// Row and value of each stored cell.
     cells: Vec<(u32, f32)>,
     rows: Rows,
-    /// Where each row stands in `rows`.
-    places: Vec<u32>,
-    /// In the order of `rows`; of zeros not kept up.
+    /// Position of each row in `rows`.
+    positions: Vec<u32>,
+    /// Values in the order of `rows`; those of zeros are not updated.
     values: Vec<f32>,
-    /// Where the zeros of the feature at hand stand.
+    /// Positions of the zeros of the current feature.
     zeros: Range<usize>,
 }
 
@@ -43,7 +43,7 @@ impl SparseSample {
                 .map(|(column, value)| (feature_of[column], value))
                 .filter(|&(feature, _)| feature != usize::MAX)
         };
-        // A counting sort by feature: rows stay in order.
+        // A counting sort by feature keeps the rows in order.
         let mut starts = vec![0; columns.len() + 1];
         for &row in sample {
             drawn(row).for_each(|(feature, _)| starts[feature + 1] += 1);
@@ -55,7 +55,7 @@ impl SparseSample {
         let mut cells = memory::filled(starts[columns.len()], (0, 0.0))?;
         for (in_bag, &row) in sample.iter().enumerate() {
             for (feature, value) in drawn(row) {
-                // Of a cell stored twice the last value counts, as in scoring.
+                // The last value of a cell that is stored twice counts, as in scoring.
                 match cells[starts[feature]..next[feature]].last_mut() {
                     Some(last) if last.0 == in_bag as u32 => last.1 = value,
                     _ => {
@@ -68,7 +68,7 @@ impl SparseSample {
         Ok(Self {
             stored: starts.into_iter().zip(next).map(|(start, end)| start..end).collect(),
             cells,
-            places: (0..sample.len() as u32).collect(),
+            positions: (0..sample.len() as u32).collect(),
             values: vec![0.0; sample.len()],
             rows: Rows::new((0..sample.len() as u32).collect(), y, bag.weights),
             zeros: 0..0,
@@ -77,8 +77,8 @@ impl SparseSample {
 
     fn swap(&mut self, a: usize, b: usize) {
         self.rows.swap(a, b);
-        self.places[self.rows.ids[a] as usize] = a as u32;
-        self.places[self.rows.ids[b] as usize] = b as u32;
+        self.positions[self.rows.ids[a] as usize] = a as u32;
+        self.positions[self.rows.ids[b] as usize] = b as u32;
     }
 }
 
@@ -87,22 +87,22 @@ impl Sample for SparseSample {
         &self.rows
     }
 
-    fn look(&mut self, feature: u32, node: Range<usize>) {
+    fn gather(&mut self, feature: u32, node: Range<usize>) {
         let feature = feature as usize;
         let mut zeros = node.clone();
         for cell in self.stored[feature].clone() {
             let (row, value) = self.cells[cell];
-            let place = self.places[row as usize] as usize;
-            if !node.contains(&place) {
+            let position = self.positions[row as usize] as usize;
+            if !node.contains(&position) {
                 continue;
             }
             if value > 0.0 {
                 zeros.end -= 1;
                 self.values[zeros.end] = value;
-                self.swap(place, zeros.end);
+                self.swap(position, zeros.end);
             } else if value < 0.0 {
                 self.values[zeros.start] = value;
-                self.swap(place, zeros.start);
+                self.swap(position, zeros.start);
                 zeros.start += 1;
             }
         }
@@ -110,16 +110,16 @@ impl Sample for SparseSample {
     }
 
     fn scan(&self, node: Range<usize>) -> Scan {
-        let mut scan = Scan::of(&self.values[node.start..self.zeros.start]);
-        scan.include(&Scan::of(&self.values[self.zeros.end..node.end]));
+        let mut scan = Scan::over(&self.values[node.start..self.zeros.start]);
+        scan.include(&Scan::over(&self.values[self.zeros.end..node.end]));
         if !self.zeros.is_empty() {
-            scan.include(&Scan::of(&[0.0]));
+            scan.include(&Scan::over(&[0.0]));
         }
         scan
     }
 
-    fn part(&mut self, node: Range<usize>, threshold: f64, _missing_left: bool) -> usize {
-        // Zeros lie on one side as a whole. A threshold that is no number parts where zero does.
+    fn partition(&mut self, node: Range<usize>, threshold: f64, _missing_left: bool) -> usize {
+        // All zeros go to the same side. A NaN threshold partitions as zero does.
         let (mut next, mut end) = if threshold < 0.0 {
             (node.start, self.zeros.start)
         } else if threshold > 0.0 {

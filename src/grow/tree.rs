@@ -1,52 +1,74 @@
-//! Growing one tree, a look at a feature at a time.
+//! Growing one tree, one feature of one node at a time.
 //!
-//! Between two looks a tree can wait: several trees that grow side by side take up their values one after another, and the
-//! memory then brings the cells of all of them at once. What each tree draws and does stays in its own order.
+//! Source: Liu, Ting and Zhou, "Isolation Forest", ICDM 2008, in the form of scikit-learn's `DepthFirstTreeBuilder` (`_tree.pyx`)
+//! and random splitter (`_splitter.pyx`), whose draws are repeated one by one:
 //!
-//! The noise sums over a node are made while it is looked at, so a search may begin before it is known whether the noise
-//! makes the node, or the one above it, a leaf. It nearly never does; then the search is taken back with all it has drawn.
+//! ```text
+//! stack = [all in-bag rows]
+//! while node = stack.pop():                                     left children first
+//!     index = append(leaf)
+//!     if depth == max_depth or size < 2 or the noise target is constant: continue
+//!     do:
+//!         feature = draw one of the features not drawn yet      known constants count as drawn
+//!         values = cells of the node's rows in that feature
+//!     while values are constant                                 no feature left: the node stays a leaf
+//!     threshold = uniform(min(values), max(values))
+//!     left, right = partition rows by value <= threshold
+//!     if either is empty, or the split worsens the impurity of the noise target: continue
+//!     nodes[index] = split
+//!     push(right); push(left)
+//! ```
+//!
+//! [`TreeBuilder`] cuts this loop into steps so that several trees can grow side by side, and decides splits as late as possible:
+//!
+//! 1. [`TreeBuilder::gather`] reads the values of one feature. Between two calls another tree gathers, so the memory brings the cells
+//!    of several trees at once. The draws of each tree stay in their own order.
+//! 2. [`TreeBuilder::advance`] continues after that: it draws the split, partitions the rows, and takes the next node from the stack.
+//! 3. The noise sums of a node are made while its values are gathered (see [`super::noise`]). So the search in a node begins before it
+//!    is known whether the noise makes this node, or the split above it, a leaf. That nearly never happens; then the search is rolled
+//!    back with all draws it has made.
 
 use std::ops::Range;
 
-use super::noise::{EPSILON, Judgement, SmallerSide, Sums};
+use super::noise::{PURE_IMPURITY, SmallerSide, SplitImpurity, Sums};
 use super::sample::Sample;
-use super::splitter::{Cut, Splitter};
+use super::splitter::{DrawnSplit, Splitter};
 use crate::error::{Error, Result};
 use crate::forest::{Node, NodeNoise, Tree};
 use crate::memory;
-use crate::random::xorshift::XorShift;
+use rand_core::Rng;
 
-/// A node that waits to be grown.
-struct Pending {
+/// A node on the stack.
+struct OpenNode {
     start: usize,
     end: usize,
     depth: u32,
-    /// The split whose right child this is.
+    /// Index of the split whose right child this node is.
     right_child_of: Option<usize>,
-    n_constant: usize,
-    /// Made at the latest when the node is looked at.
+    n_constants: usize,
+    /// Sums over the rows; made at the latest when the node is gathered.
     sums: Option<Sums>,
     impurity: Impurity,
 }
 
-impl Pending {
+impl OpenNode {
     fn rows(&self) -> Range<usize> {
         self.start..self.end
     }
 }
 
-/// What is known of a node's impurity before its sums are made.
+/// The impurity of a node, or how it will be known.
 #[derive(Clone, Copy)]
 enum Impurity {
     Known(f64),
-    /// The node is the root: it follows from the sums.
-    OfRoot,
-    /// The node is the left side of the undecided split: it follows from the judgement on that.
-    OfSplit,
+    /// The node is the root: its impurity follows from its sums.
+    FromSums,
+    /// The node is the left child of the undecided split: its impurity follows from that decision.
+    FromSplit,
 }
 
-/// A node whose sums are made.
-struct Grown {
+/// A node whose sums and impurity are known, and which has an index in the tree.
+struct EvaluatedNode {
     index: usize,
     start: usize,
     end: usize,
@@ -55,69 +77,69 @@ struct Grown {
     impurity: f64,
 }
 
-impl Grown {
+impl EvaluatedNode {
     fn rows(&self) -> Range<usize> {
         self.start..self.end
     }
 }
 
-/// A split that is not judged yet, since the sums over its left side are not made.
-struct Undecided {
-    of: Grown,
+/// A split that is not decided yet, since the sums over its left side are missing.
+struct UndecidedSplit {
+    of: EvaluatedNode,
     side: SmallerSide,
-    /// What the node is if the split stands, but for the right child's place.
+    /// The split node, complete except for the index of its right child.
     node: Node,
-    /// The right child, but for its impurity.
-    right: Pending,
+    /// The right child, complete except for its impurity.
+    right: OpenNode,
 }
 
-/// A node that is searched for a split.
-enum Searched {
-    /// Its sums are made with this look.
-    First(Pending),
-    /// The features seen so far were constant.
-    Again(Grown),
+/// A node in which a split is searched.
+enum SearchedNode {
+    /// The first feature of the node is being gathered, and its sums are made.
+    First(OpenNode),
+    /// All features so far were constant.
+    Again(EvaluatedNode),
 }
 
-/// A tree that grows.
-pub(super) struct Growing<S> {
+/// A tree that is being grown.
+pub(super) struct TreeBuilder<S, R> {
     sample: S,
-    splitter: Splitter,
+    splitter: Splitter<R>,
     max_depth: u32,
-    /// The weight of all rows.
-    weight: f64,
-    /// The node at hand, and the feature to look at in it.
-    at: Option<(Searched, u32)>,
-    undecided: Option<Undecided>,
-    stack: Vec<Pending>,
+    /// Weight of all rows.
+    total_weight: f64,
+    /// The current node, and the feature to gather in it.
+    current: Option<(SearchedNode, u32)>,
+    undecided: Option<UndecidedSplit>,
+    stack: Vec<OpenNode>,
     nodes: Vec<Node>,
     noise: Vec<NodeNoise>,
-    /// Why the tree could not be grown.
+    /// The reason why the tree could not be grown.
     failure: Option<Error>,
 }
 
-impl<S: Sample> Growing<S> {
-    pub(super) fn new(sample: S, n_features: usize, stream: XorShift, max_depth: u32) -> Self {
+impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
+    pub(super) fn new(sample: S, n_features: usize, stream: R, max_depth: u32) -> Self {
         let n = sample.rows().len();
-        let root = Pending {
+        let root = OpenNode {
             start: 0,
             end: n,
             depth: 0,
             right_child_of: None,
-            n_constant: 0,
+            n_constants: 0,
             sums: None,
-            impurity: Impurity::OfRoot,
+            impurity: Impurity::FromSums,
         };
-        // As many nodes as fit into this depth or over so many rows; large trees seldom come near.
+        // A tree has no more nodes than fit into this depth or over so many rows; large trees seldom come near.
         let capacity = n.saturating_mul(2).min(2 << max_depth.min(9));
         let mut stack = Vec::with_capacity(max_depth as usize + 1);
         stack.push(root);
         let mut tree = Self {
-            weight: sample.rows().weight(),
+            total_weight: sample.rows().weight(),
             sample,
             splitter: Splitter::new(n_features, stream),
             max_depth,
-            at: None,
+            current: None,
             undecided: None,
             stack,
             nodes: Vec::with_capacity(capacity),
@@ -128,76 +150,76 @@ impl<S: Sample> Growing<S> {
         tree
     }
 
-    /// Whether there is nothing left to look at.
-    pub(super) fn is_grown(&self) -> bool {
-        self.at.is_none()
+    /// Returns whether the tree is finished.
+    pub(super) fn is_finished(&self) -> bool {
+        self.current.is_none()
     }
 
-    /// Takes up the values of the feature drawn last.
-    pub(super) fn look(&mut self) {
-        match &mut self.at {
-            Some((Searched::First(node), feature)) if node.sums.is_none() => {
-                node.sums = Some(self.sample.sum_and_look(*feature, node.rows()));
+    /// Gathers the values of the feature drawn last.
+    pub(super) fn gather(&mut self) {
+        match &mut self.current {
+            Some((SearchedNode::First(node), feature)) if node.sums.is_none() => {
+                node.sums = Some(self.sample.sum_and_gather(*feature, node.rows()));
             }
-            Some((Searched::First(node), feature)) => self.sample.look(*feature, node.rows()),
-            Some((Searched::Again(node), feature)) => self.sample.look(*feature, node.rows()),
+            Some((SearchedNode::First(node), feature)) => self.sample.gather(*feature, node.rows()),
+            Some((SearchedNode::Again(node), feature)) => self.sample.gather(*feature, node.rows()),
             None => {}
         }
     }
 
-    /// Goes on after a look, until the next feature is drawn or the tree is grown.
-    pub(super) fn go_on(&mut self) {
-        let node = match self.at.take() {
-            Some((Searched::First(node), _)) => match self.settle(&node) {
-                Some(node) if node.impurity > EPSILON || node.impurity.is_nan() => node,
+    /// Continues after values were gathered, until the next feature is drawn or the tree is finished.
+    pub(super) fn advance(&mut self) {
+        let node = match self.current.take() {
+            Some((SearchedNode::First(node), _)) => match self.finalize(&node) {
+                Some(node) if node.impurity > PURE_IMPURITY || node.impurity.is_nan() => node,
                 _ => {
-                    self.splitter.take_back();
+                    self.splitter.roll_back();
                     return self.next_node();
                 }
             },
-            Some((Searched::Again(node), _)) => node,
+            Some((SearchedNode::Again(node), _)) => node,
             None => return,
         };
         let scan = self.sample.scan(node.rows());
-        if let Some(cut) = self.splitter.cut(&scan, node.end - node.start) {
-            self.split(node, cut);
-        } else if let Some(feature) = self.splitter.draw() {
-            self.at = Some((Searched::Again(node), feature));
+        if let Some(drawn) = self.splitter.draw_split(&scan, node.end - node.start) {
+            self.split(node, drawn);
+        } else if let Some(feature) = self.splitter.draw_feature() {
+            self.current = Some((SearchedNode::Again(node), feature));
             return;
         } else {
-            self.splitter.end();
+            self.splitter.end_node();
         }
         self.next_node();
     }
 
-    /// Parts a node, and makes a split of it if both sides have rows and the noise allows it.
-    fn split(&mut self, node: Grown, cut: Cut) {
+    /// Partitions a node, and makes it a split if both sides have rows and the noise allows it.
+    fn split(&mut self, node: EvaluatedNode, drawn: DrawnSplit) {
         let n = node.end - node.start;
-        let n_constant = self.splitter.end();
-        let n_left = self.sample.part(node.rows(), cut.threshold, cut.missing_left);
+        let n_constants = self.splitter.end_node();
+        let n_left = self.sample.partition(node.rows(), drawn.threshold, drawn.missing_left);
         let n_right = n - n_left;
         if n_left == 0 || n_right == 0 {
             return;
         }
         let side = self.sample.rows().smaller_side(node.rows(), n_left, &node.sums);
-        let child = |start, end, right_child_of, is_smaller| Pending {
+        let child = |start, end, right_child_of, is_smaller| OpenNode {
             start,
             end,
             depth: node.depth + 1,
             right_child_of,
-            n_constant,
+            n_constants,
             sums: if is_smaller { Some(side.sums) } else { None },
-            impurity: Impurity::OfSplit,
+            impurity: Impurity::FromSplit,
         };
         let middle = node.start + n_left;
         let mut left = child(node.start, middle, None, n_left <= n_right);
-        let split = Undecided {
+        let split = UndecidedSplit {
             node: Node {
-                threshold: cut.threshold,
-                feature: cut.feature,
-                // A feature without missing values here sends later ones to the larger side.
-                missing_go_to_left: if cut.has_missing {
-                    cut.missing_left
+                threshold: drawn.threshold,
+                feature: drawn.feature,
+                // A feature without missing values in this node sends later ones to the larger side.
+                missing_go_to_left: if drawn.has_missing {
+                    drawn.missing_left
                 } else {
                     n_left > n_right
                 },
@@ -208,7 +230,7 @@ impl<S: Sample> Growing<S> {
             of: node,
         };
         if let Some(sums) = left.sums {
-            let Some(impurity) = self.judge(split, &sums) else {
+            let Some(impurity) = self.decide(split, &sums) else {
                 return;
             };
             left.impurity = Impurity::Known(impurity);
@@ -218,54 +240,54 @@ impl<S: Sample> Growing<S> {
         self.stack.push(left);
     }
 
-    /// Makes a split for good, with its right child waiting, and returns the impurity of the left one; `None` if the noise
-    /// does not allow it, so that the node stays a leaf.
-    fn judge(&mut self, split: Undecided, left: &Sums) -> Option<f64> {
-        let Undecided {
+    /// Completes a split, pushes its right child, and returns the impurity of the left one; `None` if the noise does not allow the
+    /// split, so that the node stays a leaf.
+    fn decide(&mut self, split: UndecidedSplit, left: &Sums) -> Option<f64> {
+        let UndecidedSplit {
             of,
             side,
             node,
             mut right,
         } = split;
-        let judgement = Judgement::new(&of.sums, of.impurity, &side, left, self.weight);
-        if judgement.worsens() {
+        let impurities = SplitImpurity::new(&of.sums, of.impurity, &side, left, self.total_weight);
+        if impurities.worsens() {
             return None;
         }
         self.nodes[of.index] = node;
-        right.impurity = Impurity::Known(judgement.right);
+        right.impurity = Impurity::Known(impurities.right);
         self.stack.push(right);
-        Some(judgement.left)
+        Some(impurities.left)
     }
 
-    /// Takes nodes up until there is a feature to look at.
+    /// Takes nodes from the stack until there is a feature to gather.
     ///
     /// Left children come first: the order of nodes is the order of all draws of the tree.
     fn next_node(&mut self) {
         while let Some(node) = self.stack.pop() {
-            let is_pure = matches!(node.impurity, Impurity::Known(impurity) if impurity <= EPSILON);
+            let is_pure = matches!(node.impurity, Impurity::Known(impurity) if impurity <= PURE_IMPURITY);
             if node.depth >= self.max_depth || node.end - node.start < 2 || is_pure {
-                self.settle(&node);
+                self.finalize(&node);
                 continue;
             }
-            self.splitter.begin(node.n_constant);
-            if let Some(feature) = self.splitter.draw() {
-                self.at = Some((Searched::First(node), feature));
+            self.splitter.begin_node(node.n_constants);
+            if let Some(feature) = self.splitter.draw_feature() {
+                self.current = Some((SearchedNode::First(node), feature));
                 return;
             }
-            // Every feature is constant: nothing was drawn.
-            self.splitter.end();
-            self.settle(&node);
+            // Every feature is constant, so nothing was drawn.
+            self.splitter.end_node();
+            self.finalize(&node);
         }
     }
 
-    /// Gives a node its place in the tree, as a leaf for now; `None` if there is no such node, as the split above it does not stand.
-    fn settle(&mut self, node: &Pending) -> Option<Grown> {
+    /// Appends a node to the tree, as a leaf for now; `None` if the split above it was rejected, so that the node does not exist.
+    fn finalize(&mut self, node: &OpenNode) -> Option<EvaluatedNode> {
         let sums = match node.sums {
             Some(sums) => sums,
             None => self.sample.rows().sums(node.rows()),
         };
         let impurity = match (node.impurity, self.undecided.take()) {
-            (Impurity::OfSplit, Some(split)) => self.judge(split, &sums)?,
+            (Impurity::FromSplit, Some(split)) => self.decide(split, &sums)?,
             (Impurity::Known(impurity), _) => impurity,
             _ => sums.impurity(),
         };
@@ -280,7 +302,7 @@ impl<S: Sample> Growing<S> {
         }
         self.nodes.push(Node::leaf((node.end - node.start) as u32));
         self.noise.push(sums.record(impurity));
-        Some(Grown {
+        Some(EvaluatedNode {
             index,
             start: node.start,
             end: node.end,
@@ -290,7 +312,7 @@ impl<S: Sample> Growing<S> {
         })
     }
 
-    /// Makes room for more nodes; where there is none, nothing is left to look at.
+    /// Makes room for more nodes; if there is no memory, the tree is finished.
     #[cold]
     fn make_room(&mut self) -> bool {
         let made = memory::grow(&mut self.nodes).and_then(|()| memory::grow(&mut self.noise));
@@ -301,10 +323,10 @@ impl<S: Sample> Growing<S> {
         self.failure.is_none()
     }
 
-    /// The grown tree over these columns of the table.
+    /// Returns the finished tree over these columns of the table.
     ///
     /// # Errors
-    /// [`Error::Memory`] when there was none for its nodes.
+    /// [`Error::Memory`] when there was no memory for its nodes.
     pub(super) fn into_tree(self, features: Vec<u32>) -> Result<Tree> {
         let Self {
             mut nodes,
@@ -316,7 +338,8 @@ impl<S: Sample> Growing<S> {
             return Err(error);
         }
         if nodes.len() < nodes.capacity() / 2 {
-            // In lists of their own: what is cut off from these would be too short for the next tree, and the memory lost.
+            // Copies free the unused capacity as a whole, which shrinking in place would cut into pieces too short for the next
+            // tree.
             nodes = memory::copied(&nodes)?;
             noise = memory::copied(&noise)?;
         }

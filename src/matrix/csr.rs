@@ -1,20 +1,20 @@
-//! The borrowed sparse input: compressed rows.
+//! Borrowed sparse input in compressed rows (CSR).
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "`Csr::new` has checked every index; where another thread changes the arrays meanwhile, a panic becomes an exception at the border"
+    reason = "`Csr::new` has checked every index; where another thread changes the arrays meanwhile, a panic becomes an exception at the boundary"
 )]
 
 use std::ops::Range;
 
 use crate::error::{Error, Result};
 
-/// Row starts or column indices, in either width that scipy uses.
+/// Row starts or column indices, in either width that SciPy uses.
 #[derive(Debug, Clone, Copy)]
 pub enum Indices<'a> {
-    /// 32 bits.
+    /// Indices of 32 bits.
     I32(&'a [i32]),
-    /// 64 bits.
+    /// Indices of 64 bits.
     I64(&'a [i64]),
 }
 
@@ -26,7 +26,7 @@ impl Indices<'_> {
         }
     }
 
-    /// The entry as an index; what is negative becomes larger than anything.
+    /// Returns the entry as an index; a negative entry becomes larger than any valid one.
     fn get(&self, i: usize) -> usize {
         match self {
             Self::I32(v) => v[i] as usize,
@@ -35,16 +35,16 @@ impl Indices<'_> {
     }
 }
 
-/// Stored values; they are cast to f32 as in a dense matrix.
+/// Stored values, which are cast to f32 as in a dense matrix.
 #[derive(Debug, Clone, Copy)]
-pub enum Values<'a> {
-    /// 32-bit floats.
+pub enum StoredValues<'a> {
+    /// Floats of 32 bits.
     F32(&'a [f32]),
-    /// 64-bit floats.
+    /// Floats of 64 bits.
     F64(&'a [f64]),
 }
 
-impl Values<'_> {
+impl StoredValues<'_> {
     fn len(&self) -> usize {
         match self {
             Self::F32(v) => v.len(),
@@ -60,23 +60,23 @@ impl Values<'_> {
     }
 }
 
-/// A sparse matrix of compressed rows; what is not stored is zero.
+/// A sparse matrix in compressed rows; cells that are not stored are zero.
 ///
-/// Columns within a row may come in any order. Of a cell stored twice, scoring takes the last value.
+/// The columns of a row may come in any order. If a cell is stored twice, scoring takes the last value.
 #[derive(Debug, Clone, Copy)]
 pub struct Csr<'a> {
     starts: Indices<'a>,
     columns: Indices<'a>,
-    values: Values<'a>,
+    values: StoredValues<'a>,
     n_columns: usize,
 }
 
 impl<'a> Csr<'a> {
-    /// A matrix from scipy's `indptr`, `indices` and `data`.
+    /// Creates a matrix from SciPy's `indptr`, `indices` and `data`.
     ///
     /// # Errors
     /// [`Error::Sparse`] when they do not describe a matrix with `n_columns` columns.
-    pub fn new(starts: Indices<'a>, columns: Indices<'a>, values: Values<'a>, n_columns: usize) -> Result<Self> {
+    pub fn new(starts: Indices<'a>, columns: Indices<'a>, values: StoredValues<'a>, n_columns: usize) -> Result<Self> {
         let stored = columns.len();
         if starts.len() == 0 || starts.get(0) != 0 {
             return Err(Error::Sparse("indptr must begin with 0".into()));
@@ -108,32 +108,32 @@ impl<'a> Csr<'a> {
         })
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn n_rows(&self) -> usize {
         self.starts.len() - 1
     }
 
-    /// Number of columns.
+    /// Returns the number of columns.
     #[must_use]
     pub fn n_columns(&self) -> usize {
         self.n_columns
     }
 
-    /// The stored cells of a row: column and value.
+    /// Returns the stored cells of a row, as columns and values.
     pub fn row(&self, row: usize) -> impl Iterator<Item = (usize, f32)> + use<'a> {
         let this = *self;
         (this.starts.get(row)..this.starts.get(row + 1)).map(move |i| (this.columns.get(i), this.values.get(i)))
     }
 
-    /// The value of a cell.
+    /// Returns the value of a cell.
     #[must_use]
     pub fn cell(&self, row: usize, column: usize) -> f32 {
         let stored = self.row(row).filter(|&(stored, _)| stored == column);
         stored.last().map_or(0.0, |(_, value)| value)
     }
 
-    /// Writes rows into `out`, row-major and dense; `out` must be zero where nothing is stored.
+    /// Writes rows into `out`, row-major and dense; `out` must be zero before.
     pub fn scatter(&self, rows: Range<usize>, out: &mut [f32]) {
         for (row, out) in rows.zip(out.chunks_mut(self.n_columns)) {
             for (column, value) in self.row(row) {
@@ -142,7 +142,7 @@ impl<'a> Csr<'a> {
         }
     }
 
-    /// Takes back what [`scatter`](Self::scatter) wrote.
+    /// Sets the cells that [`scatter`](Self::scatter) wrote to zero again.
     pub fn unscatter(&self, rows: Range<usize>, out: &mut [f32]) {
         for (row, out) in rows.zip(out.chunks_mut(self.n_columns)) {
             for (column, _) in self.row(row) {
@@ -158,7 +158,12 @@ mod tests {
 
     fn refusal(starts: &[i32], columns: &[i32], n_values: usize) -> String {
         let values = vec![1.0_f32; n_values];
-        let matrix = Csr::new(Indices::I32(starts), Indices::I32(columns), Values::F32(&values), 3);
+        let matrix = Csr::new(
+            Indices::I32(starts),
+            Indices::I32(columns),
+            StoredValues::F32(&values),
+            3,
+        );
         matrix.map(|_| ()).unwrap_err().to_string()
     }
 
@@ -168,7 +173,7 @@ mod tests {
         let matrix = Csr::new(
             Indices::I64(&[0, 2, 2, 3]),
             Indices::I32(&[2, 0, 1]),
-            Values::F64(&values),
+            StoredValues::F64(&values),
             3,
         );
         let matrix = matrix.unwrap();

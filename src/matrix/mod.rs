@@ -1,12 +1,11 @@
-//! The borrowed input: a table as a two-dimensional view of any layout, as a list of column views, or sparse as
-//! compressed rows.
+//! Borrowed input tables: a two-dimensional view of any layout, a list of column views, or sparse rows.
 //!
-//! All are read in place. Of a dense one, two readers exist: `gather` (some rows of one column, for growing) and `fill_block` (all
+//! Every table is read in place. A dense one has two readers: `gather` (some rows of one column, for growing) and `fill_block` (all
 //! columns of some rows, for scoring). Both cast to f32 as scikit-learn does.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "rows and columns are below the shape, which those who read a matrix have checked; a wrong one is a defect, and a panic becomes an exception at the border"
+    reason = "rows and columns are below the shape, which those who read a matrix have checked; a wrong one is a defect, and a panic becomes an exception at the boundary"
 )]
 
 pub mod csr;
@@ -18,21 +17,21 @@ use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Zip, s};
 use crate::error::{Error, Result};
 use csr::Csr;
 
-/// One column, borrowed with whatever stride it has.
+/// One borrowed column, with any stride.
 #[derive(Debug, Clone, Copy)]
 pub enum Column<'a> {
-    /// 32-bit floats, taken as they are.
+    /// Floats of 32 bits, read as they are.
     F32(ArrayView1<'a, f32>),
-    /// 64-bit floats, rounded to the nearest f32 (overflow gives an infinity).
+    /// Floats of 64 bits, rounded to the nearest f32; overflow gives an infinity.
     F64(ArrayView1<'a, f64>),
-    /// 64-bit integers, rounded straight to f32, not by way of f64.
+    /// Integers of 64 bits, rounded directly to f32.
     I64(ArrayView1<'a, i64>),
-    /// 64-bit integers, rounded to f64, and then to f32: what becomes of integers among the floats of a frame.
+    /// Integers of 64 bits, rounded to f64 and then to f32, as pandas and NumPy do when a frame has columns of floats too.
     I64AsF64(ArrayView1<'a, i64>),
 }
 
 impl Column<'_> {
-    /// Number of rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -42,7 +41,7 @@ impl Column<'_> {
         }
     }
 
-    /// Whether the values lie side by side.
+    /// Returns whether the values lie side by side.
     #[must_use]
     pub fn is_contiguous(&self) -> bool {
         match self {
@@ -52,26 +51,26 @@ impl Column<'_> {
         }
     }
 
-    /// Whether there are no rows.
+    /// Returns whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// The cells of a table, as they lie in memory.
+/// The memory layout of a table's cells.
 #[derive(Debug, Clone)]
-pub(crate) enum Cells<'a> {
+pub(crate) enum Storage<'a> {
     F32(ArrayView2<'a, f32>),
     F64(ArrayView2<'a, f64>),
     I64(ArrayView2<'a, i64>),
     Columns(Vec<Column<'a>>),
 }
 
-/// A table of at least zero rows, all columns of one length.
+/// A table whose columns have the same length; it may have no rows.
 #[derive(Debug, Clone)]
 pub struct Matrix<'a> {
-    cells: Cells<'a>,
+    storage: Storage<'a>,
     n_rows: usize,
     n_columns: usize,
 }
@@ -81,7 +80,7 @@ pub struct Matrix<'a> {
     reason = "views are passed by value, as everywhere in ndarray"
 )]
 impl<'a> Matrix<'a> {
-    /// A table from its columns.
+    /// Creates a table from its columns.
     ///
     /// # Errors
     /// [`Error::RaggedColumns`] when their lengths differ.
@@ -90,105 +89,105 @@ impl<'a> Matrix<'a> {
         match columns.iter().position(|c| c.len() != n_rows) {
             Some(column) => Err(Error::RaggedColumns {
                 column,
-                found: columns[column].len(),
+                actual: columns[column].len(),
                 expected: n_rows,
             }),
             None => Ok(Self {
                 n_rows,
                 n_columns: columns.len(),
-                cells: Cells::Columns(columns),
+                storage: Storage::Columns(columns),
             }),
         }
     }
 
-    /// A table over a two-dimensional f32 array of any layout.
+    /// Creates a table over a two-dimensional f32 array of any layout.
     #[must_use]
     pub fn from_f32(view: ArrayView2<'a, f32>) -> Self {
-        Self::from_cells(view.dim(), Cells::F32(view))
+        Self::from_cells(view.dim(), Storage::F32(view))
     }
 
-    /// A table over a two-dimensional f64 array of any layout.
+    /// Creates a table over a two-dimensional f64 array of any layout.
     #[must_use]
     pub fn from_f64(view: ArrayView2<'a, f64>) -> Self {
-        Self::from_cells(view.dim(), Cells::F64(view))
+        Self::from_cells(view.dim(), Storage::F64(view))
     }
 
-    /// A table over a two-dimensional i64 array of any layout.
+    /// Creates a table over a two-dimensional i64 array of any layout.
     #[must_use]
     pub fn from_i64(view: ArrayView2<'a, i64>) -> Self {
-        Self::from_cells(view.dim(), Cells::I64(view))
+        Self::from_cells(view.dim(), Storage::I64(view))
     }
 
-    fn from_cells((n_rows, n_columns): (usize, usize), cells: Cells<'a>) -> Self {
+    fn from_cells((n_rows, n_columns): (usize, usize), storage: Storage<'a>) -> Self {
         Self {
-            cells,
+            storage,
             n_rows,
             n_columns,
         }
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn n_rows(&self) -> usize {
         self.n_rows
     }
 
-    /// Number of columns.
+    /// Returns the number of columns.
     #[must_use]
     pub fn n_columns(&self) -> usize {
         self.n_columns
     }
 
-    /// The cells as they lie in memory.
-    pub(crate) fn cells(&self) -> &Cells<'a> {
-        &self.cells
+    /// Returns the cells in their memory layout.
+    pub(crate) fn storage(&self) -> &Storage<'a> {
+        &self.storage
     }
 
-    /// Whether it is an array of which each row lies in one piece, one behind the other.
+    /// Returns whether the table is an array whose rows lie one after another without gaps.
     pub(crate) fn is_row_major(&self) -> bool {
-        match &self.cells {
-            Cells::F32(view) => view.is_standard_layout(),
-            Cells::F64(view) => view.is_standard_layout(),
-            Cells::I64(view) => view.is_standard_layout(),
-            Cells::Columns(_) => false,
+        match &self.storage {
+            Storage::F32(view) => view.is_standard_layout(),
+            Storage::F64(view) => view.is_standard_layout(),
+            Storage::I64(view) => view.is_standard_layout(),
+            Storage::Columns(_) => false,
         }
     }
 
-    /// In how many pieces of memory neighbouring rows lie: in one in a row-major array, otherwise in one per column.
+    /// Returns the number of memory pieces in which neighbouring rows lie: one in a row-major array, otherwise one per column.
     pub(crate) fn n_pieces(&self) -> usize {
         if self.is_row_major() { 1 } else { self.n_columns }
     }
 
-    /// The addresses of one piece of some rows; `None` if their cells are scattered.
+    /// Returns the addresses of one piece of some rows; `None` if their cells are scattered.
     pub(crate) fn piece(&self, rows: Range<usize>, piece: usize) -> Option<Range<*const u8>> {
-        fn of<T>(cells: Option<&[T]>, range: Range<usize>) -> Option<Range<*const u8>> {
+        fn addresses<T>(cells: Option<&[T]>, range: Range<usize>) -> Option<Range<*const u8>> {
             let Range { start, end } = cells?.get(range)?.as_ptr_range();
             Some(start.cast()..end.cast())
         }
         if self.n_pieces() == 1 {
             let range = rows.start * self.n_columns..rows.end * self.n_columns;
-            match &self.cells {
-                Cells::F32(view) => return of(view.to_slice(), range),
-                Cells::F64(view) => return of(view.to_slice(), range),
-                Cells::I64(view) => return of(view.to_slice(), range),
-                Cells::Columns(_) => {}
+            match &self.storage {
+                Storage::F32(view) => return addresses(view.to_slice(), range),
+                Storage::F64(view) => return addresses(view.to_slice(), range),
+                Storage::I64(view) => return addresses(view.to_slice(), range),
+                Storage::Columns(_) => {}
             }
         }
         match self.column(piece) {
-            Column::F32(v) => of(v.to_slice(), rows),
-            Column::F64(v) => of(v.to_slice(), rows),
-            Column::I64(v) | Column::I64AsF64(v) => of(v.to_slice(), rows),
+            Column::F32(v) => addresses(v.to_slice(), rows),
+            Column::F64(v) => addresses(v.to_slice(), rows),
+            Column::I64(v) | Column::I64AsF64(v) => addresses(v.to_slice(), rows),
         }
     }
 
-    /// One column.
+    /// Returns one column.
     #[must_use]
     pub fn column(&self, column: usize) -> Column<'a> {
-        match &self.cells {
-            Cells::F32(view) => Column::F32(view.slice_move(s![.., column])),
-            Cells::F64(view) => Column::F64(view.slice_move(s![.., column])),
-            Cells::I64(view) => Column::I64(view.slice_move(s![.., column])),
-            Cells::Columns(columns) => columns[column],
+        match &self.storage {
+            Storage::F32(view) => Column::F32(view.slice_move(s![.., column])),
+            Storage::F64(view) => Column::F64(view.slice_move(s![.., column])),
+            Storage::I64(view) => Column::I64(view.slice_move(s![.., column])),
+            Storage::Columns(columns) => columns[column],
         }
     }
 
@@ -214,7 +213,7 @@ impl<'a> Matrix<'a> {
 
     /// Reads all columns of the given rows as f32 into `out`, row-major; `out` holds exactly those cells.
     pub fn fill_block(&self, rows: Range<usize>, out: &mut [f32]) {
-        // ndarray's loops know both layouts and take the better order.
+        // ndarray's loops know both layouts and choose the better order.
         fn read<T: Copy>(view: &ArrayView2<'_, T>, rows: Range<usize>, out: &mut [f32], cast: impl Fn(T) -> f32) {
             if let Ok(cells) = ArrayViewMut2::from_shape((rows.len(), view.ncols()), out) {
                 let rows = view.slice(s![rows, ..]);
@@ -230,11 +229,11 @@ impl<'a> Matrix<'a> {
             let column = column.slice(s![rows]);
             Zip::from(cells).and(column).for_each(|cell, &x| *cell = cast(x));
         }
-        match &self.cells {
-            Cells::F32(view) => read(view, rows, out, |x| x),
-            Cells::F64(view) => read(view, rows, out, |x| x as f32),
-            Cells::I64(view) => read(view, rows, out, |x| x as f32),
-            Cells::Columns(columns) => {
+        match &self.storage {
+            Storage::F32(view) => read(view, rows, out, |x| x),
+            Storage::F64(view) => read(view, rows, out, |x| x as f32),
+            Storage::I64(view) => read(view, rows, out, |x| x as f32),
+            Storage::Columns(columns) => {
                 for (j, column) in columns.iter().enumerate() {
                     let cells = ArrayViewMut1::from(&mut out[j..]).slice_move(s![..;self.n_columns]);
                     let rows = rows.clone();
@@ -250,17 +249,17 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// What a forest can be grown on and can score.
+/// A table on which a forest can be grown, and which it can score.
 #[derive(Debug, Clone)]
 pub enum Input<'a> {
-    /// Every cell is there.
+    /// A table whose cells are all stored.
     Dense(Matrix<'a>),
-    /// Most cells are zero.
+    /// A table whose cells are mostly zero.
     Sparse(Csr<'a>),
 }
 
 impl Input<'_> {
-    /// Number of rows.
+    /// Returns the number of rows.
     #[must_use]
     pub fn n_rows(&self) -> usize {
         match self {
@@ -269,7 +268,7 @@ impl Input<'_> {
         }
     }
 
-    /// Number of columns.
+    /// Returns the number of columns.
     #[must_use]
     pub fn n_columns(&self) -> usize {
         match self {
@@ -295,15 +294,15 @@ mod tests {
             let mut block = vec![0.0; 9];
             m.fill_block(2..5, &mut block);
             assert_eq!(block, [20., 21., 22., 30., 31., 32., 40., 41., 42.]);
-            let mut some = [0.0; 3];
-            m.gather(1, [6, 0, 3].into_iter(), &mut some);
-            assert_eq!(some, [61., 1., 31.]);
+            let mut gathered = [0.0; 3];
+            m.gather(1, [6, 0, 3].into_iter(), &mut gathered);
+            assert_eq!(gathered, [61., 1., 31.]);
         }
     }
 
     #[test]
     fn integers_are_rounded_once() {
-        // By way of f64 this value would tie, then round down.
+        // Rounding this value to f64 first would make it a tie, which is then rounded down.
         let v = (1_i64 << 60) + (1 << 36) + 1;
         let x = Array2::from_elem((1, 1), v);
         let mut out = [0.0];
@@ -321,7 +320,7 @@ mod tests {
             error,
             Error::RaggedColumns {
                 column: 1,
-                found: 2,
+                actual: 2,
                 expected: 3
             }
         );

@@ -1,6 +1,6 @@
-//! NumPy arrays, and scipy's sparse matrices made of them, as the core's borrowed input.
+//! NumPy arrays and SciPy's sparse matrices as the core's borrowed input.
 //!
-//! Every array comes in as a [`Readable`], the one place that decides whether its cells can be read where they are.
+//! Every array is read through [`Readable`], which alone decides whether its cells can be read in place.
 
 use ndarray::{ArrayView, Dimension, Ix1, Ix2};
 use numpy::{
@@ -11,22 +11,22 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
 use crate::error::{Error, Result};
-use crate::matrix::csr::{Csr, Indices, Values};
+use crate::matrix::csr::{Csr, Indices, StoredValues};
 use crate::matrix::{Column, Input, Matrix};
 use crate::memory;
 
-/// A NumPy array whose cells can be read in place: of one type and number of dimensions, in the machine's byte order,
-/// aligned, and with strides of whole cells.
+/// A NumPy array whose cells can be read in place: it has the expected type and number of dimensions, the machine's byte order,
+/// aligned cells, and strides of whole cells.
 ///
-/// rust-numpy checks the first three; it divides strides by the size of a cell and drops what remains.
+/// rust-numpy checks the first three; it divides strides by the size of a cell and drops the remainder.
 pub(super) struct Readable<'py, T: Element, D: Dimension>(PyReadonlyArray<'py, T, D>);
 
-/// One dimension of it.
+/// A one-dimensional array that can be read in place.
 pub(super) type Readable1<'py, T> = Readable<'py, T, Ix1>;
 
 impl<'py, T: Element, D: Dimension> Readable<'py, T, D> {
-    /// Return the array as one of this type and number of dimensions, or `None` if it is another one.
-    fn of(array: Borrowed<'_, 'py, PyUntypedArray>) -> PyResult<Option<Self>> {
+    /// Returns the array if it has this type and number of dimensions, else `None`.
+    fn from_untyped(array: Borrowed<'_, 'py, PyUntypedArray>) -> PyResult<Option<Self>> {
         let Ok(typed) = array.cast::<PyArray<T, D>>() else {
             return Ok(None);
         };
@@ -44,9 +44,9 @@ impl<'py, T: Element, D: Dimension> Readable<'py, T, D> {
         Ok(Some(Self(typed.try_readonly()?)))
     }
 
-    /// The cells.
+    /// Returns the cells.
     pub(super) fn view(&self) -> ArrayView<'_, T, D> {
-        // Strides and address of an array without cells may be anything, so they are not looked at.
+        // An array without cells may have any strides and any address.
         if self.0.is_empty()
             && let Ok(empty) = ArrayView::from_shape(self.0.dims(), &[])
         {
@@ -55,7 +55,7 @@ impl<'py, T: Element, D: Dimension> Readable<'py, T, D> {
         self.0.as_array()
     }
 
-    /// The cells, which must lie side by side.
+    /// Returns the cells, which must lie side by side.
     pub(super) fn slice(&self) -> PyResult<&[T]> {
         self.0.as_slice().map_err(|_| {
             PyValueError::new_err(format!(
@@ -67,12 +67,12 @@ impl<'py, T: Element, D: Dimension> Readable<'py, T, D> {
         })
     }
 
-    /// Where the first cell lies.
+    /// Returns the address of the first cell.
     pub(super) fn address(&self) -> *const u8 {
         self.0.data().cast_const().cast()
     }
 
-    /// Number of cells.
+    /// Returns the number of cells.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -83,7 +83,7 @@ impl<'a, 'py, T: Element, D: Dimension> FromPyObject<'a, 'py> for Readable<'py, 
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let readable = match object.cast::<PyUntypedArray>() {
-            Ok(array) => Self::of(array)?,
+            Ok(array) => Self::from_untyped(array)?,
             Err(_) => None,
         };
         readable.ok_or_else(|| {
@@ -97,20 +97,20 @@ impl<'a, 'py, T: Element, D: Dimension> FromPyObject<'a, 'py> for Readable<'py, 
     }
 }
 
-/// An array, not yet of any type, with the kind and the size of its cells; None of another object.
+/// Returns an array of any type with the kind and the size of its cells; `None` for another object.
 ///
-/// The type is looked at once: trying one after the other makes a Python exception for each that does not fit, which
-/// takes several times as long as scoring a row.
+/// Looking at the type once is faster than trying each type: every failed try makes a Python exception, which takes several times
+/// as long as scoring a row.
 fn untyped<'a, 'py>(object: Borrowed<'a, 'py, PyAny>) -> Option<(Borrowed<'a, 'py, PyUntypedArray>, (u8, usize))> {
     let array = object.cast::<PyUntypedArray>().ok()?;
     let dtype = array.dtype();
     Some((array, (dtype.kind(), dtype.itemsize())))
 }
 
-/// An object in the words of a message.
+/// Describes an object in a message.
 fn described(object: Borrowed<'_, '_, PyAny>) -> String {
     match object.cast::<PyUntypedArray>() {
-        // The dtype's name is that of NumPy, with the byte order if it is not the machine's.
+        // The dtype's name is NumPy's, and includes the byte order if it is not the machine's.
         Ok(array) => format!("a {}-D array of {}", array.ndim(), array.dtype()),
         Err(_) => match object.get_type().name() {
             Ok(name) => format!("an object of type {name}"),
@@ -137,9 +137,9 @@ impl<'a, 'py> FromPyObject<'a, 'py> for ColumnArray<'py> {
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let column = match untyped(object) {
-            Some((array, (b'f', 8))) => Readable::of(array)?.map(Self::F64),
-            Some((array, (b'f', 4))) => Readable::of(array)?.map(Self::F32),
-            Some((array, (b'i', 8))) => Readable::of(array)?.map(Self::I64),
+            Some((array, (b'f', 8))) => Readable::from_untyped(array)?.map(Self::F64),
+            Some((array, (b'f', 4))) => Readable::from_untyped(array)?.map(Self::F32),
+            Some((array, (b'i', 8))) => Readable::from_untyped(array)?.map(Self::I64),
             _ => None,
         };
         column.ok_or_else(|| not_a_table(&format!("{} as a column", described(object))))
@@ -155,7 +155,7 @@ impl ColumnArray<'_> {
         }
     }
 
-    /// The same, but integers go by way of f64.
+    /// Returns the column with integers that are rounded to f64 first.
     fn column_of_floats(&self) -> Column<'_> {
         match self {
             Self::I64(a) => Column::I64AsF64(a.view()),
@@ -164,7 +164,7 @@ impl ColumnArray<'_> {
     }
 }
 
-/// A table: a two-dimensional array, a list of columns, or a tuple of columns whose integers stand among floats.
+/// A table: a two-dimensional array, a list of columns, or a tuple of columns whose integers are rounded to f64 first.
 pub(super) enum Table<'py> {
     F64(Readable<'py, f64, Ix2>),
     F32(Readable<'py, f32, Ix2>),
@@ -178,9 +178,9 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Table<'py> {
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let array = match untyped(object) {
-            Some((array, (b'f', 8))) => Readable::of(array)?.map(Self::F64),
-            Some((array, (b'f', 4))) => Readable::of(array)?.map(Self::F32),
-            Some((array, (b'i', 8))) => Readable::of(array)?.map(Self::I64),
+            Some((array, (b'f', 8))) => Readable::from_untyped(array)?.map(Self::F64),
+            Some((array, (b'f', 4))) => Readable::from_untyped(array)?.map(Self::F32),
+            Some((array, (b'i', 8))) => Readable::from_untyped(array)?.map(Self::I64),
             _ => None,
         };
         if let Some(table) = array {
@@ -229,8 +229,8 @@ impl<'a, 'py> FromPyObject<'a, 'py> for IndexArray<'py> {
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let indices = match untyped(object) {
-            Some((array, (b'i', 4))) => Readable::of(array)?.map(Self::I32),
-            Some((array, (b'i', 8))) => Readable::of(array)?.map(Self::I64),
+            Some((array, (b'i', 4))) => Readable::from_untyped(array)?.map(Self::I32),
+            Some((array, (b'i', 8))) => Readable::from_untyped(array)?.map(Self::I64),
             _ => None,
         };
         indices.ok_or_else(|| {
@@ -262,8 +262,8 @@ impl<'a, 'py> FromPyObject<'a, 'py> for FloatArray<'py> {
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let values = match untyped(object) {
-            Some((array, (b'f', 4))) => Readable::of(array)?.map(Self::F32),
-            Some((array, (b'f', 8))) => Readable::of(array)?.map(Self::F64),
+            Some((array, (b'f', 4))) => Readable::from_untyped(array)?.map(Self::F32),
+            Some((array, (b'f', 8))) => Readable::from_untyped(array)?.map(Self::F64),
             _ => None,
         };
         values.ok_or_else(|| {
@@ -275,7 +275,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for FloatArray<'py> {
     }
 }
 
-/// scipy's compressed rows.
+/// A SciPy matrix in compressed rows.
 pub(super) struct CsrArray<'py> {
     indptr: IndexArray<'py>,
     indices: IndexArray<'py>,
@@ -287,7 +287,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for CsrArray<'py> {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        // Compressed columns have the same attributes.
+        // A matrix of compressed columns has the same attributes.
         let format: String = object.getattr("format")?.extract()?;
         if format != "csr" {
             return Err(PyTypeError::new_err(format!(
@@ -306,8 +306,8 @@ impl<'a, 'py> FromPyObject<'a, 'py> for CsrArray<'py> {
 impl CsrArray<'_> {
     fn csr(&self) -> PyResult<Csr<'_>> {
         let values = match &self.data {
-            FloatArray::F32(a) => Values::F32(a.slice()?),
-            FloatArray::F64(a) => Values::F64(a.slice()?),
+            FloatArray::F32(a) => StoredValues::F32(a.slice()?),
+            FloatArray::F64(a) => StoredValues::F64(a.slice()?),
         };
         let csr = Csr::new(self.indptr.indices()?, self.indices.indices()?, values, self.shape.1)?;
         if csr.n_rows() == self.shape.0 {
@@ -323,7 +323,7 @@ impl CsrArray<'_> {
     }
 }
 
-/// What a forest can be grown on and can score.
+/// A table on which a forest can be grown, and which it can score.
 pub(super) enum Samples<'py> {
     Dense(Table<'py>),
     Sparse(CsrArray<'py>),
@@ -333,7 +333,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Samples<'py> {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        // The usual types come first: asking any object for an attribute takes longer.
+        // The usual types come first, because asking an object for an attribute takes longer.
         let dense = object.is_instance_of::<PyUntypedArray>()
             || object.is_instance_of::<PyList>()
             || object.is_instance_of::<PyTuple>();

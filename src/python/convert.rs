@@ -1,7 +1,7 @@
-//! Python objects and decimals as float32. Both are rounded to float64 first, as NumPy does, and so scikit-learn.
+//! Conversion of Python objects and decimals to float32, rounded to float64 first, as NumPy and scikit-learn do.
 //!
-//! NumPy takes 7 ns to convert an object, more than a forest of 100 trees takes to score its cell. Most objects are floats, whose value
-//! only has to be read. An array with a cell whose type is not listed here is left to NumPy, with all its rules and refusals.
+//! NumPy takes 7 ns to convert an object, more than a forest of 100 trees takes to score its cell. Most objects are floats, whose
+//! value only has to be read. An array that has a cell of another type than those listed here is left to NumPy.
 
 use ndarray::Ix2;
 use numpy::{IntoPyArray, PyArray1, PyArrayDescrMethods, dtype};
@@ -12,16 +12,16 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyType, PyTypeMethods};
 
 use super::arrays::{Readable, Readable1};
-use super::border::{detached, guarded};
+use super::boundary::{detached, guarded};
 use crate::{decimal, memory, simd};
 
-/// Cells converted between two looks at signals.
-const PIECE: usize = 1 << 16;
-/// How many objects ahead of the one that is read memory is asked for.
-const AHEAD: usize = 16;
+/// Cells converted between two checks for signals.
+const VALUES_PER_CHECK: usize = 1 << 16;
+/// Objects between the one that is prefetched and the one that is read.
+const PREFETCH_DISTANCE: usize = 16;
 
-/// Converts floats, integers, booleans, `None` (missing), `Decimal` and NumPy's float64 to float32; gives `None` if a cell is of another
-/// type or out of range.
+/// Convert floats, integers, booleans, `None` (missing), `Decimal` and NumPy's float64 to float32; return `None` if a cell has
+/// another type or is out of range.
 ///
 /// `addresses` is the memory of `cells` as integers: NumPy allows null pointers in it, which Rust must not see as objects.
 #[pyfunction]
@@ -40,25 +40,25 @@ pub(super) fn float32_of_objects<'py>(
         }
         let types = Types::new(py);
         let mut values = memory::with_capacity(cells.len())?;
-        let starts = (0..cells.len()).step_by(PIECE);
+        let starts = (0..cells.len()).step_by(VALUES_PER_CHECK);
         for start in starts {
-            // A signal's handler can change the array, so nothing that was seen before is relied on.
+            // A signal's handler can change the array, so everything is read again.
             py.check_signals()?;
-            let piece = start..cells.len().min(start + PIECE);
-            let (Some(some), Some(addresses)) = (cells.slice()?.get(piece.clone()), addresses.slice()?.get(piece))
+            let piece = start..cells.len().min(start + VALUES_PER_CHECK);
+            let (Some(objects), Some(addresses)) = (cells.slice()?.get(piece.clone()), addresses.slice()?.get(piece))
             else {
                 return Ok(None);
             };
             if addresses.contains(&0) {
                 return Ok(None);
             }
-            let ahead = addresses.chunks(AHEAD).skip(1).chain([&[][..]]);
-            for (some, ahead) in some.chunks(AHEAD).zip(ahead) {
-                // Objects may lie anywhere.
+            let ahead = addresses.chunks(PREFETCH_DISTANCE).skip(1).chain([&[][..]]);
+            for (objects, ahead) in objects.chunks(PREFETCH_DISTANCE).zip(ahead) {
+                // Objects may lie anywhere in memory.
                 for &address in ahead {
-                    simd::ask_for_address(address);
+                    simd::prefetch_address(address);
                 }
-                for cell in some {
+                for cell in objects {
                     let Some(value) = types.value(cell.bind(py))? else {
                         return Ok(None);
                     };
@@ -70,7 +70,7 @@ pub(super) fn float32_of_objects<'py>(
     })
 }
 
-/// What decides about the conversion of a cell, looked up once.
+/// Types that decide about the conversion of a cell, looked up once.
 struct Types<'py> {
     /// NumPy's float64, a subclass of Python's float with the same value.
     float64: *mut PyTypeObject,
@@ -85,7 +85,7 @@ impl<'py> Types<'py> {
         }
     }
 
-    /// The float that Python makes of an object of exactly a known type (a subclass may have ways of its own).
+    /// Returns the float that Python makes of an object of exactly a known type; a subclass may define another conversion.
     #[inline]
     fn value(&self, cell: &Bound<'py, PyAny>) -> PyResult<Option<f64>> {
         if cell.is_exact_instance_of::<PyFloat>() {
@@ -96,7 +96,7 @@ impl<'py> Types<'py> {
 
     fn value_of_another(&self, cell: &Bound<'py, PyAny>) -> PyResult<Option<f64>> {
         if cell.is_exact_instance_of::<PyInt>() {
-            // Most integers fit; the others take longer, and those beyond the range of f64 are refused.
+            // Most integers fit; others take longer, and those beyond the range of f64 are left to NumPy.
             let small: Option<i64> = cell.extract().ok();
             return Ok(small.map(|small| small as f64).or_else(|| cell.extract().ok()));
         }
@@ -106,12 +106,12 @@ impl<'py> Types<'py> {
         if cell.is_none() {
             return Ok(Some(f64::NAN));
         }
-        let kind = cell.get_type_ptr();
-        if kind == self.float64 {
+        let type_pointer = cell.get_type_ptr();
+        if type_pointer == self.float64 {
             return Ok(cell.extract().ok());
         }
-        if kind == decimal_type(cell.py())?.as_type_ptr() {
-            // `float` parses the same text, as correctly rounded but more slowly.
+        if type_pointer == decimal_type(cell.py())?.as_type_ptr() {
+            // `float` parses the same text, also correctly rounded but more slowly.
             return Ok(cell.str()?.to_str()?.parse().ok());
         }
         Ok(None)
@@ -123,7 +123,8 @@ fn decimal_type(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     DECIMAL.import(py, "decimal", "Decimal")
 }
 
-/// Converts decimals to float32: `unscaled` has a row of two words for each, the lower one first, and they have `scale` decimal places.
+/// Convert decimals to float32: `unscaled` has a row of two words for each, the lower one first; `scale` is their number of decimal
+/// places.
 #[pyfunction]
 pub(super) fn float32_of_decimals<'py>(
     py: Python<'py>,
@@ -140,8 +141,8 @@ pub(super) fn float32_of_decimals<'py>(
         };
         let mut values = memory::with_capacity(words.len() / 2)?;
         detached(py, 1, |workers| {
-            for piece in words.chunks(2 * PIECE) {
-                workers.go_on()?;
+            for piece in words.chunks(2 * VALUES_PER_CHECK) {
+                workers.check_cancelled()?;
                 values.extend(
                     piece
                         .iter()

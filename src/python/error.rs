@@ -1,4 +1,4 @@
-//! Which Python exception each refusal of the core becomes.
+//! Conversion of the core's errors to Python exceptions.
 
 use pyo3::PyErr;
 use pyo3::exceptions::{PyMemoryError, PyValueError};

@@ -6,9 +6,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt};
 
 use super::arrays::{FloatArray, Readable1, Samples};
-use super::border::{detached, guarded};
+use super::boundary::{detached, guarded};
 use crate::error::{Error, Result};
-use crate::forest::file::{self, Facts, SampleWeight};
+use crate::forest::file::{self, ForestMetadata, SampleWeight};
 use crate::forest::{self, LEAF, Node, NodeNoise};
 use crate::grow::{NoiseTarget, Origin, Params, grow, grow_on_drawn_rows};
 use crate::memory;
@@ -18,12 +18,12 @@ use crate::score::Scorer;
 use crate::threads;
 
 /// An immutable forest.
-#[pyclass(frozen, module = "isoxide._core")]
-pub(super) struct Forest {
+#[pyclass(frozen, name = "Forest", module = "isoxide._core")]
+pub(super) struct PyForest {
     scorer: Scorer,
 }
 
-impl Forest {
+impl PyForest {
     fn new(trees: forest::Forest, average_path_lengths: Vec<f64>) -> Result<Self> {
         Ok(Self {
             scorer: Scorer::new(trees, average_path_lengths)?,
@@ -53,13 +53,13 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Noise<'py> {
     }
 }
 
-/// The nodes of all trees: threshold, feature, right child, size, whether missing values go left.
+/// Node arrays of all trees: threshold, feature, right child, size, whether missing values go left.
 type NodeArrays<A, B, C> = (A, B, B, B, C);
-/// The noise target at all nodes: impurity, value, weighted size.
+/// Noise target at all nodes: impurity, value, weighted size.
 type NoiseArrays<A> = (A, A, A);
-/// What `Forest.from_bytes` gives.
+/// Result of `Forest.from_bytes`.
 type Stored<'py> = (
-    Forest,
+    PyForest,
     String,
     Bound<'py, PyArray1<i64>>,
     Bound<'py, PyArray1<i64>>,
@@ -74,8 +74,8 @@ fn copied(weights: &FloatArray<'_>) -> PyResult<SampleWeight> {
 }
 
 #[pymethods]
-impl Forest {
-    /// Grows one tree per seed on `x`, after the trees of `existing`; `noise` is an integer `random_state`, or one value per row.
+impl PyForest {
+    /// Grow one tree per seed on `x`, after the trees of `existing`; `noise` is an integer `random_state`, or one value per row.
     #[staticmethod]
     #[pyo3(signature = (x, noise, seeds, *, max_samples, max_features, bootstrap, average_path_lengths, n_workers, weights=None, existing=None))]
     fn grow(
@@ -114,7 +114,8 @@ impl Forest {
         })
     }
 
-    /// The same on some rows of a table of `n_samples`: those of the numbers `rows`, ascending, among which are all that trees draw.
+    /// Grow one tree per seed on a table of `n_samples` rows, given only the rows numbered `rows` (ascending), which include all
+    /// drawn rows.
     #[staticmethod]
     #[pyo3(signature = (x, rows, noise, seeds, *, n_samples, max_samples, max_features, bootstrap, average_path_lengths, n_workers))]
     fn grow_on_drawn_rows(
@@ -137,7 +138,7 @@ impl Forest {
                 Noise::Seed(seed) => NoiseTarget::Seed(*seed),
                 Noise::Drawn(y) => NoiseTarget::Drawn(y.slice()?),
             };
-            // What is no number of a row becomes one that no table has.
+            // A negative row number becomes one that no table has.
             let row = |&row: &i64| usize::try_from(row).unwrap_or(usize::MAX);
             let rows = memory::collected(rows.slice()?.iter().map(row))?;
             let seeds = seeds.slice()?;
@@ -155,7 +156,7 @@ impl Forest {
         })
     }
 
-    /// A forest from plain arrays; every invariant is checked.
+    /// Create a forest from plain arrays; every invariant is checked.
     #[staticmethod]
     fn from_parts(
         n_features: usize,
@@ -179,15 +180,15 @@ impl Forest {
                 value.len(),
                 weight.len(),
             ];
-            if let Some(&found) = lengths.iter().find(|&&len| len != threshold.len()) {
+            if let Some(&actual) = lengths.iter().find(|&&len| len != threshold.len()) {
                 return Err(Error::RowCount {
-                    what: "an array of nodes",
-                    found,
+                    label: "an array of nodes",
+                    actual,
                     expected: threshold.len(),
                 }
                 .into());
             }
-            memory::ask_for(&[
+            memory::check_available(&[
                 (
                     threshold.len(),
                     size_of::<Node>() + size_of::<NodeNoise>() + size_of::<bool>(),
@@ -231,7 +232,7 @@ impl Forest {
         })
     }
 
-    /// The bytes of a file: see `forest::file`.
+    /// Return the bytes of a file, in the format of `forest::file`.
     fn to_bytes<'py>(
         &self,
         py: Python<'py>,
@@ -242,10 +243,10 @@ impl Forest {
         complete: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
         guarded(|| {
-            memory::ask_for(&[(header.len(), 1)])?;
-            // A depth that is out of range is refused like any other too deep one.
+            memory::check_available(&[(header.len(), 1)])?;
+            // A depth out of range is rejected like any other depth that is too large.
             let depths = tree_depths.slice()?.iter();
-            let facts = Facts {
+            let forest_metadata = ForestMetadata {
                 header: header.to_owned(),
                 tree_seeds: memory::copied(tree_seeds.slice()?)?,
                 tree_depths: memory::collected(depths.map(|&depth| u32::try_from(depth).unwrap_or(u32::MAX)))?,
@@ -255,36 +256,48 @@ impl Forest {
                 },
             };
             let bytes = detached(py, 1, |_| {
-                file::write(self.trees(), self.scorer.average_path_lengths(), &facts, complete)
+                file::write(
+                    self.trees(),
+                    self.scorer.average_path_lengths(),
+                    &forest_metadata,
+                    complete,
+                )
             })?;
-            PyBytes::new_with(py, bytes.len(), |place| {
-                place.copy_from_slice(&bytes);
+            PyBytes::new_with(py, bytes.len(), |buffer| {
+                buffer.copy_from_slice(&bytes);
                 Ok(())
             })
         })
     }
 
-    /// The forest that these bytes hold, its header, seeds and depths of its trees, and the sample weights.
+    /// Read a forest, its header, seeds and depths of its trees, and the sample weights from the bytes of a file.
     #[staticmethod]
     fn from_bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Stored<'py>> {
         guarded(|| {
-            // A leaf is five bytes of the file, and becomes a node with its noise.
-            memory::ask_for(&[(data.len(), (size_of::<Node>() + size_of::<NodeNoise>()).div_ceil(5) + 2)])?;
-            let (forest, facts) = detached(py, 1, |_| {
-                let (trees, average_path_lengths, facts) = file::read(data)?;
-                Ok((Self::new(trees, average_path_lengths)?, facts))
+            // A leaf takes five bytes of the file, and becomes a node with its noise.
+            memory::check_available(&[(data.len(), (size_of::<Node>() + size_of::<NodeNoise>()).div_ceil(5) + 2)])?;
+            let (forest, forest_metadata) = detached(py, 1, |_| {
+                let (trees, average_path_lengths, forest_metadata) = file::read(data)?;
+                Ok((Self::new(trees, average_path_lengths)?, forest_metadata))
             })?;
-            let weights = facts.sample_weight.map(|weights| match weights {
+            let weights = forest_metadata.sample_weight.map(|weights| match weights {
                 SampleWeight::F32(weights) => weights.into_pyarray(py).into_any(),
                 SampleWeight::F64(weights) => weights.into_pyarray(py).into_any(),
             });
-            let depths = column(py, &facts.tree_depths, |&depth| i64::from(depth))?;
-            Ok((forest, facts.header, facts.tree_seeds.into_pyarray(py), depths, weights))
+            let depths = column(py, &forest_metadata.tree_depths, |&depth| i64::from(depth))?;
+            Ok((
+                forest,
+                forest_metadata.header,
+                forest_metadata.tree_seeds.into_pyarray(py),
+                depths,
+                weights,
+            ))
         })
     }
 
-    /// Per row the sum of its path lengths over all trees.
-    fn depth_sums<'py>(
+    /// Return for each row the sum of its path lengths over all trees.
+    #[pyo3(name = "depth_sums")]
+    fn path_length_sums<'py>(
         &self,
         py: Python<'py>,
         x: Bound<'_, PyAny>,
@@ -293,12 +306,14 @@ impl Forest {
         guarded(|| {
             let x: Samples<'_> = x.extract()?;
             let x = x.input()?;
-            memory::ask_for(&[(x.n_rows(), size_of::<f64>())])?;
-            // NumPy's memory: it asks for large pages, which are there at once, where a Vec's come one by one.
+            memory::check_available(&[(x.n_rows(), size_of::<f64>())])?;
+            // NumPy allocates large pages at once, whereas the pages of a `Vec` are mapped one by one.
             let sums = PyArray1::zeros(py, x.n_rows(), false);
             let mut view = sums.readwrite();
             let out = view.as_slice_mut()?;
-            detached(py, n_workers, |workers| self.scorer.write_depth_sums(&x, workers, out))?;
+            detached(py, n_workers, |workers| {
+                self.scorer.write_path_length_sums(&x, workers, out)
+            })?;
             drop(view);
             Ok(sums)
         })
@@ -314,7 +329,7 @@ impl Forest {
         self.trees().n_features()
     }
 
-    /// Training rows in the largest node.
+    /// Number of training rows in the largest node.
     #[getter]
     fn largest_node(&self) -> u32 {
         self.trees().largest_node()
@@ -326,7 +341,7 @@ impl Forest {
         guarded(|| column(py, self.scorer.average_path_lengths(), |&c| c))
     }
 
-    /// The columns of one tree, in the order drawn.
+    /// Return the columns of one tree, in the order drawn.
     fn tree_features<'py>(&self, py: Python<'py>, tree: usize) -> PyResult<Bound<'py, PyArray1<i64>>> {
         guarded(|| {
             self.check_tree(tree)?;
@@ -334,7 +349,7 @@ impl Forest {
         })
     }
 
-    /// The nodes of one tree, as arrays named and laid out as in `sklearn.tree._tree.Tree`.
+    /// Return the nodes of one tree, as arrays with the names and layout of `sklearn.tree._tree.Tree`.
     fn tree<'py>(&self, py: Python<'py>, tree: usize) -> PyResult<Bound<'py, PyDict>> {
         guarded(|| {
             self.check_tree(tree)?;
@@ -366,13 +381,13 @@ impl Forest {
     }
 }
 
-impl Forest {
+impl PyForest {
     fn check_tree(&self, tree: usize) -> PyResult<()> {
         if tree < self.trees().n_trees() {
             Ok(())
         } else {
             Err(PyIndexError::new_err(format!(
-                "tree {tree} of {}",
+                "tree {tree} is out of range for a forest of {} trees",
                 self.trees().n_trees()
             )))
         }
@@ -394,14 +409,14 @@ fn array<T: numpy::Element>(
     Ok(memory::collected(items)?.into_pyarray(py))
 }
 
-/// The chances of the rows to be drawn, checked.
+/// Checks the weights with which rows are drawn.
 fn drawing_weights(probabilities: Option<Readable1<'_, f64>>) -> PyResult<Option<Weights>> {
     probabilities
         .map(|p| Ok(Weights::new(memory::copied(p.slice()?)?)?))
         .transpose()
 }
 
-/// The seeds of `n_new` trees that follow `n_existing` ones, for an integer `random_state`.
+/// Return the seeds of `n_new` trees that follow `n_existing` ones, for an integer `random_state`.
 #[pyfunction]
 pub(super) fn tree_seeds(
     py: Python<'_>,
@@ -410,16 +425,16 @@ pub(super) fn tree_seeds(
     n_new: usize,
 ) -> PyResult<Bound<'_, PyArray1<u32>>> {
     guarded(|| {
-        memory::ask_for(&[(n_new, size_of::<u32>())])?;
+        memory::check_available(&[(n_new, size_of::<u32>())])?;
         let seeds = detached(py, 1, |_| Ok(streams::tree_seeds(random_state, n_existing, n_new)))?;
         Ok(seeds.into_pyarray(py))
     })
 }
 
-/// Bytes for each row while it is drawn: itself, and its entries in the table that tells which rows are drawn again.
+/// Bytes for each row while it is drawn: the row, and its entries in the set of rows drawn so far.
 const DRAW_BYTES: usize = 64;
 
-/// For each tree seed the rows that the tree draws, in the order drawn.
+/// Return for each tree seed the rows that the tree draws, in the order drawn.
 #[pyfunction]
 #[pyo3(signature = (seeds, *, n_samples, n_features, max_samples, max_features, bootstrap, n_workers, weights=None))]
 pub(super) fn sample_rows<'py>(
@@ -446,9 +461,9 @@ pub(super) fn sample_rows<'py>(
             weights.check(max_samples)?;
         }
         let seeds = seeds.slice()?;
-        // A file can claim to have drawn any number.
+        // A file can claim to have drawn any number of rows.
         let n_at_once = n_workers.clamp(1, seeds.len().max(1));
-        memory::ask_for(&[
+        memory::check_available(&[
             (max_samples.saturating_mul(seeds.len()), 2 * size_of::<u64>()),
             (max_samples.saturating_mul(n_at_once), DRAW_BYTES),
             (max_features.saturating_mul(n_at_once), DRAW_BYTES),

@@ -1,5 +1,4 @@
-//! `_core.percentile_ranks`: the percentile of each cell of one table among the same column of another; and
-//! `_core.sorted_ranks`, where the columns of the other one are sorted.
+//! `_core.percentile_ranks` and `_core.sorted_ranks`: percentiles of the cells of one table among the same column of another one.
 
 use numpy::{IntoPyArray, PyArray2};
 use pyo3::exceptions::PyValueError;
@@ -7,17 +6,17 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::arrays::{ColumnArray, Readable1, Table};
-use super::border::{detached, guarded};
+use super::boundary::{detached, guarded};
 use crate::memory;
 use crate::rank::sorted::{self, Sorted};
 use crate::rank::{self, Definition, Kind, NanPolicy, Ranks, Tail};
 
-/// The values of a column in ascending order, how many are at or below each of them if they are distinct, and the number of NaN.
+/// Values of a column in ascending order, the number at or below each if they are distinct, and the number of NaN.
 type SortedArrays<'py> = (ColumnArray<'py>, Option<Readable1<'py, i64>>, u64);
 /// Percentiles and directions.
 pub(super) type RankArrays<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<i8>>);
 
-/// Per cell of `rows` its percentile among the same column of `reference`, and its direction, both column-major.
+/// Return for each cell of `rows` its percentile among the same column of `reference`, and its direction, both column-major.
 #[pyfunction]
 #[pyo3(signature = (reference, rows, *, kind, tail, omit_nan, n_workers))]
 pub(super) fn percentile_ranks<'py>(
@@ -39,8 +38,9 @@ pub(super) fn percentile_ranks<'py>(
     })
 }
 
-/// The same, where of each column of the reference the values without NaN are given in ascending order, as many as there are
-/// columns in `rows`; or the distinct ones, and for each how many are at or below it; and the number of NaN.
+/// Return percentiles and directions among sorted columns. `reference` has for each column its values without NaN in ascending
+/// order, as many as there are columns in `rows`; or the distinct values, and for each the number at or below it; and the number of
+/// NaN.
 #[pyfunction]
 #[pyo3(signature = (reference, rows, *, kind, tail, omit_nan, n_workers))]
 pub(super) fn sorted_ranks<'py>(
@@ -73,7 +73,7 @@ pub(super) fn sorted_ranks<'py>(
 }
 
 pub(super) fn definition(kind: &str, tail: &str, omit_nan: bool) -> PyResult<Definition> {
-    let unknown = |what, name| PyValueError::new_err(format!("unknown {what} {name:?}"));
+    let unknown = |parameter, name| PyValueError::new_err(format!("unknown {parameter} {name:?}"));
     Ok(Definition {
         kind: Kind::from_name(kind).ok_or_else(|| unknown("kind", kind))?,
         tail: Tail::from_name(tail).ok_or_else(|| unknown("tail", tail))?,

@@ -1,12 +1,51 @@
-//! What scikit-learn and NumPy draw: their generators, their samplers, and the order in which they are used.
+//! Random numbers as scikit-learn and NumPy draw them: generators, samplers, and the order in which a forest uses them.
+//!
+//! The generators [`Mt19937`] and [`XorShift32`] implement the traits of [`rand_core`], so they work with everything that is written
+//! for the crate `rand`. The samplers are generic over [`rand_core::Rng`], so they take any other generator as well. Only the
+//! generators of this module give scikit-learn's draws.
+//!
+//! ```text
+//! mt19937       the generator of numpy.random.RandomState
+//! random_state  doubles, bounded integers and permutations, made of any generator as RandomState makes them
+//! xorshift      the generator of one tree's splits, and the numbers that scikit-learn makes of it
+//! sampling      rows and columns with and without replacement, weighted or not
+//! doubles       the noise target of an integer seed, without drawing what nobody reads
+//! streams       the order of all draws of a fit
+//! ```
+//!
+//! A forest can be grown from a stream that was used before, as with scikit-learn's `random_state=RandomState(7)`, or from any
+//! other generator:
+//!
+//! ```
+//! use isoxide::{grow::{NoiseTarget, Params, grow}, matrix::{Input, Matrix}, random::{Mt19937, streams}};
+//! use rand::{Rng, SeedableRng, rngs::Xoshiro256PlusPlus};
+//!
+//! fn forest_of(rng: &mut impl Rng) -> isoxide::error::Result<isoxide::forest::Forest> {
+//!     let x = ndarray::array![[-1.1], [0.3], [0.5], [100.0]];
+//!     let noise = streams::noise_target_from(rng, x.nrows(), 1)?;
+//!     let seeds = streams::tree_seeds_from(rng, 100);
+//!     let params = Params { max_samples: 4, max_features: 1, bootstrap: false };
+//!     grow(&Input::Dense(Matrix::from_f64(x.view())), NoiseTarget::Drawn(&noise), &seeds, params, None, None, 1)
+//! }
+//!
+//! let as_scikit_learn = forest_of(&mut Mt19937::new(7))?;
+//! let as_you_like = forest_of(&mut Xoshiro256PlusPlus::seed_from_u64(7))?;
+//! assert_ne!(as_scikit_learn, as_you_like);
+//! # Ok::<(), isoxide::error::Error>(())
+//! ```
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "indices are drawn below the length of what they index, which the tests hold"
+    reason = "indices are drawn below the length of what they index, which the tests check"
 )]
 
+mod doubles;
 pub mod mt19937;
+pub mod random_state;
 pub mod sampling;
 pub mod streams;
-mod units;
 pub mod xorshift;
+
+pub use mt19937::Mt19937;
+pub use rand_core::{Rng, SeedableRng};
+pub use xorshift::XorShift32;

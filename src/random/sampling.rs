@@ -1,41 +1,54 @@
-//! Sampling of indices: uniform with and without replacement (scikit-learn: `sample_without_replacement`, method "auto"),
-//! and weighted (NumPy: `RandomState.choice` with `p`).
+//! Samplers of indices: with and without replacement, uniform or weighted, over any generator.
+//!
+//! Source: scikit-learn's `sample_without_replacement` (method "auto") in `sklearn/utils/_random.pyx`, and NumPy's
+//! `RandomState.choice` with `p`.
 
-use super::mt19937::{Mt, below, permutation, permutation_bytes, some_below, unit, up_to};
+use rand_core::Rng;
+
+use super::random_state::{
+    Batch, CheckCancelled, batch_below, below, next_double, permutation, permutation_bytes, up_to,
+};
 use crate::error::{Error, Result};
 use crate::memory;
 
-/// Asked every now and then whether what is drawn is still wanted.
-pub type GoOn<'a> = &'a dyn Fn() -> Result<()>;
-
-/// `k` indices below `n`, repeats allowed.
+/// Draws `k` indices below `n`, repeats allowed.
 ///
 /// # Errors
-/// [`Error::Memory`], and those of `go_on`.
-pub fn with_replacement(rng: &mut Mt, n: usize, k: usize, go_on: GoOn<'_>) -> Result<Vec<usize>> {
-    draw(rng, n, k, go_on, |_| true)
+/// [`Error::Memory`], and the errors of `check_cancelled`.
+pub fn with_replacement<R: Rng + ?Sized>(
+    rng: &mut R,
+    n: usize,
+    k: usize,
+    check_cancelled: CheckCancelled<'_>,
+) -> Result<Vec<usize>> {
+    draw(rng, n, k, check_cancelled, |_| true)
 }
 
-/// Looks at the stream between two questions whether to go on: some milliseconds.
-const LOOKS: usize = 1 << 12;
-/// The same in indices that are gone over one by one.
-const PIECE: usize = 1 << 20;
+/// Batches drawn between two calls of `check_cancelled`: some milliseconds.
+const BATCHES_PER_CHECK: usize = 1 << 12;
+/// Indices visited one by one between two calls of `check_cancelled`.
+const INDICES_PER_CHECK: usize = 1 << 20;
 
-/// Draws indices below `n` until `keep` has said yes to `k` of them.
-fn draw(rng: &mut Mt, n: usize, k: usize, go_on: GoOn<'_>, mut keep: impl FnMut(usize) -> bool) -> Result<Vec<usize>> {
+/// Draws indices below `n` until `keep` has accepted `k` of them.
+fn draw<R: Rng + ?Sized>(
+    rng: &mut R,
+    n: usize,
+    k: usize,
+    check_cancelled: CheckCancelled<'_>,
+    mut keep: impl FnMut(usize) -> bool,
+) -> Result<Vec<usize>> {
     let mut kept = memory::with_capacity(k)?;
-    let mut n_looks = 0_usize;
-    // One choice only is drawn without a word of the stream, and of too many choices one takes two words.
-    let at_once = n >= 2 && u32::try_from(n - 1).is_ok();
-    let mut buffer = Vec::new();
+    let mut n_batches = 0_usize;
+    // A single choice takes no word of the generator, and an index of more than 32 bits takes two.
+    let in_batches = n >= 2 && u32::try_from(n - 1).is_ok();
+    let (mut batch, mut buffer) = (Batch::new(), Vec::new());
     while kept.len() < k {
-        n_looks += 1;
-        if n_looks.is_multiple_of(LOOKS) {
-            go_on()?;
+        n_batches += 1;
+        if n_batches.is_multiple_of(BATCHES_PER_CHECK) {
+            check_cancelled()?;
         }
-        if at_once {
-            // Every word gives one index at most, so none is taken from the stream that is not needed.
-            let indices = some_below(rng, n, k - kept.len(), &mut buffer).iter();
+        if in_batches {
+            let indices = batch_below(rng, n, k - kept.len(), &mut batch, &mut buffer).iter();
             kept.extend(indices.map(|&index| index as usize).filter(|&index| keep(index)));
         } else {
             kept.extend(Some(below(rng, n)).filter(|&index| keep(index)));
@@ -44,15 +57,15 @@ fn draw(rng: &mut Mt, n: usize, k: usize, go_on: GoOn<'_>, mut keep: impl FnMut(
     Ok(kept)
 }
 
-/// A set of indices: a table of twice to four times the number expected, in which an index stands at its place or soon after.
+/// A set of indices: an open hash table with two to four times as many entries as indices are expected.
 struct Seen {
-    /// Index plus one; zero where nothing is.
+    /// Each entry is an index plus one, or zero if it is empty.
     table: Vec<usize>,
     shift: u32,
 }
 
 impl Seen {
-    /// An empty set that will hold up to `n` indices.
+    /// Creates an empty set for up to `n` indices.
     fn new(n: usize) -> Result<Self> {
         let bits = n.saturating_mul(2).saturating_add(1).ilog2() + 1;
         Ok(Self {
@@ -61,13 +74,13 @@ impl Seen {
         })
     }
 
-    /// Puts an index in; whether it was not there before.
+    /// Inserts an index. Returns whether the set did not have it yet.
     fn insert(&mut self, index: usize) -> bool {
         // Fibonacci hashing: the high bits of a product with 2^64 over the golden ratio.
-        let mut place = ((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize;
+        let mut position = ((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize;
         let last = self.table.len() - 1;
         loop {
-            let entry = &mut self.table[place & last];
+            let entry = &mut self.table[position & last];
             if *entry == 0 {
                 *entry = index + 1;
                 return true;
@@ -75,25 +88,30 @@ impl Seen {
             if *entry == index + 1 {
                 return false;
             }
-            place += 1;
+            position += 1;
         }
     }
 }
 
-/// `k` different indices below `n`, in the order drawn; `k <= n`.
+/// Draws `k` different indices below `n`, in the order drawn; `k <= n`.
 ///
-/// The share `k / n` chooses between three algorithms, each with its own use of the stream.
+/// The ratio `k / n` selects one of three algorithms, each of which takes other words from the generator.
 ///
 /// # Errors
-/// [`Error::Memory`], and those of `go_on`.
-pub fn without_replacement(rng: &mut Mt, n: usize, k: usize, go_on: GoOn<'_>) -> Result<Vec<usize>> {
+/// [`Error::Memory`], and the errors of `check_cancelled`.
+pub fn without_replacement<R: Rng + ?Sized>(
+    rng: &mut R,
+    n: usize,
+    k: usize,
+    check_cancelled: CheckCancelled<'_>,
+) -> Result<Vec<usize>> {
     let ratio = ratio(n, k);
     if is_shuffled(ratio) {
-        permutation(rng, n, k, go_on)
+        permutation(rng, n, k, check_cancelled)
     } else if ratio < 0.2 {
-        tracking_selection(rng, n, k, go_on)
+        tracking_selection(rng, n, k, check_cancelled)
     } else {
-        reservoir(rng, n, k, go_on)
+        reservoir(rng, n, k, check_cancelled)
     }
 }
 
@@ -101,12 +119,12 @@ fn ratio(n: usize, k: usize) -> f64 {
     if n == 0 { 1.0 } else { k as f64 / n as f64 }
 }
 
-/// Whether all indices are shuffled to draw this share of them.
+/// Returns whether all indices are shuffled to draw this share of them.
 fn is_shuffled(ratio: f64) -> bool {
     0.01 < ratio && ratio < 0.99
 }
 
-/// Bytes that [`without_replacement`] takes whatever `k` is; with some 64 for each of `k`.
+/// Returns the bytes that [`without_replacement`] takes beside some 64 for each of the `k` indices.
 pub(super) fn draw_bytes(n: usize, k: usize) -> usize {
     if is_shuffled(ratio(n, k)) {
         permutation_bytes(n)
@@ -115,33 +133,43 @@ pub(super) fn draw_bytes(n: usize, k: usize) -> usize {
     }
 }
 
-/// The same for [`Weights::without_replacement`]: the chances that are left, and their running sums.
+/// Returns the bytes that [`Weights::without_replacement`] takes: the remaining probabilities and their running sums.
 pub(super) fn weighted_draw_bytes(n: usize) -> usize {
     n.saturating_mul(2 * size_of::<f64>())
 }
 
-/// Draws again whatever was drawn before.
-fn tracking_selection(rng: &mut Mt, n: usize, k: usize, go_on: GoOn<'_>) -> Result<Vec<usize>> {
+/// Draws one index after another, and draws again if an index has come before.
+fn tracking_selection<R: Rng + ?Sized>(
+    rng: &mut R,
+    n: usize,
+    k: usize,
+    check_cancelled: CheckCancelled<'_>,
+) -> Result<Vec<usize>> {
     let mut seen = Seen::new(k)?;
-    draw(rng, n, k, go_on, |index| seen.insert(index))
+    draw(rng, n, k, check_cancelled, |index| seen.insert(index))
 }
 
-/// Keeps the first `k`, then lets each later index replace one of them by chance. Draws nothing for `k == n`.
-fn reservoir(rng: &mut Mt, n: usize, k: usize, go_on: GoOn<'_>) -> Result<Vec<usize>> {
+/// Keeps the first `k` indices, then lets each later index replace one of them at random. Draws nothing if `k == n`.
+fn reservoir<R: Rng + ?Sized>(
+    rng: &mut R,
+    n: usize,
+    k: usize,
+    check_cancelled: CheckCancelled<'_>,
+) -> Result<Vec<usize>> {
     let mut kept: Vec<usize> = memory::collected(0..k)?;
     for i in k..n {
-        if i.is_multiple_of(PIECE) {
-            go_on()?;
+        if i.is_multiple_of(INDICES_PER_CHECK) {
+            check_cancelled()?;
         }
-        let place = up_to(rng, i as u64) as usize;
-        if place < k {
-            kept[place] = i;
+        let position = up_to(rng, i as u64) as usize;
+        if position < k {
+            kept[position] = i;
         }
     }
     Ok(kept)
 }
 
-/// Chances of indices to be drawn.
+/// The probability of each index to be drawn.
 #[derive(Debug, Clone)]
 pub struct Weights {
     probabilities: Vec<f64>,
@@ -149,7 +177,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Weights from probabilities that add up to one, as far as rounding lets them.
+    /// Creates weights from probabilities that add up to one, up to rounding.
     ///
     /// # Errors
     /// [`Error::Weights`] when one is negative or not a number, or their sum is not above zero and finite; [`Error::Memory`].
@@ -168,78 +196,78 @@ impl Weights {
         })
     }
 
-    /// How many indices there are.
+    /// Returns the number of indices.
     #[must_use]
     pub fn len(&self) -> usize {
         self.probabilities.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no indices.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.probabilities.is_empty()
     }
 
-    /// Whether `k` different indices can be drawn.
+    /// Checks that `k` different indices can be drawn.
     ///
     /// # Errors
-    /// [`Error::Weights`] when fewer have a chance at all.
+    /// [`Error::Weights`] when fewer have a probability above zero.
     pub fn check(&self, k: usize) -> Result<()> {
         let possible = self.probabilities.iter().filter(|&&p| p > 0.0).count();
         if possible >= k {
             return Ok(());
         }
-        // The first words are NumPy's.
+        // The message begins as NumPy's does.
         Err(Error::Weights(format!(
             "Fewer non-zero entries in p than size: only {possible} rows have a weight above zero, \
              but each tree draws {k} different ones; lower max_samples or set bootstrap=True"
         )))
     }
 
-    /// `k` indices, repeats allowed.
+    /// Draws `k` indices, repeats allowed.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn with_replacement(&self, rng: &mut Mt, k: usize) -> Result<Vec<usize>> {
-        memory::collected((0..k).map(|_| place(&self.cumulated, unit(rng))))
+    pub fn with_replacement<R: Rng + ?Sized>(&self, rng: &mut R, k: usize) -> Result<Vec<usize>> {
+        memory::collected((0..k).map(|_| draw_by_weight(&self.cumulated, next_double(rng))))
     }
 
-    /// `k` different indices, in the order found; [`check`](Self::check) must have passed.
+    /// Draws `k` different indices, in the order drawn; [`check`](Self::check) must have passed.
     ///
-    /// Draws as many as are missing, drops the repeats, takes away the chances of those found, and begins again.
+    /// Draws as many as are missing, drops the repeats, sets the probabilities of the drawn ones to zero, and repeats.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn without_replacement(&self, rng: &mut Mt, k: usize) -> Result<Vec<usize>> {
-        let mut found: Vec<usize> = memory::with_capacity(k)?;
+    pub fn without_replacement<R: Rng + ?Sized>(&self, rng: &mut R, k: usize) -> Result<Vec<usize>> {
+        let mut drawn: Vec<usize> = memory::with_capacity(k)?;
         let mut seen = Seen::new(k)?;
         let mut left: Option<Vec<f64>> = None;
-        while found.len() < k {
-            let draws = memory::collected((found.len()..k).map(|_| unit(rng)))?;
-            let cumulated = if found.is_empty() {
+        while drawn.len() < k {
+            let draws = memory::collected((drawn.len()..k).map(|_| next_double(rng)))?;
+            let cumulated = if drawn.is_empty() {
                 &self.cumulated
             } else {
                 let left = match &mut left {
                     Some(left) => left,
                     left => left.insert(memory::copied(&self.probabilities)?),
                 };
-                for &i in &found {
+                for &i in &drawn {
                     left[i] = 0.0;
                 }
                 &cumulate(left)?
             };
-            found.extend(
+            drawn.extend(
                 draws
                     .into_iter()
-                    .map(|u| place(cumulated, u))
+                    .map(|u| draw_by_weight(cumulated, u))
                     .filter(|&i| seen.insert(i)),
             );
         }
-        Ok(found)
+        Ok(drawn)
     }
 }
 
-/// Running sums, scaled so that the last one is 1.
+/// Returns the running sums, scaled so that the last one is 1.
 fn cumulate(probabilities: &[f64]) -> Result<Vec<f64>> {
     let mut total = 0.0;
     let mut sums: Vec<f64> = memory::with_capacity(probabilities.len())?;
@@ -253,18 +281,18 @@ fn cumulate(probabilities: &[f64]) -> Result<Vec<f64>> {
     Ok(sums)
 }
 
-/// How many of the running sums are at or below `u`.
-fn place(cumulated: &[f64], u: f64) -> usize {
+/// Returns the index that `u`, in `[0, 1)`, draws: the number of running sums at or below it.
+fn draw_by_weight(cumulated: &[f64], u: f64) -> usize {
     cumulated.partition_point(|&sum| sum <= u)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::mt19937::seeded;
+    use crate::random::Mt19937;
 
     #[test]
-    fn only_what_is_shuffled_takes_memory_for_all() {
+    fn only_a_shuffle_takes_memory_for_all_indices() {
         let n = 1 << 40;
         assert_eq!(
             (draw_bytes(n, 256), draw_bytes(n, n), draw_bytes(n, n / 2)),
@@ -272,17 +300,17 @@ mod tests {
         );
         assert_eq!((draw_bytes(60_000, 3000), draw_bytes(70_000, 3000)), (120_000, 280_000));
         assert_eq!(draw_bytes(usize::MAX, usize::MAX / 2), usize::MAX);
-        let drawn = without_replacement(&mut seeded(0), n, 256, &|| Ok(())).unwrap();
+        let drawn = without_replacement(&mut Mt19937::new(0), n, 256, &|| Ok(())).unwrap();
         assert!(drawn.len() == 256 && drawn.iter().all(|&index| index < n));
     }
 
     #[test]
-    fn what_nobody_has_room_for_is_refused() {
-        let wanted = || Ok(());
+    fn more_indices_than_memory_holds_are_refused() {
+        let never = || Ok(());
         for (n, k) in [(1 << 60, 1 << 59), (1 << 60, 1 << 60), (usize::MAX, 1 << 50)] {
-            let drawn = without_replacement(&mut seeded(0), n, k, &wanted);
+            let drawn = without_replacement(&mut Mt19937::new(0), n, k, &never);
             assert!(matches!(drawn, Err(Error::Memory { .. })), "{n} {k}");
-            let drawn = with_replacement(&mut seeded(0), n, k, &wanted);
+            let drawn = with_replacement(&mut Mt19937::new(0), n, k, &never);
             assert!(matches!(drawn, Err(Error::Memory { .. })), "{n} {k}");
         }
         for n in [1 << 58, usize::MAX / 2, usize::MAX] {
@@ -291,14 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn a_draw_that_is_not_wanted_any_more_ends() {
-        let given_up = || Err(Error::Interrupted);
+    fn a_cancelled_draw_ends() {
+        let cancelled = || Err(Error::Interrupted);
         let n = 1 << 24;
-        let drawn = with_replacement(&mut seeded(0), n, n, &given_up);
+        let drawn = with_replacement(&mut Mt19937::new(0), n, n, &cancelled);
         assert_eq!(drawn.err(), Some(Error::Interrupted));
-        // By each of the three algorithms.
+        // Each of the three algorithms is cancelled.
         for (n, k) in [(1 << 30, 3 << 20), (n, n / 2), (n + 3, n - 2)] {
-            let drawn = without_replacement(&mut seeded(0), n, k, &given_up);
+            let drawn = without_replacement(&mut Mt19937::new(0), n, k, &cancelled);
             assert_eq!(drawn.err(), Some(Error::Interrupted), "{n} {k}");
         }
     }

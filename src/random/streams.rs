@@ -1,40 +1,44 @@
-//! THE ORDER of random draws, and nothing else (scikit-learn 1.9: `IsolationForest.fit`, `BaseBagging._fit`,
-//! `_generate_bagging_indices`, `BaseDecisionTree._fit`).
+//! The order of all random draws of a fit; it is written in this file and nowhere else.
 //!
-//! 1. From the outer stream: the noise target `y`, one double per row.
-//! 2. From the outer stream: one seed per tree. **An integer `random_state` starts the stream again here**, so that `y`
-//!    and the seeds are made of the same words; a `RandomState` instance goes on. Trees of an earlier fit (warm start)
-//!    use up one seed each.
-//! 3. Per tree, from a stream of its own, started from its seed: its features, then its rows.
-//! 4. Per tree, from that stream started afresh: a second seed, whose stream gives the state of the tree's xorshift.
+//! Source: scikit-learn 1.9, `IsolationForest.fit`, `BaseBagging._fit`, `_generate_bagging_indices`, `BaseDecisionTree._fit`.
 //!
-//! For a `RandomState` instance or the global generator, the Python package lets NumPy itself do 1 and 2.
+//! 1. The outer stream gives the noise target `y`, one double per row.
+//! 2. The outer stream gives one seed per tree. **An integer `random_state` starts the stream again here**, so that `y` and the seeds
+//!    are made of the same words; a `RandomState` instance continues. Trees of an earlier fit (warm start) use up one seed each.
+//! 3. A stream of each tree, started from its seed, gives its features, then its rows.
+//! 4. The same stream, started again, gives a second seed, whose stream gives the state of the tree's xorshift generator.
+//!
+//! For a `RandomState` instance or the global generator, the Python package lets NumPy itself do steps 1 and 2; in Rust
+//! [`noise_target_from`] and [`tree_seeds_from`] do them with any generator.
 
-use super::mt19937::{MAX_SEED, Mt, below, first_below, seeded, seeded_together};
+use rand_core::Rng;
+
+use super::doubles::{BYTES_PER_POSITION, doubles, doubles_at};
+use super::mt19937::{MAX_SEED, Mt19937, first_below};
+use super::random_state::{below, next_double};
 use super::sampling::{self, Weights, with_replacement, without_replacement};
-use super::units::{PLACE_BYTES, units, units_at};
-use super::xorshift::XorShift;
+use super::xorshift::XorShift32;
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::threads::Workers;
 
-/// Rows of a table, at most: to pass over the noise target of more takes a quarter of an hour, and scikit-learn, which keeps it, has no
-/// memory for so many.
+/// Most rows of a table. Passing over the noise target of more would take over a quarter of an hour, and scikit-learn, which keeps the
+/// whole target, has no memory for it.
 pub const MAX_ROWS: usize = 1 << 40;
 
-/// Bytes that [`noise_target_at`] takes for each row that it is asked for, with the result.
-pub const NOISE_BYTES: usize = PLACE_BYTES;
+/// Bytes that [`noise_target_at`] takes for each row that it is asked for, the result included.
+pub const NOISE_BYTES: usize = BYTES_PER_POSITION;
 
-/// Step 1 for an integer `random_state`: the noise target of `n` rows.
+/// Draws the noise target of `n` rows for an integer `random_state`: step 1.
 ///
 /// # Errors
 /// [`Error::Memory`]; [`Error::Interrupted`].
 pub fn noise_target<'w>(random_state: u32, n: usize, workers: impl Into<Workers<'w>>) -> Result<Vec<f64>> {
     let workers = workers.into();
-    units(random_state, n, || workers.go_on())
+    doubles(random_state, n, || workers.check_cancelled())
 }
 
-/// Step 1 for an integer `random_state`, of `n` rows those given, in their order.
+/// Draws the noise target of the given rows, out of `n`, for an integer `random_state`: step 1 without the values that nobody reads.
 ///
 /// # Errors
 /// [`Error::Memory`], also where `n` is above [`MAX_ROWS`]; [`Error::Interrupted`].
@@ -50,46 +54,74 @@ pub fn noise_target_at<'w>(
         });
     }
     let workers = workers.into();
-    units_at(random_state, n, rows, || workers.go_on())
+    doubles_at(random_state, n, rows, || workers.check_cancelled())
 }
 
-/// Step 2 for an integer `random_state`: the seeds of `new` trees that follow `existing` ones.
+/// Draws the noise target of `n` rows from any generator: step 1 for a stream that was used before.
+///
+/// # Errors
+/// [`Error::Memory`]; [`Error::Interrupted`].
+pub fn noise_target_from<'w, R: Rng + ?Sized>(
+    rng: &mut R,
+    n: usize,
+    workers: impl Into<Workers<'w>>,
+) -> Result<Vec<f64>> {
+    /// Doubles drawn between two checks: about a millisecond.
+    const DOUBLES_PER_CHECK: usize = 1 << 18;
+    let workers = workers.into();
+    let mut target = memory::filled(n, 0.0)?;
+    for chunk in target.chunks_mut(DOUBLES_PER_CHECK) {
+        workers.check_cancelled()?;
+        chunk.fill_with(|| next_double(rng));
+    }
+    Ok(target)
+}
+
+/// Draws the seeds of `new` trees that follow `existing` ones, for an integer `random_state`: step 2.
 #[must_use]
 pub fn tree_seeds(random_state: u32, existing: usize, new: usize) -> Vec<u32> {
-    let mut stream = seeded(random_state);
-    let mut next = || below(&mut stream, MAX_SEED as usize) as u32;
-    (0..existing).for_each(|_| {
-        next();
-    });
-    (0..new).map(|_| next()).collect()
+    let mut stream = Mt19937::new(random_state);
+    for _ in 0..existing {
+        tree_seed(&mut stream);
+    }
+    tree_seeds_from(&mut stream, new)
 }
 
-/// How many features and rows a tree sees, and how its rows are drawn.
+/// Draws the seeds of `n` trees from any generator: step 2 for a stream that was used before.
+pub fn tree_seeds_from<R: Rng + ?Sized>(rng: &mut R, n: usize) -> Vec<u32> {
+    (0..n).map(|_| tree_seed(rng)).collect()
+}
+
+fn tree_seed<R: Rng + ?Sized>(rng: &mut R) -> u32 {
+    below(rng, MAX_SEED as usize) as u32
+}
+
+/// The numbers of rows and columns that a tree draws, and how it draws the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bagging {
-    /// Rows to draw from.
+    /// Number of rows to draw from.
     pub n_samples: usize,
-    /// Columns to draw from.
+    /// Number of columns to draw from.
     pub n_features: usize,
-    /// Rows to draw.
+    /// Number of rows to draw.
     pub max_samples: usize,
-    /// Columns to draw.
+    /// Number of columns to draw.
     pub max_features: usize,
     /// Whether a row may be drawn more than once.
     pub bootstrap: bool,
 }
 
-/// What one tree was given.
+/// The columns and rows that one tree drew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bag {
-    /// Its columns, in the order drawn.
+    /// Columns, in the order drawn.
     pub features: Vec<usize>,
-    /// Its rows, in the order drawn.
+    /// Rows, in the order drawn.
     pub rows: Vec<usize>,
 }
 
 impl Bagging {
-    /// Bytes that the draw of one tree takes besides what it gives: a list of all rows or columns to be shuffled, or of all chances.
+    /// Returns the bytes that the draw of one tree takes beside its result: all rows or columns to be shuffled, or all probabilities.
     #[must_use]
     pub fn draw_bytes(&self, is_weighted: bool) -> usize {
         let features = sampling::draw_bytes(self.n_features, self.max_features);
@@ -102,10 +134,10 @@ impl Bagging {
     }
 }
 
-/// As many trees as start their streams together: each word of a start waits for the one before it.
-const TOGETHER: usize = 4;
+/// Number of trees whose streams are started together, because each word of a start depends on the one before it.
+const SEEDS_TOGETHER: usize = 4;
 
-/// Step 3: the columns and rows of the tree with this seed; `weights`, if any, are the chances of the rows.
+/// Draws the columns and rows of the tree with this seed: step 3. `weights`, if any, are the probabilities of the rows.
 ///
 /// # Errors
 /// [`Error::Memory`]; [`Error::Interrupted`].
@@ -115,10 +147,10 @@ pub fn bag<'w>(
     weights: Option<&Weights>,
     workers: impl Into<Workers<'w>>,
 ) -> Result<Bag> {
-    bag_from(&mut seeded(tree_seed), bagging, weights, workers.into())
+    bag_from(&mut Mt19937::new(tree_seed), bagging, weights, workers)
 }
 
-/// Step 3 for several trees.
+/// Draws the columns and rows of several trees: step 3 for each of them.
 ///
 /// # Errors
 /// [`Error::Memory`]; [`Error::Interrupted`].
@@ -130,10 +162,10 @@ pub fn bags<'w>(
 ) -> Result<Vec<Bag>> {
     let workers = workers.into();
     let mut bags = memory::with_capacity(tree_seeds.len())?;
-    let (groups, rest) = tree_seeds.as_chunks::<TOGETHER>();
-    // Loops, since a stream is so large that moving it through a chain of iterators would take as long as drawing.
+    let (groups, rest) = tree_seeds.as_chunks::<SEEDS_TOGETHER>();
+    // Loops instead of iterators: a generator is so large that moving it takes as long as drawing.
     for &seeds in groups {
-        for stream in &mut seeded_together(seeds) {
+        for stream in &mut Mt19937::new_together(seeds) {
             bags.push(bag_from(stream, bagging, weights, workers)?);
         }
     }
@@ -143,25 +175,35 @@ pub fn bags<'w>(
     Ok(bags)
 }
 
-fn bag_from(stream: &mut Mt, bagging: &Bagging, weights: Option<&Weights>, workers: Workers<'_>) -> Result<Bag> {
-    let go_on = || workers.go_on();
-    let features = without_replacement(stream, bagging.n_features, bagging.max_features, &go_on)?;
+/// Draws the columns and rows of a tree from any generator: step 3.
+///
+/// # Errors
+/// [`Error::Memory`]; [`Error::Interrupted`].
+pub fn bag_from<'w, R: Rng + ?Sized>(
+    stream: &mut R,
+    bagging: &Bagging,
+    weights: Option<&Weights>,
+    workers: impl Into<Workers<'w>>,
+) -> Result<Bag> {
+    let workers = workers.into();
+    let check_cancelled = || workers.check_cancelled();
+    let features = without_replacement(stream, bagging.n_features, bagging.max_features, &check_cancelled)?;
     let rows = match (weights, bagging.bootstrap) {
         (Some(weights), true) => weights.with_replacement(stream, bagging.max_samples)?,
         (Some(weights), false) => weights.without_replacement(stream, bagging.max_samples)?,
-        (None, true) => with_replacement(stream, bagging.n_samples, bagging.max_samples, &go_on)?,
-        (None, false) => without_replacement(stream, bagging.n_samples, bagging.max_samples, &go_on)?,
+        (None, true) => with_replacement(stream, bagging.n_samples, bagging.max_samples, &check_cancelled)?,
+        (None, false) => without_replacement(stream, bagging.n_samples, bagging.max_samples, &check_cancelled)?,
     };
     Ok(Bag { features, rows })
 }
 
-/// Step 4: the streams of splits of the trees with these seeds.
+/// Returns the generators of the splits of the trees with these seeds: step 4.
 #[must_use]
-pub fn splits(tree_seeds: &[u32]) -> Vec<XorShift> {
-    fn states<const K: usize>(seeds: [u32; K]) -> [XorShift; K] {
-        first_below(first_below(seeds, MAX_SEED), MAX_SEED).map(XorShift::new)
+pub fn splits(tree_seeds: &[u32]) -> Vec<XorShift32> {
+    fn states<const K: usize>(seeds: [u32; K]) -> [XorShift32; K] {
+        first_below(first_below(seeds, MAX_SEED), MAX_SEED).map(XorShift32::new)
     }
-    let (groups, rest) = tree_seeds.as_chunks::<TOGETHER>();
+    let (groups, rest) = tree_seeds.as_chunks::<SEEDS_TOGETHER>();
     let together = groups.iter().flat_map(|&seeds| states(seeds));
     together.chain(rest.iter().flat_map(|&seed| states([seed]))).collect()
 }

@@ -1,60 +1,77 @@
-//! How many reference values lie below, and at or below, each queried value.
+//! Counts of reference values below, and at or below, each queried value.
+//!
+//! SciPy's `percentileofscore` compares the whole reference with each query: `n` comparisons per query. Sorting the reference would
+//! take `n log n` steps. Here only the queries are sorted, and each reference value is searched for among them:
 //!
 //! ```text
-//! u = sort(distinct(queries))                   the reference is never sorted
-//! for x in reference:
-//!     b = number of u below x                   branchless binary search, several x at a time
-//!     histogram[b, x == u[b]] += 1
-//! at_or_below[k] = histogram[0..=k].sum()       x <= u[k] exactly when b <= k
-//! below[k]       = at_or_below[k] - equal[k]
+//! u = sort(distinct(queries))                   u[0] < u[1] < ...; the reference is never sorted
+//! histogram[bucket][is_equal] = 0               one bucket per query, and one above the last query
+//! for x in reference:                           n searches of log2(len(u)) steps
+//!     b = number of u below x                   u[b - 1] < x <= u[b]
+//!     histogram[b][x == u[b]] += 1
+//! at_or_below[k] = sum(histogram[0..=k])        x <= u[k] exactly when b <= k
+//! below[k]       = at_or_below[k] - histogram[k][equal]
 //! ```
 //!
-//! For a handful of queries it is faster to compare every value with each of them, without any search.
+//! How it becomes fast:
 //!
-//! A NaN compares false with everything, so it lands in bucket 0 without being equal; it is counted apart and taken
-//! out of there at the end. Counts of two parts of a reference add up to the counts of the whole.
+//! 1. The search takes the same steps for every value and selects instead of branching, so several values are searched for side by side
+//!    ([`Queries`]; Khuong and Morin, "Array layouts for comparison-based searching", 2017, compare such searches).
+//! 2. The kernels of [`crate::simd`] search f32 keys of the values instead, 16 or more at a time (`f32_keys`). Only a value whose key
+//!    equals the key of a query needs its own 64 bits.
+//! 3. Up to 511 queries are counted without a search result per value: the kernel makes a mask of the values above each query, and
+//!    counts its bits ([`simd::BlockCounter`]).
+//! 4. Up to four queries are compared with every value directly.
+//! 5. Small histograms have four copies that are used in turn, because an increment waits for the one before it in the same bucket.
+//!
+//! A NaN compares false with everything, so it lands in bucket 0 without being equal; NaN are counted and subtracted at the end.
+//!
+//! Counts of disjoint sets of reference values add up to the counts of their union. So rows can be divided among threads, and
+//! partitions of a table among machines ([`super::mergeable`]).
 
 use std::cmp::Ordering;
 
-use super::images::Images;
+use super::f32_keys::F32Keys;
 use crate::error::{Error, Result};
 use crate::simd;
 
-/// Values searched for at once: their comparisons do not wait for each other.
+/// Values searched for side by side: their comparisons do not wait for each other.
 const LANES: usize = 8;
-/// Up to this many distinct queries are compared one by one: the processor counts several values at once.
-const FEW: usize = 4;
+/// Most distinct queries that are compared with every value directly, without a search.
+const MAX_COMPARED_QUERIES: usize = 4;
 
-/// Values that one tally can count: with 32 bits a bucket, twice as many buckets stay in cache.
-pub const MOST: u64 = u32::MAX as u64;
+/// Most values that one counter can count. Buckets of 32 bits let twice as many buckets stay in cache.
+pub const MAX_COUNTED_VALUES: u64 = u32::MAX as u64;
 
-/// Histograms taken in turn: counting into one place waits for the count before, and in many tables most values are zero.
-const HISTOGRAMS: usize = 4;
-/// Buckets of a histogram of which so many stay in the first-level cache.
-const SMALL: usize = 512;
+/// Copies of a small histogram, used in turn: an increment waits for the one before it in the same bucket, and in many tables most
+/// values are zero.
+const HISTOGRAM_COPIES: usize = 4;
+/// Most buckets of a histogram that stays in the first-level cache with all of its copies.
+const SMALL_HISTOGRAM_BUCKETS: usize = 512;
 
-/// Bytes that a tally of few queries takes: its histograms, and the masks of those that are counted by the block.
-pub(super) const TALLY_BYTES: usize = SMALL * (HISTOGRAMS * size_of::<[u32; 2]>() + 2 * size_of::<simd::Mask>());
+/// Bytes that a counter of few queries takes: its histograms, and the masks of the block counter.
+pub(super) const COUNTER_BYTES: usize =
+    SMALL_HISTOGRAM_BUCKETS * (HISTOGRAM_COPIES * size_of::<[u32; 2]>() + 2 * size_of::<simd::Mask>());
 
 mod sealed {
-    use super::Images;
+    use super::F32Keys;
     use crate::simd;
 
     pub trait Sealed: Sized {
-        /// Images of the queries, where they help.
-        fn images(_queries: &[Self]) -> Option<Images> {
+        /// Makes f32 keys of the queries, if the kernel is faster with them.
+        fn f32_keys(_queries: &[Self]) -> Option<F32Keys> {
             None
         }
 
-        /// Calls `visit` for each value with a number of queries that are below it; if not with all of them, the next one is
-        /// below it too.
-        fn for_each_rank(_images: &Images, _values: &[Self], _visit: impl FnMut(Self, usize)) {}
+        /// Calls `visit` for each value with a number of queries below it. If there are more queries below it, the next query is
+        /// one of them.
+        fn for_each_rank(_keys: &F32Keys, _values: &[Self], _visit: impl FnMut(Self, usize)) {}
 
-        /// Counts whole blocks; calls `left_out` with the values of which it can't tell enough, returns the values that
-        /// are not counted.
+        /// Counts whole blocks. Calls `left_out` with the values that their keys do not decide, and returns the values that were
+        /// not counted.
         fn count_blocks<'v>(
-            _images: &Images,
-            _tally: &mut simd::Tally,
+            _keys: &F32Keys,
+            _counter: &mut simd::BlockCounter,
             values: &'v [Self],
             _left_out: impl FnMut(Self),
         ) -> &'v [Self] {
@@ -65,38 +82,38 @@ mod sealed {
     impl Sealed for i64 {}
 
     impl Sealed for f64 {
-        fn images(queries: &[Self]) -> Option<Images> {
-            Images::new(queries)
+        fn f32_keys(queries: &[Self]) -> Option<F32Keys> {
+            F32Keys::new(queries)
         }
 
-        fn for_each_rank(images: &Images, values: &[Self], visit: impl FnMut(Self, usize)) {
-            images.for_each_rank(values, visit);
+        fn for_each_rank(f32_keys: &F32Keys, values: &[Self], visit: impl FnMut(Self, usize)) {
+            f32_keys.for_each_rank(values, visit);
         }
 
         fn count_blocks<'v>(
-            images: &Images,
-            tally: &mut simd::Tally,
+            f32_keys: &F32Keys,
+            counter: &mut simd::BlockCounter,
             values: &'v [Self],
             left_out: impl FnMut(Self),
         ) -> &'v [Self] {
-            images.count_blocks(tally, values, left_out)
+            f32_keys.count_blocks(counter, values, left_out)
         }
     }
 }
 
-/// A number that can be counted: f64 or i64.
-pub trait Value: Copy + PartialOrd + Send + Sync + sealed::Sealed {
-    /// No value is above it.
+/// A type whose values can be counted: f64 or i64.
+pub trait Countable: Copy + PartialOrd + Send + Sync + sealed::Sealed {
+    /// The highest value of the type.
     const HIGHEST: Self;
 
-    /// Whether it is no number at all.
+    /// Returns whether the value is NaN.
     fn is_missing(self) -> bool;
 
-    /// An order to sort by; only values that are no NaN are sorted.
+    /// Compares two values that are not NaN.
     fn order(&self, other: &Self) -> Ordering;
 }
 
-impl Value for f64 {
+impl Countable for f64 {
     const HIGHEST: Self = f64::INFINITY;
 
     fn is_missing(self) -> bool {
@@ -108,7 +125,7 @@ impl Value for f64 {
     }
 }
 
-impl Value for i64 {
+impl Countable for i64 {
     const HIGHEST: Self = i64::MAX;
 
     fn is_missing(self) -> bool {
@@ -123,53 +140,57 @@ impl Value for i64 {
 /// The distinct queried values in ascending order, without NaN.
 #[derive(Debug, Clone)]
 pub struct Queries<T> {
-    /// The values, then [`Value::HIGHEST`] up to a power of two that is above their number. No value is above the
-    /// padding, so a search never counts it, and every bucket is an index of the table.
+    /// The values, then [`Countable::HIGHEST`] up to the next power of two. No value is above this padding, so a search never
+    /// counts it, and every bucket is a valid index of the table.
     table: Vec<T>,
     len: usize,
-    images: Option<Images>,
+    f32_keys: Option<F32Keys>,
 }
 
-impl<T: Value> Queries<T> {
-    /// The queries in any order, repeated or not.
+impl<T: Countable> Queries<T> {
+    /// Sorts queries that come in any order, repeated or not.
     #[must_use]
     pub fn new(values: impl IntoIterator<Item = T>) -> Self {
         let mut table: Vec<T> = values.into_iter().filter(|value| !value.is_missing()).collect();
         table.sort_unstable_by(T::order);
-        // By `==`: zeros of both signs are one query.
+        // Equality merges zeros of both signs into one query.
         table.dedup();
         let len = table.len();
-        let images = if len > FEW { T::images(&table) } else { None };
+        let f32_keys = if len > MAX_COMPARED_QUERIES {
+            T::f32_keys(&table)
+        } else {
+            None
+        };
         table.resize((len + 1).next_power_of_two(), T::HIGHEST);
-        Self { table, len, images }
+        Self { table, len, f32_keys }
     }
 
-    /// Number of distinct values.
+    /// Returns the number of distinct values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is nothing to count for.
+    /// Returns whether there are no queries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The distinct values, ascending.
+    /// Returns the distinct values in ascending order.
     #[must_use]
     pub fn values(&self) -> &[T] {
         &self.table[..self.len]
     }
 
-    /// Where a queried value is in [`Queries::values`]; `None` for a NaN and for a value that was not queried.
+    /// Returns the index of a queried value in [`Queries::values`]; `None` for a NaN and for a value that was not queried.
     #[must_use]
     pub fn position(&self, value: T) -> Option<usize> {
         let [bucket] = self.buckets(&[value]);
         (bucket < self.len && self.table[bucket] == value).then_some(bucket)
     }
 
-    /// For each value the number of queries below it.
+    /// Returns the number of queries below each value.
     #[inline]
     fn buckets<const N: usize>(&self, values: &[T; N]) -> [usize; N] {
         let mut buckets = [0; N];
@@ -185,36 +206,40 @@ impl<T: Value> Queries<T> {
     }
 }
 
-/// The counts of one pass over some reference values.
+/// Counts the reference values of one pass.
 #[derive(Debug)]
-pub struct Tally<'q, T> {
+pub struct Counter<'q, T> {
     queries: &'q Queries<T>,
     counts: Counts,
-    /// Per bucket the values that do not equal the query at its upper end, then those that do. Unused for few queries.
-    /// There may be several histograms, one behind the other, which add up.
+    /// Per bucket the values below the query at its upper end, then the values equal to it. Unused for few queries. There may be
+    /// several histograms, one after another, whose sum counts.
     histogram: Vec<[u32; 2]>,
-    /// What was counted by the block.
-    blocks: Option<simd::Tally>,
+    /// Counts of whole blocks.
+    blocks: Option<simd::BlockCounter>,
 }
 
-impl<'q, T: Value> Tally<'q, T> {
-    /// Nothing counted yet.
+impl<'q, T: Countable> Counter<'q, T> {
+    /// Creates a counter that has counted nothing yet.
     #[must_use]
     pub fn new(queries: &'q Queries<T>) -> Self {
         let n_buckets = queries.table.len();
-        let n_histograms = if n_buckets <= SMALL { HISTOGRAMS } else { 1 };
+        let n_histograms = if n_buckets <= SMALL_HISTOGRAM_BUCKETS {
+            HISTOGRAM_COPIES
+        } else {
+            1
+        };
         Self {
             queries,
             counts: Counts::none(queries.len),
             histogram: vec![[0; 2]; n_histograms * n_buckets],
-            blocks: queries.images.as_ref().and_then(Images::tally),
+            blocks: queries.f32_keys.as_ref().and_then(F32Keys::block_counter),
         }
     }
 
     /// Counts some values.
     ///
     /// # Panics
-    /// When there have been more than [`MOST`].
+    /// When there have been more than [`MAX_COUNTED_VALUES`].
     pub fn add(&mut self, mut values: &[T]) {
         let Self {
             queries,
@@ -223,8 +248,11 @@ impl<'q, T: Value> Tally<'q, T> {
             blocks,
         } = self;
         counts.n += values.len() as u64;
-        assert!(counts.n <= MOST, "a tally of more than {MOST} values");
-        if queries.len <= FEW {
+        assert!(
+            counts.n <= MAX_COUNTED_VALUES,
+            "one counter cannot count more than {MAX_COUNTED_VALUES} values"
+        );
+        if queries.len <= MAX_COMPARED_QUERIES {
             counts.n_missing += count_if(values, T::is_missing);
             for (k, &query) in queries.values().iter().enumerate() {
                 counts.below[k] += count_if(values, |value| value < query);
@@ -233,17 +261,17 @@ impl<'q, T: Value> Tally<'q, T> {
             return;
         }
         let n_buckets = queries.table.len();
-        if let (Some(images), Some(blocks)) = (&queries.images, blocks) {
-            values = T::count_blocks(images, blocks, values, |value| {
+        if let (Some(f32_keys), Some(blocks)) = (&queries.f32_keys, blocks) {
+            values = T::count_blocks(f32_keys, blocks, values, |value| {
                 let [bucket] = queries.buckets(&[value]);
                 histogram[bucket][usize::from(queries.table[bucket] == value)] += 1;
             });
         }
         counts.n_missing += count_if(values, T::is_missing);
-        if let Some(images) = &queries.images {
+        if let Some(f32_keys) = &queries.f32_keys {
             let last = histogram.len() - n_buckets;
             let mut first = 0;
-            T::for_each_rank(images, values, |value, rank| {
+            T::for_each_rank(f32_keys, values, |value, rank| {
                 let mut bucket = rank;
                 if queries.table[bucket] < value {
                     [bucket] = queries.buckets(&[value]);
@@ -271,10 +299,10 @@ impl<'q, T: Value> Tally<'q, T> {
         }
     }
 
-    /// The counts.
+    /// Sums the histograms and returns the counts.
     #[must_use]
     pub fn finish(mut self) -> Counts {
-        if self.queries.len > FEW {
+        if self.queries.len > MAX_COMPARED_QUERIES {
             let n_buckets = self.queries.table.len();
             let (histogram, more) = self.histogram.split_at_mut(n_buckets);
             for more in more.chunks(n_buckets) {
@@ -308,7 +336,7 @@ fn count_if<T: Copy>(values: &[T], is: impl Fn(T) -> bool) -> u64 {
     values.iter().map(|&value| u64::from(is(value))).sum()
 }
 
-/// Counts of reference values against the distinct queries, ascending.
+/// Counts of reference values for each distinct query, in ascending order of the queries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
     below: Vec<u64>,
@@ -318,7 +346,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The counts of no reference values: merged with others it changes nothing.
+    /// Creates the counts of an empty reference.
     #[must_use]
     pub fn none(n_queries: usize) -> Self {
         Self {
@@ -329,8 +357,8 @@ impl Counts {
         }
     }
 
-    /// Counts that were taken before; `None` if they can't be those of ascending queries.
-    pub(super) fn from_parts(below: Vec<u64>, at_or_below: Vec<u64>, n: u64, n_missing: u64) -> Option<Self> {
+    /// Makes counts of stored numbers; `None` if they cannot be the counts of ascending queries.
+    pub(super) fn from_stored(below: Vec<u64>, at_or_below: Vec<u64>, n: u64, n_missing: u64) -> Option<Self> {
         let present = n.checked_sub(n_missing)?;
         let next = below.iter().copied().skip(1).chain([present]);
         let is_sound = below.len() == at_or_below.len()
@@ -344,9 +372,9 @@ impl Counts {
         })
     }
 
-    /// The counts at some places, one after the other.
-    pub(super) fn at(&self, places: &[usize]) -> Self {
-        let at = |counts: &[u64]| places.iter().map(|&place| counts[place]).collect();
+    /// Returns the counts at these positions, one after another.
+    pub(super) fn at_positions(&self, positions: &[usize]) -> Self {
+        let at = |counts: &[u64]| positions.iter().map(|&position| counts[position]).collect();
         Self {
             below: at(&self.below),
             at_or_below: at(&self.at_or_below),
@@ -354,15 +382,15 @@ impl Counts {
         }
     }
 
-    /// Adds the counts of another part of the reference, for the same queries.
+    /// Adds the counts of another partition of the reference, for the same queries.
     ///
     /// # Errors
     /// [`Error::RowCount`] when the numbers of queries differ.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         if other.below.len() != self.below.len() {
             return Err(Error::RowCount {
-                what: "the part to merge",
-                found: other.below.len(),
+                label: "the part to merge",
+                actual: other.below.len(),
                 expected: self.below.len(),
             });
         }
@@ -370,7 +398,7 @@ impl Counts {
         Ok(())
     }
 
-    /// [`Counts::merge`] where the queries are the same by construction.
+    /// Merges as [`Counts::merge`] does, where the queries are the same by construction.
     pub(super) fn add(&mut self, part: &Self) {
         let below = self.below.iter_mut().zip(&part.below);
         let at_or_below = self.at_or_below.iter_mut().zip(&part.at_or_below);
@@ -379,25 +407,25 @@ impl Counts {
         self.n_missing += part.n_missing;
     }
 
-    /// Per query the values below it.
+    /// Returns the number of values below each query.
     #[must_use]
     pub fn below(&self) -> &[u64] {
         &self.below
     }
 
-    /// Per query the values below it or equal to it.
+    /// Returns the number of values at or below each query.
     #[must_use]
     pub fn at_or_below(&self) -> &[u64] {
         &self.at_or_below
     }
 
-    /// All reference values, NaN among them.
+    /// Returns the number of all reference values, NaN included.
     #[must_use]
     pub fn n(&self) -> u64 {
         self.n
     }
 
-    /// The NaN among the reference values.
+    /// Returns the number of NaN among the reference values.
     #[must_use]
     pub fn n_missing(&self) -> u64 {
         self.n_missing
@@ -410,9 +438,9 @@ mod tests {
 
     fn counts(reference: &[f64], queries: &[f64]) -> Counts {
         let queries = Queries::new(queries.iter().copied());
-        let mut tally = Tally::new(&queries);
-        tally.add(reference);
-        tally.finish()
+        let mut counter = Counter::new(&queries);
+        counter.add(reference);
+        counter.finish()
     }
 
     #[test]
@@ -428,11 +456,11 @@ mod tests {
 
     #[test]
     fn the_padding_is_no_query() {
-        // Two queries leave two places of padding, which equal the highest values of the reference.
+        // Two queries leave two entries of padding, which equal the highest values of the reference.
         let queries = Queries::new([1_i64, 2]);
-        let mut tally = Tally::new(&queries);
-        tally.add(&[i64::MAX, 2, i64::MIN]);
-        let counts = tally.finish();
+        let mut counter = Counter::new(&queries);
+        counter.add(&[i64::MAX, 2, i64::MIN]);
+        let counts = counter.finish();
         assert_eq!((counts.below(), counts.at_or_below()), (&[1, 1][..], &[1, 2][..]));
         assert_eq!(queries.position(i64::MAX), None);
     }

@@ -1,19 +1,20 @@
-//! Percentile ranks: a reference and queries become counts, counts become percentiles.
+//! Percentile ranks: a reference and queries become counts, and counts become percentiles.
 //!
-//! Columns are counted in groups. Those of a row-major reference are first copied out of it ([`slabs`]). Groups are shared out over the workers; where there are too few of them, the rows of each group are, and
-//! the counts are merged. Counts are integers, so neither changes a result. Besides input and output, memory holds
-//! only the queries, counts and slabs of the groups in flight.
+//! Columns are counted in groups. The columns of a row-major reference are copied out of it first ([`column_blocks`]). Groups are
+//! divided among the workers; if there are too few groups, the rows of each group are, and their counts are merged. Counts are
+//! integers, so neither changes a result. Beside input and output, memory holds only the queries, counts and column blocks of the
+//! groups in progress.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "places come from searches in the very tables they index; a wrong one is a defect, and a panic becomes an exception at the border"
+    reason = "positions come from searches in the very tables they index; a wrong one is a defect, and a panic becomes an exception at the boundary"
 )]
 
+mod column_blocks;
 pub mod counts;
-mod images;
-pub mod parts;
+mod f32_keys;
+pub mod mergeable;
 pub mod percentile;
-mod slabs;
 pub mod sorted;
 
 use std::ops::Range;
@@ -25,42 +26,41 @@ use crate::matrix::{Column, Matrix};
 use crate::memory;
 use crate::simd::Choice;
 use crate::threads::{self, Workers};
-use counts::{Counts, Queries, Tally, Value};
+use counts::{Countable, Counter, Counts, Queries};
 
 pub use percentile::{Definition, Kind, NanPolicy, Rank, Tail};
 
-/// Columns counted together.
-const GROUP: usize = 64;
-/// Queries in them, at most, unless one column has more.
-const GROUP_QUERIES: usize = 1 << 21;
-/// About what a query takes: its value, its place in the table and its images, a histogram and its rank ...
+/// Most columns counted together.
+const MAX_GROUP_COLUMNS: usize = 64;
+/// Most queries in a group of columns, unless one column has more.
+const MAX_GROUP_QUERIES: usize = 1 << 21;
+/// Approximate bytes of a query: its value, its entry in the table and its keys, a histogram and its rank.
 const QUERY_BYTES: usize = 96;
-/// ... and its counts in a part of the reference.
+/// Bytes of a query's counts in one share of the reference.
 const COUNT_BYTES: usize = 2 * size_of::<u64>();
-/// What a column takes besides while it is counted: its slab, and the histograms and masks that few queries have.
-const COLUMN_BYTES: usize = slabs::COLUMN_BYTES + counts::TALLY_BYTES;
-/// Rows counted in one go.
-const TILE: usize = 1024;
-/// Tiles after which it is looked whether the result is still wanted.
-const TILES_BETWEEN_LOOKS: usize = 64;
-/// Fewer rows are not worth a hand-over to another worker.
-const MIN_PART: usize = 16 * TILE;
-/// Pieces per worker: one that starts late or runs slowly holds up the others by a fraction of its share.
-const PIECES: usize = 4;
+/// Bytes of a column while it is counted, beside its queries: its column block, and the histograms and masks for few queries.
+const COLUMN_OVERHEAD_BYTES: usize = column_blocks::BYTES_PER_COLUMN + counts::COUNTER_BYTES;
+/// Rows counted at once.
+const CHUNK_ROWS: usize = 1024;
+/// Chunks counted between two checks for cancellation.
+const CHUNKS_PER_CHECK: usize = 64;
+/// Fewest rows that are worth handing to another worker.
+const MIN_SHARE_ROWS: usize = 16 * CHUNK_ROWS;
+/// Chunks per worker: a worker that starts late or runs slowly delays the others by a fraction of its work only.
+const CHUNKS_PER_WORKER: usize = 4;
 
-/// What is known of each cell of a table, column-major.
+/// Ranks of all cells of a table, column-major.
 #[derive(Debug, Clone)]
 pub struct Ranks {
-    /// From 0 to 100, or NaN.
+    /// Percentiles from 0 to 100, or NaN.
     pub percentiles: Array2<f64>,
-    /// [`Rank::direction`].
+    /// Directions, see [`Rank::direction`].
     pub directions: Array2<i8>,
 }
 
-/// The rank of `rows[i, j]` among the reference's column `j`, for all `i` and `j`.
+/// Ranks each cell `rows[i, j]` among the column `j` of the reference.
 ///
-/// Two columns of integers are compared as integers, all others as f64 (where a large integer is rounded, as in
-/// NumPy).
+/// Two columns of integers are compared as integers, all others as f64 (large integers are rounded, as in NumPy).
 ///
 /// # Errors
 /// [`Error::ColumnCount`] when the numbers of columns differ; [`Error::Kernel`]; [`Error::Memory`]; [`Error::Interrupted`].
@@ -72,24 +72,24 @@ pub fn percentile_ranks<'w>(
 ) -> Result<Ranks> {
     if rows.n_columns() != reference.n_columns() {
         return Err(Error::ColumnCount {
-            found: rows.n_columns(),
+            actual: rows.n_columns(),
             expected: reference.n_columns(),
         });
     }
     let workers = workers.into();
     let width = group_width(rows.n_rows());
     let n_groups = reference.n_columns().div_ceil(width);
-    let split_rows = n_groups < PIECES * workers.n() && reference.n_rows() >= 2 * MIN_PART;
+    let split_rows = n_groups < CHUNKS_PER_WORKER * workers.n() && reference.n_rows() >= 2 * MIN_SHARE_ROWS;
     let alone = workers.at_most(1);
     let (outer, inner) = if split_rows { (alone, workers) } else { (workers, alone) };
     let in_flight = reference.n_columns().min(width.saturating_mul(outer.n()));
-    let sets_of_counts = n_parts(reference.n_rows(), inner).saturating_add(1).saturating_mul(2);
-    memory::ask_for(&[
+    let sets_of_counts = n_shares(reference.n_rows(), inner).saturating_add(1).saturating_mul(2);
+    memory::check_available(&[
         (
             in_flight.saturating_mul(rows.n_rows()),
             sets_of_counts.saturating_mul(COUNT_BYTES).saturating_add(QUERY_BYTES),
         ),
-        (in_flight.saturating_mul(inner.n()), COLUMN_BYTES),
+        (in_flight.saturating_mul(inner.n()), COLUMN_OVERHEAD_BYTES),
     ])?;
     filled(rows.n_rows(), rows.n_columns(), |columns| {
         threads::for_each_chunk(
@@ -125,12 +125,12 @@ pub fn percentile_ranks<'w>(
     })
 }
 
-/// How many columns are counted together: fewer where so many rows are ranked that their counts take much memory.
+/// Returns the number of columns to count together: fewer if the counts of so many rows take much memory.
 fn group_width(n_rows: usize) -> usize {
-    (GROUP_QUERIES / n_rows.max(1)).clamp(1, GROUP)
+    (MAX_GROUP_QUERIES / n_rows.max(1)).clamp(1, MAX_GROUP_COLUMNS)
 }
 
-/// A column of the result.
+/// One column of the result.
 struct RankColumn<'o> {
     percentiles: &'o mut [f64],
     directions: &'o mut [i8],
@@ -145,10 +145,10 @@ impl RankColumn<'_> {
     }
 }
 
-/// A result whose columns `fill` gets; there are none if it has no rows.
+/// Makes a result whose columns `fill` writes; a result without rows has no columns to write.
 fn filled(n_rows: usize, n_columns: usize, fill: impl FnOnce(&mut [RankColumn<'_>]) -> Result<()>) -> Result<Ranks> {
     let n_cells = n_rows.saturating_mul(n_columns);
-    memory::ask_for(&[
+    memory::check_available(&[
         (n_cells, size_of::<f64>() + size_of::<i8>()),
         (n_columns, size_of::<RankColumn<'_>>()),
     ])?;
@@ -180,7 +180,7 @@ enum ColumnQueries {
 }
 
 impl ColumnQueries {
-    /// Those of integers are compared as such only with `integers`.
+    /// Collects the queries of a column. Integers are compared as integers only if `integers` is set.
     fn new(rows: Column<'_>, integers: bool) -> Self {
         match rows {
             Column::I64(rows) if integers => Self::Integers(Queries::new(rows.iter().copied())),
@@ -195,19 +195,24 @@ impl ColumnQueries {
         }
     }
 
-    /// Gives each row the rank of its value.
+    /// Writes the rank of each row's value.
     fn fill(&self, rows: Column<'_>, ranks: &[Rank], out: &mut RankColumn<'_>) {
         match (self, rows) {
             (Self::Integers(queries), Column::I64(rows)) => fill(rows.iter().copied(), queries, ranks, out),
             (Self::Floats(queries), rows) => fill(floats(rows), queries, ranks, out),
-            // Queries of integers come from integers.
+            // Integer queries are only made of integer rows.
             (Self::Integers(_), _) => {}
         }
     }
 }
 
-fn fill<T: Value>(values: impl IntoIterator<Item = T>, queries: &Queries<T>, ranks: &[Rank], out: &mut RankColumn<'_>) {
-    // Only a NaN has no place among the queries.
+fn fill<T: Countable>(
+    values: impl IntoIterator<Item = T>,
+    queries: &Queries<T>,
+    ranks: &[Rank],
+    out: &mut RankColumn<'_>,
+) {
+    // Only a NaN is not among the queries.
     let rank = |value| queries.position(value).map_or(Rank::NONE, |k| ranks[k]);
     out.fill(values.into_iter().map(rank));
 }
@@ -216,7 +221,7 @@ fn fill<T: Value>(values: impl IntoIterator<Item = T>, queries: &Queries<T>, ran
 enum Pair<'r, 'q> {
     Integers(ArrayView1<'r, i64>, &'q Queries<i64>),
     Floats(Column<'r>, &'q Queries<f64>),
-    /// Queries of integers, which are compared as f64 with a column of floats: those, and for each query its place among them.
+    /// Integer queries compared as f64 with a column of floats: the f64 queries, and the position of each integer among them.
     Mixed(Column<'r>, Box<Queries<f64>>, Vec<usize>),
 }
 
@@ -228,52 +233,52 @@ impl<'r, 'q> Pair<'r, 'q> {
             (reference, ColumnQueries::Integers(queries)) => {
                 let values = || queries.values().iter().map(|&value| value as f64);
                 let floats = Queries::new(values());
-                let places = values()
+                let positions = values()
                     .map(|value| floats.position(value).unwrap_or_default())
                     .collect();
-                Self::Mixed(reference, Box::new(floats), places)
+                Self::Mixed(reference, Box::new(floats), positions)
             }
         }
     }
 
-    fn tally(&self) -> PairTally<'r, '_> {
+    fn counter(&self) -> PairCounter<'r, '_> {
         match self {
-            Self::Integers(reference, queries) => PairTally::Integers(*reference, Tally::new(queries)),
-            Self::Floats(reference, queries) => PairTally::Floats(*reference, Tally::new(queries)),
-            Self::Mixed(reference, queries, _) => PairTally::Floats(*reference, Tally::new(queries)),
+            Self::Integers(reference, queries) => PairCounter::Integers(*reference, Counter::new(queries)),
+            Self::Floats(reference, queries) => PairCounter::Floats(*reference, Counter::new(queries)),
+            Self::Mixed(reference, queries, _) => PairCounter::Floats(*reference, Counter::new(queries)),
         }
     }
 
-    /// Counts of a tally as those of the queries.
+    /// Returns the counts of each original query, given those of the compared queries.
     fn counts(&self, counts: Counts) -> Counts {
         match self {
             Self::Integers(..) | Self::Floats(..) => counts,
-            Self::Mixed(_, _, places) => counts.at(places),
+            Self::Mixed(_, _, positions) => counts.at_positions(positions),
         }
     }
 }
 
-/// The counts of one pair so far, and what they count.
-enum PairTally<'r, 't> {
-    Integers(ArrayView1<'r, i64>, Tally<'t, i64>),
-    Floats(Column<'r>, Tally<'t, f64>),
+/// The counter of one pair, and the column that it counts.
+enum PairCounter<'r, 't> {
+    Integers(ArrayView1<'r, i64>, Counter<'t, i64>),
+    Floats(Column<'r>, Counter<'t, f64>),
 }
 
-impl<'r> PairTally<'r, '_> {
+impl<'r> PairCounter<'r, '_> {
     fn add(&mut self, rows: Range<usize>, buffers: &mut Buffers) {
         match self {
-            Self::Integers(reference, tally) => tally.add(read(reference, rows, &mut buffers.integers)),
-            Self::Floats(Column::F64(reference), tally) => tally.add(read(reference, rows, &mut buffers.floats)),
-            Self::Floats(Column::F32(reference), tally) => {
-                tally.add(convert(reference, rows, &mut buffers.floats, f64::from));
+            Self::Integers(reference, counter) => counter.add(read(reference, rows, &mut buffers.integers)),
+            Self::Floats(Column::F64(reference), counter) => counter.add(read(reference, rows, &mut buffers.floats)),
+            Self::Floats(Column::F32(reference), counter) => {
+                counter.add(convert(reference, rows, &mut buffers.floats, f64::from));
             }
-            Self::Floats(Column::I64(reference) | Column::I64AsF64(reference), tally) => {
-                tally.add(convert(reference, rows, &mut buffers.floats, |x| x as f64));
+            Self::Floats(Column::I64(reference) | Column::I64AsF64(reference), counter) => {
+                counter.add(convert(reference, rows, &mut buffers.floats, |x| x as f64));
             }
         }
     }
 
-    /// The column, if its values do not lie side by side and are compared as f64.
+    /// Returns the column if its values do not lie side by side and are compared as f64.
     fn scattered(&self) -> Option<Column<'r>> {
         match self {
             Self::Floats(column, _) if !column.is_contiguous() => Some(*column),
@@ -283,26 +288,26 @@ impl<'r> PairTally<'r, '_> {
 
     /// Counts some values of the column as f64.
     fn add_floats(&mut self, values: &[f64]) {
-        if let Self::Floats(_, tally) = self {
-            tally.add(values);
+        if let Self::Floats(_, counter) = self {
+            counter.add(values);
         }
     }
 
     fn finish(self) -> Counts {
         match self {
-            Self::Integers(_, tally) => tally.finish(),
-            Self::Floats(_, tally) => tally.finish(),
+            Self::Integers(_, counter) => counter.finish(),
+            Self::Floats(_, counter) => counter.finish(),
         }
     }
 }
 
-/// Where a tile of a column is put together when it is not contiguous or of another type.
+/// Buffers for chunks of a column that is not contiguous or has another type.
 struct Buffers {
-    integers: [i64; TILE],
-    floats: [f64; TILE],
+    integers: [i64; CHUNK_ROWS],
+    floats: [f64; CHUNK_ROWS],
 }
 
-fn read<'t, T: Copy>(column: &ArrayView1<'t, T>, rows: Range<usize>, buffer: &'t mut [T; TILE]) -> &'t [T] {
+fn read<'t, T: Copy>(column: &ArrayView1<'t, T>, rows: Range<usize>, buffer: &'t mut [T; CHUNK_ROWS]) -> &'t [T] {
     match column.slice_move(s![rows.clone()]).to_slice() {
         Some(values) => values,
         None => convert(column, rows, buffer, |x| x),
@@ -312,7 +317,7 @@ fn read<'t, T: Copy>(column: &ArrayView1<'t, T>, rows: Range<usize>, buffer: &'t
 fn convert<'t, S: Copy, T>(
     column: &ArrayView1<'_, S>,
     rows: Range<usize>,
-    buffer: &'t mut [T; TILE],
+    buffer: &'t mut [T; CHUNK_ROWS],
     cast: impl Fn(S) -> T,
 ) -> &'t [T] {
     let buffer = &mut buffer[..rows.len()];
@@ -325,7 +330,7 @@ fn convert<'t, S: Copy, T>(
     reason = "views are passed by value, as everywhere in ndarray"
 )]
 fn copy<S: Copy, T>(column: ArrayView1<'_, S>, rows: Range<usize>, out: &mut [T], cast: impl Fn(S) -> T) {
-    // ndarray's own loop knows strides; an iterator over a strided view would ask for its end at every step.
+    // ndarray's own loop handles strides; an iterator over a strided view would check for its end at every step.
     Zip::from(out)
         .and(column.slice(s![rows]))
         .for_each(|cell, &x| *cell = cast(x));
@@ -339,55 +344,57 @@ fn floats(column: Column<'_>) -> Vec<f64> {
     }
 }
 
-/// Parts of a reference that are counted for themselves.
-fn n_parts(n_rows: usize, workers: Workers<'_>) -> usize {
+/// Returns the number of shares of the reference that are counted separately.
+fn n_shares(n_rows: usize, workers: Workers<'_>) -> usize {
     let shared_out = if workers.n() == 1 {
         1
     } else {
-        (PIECES * workers.n()).min(n_rows / MIN_PART).max(1)
+        (CHUNKS_PER_WORKER * workers.n()).min(n_rows / MIN_SHARE_ROWS).max(1)
     };
-    // A tally ends where its counts would.
-    shared_out.max(n_rows.div_ceil(counts::MOST as usize - TILE))
+    // Each share must be small enough for one counter.
+    shared_out.max(n_rows.div_ceil(counts::MAX_COUNTED_VALUES as usize - CHUNK_ROWS))
 }
 
-/// The counts of each pair over all rows of the reference.
+/// Counts the values of each pair over all rows of the reference.
 fn count(pairs: &[Pair<'_, '_>], n_rows: usize, workers: Workers<'_>) -> Result<Vec<Counts>> {
-    Choice::asked_for()?;
-    let n_parts = n_parts(n_rows, workers);
-    // Whole tiles, except at the end.
-    let part_len = n_rows.div_ceil(n_parts).next_multiple_of(TILE);
-    let parts = threads::map(n_parts, workers, |part| {
-        let end = n_rows.min((part + 1) * part_len);
-        count_rows(pairs, (part * part_len).min(end)..end, workers)
+    Choice::requested()?;
+    let n_shares = n_shares(n_rows, workers);
+    // Every share but the last one is a whole number of chunks.
+    let share_len = n_rows.div_ceil(n_shares).next_multiple_of(CHUNK_ROWS);
+    let shares = threads::map(n_shares, workers, |share| {
+        let end = n_rows.min((share + 1) * share_len);
+        count_rows(pairs, (share * share_len).min(end)..end, workers)
     })?;
-    let sum = parts.into_iter().reduce(|mut sums, part| {
-        sums.iter_mut().zip(&part).for_each(|(sum, part)| sum.add(part));
+    let sum = shares.into_iter().reduce(|mut sums, share| {
+        sums.iter_mut().zip(&share).for_each(|(sum, share)| sum.add(share));
         sums
     });
     Ok(sum.unwrap_or_default())
 }
 
 fn count_rows(pairs: &[Pair<'_, '_>], rows: Range<usize>, workers: Workers<'_>) -> Result<Vec<Counts>> {
-    let mut tallies: Vec<PairTally<'_, '_>> = pairs.iter().map(Pair::tally).collect();
+    let mut counters: Vec<PairCounter<'_, '_>> = pairs.iter().map(Pair::counter).collect();
     let mut buffers = Buffers {
-        integers: [0; TILE],
-        floats: [0.0; TILE],
+        integers: [0; CHUNK_ROWS],
+        floats: [0.0; CHUNK_ROWS],
     };
     let mut scattered = Vec::new();
-    for (k, tally) in tallies.iter_mut().enumerate() {
-        if let Some(column) = tally.scattered() {
+    for (k, counter) in counters.iter_mut().enumerate() {
+        if let Some(column) = counter.scattered() {
             scattered.push((k, column));
             continue;
         }
-        for (tile, start) in rows.clone().step_by(TILE).enumerate() {
-            if tile % TILES_BETWEEN_LOOKS == 0 {
-                workers.go_on()?;
+        for (chunk, start) in rows.clone().step_by(CHUNK_ROWS).enumerate() {
+            if chunk % CHUNKS_PER_CHECK == 0 {
+                workers.check_cancelled()?;
             }
-            tally.add(start..rows.end.min(start + TILE), &mut buffers);
+            counter.add(start..rows.end.min(start + CHUNK_ROWS), &mut buffers);
         }
     }
-    let go_on = || workers.go_on();
-    slabs::for_each_piece(&scattered, &rows, go_on, |k, values| tallies[k].add_floats(values))?;
-    let counts = tallies.into_iter().map(PairTally::finish);
+    let check_cancelled = || workers.check_cancelled();
+    column_blocks::for_each_chunk(&scattered, &rows, check_cancelled, |k, values| {
+        counters[k].add_floats(values);
+    })?;
+    let counts = counters.into_iter().map(PairCounter::finish);
     Ok(counts.zip(pairs).map(|(counts, pair)| pair.counts(counts)).collect())
 }

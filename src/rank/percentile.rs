@@ -1,26 +1,26 @@
-//! From counts to percentile ranks, in SciPy's order of operations.
+//! Percentile ranks from counts, in SciPy's order of operations.
 //!
-//! The rank from below is that of the mirrored values, `-query` among `-reference`: above a value are all that are not at or
-//! below it, so the counts of the mirror image are differences, and nothing has to be negated (which the lowest integer
-//! would not survive).
+//! The rank from below is the rank of the negated query among the negated reference. The values above a value are all those that
+//! are not at or below it, so the mirrored counts are differences, and nothing has to be negated (the lowest integer has no
+//! negative).
 
 use super::counts::Counts;
 
-/// How equal values share a rank.
+/// The ways in which equal values can share a rank; SciPy's `kind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The mean rank of all values equal to the query.
+    /// Mean rank of all values equal to the query.
     Rank,
-    /// The share of values at or below the query.
+    /// Share of values at or below the query.
     Weak,
-    /// The share of values below the query.
+    /// Share of values below the query.
     Strict,
-    /// The mean of weak and strict.
+    /// Mean of weak and strict.
     Mean,
 }
 
 impl Kind {
-    /// The kind that SciPy calls by this name.
+    /// Returns the kind with SciPy's name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
@@ -33,28 +33,28 @@ impl Kind {
     }
 }
 
-/// What a NaN in the reference does. (A query that is NaN always has the percentile NaN.)
+/// Handling of NaN in the reference. A query that is NaN always has the percentile NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NanPolicy {
     /// All percentiles become NaN.
     Propagate,
-    /// It is left out.
+    /// NaN are left out.
     Omit,
 }
 
-/// From which side a value is looked at.
+/// The side from which a value is ranked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tail {
-    /// From above: high values have high percentiles, as in SciPy.
+    /// High values have high percentiles, as in SciPy.
     Upper,
-    /// From below: the percentile of the mirrored values.
+    /// Low values have high percentiles: those of the negated values.
     Lower,
-    /// From the side where the percentile is higher.
+    /// The side where the percentile is higher.
     Two,
 }
 
 impl Tail {
-    /// The tail of this name.
+    /// Returns the tail with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
@@ -66,35 +66,35 @@ impl Tail {
     }
 }
 
-/// What a percentile is.
+/// The definition of a percentile rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Definition {
-    /// How equal values share a rank.
+    /// The way in which equal values share a rank.
     pub kind: Kind,
-    /// From which side a value is looked at.
+    /// The side from which a value is ranked.
     pub tail: Tail,
-    /// What a NaN in the reference does.
+    /// The handling of NaN in the reference.
     pub nan_policy: NanPolicy,
 }
 
-/// Where a value stands among those of the reference.
+/// The rank of one value in a reference.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rank {
-    /// From 0 to 100; NaN where there is nothing to compare.
+    /// Percentile from 0 to 100; NaN if there is nothing to compare with.
     pub percentile: f64,
-    /// 1 where the percentile from above is at least that from below, else -1; 0 where the percentile is NaN.
+    /// 1 if the percentile from above is at least the one from below, else -1; 0 if the percentile is NaN.
     pub direction: i8,
 }
 
 impl Rank {
-    /// Of a value that cannot be compared.
+    /// The rank of a value that cannot be compared.
     pub const NONE: Self = Self {
         percentile: f64::NAN,
         direction: 0,
     };
 }
 
-/// The rank of each distinct query.
+/// Returns the rank of each distinct query.
 #[must_use]
 pub fn ranks(counts: &Counts, definition: Definition) -> Vec<Rank> {
     let n = match definition.nan_policy {
@@ -107,12 +107,12 @@ pub fn ranks(counts: &Counts, definition: Definition) -> Vec<Rank> {
         .collect()
 }
 
-/// The rank of a value with so many of `n` values below it, and at or below it.
+/// Returns the rank of a value, given how many of `n` values are below it, and at or below it.
 pub(super) fn rank(below: u64, at_or_below: u64, n: u64, definition: Definition) -> Rank {
     if n == 0 {
         return Rank::NONE;
     }
-    // The count is multiplied by the rounded quotient: dividing last would give other last bits.
+    // SciPy multiplies the count by the rounded quotient; dividing last would give other last bits.
     let (half, whole) = (50.0 / n as f64, 100.0 / n as f64);
     let percentile = |left: u64, right: u64| match definition.kind {
         Kind::Rank => (left + right + u64::from(left < right)) as f64 * half,
@@ -128,7 +128,7 @@ pub(super) fn rank(below: u64, at_or_below: u64, n: u64, definition: Definition)
             Tail::Lower => lower(),
             Tail::Two => upper().max(lower()),
         },
-        // Whatever the kind, its two percentiles compare as these two counts.
+        // The two percentiles compare as these two counts do, for every kind.
         direction: if below + at_or_below >= n - at_or_below + (n - below) {
             1
         } else {
@@ -139,18 +139,18 @@ pub(super) fn rank(below: u64, at_or_below: u64, n: u64, definition: Definition)
 
 #[cfg(test)]
 mod tests {
-    use super::super::counts::{Queries, Tally};
+    use super::super::counts::{Counter, Queries};
     use super::*;
 
     fn rank_of(reference: &[f64], query: f64, kind: Kind, tail: Tail, nan_policy: NanPolicy) -> Rank {
         let queries = Queries::new([query]);
-        let mut tally = Tally::new(&queries);
-        tally.add(reference);
+        let mut counter = Counter::new(&queries);
+        counter.add(reference);
         let definition = Definition { kind, tail, nan_policy };
-        ranks(&tally.finish(), definition)[0]
+        ranks(&counter.finish(), definition)[0]
     }
 
-    fn one(reference: &[f64], query: f64, kind: Kind, nan_policy: NanPolicy) -> f64 {
+    fn upper_percentile(reference: &[f64], query: f64, kind: Kind, nan_policy: NanPolicy) -> f64 {
         rank_of(reference, query, kind, Tail::Upper, nan_policy).percentile
     }
 
@@ -160,14 +160,14 @@ mod tests {
         let expected = [("rank", 50.), ("weak", 60.), ("strict", 30.), ("mean", 45.)];
         for (name, percentile) in expected {
             let kind = Kind::from_name(name).unwrap();
-            assert_eq!(one(&reference, 4., kind, NanPolicy::Propagate), percentile);
+            assert_eq!(upper_percentile(&reference, 4., kind, NanPolicy::Propagate), percentile);
         }
         assert_eq!(Kind::from_name("Rank"), None);
     }
 
     #[test]
     fn the_quotient_is_rounded_before_the_product() {
-        let percentile = one(&[1., 2., 3., 4., 5., 6.], 5., Kind::Weak, NanPolicy::Omit);
+        let percentile = upper_percentile(&[1., 2., 3., 4., 5., 6.], 5., Kind::Weak, NanPolicy::Omit);
         assert_eq!(percentile, 5. * (100. / 6.));
         assert_ne!(percentile, 5. * 100. / 6.);
     }
@@ -175,10 +175,10 @@ mod tests {
     #[test]
     fn a_missing_value_propagates_or_is_omitted() {
         let reference = [1., f64::NAN, 2.];
-        assert!(one(&reference, 1., Kind::Weak, NanPolicy::Propagate).is_nan());
-        assert_eq!(one(&reference, 1., Kind::Weak, NanPolicy::Omit), 50.);
-        assert!(one(&[f64::NAN], 1., Kind::Rank, NanPolicy::Omit).is_nan());
-        assert!(one(&[], 1., Kind::Rank, NanPolicy::Omit).is_nan());
+        assert!(upper_percentile(&reference, 1., Kind::Weak, NanPolicy::Propagate).is_nan());
+        assert_eq!(upper_percentile(&reference, 1., Kind::Weak, NanPolicy::Omit), 50.);
+        assert!(upper_percentile(&[f64::NAN], 1., Kind::Rank, NanPolicy::Omit).is_nan());
+        assert!(upper_percentile(&[], 1., Kind::Rank, NanPolicy::Omit).is_nan());
     }
 
     #[test]
@@ -187,8 +187,8 @@ mod tests {
         for (query, upper, lower, direction) in [(1., 25., 100., -1), (2.5, 50., 50., 1), (9., 100., 0., 1)] {
             for (name, percentile) in [("upper", upper), ("lower", lower), ("two", f64::max(upper, lower))] {
                 let tail = Tail::from_name(name).unwrap();
-                let found = rank_of(&reference, query, Kind::Rank, tail, NanPolicy::Omit);
-                assert_eq!(found, Rank { percentile, direction });
+                let actual = rank_of(&reference, query, Kind::Rank, tail, NanPolicy::Omit);
+                assert_eq!(actual, Rank { percentile, direction });
             }
         }
         assert_eq!(Tail::from_name("both"), None);

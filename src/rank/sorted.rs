@@ -1,4 +1,4 @@
-//! Ranks among columns that were sorted before: two binary searches a query, and no pass over the reference.
+//! Ranks among sorted columns: two binary searches per query, and no pass over the reference.
 
 use ndarray::ArrayView1;
 
@@ -9,10 +9,10 @@ use crate::matrix::{Column, Matrix};
 use crate::memory;
 use crate::threads::{self, Workers};
 
-/// A query as f64, and its rank.
+/// Bytes of a query: its value as f64, and its rank.
 const QUERY_BYTES: usize = size_of::<f64>() + size_of::<Rank>();
 
-/// The values of a column without NaN, ascending; or the distinct ones among them, and how many are at or below each.
+/// The values of a column in ascending order without NaN; or the distinct values, and how many are at or below each.
 #[derive(Debug, Clone)]
 pub struct Sorted<'a> {
     values: Column<'a>,
@@ -21,15 +21,15 @@ pub struct Sorted<'a> {
 }
 
 impl<'a> Sorted<'a> {
-    /// A column whose order is taken on trust: in another one the ranks are wrong, but nothing else is.
+    /// Creates a column whose order is not checked: in another order the ranks are wrong, but memory stays safe.
     ///
     /// # Errors
     /// [`Error::RowCount`] when there are not as many `ends` as values.
     pub fn new(values: Column<'a>, ends: Option<ArrayView1<'a, i64>>, n_missing: u64) -> Result<Self> {
         match &ends {
             Some(ends) if ends.len() != values.len() => Err(Error::RowCount {
-                what: "the list of counts",
-                found: ends.len(),
+                label: "the list of counts",
+                actual: ends.len(),
                 expected: values.len(),
             }),
             _ => Ok(Self {
@@ -40,7 +40,7 @@ impl<'a> Sorted<'a> {
         }
     }
 
-    /// How many values the first `k` places stand for.
+    /// Returns the number of reference values that the first `k` entries stand for.
     fn count(&self, k: usize) -> u64 {
         match &self.ends {
             Some(ends) => k.checked_sub(1).map_or(0, |last| ends[last].max(0) as u64),
@@ -48,44 +48,44 @@ impl<'a> Sorted<'a> {
         }
     }
 
-    /// The ranks of some queries: integers are compared as integers, all others as f64.
+    /// Returns the ranks of some queries. Two columns of integers are compared as integers, all others as f64.
     fn ranks(&self, queries: Column<'_>, definition: Definition) -> Vec<Rank> {
         let n = match definition.nan_policy {
             NanPolicy::Propagate if self.n_missing > 0 => 0,
             NanPolicy::Propagate | NanPolicy::Omit => self.count(self.values.len()),
         };
-        let places_to_rank = |[below, at_or_below]: [usize; 2]| {
-            // In another order than ascending the counts may be anything.
+        let rank_at = |[below, at_or_below]: [usize; 2]| {
+            // If the column is not sorted, the counts may be anything, so they are limited.
             let at_or_below = self.count(at_or_below).min(n);
             rank(self.count(below).min(at_or_below), at_or_below, n, definition)
         };
         if let (Column::I64(values), Column::I64(queries)) = (&self.values, &queries) {
-            let places = |&query: &i64| places(values, |x| x < query, |x| x == query);
-            return queries.iter().map(|query| places_to_rank(places(query))).collect();
+            let bounds = |&query: &i64| bounds(values, |x| x < query, |x| x == query);
+            return queries.iter().map(|query| rank_at(bounds(query))).collect();
         }
         let rank = |query: f64| {
             if query.is_nan() {
                 return Rank::NONE;
             }
-            places_to_rank(match &self.values {
-                Column::F32(v) => places(v, |x| f64::from(x) < query, |x| f64::from(x) == query),
-                Column::F64(v) => places(v, |x| x < query, |x| x == query),
-                Column::I64(v) | Column::I64AsF64(v) => places(v, |x| (x as f64) < query, |x| x as f64 == query),
+            rank_at(match &self.values {
+                Column::F32(v) => bounds(v, |x| f64::from(x) < query, |x| f64::from(x) == query),
+                Column::F64(v) => bounds(v, |x| x < query, |x| x == query),
+                Column::I64(v) | Column::I64AsF64(v) => bounds(v, |x| (x as f64) < query, |x| x as f64 == query),
             })
         };
         super::floats(queries).into_iter().map(rank).collect()
     }
 }
 
-/// The number of values below a query, and at or below it.
-fn places<T: Copy>(
+/// Returns the number of entries below a query, and at or below it.
+fn bounds<T: Copy>(
     values: &ArrayView1<'_, T>,
     is_below: impl Fn(T) -> bool,
     is_equal: impl Fn(T) -> bool,
 ) -> [usize; 2] {
     let below = partition_point(0..values.len(), |k| is_below(values[k]));
     let mut end = below;
-    // Most queries equal few values, which are near.
+    // Most queries equal few values, so the search for their end starts with small steps.
     let mut step = 1;
     while end < values.len() && is_equal(values[end]) {
         let next = values.len().min(end + step);
@@ -107,8 +107,7 @@ fn partition_point(mut range: std::ops::Range<usize>, is_before: impl Fn(usize) 
     range.start
 }
 
-/// The rank of `rows[i, j]` among the `j`-th column of the reference, for all `i` and `j`; as
-/// [`super::percentile_ranks`] gives it.
+/// Ranks each cell `rows[i, j]` among the column `j` of the reference, as [`super::percentile_ranks`] does.
 ///
 /// # Errors
 /// [`Error::ColumnCount`] when the numbers of columns differ; [`Error::Memory`]; [`Error::Interrupted`].
@@ -120,12 +119,12 @@ pub fn ranks<'w>(
 ) -> Result<Ranks> {
     if rows.n_columns() != reference.len() {
         return Err(Error::ColumnCount {
-            found: rows.n_columns(),
+            actual: rows.n_columns(),
             expected: reference.len(),
         });
     }
     let workers = n_workers.into();
-    memory::ask_for(&[(rows.n_rows().saturating_mul(workers.n()), QUERY_BYTES)])?;
+    memory::check_available(&[(rows.n_rows().saturating_mul(workers.n()), QUERY_BYTES)])?;
     filled(rows.n_rows(), rows.n_columns(), |columns| {
         threads::for_each_chunk(
             columns,

@@ -1,4 +1,4 @@
-//! A plan run on blocks of rows.
+//! Execution of a plan on blocks of rows.
 
 use std::ops::Range;
 
@@ -8,32 +8,32 @@ use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::matrix::csr::Csr;
 use crate::memory::{Account, needed};
-use crate::simd::{BLOCK, Kernel, MAX_PLANES, Mask, Planes, TILE, Tile};
+use crate::simd::{BLOCK_ROWS, Kernel, MAX_PLANES, Mask, Planes, TILE_ROWS, Tile};
 
-/// Trees whose values are added in one go: the sums stay in registers meanwhile.
-const BATCH: usize = 4;
+/// Trees whose values are added at once: the sums stay in registers meanwhile.
+const TREES_PER_ADD: usize = 4;
 
-/// What a worker needs besides the plan; under a megabyte for a plan of usual size.
+/// Memory that a worker needs beside the plan; under a megabyte for a plan of usual size.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    /// Columns of a tile, or of a whole block if rows may have to be walked on.
+    /// Columns of a tile, or of a whole block if rows may have to be walked.
     cells: Vec<f32>,
     planes: Vec<Planes>,
     masks: Vec<Mask>,
     slots: Vec<Mask>,
-    /// Per tree of a batch.
-    classes: Vec<[u8; BLOCK]>,
-    /// Rows that have taken an exit of the tree at hand, and the node where they are.
-    waiting: Vec<(u32, u32)>,
-    /// One array.
-    sums: Vec<[f64; BLOCK]>,
+    /// Classes of all rows, per tree that is added.
+    classes: Vec<[u8; BLOCK_ROWS]>,
+    /// Rows that have taken an exit of the current tree, and the node where they are.
+    at_exits: Vec<(u32, u32)>,
+    /// Sums of the block; a list of one array, so that it lies on the heap.
+    sums: Vec<[f64; BLOCK_ROWS]>,
 }
 
 impl Scratch {
     pub(super) fn new(plan: &Plan) -> Result<Self> {
         let has_exits = plan.groups.iter().any(|group| group.has_exits);
-        let stride = if has_exits { BLOCK } else { TILE };
-        let n_cells = plan.max_columns.saturating_mul(stride).max(BLOCK);
+        let stride = if has_exits { BLOCK_ROWS } else { TILE_ROWS };
+        let n_cells = plan.max_columns.saturating_mul(stride).max(BLOCK_ROWS);
         Account::new().take(needed(&[
             (n_cells, size_of::<f32>()),
             (plan.max_columns, size_of::<Planes>()),
@@ -44,14 +44,14 @@ impl Scratch {
             planes: vec![Planes::NONE; plan.max_columns],
             masks: vec![Mask::NONE; plan.max_masks],
             slots: vec![Mask::NONE; plan.max_slots],
-            classes: vec![[0; BLOCK]; BATCH],
-            waiting: Vec::with_capacity(if has_exits { BLOCK } else { 0 }),
-            sums: vec![[0.0; BLOCK]],
+            classes: vec![[0; BLOCK_ROWS]; TREES_PER_ADD],
+            at_exits: Vec::with_capacity(if has_exits { BLOCK_ROWS } else { 0 }),
+            sums: vec![[0.0; BLOCK_ROWS]],
         })
     }
 }
 
-/// A plan, the walk it leaves rows to, and the kernel that runs it.
+/// A plan, the walk for rows that leave it, and the kernel that runs it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Runner<'a, K> {
     pub(super) plan: &'a Plan,
@@ -60,7 +60,7 @@ pub(super) struct Runner<'a, K> {
 }
 
 impl<K: Kernel> Runner<'_, K> {
-    /// Writes the sums of path lengths of up to [`BLOCK`] rows; asks for the rows `next` in the meantime.
+    /// Writes the sums of path lengths of up to [`BLOCK_ROWS`] rows; prefetches the rows `next` meanwhile.
     pub(super) fn dense(
         &self,
         x: &Matrix<'_>,
@@ -70,7 +70,7 @@ impl<K: Kernel> Runner<'_, K> {
         out: &mut [f64],
     ) {
         let n_trees = self.walk.n_trees();
-        scratch.sums.fill([0.0; BLOCK]);
+        scratch.sums.fill([0.0; BLOCK_ROWS]);
         for group in &self.plan.groups {
             self.compare(group, x, rows.clone(), scratch);
             let prefetch = |tree| {
@@ -78,19 +78,20 @@ impl<K: Kernel> Runner<'_, K> {
                     self.kernel.prefetch(x, next.clone(), tree, n_trees);
                 }
             };
-            let cell = |cells: &[f32], row, column| cells[group.place(column) * BLOCK + row as usize];
-            self.pass::<true>(group, rows.len(), scratch, prefetch, cell);
+            let cell = |cells: &[f32], row, column| cells[group.index_or_first(column) * BLOCK_ROWS + row as usize];
+            self.evaluate_trees::<true>(group, rows.len(), scratch, prefetch, cell);
         }
         out.copy_from_slice(&scratch.sums[0][..rows.len()]);
     }
 
-    /// The same for rows of a sparse matrix, of which missing values go right everywhere, as in scikit-learn.
+    /// Writes the sums of path lengths of up to [`BLOCK_ROWS`] rows of a sparse matrix. Their missing values always go right, as in
+    /// scikit-learn.
     pub(super) fn sparse(&self, x: &Csr<'_>, rows: Range<usize>, scratch: &mut Scratch, out: &mut [f64]) {
-        scratch.sums.fill([0.0; BLOCK]);
+        scratch.sums.fill([0.0; BLOCK_ROWS]);
         for group in &self.plan.groups {
             compare_sparse(group, x, rows.clone(), &mut scratch.masks);
             let cell = |_: &[f32], row: u32, column: u32| x.cell(rows.start + row as usize, column as usize);
-            self.pass::<false>(group, rows.len(), scratch, |_| (), cell);
+            self.evaluate_trees::<false>(group, rows.len(), scratch, |_| (), cell);
         }
         out.copy_from_slice(&scratch.sums[0][..rows.len()]);
     }
@@ -101,28 +102,28 @@ impl<K: Kernel> Runner<'_, K> {
             cells, planes, masks, ..
         } = scratch;
         if x.is_row_major() {
-            let stride = if group.has_exits { BLOCK } else { TILE };
+            let stride = if group.has_exits { BLOCK_ROWS } else { TILE_ROWS };
             let values = &mut cells[..group.columns.len() * stride];
-            for (word, top) in rows.clone().step_by(TILE).enumerate() {
-                let first = if group.has_exits { word * TILE } else { 0 };
+            for (word, top) in rows.clone().step_by(TILE_ROWS).enumerate() {
+                let first = if group.has_exits { word * TILE_ROWS } else { 0 };
                 let mut tile = Tile { values, stride, first };
-                let rows = top..rows.end.min(top + TILE);
+                let rows = top..rows.end.min(top + TILE_ROWS);
                 self.kernel.transpose(x, rows, &group.columns, &mut tile);
                 self.kernel.quantise(&group.searches, &tile, planes, word..word + 1);
             }
         } else {
-            // Column by column, in the place of the first one unless the cells will be looked at again.
+            // Each column replaces the one before it, unless walked rows need the cells later.
             let columns = group.columns.chunks(1).zip(group.searches.chunks(1));
-            for (place, (column, search)) in columns.enumerate() {
-                let first = if group.has_exits { place * BLOCK } else { 0 };
+            for (index, (column, search)) in columns.enumerate() {
+                let first = if group.has_exits { index * BLOCK_ROWS } else { 0 };
                 let mut tile = Tile {
-                    values: &mut cells[first..first + BLOCK],
-                    stride: BLOCK,
+                    values: &mut cells[first..first + BLOCK_ROWS],
+                    stride: BLOCK_ROWS,
                     first: 0,
                 };
                 self.kernel.transpose(x, rows.clone(), column, &mut tile);
-                let words = 0..rows.len().div_ceil(TILE);
-                self.kernel.quantise(search, &tile, &mut planes[place..=place], words);
+                let words = 0..rows.len().div_ceil(TILE_ROWS);
+                self.kernel.quantise(search, &tile, &mut planes[index..=index], words);
             }
         }
         for ((search, planes), &first) in group.searches.iter().zip(planes).zip(&group.first_masks) {
@@ -131,9 +132,9 @@ impl<K: Kernel> Runner<'_, K> {
         }
     }
 
-    /// Takes the rows through the trees of a group, given the masks. `prefetch` is told the tree at hand; `cell` gives
-    /// the value of a row that has to be walked on.
-    fn pass<const MISSING: bool>(
+    /// Evaluates the trees of a group on the rows, given the masks. `prefetch` gets the index of the current tree; `cell` returns
+    /// the value of a row that has to be walked.
+    fn evaluate_trees<const MISSING: bool>(
         &self,
         group: &Group,
         n_rows: usize,
@@ -147,18 +148,21 @@ impl<K: Kernel> Runner<'_, K> {
             slots,
             classes,
             sums,
-            waiting,
+            at_exits,
             ..
         } = scratch;
         let sums = &mut sums[0];
         let mut planes = [Mask::NONE; MAX_PLANES];
         let rows = Mask::first(n_rows);
-        let batches = group.trees.chunks(BATCH).zip(group.values.chunks(BATCH));
+        let batches = group
+            .trees
+            .chunks(TREES_PER_ADD)
+            .zip(group.values.chunks(TREES_PER_ADD));
         for (batch, (trees, values)) in batches.enumerate() {
-            // Of the trees before this one, values have been added.
+            // Values of the trees before this index have been added.
             let mut added = 0;
             for (i, tree) in trees.iter().enumerate() {
-                let index = group.first_tree + batch * BATCH + i;
+                let index = group.first_tree + batch * TREES_PER_ADD + i;
                 prefetch(index);
                 slots[0] = rows;
                 self.kernel.evaluate(&tree.logic, masks, slots, n_rows, &mut planes);
@@ -166,25 +170,25 @@ impl<K: Kernel> Runner<'_, K> {
                 if tree.exits.is_empty() {
                     continue;
                 }
-                // Path lengths are added in the order of the trees: those of the trees so far come first.
+                // Path lengths must be added in the order of the trees: those of the trees so far come first.
                 self.kernel.add(&values[added..=i], &classes[added..=i], sums);
                 added = i + 1;
-                waiting.clear();
+                at_exits.clear();
                 for exit in &tree.exits {
-                    // Beyond the rows of this block stands what earlier blocks left.
+                    // Bits behind the rows of this block are left from earlier blocks.
                     let taken = slots[exit.slot].rows().take_while(|&row| row < n_rows);
-                    waiting.extend(taken.map(|row| (row as u32, exit.node)));
+                    at_exits.extend(taken.map(|row| (row as u32, exit.node)));
                 }
                 let value = |row, column| cell(cells, row, column);
                 let add = |row, value| sums[row as usize] += value;
-                self.walk.walk_on::<MISSING>(index, waiting, value, add);
+                self.walk.walk_on::<MISSING>(index, at_exits, value, add);
             }
             self.kernel.add(&values[added..], &classes[added..trees.len()], sums);
         }
     }
 }
 
-/// The masks of sparse rows: those of zeros, except where something is stored.
+/// Writes the masks of sparse rows: those of zeros, with the bits of stored cells corrected.
 fn compare_sparse(group: &Group, x: &Csr<'_>, rows: Range<usize>, masks: &mut [Mask]) {
     for (search, &first) in group.searches.iter().zip(&group.first_masks) {
         for (threshold, mask) in search.thresholds().iter().zip(&mut masks[first..]) {
@@ -195,11 +199,11 @@ fn compare_sparse(group: &Group, x: &Csr<'_>, rows: Range<usize>, masks: &mut [M
     for (i, row) in rows.enumerate() {
         let (word, bit) = (i / 64, 1 << (i % 64));
         for (column, value) in x.row(row) {
-            let Some(place) = group.find(column) else {
+            let Some(index) = group.index_of(column) else {
                 continue;
             };
-            let masks = &mut masks[group.first_masks[place]..];
-            for (threshold, mask) in group.searches[place].thresholds().iter().zip(masks) {
+            let masks = &mut masks[group.first_masks[index]..];
+            for (threshold, mask) in group.searches[index].thresholds().iter().zip(masks) {
                 // Missing values go right.
                 let leaving = (value > threshold.value || value.is_nan()) != threshold.inverted;
                 mask.0[word] = mask.0[word] & !bit | if leaving { bit } else { 0 };

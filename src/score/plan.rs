@@ -1,11 +1,55 @@
-//! A forest compiled for blocks of rows: thresholds per column, trees as logic on masks.
+//! A forest compiled for blocks of rows: sorted thresholds per column, and trees as logic on bit masks.
 //!
-//! Consecutive trees share a group as long as no column has more thresholds than a search can hold and the masks stay in
-//! the second-level cache. Within a group each threshold of a column is compared once, for all trees.
+//! The idea comes from QuickScorer (Lucchese et al., "QuickScorer: a fast algorithm to rank documents with additive ensembles of
+//! regression trees", SIGIR 2015): no row walks down a tree. Instead, each value is compared with the sorted thresholds of its
+//! column once for all trees, and the leaf in which the row exits follows from bitwise operations. QuickScorer has one bit per
+//! leaf, and every split that a row does not pass clears the leaves it can no longer reach; the first bit left is the exit leaf.
+//! Its vectorised form (Lucchese et al., "Exploiting CPU SIMD extensions to speed-up document scoring with tree ensembles", SIGIR
+//! 2016) does so for some rows at a time.
 //!
-//! Two leaves that add the same to a path length are one class; siblings of one class are merged. What a plan is not good
-//! at leaves it by an exit: thresholds that are no number, rare branches of large trees, classes beyond 255. Rows
-//! that take an exit are walked on one by one.
+//! Here the bits are transposed: a mask has one bit per row of a block of 512, and a tree is evaluated for the whole block at once.
+//!
+//! ```text
+//! compile (this module):
+//!     for each group of consecutive trees:
+//!         thresholds[column] = sort(distinct(thresholds of all splits on the column))
+//!         for each tree:
+//!             merge siblings that add the same to the path length    merge_equal_leaves
+//!             mark the branches that the plan leaves out             mark_exits
+//!             cut the splits into paths                              choose_paths
+//!             class = index of a leaf's value among the tree's distinct values
+//!
+//! score a block of rows (`super::block`, with the steps of `crate::simd`):
+//!     for each column of the group:
+//!         rank = number of thresholds below each row's value         quantise: bit planes
+//!         mask[t] = rows whose rank is above the index of t          thermometer
+//!     for each tree:
+//!         class = class at the end of the first path                 the same for all rows
+//!         slot[0] = all rows
+//!         for path in paths:
+//!             reach = slot[path.start]                               the rows that enter the path
+//!             for split in path:
+//!                 leaving = reach & mask[split.threshold]            evaluate: three operations per split
+//!                 reach ^= leaving
+//!                 append(slot, leaving)                              another path may start there
+//!                 class ^= leaving & (class at the path's end ^ class where the leaving rows arrive)
+//!         sum += values[class]                                       classes, add
+//! ```
+//!
+//! It differs from QuickScorer in four ways:
+//!
+//! 1. **Paths.** A path follows at each split the child with more splits below, so the rows that stay on it remain in a register, and
+//!    only those that leave it are stored. A mask holds the rows that leave: it is inverted where the path continues to the right.
+//! 2. **Classes.** Leaves that add the same value are one class (isolation trees have few distinct path lengths), so a tree needs 4 or
+//!    5 bits per row, whatever its number of leaves. The class of a row changes by an exclusive or when it leaves a path, so it is
+//!    right after all splits, whichever way the row took.
+//! 3. **Thermometer masks.** The mask of a threshold is made of the bits of the ranks, three operations each, and not by a comparison
+//!    per split.
+//! 4. **Exits.** A plan leaves out thresholds that are NaN, rare branches of large trees, which cost as much for a block as common
+//!    ones, and classes beyond 255. Rows that reach such a branch are walked from there node by node.
+//!
+//! A group ends where a column would have more thresholds than a search holds, or where its masks would no longer fit in the
+//! second-level cache.
 
 mod needs;
 
@@ -15,85 +59,86 @@ use super::walk::round_down;
 use crate::error::Result;
 use crate::forest::{Forest, Node, depths, path_length::leaf_value};
 use crate::memory::{self, Account};
-use crate::simd::{self, Path, Search, Split, Tree, Values};
+use crate::simd::{self, ClassValues, Path, Search, Split, TreeLogic};
 use crate::threads::Workers;
 
-/// Most thresholds of a column in a group: ranks of 8 bits.
-const MAX_THRESHOLDS: usize = 255;
+/// Most thresholds of a column in a group: ranks have 8 bits.
+const MAX_GROUP_THRESHOLDS: usize = 255;
 /// Most masks of a group: 384 KiB.
 const MAX_MASKS: usize = 6 * 1024;
-/// Most splits of a tree.
+/// Most splits of a tree that a plan evaluates.
 const MAX_SPLITS: usize = 4 * 1024;
-/// Trees of more splits lose those that fewer than one in this many training rows reached: to evaluate a split for a
-/// whole block costs as much as to walk some rows.
-const LARGE: usize = 160;
-const RARE: u32 = 700;
+/// Most splits of a tree whose rare branches stay in the plan; in larger trees a branch that fewer than one in
+/// [`RARE_BRANCH_RATIO`] training rows reached is an exit, because evaluating a split for a block costs as much as walking some
+/// rows.
+const MIN_SPLITS_FOR_RARE_EXITS: usize = 160;
+const RARE_BRANCH_RATIO: u32 = 700;
 
-/// The place of a column that no tree of the group looks at.
-const UNUSED: u32 = u32::MAX;
+/// Marks a column that no tree of the group uses.
+const NO_INDEX: u32 = u32::MAX;
 
-/// A threshold and what its mask holds, in an order that sorts.
+/// The test of a split, ordered by threshold first: its threshold, and the rows that its mask holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Threshold {
-    /// Orders as the f32 does; both zeros are one.
-    key: i32,
+struct SplitTest {
+    /// Bits of the threshold as an integer that orders as the f32 does; both zeros are equal.
+    ordered_bits: i32,
     missing_above: bool,
     inverted: bool,
 }
 
-impl Threshold {
-    /// The threshold of a split where the path goes on to the right, or to the left.
+impl SplitTest {
+    /// Makes the test of a split whose path continues to the right, or to the left.
     fn new(node: &Node, onward_right: bool) -> Self {
         let bits = (round_down(node.threshold) + 0.0).to_bits() as i32;
         Self {
-            key: bits ^ (((bits >> 31) as u32) >> 1) as i32,
+            ordered_bits: bits ^ (((bits >> 31) as u32) >> 1) as i32,
             missing_above: !node.missing_go_to_left,
             inverted: onward_right,
         }
     }
 
     fn value(self) -> f32 {
-        f32::from_bits((self.key ^ (((self.key >> 31) as u32) >> 1) as i32) as u32)
+        f32::from_bits((self.ordered_bits ^ (((self.ordered_bits >> 31) as u32) >> 1) as i32) as u32)
     }
 }
 
-/// A branch that is not part of the plan.
+/// A branch that the plan leaves out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Exit {
-    /// Slot of the rows that take it.
+    /// Slot of the rows that reach the branch.
     pub(super) slot: usize,
-    /// Node where they are to be walked on.
+    /// Node from which they are walked.
     pub(super) node: u32,
 }
 
 /// One tree of a plan.
 #[derive(Debug)]
 pub(super) struct PlannedTree {
-    pub(super) logic: Tree,
+    pub(super) logic: TreeLogic,
     pub(super) exits: Vec<Exit>,
 }
 
 /// Consecutive trees whose thresholds are compared together.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// Columns that any of the trees looks at, ascending.
+    /// Columns that any of the trees uses, ascending.
     pub(super) columns: Vec<u32>,
-    /// Per column of the input its place among `columns`, or [`UNUSED`].
-    places: Vec<u32>,
-    /// Per column.
+    /// Index in `columns` of each column of the input, or [`NO_INDEX`].
+    positions: Vec<u32>,
+    /// Sorted thresholds of each column.
     pub(super) searches: Vec<Search>,
-    /// Per column its first mask.
+    /// Index of the first mask of each column.
     pub(super) first_masks: Vec<usize>,
     pub(super) trees: Vec<PlannedTree>,
-    /// Per tree.
-    pub(super) values: Vec<Values>,
+    /// Value of each class of each tree.
+    pub(super) values: Vec<ClassValues>,
     /// Index of the first tree.
     pub(super) first_tree: usize,
     /// Whether any tree has exits.
     pub(super) has_exits: bool,
 }
 
-/// All groups.
+/// All groups of a forest.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) groups: Vec<Group>,
@@ -104,21 +149,21 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(forest: &Forest, average_path_lengths: &[f64], workers: Workers<'_>) -> Result<Self> {
-        memory::ask_for(&[(needs::of_all(forest.nodes().len(), forest.n_trees()), 1)])?;
+        memory::check_available(&[(needs::of_plan(forest.nodes().len(), forest.n_trees()), 1)])?;
         let mut account = Account::new();
         let mut groups = Vec::new();
-        let mut draft = Draft::default();
+        let mut group = GroupBuilder::default();
         for tree in 0..forest.n_trees() {
-            workers.go_on()?;
+            workers.check_cancelled()?;
             account.take(needs::of_tree(forest.tree(tree).len()))?;
-            let sketch = Sketch::new(forest.tree(tree), forest.tree_features(tree), average_path_lengths);
-            if !draft.takes(&sketch) {
-                groups.push(std::mem::take(&mut draft).finish(forest.n_features(), &mut account)?);
-                draft.first_tree = tree;
+            let layout = TreeLayout::new(forest.tree(tree), forest.tree_features(tree), average_path_lengths);
+            if !group.has_room_for(&layout) {
+                groups.push(std::mem::take(&mut group).finish(forest.n_features(), &mut account)?);
+                group.first_tree = tree;
             }
-            draft.push(sketch);
+            group.push(layout);
         }
-        groups.push(draft.finish(forest.n_features(), &mut account)?);
+        groups.push(group.finish(forest.n_features(), &mut account)?);
         let slots = groups.iter().flat_map(|group| &group.trees);
         Ok(Self {
             max_columns: groups.iter().map(|group| group.columns.len()).max().unwrap_or(0),
@@ -134,66 +179,70 @@ impl Group {
         self.searches.iter().map(Search::n_masks).sum()
     }
 
-    /// The place of a column of the input among those looked at.
-    pub(super) fn find(&self, column: usize) -> Option<usize> {
-        let place = self.places[column];
-        (place != UNUSED).then_some(place as usize)
+    /// Returns the index in `columns` of a column of the input, if it is used.
+    pub(super) fn index_of(&self, column: usize) -> Option<usize> {
+        let position = self.positions[column];
+        (position != NO_INDEX).then_some(position as usize)
     }
 
-    /// The place of a column that is looked at; the first one for any other.
-    pub(super) fn place(&self, column: u32) -> usize {
-        self.find(column as usize).unwrap_or(0)
+    /// Returns the index in `columns` of a column that is used; 0 for any other.
+    pub(super) fn index_or_first(&self, column: u32) -> usize {
+        self.index_of(column as usize).unwrap_or(0)
     }
 }
 
-/// What becomes of a node in a plan.
+/// The role of a node in a plan.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Role {
     Split,
-    /// A leaf, or splits that make no difference, with what it adds to the path length.
+    /// A leaf, or splits that lead to equal leaves only, with the value that it adds to the path length.
     Leaf(f64),
     Exit,
 }
 
-/// A tree before its group is known.
-struct Sketch<'a> {
+/// The paths and thresholds of a tree, before its group is known.
+struct TreeLayout<'a> {
     nodes: &'a [Node],
     features: &'a [u32],
     roles: Vec<Role>,
-    /// Whether the path through a split goes on to the right.
+    /// Whether the path through each split continues to the right.
     onward_right: Vec<bool>,
-    /// Distinct thresholds per column.
-    thresholds: BTreeMap<u32, Vec<Threshold>>,
+    /// Distinct tests per column.
+    thresholds: BTreeMap<u32, Vec<SplitTest>>,
 }
 
-impl<'a> Sketch<'a> {
+impl<'a> TreeLayout<'a> {
     fn new(nodes: &'a [Node], features: &'a [u32], average_path_lengths: &[f64]) -> Self {
-        let mut roles = merged(nodes, average_path_lengths);
-        cut(nodes, &mut roles);
-        let mut sketch = Self {
+        let mut roles = merge_equal_leaves(nodes, average_path_lengths);
+        mark_exits(nodes, &mut roles);
+        let mut layout = Self {
             nodes,
             features,
             roles,
             onward_right: vec![false; nodes.len()],
             thresholds: BTreeMap::new(),
         };
-        sketch.lay_out();
-        while sketch.thresholds.values().any(|column| column.len() > MAX_THRESHOLDS) {
-            // The rarer half of the splits leaves, until the rest fits.
-            let mut sizes: Vec<u32> = sketch.splits().iter().map(|&i| nodes[i].n_node_samples).collect();
+        layout.choose_paths();
+        while layout
+            .thresholds
+            .values()
+            .any(|column| column.len() > MAX_GROUP_THRESHOLDS)
+        {
+            // The rarer half of the splits becomes exits, until the rest fits.
+            let mut sizes: Vec<u32> = layout.splits().iter().map(|&i| nodes[i].n_node_samples).collect();
             sizes.sort_unstable();
             let bound = sizes[sizes.len() / 2];
-            for (role, node) in sketch.roles.iter_mut().zip(nodes) {
+            for (role, node) in layout.roles.iter_mut().zip(nodes) {
                 if *role == Role::Split && node.n_node_samples <= bound {
                     *role = Role::Exit;
                 }
             }
-            sketch.lay_out();
+            layout.choose_paths();
         }
-        sketch
+        layout
     }
 
-    /// The splits that can be reached without an exit.
+    /// Returns the splits that can be reached without an exit.
     fn splits(&self) -> Vec<usize> {
         let mut splits = Vec::new();
         let mut waiting = vec![0];
@@ -210,11 +259,11 @@ impl<'a> Sketch<'a> {
         self.features[self.nodes[node].feature as usize]
     }
 
-    fn threshold(&self, node: usize) -> Threshold {
-        Threshold::new(&self.nodes[node], self.onward_right[node])
+    fn threshold(&self, node: usize) -> SplitTest {
+        SplitTest::new(&self.nodes[node], self.onward_right[node])
     }
 
-    /// Where a path goes on after a split, and where rows that leave it arrive.
+    /// Returns the node where a path continues after a split, and the node where leaving rows arrive.
     fn onward(&self, node: usize) -> (usize, usize) {
         let (left, right) = (node + 1, self.nodes[node].right as usize);
         if self.onward_right[node] {
@@ -224,9 +273,9 @@ impl<'a> Sketch<'a> {
         }
     }
 
-    /// Chooses the paths, and collects the thresholds.
-    fn lay_out(&mut self) {
-        // Splits below each node; children lie behind their parents.
+    /// Chooses the paths, and collects the tests.
+    fn choose_paths(&mut self) {
+        // Counts the splits below each node; children have higher indices than their parents.
         let mut n_splits = vec![0_usize; self.nodes.len()];
         for node in (0..self.nodes.len()).rev() {
             if self.roles[node] != Role::Split {
@@ -238,11 +287,12 @@ impl<'a> Sketch<'a> {
                 continue;
             }
             n_splits[node] = 1 + n_splits[left] + n_splits[right];
-            // Among ends, a path must not take an exit: nobody would know which rows did.
+            // A path must not end in an exit, because no slot holds the rows at its end. Otherwise it follows the side with more
+            // splits.
             let weight = |child: usize| (n_splits[child], self.roles[child] != Role::Exit);
             self.onward_right[node] = weight(right) > weight(left);
         }
-        let mut thresholds: BTreeMap<u32, Vec<Threshold>> = BTreeMap::new();
+        let mut thresholds: BTreeMap<u32, Vec<SplitTest>> = BTreeMap::new();
         for node in self.splits() {
             thresholds
                 .entry(self.column(node))
@@ -256,27 +306,27 @@ impl<'a> Sketch<'a> {
         self.thresholds = thresholds;
     }
 
-    /// Columns that are looked at after an exit.
+    /// Returns the columns that are read behind an exit.
     fn columns_beyond(&self) -> Vec<u32> {
-        let mut beyond = vec![false; self.nodes.len()];
+        let mut behind_exit = vec![false; self.nodes.len()];
         let mut columns = Vec::new();
         for (i, node) in self.nodes.iter().enumerate() {
-            beyond[i] |= self.roles[i] == Role::Exit;
-            if beyond[i] && !node.is_leaf() {
+            behind_exit[i] |= self.roles[i] == Role::Exit;
+            if behind_exit[i] && !node.is_leaf() {
                 columns.push(self.column(i));
-                beyond[i + 1] = true;
-                beyond[node.right as usize] = true;
+                behind_exit[i + 1] = true;
+                behind_exit[node.right as usize] = true;
             }
         }
         columns
     }
 }
 
-/// Leaves, and splits that lead to equal leaves only, by what they add.
-fn merged(nodes: &[Node], average_path_lengths: &[f64]) -> Vec<Role> {
+/// Finds the role of each node, with siblings that add the same merged into one leaf.
+fn merge_equal_leaves(nodes: &[Node], average_path_lengths: &[f64]) -> Vec<Role> {
     let mut roles = vec![Role::Split; nodes.len()];
     let depths = depths(nodes);
-    // Children lie behind their parents.
+    // Children have higher indices than their parents.
     for (i, node) in nodes.iter().enumerate().rev() {
         if node.is_leaf() {
             roles[i] = Role::Leaf(leaf_value(
@@ -292,15 +342,15 @@ fn merged(nodes: &[Node], average_path_lengths: &[f64]) -> Vec<Role> {
     roles
 }
 
-/// Turns what the plan is not good at into exits.
-fn cut(nodes: &[Node], roles: &mut [Role]) {
+/// Marks the branches that the plan leaves out as exits.
+fn mark_exits(nodes: &[Node], roles: &mut [Role]) {
     let mut sizes: Vec<u32> = (0..nodes.len())
         .filter(|&i| roles[i] == Role::Split)
         .map(|i| nodes[i].n_node_samples)
         .collect();
     let mut bound = 0;
-    if sizes.len() > LARGE {
-        bound = nodes[0].n_node_samples / RARE;
+    if sizes.len() > MIN_SPLITS_FOR_RARE_EXITS {
+        bound = nodes[0].n_node_samples / RARE_BRANCH_RATIO;
     }
     if sizes.len() > MAX_SPLITS {
         sizes.sort_unstable();
@@ -311,7 +361,7 @@ fn cut(nodes: &[Node], roles: &mut [Role]) {
             *role = Role::Exit;
         }
     }
-    // The commonest 255 classes stay; one is for the exits.
+    // The 255 classes with most training rows stay; one class is for the exits.
     let leaves = roles.iter().zip(nodes).filter_map(|(role, node)| match role {
         Role::Leaf(value) => Some((value.to_bits(), u64::from(node.n_node_samples))),
         Role::Split | Role::Exit => None,
@@ -342,40 +392,40 @@ fn cut(nodes: &[Node], roles: &mut [Role]) {
 
 /// A group to which trees are still added.
 #[derive(Default)]
-struct Draft<'a> {
+struct GroupBuilder<'a> {
     first_tree: usize,
-    sketches: Vec<Sketch<'a>>,
-    thresholds: BTreeMap<u32, Vec<Threshold>>,
+    layouts: Vec<TreeLayout<'a>>,
+    thresholds: BTreeMap<u32, Vec<SplitTest>>,
 }
 
-impl<'a> Draft<'a> {
-    /// Whether there is room for another tree; for the first one there always is.
-    fn takes(&self, sketch: &Sketch<'_>) -> bool {
-        if self.sketches.is_empty() {
+impl<'a> GroupBuilder<'a> {
+    /// Returns whether another tree fits; the first one always does.
+    fn has_room_for(&self, layout: &TreeLayout<'_>) -> bool {
+        if self.layouts.is_empty() {
             return true;
         }
         let len = |column: &u32| self.thresholds.get(column).map_or(0, Vec::len);
-        let masks = |column: &Vec<Threshold>| column.len().next_multiple_of(8);
+        let masks = |column: &Vec<SplitTest>| column.len().next_multiple_of(8);
         let total: usize = self.thresholds.values().map(masks).sum();
-        let added: usize = sketch.thresholds.values().map(Vec::len).sum();
-        let fits = |(column, new): (&u32, &Vec<Threshold>)| len(column) + new.len() <= MAX_THRESHOLDS;
-        total + added <= MAX_MASKS && sketch.thresholds.iter().all(fits)
+        let arrival_value: usize = layout.thresholds.values().map(Vec::len).sum();
+        let fits = |(column, new): (&u32, &Vec<SplitTest>)| len(column) + new.len() <= MAX_GROUP_THRESHOLDS;
+        total + arrival_value <= MAX_MASKS && layout.thresholds.iter().all(fits)
     }
 
-    fn push(&mut self, sketch: Sketch<'a>) {
-        for (&column, new) in &sketch.thresholds {
+    fn push(&mut self, layout: TreeLayout<'a>) {
+        for (&column, new) in &layout.thresholds {
             let all = self.thresholds.entry(column).or_default();
             all.extend(new);
-            // The stable sort merges the two runs, which is all there is to do.
+            // The stable sort merges two sorted runs in linear time.
             all.sort();
             all.dedup();
         }
-        self.sketches.push(sketch);
+        self.layouts.push(layout);
     }
 
     fn finish(mut self, n_features: usize, account: &mut Account) -> Result<Group> {
-        let has_exits = self.sketches.iter().any(|sketch| sketch.roles.contains(&Role::Exit));
-        for column in self.sketches.iter().flat_map(Sketch::columns_beyond) {
+        let has_exits = self.layouts.iter().any(|layout| layout.roles.contains(&Role::Exit));
+        for column in self.layouts.iter().flat_map(TreeLayout::columns_beyond) {
             self.thresholds.entry(column).or_default();
         }
         account.take(needs::of_group(n_features, self.thresholds.values().map(Vec::len)))?;
@@ -397,18 +447,18 @@ impl<'a> Draft<'a> {
             searches.push(search);
         }
         let columns: Vec<u32> = self.thresholds.keys().copied().collect();
-        let mut places = vec![UNUSED; n_features];
-        for (place, &column) in columns.iter().enumerate() {
-            places[column as usize] = place as u32;
+        let mut positions = vec![NO_INDEX; n_features];
+        for (position, &column) in columns.iter().enumerate() {
+            positions[column as usize] = position as u32;
         }
-        let mask = |column: u32, threshold: Threshold| {
-            first_masks[places[column as usize] as usize]
+        let mask = |column: u32, threshold: SplitTest| {
+            first_masks[positions[column as usize] as usize]
                 + self.thresholds[&column].binary_search(&threshold).unwrap_or_default()
         };
         let (trees, values) = self
-            .sketches
+            .layouts
             .iter()
-            .map(|sketch| plan_tree(sketch, &mask, n_masks))
+            .map(|layout| plan_tree(layout, &mask, n_masks))
             .unzip();
         Ok(Group {
             searches,
@@ -417,14 +467,18 @@ impl<'a> Draft<'a> {
             first_tree: self.first_tree,
             has_exits,
             first_masks,
-            places,
+            positions,
             columns,
         })
     }
 }
 
-fn plan_tree(sketch: &Sketch<'_>, mask: &impl Fn(u32, Threshold) -> usize, n_masks: usize) -> (PlannedTree, Values) {
-    let roles = &sketch.roles;
+fn plan_tree(
+    layout: &TreeLayout<'_>,
+    mask: &impl Fn(u32, SplitTest) -> usize,
+    n_masks: usize,
+) -> (PlannedTree, ClassValues) {
+    let roles = &layout.roles;
     let mut sources = Vec::new();
     let mut exits = Vec::new();
     let mut n_splits = 0;
@@ -435,7 +489,7 @@ fn plan_tree(sketch: &Sketch<'_>, mask: &impl Fn(u32, Threshold) -> usize, n_mas
     while let Some((start, mut node)) = waiting.pop_front() {
         let mut path = Vec::new();
         while roles[node] == Role::Split {
-            let (onward, off) = sketch.onward(node);
+            let (onward, off) = layout.onward(node);
             n_splits += 1;
             match roles[off] {
                 Role::Split => waiting.push_back((n_splits, off)),
@@ -450,21 +504,21 @@ fn plan_tree(sketch: &Sketch<'_>, mask: &impl Fn(u32, Threshold) -> usize, n_mas
         }
         sources.push((start, path, node));
     }
-    // The end of the path that begins at a node.
+    // Finds the node at the end of the path that begins at each node.
     let mut ends: Vec<usize> = (0..roles.len()).collect();
     for node in (0..roles.len()).rev() {
         if roles[node] == Role::Split {
-            ends[node] = ends[sketch.onward(node).0];
+            ends[node] = ends[layout.onward(node).0];
         }
     }
     let arrivals = sources
         .iter()
         .flat_map(|(_, path, end)| path.iter().map(|&(_, off)| off).chain([*end]));
-    let mut values: Vec<f64> = arrivals.map(|node| added(roles[ends[node]])).collect();
+    let mut values: Vec<f64> = arrivals.map(|node| arrival_value(roles[ends[node]])).collect();
     values.sort_unstable_by(f64::total_cmp);
     values.dedup_by_key(|value| value.to_bits());
     let class = |node: usize| {
-        let value = added(roles[ends[node]]);
+        let value = arrival_value(roles[ends[node]]);
         values.binary_search_by(|v| v.total_cmp(&value)).unwrap_or_default() as u8
     };
     let paths = sources
@@ -472,7 +526,7 @@ fn plan_tree(sketch: &Sketch<'_>, mask: &impl Fn(u32, Threshold) -> usize, n_mas
         .filter(|(_, path, _)| !path.is_empty())
         .map(|(start, path, end)| {
             let split = |(node, off): (usize, usize)| Split {
-                mask: mask(sketch.column(node), sketch.threshold(node)),
+                mask: mask(layout.column(node), layout.threshold(node)),
                 delta: class(off) ^ class(end),
             };
             Path {
@@ -481,12 +535,12 @@ fn plan_tree(sketch: &Sketch<'_>, mask: &impl Fn(u32, Threshold) -> usize, n_mas
             }
         });
     let paths: Vec<Path> = paths.collect();
-    let logic = Tree::new(&paths, class(0), values.len(), n_masks);
-    (PlannedTree { logic, exits }, Values::new(&values))
+    let logic = TreeLogic::new(&paths, class(0), values.len(), n_masks);
+    (PlannedTree { logic, exits }, ClassValues::new(&values))
 }
 
-/// What a row adds on arriving; after an exit, the walk adds the rest.
-fn added(role: Role) -> f64 {
+/// Returns the value that a row adds when it arrives at a node; behind an exit, the walk adds the rest.
+fn arrival_value(role: Role) -> f64 {
     match role {
         Role::Leaf(value) => value,
         Role::Split | Role::Exit => 0.0,

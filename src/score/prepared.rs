@@ -1,17 +1,17 @@
-//! What is prepared when first needed.
+//! A value that is prepared when it is first needed, without waiting for other threads.
 
 use std::hint::spin_loop;
 use std::sync::{Arc, PoisonError, RwLock, TryLockError};
 
 use crate::error::Result;
 
-/// Tries at a lock that others hold for the move of a pointer.
-const TRIES: usize = 1000;
+/// Most tries at a lock, which other threads hold only while they move a pointer.
+const MAX_LOCK_TRIES: usize = 1000;
 
-/// A value that the first who needs it prepares. Of several who do so at once, one wins.
+/// A value that is prepared by the first call that needs it. If several calls prepare it at once, one of them wins.
 ///
-/// Nobody waits for anybody: a process that was forked at the wrong moment would wait for a thread that it does not have. There the
-/// lock is never free; the value is then prepared anew for every call, slower but equal.
+/// No call waits: a process that was forked at the wrong moment would wait for a thread that it does not have. In such a process
+/// the lock is never free, and the value is prepared again for every call, slower but equal.
 #[derive(Debug)]
 pub(super) struct Prepared<T>(RwLock<Option<Arc<T>>>);
 
@@ -20,13 +20,13 @@ impl<T> Prepared<T> {
         Self(RwLock::new(None))
     }
 
-    /// Whether there is nothing left to prepare.
-    pub(super) fn is_there(&self) -> bool {
+    /// Returns whether the value has been prepared.
+    pub(super) fn is_prepared(&self) -> bool {
         self.0.try_read().is_ok_and(|value| value.is_some())
     }
 
     fn get(&self) -> Option<Arc<T>> {
-        for _ in 0..TRIES {
+        for _ in 0..MAX_LOCK_TRIES {
             match self.0.try_read() {
                 Ok(value) => return value.clone(),
                 Err(TryLockError::Poisoned(poisoned)) => return PoisonError::into_inner(poisoned).clone(),
@@ -41,9 +41,9 @@ impl<T> Prepared<T> {
             return Ok(value);
         }
         let value = Arc::new(prepare()?);
-        for _ in 0..TRIES {
+        for _ in 0..MAX_LOCK_TRIES {
             match self.0.try_write() {
-                Ok(mut place) => return Ok(Arc::clone(place.get_or_insert(value))),
+                Ok(mut slot) => return Ok(Arc::clone(slot.get_or_insert(value))),
                 Err(TryLockError::Poisoned(poisoned)) => {
                     return Ok(Arc::clone(poisoned.into_inner().get_or_insert(value)));
                 }

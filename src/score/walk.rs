@@ -1,7 +1,7 @@
-//! The walk: every row goes down every tree, several rows side by side, or one row down several trees.
+//! The walk: rows go down the trees node by node, several rows side by side, or one row down several trees.
 //!
-//! One walk is a chain of dependent loads; a handful of them in step hide its latency. Each takes as many steps as the
-//! tree is deep: a leaf sends its rows back to itself, so nothing branches on the data.
+//! One walk is a chain of dependent loads, and several walks in step hide its latency. Each takes as many steps as the tree is
+//! deep: a leaf sends its rows back to itself, so nothing branches on the data.
 
 use std::hint::select_unpredictable;
 
@@ -13,30 +13,30 @@ use crate::threads::Workers;
 /// Walks in step.
 const LANES: usize = 8;
 
-/// A node as the walk needs it.
+/// A node in the form that the walk reads.
 #[derive(Debug, Clone, Copy)]
 struct Step {
-    /// The threshold rounded down to f32. NaN in a leaf, so that nothing goes left.
+    /// Threshold rounded down to f32; NaN in a leaf, so that nothing goes left.
     threshold: f32,
     /// Column of the input.
     feature: u32,
-    /// Right child; in a leaf, itself.
+    /// Right child; in a leaf, the leaf itself.
     right: u32,
 }
 
 const _: () = assert!(size_of::<Step>() == 12);
 
-/// What a tree keeps of each node, and its depth while the tree is made.
+/// Bytes per node of a tree, and of its depth while the tree is made.
 const NODE_BYTES: usize = size_of::<Step>() + size_of::<bool>() + size_of::<f64>() + size_of::<u32>();
-/// What it takes besides: its lists have at least so many bytes each.
-const TREE_BYTES: usize = size_of::<Tree>() + 4 * 32;
+/// Bytes of a tree beside its nodes: each list takes some bytes at least.
+const TREE_OVERHEAD_BYTES: usize = size_of::<WalkTree>() + 4 * 32;
 
 #[derive(Debug)]
-struct Tree {
+struct WalkTree {
     steps: Vec<Step>,
-    /// Whether a missing value goes left; apart from the steps, since blocks without missing values have no use for it.
+    /// Whether a missing value goes left; kept apart from the steps, because blocks without missing values do not read it.
     missing_left: Vec<bool>,
-    /// What each leaf adds to the path length; of no use for splits.
+    /// Value that each leaf adds to the path length; unused for splits.
     values: Vec<f64>,
     height: u32,
 }
@@ -44,17 +44,24 @@ struct Tree {
 /// All trees of a forest, ready to be walked.
 #[derive(Debug)]
 pub(super) struct Walk {
-    trees: Vec<Tree>,
+    trees: Vec<WalkTree>,
 }
 
 impl Walk {
     pub(super) fn new(forest: &Forest, average_path_lengths: &[f64], workers: Workers<'_>) -> Result<Self> {
-        memory::ask_for(&[(forest.nodes().len(), NODE_BYTES), (forest.n_trees(), TREE_BYTES)])?;
+        memory::check_available(&[
+            (forest.nodes().len(), NODE_BYTES),
+            (forest.n_trees(), TREE_OVERHEAD_BYTES),
+        ])?;
         let mut account = Account::new();
         let mut tree = |i| {
-            workers.go_on()?;
-            account.take(forest.tree(i).len() * NODE_BYTES + TREE_BYTES)?;
-            Ok(Tree::new(forest.tree(i), forest.tree_features(i), average_path_lengths))
+            workers.check_cancelled()?;
+            account.take(forest.tree(i).len() * NODE_BYTES + TREE_OVERHEAD_BYTES)?;
+            Ok(WalkTree::new(
+                forest.tree(i),
+                forest.tree_features(i),
+                average_path_lengths,
+            ))
         };
         let mut trees = memory::with_capacity(forest.n_trees())?;
         for index in 0..forest.n_trees() {
@@ -63,23 +70,23 @@ impl Walk {
         Ok(Self { trees })
     }
 
-    /// Adds to each row's sum its path length in each tree. `block` holds the rows, `d` values each.
-    pub(super) fn add_depths(&self, block: &[f32], d: usize, sums: &mut [f64]) {
-        // Looking for missing values at every step would cost a third of the walk.
+    /// Adds the path length of each row in each tree to its sum. `block` holds the rows, `d` values each.
+    pub(super) fn add_path_lengths(&self, block: &[f32], d: usize, sums: &mut [f64]) {
+        // Testing for missing values at every step would cost a third of the walk.
         let missing = block.iter().fold(false, |missing, v| missing | v.is_nan());
         if missing {
-            self.add_depths_of::<true>(block, d, sums);
+            self.add_path_lengths_with::<true>(block, d, sums);
         } else {
-            self.add_depths_of::<false>(block, d, sums);
+            self.add_path_lengths_with::<false>(block, d, sums);
         }
     }
 
-    /// The same for rows of a sparse matrix, of which missing values go right everywhere, as in scikit-learn.
-    pub(super) fn add_depths_of_sparse(&self, block: &[f32], d: usize, sums: &mut [f64]) {
-        self.add_depths_of::<false>(block, d, sums);
+    /// Adds the path lengths of rows of a sparse matrix. Their missing values always go right, as in scikit-learn.
+    pub(super) fn add_sparse_path_lengths(&self, block: &[f32], d: usize, sums: &mut [f64]) {
+        self.add_path_lengths_with::<false>(block, d, sums);
     }
 
-    fn add_depths_of<const MISSING: bool>(&self, block: &[f32], d: usize, sums: &mut [f64]) {
+    fn add_path_lengths_with<const MISSING: bool>(&self, block: &[f32], d: usize, sums: &mut [f64]) {
         let (eights, rest) = sums.as_chunks_mut::<LANES>();
         let (rows, last_rows) = block.split_at(eights.len() * LANES * d);
         for tree in &self.trees {
@@ -106,8 +113,8 @@ impl Walk {
         }
     }
 
-    /// Takes rows on from nodes of a tree, where each is, to leaves; `visit` gets each row and what it adds. `value` gives the
-    /// value of a row in a column, or anything if it is asked for a column that no split beyond looks at.
+    /// Walks rows from nodes of a tree down to leaves; calls `visit` with each row and the value it adds. `value` returns the value
+    /// of a row in a column; it may return anything for a column that no split below reads.
     pub(super) fn walk_on<const MISSING: bool>(
         &self,
         tree: usize,
@@ -143,11 +150,11 @@ impl Walk {
     }
 }
 
-/// Takes `N` rows down a tree each, in `height` steps; `lane` gives tree and row. Without `MISSING` every NaN goes right.
+/// Walks `N` rows down a tree each, in `height` steps; `lane` returns tree and row. Without `MISSING` every NaN goes right.
 #[inline]
 fn walk<'a, const MISSING: bool, const N: usize>(
     height: u32,
-    lane: impl Fn(usize) -> (&'a Tree, &'a [f32]),
+    lane: impl Fn(usize) -> (&'a WalkTree, &'a [f32]),
 ) -> [u32; N] {
     let mut at = [0; N];
     for _ in 0..height {
@@ -161,7 +168,7 @@ fn walk<'a, const MISSING: bool, const N: usize>(
     at
 }
 
-impl Tree {
+impl WalkTree {
     fn new(nodes: &[Node], features: &[u32], average_path_lengths: &[f64]) -> Self {
         let depths = depths(nodes);
         let steps = nodes.iter().enumerate();
@@ -182,7 +189,7 @@ impl Tree {
 }
 
 impl Step {
-    /// Where a value goes from node `at`.
+    /// Returns the child to which a value goes from node `at`.
     #[inline]
     #[allow(
         clippy::needless_bitwise_bool,
@@ -190,7 +197,7 @@ impl Step {
     )]
     fn next(self, at: u32, value: f32, missing_left: bool) -> u32 {
         let left = (value <= self.threshold) | (value.is_nan() & missing_left);
-        // Not a branch: half of them would be guessed wrong.
+        // A branch would be mispredicted half the time.
         select_unpredictable(left, at + 1, self.right)
     }
 
@@ -210,7 +217,7 @@ impl Step {
     }
 }
 
-/// The largest f32 at or below `threshold`: an f32 is at or below the one exactly if it is at or below the other.
+/// Returns the largest f32 at or below `threshold`: the same f32 values are at or below both.
 pub(super) fn round_down(threshold: f64) -> f32 {
     let nearest = threshold as f32;
     if f64::from(nearest) > threshold {

@@ -1,19 +1,19 @@
-//! AVX2: a block is two registers of bits; values are compared eight at a time with thresholds held in registers.
+//! AVX2 kernel: a block is two registers of bits; values are compared eight at a time with thresholds held in registers.
 
 #[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::bits::{BLOCK, Bits, Mask, WORDS};
+use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
 use super::convert::{self, Rows};
 use super::search::{SLACK, Search};
-use super::tree::Tree;
-use super::{Kernel, MAX_PLANES, Planes, TILE, Tile, Values, logic, portable};
+use super::tree::TreeLogic;
+use super::{ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, logic, portable};
 use crate::matrix::Matrix;
 
 /// Rows and columns that are transposed together.
 const SQUARE: usize = 4;
-/// Registers that are searched at once; more would not stay in registers together with the thresholds.
+/// Registers searched at once; more would not stay in registers together with the thresholds.
 const VECTORS: usize = 2;
 
 /// Proof that the processor has AVX2.
@@ -21,7 +21,7 @@ const VECTORS: usize = 2;
 pub struct Avx2(());
 
 impl Avx2 {
-    /// Asks the processor.
+    /// Returns a proof if the processor has AVX2.
     #[must_use]
     pub fn detect() -> Option<Self> {
         is_x86_feature_detected!("avx2").then_some(Self(()))
@@ -103,24 +103,31 @@ impl Kernel for Avx2 {
         unsafe { thermometer(search, planes, rows, masks) }
     }
 
-    fn evaluate(self, tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+    fn evaluate(
+        self,
+        tree: &TreeLogic,
+        masks: &[Mask],
+        slots: &mut [Mask],
+        rows: usize,
+        planes: &mut [Mask; MAX_PLANES],
+    ) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { evaluate(tree, masks, slots, rows, planes) }
     }
 
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK]) {
+    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { spread(planes, classes) }
     }
 
-    fn add(self, values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { add(values, classes, sums) }
     }
 
-    fn find(self, search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+    fn find_codes(self, search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
         // SAFETY: `self` is proof of the instructions.
-        unsafe { find(search, origin, values, found) }
+        unsafe { find_codes(search, origin, values, codes) }
     }
 
     fn at_or_below(self, values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
@@ -135,13 +142,13 @@ fn transpose(matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mu
     match convert::row_major(matrix) {
         Some(Rows::F64(cells)) => {
             let cells = &cells[rows.start * d..rows.end * d];
-            // SAFETY: four cells.
+            // SAFETY: the array has four cells.
             let load = |cells: &[f64; SQUARE]| _mm256_cvtpd_ps(unsafe { _mm256_loadu_pd(cells.as_ptr()) });
             transpose_rows(cells, d, columns, tile, load, |x| x as f32);
         }
         Some(Rows::F32(cells)) => {
             let cells = &cells[rows.start * d..rows.end * d];
-            // SAFETY: four cells.
+            // SAFETY: the array has four cells.
             let load = |cells: &[f32; SQUARE]| unsafe { _mm_loadu_ps(cells.as_ptr()) };
             transpose_rows(cells, d, columns, tile, load, |x| x);
         }
@@ -149,7 +156,7 @@ fn transpose(matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mu
     }
 }
 
-/// Four rows by four columns at a time, turned round in registers; cell by cell at the edges.
+/// Transposes four rows by four columns at a time in registers, and the edges cell by cell.
 #[target_feature(enable = "avx2")]
 fn transpose_rows<T: Copy>(
     cells: &[T],
@@ -162,9 +169,9 @@ fn transpose_rows<T: Copy>(
     let n_rows = cells.len() / d;
     let Tile { values, stride, first } = tile;
     let (stride, first) = (*stride, *first);
-    assert!(n_rows <= TILE && first + TILE <= stride && columns.len() * stride <= values.len());
-    for (place, run) in convert::runs::<SQUARE>(columns) {
-        let out = &mut values[place * stride + first..];
+    assert!(n_rows <= TILE_ROWS && first + TILE_ROWS <= stride && columns.len() * stride <= values.len());
+    for (index, run) in convert::runs::<SQUARE>(columns) {
+        let out = &mut values[index * stride + first..];
         let (fours, rest) = cells.as_chunks::<1>().0.split_at(n_rows / SQUARE * SQUARE * d);
         let rest = if run.len() == SQUARE {
             rest
@@ -188,7 +195,7 @@ fn transpose_rows<T: Copy>(
             ];
             for (j, column) in turned.into_iter().enumerate() {
                 let cells = &mut out[j * stride + four * SQUARE..][..SQUARE];
-                // SAFETY: four values.
+                // SAFETY: the slice has four cells.
                 unsafe { _mm_storeu_ps(cells.as_mut_ptr(), column) };
             }
         }
@@ -204,7 +211,7 @@ fn transpose_rows<T: Copy>(
 #[target_feature(enable = "avx2")]
 fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
     for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
-        for (values, word) in values[tile.first..].chunks_exact(TILE).zip(words.clone()) {
+        for (values, word) in values[tile.first..].chunks_exact(TILE_ROWS).zip(words.clone()) {
             quantise_column(search, values, planes, word);
         }
     }
@@ -216,7 +223,7 @@ fn quantise_column(search: &Search, values: &[f32], planes: &mut Planes, word: u
     at_depth!(search.depth(), quantise_values(search, values, planes, word));
 }
 
-/// Binary search, all values in step. What a step finds is a bit of the rank.
+/// Searches all values in step; each step gives one bit of the ranks.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
@@ -225,7 +232,7 @@ fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: 
     let (groups, _) = values.as_chunks::<{ 8 * VECTORS }>();
     for group in groups.iter().rev() {
         let (eights, _) = group.as_chunks::<8>();
-        // SAFETY: eight values.
+        // SAFETY: the array has eight values.
         let x: [__m256; VECTORS] = std::array::from_fn(|v| unsafe { _mm256_loadu_ps(eights[v].as_ptr()) });
         let (_, above) = descend::<DEPTH>(search, &x);
         for (bits, above) in bits.iter_mut().zip(above) {
@@ -239,8 +246,8 @@ fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: 
     planes.missing.0[word] = missing;
 }
 
-/// The first `DEPTH` steps of a search, with the thresholds of a step in registers as far as seven steps go: what was
-/// found, and in which lanes each step found something.
+/// Takes the first `DEPTH` steps of a search, with the thresholds of the first seven steps in registers. Returns the codes, and for
+/// each step the lanes that were above the threshold.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn descend<const DEPTH: usize>(
@@ -249,83 +256,83 @@ fn descend<const DEPTH: usize>(
 ) -> ([__m256i; VECTORS], [[__m256; VECTORS]; DEPTH]) {
     let heap = search.heap();
     assert!(heap.len() >= (1 << DEPTH) + SLACK);
-    let mut found = [_mm256_setzero_si256(); VECTORS];
+    let mut codes = [_mm256_setzero_si256(); VECTORS];
     let mut above = [[_mm256_setzero_ps(); VECTORS]; DEPTH];
     for level in 0..DEPTH {
         for v in 0..VECTORS {
-            // Bits 0 to 2 of what was found choose an entry of a register; the others choose the register.
-            // SAFETY: `first` is at most 2^DEPTH, and 16 entries more are there, as asserted.
-            let one =
-                |first: usize| _mm256_permutevar8x32_ps(unsafe { _mm256_loadu_ps(heap.as_ptr().add(first)) }, found[v]);
-            let two = |first| _mm256_blendv_ps(one(first), one(first + 8), above[3][v]);
-            let four = |first| _mm256_blendv_ps(two(first), two(first + 16), above[4][v]);
+            // Bits 0 to 2 of a code choose an entry of a register; the others choose the register. SAFETY: `first` is at most
+            // 2^DEPTH, and 16 further entries exist, as asserted.
+            let lookup_8 =
+                |first: usize| _mm256_permutevar8x32_ps(unsafe { _mm256_loadu_ps(heap.as_ptr().add(first)) }, codes[v]);
+            let lookup_16 = |first| _mm256_blendv_ps(lookup_8(first), lookup_8(first + 8), above[3][v]);
+            let lookup_32 = |first| _mm256_blendv_ps(lookup_16(first), lookup_16(first + 16), above[4][v]);
             let threshold = match level {
                 0 => _mm256_set1_ps(heap[1]),
-                1..=3 => one(1 << level),
-                4 => two(16),
-                5 => four(32),
-                6 => _mm256_blendv_ps(four(64), four(96), above[5][v]),
-                _ => gather(heap, level, found[v]),
+                1..=3 => lookup_8(1 << level),
+                4 => lookup_16(16),
+                5 => lookup_32(32),
+                6 => _mm256_blendv_ps(lookup_32(64), lookup_32(96), above[5][v]),
+                _ => gather(heap, level, codes[v]),
             };
             above[level][v] = _mm256_cmp_ps::<_CMP_GT_OQ>(x[v], threshold);
-            found[v] = with_bit(found[v], above[level][v], level);
+            codes[v] = with_bit(codes[v], above[level][v], level);
         }
     }
-    (found, above)
+    (codes, above)
 }
 
-/// The thresholds that a step compares with.
+/// Gathers the thresholds that a step compares with.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn gather(heap: &[f32], level: usize, found: __m256i) -> __m256 {
+fn gather(heap: &[f32], level: usize, codes: __m256i) -> __m256 {
     assert!(heap.len() >= 2 << level);
-    // SAFETY: what was found before step `level` is below 2^level.
-    unsafe { _mm256_i32gather_ps::<4>(heap.as_ptr().add(1 << level), found) }
+    // SAFETY: a code before step `level` is below 2^level.
+    unsafe { _mm256_i32gather_ps::<4>(heap.as_ptr().add(1 << level), codes) }
 }
 
 /// Sets bit `level` in the lanes that are above.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn with_bit(found: __m256i, above: __m256, level: usize) -> __m256i {
+fn with_bit(codes: __m256i, above: __m256, level: usize) -> __m256i {
     let bit = _mm256_and_si256(_mm256_castps_si256(above), _mm256_set1_epi32(1 << level));
-    _mm256_or_si256(found, bit)
+    _mm256_or_si256(codes, bit)
 }
 
 #[target_feature(enable = "avx2")]
-fn find(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
-    at_depth!(search.depth().min(7), find_from(search, origin, values, found));
+fn find_codes(search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
+    at_depth!(search.depth().min(7), find_codes_from(search, origin, values, codes));
 }
 
-/// The upper steps with the thresholds in registers, the lower ones, if any, with thresholds gathered.
+/// Takes the upper steps with the thresholds in registers, and further steps with gathered thresholds.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn find_from<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+fn find_codes_from<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
     const STEP: usize = 8 * VECTORS;
     let (whole, rest) = values.as_chunks::<STEP>();
-    let (whole_found, rest_found) = found.split_at_mut(whole.len() * STEP);
-    for (values, found) in whole.iter().zip(whole_found.as_chunks_mut::<STEP>().0) {
+    let (whole_codes, rest_codes) = codes.split_at_mut(whole.len() * STEP);
+    for (values, codes) in whole.iter().zip(whole_codes.as_chunks_mut::<STEP>().0) {
         let (fours, _) = values.as_chunks::<4>();
         let half = |i: usize| {
-            // SAFETY: four values.
+            // SAFETY: the array has four values.
             let x = unsafe { _mm256_loadu_pd(fours[i].as_ptr()) };
             _mm256_cvtpd_ps(_mm256_sub_pd(x, _mm256_set1_pd(origin)))
         };
         let x: [__m256; VECTORS] = std::array::from_fn(|v| _mm256_set_m128(half(2 * v + 1), half(2 * v)));
-        let (mut at, _) = descend::<DEPTH>(search, &x);
+        let (mut search_codes, _) = descend::<DEPTH>(search, &x);
         for level in DEPTH..search.depth() {
             for v in 0..VECTORS {
-                let above = _mm256_cmp_ps::<_CMP_GT_OQ>(x[v], gather(search.heap(), level, at[v]));
-                at[v] = with_bit(at[v], above, level);
+                let above = _mm256_cmp_ps::<_CMP_GT_OQ>(x[v], gather(search.heap(), level, search_codes[v]));
+                search_codes[v] = with_bit(search_codes[v], above, level);
             }
         }
-        for (eight, at) in found.as_chunks_mut::<8>().0.iter_mut().zip(at) {
-            // Packing works within halves of 128 bits; the permutation brings theirs together.
-            let packed = _mm256_permute4x64_epi64::<0b10_00>(_mm256_packus_epi32(at, at));
-            // SAFETY: eight places.
+        for (eight, code) in codes.as_chunks_mut::<8>().0.iter_mut().zip(search_codes) {
+            // Packing works within halves of 128 bits; the permutation brings their results together.
+            let packed = _mm256_permute4x64_epi64::<0b10_00>(_mm256_packus_epi32(code, code));
+            // SAFETY: the array has eight codes.
             unsafe { _mm_storeu_si128(eight.as_mut_ptr().cast(), _mm256_castsi256_si128(packed)) };
         }
     }
-    portable::find(search, origin, rest, rest_found);
+    portable::find_codes(search, origin, rest, rest_codes);
 }
 
 #[target_feature(enable = "avx2")]
@@ -351,14 +358,14 @@ fn thermometer(search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]
 }
 
 #[target_feature(enable = "avx2")]
-fn evaluate(tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+fn evaluate(tree: &TreeLogic, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
     // SAFETY: the caller's instructions are those of `Ymm`.
     unsafe { logic::evaluate::<Ymm>(tree, masks, slots, rows, planes) }
 }
 
-/// Each byte of a register takes the bit of its row out of a copy of the 32 bits of its rows.
+/// Writes each row's class: each byte of a register takes the bit of its row out of a copy of the 32 bits of its rows.
 #[target_feature(enable = "avx2")]
-fn spread(planes: &[Mask], classes: &mut [u8; BLOCK]) {
+fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
     let source = _mm256_setr_epi8(
         0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3,
     );
@@ -372,13 +379,13 @@ fn spread(planes: &[Mask], classes: &mut [u8; BLOCK]) {
             let set = _mm256_and_si256(_mm256_cmpeq_epi8(bits, bit), _mm256_set1_epi8((1_u8 << b) as i8));
             class = _mm256_or_si256(class, set);
         }
-        // SAFETY: 32 bytes.
+        // SAFETY: the array has 32 bytes.
         unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), class) };
     }
 }
 
 #[target_feature(enable = "avx2")]
-fn add(values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
     const AT_ONCE: usize = 4;
     if values.iter().any(|values| values.len > 16) {
         return portable::add(values, classes, sums);
@@ -392,14 +399,14 @@ fn add(values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
         for (eight, sums) in eights.iter_mut().enumerate() {
             // SAFETY: eight sums are two registers, here and below.
             let (a, b) = unsafe { (_mm256_loadu_pd(sums.as_ptr()), _mm256_loadu_pd(sums.as_ptr().add(4))) };
-            // Rows 0, 1, 4, 5 and rows 2, 3, 6, 7: as the halves of their values come together.
+            // The order is rows 0, 1, 4, 5 and rows 2, 3, 6, 7, because the halves of their values come together so.
             let mut total = (
                 _mm256_permute2f128_pd::<0x20>(a, b),
                 _mm256_permute2f128_pd::<0x31>(a, b),
             );
             for (halves, classes) in halves.iter().zip(classes) {
                 let (bytes, _) = classes[eight * 8..].as_chunks::<8>();
-                // SAFETY: eight bytes.
+                // SAFETY: the array has eight bytes.
                 let class = _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(bytes[0].as_ptr().cast()) });
                 let upper = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(class));
                 let half = |i: usize| {
@@ -425,12 +432,12 @@ fn add(values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
     }
 }
 
-/// The lower halves of values 0 to 7 and 8 to 15, then the upper halves.
+/// Returns the lower halves of values 0 to 7 and 8 to 15, then the upper halves.
 #[target_feature(enable = "avx2")]
-fn split(values: &Values) -> [__m256; 4] {
+fn split(values: &ClassValues) -> [__m256; 4] {
     let half = |first: usize, shift: u32| {
         let words: [i32; 8] = std::array::from_fn(|i| (values.table[first + i].to_bits() >> shift) as i32);
-        // SAFETY: eight words.
+        // SAFETY: the array has eight words.
         unsafe { _mm256_loadu_ps(words.as_ptr().cast()) }
     };
     [half(0, 0), half(8, 0), half(0, 32), half(8, 32)]
@@ -441,16 +448,16 @@ const _: () = assert!(WORDS == 2 * 4);
 #[target_feature(enable = "avx2")]
 fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
     let threshold_of_all = _mm256_set1_ps(threshold);
-    let missing_meant = _mm256_castsi256_ps(_mm256_set1_epi32(-i32::from(or_missing)));
+    let marked_missing = _mm256_castsi256_ps(_mm256_set1_epi32(-i32::from(or_missing)));
     let (words, rest) = values.as_chunks::<64>();
     for (values, word) in words.iter().zip(marks.iter_mut()) {
         *word = 0;
         for (i, eight) in values.as_chunks::<8>().0.iter().enumerate() {
-            // SAFETY: eight values.
+            // SAFETY: the array has eight values.
             let x = unsafe { _mm256_loadu_ps(eight.as_ptr()) };
-            let missing = _mm256_and_ps(missing_meant, _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
-            let meant = _mm256_or_ps(missing, _mm256_cmp_ps::<_CMP_LE_OQ>(x, threshold_of_all));
-            *word |= u64::from(_mm256_movemask_ps(meant) as u8) << (8 * i);
+            let missing = _mm256_and_ps(marked_missing, _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
+            let marked = _mm256_or_ps(missing, _mm256_cmp_ps::<_CMP_LE_OQ>(x, threshold_of_all));
+            *word |= u64::from(_mm256_movemask_ps(marked) as u8) << (8 * i);
         }
     }
     portable::at_or_below(rest, threshold, or_missing, &mut marks[words.len()..]);

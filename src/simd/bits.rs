@@ -1,9 +1,9 @@
-//! Vectors of bits, one bit per row of a block, and the portable one.
+//! Bit masks with one bit per row of a block, and registers that hold a part of a mask.
 
-/// Rows of a block: the bits of one [`Mask`].
-pub const BLOCK: usize = 512;
-/// 64-bit words of a [`Mask`].
-pub const WORDS: usize = BLOCK / 64;
+/// Rows of a block, and bits of a [`Mask`].
+pub const BLOCK_ROWS: usize = 512;
+/// Words of 64 bits in a [`Mask`].
+pub const WORDS: usize = BLOCK_ROWS / 64;
 
 /// One bit per row of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,13 +11,13 @@ pub const WORDS: usize = BLOCK / 64;
 pub struct Mask(pub [u64; WORDS]);
 
 impl Mask {
-    /// No row.
+    /// A mask without rows.
     pub const NONE: Self = Self([0; WORDS]);
 
-    /// Every row.
+    /// A mask of all rows.
     pub const ALL: Self = Self([u64::MAX; WORDS]);
 
-    /// The first `n` rows.
+    /// Returns a mask of the first `n` rows.
     #[must_use]
     pub fn first(n: usize) -> Self {
         Self(std::array::from_fn(|word| {
@@ -26,13 +26,13 @@ impl Mask {
         }))
     }
 
-    /// Whether there is a row.
+    /// Returns whether any row is set.
     #[must_use]
     pub fn any(&self) -> bool {
         self.0.iter().any(|&word| word != 0)
     }
 
-    /// The rows, ascending.
+    /// Returns the rows that are set, ascending.
     pub fn rows(self) -> impl Iterator<Item = usize> {
         self.0.into_iter().enumerate().flat_map(|(word, mut bits)| {
             std::iter::from_fn(move || {
@@ -48,10 +48,10 @@ impl Mask {
 
 /// A part of a [`Mask`] in one register.
 ///
-/// Values are only made by the two unsafe functions, whose caller vouches for the processor; that a value exists is
-/// therefore proof enough for the operations on it.
+/// Values are made only by the unsafe functions, whose caller vouches for the processor. So the existence of a value proves that
+/// the operations on it are supported.
 pub(super) trait Bits: Copy {
-    /// 64-bit words in a register.
+    /// Words of 64 bits in a register.
     const WORDS: usize;
 
     /// Reads [`Self::WORDS`] words.
@@ -60,13 +60,13 @@ pub(super) trait Bits: Copy {
     /// The processor has the instructions of the type; the words are readable and aligned as a register is.
     unsafe fn load(words: *const u64) -> Self;
 
-    /// The same word everywhere.
+    /// Returns a register with the same word everywhere.
     ///
     /// # Safety
     /// The processor has the instructions of the type.
     unsafe fn splat(word: u64) -> Self;
 
-    /// The same half word everywhere; it is all ones or zero.
+    /// Returns a register with the same half word everywhere; it is all ones or zero.
     ///
     /// # Safety
     /// The processor has the instructions of the type; the half word is readable.
@@ -88,23 +88,23 @@ pub(super) trait Bits: Copy {
 
     fn xor(self, other: Self) -> Self;
 
-    /// `self & !other`
+    /// Computes `self & !other`.
     fn and_not(self, other: Self) -> Self;
 
-    /// `self | (a & b)`
+    /// Computes `self | (a & b)`.
     #[inline(always)]
     fn or_and(self, a: Self, b: Self) -> Self {
         self.or(a.and(b))
     }
 
-    /// `self ^ (a & b)`
+    /// Computes `self ^ (a & b)`.
     #[inline(always)]
     fn xor_and(self, a: Self, b: Self) -> Self {
         self.xor(a.and(b))
     }
 }
 
-/// Some words without any special instruction: what compilers for every processor make the best of.
+/// Some words without special instructions, which compilers optimise for every processor.
 #[derive(Clone, Copy)]
 pub(super) struct Words<const N: usize>([u64; N]);
 

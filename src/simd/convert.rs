@@ -1,12 +1,12 @@
-//! Cells of a table as f32, column by column: the loops that compilers make the best of by themselves.
+//! Conversion of a table's cells to f32, column by column, in loops that compilers vectorise by themselves.
 
 use std::ops::Range;
 
 use ndarray::{ArrayView1, s};
 
-use crate::matrix::{Cells, Column, Matrix};
+use crate::matrix::{Column, Matrix, Storage};
 
-/// One column's share of a tile.
+/// Converts some rows of one column.
 #[inline(always)]
 pub(super) fn column(matrix: &Matrix<'_>, rows: Range<usize>, column: usize, out: &mut [f32]) {
     match matrix.column(column) {
@@ -30,45 +30,45 @@ fn cast<T: Copy>(column: ArrayView1<'_, T>, rows: Range<usize>, out: &mut [f32],
     }
 }
 
-/// A table of which each row lies in one piece.
+/// The cells of a table whose rows lie one after another.
 pub(super) enum Rows<'a> {
     F32(&'a [f32]),
     F64(&'a [f64]),
 }
 
-/// All cells of a row-major table.
+/// Returns all cells of a row-major table of f32 or f64.
 pub(super) fn row_major<'a>(matrix: &Matrix<'a>) -> Option<Rows<'a>> {
-    match matrix.cells() {
-        Cells::F32(view) => view.to_slice().map(Rows::F32),
-        Cells::F64(view) => view.to_slice().map(Rows::F64),
+    match matrix.storage() {
+        Storage::F32(view) => view.to_slice().map(Rows::F32),
+        Storage::F64(view) => view.to_slice().map(Rows::F64),
         _ => None,
     }
 }
 
-/// Runs of neighbouring columns, at most `N` each, and the place of the first one among the given ones.
+/// Returns runs of at most `N` neighbouring columns, each with the index of its first column in `columns`.
 pub(super) fn runs<const N: usize>(columns: &[u32]) -> impl Iterator<Item = (usize, Range<usize>)> {
-    let mut place = 0;
+    let mut index = 0;
     std::iter::from_fn(move || {
-        let first = *columns.get(place)? as usize;
-        let rest = columns[place..].iter().take(N).enumerate();
+        let first = *columns.get(index)? as usize;
+        let rest = columns[index..].iter().take(N).enumerate();
         let len = rest.take_while(|&(i, &column)| column as usize == first + i).count();
-        let run = (place, first..first + len);
-        place += len;
+        let run = (index, first..first + len);
+        index += len;
         Some(run)
     })
 }
 
-/// Columns whose cells lie next to each other in every row.
+/// Columns whose cells are neighbours in every row.
 pub(super) struct Neighbours {
-    /// Where the first cell of the first column is.
+    /// Address of the first cell of the first column.
     pub(super) first: *const f64,
-    /// How far it is from row to row.
+    /// Distance of cells from row to row.
     pub(super) step: isize,
-    /// How many columns there are.
+    /// Number of columns.
     pub(super) len: usize,
 }
 
-/// Columns by the neighbours they have.
+/// Groups columns by neighbours in memory.
 pub(super) fn neighbours(columns: &[ArrayView1<'_, f64>]) -> Vec<Neighbours> {
     let mut all: Vec<Neighbours> = Vec::new();
     for column in columns {

@@ -1,16 +1,21 @@
-//! The steps that are the same for every width of register: ranks to masks, masks to classes.
+//! The logical steps that are the same for every width of register: ranks to masks, masks to classes.
 //!
-//! All is generic over [`Bits`] and inlined into functions that turn the instructions of the type on.
+//! Every function is generic over [`Bits`] and inlined into functions that enable the instructions of the type.
 
-use super::bits::{BLOCK, Bits, Mask, WORDS};
+use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
 use super::search::{GROUP, Search};
-use super::tree::Tree;
+use super::tree::TreeLogic;
 use super::{MAX_PLANES, Planes};
 
-/// For each threshold the rows whose rank is above its place, so whose value is above it; or all others, if inverted.
+/// Writes for each threshold the rows whose rank is above its index, which are the rows whose value is above it; or all others, if
+/// the threshold is inverted.
 ///
-/// With the three lowest bits of the rank all eight thresholds of a group are told apart once for all groups; which
-/// group a rank is in, or beyond, follows from the other bits.
+/// ```text
+/// rank = 8 * high + low                             low: planes 0 to 2, high: the other planes
+/// rank > 8 * group + s  =  high > group  or  high == group and low > s
+/// ```
+///
+/// The eight masks of `low > s` are made once for all groups; each group adds its two masks for `high`.
 ///
 /// # Safety
 /// The processor has the instructions of `V`.
@@ -36,7 +41,7 @@ pub(super) unsafe fn thermometer<V: Bits, const MISSING: bool>(
                 }
             };
             let (b0, b1, b2) = (bit(0), bit(1), bit(2));
-            // low[s]: the three low bits are above s.
+            // The mask low[s] holds the rows whose three low bits are above s.
             let (b1_or_b0, b1_and_b0) = (b1.or(b0), b1.and(b0));
             let low = [
                 b2.or(b1_or_b0),
@@ -77,13 +82,13 @@ pub(super) unsafe fn thermometer<V: Bits, const MISSING: bool>(
     }
 }
 
-/// Passes all rows through all splits; gives the bits of their classes. Slot 0 must hold the rows to pass.
+/// Evaluates all splits for all rows; writes the bits of the rows' classes. Slot 0 must hold the rows to evaluate.
 ///
 /// # Safety
 /// The processor has the instructions of `V`.
 #[inline(always)]
 pub(super) unsafe fn evaluate<V: Bits>(
-    tree: &Tree,
+    tree: &TreeLogic,
     masks: &[Mask],
     slots: &mut [Mask],
     rows: usize,
@@ -105,11 +110,13 @@ pub(super) unsafe fn evaluate<V: Bits>(
     }
 }
 
+/// Evaluates a tree whose classes have `N` bits.
+///
 /// # Safety
-/// As for [`evaluate`]; `N` is the tree's number of planes.
+/// The processor has the instructions of `V`; `N` is the tree's number of planes.
 #[inline(always)]
 unsafe fn evaluate_planes<V: Bits, const N: usize>(
-    tree: &Tree,
+    tree: &TreeLogic,
     masks: &[Mask],
     slots: &mut [Mask],
     rows: usize,
@@ -117,8 +124,8 @@ unsafe fn evaluate_planes<V: Bits, const N: usize>(
 ) {
     assert!(masks.len() >= tree.n_masks() && slots.len() >= tree.n_slots() && tree.n_planes() == N);
     for part in parts::<V>(rows) {
-        // SAFETY: the tree's constructor checked that starts and masks are in range, that there is a slot per split and one for
-        // the root, and an op of `1 + N` words per split. `part` keeps every access within one aligned mask.
+        // SAFETY: the tree's constructor checked that starts and masks are in range, that there is a slot for each split and one
+        // for the root, and an op of `1 + N` words for each split. `part` keeps every access within one aligned mask.
         unsafe {
             let masks = masks.as_ptr().cast::<u64>().add(part).cast::<u8>();
             let slots = slots.as_mut_ptr().cast::<u64>().add(part).cast::<u8>();
@@ -146,9 +153,9 @@ unsafe fn evaluate_planes<V: Bits, const N: usize>(
     }
 }
 
-/// First words of the parts that hold `rows` rows.
+/// Returns the first words of the parts that hold `rows` rows.
 #[inline(always)]
 fn parts<V: Bits>(rows: usize) -> impl Iterator<Item = usize> {
-    debug_assert!(rows <= BLOCK);
+    debug_assert!(rows <= BLOCK_ROWS);
     (0..rows.div_ceil(64).min(WORDS)).step_by(V::WORDS)
 }

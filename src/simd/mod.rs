@@ -1,22 +1,25 @@
-//! The room for hardware: what is done to 512 rows at once, for each kind of processor.
+//! SIMD kernels over blocks of 512 rows, one implementation per instruction set.
 //!
 //! ```text
 //! transpose     rows of a table      -> f32, column by column
 //! quantise      f32 of a column      -> rank among the thresholds of the column, as bit planes
-//! thermometer   bit planes           -> per threshold one mask: the rows above it
-//! evaluate      masks                -> per tree the class of each row, as bit planes
+//! thermometer   bit planes           -> for each threshold a mask of the rows above it
+//! evaluate      masks                -> for each tree the class of each row, as bit planes
 //! classes       bit planes           -> a byte per row
-//! add           bytes, value tables  -> sums
+//! add           bytes, class values  -> sums
 //! ```
 //!
-//! Ranking uses `find` and `count`, growing `at_or_below`. A [`Kernel`] has all of these; [`Portable`] is the form in plain Rust
-//! that every other must equal bit for bit. Nothing here branches on data. This is the only folder with `unsafe` in it: for
-//! instructions that not every processor has (a kernel is proof that its processor has them: it is made by `detect` alone), and
-//! for unchecked accesses whose bounds the constructors of [`Tree`] and [`Search`] have checked.
+//! `score::plan` explains how these steps score a forest. Ranking uses `find_codes`, `collect` and `count`, and growing uses
+//! `at_or_below`. A [`Kernel`] has all of these steps. [`Portable`] is the kernel in plain Rust, and every other kernel equals it
+//! bit for bit. No step branches on data.
+//!
+//! This is the only folder with `unsafe` code. It is needed for instructions that not every processor has (a kernel proves that its
+//! processor has them, because only `detect` makes one), and for unchecked accesses whose bounds the constructors of [`TreeLogic`]
+//! and [`Search`] have checked.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "kernels work on blocks of fixed sizes, asserted where plans are made; a wrong index is a defect, and a panic becomes an exception at the border"
+    reason = "kernels work on blocks of fixed sizes, asserted where plans are made; a wrong index is a defect, and a panic becomes an exception at the boundary"
 )]
 #![allow(unsafe_code, reason = "the one folder where it is allowed")]
 #![allow(
@@ -24,8 +27,8 @@
     reason = "only what is inlined gets the instructions of the kernel it is inlined into"
 )]
 
-/// Calls a function with the depth of a search as its constant parameter, so that its steps are known when it is compiled. What
-/// is deeper than [`search::MAX_DEPTH`] has no ranks as bit planes, and is refused.
+/// Calls a function with the depth of a search as its constant parameter, so that the compiler knows the number of steps. A search
+/// deeper than [`search::MAX_DEPTH`] has no ranks as bit planes, and panics.
 macro_rules! at_depth {
     ($depth:expr, $function:ident($($argument:expr),*)) => {
         match $depth {
@@ -68,7 +71,7 @@ mod avx512;
 mod bits;
 mod convert;
 mod logic;
-// Elsewhere its source is tested over emulated instructions.
+// On other processors the source is tested over emulated instructions.
 #[cfg(any(target_arch = "aarch64", test))]
 mod neon;
 mod portable;
@@ -90,48 +93,48 @@ use crate::matrix::Matrix;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
-pub use bits::{BLOCK, Mask, WORDS};
+pub use bits::{BLOCK_ROWS, Mask, WORDS};
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
 pub use portable::Portable;
-pub use prefetch::{ask_for, ask_for_address};
+pub use prefetch::{prefetch_address, prefetch_cell};
 pub use search::{MAX_THRESHOLDS, Search, Threshold};
-pub use tree::{Path, Split, Tree};
+pub use tree::{Path, Split, TreeLogic};
 
 /// Rows that are transposed and quantised at once.
-pub const TILE: usize = 64;
+pub const TILE_ROWS: usize = 64;
 /// Most bits of a class.
 pub const MAX_PLANES: usize = 8;
-/// Most thresholds that values can be counted against.
-pub const MAX_COUNTED: usize = (1 << search::MAX_DEPTH) - 1;
+/// Most thresholds that a kernel can count values against.
+pub const MAX_COUNTED_THRESHOLDS: usize = (1 << search::MAX_DEPTH) - 1;
 
-/// The ranks of a block of values as bit planes, and which values are missing.
+/// The ranks of a block of values as bit planes, and the missing values.
 #[derive(Debug, Clone)]
 pub struct Planes {
-    /// Bit `b` of every rank.
+    /// Plane `b` holds bit `b` of every rank.
     pub bits: [Mask; search::MAX_DEPTH],
-    /// The rows whose value is NaN; their rank is 0.
+    /// Rows whose value is NaN; their rank is 0.
     pub missing: Mask,
 }
 
 impl Planes {
-    /// Nothing in any plane.
+    /// Planes without any bits.
     pub const NONE: Self = Self {
         bits: [Mask::NONE; search::MAX_DEPTH],
         missing: Mask::NONE,
     };
 }
 
-/// What each class of a tree adds to a sum.
+/// The value that each class of a tree adds to a sum.
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
-pub struct Values {
+pub struct ClassValues {
     table: [f64; 256],
     len: usize,
 }
 
-impl Values {
-    /// The values of classes 0, 1, 2, ...; at most 256.
+impl ClassValues {
+    /// Stores the values of classes 0, 1, 2, ...; at most 256.
     ///
     /// # Panics
     /// When there are more.
@@ -148,23 +151,23 @@ impl Values {
 
 /// Counts of values against the thresholds of a search.
 #[derive(Debug, Clone)]
-pub struct Tally {
-    /// Per threshold the values above it, in parts to be added up; some more than there are thresholds.
+pub struct BlockCounter {
+    /// Number of values above each threshold, in eight parts to be summed; the list may be longer than the thresholds.
     pub above: Vec<Mask>,
-    /// Per threshold the values that equal it.
+    /// Number of values equal to each threshold, in eight parts to be summed.
     pub equal: Vec<Mask>,
-    /// Values counted.
+    /// Number of counted values.
     pub n: u64,
-    /// NaN met; they are not counted.
+    /// Number of NaN, which are not counted.
     pub n_missing: u64,
-    /// Values left out, for whoever counts them otherwise.
+    /// Number of values left out, which the caller counts in another way.
     pub n_left_out: u64,
-    /// Whether the thresholds are values as they are: with origin 0, and no more than their f32.
+    /// Whether every threshold equals its query exactly: the origin is 0, and all queries are f32.
     pub exact: bool,
 }
 
-impl Tally {
-    /// Nothing counted yet.
+impl BlockCounter {
+    /// Creates a counter that has counted nothing yet.
     #[must_use]
     pub fn new(search: &Search, exact: bool) -> Self {
         Self {
@@ -178,10 +181,10 @@ impl Tally {
     }
 }
 
-/// Where tiles of a block are put together: for each column `stride` values, of which those from `first` on are meant.
+/// A buffer for tiles of a block: `stride` values per column, of which the tile begins at `first`.
 #[derive(Debug)]
 pub struct Tile<'a> {
-    /// All columns, one after the other.
+    /// All columns, one after another.
     pub values: &'a mut [f32],
     /// Values per column.
     pub stride: usize,
@@ -189,87 +192,94 @@ pub struct Tile<'a> {
     pub first: usize,
 }
 
-/// The steps of scoring for one kind of processor, and of other work on many values. See the module for what they do.
+/// The steps of scoring, ranking and growing for one instruction set; the module describes them.
 pub trait Kernel: Copy + Send + Sync {
-    /// As `ISOXIDE_KERNEL` names it.
+    /// Returns the name that `ISOXIDE_KERNEL` uses.
     fn name(self) -> &'static str;
 
-    /// Copies some rows of the given columns (ascending) into a tile, as f32: up to [`TILE`] of a row-major array, up to
-    /// [`BLOCK`] of anything else.
+    /// Copies some rows of the given columns (ascending) into a tile as f32: up to [`TILE_ROWS`] rows of a row-major array, up to
+    /// [`BLOCK_ROWS`] of any other table.
     fn transpose(self, matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mut Tile<'_>);
 
-    /// Ranks the values of a tile, of which column `j` belongs to `searches[j]`, into some words of the planes.
+    /// Ranks the values of a tile, whose column `j` belongs to `searches[j]`, into some words of the planes.
     fn quantise(self, searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>);
 
     /// Writes one mask per threshold (and up to a multiple of 8) for the first `rows` rows.
     fn thermometer(self, search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]);
 
-    /// Passes the rows of slot 0, which are among the first `rows`, through a tree.
-    fn evaluate(self, tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]);
+    /// Evaluates a tree on the rows of slot 0, which are among the first `rows`.
+    fn evaluate(
+        self,
+        tree: &TreeLogic,
+        masks: &[Mask],
+        slots: &mut [Mask],
+        rows: usize,
+        planes: &mut [Mask; MAX_PLANES],
+    );
 
-    /// Puts the bits of each row's class together.
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK]);
+    /// Combines the bits of each row's class into a byte.
+    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]);
 
     /// Adds to each sum the value of its class in the first tree, then in the second, and so on.
-    fn add(self, values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]);
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]);
 
-    /// For each value what a search finds for `(value - origin) as f32`; see [`Search::ranks`].
-    fn find(self, search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
-        portable::find(search, origin, values, found);
+    /// Returns the code that a search finds for `(value - origin) as f32`, for each value; see [`Search::ranks`].
+    fn find_codes(self, search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
+        portable::find_codes(search, origin, values, codes);
     }
 
-    /// Copies some rows of columns to `out`, column after column, each `stride` places behind the one before. Made for columns
-    /// that are neighbours in a table of rows.
+    /// Copies some rows of columns to `out`, column after column, at a distance of `stride` cells; fast for columns that are
+    /// neighbours in a row-major table.
     ///
     /// # Panics
-    /// When there are no such rows, or no room for them.
+    /// When there are no such rows, or `out` is too short.
     fn collect(self, columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: &mut [f64], stride: usize) {
         portable::collect(columns, rows, out, stride);
     }
 
-    /// Whether the kernel can [`count`](Self::count).
+    /// Returns whether the kernel implements [`count`](Self::count).
     fn counts(self) -> bool {
         false
     }
 
-    /// Counts values by their images `(value - origin) as f32`, all of whose thresholds differ. Returns those that it left
-    /// out because their image is that of a threshold and does not tell enough.
-    fn count(self, _search: &Search, _origin: f64, _values: &[f64; BLOCK], _tally: &mut Tally) -> Mask {
+    /// Counts values by their keys `(value - origin) as f32`; all thresholds of the search differ. Returns the values that were
+    /// left out because their key equals a threshold and does not decide.
+    fn count(self, _search: &Search, _origin: f64, _values: &[f64; BLOCK_ROWS], _counter: &mut BlockCounter) -> Mask {
         Mask::ALL
     }
 
-    /// One bit for each value: whether it is at or below a threshold, or NaN if those are meant too. Writes one word per 64 values.
+    /// Writes one bit for each value, a word per 64 values: whether the value is at or below a threshold, or NaN if `or_missing`.
     fn at_or_below(self, values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
         portable::at_or_below(values, threshold, or_missing, marks);
     }
 
-    /// Asks for share `part` of `parts` of the cells of some rows, which will be read soon. May do nothing.
+    /// Prefetches share `part` of `parts` of the cells of some rows, which will be read soon. May do nothing.
     fn prefetch(self, matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
-        prefetch::prefetch(matrix, rows, part, parts);
+        prefetch::prefetch_rows(matrix, rows, part, parts);
     }
 }
 
-/// The names of all kernels, whatever the processor.
+/// Names of all kernels, for all processors.
 const NAMES: [&str; 4] = ["avx512", "avx2", "neon", "portable"];
 
-/// The kernel in use.
+/// A kernel chosen at run time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// AVX-512 F, BW, DQ and VL.
+    /// The kernel for AVX-512 F, BW, DQ and VL.
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
-    /// AVX2.
+    /// The kernel for AVX2.
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
-    /// NEON.
+    /// The kernel for NEON.
     #[cfg(target_arch = "aarch64")]
     Neon(Neon),
-    /// Plain Rust.
+    /// The kernel in plain Rust.
     Portable(Portable),
 }
 
 impl Choice {
-    /// The kernels that this processor can run, the fastest first.
+    /// Returns the kernels that this processor can run, the fastest first.
     #[must_use]
     pub fn all() -> Vec<Self> {
         [
@@ -286,44 +296,44 @@ impl Choice {
         .collect()
     }
 
-    /// The kernel with this name, or the fastest one if the name is empty.
+    /// Returns the kernel with this name, or the fastest one if the name is empty.
     ///
     /// # Errors
     /// [`Error::Kernel`] when there is no such kernel, or this processor cannot run it.
-    pub fn named(name: &str) -> Result<Self> {
+    pub fn by_name(name: &str) -> Result<Self> {
         let all = Self::all();
-        let found = all.iter().find(|choice| name.is_empty() || choice.name() == name);
-        found.copied().ok_or_else(|| Error::Kernel {
+        let choice = all.iter().find(|choice| name.is_empty() || choice.name() == name);
+        choice.copied().ok_or_else(|| Error::Kernel {
             name: name.to_owned(),
             exists: NAMES.contains(&name),
             available: all.iter().map(|choice| choice.name()).collect(),
         })
     }
 
-    /// The kernel that this process uses: what the environment variable `ISOXIDE_KERNEL` names, or the fastest one if it is empty
-    /// or not set. Whatever computes with a kernel asks here first, so that nothing is computed with another one than was asked for.
+    /// Returns the kernel that the environment variable `ISOXIDE_KERNEL` requests, or the fastest one if it is empty or not set.
+    /// Every computation asks here first, so that nothing is computed with another kernel than the requested one.
     ///
     /// # Errors
     /// [`Error::Kernel`] when there is no such kernel, or this processor cannot run it.
-    pub fn asked_for() -> Result<Self> {
+    pub fn requested() -> Result<Self> {
         Self::chosen().clone()
     }
 
-    /// The kernel that this process uses; the portable one where [`asked_for`](Self::asked_for) has an error.
+    /// Returns the kernel in use; the portable one if [`requested`](Self::requested) fails.
     #[must_use]
     pub fn get() -> Self {
         Self::chosen().as_ref().copied().unwrap_or(Self::Portable(Portable))
     }
 
-    /// Reads the environment when it is first called.
+    /// Reads the environment on the first call.
     fn chosen() -> &'static Result<Self> {
         static CHOSEN: OnceLock<Result<Choice>> = OnceLock::new();
-        CHOSEN.get_or_init(|| Self::named(&std::env::var_os("ISOXIDE_KERNEL").unwrap_or_default().to_string_lossy()))
+        CHOSEN.get_or_init(|| Self::by_name(&std::env::var_os("ISOXIDE_KERNEL").unwrap_or_default().to_string_lossy()))
     }
 
-    /// Whether [`Kernel::find`] is faster than a plain binary search.
+    /// Returns whether [`Kernel::find_codes`] is faster than a plain binary search.
     #[must_use]
-    pub fn finds(self) -> bool {
+    pub fn finds_faster(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) | Self::Avx2(_) => true,
@@ -333,7 +343,7 @@ impl Choice {
         }
     }
 
-    /// [`Kernel::at_or_below`] of the kernel.
+    /// Calls [`Kernel::at_or_below`] of the kernel.
     pub fn at_or_below(self, values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -346,7 +356,7 @@ impl Choice {
         }
     }
 
-    /// As `ISOXIDE_KERNEL` names it.
+    /// Returns the name that `ISOXIDE_KERNEL` uses.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,14 +1,14 @@
-//! NEON: a block is four registers of bits; values are compared four at a time, with thresholds looked up byte by byte in
+//! NEON kernel: a block is four registers of bits; values are compared four at a time, with thresholds looked up byte by byte in
 //! registers.
 //!
-//! Everywhere but on aarch64 this file is compiled for unit tests only, over an emulation of the instructions.
+//! On other processors than aarch64 this file is compiled for unit tests only, over an emulation of the instructions.
 
 #![cfg_attr(
     not(target_arch = "aarch64"),
     allow(
         unused_unsafe,
         unreachable_pub,
-        reason = "the emulated instructions are there on every processor, but for the tests of this room only"
+        reason = "the emulated instructions exist on every processor, but only for the tests of this folder"
     )
 )]
 
@@ -23,28 +23,28 @@ use emulated::*;
 use std::arch::aarch64::*;
 use std::ops::Range;
 
-use super::bits::{BLOCK, Bits, Mask, WORDS};
+use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
 use super::convert::{self, Rows};
 use super::search::{SLACK, Search};
-use super::tree::Tree;
-use super::{Kernel, MAX_PLANES, Planes, TILE, Tile, Values, logic, portable};
+use super::tree::TreeLogic;
+use super::{ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, logic, portable};
 use crate::matrix::Matrix;
 
 /// Rows and columns that are transposed together.
 const SQUARE: usize = 4;
-/// Registers that are searched at once: one of bytes is what they found.
+/// Registers of values searched at once: the bytes of their codes fill one register.
 const VECTORS: usize = 4;
 /// Bytes of a register.
 const BYTES: usize = 16;
-/// Steps of a search whose findings fit in a byte together with two bits for the byte of an f32.
+/// Steps of a search whose bits fit in a byte together with two bits that count the bytes of an f32.
 const LOW: usize = 6;
 
-/// Proof that the processor has NEON: every aarch64 processor has.
+/// Proof that the processor has NEON, as every aarch64 processor does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Neon(());
 
 impl Neon {
-    /// Asks nobody: only the order of bytes has to be the usual one.
+    /// Returns a proof if the byte order is little-endian.
     #[must_use]
     pub fn detect() -> Option<Self> {
         cfg!(target_endian = "little").then_some(Self(()))
@@ -126,17 +126,24 @@ impl Kernel for Neon {
         unsafe { thermometer(search, planes, rows, masks) }
     }
 
-    fn evaluate(self, tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+    fn evaluate(
+        self,
+        tree: &TreeLogic,
+        masks: &[Mask],
+        slots: &mut [Mask],
+        rows: usize,
+        planes: &mut [Mask; MAX_PLANES],
+    ) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { evaluate(tree, masks, slots, rows, planes) }
     }
 
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK]) {
+    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { spread(planes, classes) }
     }
 
-    fn add(self, values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
         portable::add(values, classes, sums);
     }
 }
@@ -148,7 +155,7 @@ fn transpose(matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mu
         Some(Rows::F64(cells)) => {
             let cells = &cells[rows.start * d..rows.end * d];
             let load = |cells: &[f64; SQUARE]| {
-                // SAFETY: four cells, two of them from the third on.
+                // SAFETY: the array has four cells, two of them from the third on.
                 let (low, high) = unsafe { (vld1q_f64(cells.as_ptr()), vld1q_f64(cells[2..].as_ptr())) };
                 vcvt_high_f32_f64(vcvt_f32_f64(low), high)
             };
@@ -156,7 +163,7 @@ fn transpose(matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mu
         }
         Some(Rows::F32(cells)) => {
             let cells = &cells[rows.start * d..rows.end * d];
-            // SAFETY: four cells.
+            // SAFETY: the array has four cells.
             let load = |cells: &[f32; SQUARE]| unsafe { vld1q_f32(cells.as_ptr()) };
             transpose_rows(cells, d, columns, tile, load, |x| x);
         }
@@ -164,7 +171,7 @@ fn transpose(matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mu
     }
 }
 
-/// Four rows by four columns at a time, turned round in registers; cell by cell at the edges.
+/// Transposes four rows by four columns at a time in registers, and the edges cell by cell.
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
 fn transpose_rows<T: Copy>(
     cells: &[T],
@@ -176,8 +183,8 @@ fn transpose_rows<T: Copy>(
 ) {
     let Tile { values, stride, first } = tile;
     let stride = *stride;
-    for (place, run) in convert::runs::<SQUARE>(columns) {
-        let out = &mut values[place * stride + *first..];
+    for (index, run) in convert::runs::<SQUARE>(columns) {
+        let out = &mut values[index * stride + *first..];
         let whole = if run.len() == SQUARE {
             cells.len() / (SQUARE * d) * SQUARE * d
         } else {
@@ -191,7 +198,7 @@ fn transpose_rows<T: Copy>(
             };
             for (j, column) in turn([row(0), row(1), row(2), row(3)]).into_iter().enumerate() {
                 let cells = &mut out[j * stride + four * SQUARE..][..SQUARE];
-                // SAFETY: four values.
+                // SAFETY: the slice has four values.
                 unsafe { vst1q_f32(cells.as_mut_ptr(), column) };
             }
         }
@@ -208,7 +215,7 @@ fn transpose_rows<T: Copy>(
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
 #[inline]
 fn turn([a, b, c, d]: [float32x4_t; SQUARE]) -> [float32x4_t; SQUARE] {
-    // Columns 0 and 2, 1 and 3 of two rows each.
+    // Each register holds columns 0 and 2, or 1 and 3, of two rows.
     let even = (vtrn1q_f32(a, b), vtrn1q_f32(c, d));
     let odd = (vtrn2q_f32(a, b), vtrn2q_f32(c, d));
     let pairs = |x: (float32x4_t, float32x4_t)| (vreinterpretq_f64_f32(x.0), vreinterpretq_f64_f32(x.1));
@@ -224,36 +231,41 @@ fn turn([a, b, c, d]: [float32x4_t; SQUARE]) -> [float32x4_t; SQUARE] {
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
 fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
     for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
-        for (values, word) in values[tile.first..].as_chunks::<TILE>().0.iter().zip(words.clone()) {
+        for (values, word) in values[tile.first..]
+            .as_chunks::<TILE_ROWS>()
+            .0
+            .iter()
+            .zip(words.clone())
+        {
             at_depth!(search.depth(), quantise_values(search, values, planes, word));
         }
     }
 }
 
-/// What the steps of a search have found, for four values; the same in all four bytes of a value, but for `low`'s last bits.
+/// The codes that four values have in a search; equal in all four bytes of a value, except for the last bits of `low`.
 #[derive(Clone, Copy)]
-struct Found {
-    /// Bits 2 to 7: what the first six steps found. Bits 0 and 1 count the bytes, so that this is where the bytes of
-    /// entry `found` are in a table of f32.
+struct Codes {
+    /// Bits 2 to 7 are those of the first six steps. Bits 0 and 1 count the bytes, so this is the position of the bytes of entry
+    /// `code` in a table of f32.
     low: uint8x16_t,
-    /// What the steps after them found.
+    /// The bits of later steps.
     high: uint8x16_t,
 }
 
-impl Found {
-    /// What four values have found before the first step.
+impl Codes {
+    /// Returns the codes before the first step.
     #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
     #[inline]
     fn nothing() -> Self {
         const COUNT: [u8; BYTES] = [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3];
         Self {
-            // SAFETY: a register of bytes.
+            // SAFETY: the array is a register of bytes.
             low: unsafe { vld1q_u8(COUNT.as_ptr()) },
             high: vdupq_n_u8(0),
         }
     }
 
-    /// With bit `level` set in the lanes that are all ones.
+    /// Sets bit `level` in the lanes that are all ones.
     #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
     #[inline]
     fn with(self, above: uint32x4_t, level: usize) -> Self {
@@ -268,47 +280,47 @@ impl Found {
         }
     }
 
-    /// The thresholds that come next, at step `level` of `DEPTH`.
+    /// Returns the thresholds to compare with at step `level` of `DEPTH`.
     #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
     #[inline]
     fn thresholds<const DEPTH: usize>(self, heap: &[f32], level: usize) -> float32x4_t {
         assert!(level < DEPTH && heap.len() >= (1 << DEPTH) + SLACK);
-        // SAFETY: the tables are 4, 8 or 16 entries. Those of four begin at entry 2 or 4, and 16 entries lie behind the
-        // heap, as asserted; the others end at `2^(level + 1)` at most, so within `2^DEPTH`.
-        let one = |first: usize| unsafe { vld1q_u8(heap.as_ptr().add(first).cast()) };
+        // SAFETY: the tables have 4, 8 or 16 entries. Those of four begin at entry 2 or 4, and 16 entries follow the heap, as
+        // asserted; the others end at `2^(level + 1)` at most, so within `2^DEPTH`.
+        let table_4 = |first: usize| unsafe { vld1q_u8(heap.as_ptr().add(first).cast()) };
         // SAFETY: as above.
-        let two = |first: usize| unsafe { vld1q_u8_x2(heap.as_ptr().add(first).cast()) };
+        let table_8 = |first: usize| unsafe { vld1q_u8_x2(heap.as_ptr().add(first).cast()) };
         // SAFETY: as above.
-        let four = |first: usize| unsafe { vld1q_u8_x4(heap.as_ptr().add(first).cast()) };
-        // A place beyond a table gives zero in the first table, and leaves what is there in the others; subtracted from, it
-        // wraps round, so that each place is in one table only.
-        let next = |found, table: usize| {
-            let place = vsubq_u8(self.low, vdupq_n_u8(table as u8 * 64));
-            vqtbx4q_u8(found, four((1 << level) + table * 16), place)
+        let table_16 = |first: usize| unsafe { vld1q_u8_x4(heap.as_ptr().add(first).cast()) };
+        // An index beyond a table gives zero in the first table, and leaves the byte unchanged in the others. Subtraction wraps
+        // round, so each index is in one table only.
+        let next = |codes, table: usize| {
+            let index = vsubq_u8(self.low, vdupq_n_u8(table as u8 * 64));
+            vqtbx4q_u8(codes, table_16((1 << level) + table * 16), index)
         };
         let bytes = match level {
             0 => return vdupq_n_f32(heap[1]),
-            1 | 2 => vqtbl1q_u8(one(1 << level), self.low),
-            3 => vqtbl2q_u8(two(8), self.low),
-            4 => vqtbl4q_u8(four(16), self.low),
-            5 => next(vqtbl4q_u8(four(32), self.low), 1),
-            6 => next(next(next(vqtbl4q_u8(four(64), self.low), 1), 2), 3),
+            1 | 2 => vqtbl1q_u8(table_4(1 << level), self.low),
+            3 => vqtbl2q_u8(table_8(8), self.low),
+            4 => vqtbl4q_u8(table_16(16), self.low),
+            5 => next(vqtbl4q_u8(table_16(32), self.low), 1),
+            6 => next(next(next(vqtbl4q_u8(table_16(64), self.low), 1), 2), 3),
             _ => {
-                // More tables would take longer than this.
+                // Further table lookups would take longer than this.
                 let (mut low, mut high) = ([0_u8; BYTES], [0_u8; BYTES]);
-                // SAFETY: a register of bytes each.
+                // SAFETY: each array is a register of bytes.
                 unsafe {
                     vst1q_u8(low.as_mut_ptr(), self.low);
                     vst1q_u8(high.as_mut_ptr(), self.high);
                 }
                 let heap = &heap[..1 << DEPTH];
                 let entry = |v: usize| {
-                    let found = usize::from(low[v * 4] >> 2) | usize::from(high[v * 4]) << LOW;
-                    // The remainder is never taken: it tells the compiler that there is nothing to check.
-                    heap[((1 << level) + found) % (1 << DEPTH)]
+                    let codes = usize::from(low[v * 4] >> 2) | usize::from(high[v * 4]) << LOW;
+                    // The index is below the modulus; the remainder lets the compiler drop the bounds check.
+                    heap[((1 << level) + codes) % (1 << DEPTH)]
                 };
                 let entries = [entry(0), entry(1), entry(2), entry(3)];
-                // SAFETY: four entries.
+                // SAFETY: the array has four entries.
                 return unsafe { vld1q_f32(entries.as_ptr()) };
             }
         };
@@ -316,29 +328,29 @@ impl Found {
     }
 }
 
-/// Binary search, sixteen values in step.
+/// Searches sixteen values in step.
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
 #[inline]
-fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32; TILE], planes: &mut Planes, word: usize) {
+fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32; TILE_ROWS], planes: &mut Planes, word: usize) {
     let heap = search.heap();
-    // A byte per value: what the first steps found, from bit 2 on; what the others found; whether there is a value.
-    let mut low = [vdupq_n_u8(0); TILE / BYTES];
+    // Each value has a byte: the bits of the first steps from bit 2 on, the bits of later steps, and whether it is a number.
+    let mut low = [vdupq_n_u8(0); TILE_ROWS / BYTES];
     let mut high = low;
     let mut present = low;
     for (group, values) in values.as_chunks::<{ 4 * VECTORS }>().0.iter().enumerate() {
         let (fours, _) = values.as_chunks::<4>();
-        // SAFETY: four values.
+        // SAFETY: the array has four values.
         let load = |v: usize| unsafe { vld1q_f32(fours[v].as_ptr()) };
         let x: [float32x4_t; VECTORS] = [load(0), load(1), load(2), load(3)];
-        let mut found = [Found::nothing(); VECTORS];
+        let mut codes = [Codes::nothing(); VECTORS];
         for level in 0..DEPTH {
-            for (found, &x) in found.iter_mut().zip(&x) {
-                let above = vcgtq_f32(x, found.thresholds::<DEPTH>(heap, level));
-                *found = found.with(above, level);
+            for (codes, &x) in codes.iter_mut().zip(&x) {
+                let above = vcgtq_f32(x, codes.thresholds::<DEPTH>(heap, level));
+                *codes = codes.with(above, level);
             }
         }
-        let bytes = |found: &Found| (found.low, found.high);
-        let [a, b, c, d] = [bytes(&found[0]), bytes(&found[1]), bytes(&found[2]), bytes(&found[3])];
+        let bytes = |codes: &Codes| (codes.low, codes.high);
+        let [a, b, c, d] = [bytes(&codes[0]), bytes(&codes[1]), bytes(&codes[2]), bytes(&codes[3])];
         low[group] = narrow([a.0, b.0, c.0, d.0]);
         high[group] = narrow([a.1, b.1, c.1, d.1]);
         let is_number = |v: usize| vreinterpretq_u8_u32(vceqq_f32(x[v], x[v]));
@@ -355,7 +367,7 @@ fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32; TILE], pl
     planes.missing.0[word] = !word_of(present, u8::MAX);
 }
 
-/// The first byte of every lane of 32 bits.
+/// Returns the first byte of every lane of 32 bits.
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
 #[inline]
 fn narrow([a, b, c, d]: [uint8x16_t; VECTORS]) -> uint8x16_t {
@@ -365,15 +377,15 @@ fn narrow([a, b, c, d]: [uint8x16_t; VECTORS]) -> uint8x16_t {
 /// One bit per byte, rising, in both halves.
 const EACH: [u8; BYTES] = [1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128];
 
-/// A bit per byte: whether the byte has any of the bits `wanted`.
+/// Returns a bit per byte: whether the byte has any of the bits `wanted`.
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
 #[inline]
-fn word_of(bytes: [uint8x16_t; TILE / BYTES], wanted: u8) -> u64 {
-    // SAFETY: a register of bytes.
+fn word_of(bytes: [uint8x16_t; TILE_ROWS / BYTES], wanted: u8) -> u64 {
+    // SAFETY: the array is a register of bytes.
     let each = unsafe { vld1q_u8(EACH.as_ptr()) };
-    let place = |i: usize| vandq_u8(vtstq_u8(bytes[i], vdupq_n_u8(wanted)), each);
-    // Three sums of neighbours put the bits of eight bytes into one.
-    let (a, b) = (vpaddq_u8(place(0), place(1)), vpaddq_u8(place(2), place(3)));
+    let index = |i: usize| vandq_u8(vtstq_u8(bytes[i], vdupq_n_u8(wanted)), each);
+    // Three sums of neighbours combine the bits of eight bytes into one.
+    let (a, b) = (vpaddq_u8(index(0), index(1)), vpaddq_u8(index(2), index(3)));
     let sums = vpaddq_u8(a, b);
     vgetq_lane_u64::<0>(vreinterpretq_u64_u8(vpaddq_u8(sums, sums)))
 }
@@ -391,16 +403,16 @@ fn thermometer(search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]
 }
 
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
-fn evaluate(tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+fn evaluate(tree: &TreeLogic, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
     // SAFETY: the caller's instructions are those of `Quad`.
     unsafe { logic::evaluate::<Quad>(tree, masks, slots, rows, planes) }
 }
 
-/// Each byte of a register takes the bit of its row out of a copy of the byte with the bits of its rows.
+/// Writes each row's class: each byte of a register takes the bit of its row out of a copy of the byte with the bits of its rows.
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
-fn spread(planes: &[Mask], classes: &mut [u8; BLOCK]) {
+fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
     const FIRST: [u8; BYTES] = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1];
-    // SAFETY: a register of bytes each.
+    // SAFETY: each array is a register of bytes.
     let (first, each) = unsafe { (vld1q_u8(FIRST.as_ptr()), vld1q_u8(EACH.as_ptr())) };
     let (words, _) = classes.as_chunks_mut::<64>();
     for (word, classes) in words.iter_mut().enumerate() {
@@ -415,10 +427,10 @@ fn spread(planes: &[Mask], classes: &mut [u8; BLOCK]) {
         }
         let (registers, _) = classes.as_chunks_mut::<BYTES>();
         for (register, class) in registers.iter_mut().zip(class) {
-            // SAFETY: a register of bytes.
+            // SAFETY: the array is a register of bytes.
             unsafe { vst1q_u8(register.as_mut_ptr(), class) };
         }
     }
 }
 
-const _: () = assert!(WORDS == 4 * 2 && TILE == 4 * BYTES && BYTES == 4 * VECTORS);
+const _: () = assert!(WORDS == 4 * 2 && TILE_ROWS == 4 * BYTES && BYTES == 4 * VECTORS);

@@ -1,21 +1,21 @@
-//! The kernel in plain Rust: the one that every other must equal.
+//! Portable kernel in plain Rust, which every other kernel must equal.
 
 use std::ops::Range;
 
 use ndarray::ArrayView1;
 
-use super::bits::{BLOCK, Mask, Words};
+use super::bits::{BLOCK_ROWS, Mask, Words};
 use super::search::{self, Search};
-use super::tree::Tree;
-use super::{Kernel, MAX_PLANES, Planes, TILE, Tile, Values, convert, logic};
+use super::tree::TreeLogic;
+use super::{ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, convert, logic};
 use crate::matrix::Matrix;
 
-/// Values searched for at once.
+/// Values searched for side by side.
 const LANES: usize = 8;
 /// Columns of a row-major table read together: their cells share cache lines.
 const RUN: usize = 8;
 
-/// Runs everywhere.
+/// The kernel that runs on every processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Portable;
 
@@ -39,7 +39,7 @@ impl Kernel for Portable {
 
     fn quantise(self, searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
         for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
-            for (values, word) in values[tile.first..].chunks_exact(TILE).zip(words.clone()) {
+            for (values, word) in values[tile.first..].chunks_exact(TILE_ROWS).zip(words.clone()) {
                 quantise(search, values, planes, word);
             }
         }
@@ -56,12 +56,19 @@ impl Kernel for Portable {
         }
     }
 
-    fn evaluate(self, tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+    fn evaluate(
+        self,
+        tree: &TreeLogic,
+        masks: &[Mask],
+        slots: &mut [Mask],
+        rows: usize,
+        planes: &mut [Mask; MAX_PLANES],
+    ) {
         // SAFETY: `Words` needs no special instructions. More words at a time would not stay in registers.
         unsafe { logic::evaluate::<Words<4>>(tree, masks, slots, rows, planes) }
     }
 
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK]) {
+    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
         let (eights, _) = classes.as_chunks_mut::<8>();
         for (eight, bytes) in eights.iter_mut().enumerate() {
             let rows: [u8; 8] = std::array::from_fn(|b| planes.get(b).map_or(0, |plane| byte(plane, eight)));
@@ -69,12 +76,12 @@ impl Kernel for Portable {
         }
     }
 
-    fn add(self, values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
         add(values, classes, sums);
     }
 }
 
-/// Whole columns, one after the other.
+/// Copies whole columns, one after another.
 #[inline(always)]
 pub(super) fn transpose_columns(matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mut Tile<'_>) {
     for (&column, out) in columns.iter().zip(tile.values.chunks_mut(tile.stride)) {
@@ -83,10 +90,10 @@ pub(super) fn transpose_columns(matrix: &Matrix<'_>, rows: Range<usize>, columns
     }
 }
 
-/// Rows of a row-major table, some columns at a time.
+/// Copies rows of a row-major table, some columns at a time.
 fn transpose_rows<T: Copy>(cells: &[T], d: usize, columns: &[u32], tile: &mut Tile<'_>, cast: impl Fn(T) -> f32) {
-    for (place, run) in convert::runs::<RUN>(columns) {
-        let out = &mut tile.values[place * tile.stride + tile.first..];
+    for (index, run) in convert::runs::<RUN>(columns) {
+        let out = &mut tile.values[index * tile.stride + tile.first..];
         for (i, row) in cells.chunks_exact(d).enumerate() {
             for (j, &x) in row[run.clone()].iter().enumerate() {
                 out[j * tile.stride + i] = cast(x);
@@ -99,46 +106,46 @@ fn quantise(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
     at_depth!(search.depth(), quantise_values(search, values, planes, word));
 }
 
-/// Binary search, some values in step.
+/// Searches several values in step.
 fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
-    let heap = &search.keys()[..1 << DEPTH];
-    let mut keys = [0; TILE];
-    ordered(values, &mut keys);
-    let mut found = [0_u16; TILE];
+    let heap = &search.ordered_heap()[..1 << DEPTH];
+    let mut keys = [0; TILE_ROWS];
+    fill_keys(values, &mut keys);
+    let mut codes = [0_u16; TILE_ROWS];
     let (keys, _) = keys.as_chunks::<LANES>();
-    for (keys, found) in keys.iter().zip(found.as_chunks_mut::<LANES>().0) {
-        let mut at = [0_usize; LANES];
+    for (keys, codes) in keys.iter().zip(codes.as_chunks_mut::<LANES>().0) {
+        let mut lane_codes = [0_usize; LANES];
         for level in 0..DEPTH {
-            for (at, key) in at.iter_mut().zip(keys) {
-                // The remainder is never taken: it tells the compiler that there is nothing to check.
-                *at |= usize::from(*key > heap[((1 << level) + *at) % (1 << DEPTH)]) << level;
+            for (code, key) in lane_codes.iter_mut().zip(keys) {
+                // The index is below the modulus; the remainder lets the compiler drop the bounds check.
+                *code |= usize::from(*key > heap[((1 << level) + *code) % (1 << DEPTH)]) << level;
             }
         }
-        *found = at.map(|at| at as u16);
+        *codes = lane_codes.map(|code| code as u16);
     }
     for level in 0..DEPTH {
-        planes.bits[DEPTH - 1 - level].0[word] = gather_bits(&found.map(|found| (found >> level) as u8 & 1));
+        planes.bits[DEPTH - 1 - level].0[word] = gather_bits(&codes.map(|code| (code >> level) as u8 & 1));
     }
-    let missing: [u8; TILE] = std::array::from_fn(|i| u8::from(values[i].is_nan()));
+    let missing: [u8; TILE_ROWS] = std::array::from_fn(|i| u8::from(values[i].is_nan()));
     planes.missing.0[word] = gather_bits(&missing);
 }
 
-/// Keys of values. Apart, because a compiler that sees what they are for decides for worse code.
+/// Converts values to integers that order as they do. The function is not inlined, because the compiler makes slower code of both
+/// otherwise.
 #[inline(never)]
-fn ordered(values: &[f32], keys: &mut [i32; TILE]) {
+fn fill_keys(values: &[f32], keys: &mut [i32; TILE_ROWS]) {
     for (key, &value) in keys.iter_mut().zip(values) {
-        *key = search::key(value);
+        *key = search::ordered_bits(value);
     }
 }
 
-/// Value by value.
-/// Columns are copied in strips of rows, whose cells stay in the first-level cache from column to column (8 and 32 rows were slower).
+/// Copies columns in strips of rows, whose cells stay in the first-level cache from column to column (8 and 32 rows were slower).
 pub(super) fn collect(columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: &mut [f64], stride: usize) {
     const STRIP: usize = 16;
     for start in rows.clone().step_by(STRIP) {
         let strip = start..rows.end.min(start + STRIP);
         for (column, out) in columns.iter().zip(out.chunks_mut(stride)) {
-            // Too few values for ndarray's loop, which would take longer to begin than to run.
+            // There are too few values for ndarray's loop, which takes longer to set up than to run.
             for (cell, row) in out[start - rows.start..].iter_mut().zip(strip.clone()) {
                 *cell = column[row];
             }
@@ -146,23 +153,25 @@ pub(super) fn collect(columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: 
     }
 }
 
-pub(super) fn find(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
-    for (found, value) in found.iter_mut().zip(values) {
-        let image = (value - origin) as f32;
-        let at = (0..search.depth()).fold(0, |at, level| {
-            at | usize::from(image > search.heap()[(1 << level) + at]) << level
+pub(super) fn find_codes(search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
+    for (out, value) in codes.iter_mut().zip(values) {
+        let key = (value - origin) as f32;
+        let code = (0..search.depth()).fold(0, |code, level| {
+            code | usize::from(key > search.heap()[(1 << level) + code]) << level
         });
-        *found = at as u16;
+        *out = code as u16;
     }
 }
 
-/// Sixty-four values at a time, and the rest one by one.
+/// Marks 64 values at a time, and the rest one by one.
 pub(super) fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
-    fn mark(values: &[f32], marks: &mut [u64], is_meant: impl Fn(f32) -> bool) {
-        for (values, word) in values.chunks(TILE).zip(marks) {
-            *word = match values.as_array::<TILE>() {
-                Some(values) => gather_bits(&std::array::from_fn(|i| u8::from(is_meant(values[i])))),
-                None => (values.iter().enumerate()).fold(0, |word, (i, &value)| word | u64::from(is_meant(value)) << i),
+    fn mark(values: &[f32], marks: &mut [u64], is_marked: impl Fn(f32) -> bool) {
+        for (values, word) in values.chunks(TILE_ROWS).zip(marks) {
+            *word = match values.as_array::<TILE_ROWS>() {
+                Some(values) => gather_bits(&std::array::from_fn(|i| u8::from(is_marked(values[i])))),
+                None => {
+                    (values.iter().enumerate()).fold(0, |word, (i, &value)| word | u64::from(is_marked(value)) << i)
+                }
             };
         }
     }
@@ -173,20 +182,20 @@ pub(super) fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, mark
     }
 }
 
-/// The low bits of 64 bytes as a word.
+/// Combines the low bits of 64 bytes into a word.
 #[inline(always)]
-fn gather_bits(bytes: &[u8; TILE]) -> u64 {
+fn gather_bits(bytes: &[u8; TILE_ROWS]) -> u64 {
     let mut word = [0; 8];
     for (byte, eight) in word.iter_mut().zip(bytes.as_chunks::<8>().0) {
-        // Each byte's bit moves to a place of its own in the highest byte of the product.
+        // The product moves each byte's bit to its own position in the highest byte.
         *byte = (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8;
     }
     u64::from_le_bytes(word)
 }
 
-/// Table by table, so that each sum is added to in the order of the trees.
+/// Adds table by table, so that each sum follows the order of the trees.
 #[inline(always)]
-pub(super) fn add(values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+pub(super) fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
     let (eights, _) = sums.as_chunks_mut::<8>();
     for (eight, sums) in eights.iter_mut().enumerate() {
         let mut total = *sums;
@@ -199,12 +208,12 @@ pub(super) fn add(values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; B
     }
 }
 
-/// Byte `i` of a mask.
+/// Returns byte `i` of a mask.
 fn byte(mask: &Mask, i: usize) -> u8 {
     (mask.0[i / 8] >> (i % 8 * 8)) as u8
 }
 
-/// Bit `i` of byte `j` becomes bit `j` of byte `i` (Warren, "Hacker's Delight", 7-3).
+/// Moves bit `i` of byte `j` to bit `j` of byte `i` (Warren, "Hacker's Delight", 7-3).
 fn transpose_bits(mut x: u64) -> u64 {
     for (shift, mask) in [
         (7, 0x00aa_00aa_00aa_00aa),

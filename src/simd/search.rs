@@ -1,18 +1,42 @@
-//! What a value is compared with: the sorted thresholds of one feature.
+//! Sorted thresholds of a column, laid out for a search of many values at once without branches.
+//!
+//! A binary search in a sorted array jumps to far memory and branches on the data. Khuong and Morin ("Array layouts for
+//! comparison-based searching", ACM Journal of Experimental Algorithmics, 2017) find the Eytzinger layout the fastest for such
+//! searches. It stores the search tree level by level, as a heap does: the root is entry 1, and the children of entry `i` are `2i`
+//! and `2i + 1`.
+//!
+//! ```text
+//! sorted:            t0 t1 t2 t3 t4 t5 t6
+//! Eytzinger heap:    -  t3  t1 t5  t0 t2 t4 t6         i = 1; repeat: i = 2 * i + (x > heap[i])
+//! this heap:         -  t3  t1 t5  t0 t4 t2 t6         code = 0
+//!                                                      for level in 0..depth:
+//!                                                          code |= (x > heap[2^level + code]) << level
+//! ```
+//!
+//! In a heap the first comparison ends in the highest bit of the index, so each step moves all bits found before. Here the entries
+//! of a level are permuted by reversing the bits of their index: step `level` sets bit `level` of the code and moves none. That
+//! saves an operation per step, and the lanes in which a step was above its threshold are a bit plane of the ranks as they are:
+//!
+//! ```text
+//! rank of x = number of thresholds below x = bits of the code in reverse order
+//! ```
+//!
+//! All values take the same steps, so a kernel searches many values side by side. The entries of the upper levels fit in registers,
+//! where a permutation looks up the entry `2^level + code` of all lanes at once.
 
-/// Most thresholds of one [`Search`]: places among them fit in 16 bits.
+/// Most thresholds of one [`Search`]: ranks among them fit in 16 bits.
 pub const MAX_THRESHOLDS: usize = u16::MAX as usize;
-/// Most steps of a search whose ranks are wanted as bit planes.
+/// Most steps of a search whose ranks are bit planes.
 pub(super) const MAX_DEPTH: usize = 9;
-/// Entries behind a heap: a register that is read at any step's first entry ends within them.
+/// Entries behind a heap, so that a whole register can be read from the first entry of any step.
 pub(super) const SLACK: usize = 16;
-/// Masks are made in groups of this many thresholds.
+/// Thresholds in a group of masks.
 pub(super) const GROUP: usize = 8;
 
-/// A threshold, and what its mask is to hold.
+/// A threshold, and the rows that its mask holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Threshold {
-    /// No NaN.
+    /// The value of the threshold; not NaN.
     pub value: f32,
     /// Whether missing values count as above it.
     pub missing_above: bool,
@@ -21,7 +45,7 @@ pub struct Threshold {
 }
 
 impl Threshold {
-    /// A threshold of which only the value is of interest.
+    /// Returns a threshold without flags.
     #[must_use]
     pub fn plain(value: f32) -> Self {
         Self {
@@ -32,27 +56,25 @@ impl Threshold {
     }
 }
 
-/// Sorted thresholds, ready to be searched by many values at once.
+/// Sorted thresholds that many values can be compared with at once.
 ///
-/// The rank of a value is the number of thresholds below it. It is found bit by bit, the highest first, by a binary search that
-/// takes the same steps for every value: step `l` compares with entry `2^l + found`, where bit `i` of `found` is what step `i`
-/// found. (In a usual heap the first bit found would be the highest of `l`; this way a step sets a bit and moves none.)
+/// The module explains the layout.
 #[derive(Debug, Clone)]
 pub struct Search {
-    /// Thresholds from entry 1 on, where there are none infinity, which nothing is above; then [`SLACK`] more.
+    /// Thresholds from entry 1 on, infinity where there are none (no value is above it), and [`SLACK`] further entries.
     heap: Vec<f32>,
-    /// The same as integers that order as the numbers do.
-    keys: Vec<i32>,
-    /// Per threshold all ones if missing values pass it, else zero.
+    /// The heap as integers that order as the numbers do.
+    ordered_heap: Vec<i32>,
+    /// For each threshold all ones if missing values count as above it, else zero.
     missing: Vec<i32>,
-    /// Per threshold all ones if its mask is inverted, else zero.
+    /// For each threshold all ones if its mask is inverted, else zero.
     inverted: Vec<i32>,
     sorted: Vec<Threshold>,
     depth: usize,
 }
 
 impl Search {
-    /// A search among thresholds in ascending order (of `<=`), at most [`MAX_THRESHOLDS`].
+    /// Lays out thresholds that are in ascending order; at most [`MAX_THRESHOLDS`].
     ///
     /// # Panics
     /// When there are too many.
@@ -63,14 +85,14 @@ impl Search {
         debug_assert!(thresholds.is_sorted_by(|a, b| a.value <= b.value));
         let depth = (usize::BITS - len.leading_zeros()) as usize;
         let mut heap = vec![f32::INFINITY; (1 << depth.max(1)) + SLACK];
-        for (place, entry) in heap.iter_mut().enumerate().take(1 << depth).skip(1) {
-            let level = place.ilog2();
+        for (index, entry) in heap.iter_mut().enumerate().take(1 << depth).skip(1) {
+            let level = index.ilog2();
             let step = (1 << depth) >> level;
-            let found = (place - (1 << level)) as u32;
+            let codes = (index - (1 << level)) as u32;
             let before = if level == 0 {
                 0
             } else {
-                found.reverse_bits() >> (u32::BITS - level)
+                codes.reverse_bits() >> (u32::BITS - level)
             } as usize;
             let sorted = before * step + step / 2 - 1;
             if let Some(threshold) = thresholds.get(sorted) {
@@ -83,7 +105,7 @@ impl Search {
             flags
         };
         Self {
-            keys: heap.iter().map(|&threshold| key(threshold)).collect(),
+            ordered_heap: heap.iter().map(|&threshold| ordered_bits(threshold)).collect(),
             heap,
             missing: flags(|t| t.missing_above),
             inverted: flags(|t| t.inverted),
@@ -92,70 +114,71 @@ impl Search {
         }
     }
 
-    /// For everything that a search may have found, the rank that it stands for.
+    /// Returns for each code of the search the rank that it stands for.
     #[must_use]
     pub fn ranks(&self) -> Vec<u16> {
         let depth = self.depth as u32;
-        let found = 0..1_u32 << depth;
-        found
-            .map(|found| found.reverse_bits().checked_shr(u32::BITS - depth).unwrap_or(0) as u16)
+        let codes = 0..1_u32 << depth;
+        codes
+            .map(|codes| codes.reverse_bits().checked_shr(u32::BITS - depth).unwrap_or(0) as u16)
             .collect()
     }
 
-    /// The heap: at least `2^depth` entries and [`SLACK`]; entry 0 is of no use.
+    /// Returns the heap: at least `2^depth` entries and [`SLACK`]; entry 0 is unused.
     pub(super) fn heap(&self) -> &[f32] {
         &self.heap
     }
 
-    /// The heap as integers.
-    pub(super) fn keys(&self) -> &[i32] {
-        &self.keys
+    /// Returns the heap as integers.
+    pub(super) fn ordered_heap(&self) -> &[i32] {
+        &self.ordered_heap
     }
 
-    /// Steps of the search, and bits of a rank.
+    /// Returns the number of steps, which is the number of bits of a rank.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.depth
     }
 
-    /// Number of thresholds.
+    /// Returns the number of thresholds.
     #[must_use]
     pub fn len(&self) -> usize {
         self.sorted.len()
     }
 
-    /// Whether there is nothing to compare with.
+    /// Returns whether there are no thresholds.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sorted.is_empty()
     }
 
-    /// Masks that [`super::Kernel::thermometer`] writes: the number of thresholds, rounded up to whole groups.
+    /// Returns the number of masks that [`super::Kernel::thermometer`] writes: the number of thresholds, rounded up to whole
+    /// groups.
     #[must_use]
     pub fn n_masks(&self) -> usize {
         self.missing.len()
     }
 
-    /// The thresholds, ascending.
+    /// Returns the thresholds in ascending order.
     #[must_use]
     pub fn thresholds(&self) -> &[Threshold] {
         &self.sorted
     }
 
-    /// Per mask all ones if missing values count as above.
+    /// Returns for each mask all ones if missing values count as above, else zero.
     pub(super) fn missing(&self) -> &[i32] {
         &self.missing
     }
 
-    /// Per mask all ones if it is inverted.
+    /// Returns for each mask all ones if it is inverted, else zero.
     pub(super) fn inverted(&self) -> &[i32] {
         &self.inverted
     }
 }
 
-/// An integer that orders as the number does. Both zeros are one; a NaN is below everything, so above no threshold.
+/// Returns an integer that orders as the number does. Both zeros are equal; a NaN is below everything, so above no threshold.
 #[inline(always)]
-pub(super) fn key(value: f32) -> i32 {
+pub(super) fn ordered_bits(value: f32) -> i32 {
     let bits = (value + 0.0).to_bits() as i32;
     let key = bits ^ (((bits >> 31) as u32) >> 1) as i32;
     if value.is_nan() { i32::MIN } else { key }

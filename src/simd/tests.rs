@@ -1,4 +1,4 @@
-//! Every step of every kernel against its meaning, spelt out row by row.
+//! Tests of every step of every kernel against its definition, row by row.
 
 use std::ops::Range;
 
@@ -31,7 +31,7 @@ macro_rules! for_every_kernel {
 
 mod transpose;
 
-/// Random numbers for all that is too large to be drawn one by one by proptest.
+/// Random numbers for inputs that are too large for proptest to draw one by one.
 struct Random(Mt64);
 
 impl Random {
@@ -47,7 +47,7 @@ impl Random {
         (self.word() % n as u64) as usize
     }
 
-    /// True one time in `n`.
+    /// Returns true one time in `n`.
     fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
@@ -56,7 +56,7 @@ impl Random {
         choices[self.below(choices.len())]
     }
 
-    /// Values that break things: ties, zeros of both signs, infinities, numbers beyond f32, subnormal and missing ones.
+    /// Draws a value that breaks things: ties, zeros of both signs, infinities, numbers beyond f32, subnormal and missing ones.
     fn cell(&mut self) -> f64 {
         const SPECIAL: [f64; 12] = [
             0.0,
@@ -89,14 +89,14 @@ fn has(mask: &Mask, row: usize) -> bool {
     mask.0[row / 64] >> (row % 64) & 1 == 1
 }
 
-/// Numbers of rows at which something begins or ends.
+/// Draws numbers of rows at which something begins or ends.
 fn rows(most: usize) -> impl Strategy<Value = usize> {
     const EDGES: [usize; 17] = [1, 2, 4, 8, 15, 16, 17, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511];
     let edges: Vec<usize> = EDGES.into_iter().chain([512]).filter(|&n| n <= most).collect();
     prop_oneof![1..=most, prop::sample::select(edges)]
 }
 
-/// Sorted thresholds, some of them equal, with random flags.
+/// Draws sorted thresholds, some of them equal, with random flags.
 fn thresholds(random: &mut Random, n: usize) -> Vec<Threshold> {
     let mut values: Vec<f32> = Vec::new();
     while values.len() < n {
@@ -107,7 +107,7 @@ fn thresholds(random: &mut Random, n: usize) -> Vec<Threshold> {
             values.push(value);
         }
     }
-    // By numbers only: zeros of both signs stay as they have come.
+    // The sort compares numbers, so zeros of both signs stay as they have come.
     values.sort_by(|a, b| a.partial_cmp(b).unwrap());
     let mut flag = || random.one_in(2);
     let thresholds = values.into_iter().map(|value| Threshold {
@@ -118,7 +118,7 @@ fn thresholds(random: &mut Random, n: usize) -> Vec<Threshold> {
     thresholds.collect()
 }
 
-/// Lengths at which a search becomes a step longer.
+/// Draws numbers of thresholds at which a search becomes a step longer.
 fn n_thresholds() -> impl Strategy<Value = usize> {
     let edges = (1..=MAX_DEPTH).flat_map(|depth| [(1 << depth) - 2, (1 << depth) - 1, 1 << depth]);
     let most = (1 << MAX_DEPTH) - 1;
@@ -135,20 +135,20 @@ fn check_quantise(kernel: impl Kernel, searches: &[Search], values: &mut [f32], 
         for word in words.clone() {
             let tile = Tile {
                 values: &mut *values,
-                stride: BLOCK,
-                first: word * TILE,
+                stride: BLOCK_ROWS,
+                first: word * TILE_ROWS,
             };
             kernel.quantise(searches, &tile, &mut planes, word..word + 1);
         }
     } else {
         let tile = Tile {
             values: &mut *values,
-            stride: BLOCK,
-            first: words.start * TILE,
+            stride: BLOCK_ROWS,
+            first: words.start * TILE_ROWS,
         };
         kernel.quantise(searches, &tile, &mut planes, words.clone());
     }
-    for ((search, planes), values) in searches.iter().zip(&planes).zip(values.chunks(BLOCK)) {
+    for ((search, planes), values) in searches.iter().zip(&planes).zip(values.chunks(BLOCK_ROWS)) {
         let bits = &planes.bits[..search.depth()];
         for (row, value) in values.iter().enumerate() {
             let all = || bits.iter().chain([&planes.missing]);
@@ -168,14 +168,14 @@ fn check_quantise(kernel: impl Kernel, searches: &[Search], values: &mut [f32], 
 }
 
 fn check_find(kernel: impl Kernel, search: &Search, origin: f64, values: &[f64]) {
-    let mut found = vec![0; values.len()];
-    kernel.find(search, origin, values, &mut found);
+    let mut codes = vec![0; values.len()];
+    kernel.find_codes(search, origin, values, &mut codes);
     let ranks = search.ranks();
-    for (value, found) in values.iter().zip(found) {
-        let image = (value - origin) as f32;
-        let expected = search.thresholds().iter().filter(|t| image > t.value).count();
+    for (value, codes) in values.iter().zip(codes) {
+        let key = (value - origin) as f32;
+        let expected = search.thresholds().iter().filter(|t| key > t.value).count();
         assert_eq!(
-            usize::from(ranks[usize::from(found)]),
+            usize::from(ranks[usize::from(codes)]),
             expected,
             "{}: {value}",
             kernel.name()
@@ -188,8 +188,8 @@ fn check_at_or_below(kernel: impl Kernel, values: &[f32], threshold: f32, or_mis
     kernel.at_or_below(values, threshold, or_missing, &mut marks);
     let mut expected = vec![0; marks.len()];
     for (i, &value) in values.iter().enumerate() {
-        let meant = value <= threshold || (or_missing && value.is_nan());
-        expected[i / 64] |= u64::from(meant) << (i % 64);
+        let marked = value <= threshold || (or_missing && value.is_nan());
+        expected[i / 64] |= u64::from(marked) << (i % 64);
     }
     assert_eq!(marks, expected, "{}: {values:?} at {threshold}", kernel.name());
 }
@@ -208,7 +208,7 @@ fn check_thermometer(kernel: impl Kernel, search: &Search, planes: &Planes, rank
 
 fn check_evaluate(
     kernel: impl Kernel,
-    tree: &Tree,
+    tree: &TreeLogic,
     paths: &[Path],
     base: u8,
     masks: &[Mask],
@@ -232,8 +232,8 @@ fn check_evaluate(
             }
         }
         let planes = planes[..tree.n_planes()].iter().enumerate();
-        let found = planes.map(|(b, plane)| u8::from(has(plane, row)) << b).sum::<u8>();
-        assert_eq!(found, class, "{}: class of {row}", kernel.name());
+        let codes = planes.map(|(b, plane)| u8::from(has(plane, row)) << b).sum::<u8>();
+        assert_eq!(codes, class, "{}: class of {row}", kernel.name());
         assert!(
             slots
                 .iter()
@@ -244,7 +244,7 @@ fn check_evaluate(
 }
 
 fn check_classes(kernel: impl Kernel, planes: &[Mask]) {
-    let mut classes = [0xa5; BLOCK];
+    let mut classes = [0xa5; BLOCK_ROWS];
     kernel.classes(planes, &mut classes);
     for (row, &class) in classes.iter().enumerate() {
         let bits = planes.iter().enumerate();
@@ -253,11 +253,11 @@ fn check_classes(kernel: impl Kernel, planes: &[Mask]) {
     }
 }
 
-fn check_add(kernel: impl Kernel, tables: &[Vec<f64>], classes: &[[u8; BLOCK]], sums: &[f64; BLOCK]) {
-    let values: Vec<Values> = tables.iter().map(|table| Values::new(table)).collect();
-    let mut found = *sums;
-    kernel.add(&values, classes, &mut found);
-    for (row, sum) in found.into_iter().enumerate() {
+fn check_add(kernel: impl Kernel, tables: &[Vec<f64>], classes: &[[u8; BLOCK_ROWS]], sums: &[f64; BLOCK_ROWS]) {
+    let values: Vec<ClassValues> = tables.iter().map(|table| ClassValues::new(table)).collect();
+    let mut codes = *sums;
+    kernel.add(&values, classes, &mut codes);
+    for (row, sum) in codes.into_iter().enumerate() {
         let trees = tables.iter().zip(classes);
         let expected = trees.fold(sums[row], |sum, (table, classes)| {
             sum + table[usize::from(classes[row])]
@@ -274,7 +274,7 @@ proptest! {
         let searches: Vec<Search> = lens.map(|n| Search::new(&thresholds(&mut random, n))).collect();
         let mut values = Vec::new();
         for search in &searches {
-            values.extend((0..BLOCK).map(|_| {
+            values.extend((0..BLOCK_ROWS).map(|_| {
                 let near = match search.thresholds() {
                     [] => 0.0,
                     thresholds => random.of(thresholds).value,
@@ -324,7 +324,7 @@ proptest! {
         let mut planes = Planes::NONE;
         let ranks: Vec<Option<usize>> = (0..rows).map(|row| {
             let rank = if missing == 1 && random.one_in(8) { None } else { Some(random.below(n + 1)) };
-            // One missing value among the last rows only is easily overlooked.
+            // A single missing value among the last rows is easily overlooked.
             let rank = if missing == 2 && row == rows - 1 { None } else { rank };
             let (word, bit) = (row / 64, 1 << (row % 64));
             for (b, plane) in planes.bits.iter_mut().enumerate() {
@@ -352,7 +352,7 @@ proptest! {
             Path { start, splits: (0..len).map(|_| split()).collect() }
         }).collect();
         let base = random.below(n_classes) as u8;
-        let tree = Tree::new(&paths, base, n_classes, n_masks);
+        let tree = TreeLogic::new(&paths, base, n_classes, n_masks);
         prop_assert_eq!(1_usize << tree.n_planes(), n_classes.next_power_of_two());
         let all = Mask::first(rows);
         prop_assert_eq!(all.rows().collect::<Vec<_>>(), (0..rows).collect::<Vec<_>>());
@@ -375,11 +375,11 @@ proptest! {
         seed: u64,
     ) {
         let mut random = Random::new(seed);
-        // Of such different sizes that every other order gives other sums.
+        // The numbers have such different sizes that every other order gives other sums.
         let mut number = || (random.word() as f64 / u64::MAX as f64 - 0.3) * [1.0, 1e3, 1e8, 1e15][random.below(4)];
         let tables: Vec<Vec<f64>> = lens.iter().map(|&len| (0..len).map(|_| number()).collect()).collect();
-        let sums: [f64; BLOCK] = std::array::from_fn(|_| number());
-        let classes: Vec<[u8; BLOCK]> = lens.iter().map(|&len| std::array::from_fn(|_| random.below(len) as u8)).collect();
+        let sums: [f64; BLOCK_ROWS] = std::array::from_fn(|_| number());
+        let classes: Vec<[u8; BLOCK_ROWS]> = lens.iter().map(|&len| std::array::from_fn(|_| random.below(len) as u8)).collect();
         for_every_kernel!(check_add(&tables, &classes, &sums));
     }
 }

@@ -5,35 +5,35 @@ use super::bits::Mask;
 /// Bytes of a mask.
 const STRIDE: usize = size_of::<Mask>();
 
-/// A split as it is met on a path through the tree.
+/// A split on a path through the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Split {
-    /// Mask of the rows that leave the path here.
+    /// Index of the mask of the rows that leave the path here.
     pub mask: usize,
-    /// Bits of the class that change for them.
+    /// Bits of the class that change for the leaving rows.
     pub delta: u8,
 }
 
-/// A path from the root, or from where another path was left, down to a leaf.
+/// A path from the root, or from a split of another path, down to a leaf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
-    /// Slot of the rows that enter it: 0 for the root's, `i + 1` for those that left at split `i` of all before.
+    /// Slot of the rows that enter the path: 0 for the root, `i + 1` for the rows that left at split `i` of all earlier splits.
     pub start: usize,
-    /// The splits passed.
+    /// Splits on the path, in order.
     pub splits: Vec<Split>,
 }
 
-/// The splits of a tree as paths, each after that from which it branches off.
+/// The splits of a tree as paths, each after the path from which it branches off.
 ///
-/// Every split is passed once, with the rows that reach it; those that leave the path are kept in a slot, from where
-/// another path may start. Rows begin in class `base`, that of the leaf at the end of the first path; where they leave a
-/// path, the class changes to that of the leaf at the end of the next one, or of the leaf they have arrived at. So the class
-/// of a row is known when all splits have been passed, whichever way it took.
+/// Every split is evaluated once, on the rows that reach it; the rows that leave the path are stored in a slot, where another path
+/// may start. Rows begin in class `base`, the class of the leaf at the end of the first path. Where they leave a path, their class
+/// changes to that of the leaf at the end of the next path, or of the leaf where they arrive. So the class of every row is known
+/// after all splits, whichever way it took.
 #[derive(Debug, Clone)]
-pub struct Tree {
+pub struct TreeLogic {
     /// Start (in bytes) and number of splits of each path.
     paths: Vec<[u32; 2]>,
-    /// Per split the mask (in bytes), then per plane all ones if the bit of the class changes, else zero.
+    /// For each split the mask (in bytes), then for each plane all ones if the bit of the class changes, else zero.
     ops: Vec<i32>,
     n_planes: usize,
     base: u8,
@@ -41,8 +41,8 @@ pub struct Tree {
     n_slots: usize,
 }
 
-impl Tree {
-    /// A tree of `n_classes` classes (1 to 256) over masks below `n_masks`.
+impl TreeLogic {
+    /// Builds the operations of a tree with `n_classes` classes (1 to 256) over masks below `n_masks`.
     ///
     /// # Panics
     /// When a slot or a mask is out of range, or offsets do not fit in 31 bits.
@@ -50,7 +50,7 @@ impl Tree {
     pub fn new(paths: &[Path], base: u8, n_classes: usize, n_masks: usize) -> Self {
         let n_planes = (usize::BITS - n_classes.saturating_sub(1).leading_zeros()) as usize;
         assert!(n_planes <= 8, "{n_classes} classes");
-        // The kernels read and write unchecked: all that they rely on is asserted here.
+        // The kernels read and write unchecked, so everything that they rely on is asserted here.
         let mut n_splits = 0;
         let mut ops = Vec::new();
         for path in paths {
@@ -76,19 +76,19 @@ impl Tree {
         }
     }
 
-    /// Bits of a class.
+    /// Returns the number of bits of a class.
     #[must_use]
     pub fn n_planes(&self) -> usize {
         self.n_planes
     }
 
-    /// Slots that [`super::Kernel::evaluate`] needs.
+    /// Returns the number of slots that [`super::Kernel::evaluate`] needs.
     #[must_use]
     pub fn n_slots(&self) -> usize {
         self.n_slots
     }
 
-    /// Masks that [`super::Kernel::evaluate`] may read.
+    /// Returns the number of masks that [`super::Kernel::evaluate`] may read.
     #[must_use]
     pub fn n_masks(&self) -> usize {
         self.n_masks

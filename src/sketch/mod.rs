@@ -1,22 +1,22 @@
-//! Exact order statistics of values that come in parts, in bounded memory.
+//! Exact order statistics of a partitioned column, in bounded memory.
 //!
 //! ```text
-//! scope      the values of interest, from the lowest to the highest; others are counted only
-//! exact      the distinct values of the scope and how often each came, while there are not too many
-//! buckets    else the scope in equal steps: of each how many values came, the lowest and the highest
+//! scope      the values of interest, from the lowest to the highest; other values are only counted
+//! exact      the distinct values of the scope and their counts, while there are few
+//! buckets    otherwise: equal steps of the scope, each with its count, its lowest and its highest value
 //! ```
 //!
-//! Two neighbours in the order are known at once in the exact state, and among buckets where they end one bucket and begin the next.
-//! Otherwise both lie in one bucket, and a second pass with that for its scope finds them ([`Sketch::refined`]). Where only the
-//! lowest values are asked for, and few of them, the others are dropped (bottom-k).
+//! Two neighbours in the order are known at once in the exact state, and among buckets if they end one bucket and begin the next.
+//! Otherwise both lie in one bucket, and a second pass with this bucket as its scope finds them ([`Sketch::refined`]). If only few
+//! of the lowest values are needed, the others are dropped (bottom-k).
 //!
-//! What a sketch has become depends on the values alone, not on their order or on how they were parted and merged: which of the three
-//! it is follows from how many distinct values there are in the scope. Steps are those of the bits of a double, which are in the
-//! order of the values.
+//! The state depends only on the values, not on their order or on how they were partitioned and merged: the number of distinct
+//! values in the scope decides which of the three forms it has. Values are handled as ordinals: integers that order as the doubles
+//! do and whose equal steps are the steps of the buckets.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "places of buckets follow from keys that were found in the scope; a wrong one is a defect, and a panic becomes an exception at the border"
+    reason = "places of buckets follow from ordinals that were found in the scope; a wrong one is a defect, and a panic becomes an exception at the boundary"
 )]
 
 mod stored;
@@ -26,41 +26,41 @@ use std::cmp::Ordering;
 use crate::error::{Error, Result};
 use crate::memory;
 
-/// Buckets of a scope, at most.
-const BUCKETS: u64 = 1 << 16;
-/// Values that are collected before they are sorted.
-const PENDING: usize = 1 << 16;
-/// Values that one can be of: counts are as exact as doubles.
-const MOST: u64 = 1 << 53;
-/// Bytes of memory that a sketch takes, at most, with the usual capacity and what is needed meanwhile.
-const MEMORY: usize = 8 << 20;
-/// Bytes for each distinct value that is kept: itself and how often it came, in three lists where two are brought together.
+/// Most buckets of a scope.
+const MAX_BUCKETS: u64 = 1 << 16;
+/// Most values that are collected before they are sorted.
+const MAX_PENDING: usize = 1 << 16;
+/// Most values of a sketch: beyond 2^53 a double is no longer exact.
+const MAX_VALUES: u64 = 1 << 53;
+/// Bytes that a sketch with the usual capacity takes at most, temporary memory included.
+const BASE_MEMORY_BYTES: usize = 8 << 20;
+/// Bytes per distinct value: value and count, in three lists while two of them are merged.
 const VALUE_BYTES: usize = 3 * size_of::<(u64, u64)>();
 
-/// The values of some parts, as far as their order statistics are concerned.
+/// An exact sketch of the values of some partitions.
 #[derive(Debug, Clone)]
 pub struct Sketch {
-    /// The lowest and the highest value of interest, as keys.
+    /// Ordinals of the lowest and the highest value of interest.
     scope: (u64, u64),
-    /// Only so many of the lowest values are of interest, if it is not more than `capacity`.
+    /// Number of lowest values of interest, if it is limited and at most `capacity`.
     lowest: Option<u64>,
-    /// Distinct values that are kept, at most.
+    /// Most distinct values that are stored.
     capacity: usize,
-    /// Values other than NaN.
+    /// Number of values other than NaN.
     n: u64,
     n_missing: u64,
-    /// Values below the scope.
+    /// Number of values below the scope.
     n_below: u64,
     state: State,
-    /// Keys of the scope that are not part of an exact state yet.
+    /// Ordinals in the scope that are not part of an exact state yet.
     pending: Vec<u64>,
-    /// Keys above this one are of no interest any more: enough of the lowest have come.
-    bar: u64,
+    /// Highest ordinal of interest: it is lowered once enough of the lowest values have come.
+    cutoff: u64,
 }
 
 #[derive(Debug, Clone)]
 enum State {
-    /// Ascending keys, and how often each came.
+    /// Ascending ordinals, each with its count.
     Exact(Vec<(u64, u64)>),
     Buckets(Vec<Bucket>),
 }
@@ -86,30 +86,35 @@ impl Bucket {
     }
 }
 
-/// The bits of a double, in the order of the values; zeros of both signs are one.
-fn key(value: f64) -> u64 {
+/// Returns the ordinal of a double: bits that order as the values do; zeros of both signs are equal.
+fn ordinal(value: f64) -> u64 {
     let bits = (value + 0.0).to_bits();
     if bits >> 63 == 0 { bits | 1 << 63 } else { !bits }
 }
 
-fn value(key: u64) -> f64 {
-    f64::from_bits(if key >> 63 == 0 { !key } else { key & !(1 << 63) })
+fn value(ordinal: u64) -> f64 {
+    f64::from_bits(if ordinal >> 63 == 0 {
+        !ordinal
+    } else {
+        ordinal & !(1 << 63)
+    })
 }
 
 impl Sketch {
-    /// Nothing seen yet. Of interest are the values from `low` to `high`, and of these, if given, so many of the lowest; up to
-    /// `capacity` distinct ones are kept as they are.
+    /// Creates an empty sketch of the values from `low` to `high`, or of the `lowest` ones among them, if given. Up to `capacity`
+    /// distinct values are stored exactly.
     ///
     /// # Errors
-    /// [`Error::Parts`] when there is nothing from `low` to `high`, or no room for two values.
+    /// [`Error::Partitions`] when no value is from `low` to `high`, or when `capacity` is below two.
     pub fn new(low: f64, high: f64, lowest: Option<u64>, capacity: usize) -> Result<Self> {
         if low.is_nan() || high.is_nan() || low > high || capacity < 2 || lowest.is_some_and(|lowest| lowest < 1) {
-            return Err(Error::Parts(format!(
-                "a sketch of {} of the values from {low} to {high} with room for {capacity} distinct ones",
-                lowest.map_or("all".to_owned(), |lowest| lowest.to_string())
+            return Err(Error::Partitions(format!(
+                "cannot sketch {} of the values from {low} to {high} with room for {capacity} distinct ones; the range must not be \
+                 empty, and there must be room for two values",
+                lowest.map_or("all".to_owned(), |lowest| format!("the {lowest} lowest"))
             )));
         }
-        Ok(Self::empty((key(low), key(high)), lowest, capacity))
+        Ok(Self::empty((ordinal(low), ordinal(high)), lowest, capacity))
     }
 
     fn empty(scope: (u64, u64), lowest: Option<u64>, capacity: usize) -> Self {
@@ -122,59 +127,59 @@ impl Sketch {
             n_below: 0,
             state: State::Exact(Vec::new()),
             pending: Vec::new(),
-            bar: scope.1,
+            cutoff: scope.1,
         }
     }
 
-    /// Bytes of memory that it takes, at most, once so many more values have come, with what is needed meanwhile.
+    /// Returns the bytes that the sketch takes at most after `n_more` further values, temporary memory included.
     #[must_use]
     pub fn memory(&self, n_more: usize) -> usize {
         let n_kept = match &self.state {
             State::Exact(counts) => counts.len().saturating_add(self.pending.len()).saturating_add(n_more),
             State::Buckets(_) => 0,
         };
-        // Before they become buckets, there may be more of them than the capacity by those that were pending.
-        let n_kept = n_kept.min(self.capacity.saturating_add(PENDING));
-        MEMORY.max(n_kept.saturating_mul(VALUE_BYTES))
+        // Before the state becomes buckets, it may exceed the capacity by the pending values.
+        let n_kept = n_kept.min(self.capacity.saturating_add(MAX_PENDING));
+        BASE_MEMORY_BYTES.max(n_kept.saturating_mul(VALUE_BYTES))
     }
 
-    /// Values seen, without NaN.
+    /// Returns the number of values, without NaN.
     #[must_use]
     pub fn n(&self) -> u64 {
         self.n
     }
 
-    /// NaN seen.
+    /// Returns the number of NaN.
     #[must_use]
     pub fn n_missing(&self) -> u64 {
         self.n_missing
     }
 
-    /// The number of distinct values seen; `None` where there were too many, or some outside the scope.
+    /// Returns the number of distinct values; `None` if there were too many, or some outside the scope.
     #[must_use]
     pub fn n_distinct(&mut self) -> Option<u64> {
-        self.settle();
+        self.flush_pending();
         match &self.state {
             State::Exact(counts) if counts.iter().map(|&(_, n)| n).sum::<u64>() == self.n => Some(counts.len() as u64),
             _ => None,
         }
     }
 
-    /// The lowest and the highest value of the scope that came; with a number of lowest values, of those.
+    /// Returns the lowest and the highest stored value of the scope.
     #[must_use]
     pub fn extremes(&mut self) -> Option<(f64, f64)> {
-        self.settle();
+        self.flush_pending();
         let (low, high) = match &self.state {
             State::Exact(counts) => (counts.first()?.0, counts.last()?.0),
             State::Buckets(buckets) => {
-                let there = || buckets.iter().filter(|bucket| bucket.n > 0);
-                (there().next()?.lowest, there().next_back()?.highest)
+                let non_empty = || buckets.iter().filter(|bucket| bucket.n > 0);
+                (non_empty().next()?.lowest, non_empty().next_back()?.highest)
             }
         };
         Some((value(low), value(high)))
     }
 
-    /// Takes in some values.
+    /// Adds some values.
     pub fn add(&mut self, values: impl IntoIterator<Item = f64>) {
         let (low, _) = self.scope;
         let shift = self.shift();
@@ -183,30 +188,30 @@ impl Sketch {
                 self.n_missing += 1;
                 continue;
             }
-            let key = key(value);
+            let ordinal = ordinal(value);
             self.n += 1;
-            self.n_below += u64::from(key < low);
-            if key < low || key > self.bar {
+            self.n_below += u64::from(ordinal < low);
+            if ordinal < low || ordinal > self.cutoff {
                 continue;
             }
             if let State::Buckets(buckets) = &mut self.state {
-                let place = (key - low) >> shift;
-                buckets[place as usize].add(Bucket {
+                let bucket_index = (ordinal - low) >> shift;
+                buckets[bucket_index as usize].add(Bucket {
                     n: 1,
-                    lowest: key,
-                    highest: key,
+                    lowest: ordinal,
+                    highest: ordinal,
                 });
                 continue;
             }
-            self.pending.push(key);
-            if self.pending.len() == PENDING {
-                self.settle();
+            self.pending.push(ordinal);
+            if self.pending.len() == MAX_PENDING {
+                self.flush_pending();
             }
         }
     }
 
-    /// Brings what is pending into the state.
-    fn settle(&mut self) {
+    /// Moves the pending values into the state.
+    fn flush_pending(&mut self) {
         if self.pending.is_empty() {
             return;
         }
@@ -218,16 +223,16 @@ impl Sketch {
             .collect();
         pending.clear();
         self.pending = pending;
-        self.take_in(&counts);
+        self.insert_counts(&counts);
     }
 
-    /// Adds distinct keys of the scope, ascending.
-    fn take_in(&mut self, more: &[(u64, u64)]) {
+    /// Adds distinct ascending ordinals of the scope with their counts.
+    fn insert_counts(&mut self, more: &[(u64, u64)]) {
         let (low, _) = self.scope;
         let shift = self.shift();
         match &mut self.state {
             State::Exact(counts) => {
-                *counts = merged(counts, more);
+                *counts = merge_counts(counts, more);
                 if let Some(lowest) = self.lowest {
                     let mut below = 0;
                     counts.retain(|&(_, n)| {
@@ -236,18 +241,18 @@ impl Sketch {
                         is_wanted
                     });
                     if let (true, Some(&(last, _))) = (below >= lowest, counts.last()) {
-                        self.bar = last;
+                        self.cutoff = last;
                     }
                 } else if counts.len() > self.capacity {
                     self.state = State::Buckets(self.buckets_of(&self.exact()));
                 }
             }
             State::Buckets(buckets) => {
-                for &(key, n) in more {
-                    buckets[((key - low) >> shift) as usize].add(Bucket {
+                for &(ordinal, n) in more {
+                    buckets[((ordinal - low) >> shift) as usize].add(Bucket {
                         n,
-                        lowest: key,
-                        highest: key,
+                        lowest: ordinal,
+                        highest: ordinal,
                     });
                 }
             }
@@ -269,43 +274,45 @@ impl Sketch {
     fn shift(&self) -> u32 {
         let (low, high) = self.scope;
         let bits = u64::BITS - (high - low).leading_zeros();
-        bits.saturating_sub(BUCKETS.trailing_zeros())
+        bits.saturating_sub(MAX_BUCKETS.trailing_zeros())
     }
 
     fn buckets_of(&self, counts: &[(u64, u64)]) -> Vec<Bucket> {
         let mut buckets = vec![Bucket::EMPTY; self.n_buckets()];
-        for &(key, n) in counts {
-            buckets[((key - self.scope.0) >> self.shift()) as usize].add(Bucket {
+        for &(ordinal, n) in counts {
+            buckets[((ordinal - self.scope.0) >> self.shift()) as usize].add(Bucket {
                 n,
-                lowest: key,
-                highest: key,
+                lowest: ordinal,
+                highest: ordinal,
             });
         }
         buckets
     }
 
-    /// Adds what another sketch of the same scope has seen.
+    /// Adds the values of another sketch of the same scope.
     ///
     /// # Errors
-    /// [`Error::Parts`] when it is a sketch of something else; [`Error::Memory`].
+    /// [`Error::Partitions`] when scope, `lowest` or capacity differ; [`Error::Memory`].
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         if (self.scope, self.lowest, self.capacity) != (other.scope, other.lowest, other.capacity) {
-            return Err(Error::Parts(
-                "these two sketches are of different values: scope, number of lowest values or capacity differ".into(),
+            return Err(Error::Partitions(
+                "cannot merge these sketches: their scope, number of lowest values or capacity differ".into(),
             ));
         }
-        if self.n + self.n_missing + other.n + other.n_missing > MOST {
-            return Err(Error::Parts(format!("a sketch of more than {MOST} values")));
+        if self.n + self.n_missing + other.n + other.n_missing > MAX_VALUES {
+            return Err(Error::Partitions(format!(
+                "cannot sketch more than {MAX_VALUES} values"
+            )));
         }
-        memory::ask_for(&[(1, self.memory(0)), (2, other.memory(0))])?;
-        self.settle();
+        memory::check_available(&[(1, self.memory(0)), (2, other.memory(0))])?;
+        self.flush_pending();
         let mut other = other.clone();
-        other.settle();
+        other.flush_pending();
         self.n += other.n;
         self.n_missing += other.n_missing;
         self.n_below += other.n_below;
         match &other.state {
-            State::Exact(counts) => self.take_in(counts),
+            State::Exact(counts) => self.insert_counts(counts),
             State::Buckets(more) => {
                 if let State::Exact(counts) = &self.state {
                     self.state = State::Buckets(self.buckets_of(counts));
@@ -318,38 +325,38 @@ impl Sketch {
         Ok(())
     }
 
-    /// The values number `k` and `k + 1` in ascending order, counted from 0 (the last one twice if `k` is its number).
+    /// Returns the values number `k` and `k + 1` in ascending order, counted from 0 (the last value twice if it is number `k`).
     ///
-    /// `None` where a second pass is needed to know them.
+    /// Returns `None` if a second pass is needed, see [`Sketch::refined`].
     ///
     /// # Errors
-    /// [`Error::Parts`] when there are not so many values, or these are not among those of interest.
+    /// [`Error::Partitions`] when there are not so many values, or these values are not of interest.
     pub fn neighbours(&mut self, k: u64) -> Result<Option<(f64, f64)>> {
-        self.settle();
-        Ok(match self.place(k)? {
-            Place::Known(low, high) => Some((value(low), value(high))),
-            Place::Within(_) => None,
+        self.flush_pending();
+        Ok(match self.locate(k)? {
+            Location::Known(low, high) => Some((value(low), value(high))),
+            Location::Within(_) => None,
         })
     }
 
-    /// A sketch for a second pass over the same values, after which it knows of the neighbours `k` and `k + 1` more than this one.
+    /// Creates a sketch for a second pass over the same values, which narrows down the neighbours `k` and `k + 1`.
     ///
     /// # Errors
-    /// As [`Sketch::neighbours`].
+    /// The errors of [`Sketch::neighbours`].
     pub fn refined(&mut self, k: u64) -> Result<Self> {
-        self.settle();
-        let scope = match self.place(k)? {
-            Place::Known(low, high) => (low, high),
-            Place::Within(bucket) => (bucket.lowest, bucket.highest),
+        self.flush_pending();
+        let scope = match self.locate(k)? {
+            Location::Known(low, high) => (low, high),
+            Location::Within(bucket) => (bucket.lowest, bucket.highest),
         };
         Ok(Self::empty(scope, None, self.capacity))
     }
 
-    fn place(&self, k: u64) -> Result<Place> {
+    fn locate(&self, k: u64) -> Result<Location> {
         let next = k.saturating_add(1).min(self.n.saturating_sub(1));
         let outside = || {
-            Error::Parts(format!(
-                "of {} values, {} of them below the scope, number {k} is not known",
+            Error::Partitions(format!(
+                "value number {k} is not stored: the sketch has {} values, {} of them below its scope",
                 self.n, self.n_below
             ))
         };
@@ -361,7 +368,7 @@ impl Sketch {
             State::Exact(counts) => {
                 let at = |k| nth(counts.iter().map(|&(_, n)| n), k).and_then(|(i, _)| counts.get(i));
                 match (at(k), at(next)) {
-                    (Some(&(low, _)), Some(&(high, _))) => Ok(Place::Known(low, high)),
+                    (Some(&(low, _)), Some(&(high, _))) => Ok(Location::Known(low, high)),
                     _ => Err(outside()),
                 }
             }
@@ -372,11 +379,11 @@ impl Sketch {
                 };
                 match (at(k), at(next)) {
                     (Some((i, _, bucket)), Some((j, ..))) if i == j => Ok(if bucket.lowest == bucket.highest {
-                        Place::Known(bucket.lowest, bucket.lowest)
+                        Location::Known(bucket.lowest, bucket.lowest)
                     } else {
-                        Place::Within(bucket)
+                        Location::Within(bucket)
                     }),
-                    (Some((.., bucket)), Some((.., other))) => Ok(Place::Known(bucket.highest, other.lowest)),
+                    (Some((.., bucket)), Some((.., other))) => Ok(Location::Known(bucket.highest, other.lowest)),
                     _ => Err(outside()),
                 }
             }
@@ -384,13 +391,13 @@ impl Sketch {
     }
 }
 
-/// Where two neighbours are.
-enum Place {
+/// The location of two neighbours.
+enum Location {
     Known(u64, u64),
     Within(Bucket),
 }
 
-/// In which of some groups number `k` is, and its number there.
+/// Returns the group in which item number `k` is, and its number within the group.
 fn nth(sizes: impl Iterator<Item = u64>, mut k: u64) -> Option<(usize, u64)> {
     for (i, n) in sizes.enumerate() {
         if k < n {
@@ -401,8 +408,8 @@ fn nth(sizes: impl Iterator<Item = u64>, mut k: u64) -> Option<(usize, u64)> {
     None
 }
 
-/// Two ascending lists of keys and counts as one.
-fn merged(a: &[(u64, u64)], b: &[(u64, u64)]) -> Vec<(u64, u64)> {
+/// Merges two ascending lists of ordinals and counts.
+fn merge_counts(a: &[(u64, u64)], b: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut all = Vec::with_capacity(a.len() + b.len());
     let (mut i, mut j) = (0, 0);
     while let (Some(&(x, n)), Some(&(y, m))) = (a.get(i), b.get(j)) {

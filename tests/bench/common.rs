@@ -1,4 +1,4 @@
-//! What benchmarks and instruction counts share: the same tables on every machine, and calls into the core.
+//! Tables and calls that benchmarks and instruction counts share; the tables are the same on every machine.
 
 use isoxide::error::Result;
 use isoxide::forest::{Forest, path_length};
@@ -8,11 +8,11 @@ use isoxide::random::streams;
 use isoxide::score::Scorer;
 use ndarray::Array2;
 
-/// Splitmix64 (Steele, Lea and Flood 2014): written out, so that no release of another crate changes a table.
+/// `SplitMix64` (Steele, Lea and Flood, 2014), written out here so that no release of another crate changes a table.
 pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
-    /// Any 64 bits.
+    /// Draws any 64 bits.
     pub(crate) fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -21,17 +21,17 @@ impl Numbers {
         z ^ (z >> 31)
     }
 
-    /// From 0 to below 1.
+    /// Draws a number from 0 to below 1.
     pub(crate) fn unit(&mut self) -> f64 {
         (self.word() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// A number near 0, about as the normal distribution has it. Only sums: a logarithm may differ by machine.
+    /// Draws a number near 0, approximately normal. It only adds, because a logarithm may differ by machine.
     pub(crate) fn continuous(&mut self) -> f64 {
         (0..4).map(|_| self.unit()).sum::<f64>() - 2.0
     }
 
-    /// A small count; most are 0.
+    /// Draws a small count; most are 0.
     pub(crate) fn count(&mut self) -> f64 {
         let (occurs, size) = (self.unit() >= 0.7, self.unit());
         if occurs {
@@ -42,7 +42,7 @@ impl Numbers {
     }
 }
 
-/// Columns of continuous values and of counts in turn, rows one after the other.
+/// Makes alternating columns of continuous values and of counts, row-major.
 pub(crate) fn table(n: usize, d: usize) -> Array2<f64> {
     let mut numbers = Numbers(0);
     Array2::from_shape_fn((n, d), |(_, j)| {
@@ -54,7 +54,7 @@ pub(crate) fn table(n: usize, d: usize) -> Array2<f64> {
     })
 }
 
-/// What growing needs besides the table.
+/// The inputs of growing beside the table.
 pub(crate) struct Plot {
     noise: Vec<f64>,
     seeds: Vec<u32>,
@@ -62,7 +62,7 @@ pub(crate) struct Plot {
 }
 
 impl Plot {
-    /// Trees of `max_samples` among `n` rows and of all `d` columns.
+    /// Prepares trees of `max_samples` of `n` rows and of all `d` columns.
     pub(crate) fn new(n: usize, d: usize, max_samples: usize, n_trees: usize) -> Result<Self> {
         Ok(Self {
             noise: streams::noise_target(0, n, 1)?,
@@ -89,13 +89,13 @@ impl Plot {
     }
 }
 
-/// 100 trees of 256 rows, ready for scoring.
+/// Grows 100 trees of 256 rows, and prepares them for scoring.
 pub(crate) fn scorer(x: &Input<'_>) -> Result<Scorer> {
     let plot = Plot::new(x.n_rows(), x.n_columns(), 256, 100)?;
     Scorer::new(plot.grow(x)?, path_length::table(256))
 }
 
-/// A table of f64 as input.
+/// Borrows a table of f64 as input.
 pub(crate) fn dense(x: &Array2<f64>) -> Input<'_> {
     Input::Dense(Matrix::from_f64(x.view()))
 }

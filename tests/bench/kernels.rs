@@ -1,6 +1,6 @@
-//! The steps of scoring, kernel by kernel, then what is made of them; `make bench-kernels` runs it.
+//! Benchmarks of the steps of scoring for each kernel, and of scoring, ranking and growing; `make bench-kernels` runs them.
 //!
-//! All on one thread. Criterion keeps the last results in `target/criterion` and says what has changed since.
+//! Everything runs on one thread. Criterion stores the last results in `target/criterion` and reports changes.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,8 @@ use isoxide::matrix::{Column, Matrix};
 use isoxide::rank::{Definition, Kind, NanPolicy, Tail, percentile_ranks};
 use isoxide::score;
 use isoxide::simd::{
-    BLOCK, Choice, Kernel, MAX_PLANES, Mask, Path, Planes, Search, Split, TILE, Threshold, Tile, Tree, Values,
+    BLOCK_ROWS, Choice, ClassValues, Kernel, MAX_PLANES, Mask, Path, Planes, Search, Split, TILE_ROWS, Threshold, Tile,
+    TreeLogic,
 };
 use ndarray::{Array2, s};
 
@@ -29,7 +30,7 @@ use ndarray::{Array2, s};
 const COLUMNS: usize = 50;
 /// Trees whose values are added at once, as the scorer does.
 const BATCH: usize = 4;
-/// Splits of a tree of 256 rows: about as many are left of it in a plan.
+/// Splits of a tree of 256 rows: about as many as remain of it in a plan.
 const SPLITS: usize = 35;
 
 fn main() {
@@ -50,15 +51,15 @@ fn main() {
     criterion.final_summary();
 }
 
-/// A group of benchmarks; a time is also given per one of so many elements.
+/// Makes a group of benchmarks; times are also given per element.
 fn group<'c>(criterion: &'c mut Criterion, name: &str, elements: usize) -> BenchmarkGroup<'c, WallTime> {
     let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements(elements as u64));
     group
 }
 
-/// Benches an expression once for each kernel of this processor, with the kernel itself in place of the variable. What it
-/// writes has to pass through `black_box`, or a compiler that sees nobody read it may leave the work undone.
+/// Measures an expression once for each kernel of this processor, with the kernel in place of the variable. Its output must pass
+/// through `black_box`, or the compiler may drop the work.
 macro_rules! each_kernel {
     ($group:expr, |$kernel:ident| $work:expr) => {{
         let mut group = $group;
@@ -76,23 +77,23 @@ macro_rules! each_kernel {
     }};
 }
 
-/// Per cell: 64 rows of a row-major array of either type, and 512 rows of columns.
+/// Measures the time per cell: 64 rows of a row-major array of either type, and 512 rows of columns.
 fn transpose(criterion: &mut Criterion) {
     let all: Vec<u32> = (0..COLUMNS as u32).collect();
-    let doubles = table(BLOCK, COLUMNS);
+    let doubles = table(BLOCK_ROWS, COLUMNS);
     let singles = doubles.mapv(|x| x as f32);
-    let mut values = vec![0.0; COLUMNS * BLOCK];
+    let mut values = vec![0.0; COLUMNS * BLOCK_ROWS];
     for (name, matrix) in [
         ("transpose/rows of f64", Matrix::from_f64(doubles.view())),
         ("transpose/rows of f32", Matrix::from_f32(singles.view())),
     ] {
         let mut tile = Tile {
-            values: &mut values[..COLUMNS * TILE],
-            stride: TILE,
+            values: &mut values[..COLUMNS * TILE_ROWS],
+            stride: TILE_ROWS,
             first: 0,
         };
-        each_kernel!(group(criterion, name, COLUMNS * TILE), |kernel| {
-            kernel.transpose(black_box(&matrix), 0..TILE, &all, &mut tile);
+        each_kernel!(group(criterion, name, COLUMNS * TILE_ROWS), |kernel| {
+            kernel.transpose(black_box(&matrix), 0..TILE_ROWS, &all, &mut tile);
             black_box(&mut tile.values);
         });
     }
@@ -105,19 +106,19 @@ fn transpose(criterion: &mut Criterion) {
     let matrix = Matrix::from_columns(columns).unwrap();
     let mut tile = Tile {
         values: &mut values,
-        stride: BLOCK,
+        stride: BLOCK_ROWS,
         first: 0,
     };
     each_kernel!(
-        group(criterion, "transpose/columns of f64", COLUMNS * BLOCK),
+        group(criterion, "transpose/columns of f64", COLUMNS * BLOCK_ROWS),
         |kernel| {
-            kernel.transpose(black_box(&matrix), 0..BLOCK, &all, &mut tile);
+            kernel.transpose(black_box(&matrix), 0..BLOCK_ROWS, &all, &mut tile);
             black_box(&mut tile.values);
         }
     );
 }
 
-/// 100 thresholds: searches of depth 7.
+/// Makes a search among 100 thresholds, of depth 7.
 fn search(numbers: &mut Numbers) -> Search {
     let mut values: Vec<f32> = (0..100).map(|_| numbers.continuous() as f32).collect();
     values.sort_unstable_by(f32::total_cmp);
@@ -129,24 +130,24 @@ fn search(numbers: &mut Numbers) -> Search {
     Search::new(&thresholds.collect::<Vec<_>>())
 }
 
-/// Per value.
+/// Measures the time per value.
 fn quantise(criterion: &mut Criterion) {
     let mut numbers = Numbers(1);
     let searches: Vec<Search> = (0..COLUMNS).map(|_| search(&mut numbers)).collect();
-    let mut values: Vec<f32> = (0..COLUMNS * TILE).map(|_| numbers.continuous() as f32).collect();
+    let mut values: Vec<f32> = (0..COLUMNS * TILE_ROWS).map(|_| numbers.continuous() as f32).collect();
     let tile = Tile {
         values: &mut values,
-        stride: TILE,
+        stride: TILE_ROWS,
         first: 0,
     };
     let mut planes = vec![Planes::NONE; COLUMNS];
-    each_kernel!(group(criterion, "quantise", COLUMNS * TILE), |kernel| {
+    each_kernel!(group(criterion, "quantise", COLUMNS * TILE_ROWS), |kernel| {
         kernel.quantise(black_box(&searches), &tile, &mut planes, 0..1);
         black_box(&mut planes);
     });
 }
 
-/// Per threshold and row, with missing values and without.
+/// Measures the time per threshold and row, with and without missing values.
 fn thermometer(criterion: &mut Criterion) {
     let mut numbers = Numbers(2);
     let search = search(&mut numbers);
@@ -160,8 +161,8 @@ fn thermometer(criterion: &mut Criterion) {
         ("thermometer/missing values", Mask::first(1)),
     ] {
         planes.missing = missing;
-        each_kernel!(group(criterion, name, search.len() * BLOCK), |kernel| {
-            kernel.thermometer(black_box(&search), &planes, BLOCK, &mut masks);
+        each_kernel!(group(criterion, name, search.len() * BLOCK_ROWS), |kernel| {
+            kernel.thermometer(black_box(&search), &planes, BLOCK_ROWS, &mut masks);
             black_box(&mut masks);
         });
     }
@@ -171,8 +172,8 @@ fn mask(numbers: &mut Numbers) -> Mask {
     Mask(std::array::from_fn(|_| numbers.word()))
 }
 
-/// A tree of random shape, over random masks, whose leaves fall into 32 classes.
-fn tree(numbers: &mut Numbers, n_masks: usize) -> Tree {
+/// Makes a tree of random shape over random masks, whose leaves fall into 32 classes.
+fn tree(numbers: &mut Numbers, n_masks: usize) -> TreeLogic {
     let mut paths = Vec::new();
     // Where a path may still begin, as each slot's rows go one way only.
     let mut open = vec![0];
@@ -192,55 +193,55 @@ fn tree(numbers: &mut Numbers, n_masks: usize) -> Tree {
         open.extend((n_splits..n_splits + len).map(|split| split + 1));
         n_splits += len;
     }
-    Tree::new(&paths, 0, 32, n_masks)
+    TreeLogic::new(&paths, 0, 32, n_masks)
 }
 
-/// Per tree and row; 100 trees over as many masks as they have splits.
+/// Measures the time per tree and row, for 100 trees over as many masks as they have splits.
 fn evaluate(criterion: &mut Criterion) {
     let mut numbers = Numbers(3);
     let n_trees = 100;
     let masks: Vec<Mask> = (0..n_trees * SPLITS).map(|_| mask(&mut numbers)).collect();
-    let trees: Vec<Tree> = (0..n_trees).map(|_| tree(&mut numbers, masks.len())).collect();
+    let trees: Vec<TreeLogic> = (0..n_trees).map(|_| tree(&mut numbers, masks.len())).collect();
     let mut slots = vec![Mask::NONE; SPLITS + 1];
     slots[0] = Mask::ALL;
     let mut planes = [Mask::NONE; MAX_PLANES];
-    each_kernel!(group(criterion, "evaluate", n_trees * BLOCK), |kernel| {
+    each_kernel!(group(criterion, "evaluate", n_trees * BLOCK_ROWS), |kernel| {
         for tree in black_box(&trees) {
-            kernel.evaluate(tree, &masks, &mut slots, BLOCK, &mut planes);
+            kernel.evaluate(tree, &masks, &mut slots, BLOCK_ROWS, &mut planes);
             black_box(&mut planes);
         }
     });
 }
 
-/// Per row; 32 classes.
+/// Measures the time per row, for 32 classes.
 fn classes(criterion: &mut Criterion) {
     let mut numbers = Numbers(4);
     let planes: [Mask; 5] = std::array::from_fn(|_| mask(&mut numbers));
-    let mut classes = [0; BLOCK];
-    each_kernel!(group(criterion, "classes", BLOCK), |kernel| {
+    let mut classes = [0; BLOCK_ROWS];
+    each_kernel!(group(criterion, "classes", BLOCK_ROWS), |kernel| {
         kernel.classes(black_box(&planes), &mut classes);
         black_box(&mut classes);
     });
 }
 
-/// Per tree and row, for tables that fill one and two registers of AVX-512, and for the largest one.
+/// Measures the time per tree and row, for tables that fill one and two registers of AVX-512, and for the largest one.
 fn add(criterion: &mut Criterion) {
     let mut numbers = Numbers(5);
     for n_classes in [16, 32, 255] {
-        let mut table = || Values::new(&(0..n_classes).map(|_| numbers.unit()).collect::<Vec<_>>());
-        let values: [Values; BATCH] = std::array::from_fn(|_| table());
+        let mut table = || ClassValues::new(&(0..n_classes).map(|_| numbers.unit()).collect::<Vec<_>>());
+        let values: [ClassValues; BATCH] = std::array::from_fn(|_| table());
         let mut class = || (numbers.word() % n_classes) as u8;
-        let classes: [[u8; BLOCK]; BATCH] = std::array::from_fn(|_| std::array::from_fn(|_| class()));
-        let mut sums = [0.0; BLOCK];
+        let classes: [[u8; BLOCK_ROWS]; BATCH] = std::array::from_fn(|_| std::array::from_fn(|_| class()));
+        let mut sums = [0.0; BLOCK_ROWS];
         let name = format!("add/{n_classes} classes");
-        each_kernel!(group(criterion, &name, BATCH * BLOCK), |kernel| {
+        each_kernel!(group(criterion, &name, BATCH * BLOCK_ROWS), |kernel| {
             kernel.add(black_box(&values), &classes, &mut sums);
             black_box(&mut sums);
         });
     }
 }
 
-/// Per row; 100 trees, by the plan on each kernel and by the walk.
+/// Measures the time per row, for 100 trees, by the plan on each kernel and by the walk.
 fn scoring(criterion: &mut Criterion) {
     let x = table(32 * 1024, COLUMNS);
     let x = dense(&x);
@@ -249,23 +250,23 @@ fn scoring(criterion: &mut Criterion) {
         let mut group = group(criterion, &format!("score/{by}"), x.n_rows());
         group.sampling_mode(SamplingMode::Flat);
         for &choice in choices {
-            let sums = || scorer.depth_sums_by(black_box(&x), 1, path, choice);
+            let sums = || scorer.path_length_sums_with(black_box(&x), 1, path, choice);
             group.bench_function(choice.name(), |b| b.iter(sums));
         }
     };
-    score("plan", score::Path::Plan, &Choice::all());
+    score("plan", score::Strategy::Plan, &Choice::all());
     // No kernel has a part in it.
-    score("walk", score::Path::Walk, &Choice::all()[..1]);
+    score("walk", score::Strategy::Walk, &Choice::all()[..1]);
 }
 
-/// What scipy computes by default.
+/// SciPy's default definition.
 const PERCENTILE: Definition = Definition {
     kind: Kind::Rank,
     tail: Tail::Upper,
     nan_policy: NanPolicy::Propagate,
 };
 
-/// Per value of the reference: 200,000, which 260 of them are ranked among.
+/// Measures the time per value of a reference of 200,000, among which 260 of them are ranked.
 fn ranking(criterion: &mut Criterion) {
     let mut numbers = Numbers(6);
     let n = 200_000;
@@ -283,7 +284,7 @@ fn ranking(criterion: &mut Criterion) {
     rank("counts", Array2::from_shape_simple_fn((n, 1), || numbers.count()));
 }
 
-/// Per tree; 256 of 100,000 rows each, and all of 10,000.
+/// Measures the time per tree: 256 of 100,000 rows each, and all of 10,000.
 fn growing(criterion: &mut Criterion) {
     let x = table(100_000, COLUMNS);
     let some = x.slice(s![..10_000, ..]).to_owned();

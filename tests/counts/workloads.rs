@@ -1,6 +1,6 @@
-//! The workloads whose instructions `check.py` has counted; one is run per process.
+//! Workloads whose instructions `check.py` counts; each process runs one.
 //!
-//! The kernel is what `ISOXIDE_KERNEL` names, so that it also holds where the core chooses for itself.
+//! `ISOXIDE_KERNEL` names the kernel, so that it also holds where the core chooses for itself.
 
 #[path = "../bench/common.rs"]
 mod common;
@@ -10,10 +10,10 @@ use std::process::ExitCode;
 
 use common::{Numbers, Plot, dense, scorer, table};
 use isoxide::error::{Error, Result};
-use isoxide::matrix::csr::{Csr, Indices, Values};
+use isoxide::matrix::csr::{Csr, Indices, StoredValues};
 use isoxide::matrix::{Input, Matrix};
 use isoxide::rank::{Definition, Kind, NanPolicy, Tail, percentile_ranks};
-use isoxide::score::{Path, Scorer};
+use isoxide::score::{Scorer, Strategy};
 use isoxide::simd::Choice;
 use ndarray::s;
 
@@ -24,13 +24,13 @@ const WORKLOADS: [(&str, Workload); 7] = [
     ("grow-auto", || growing(30_000, 20, 256, 100)),
     ("grow-all", || growing(3_000, 10, 3_000, 10)),
     ("plan-compile", compiling),
-    ("plan-score", || scoring(4_096, Path::Plan)),
+    ("plan-score", || scoring(4_096, Strategy::Plan)),
     ("plan-sparse", sparse),
-    ("walk", || scoring(64, Path::Walk)),
+    ("walk", || scoring(64, Strategy::Walk)),
     ("rank", ranking),
 ];
 
-/// The exit code by which `check.py` knows that this processor lacks the kernel.
+/// Exit code that tells `check.py` that this processor lacks the kernel.
 const NO_SUCH_KERNEL: u8 = 3;
 
 fn main() -> ExitCode {
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         // Not a failure: `cargo bench` calls every benchmark there is, with options of its own.
         return ExitCode::from(u8::from(!name.starts_with("--")));
     };
-    match Choice::asked_for().and_then(|_| workload()) {
+    match Choice::requested().and_then(|_| workload()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Kernel { exists: true, .. }) => ExitCode::from(NO_SUCH_KERNEL),
         Err(error) => {
@@ -51,21 +51,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// Instructions are counted while this function runs, which callgrind finds by its name: it must be one function that is
-/// called once, so no generic one and not inlined.
+/// Runs the work that is counted. callgrind finds this function by its name, so it is called once, not generic, and not inlined.
 #[inline(never)]
 fn collected(work: &mut dyn FnMut()) {
     work();
 }
 
-/// Has the instructions of `work` counted.
+/// Counts the instructions of `work`.
 fn counted<T>(work: impl Fn() -> Result<T>) -> Result<()> {
     let mut result = None;
     collected(&mut || result = Some(black_box(work())));
     result.transpose().map(|_| ())
 }
 
-/// 256 of 30,000 rows are drawn with look-ups, all of them without: so both are seen.
+/// Grows trees. Drawing 256 of 30,000 rows looks cells up in place, and drawing all rows does not, so both ways are counted.
 fn growing(n: usize, d: usize, max_samples: usize, n_trees: usize) -> Result<()> {
     let x = table(n, d);
     let x = dense(&x);
@@ -73,27 +72,27 @@ fn growing(n: usize, d: usize, max_samples: usize, n_trees: usize) -> Result<()>
     counted(|| plot.grow(&x))
 }
 
-/// The first row makes the plan; to score it is little beside that.
+/// Compiles the plan with the first row; scoring that row is little beside it.
 fn compiling() -> Result<()> {
     let x = table(4_096, 20);
     let scorer = scorer(&dense(&x))?;
     let row = x.slice(s![..1, ..]);
     let row = Input::Dense(Matrix::from_f64(row));
-    counted(|| scorer.depth_sums_by(&row, 1, Path::Plan, Choice::get()))
+    counted(|| scorer.path_length_sums_with(&row, 1, Strategy::Plan, Choice::get()))
 }
 
-/// Scores once before, for the plan and scratch memory.
-fn warm(scorer: &Scorer, x: &Input<'_>, path: Path) -> Result<()> {
-    let score = || scorer.depth_sums_by(x, 1, path, Choice::get());
+/// Scores once without counting, to make the plan and scratch memory.
+fn warm(scorer: &Scorer, x: &Input<'_>, strategy: Strategy) -> Result<()> {
+    let score = || scorer.path_length_sums_with(x, 1, strategy, Choice::get());
     score()?;
     counted(score)
 }
 
-fn scoring(n: usize, path: Path) -> Result<()> {
+fn scoring(n: usize, strategy: Strategy) -> Result<()> {
     let x = table(4_096, 20);
     let scorer = scorer(&dense(&x))?;
     let rows = Matrix::from_f64(x.slice(s![..n, ..]));
-    warm(&scorer, &Input::Dense(rows), path)
+    warm(&scorer, &Input::Dense(rows), strategy)
 }
 
 fn sparse() -> Result<()> {
@@ -102,12 +101,17 @@ fn sparse() -> Result<()> {
     let starts: Vec<i32> = (0..=n).map(|row| row * stored).collect();
     let columns: Vec<i32> = (0..n * stored).map(|_| (numbers.unit() * d as f64) as i32).collect();
     let values: Vec<f64> = columns.iter().map(|_| numbers.continuous()).collect();
-    let x = Csr::new(Indices::I32(&starts), Indices::I32(&columns), Values::F64(&values), d)?;
+    let x = Csr::new(
+        Indices::I32(&starts),
+        Indices::I32(&columns),
+        StoredValues::F64(&values),
+        d,
+    )?;
     let x = Input::Sparse(x);
-    warm(&scorer(&x)?, &x, Path::Plan)
+    warm(&scorer(&x)?, &x, Strategy::Plan)
 }
 
-/// What scipy computes by default.
+/// SciPy's default definition.
 const PERCENTILE: Definition = Definition {
     kind: Kind::Rank,
     tail: Tail::Upper,

@@ -1,33 +1,37 @@
-//! Every input that fuzzing kept, through the very functions that the fuzzer calls.
-
-#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is a failure")]
+//! Tests that run every input that fuzzing kept through the functions that the fuzzer calls.
 
 #[path = "../../fuzz/src/lib.rs"]
 mod fuzz;
 
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::panic::catch_unwind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use isoxide::simd::Choice;
 
-/// Runs what lies in the corpus and among the regressions of a target.
+/// Runs the inputs in the corpus and among the regressions of a target.
 fn run(target: &str, body: fn(&[u8])) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let check = |name: &Path, input: &[u8]| {
+        assert!(catch_unwind(|| body(input)).is_ok(), "{target}: {}", name.display());
+    };
+    let archive = File::open(folder.join("corpus").join(format!("{target}.tar"))).unwrap();
     let mut n = 0;
-    for kept in ["corpus", "regressions"] {
-        // There need be no regressions.
-        let Ok(files) = folder.join(kept).join(target).read_dir() else {
-            continue;
-        };
-        for file in files {
-            let path = file.unwrap().path();
-            let data = std::fs::read(&path).unwrap();
-            assert!(catch_unwind(|| body(&data)).is_ok(), "{}", path.display());
-            n += 1;
-        }
+    for entry in tar::Archive::new(BufReader::new(archive)).entries().unwrap() {
+        let (mut entry, mut input) = (entry.unwrap(), Vec::new());
+        entry.read_to_end(&mut input).unwrap();
+        check(&entry.path().unwrap(), &input);
+        n += 1;
     }
-    assert!(n > 0, "{target} has no corpus");
+    assert!(n > 0, "the corpus of {target} is empty");
+    // A target without regressions has no folder for them.
+    let regressions = folder.join("regressions").join(target).read_dir();
+    for file in regressions.into_iter().flatten() {
+        let path = file.unwrap().path();
+        check(&path, &std::fs::read(&path).unwrap());
+    }
 }
 
 macro_rules! targets {
@@ -41,9 +45,9 @@ macro_rules! targets {
     };
 }
 
-targets!(csr file parts rank score);
+targets!(csr file mergeable rank score);
 
-/// Ranks and growing take the kernel of the process, which is chosen once: another one needs another process.
+/// Runs the corpora in one process per kernel: ranks and growing use the kernel of the process, which is chosen once.
 #[test]
 fn on_every_other_kernel() {
     for kernel in Choice::all() {
@@ -51,7 +55,7 @@ fn on_every_other_kernel() {
             continue;
         }
         let mut tests = Command::new(std::env::current_exe().unwrap());
-        let tests = tests.args(["--skip", "on_every_other_kernel"]);
+        let tests = tests.args(["corpora::", "--skip", "on_every_other_kernel"]);
         let done = tests.env("ISOXIDE_KERNEL", kernel.name()).output().unwrap();
         assert!(
             done.status.success(),

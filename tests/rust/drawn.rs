@@ -1,28 +1,21 @@
-//! Trees grown on the drawn rows alone, against those grown on the whole table.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
+//! Tests that trees grown on the drawn rows alone equal those grown on the whole table.
 
 use isoxide::error::Error;
 use isoxide::forest::Forest;
 use isoxide::grow::{NoiseTarget, Origin, Params, grow, grow_on_drawn_rows};
-use isoxide::matrix::csr::{Csr, Indices, Values};
+use isoxide::matrix::csr::{Csr, Indices, StoredValues};
 use isoxide::matrix::{Column, Input, Matrix};
 use isoxide::random::streams::{self, Bagging};
 use ndarray::{Array2, Axis};
 use proptest::prelude::*;
 
-/// How the cells of a table lie in memory.
+/// The memory layout and type of a table.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     F32,
     F64,
     I64,
-    /// The types in turn.
+    /// Columns of all types in turn.
     Columns,
     Sparse,
 }
@@ -61,7 +54,7 @@ impl Table {
         }
     }
 
-    /// Some rows of it.
+    /// Returns some rows of the table.
     fn select(&self, rows: &[usize]) -> Self {
         Self::new(self.floats.select(Axis(0), rows))
     }
@@ -82,14 +75,14 @@ impl Table {
             }
             Kind::Sparse => {
                 let (starts, columns) = (Indices::I32(&self.starts), Indices::I32(&self.columns));
-                let csr = Csr::new(starts, columns, Values::F64(&self.values), self.floats.ncols());
+                let csr = Csr::new(starts, columns, StoredValues::F64(&self.values), self.floats.ncols());
                 return Input::Sparse(csr.unwrap());
             }
         })
     }
 }
 
-/// The rows that some tree draws.
+/// Returns the rows that any tree draws.
 fn drawn(n_samples: usize, n_features: usize, seeds: &[u32], params: Params) -> Vec<usize> {
     let bagging = Bagging {
         n_samples,
@@ -115,7 +108,7 @@ fn same(a: &Forest, b: &Forest) {
     assert_eq!(a, b);
 }
 
-/// Grows on the rows and on the whole, for either kind of noise target.
+/// Grows on the rows and on the whole table, for both kinds of noise target, and compares.
 fn check(table: &Table, kind: Kind, rows: &[usize], seeds: &[u32], params: Params, workers: usize) {
     let n_samples = table.floats.nrows();
     let few = table.select(rows);
@@ -168,7 +161,7 @@ proptest! {
     }
 }
 
-/// Of the whole, trees read their cells in place; of the few rows, they read a copy.
+/// Trees read the cells of the whole table in place, and those of the few rows from a copy.
 #[test]
 fn few_rows_of_many() {
     let noise = streams::noise_target(3, 20_000 * 4, 1).unwrap();
@@ -215,16 +208,16 @@ fn rows_that_are_not_those_drawn_are_refused() {
         let row = missing.remove(i);
         let error = grow(&missing, &missing, 40).unwrap_err();
         assert!(
-            matches!(&error, Error::Parts(text) if text.contains(&format!("row {row} "))),
+            matches!(&error, Error::Partitions(text) if text.contains(&format!("row {row},"))),
             "{error}"
         );
         let mut repeated = rows.clone();
         repeated.insert(i, row);
-        assert!(matches!(grow(&repeated, &repeated, 40), Err(Error::Parts(_))));
+        assert!(matches!(grow(&repeated, &repeated, 40), Err(Error::Partitions(_))));
         if i > 0 {
             let mut unordered = rows.clone();
             unordered.swap(i - 1, i);
-            assert!(matches!(grow(&unordered, &unordered, 40), Err(Error::Parts(_))));
+            assert!(matches!(grow(&unordered, &unordered, 40), Err(Error::Partitions(_))));
         }
     }
     for wrong in [40, 41, usize::MAX] {
@@ -232,14 +225,14 @@ fn rows_that_are_not_those_drawn_are_refused() {
         too_large.push(wrong);
         let fetched = [rows.as_slice(), &[0]].concat();
         assert!(
-            matches!(grow(&too_large, &fetched, 40), Err(Error::Parts(_))),
+            matches!(grow(&too_large, &fetched, 40), Err(Error::Partitions(_))),
             "{wrong}"
         );
     }
     // As many numbers as rows.
     assert!(matches!(grow(&rows, &rows[1..], 40), Err(Error::RowCount { .. })));
     assert!(matches!(grow(&rows[1..], &rows, 40), Err(Error::RowCount { .. })));
-    assert!(matches!(grow(&[], &[], 40), Err(Error::Parts(_))));
+    assert!(matches!(grow(&[], &[], 40), Err(Error::Partitions(_))));
     assert!(matches!(grow(&[], &[], 0), Err(Error::Parameter { .. })));
     assert!(matches!(grow(&[0, 1], &[0, 1], 4), Err(Error::Parameter { .. })));
 }

@@ -1,21 +1,15 @@
-//! Forests as bytes: there and back without a bit lost, and what is damaged or made up is refused.
+//! Tests that forests survive their bytes unchanged, and that damaged or invented bytes are rejected.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
 #![allow(clippy::too_many_lines, reason = "a table of refusals")]
 
 use std::collections::BTreeMap;
 
-use isoxide::forest::file::{FORMAT, Facts, MAX_DEPTH, SampleWeight, UNKNOWN_SEED, read, write};
+use isoxide::forest::file::{FORMAT, ForestMetadata, MAX_DEPTH, SampleWeight, UNKNOWN_SEED, read, write};
 use isoxide::forest::{Forest, path_length};
 use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::{Input, Matrix};
 use isoxide::random::streams;
-use isoxide::score::{Path, Scorer};
+use isoxide::score::{self, Scorer};
 use isoxide::simd::Choice;
 use ndarray::Array2;
 use proptest::prelude::*;
@@ -23,7 +17,7 @@ use rand_mt::Mt64;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use sha2::{Digest, Sha256};
 
-/// A forest grown on a table with ties and missing values, and c(n) for it.
+/// Grows a forest on a table with ties and missing values; returns it with its c(n).
 fn some_forest(n: usize, d: usize, seed: u32, n_trees: usize) -> (Forest, Vec<f64>) {
     let mut random = Mt64::new(u64::from(seed));
     let x = Array2::from_shape_fn((n, d), |_| match random.next_u64() % 9 {
@@ -44,13 +38,13 @@ fn some_forest(n: usize, d: usize, seed: u32, n_trees: usize) -> (Forest, Vec<f6
     (forest, c)
 }
 
-fn some_facts(forest: &Forest, seed: u32) -> Facts {
+fn sample_metadata(forest: &Forest, seed: u32) -> ForestMetadata {
     let n = forest.n_trees();
     let mut tree_seeds: Vec<i64> = streams::tree_seeds(seed, 0, n).into_iter().map(i64::from).collect();
     if seed.is_multiple_of(2) {
         tree_seeds[0] = UNKNOWN_SEED;
     }
-    Facts {
+    ForestMetadata {
         header: r#"{"any":"text, \"quoted\" and ä"}"#.into(),
         tree_seeds,
         tree_depths: vec![6 + seed % 50; n],
@@ -64,10 +58,10 @@ fn some_facts(forest: &Forest, seed: u32) -> Facts {
 
 fn small_file() -> Vec<u8> {
     let (forest, c) = some_forest(20, 2, 9, 2);
-    write(&forest, &c, &some_facts(&forest, 1), true).unwrap()
+    write(&forest, &c, &sample_metadata(&forest, 1), true).unwrap()
 }
 
-/// A file in its parts, to be changed and put together again with a checksum that is right.
+/// The parts of a file, which can be changed and put together again with a valid checksum.
 #[derive(Clone)]
 struct Parts {
     header: Option<String>,
@@ -100,7 +94,7 @@ impl Parts {
         bytes
     }
 
-    /// With another tensor in a place, or none.
+    /// Returns the bytes with one tensor replaced or removed.
     fn with(&self, name: &str, dtype: Dtype, data: Option<Vec<u8>>) -> Vec<u8> {
         let mut parts = self.clone();
         parts.tensors.remove(name);
@@ -111,7 +105,7 @@ impl Parts {
         parts.bytes()
     }
 
-    /// With some bytes of a tensor changed.
+    /// Returns the bytes with some bytes of a tensor changed.
     fn edited(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let (dtype, _, mut data) = self.tensors[name].clone();
         edit(&mut data);
@@ -119,7 +113,7 @@ impl Parts {
     }
 }
 
-/// Puts the checksum right, if there is a place for it.
+/// Corrects the checksum, if the file has one.
 fn seal(bytes: &mut [u8]) {
     let Ok((header_len, metadata)) = SafeTensors::read_metadata(bytes) else {
         return;
@@ -138,12 +132,12 @@ fn seal(bytes: &mut [u8]) {
     }
 }
 
-/// Whatever is let through can be scored in every way, all of them the same, and written again.
+/// Checks that an accepted file can be scored with every strategy and written again; returns whether it was accepted.
 fn check_if_taken(bytes: &[u8]) -> bool {
-    let Ok((forest, c, facts)) = read(bytes) else {
+    let Ok((forest, c, forest_metadata)) = read(bytes) else {
         return false;
     };
-    let again = write(&forest, &c, &facts, true).unwrap();
+    let again = write(&forest, &c, &forest_metadata, true).unwrap();
     assert_eq!(read(&again).map(|(forest, _, _)| forest).as_ref(), Ok(&forest));
     let d = forest.n_features();
     if d > 1_000 {
@@ -156,9 +150,13 @@ fn check_if_taken(bytes: &[u8]) -> bool {
     });
     let x = Input::Dense(Matrix::from_f64(x.view()));
     let scorer = Scorer::new(forest, c).unwrap();
-    let walked = scorer.depth_sums_by(&x, 1, Path::Walk, Choice::get()).unwrap();
+    let walked = scorer
+        .path_length_sums_with(&x, 1, score::Strategy::Walk, Choice::get())
+        .unwrap();
     for kernel in Choice::all() {
-        let planned = scorer.depth_sums_by(&x, 1, Path::Plan, kernel).unwrap();
+        let planned = scorer
+            .path_length_sums_with(&x, 1, score::Strategy::Plan, kernel)
+            .unwrap();
         for (a, b) in walked.iter().zip(planned) {
             assert!(*a == b || (a.is_nan() && b.is_nan()), "{a} and {b}");
         }
@@ -170,10 +168,10 @@ proptest! {
     #[test]
     fn there_and_back(n in 1_usize..100, d in 1_usize..5, seed: u32, n_trees in 1_usize..6, complete: bool) {
         let (forest, c) = some_forest(n, d, seed, n_trees);
-        let facts = some_facts(&forest, seed);
-        let bytes = write(&forest, &c, &facts, complete).unwrap();
+        let forest_metadata = sample_metadata(&forest, seed);
+        let bytes = write(&forest, &c, &forest_metadata, complete).unwrap();
         let (found, found_c, found_facts) = read(&bytes).unwrap();
-        prop_assert_eq!(found_facts, facts.clone());
+        prop_assert_eq!(found_facts, forest_metadata.clone());
         prop_assert_eq!(found_c.len(), forest.largest_node() as usize + 1);
         prop_assert!(c.starts_with(&found_c));
         prop_assert_eq!(found.n_features(), d);
@@ -189,41 +187,41 @@ proptest! {
             prop_assert_eq!(&found, &forest);
         }
         // What is not known is not written, so that the same bytes come out.
-        prop_assert_eq!(&write(&found, &found_c, &facts, true).unwrap(), &bytes);
-        let plain = write(&forest, &c, &facts, false).unwrap();
-        prop_assert_eq!(&write(&found, &found_c, &facts, false).unwrap(), &plain);
+        prop_assert_eq!(&write(&found, &found_c, &forest_metadata, true).unwrap(), &bytes);
+        let plain = write(&forest, &c, &forest_metadata, false).unwrap();
+        prop_assert_eq!(&write(&found, &found_c, &forest_metadata, false).unwrap(), &plain);
     }
 
-    /// The checksum is put right after each change, so that the other checks are all there is.
+    /// The checksum is corrected after each change, so that only the other checks can reject the bytes.
     #[test]
     fn changed_bytes_are_refused_or_a_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), whole: bool) {
         let (forest, c) = some_forest(30, 3, seed, 3);
-        let mut bytes = write(&forest, &c, &some_facts(&forest, seed), seed % 2 == 0).unwrap();
+        let mut bytes = write(&forest, &c, &sample_metadata(&forest, seed), seed % 2 == 0).unwrap();
         let header_end = 8 + usize::from(bytes[0]) + 256 * usize::from(bytes[1]);
         let start = if whole { 0 } else { header_end };
-        for (place, value) in changes {
-            let place = start + place.index(bytes.len() - start);
-            bytes[place] = value;
+        for (position, value) in changes {
+            let position = start + position.index(bytes.len() - start);
+            bytes[position] = value;
         }
         seal(&mut bytes);
         check_if_taken(&bytes);
     }
 
-    /// The same with whole items, which hit more often: small numbers, all bits set, and what floats have of special values.
+    /// Whole items are changed too, which hits more often: small numbers, all bits set, and special floats.
     #[test]
     fn changed_items_are_refused_or_a_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_usize..9), 1..4)) {
         let (forest, c) = some_forest(30, 3, seed, 3);
-        let mut parts = Parts::of(&write(&forest, &c, &some_facts(&forest, seed), seed % 2 == 0).unwrap());
-        for (tensor, place, what) in changes {
+        let mut parts = Parts::of(&write(&forest, &c, &sample_metadata(&forest, seed), seed % 2 == 0).unwrap());
+        for (tensor, position, choice) in changes {
             let names: Vec<String> = parts.tensors.keys().filter(|name| *name != "checksum").cloned().collect();
             let (dtype, shape, data) = parts.tensors.get_mut(tensor.get(&names)).unwrap();
             let size = dtype.bitsize() / 8;
             if data.is_empty() {
                 continue;
             }
-            let at = place.index(data.len() / size) * size;
-            let item = match what {
-                0..3 => (what as u64).to_le_bytes(),
+            let at = position.index(data.len() / size) * size;
+            let item = match choice {
+                0..3 => (choice as u64).to_le_bytes(),
                 3 => u64::MAX.to_le_bytes(),
                 4 => f64::NAN.to_le_bytes(),
                 5 => f64::NEG_INFINITY.to_le_bytes(),
@@ -251,11 +249,11 @@ proptest! {
 fn every_flipped_bit_is_noticed() {
     let bytes = small_file();
     read(&bytes).unwrap();
-    for place in 0..bytes.len() {
+    for position in 0..bytes.len() {
         for bit in 0..8 {
             let mut damaged = bytes.clone();
-            damaged[place] ^= 1 << bit;
-            assert!(read(&damaged).is_err(), "bit {bit} of byte {place}");
+            damaged[position] ^= 1 << bit;
+            assert!(read(&damaged).is_err(), "bit {bit} of byte {position}");
         }
     }
 }
@@ -294,8 +292,8 @@ fn numbers_that_nothing_forbids_are_taken_and_scored() {
 #[test]
 fn each_refusal_says_what_is_wrong() {
     let (forest, c) = some_forest(20, 2, 9, 2);
-    let facts = some_facts(&forest, 1);
-    let whole = write(&forest, &c, &facts, true).unwrap();
+    let forest_metadata = sample_metadata(&forest, 1);
+    let whole = write(&forest, &c, &forest_metadata, true).unwrap();
     let parts = Parts::of(&whole);
     assert_eq!(parts.bytes(), whole);
     let u32s = |values: &[u32]| Some(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
@@ -340,19 +338,19 @@ fn each_refusal_says_what_is_wrong() {
         (vec![], "not an isoxide forest: the file is empty"),
         (
             b"\x80\x04\x95\x00\x00\x00\x00\x00".to_vec(),
-            "a pickle, such as scikit-learn's models",
+            "it is a pickle, as scikit-learn's models are",
         ),
-        (b"PK\x03\x04 and so on".to_vec(), "a zip archive, such as skops writes"),
-        (b"{}".to_vec(), "no safetensors file, or truncated"),
-        (vec![b' '; 64], "no safetensors file"),
+        (b"PK\x03\x04 and so on".to_vec(), "it is a zip archive, as skops writes"),
+        (b"{}".to_vec(), "it is not a safetensors file, or truncated"),
+        (vec![b' '; 64], "it is not a safetensors file"),
         (
             whole[..whole.len() - 1].to_vec(),
             "truncated, or something was appended",
         ),
-        (unnamed.bytes(), "a safetensors file of something else"),
-        (parts.with("checksum", Dtype::U8, None), "without its checksum"),
-        (parts.with("checksum", Dtype::U8, zeros(31)), "without its checksum"),
-        (parts.with("checksum", Dtype::I8, zeros(32)), "without its checksum"),
+        (unnamed.bytes(), "it is a safetensors file without a forest"),
+        (parts.with("checksum", Dtype::U8, None), "without a checksum"),
+        (parts.with("checksum", Dtype::U8, zeros(31)), "without a checksum"),
+        (parts.with("checksum", Dtype::I8, zeros(32)), "without a checksum"),
         (
             {
                 let mut damaged = whole.clone();
@@ -399,7 +397,7 @@ fn each_refusal_says_what_is_wrong() {
         ),
         (
             parts.with("impurity", Dtype::F64, None),
-            "of the tensors impurity and mean one is missing",
+            "it has only one of the tensors impurity and mean",
         ),
         (
             parts.with("mean", Dtype::F64, zeros(8)),
@@ -415,7 +413,7 @@ fn each_refusal_says_what_is_wrong() {
         ),
         (
             parts.with("tree_depths", Dtype::U32, u32s(&[9; 3])),
-            "tree 2: it has no end",
+            "tree 2: its nodes end before it does",
         ),
         (
             parts.with("tree_depths", Dtype::U32, u32s(&[9, 1])),
@@ -429,11 +427,17 @@ fn each_refusal_says_what_is_wrong() {
             chain(65).bytes(),
             "tree 0: it is deeper than its limit, 65 of at most 64",
         ),
-        (parts.with("tree_seeds", Dtype::I64, zeros(8)), "1 seeds of 2 trees"),
-        (parts.edited("tree_seeds", |data| data[4] = 1), "is no seed of a tree"),
+        (
+            parts.with("tree_seeds", Dtype::I64, zeros(8)),
+            "it has 1 seeds, but 2 trees",
+        ),
+        (
+            parts.edited("tree_seeds", |data| data[4] = 1),
+            "is not a valid seed of a tree",
+        ),
         (
             parts.edited("tree_seeds", |data| data[..8].copy_from_slice(&(-2_i64).to_le_bytes())),
-            "-2 is no seed",
+            "-2 is not a valid seed",
         ),
         (parts.edited("kind", |data| data[0] = 0), "the tensor feature has"),
         (
@@ -470,7 +474,7 @@ fn each_refusal_says_what_is_wrong() {
         ),
         (
             chain(1).with("n_features_of_tree", Dtype::U32, u32s(&[1, 1])),
-            "numbers of trees by nodes and by features",
+            "the starts of nodes and of features describe different numbers of trees",
         ),
         (
             chain(1).with("n_leaf_samples", Dtype::U32, u32s(&[1, u32::MAX])),
@@ -478,15 +482,15 @@ fn each_refusal_says_what_is_wrong() {
         ),
         (
             chain(1).with("average_path_lengths", Dtype::F64, zeros(32)),
-            "4 average path lengths do not reach just",
+            "it has 4 average path lengths",
         ),
         (
             chain(1).with("average_path_lengths", Dtype::F64, zeros(16)),
-            "2 average path lengths do not reach just",
+            "it has 2 average path lengths",
         ),
         (
             chain(1).with("n_leaf_samples", Dtype::U32, u32s(&[1, u32::MAX - 1])),
-            "of 4294967295 training rows",
+            "has 4294967295 training rows",
         ),
         (
             chain(1).with("n_features", Dtype::U64, zeros(8)),
@@ -494,7 +498,7 @@ fn each_refusal_says_what_is_wrong() {
         ),
         (
             chain(1).with("features", Dtype::U32, u32s(&[1, 0])),
-            "the columns of tree 0 are not such as are drawn",
+            "the columns of tree 0 cannot have been drawn",
         ),
         (
             {
@@ -502,7 +506,7 @@ fn each_refusal_says_what_is_wrong() {
                 assert!(check_if_taken(&wider.bytes()));
                 wider.with("features", Dtype::U32, u32s(&[1, 1]))
             },
-            "the columns of tree 0 are not such as are drawn",
+            "the columns of tree 0 cannot have been drawn",
         ),
         (
             parts.with("sample_weight", Dtype::F16, zeros(2)),
@@ -543,22 +547,22 @@ fn more_metadata_than_ours_is_refused() {
 #[test]
 fn what_could_not_be_read_is_not_written() {
     let (forest, c) = some_forest(20, 2, 9, 2);
-    let facts = some_facts(&forest, 1);
-    let with = |change: &dyn Fn(&mut Facts)| {
-        let mut facts = facts.clone();
-        change(&mut facts);
-        facts
+    let forest_metadata = sample_metadata(&forest, 1);
+    let with = |change: &dyn Fn(&mut ForestMetadata)| {
+        let mut forest_metadata = forest_metadata.clone();
+        change(&mut forest_metadata);
+        forest_metadata
     };
     let cases = [
-        with(&|facts| facts.tree_seeds.truncate(1)),
-        with(&|facts| facts.tree_seeds[1] = -2),
-        with(&|facts| facts.tree_depths.push(6)),
-        with(&|facts| facts.tree_depths[0] = 1),
-        with(&|facts| facts.tree_depths[0] = 65),
-        with(&|facts| facts.sample_weight = Some(SampleWeight::F32(vec![f32::INFINITY]))),
+        with(&|forest_metadata| forest_metadata.tree_seeds.truncate(1)),
+        with(&|forest_metadata| forest_metadata.tree_seeds[1] = -2),
+        with(&|forest_metadata| forest_metadata.tree_depths.push(6)),
+        with(&|forest_metadata| forest_metadata.tree_depths[0] = 1),
+        with(&|forest_metadata| forest_metadata.tree_depths[0] = 65),
+        with(&|forest_metadata| forest_metadata.sample_weight = Some(SampleWeight::F32(vec![f32::INFINITY]))),
     ];
-    for facts in cases {
-        assert!(write(&forest, &c, &facts, false).is_err());
+    for forest_metadata in cases {
+        assert!(write(&forest, &c, &forest_metadata, false).is_err());
     }
-    assert!(write(&forest, &c[..1], &facts, false).is_err());
+    assert!(write(&forest, &c[..1], &forest_metadata, false).is_err());
 }

@@ -1,23 +1,16 @@
-//! Properties of grown forests on random tables: they hold for any data, any layout and any number of workers.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
+//! Tests of properties that hold for forests grown on any data, in any layout, by any number of workers.
 
 use isoxide::error::Error;
 use isoxide::forest::{Forest, Node, path_length};
 use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::{Column, Input, Matrix};
 use isoxide::random::streams;
-use isoxide::score::{Path, Scorer};
+use isoxide::score::{self, Scorer};
 use isoxide::simd::Choice;
 use ndarray::{Array2, ArrayView1, Axis};
 use proptest::prelude::*;
 
-/// Values that break things: ties, zeros of both signs, missing ones, infinities, constants and plain numbers.
+/// Draws values that break things: ties, zeros of both signs, missing ones, infinities, constants and plain numbers.
 fn value() -> impl Strategy<Value = f64> {
     prop_oneof![
         3 => Just(0.0),
@@ -51,7 +44,7 @@ fn some_forest(x: &Array2<f64>, seed: u32, workers: usize) -> Forest {
     grow(&dense(x), NoiseTarget::Drawn(&y), &seeds, params, None, None, workers).unwrap()
 }
 
-/// One row down one tree, by the definition.
+/// Walks one row down one tree by the definition.
 fn path_length_of(row: &ArrayView1<'_, f64>, tree: &[Node], features: &[u32]) -> f64 {
     let (mut at, mut depth) = (0, 0);
     while !tree[at].is_leaf() {
@@ -76,7 +69,7 @@ proptest! {
         prop_assert_eq!(&some_forest(&x, seed, 4), &forest);
         let c = path_length::table(n as u32);
         let scorer = Scorer::new(forest.clone(), c.clone()).unwrap();
-        let sums = scorer.depth_sums(&dense(&x), 1).unwrap();
+        let sums = scorer.path_length_sums(&dense(&x), 1).unwrap();
         for (i, &sum) in sums.iter().enumerate() {
             let paths = (0..forest.n_trees()).map(|t| path_length_of(&x.row(i), forest.tree(t), forest.tree_features(t)));
             prop_assert_eq!(sum, paths.fold(0.0, |total, path| total + path));
@@ -92,9 +85,9 @@ proptest! {
         for matrix in layouts {
             prop_assert_eq!((matrix.n_rows(), matrix.n_columns()), (n, d));
             let input = Input::Dense(matrix);
-            prop_assert_eq!(&scorer.depth_sums(&input, 3).unwrap(), &sums);
+            prop_assert_eq!(&scorer.path_length_sums(&input, 3).unwrap(), &sums);
             for kernel in Choice::all() {
-                prop_assert_eq!(&scorer.depth_sums_by(&input, 2, Path::Plan, kernel).unwrap(), &sums);
+                prop_assert_eq!(&scorer.path_length_sums_with(&input, 2, score::Strategy::Plan, kernel).unwrap(), &sums);
             }
         }
     }
@@ -136,9 +129,9 @@ fn what_does_not_fit_is_refused() {
     let forest = grow(&matrix, NoiseTarget::Drawn(&y), &[1], params, None, None, 1).unwrap();
     let narrow = x.select(Axis(1), &[0, 1]);
     let narrow = dense(&narrow);
-    let wrong_width = Error::ColumnCount { found: 2, expected: 3 };
+    let wrong_width = Error::ColumnCount { actual: 2, expected: 3 };
     let scorer = Scorer::new(forest.clone(), path_length::table(10)).unwrap();
-    assert_eq!(scorer.depth_sums(&narrow, 1).unwrap_err(), wrong_width);
+    assert_eq!(scorer.path_length_sums(&narrow, 1).unwrap_err(), wrong_width);
     let two = Params {
         max_features: 2,
         ..params
@@ -150,7 +143,7 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(
         grow(&matrix, NoiseTarget::Drawn(&y[1..]), &[1], params, None, None, 1).unwrap_err(),
         Error::RowCount {
-            found: 9,
+            actual: 9,
             expected: 10,
             ..
         }

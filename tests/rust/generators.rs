@@ -1,20 +1,17 @@
-//! The generators and samplers against NumPy's and scikit-learn's own output.
+//! Tests that generators and samplers draw what NumPy and scikit-learn draw, and that they work with the crate `rand`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
-
-mod common;
-
-use common::{bits, integers, load, numbers};
+use crate::common::{bits, integers, load, numbers};
 use isoxide::forest::path_length::average_path_length;
-use isoxide::random::mt19937::{below, permutation, seeded, unit, up_to};
-use isoxide::random::sampling::{with_replacement, without_replacement};
-use isoxide::random::xorshift::XorShift;
+use isoxide::random::mt19937::MAX_SEED;
+use isoxide::random::random_state::{below, next_double, permutation, up_to};
+use isoxide::random::sampling::{Weights, with_replacement, without_replacement};
+use isoxide::random::streams::{self, Bagging};
+use isoxide::random::xorshift::SplitDraws;
+use isoxide::random::{Mt19937, Rng, SeedableRng, XorShift32};
 use proptest::prelude::*;
+use rand::RngExt;
+use rand::rngs::Xoshiro256PlusPlus;
+use rand_core::{Infallible, TryRng};
 use std::collections::HashSet;
 
 const SEEDS: [u32; 4] = [0, 1, 12345, u32::MAX];
@@ -24,26 +21,26 @@ fn mt19937_equals_numpy() {
     let golden = load("00_generators");
     for seed in SEEDS {
         let expected = &golden[format!("mt_seed_{seed}")];
-        let mut rng = seeded(seed);
+        let mut rng = Mt19937::new(seed);
         let words: Vec<u32> = (0..8).map(|_| rng.next_u32()).collect();
         assert_eq!(words, integers::<u32>(&expected["raw_u32"]), "seed {seed}");
-        let mut rng = seeded(seed);
-        let doubles: Vec<f64> = (0..5).map(|_| unit(&mut rng)).collect();
+        let mut rng = Mt19937::new(seed);
+        let doubles: Vec<f64> = (0..5).map(|_| next_double(&mut rng)).collect();
         assert_eq!(bits(&doubles), bits(&numbers(&expected["unit"])), "seed {seed}");
         for (key, n, k) in [
             ("below_2147483647", 2_147_483_647, 6),
             ("below_10", 10, 12),
             ("below_1000", 1000, 8),
         ] {
-            let drawn = with_replacement(&mut seeded(seed), n, k, &|| Ok(())).unwrap();
+            let drawn = with_replacement(&mut Mt19937::new(seed), n, k, &|| Ok(())).unwrap();
             assert_eq!(drawn, integers::<usize>(&expected[key]), "seed {seed}, {key}");
         }
         assert_eq!(
-            permutation(&mut seeded(seed), 12, 12, &|| Ok(())).unwrap(),
+            permutation(&mut Mt19937::new(seed), 12, 12, &|| Ok(())).unwrap(),
             integers::<usize>(&expected["permutation_12"])
         );
         for (n, k) in [(1000, 5), (20, 12), (200, 199), (7, 7)] {
-            let drawn = without_replacement(&mut seeded(seed), n, k, &|| Ok(())).unwrap();
+            let drawn = without_replacement(&mut Mt19937::new(seed), n, k, &|| Ok(())).unwrap();
             let key = format!("draw_without_{n}_{k}");
             assert_eq!(drawn, integers::<usize>(&expected[key.as_str()]), "seed {seed}, {key}");
         }
@@ -54,7 +51,7 @@ fn mt19937_equals_numpy() {
 fn xorshift_equals_scikit_learn() {
     let golden = load("00_generators");
     for (state, expected) in golden["xorshift_next31"].as_object().unwrap() {
-        let mut rng = XorShift::new(state.parse().unwrap());
+        let mut rng = XorShift32::new(state.parse().unwrap());
         let drawn: Vec<u32> = (0..6).map(|_| rng.next31()).collect();
         assert_eq!(drawn, integers::<u32>(expected), "state {state}");
     }
@@ -66,16 +63,137 @@ fn average_path_length_equals_scikit_learn() {
     let expected = golden["avg_path_bits"].as_object().unwrap();
     assert_eq!(expected.len(), 1025);
     for (n, hex) in expected {
-        let found = average_path_length(n.parse().unwrap());
-        assert_eq!(format!("{:016x}", found.to_bits()), hex.as_str().unwrap(), "n = {n}");
+        let computed = average_path_length(n.parse().unwrap());
+        assert_eq!(format!("{:016x}", computed.to_bits()), hex.as_str().unwrap(), "n = {n}");
     }
+}
+
+/// Counts up in steps of the golden ratio: evenly spread words that no generator of this crate draws.
+#[derive(Debug, Clone)]
+struct WeylSequence(u64);
+
+impl TryRng for WeylSequence {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok((self.try_next_u64()? >> 32) as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        Ok(self.0)
+    }
+
+    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
+        rand_core::utils::fill_bytes_via_next_word(dst, || self.try_next_u32())
+    }
+}
+
+/// Draws everything that a fit draws from `rng`, and checks that the draws are possible ones.
+fn check_foreign(mut rng: impl Rng + Clone) {
+    let mut other = rng.clone();
+    let target = streams::noise_target_from(&mut rng, 1000, 1).unwrap();
+    assert!(target.iter().all(|y| (0.0..1.0).contains(y)));
+    let expected: Vec<f64> = (0..1000).map(|_| next_double(&mut other)).collect();
+    assert_eq!(target, expected);
+    let seeds = streams::tree_seeds_from(&mut rng, 50);
+    assert!(seeds.iter().all(|&seed| seed < MAX_SEED) && seeds.iter().collect::<HashSet<_>>().len() > 40);
+    let weights = Weights::new(vec![0.001; 1000]).unwrap();
+    for (bootstrap, weights) in [
+        (false, None),
+        (true, None),
+        (false, Some(&weights)),
+        (true, Some(&weights)),
+    ] {
+        let bagging = Bagging {
+            n_samples: 1000,
+            n_features: 40,
+            max_samples: 300,
+            max_features: 7,
+            bootstrap,
+        };
+        let bag = streams::bag_from(&mut rng, &bagging, weights, 1).unwrap();
+        let distinct = |indices: &[usize]| indices.iter().collect::<HashSet<_>>().len();
+        assert!(bag.rows.iter().all(|&row| row < 1000) && bag.features.iter().all(|&column| column < 40));
+        assert_eq!((bag.rows.len(), distinct(&bag.features)), (300, 7));
+        assert!(bootstrap || distinct(&bag.rows) == 300);
+    }
+    for (n, k) in [(100_000, 20), (1000, 400), (200, 199)] {
+        let drawn = without_replacement(&mut rng, n, k, &|| Ok(())).unwrap();
+        assert!(drawn.iter().all(|&index| index < n) && drawn.iter().collect::<HashSet<_>>().len() == k);
+    }
+    assert!((3..10).contains(&rng.int(3, 10)) && (-1.0..=1.0).contains(&rng.uniform(-1.0, 1.0)));
+    // A bound of more than 32 bits takes a word of 64.
+    let mut other = rng.clone();
+    assert_eq!(up_to(&mut rng, u64::MAX), other.next_u64());
+}
+
+#[test]
+fn samplers_take_generators_of_others() {
+    check_foreign(WeylSequence(1));
+    check_foreign(Xoshiro256PlusPlus::seed_from_u64(3));
+    check_foreign(Mt19937::seed_from_u64(3));
+    // A trait object is a generator as well.
+    let (mut rng, mut same) = (WeylSequence(9), WeylSequence(9));
+    let dynamic: &mut dyn Rng = &mut rng;
+    assert_eq!(
+        with_replacement(dynamic, 10, 5, &|| Ok(())).unwrap(),
+        with_replacement(&mut same, 10, 5, &|| Ok(())).unwrap()
+    );
+}
+
+#[test]
+fn a_used_stream_continues_as_a_random_state_does() {
+    let mut stream = Mt19937::new(5);
+    let target = streams::noise_target_from(&mut stream, 1000, 1).unwrap();
+    assert_eq!(target, streams::noise_target(5, 1000, 1).unwrap());
+    // An integer random_state starts again for the seeds, a RandomState does not.
+    let seeds = streams::tree_seeds_from(&mut stream, 10);
+    assert_ne!(seeds, streams::tree_seeds(5, 0, 10));
+    assert_eq!(
+        streams::tree_seeds_from(&mut Mt19937::new(5), 10),
+        streams::tree_seeds(5, 0, 10)
+    );
+    assert_eq!(streams::tree_seeds(5, 0, 10)[4..], streams::tree_seeds(5, 4, 6));
+}
+
+/// Draws with the methods of `rand`, and checks that they draw alike from generators in the same state.
+fn check_methods_of_rand(mut rng: impl RngExt + Clone) {
+    let mut words = rng.clone();
+    assert_eq!(rng.random::<u32>(), words.next_u32());
+    assert_eq!(rng.random::<u64>(), words.next_u64());
+    let mut bytes = [0; 11];
+    rng.fill(&mut bytes);
+    let expected: Vec<u8> = (0..3).flat_map(|_| words.next_u32().to_le_bytes()).collect();
+    assert_eq!(bytes, expected[..11]);
+    let mut seen = [false; 6];
+    for _ in 0..200 {
+        seen[rng.random_range(0..6_usize)] = true;
+        assert!((0.0..1.0).contains(&rng.random::<f64>()));
+    }
+    assert_eq!(seen, [true; 6]);
+    let n_true = (0..1000).filter(|_| rng.random_bool(0.25)).count();
+    assert!((150..350).contains(&n_true), "{n_true}");
+}
+
+#[test]
+fn the_methods_of_rand_work_with_our_generators() {
+    check_methods_of_rand(Mt19937::new(1));
+    check_methods_of_rand(XorShift32::new(1));
+    // Seeds are bytes in little-endian order; those of 64 bits are mixed, the same way for every generator.
+    let seed = 7_u32.to_le_bytes();
+    assert_eq!(Mt19937::from_seed(seed).next_u32(), Mt19937::new(7).next_u32());
+    assert_eq!(XorShift32::from_seed(seed).next_u32(), XorShift32::new(7).next_u32());
+    assert_ne!(Mt19937::seed_from_u64(7).next_u32(), Mt19937::new(7).next_u32());
+    let mut forked = Mt19937::from_rng(&mut Mt19937::new(7));
+    assert_eq!(forked.next_u32(), Mt19937::new(Mt19937::new(7).next_u32()).next_u32());
 }
 
 proptest! {
     #[test]
     fn without_replacement_draws_different_indices_in_range(seed: u32, n in 1_usize..3000, share in 0.0..=1.0) {
         let k = ((n as f64 * share) as usize).max(1);
-        let drawn = without_replacement(&mut seeded(seed), n, k, &|| Ok(())).unwrap();
+        let drawn = without_replacement(&mut Mt19937::new(seed), n, k, &|| Ok(())).unwrap();
         prop_assert_eq!(drawn.len(), k);
         prop_assert!(drawn.iter().all(|&i| i < n));
         prop_assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), k);
@@ -83,15 +201,15 @@ proptest! {
 
     #[test]
     fn bounded_integers_stay_in_bounds(seed: u32, top: u64) {
-        let mut rng = seeded(seed);
+        let mut rng = Mt19937::new(seed);
         prop_assert!(up_to(&mut rng, top) <= top);
         prop_assert!(below(&mut rng, (top as usize).max(1)) < (top as usize).max(1));
     }
 
     #[test]
     fn xorshift_keeps_its_ranges(state: u32, low in 0_usize..100, width in 1_usize..100) {
-        let mut rng = XorShift::new(state);
-        prop_assert!(rng.next31() <= XorShift::MAX);
+        let mut rng = XorShift32::new(state);
+        prop_assert!(rng.next31() <= <XorShift32 as SplitDraws>::MAX);
         prop_assert!((low..low + width).contains(&rng.int(low, low + width)));
         prop_assert!((-1.5..=2.5).contains(&rng.uniform(-1.5, 2.5)));
     }

@@ -1,22 +1,15 @@
-//! Whole forests against scikit-learn's: seeds, drawn rows and columns, nodes, scores, offset and predictions.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
-
-mod common;
+//! Tests that whole forests equal scikit-learn's: seeds, drawn rows and columns, nodes, scores, offset and predictions.
 
 use std::hint::black_box;
 
-use common::{bits, integers, load, number, numbers};
+use crate::common::{bits, integers, load, number, numbers};
 use isoxide::forest::{Forest, LEAF, path_length};
 use isoxide::grow::{NoiseTarget, Params, grow};
-use isoxide::matrix::csr::{Csr, Indices, Values};
+use isoxide::matrix::csr::{Csr, Indices, StoredValues};
 use isoxide::matrix::{Input, Matrix};
-use isoxide::random::mt19937::{MAX_SEED, below, seeded, unit};
+use isoxide::random::Mt19937;
+use isoxide::random::mt19937::MAX_SEED;
+use isoxide::random::random_state::{below, next_double};
 use isoxide::random::sampling::Weights;
 use isoxide::random::streams::{self, Bagging};
 use isoxide::score::Scorer;
@@ -52,13 +45,13 @@ impl Data {
                 shape,
             } => {
                 let (starts, columns) = (Indices::I32(starts), Indices::I64(columns));
-                Input::Sparse(Csr::new(starts, columns, Values::F64(values), shape.1).unwrap())
+                Input::Sparse(Csr::new(starts, columns, StoredValues::F64(values), shape.1).unwrap())
             }
         }
     }
 }
 
-/// Parameters of a case and what they come to on its data.
+/// Parameters of a case, and the numbers that they mean for its data.
 struct Case {
     golden: Value,
     x: Data,
@@ -87,16 +80,16 @@ fn data(golden: &Value) -> Data {
         }
         "mt_unit" => {
             let shape = integers::<usize>(&data["shape"]);
-            let mut rng = seeded(u32::try_from(data["seed"].as_u64().unwrap()).unwrap());
-            let cell = || f64::from(unit(&mut rng) as f32);
+            let mut rng = Mt19937::new(u32::try_from(data["seed"].as_u64().unwrap()).unwrap());
+            let cell = || f64::from(next_double(&mut rng) as f32);
             Data::Dense(Array2::from_shape_simple_fn((shape[0], shape[1]), cell))
         }
         other => panic!("data of kind {other}"),
     }
 }
 
-/// Weights as scikit-learn makes probabilities of them: divided by NumPy's sum, which adds eight partial sums of strided
-/// entries (of up to 128 entries).
+/// Returns the probabilities that scikit-learn makes of weights: divided by NumPy's sum, which adds eight strided partial sums (for
+/// up to 128 entries).
 fn probabilities(weights: &[f64]) -> Vec<f64> {
     assert!((8..=128).contains(&weights.len()));
     let whole = weights.len() / 8 * 8;
@@ -149,17 +142,17 @@ impl Case {
         }
     }
 
-    /// The noise target and the tree seeds, from an integer `random_state` or a stream in some state.
+    /// Draws the noise target and the tree seeds from an integer `random_state`, or from a stream in some state.
     fn draws(&self) -> (Vec<f64>, Vec<u32>) {
         let n = self.bagging.n_samples;
         match &self.golden["params"]["random_state"] {
             Value::Object(instance) => {
                 let get = |key: &str| instance[key].as_u64().unwrap();
-                let mut stream = seeded(u32::try_from(get("instance_seed")).unwrap());
+                let mut stream = Mt19937::new(u32::try_from(get("instance_seed")).unwrap());
                 for _ in 0..get("unit_draws_before") {
-                    unit(&mut stream);
+                    next_double(&mut stream);
                 }
-                let y = (0..n).map(|_| unit(&mut stream)).collect();
+                let y = (0..n).map(|_| next_double(&mut stream)).collect();
                 let seeds = (0..self.n_trees).map(|_| below(&mut stream, MAX_SEED as usize) as u32);
                 (y, seeds.collect())
             }
@@ -203,7 +196,7 @@ impl Case {
     }
 }
 
-/// The arrays of one tree as scikit-learn holds them.
+/// The arrays of one tree in scikit-learn's form.
 struct TreeArrays {
     left: Vec<i64>,
     right: Vec<i64>,
@@ -289,7 +282,7 @@ fn check_scores(case: &Case, forest: &Forest, workers: usize) {
     let rows = test_rows.as_ref().unwrap_or(&case.x).input();
     let c = path_length::table(case.bagging.max_samples as u32);
     let scorer = Scorer::new(forest.clone(), c.clone()).unwrap();
-    let sums = scorer.depth_sums(&rows, workers).unwrap();
+    let sums = scorer.path_length_sums(&rows, workers).unwrap();
     let denominator = forest.n_trees() as f64 * c[case.bagging.max_samples];
     // The opaque base keeps the compiler from using exp2, whose last bit differs from that of the C library's pow.
     let score = |&sum: &f64| {
@@ -318,10 +311,10 @@ macro_rules! golden {
     ($($test:ident: $file:literal,)*) => {
         $(#[test] fn $test() { check($file); })*
 
-        /// A file without a test is a test forgotten.
+        /// Every golden file must have a test.
         #[test]
         fn every_file_is_run() {
-            let mut found: Vec<String> = std::fs::read_dir(common::folder())
+            let mut found: Vec<String> = std::fs::read_dir(crate::common::folder())
                 .unwrap()
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
                 .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))

@@ -1,11 +1,4 @@
-//! Growing against the same rules written down plainly: one row, one value, one sum after another.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
+//! Tests that growing equals a plain implementation of the same rules: one row, one value, one sum after another.
 
 use std::ops::Range;
 
@@ -14,17 +7,17 @@ use isoxide::forest::{Forest, Node, NodeNoise};
 use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::{Input, Matrix};
 use isoxide::random::streams::{self, Bagging};
-use isoxide::random::xorshift::XorShift;
+use isoxide::random::xorshift::{SplitDraws, XorShift32};
 use ndarray::{Array2, ArrayView2, ShapeBuilder};
 use proptest::prelude::*;
 
-/// One tree, by the rules of scikit-learn.
+/// A plain implementation of scikit-learn's rules for one tree.
 struct Plain<'a> {
     x: &'a Array2<f64>,
     features: Vec<usize>,
-    /// Matrix row, noise, weight; those of one node side by side.
+    /// Matrix row, noise and weight; those of one node side by side.
     rows: Vec<(usize, f64, f64)>,
-    random: XorShift,
+    random: XorShift32,
     order: Vec<usize>,
     constants: Vec<usize>,
     max_depth: u32,
@@ -107,14 +100,14 @@ impl Plain<'_> {
         let mut split = None;
         while end > n_known + n_found && (n_visited < 1 || n_visited <= n_found + n_drawn) {
             n_visited += 1;
-            let mut place = self.random.int(n_drawn, end - n_found);
-            if place < n_known {
-                self.order.swap(n_drawn, place);
+            let mut position = self.random.int(n_drawn, end - n_found);
+            if position < n_known {
+                self.order.swap(n_drawn, position);
                 n_drawn += 1;
                 continue;
             }
-            place += n_found;
-            let feature = self.order[place];
+            position += n_found;
+            let feature = self.order[position];
             let (mut min, mut max, mut n_missing) = (f32::INFINITY, f32::NEG_INFINITY, 0);
             for row in rows.clone() {
                 let v = self.value(row, feature);
@@ -123,12 +116,12 @@ impl Plain<'_> {
                 n_missing += usize::from(v.is_nan());
             }
             if n_missing == rows.len() || (n_missing == 0 && max <= min + 1e-7) {
-                self.order.swap(place, n_known + n_found);
+                self.order.swap(position, n_known + n_found);
                 n_found += 1;
                 continue;
             }
             end -= 1;
-            self.order.swap(end, place);
+            self.order.swap(end, position);
             split = self.part(rows.clone(), feature, f64::from(min), f64::from(max), n_missing > 0);
         }
         self.order[..n_known].copy_from_slice(&self.constants[..n_known]);
@@ -163,7 +156,7 @@ impl Plain<'_> {
         (n_left > 0 && n_right > 0).then_some((node, n_left))
     }
 
-    /// The impurities of both children, unless the split makes it worse.
+    /// Returns the impurities of both children, unless the split makes the impurity worse.
     fn impurities(&self, rows: Range<usize>, middle: usize, node: [f64; 3], impurity: f64) -> Option<(f64, f64)> {
         let [mut total, mut weight] = [0.0; 2];
         if middle - rows.start <= rows.end - middle {
@@ -207,7 +200,7 @@ fn value() -> impl Strategy<Value = f64> {
     ]
 }
 
-/// A noise target that ends branches all the time, or as rarely as a random one.
+/// Draws a noise target that ends branches all the time, or as rarely as a random one.
 fn noise() -> impl Strategy<Value = Vec<f64>> {
     let few = prop_oneof![Just(0.1), Just(0.3), Just(0.1 + 1e-9), Just(0.7)];
     let pool = prop_oneof![
@@ -235,7 +228,7 @@ proptest! {
     }
 }
 
-/// Many rows; counts, ties, missing values, plain numbers.
+/// Makes a table of many rows with counts, ties, missing values and plain numbers.
 fn wide(n: usize, d: usize) -> Array2<f64> {
     let u = streams::noise_target(5, n * d, 1).unwrap();
     Array2::from_shape_fn((n, d), |(i, j)| {
@@ -287,7 +280,7 @@ fn the_noise_target_may_come_as_its_seed() {
 
 #[test]
 fn a_tree_is_the_same_alone_and_among_many() {
-    // Alone it reads its cells in place; many trees read a copy.
+    // Alone it reads its cells in position; many trees read a copy.
     let x = wide(2500, 12);
     let input = Input::Dense(Matrix::from_f64(x.view()));
     let y = streams::noise_target(2, 2500, 1).unwrap();

@@ -1,6 +1,4 @@
-//! `ISOXIDE_KERNEL` is obeyed or refused: nothing is computed with another kernel than the one it names.
-
-#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is a failure")]
+//! Tests that `ISOXIDE_KERNEL` is obeyed or rejected, and that nothing is computed with another kernel than it names.
 
 use std::ffi::OsStr;
 use std::process::Command;
@@ -10,7 +8,7 @@ use isoxide::forest::{Forest, Node, NodeNoise, Tree, path_length};
 use isoxide::grow::{NoiseTarget, Origin, Params, grow, grow_on_drawn_rows};
 use isoxide::matrix::{Input, Matrix};
 use isoxide::random::streams;
-use isoxide::rank::parts::RankCounts;
+use isoxide::rank::mergeable::RankCounts;
 use isoxide::rank::{Definition, Kind, NanPolicy, Tail, percentile_ranks};
 use isoxide::score::Scorer;
 use isoxide::simd::Choice;
@@ -22,7 +20,7 @@ fn runnable() -> Vec<&'static str> {
     Choice::all().into_iter().map(Choice::name).collect()
 }
 
-/// The outcome of everything that computes with a kernel.
+/// Returns the outcome of everything that computes with a kernel.
 fn outcomes() -> Vec<(&'static str, Result<()>)> {
     let table = Array2::from_shape_fn((40, 2), |(i, j)| (i * (j + 3) % 17) as f64);
     let matrix = || Matrix::from_f64(table.view());
@@ -67,8 +65,8 @@ fn outcomes() -> Vec<(&'static str, Result<()>)> {
             grow_on_drawn_rows(&x, origin, NoiseTarget::Seed(0), &seeds, params(), 1).map(drop),
         ),
         (
-            "depth_sums",
-            scorer().and_then(|scorer| scorer.depth_sums(&x, 1)).map(drop),
+            "path_length_sums",
+            scorer().and_then(|scorer| scorer.path_length_sums(&x, 1)).map(drop),
         ),
         (
             "percentile_ranks",
@@ -84,7 +82,7 @@ fn outcomes() -> Vec<(&'static str, Result<()>)> {
 #[test]
 fn kernels_are_found_by_name() {
     for name in NAMES {
-        match Choice::named(name) {
+        match Choice::by_name(name) {
             Ok(choice) => assert_eq!(choice.name(), name),
             Err(error) => {
                 assert!(!runnable().contains(&name));
@@ -93,9 +91,9 @@ fn kernels_are_found_by_name() {
             }
         }
     }
-    assert_eq!(Choice::named(""), Ok(Choice::all()[0]));
+    assert_eq!(Choice::by_name(""), Ok(Choice::all()[0]));
     for name in ["avx", "AVX2", " avx2", "portable ", "no such kernel", "\u{fffd}"] {
-        let error = Choice::named(name).unwrap_err();
+        let error = Choice::by_name(name).unwrap_err();
         assert!(matches!(&error, Error::Kernel { exists: false, .. }), "{error}");
         let message = error.to_string();
         assert!(message.starts_with(&format!("ISOXIDE_KERNEL={name}: there is no such kernel")));
@@ -103,7 +101,7 @@ fn kernels_are_found_by_name() {
     }
 }
 
-/// Run by the test below, in processes whose `ISOXIDE_KERNEL` is what `ISOXIDE_TEST_EXPECTED` says.
+/// Runs as a child of the test below, with the expected outcome in `ISOXIDE_TEST_EXPECTED`.
 #[test]
 fn the_kernel_of_the_environment() {
     let Ok(expected) = std::env::var("ISOXIDE_TEST_EXPECTED") else {
@@ -120,7 +118,7 @@ fn the_kernel_of_the_environment() {
 
 fn in_a_process_of_its_own(kernel: Option<&OsStr>, expected: &str) {
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "the_kernel_of_the_environment"]);
+    child.args(["--exact", "kernels::the_kernel_of_the_environment"]);
     child
         .env("ISOXIDE_TEST_EXPECTED", expected)
         .env_remove("ISOXIDE_KERNEL");

@@ -1,17 +1,10 @@
-//! Percentile ranks against five-line oracles, for every layout, size and number of workers.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
+//! Tests that percentile ranks equal short definitions, for every layout, size and number of workers.
 
 use std::collections::BTreeSet;
 
 use isoxide::error::Error;
 use isoxide::matrix::{Column, Matrix};
-use isoxide::rank::counts::{Counts, Queries, Tally, Value};
+use isoxide::rank::counts::{Countable, Counter, Counts, Queries};
 use isoxide::rank::sorted::{self, Sorted};
 use isoxide::rank::{Definition, Kind, NanPolicy, Ranks, Tail, percentile_ranks};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, s};
@@ -60,10 +53,10 @@ fn percentiles(a: &Matrix<'_>, b: &Matrix<'_>, kind: Kind, nan_policy: NanPolicy
     percentile_ranks(a, b, definition, workers).unwrap().percentiles
 }
 
-fn count<T: Value>(reference: &[T], queries: &Queries<T>) -> Counts {
-    let mut tally = Tally::new(queries);
-    tally.add(reference);
-    tally.finish()
+fn count<T: Countable>(reference: &[T], queries: &Queries<T>) -> Counts {
+    let mut counter = Counter::new(queries);
+    counter.add(reference);
+    counter.finish()
 }
 
 /// All NaN are one value here; zeros of both signs are not.
@@ -250,12 +243,12 @@ proptest! {
     #[test]
     fn many_queries_are_counted_by_the_definition((queries, reference) in many_queries(), cut in any::<prop::sample::Index>()) {
         let distinct = Queries::new(queries);
-        let mut tally = Tally::new(&distinct);
+        let mut counter = Counter::new(&distinct);
         // Several times a few, and once many.
         let (first, second) = reference.split_at(cut.index(reference.len() + 1));
-        first.chunks(600).for_each(|values| tally.add(values));
-        tally.add(second);
-        let counts = tally.finish();
+        first.chunks(600).for_each(|values| counter.add(values));
+        counter.add(second);
+        let counts = counter.finish();
         let mut sorted: Vec<f64> = reference.iter().copied().filter(|x| !x.is_nan()).collect();
         sorted.sort_unstable_by(f64::total_cmp);
         let count = |is: &dyn Fn(f64, f64) -> bool| -> Vec<u64> {
@@ -437,7 +430,7 @@ fn tables_of_other_widths_are_refused() {
         nan_policy: NanPolicy::Omit,
     };
     let error = percentile_ranks(&a, &b, definition, 1).unwrap_err();
-    assert_eq!(error, Error::ColumnCount { found: 2, expected: 3 });
+    assert_eq!(error, Error::ColumnCount { actual: 2, expected: 3 });
 }
 
 #[test]
@@ -456,5 +449,5 @@ fn sorted_columns_that_do_not_fit_are_refused() {
     };
     let column = Sorted::new(values, None, 0).unwrap();
     let error = sorted::ranks(&[column], &Matrix::from_f64(rows.view()), definition, 1).unwrap_err();
-    assert_eq!(error, Error::ColumnCount { found: 3, expected: 1 });
+    assert_eq!(error, Error::ColumnCount { actual: 3, expected: 1 });
 }

@@ -1,18 +1,16 @@
-//! Every way to score against the definition, on forests that were not grown: any shape, any threshold, any number of
-//! training rows in a node, and any input.
-
-#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is a failure")]
+//! Tests that every strategy and kernel scores by the definition, on forests that were not grown: any shape, thresholds, training
+//! rows and input.
 
 use isoxide::forest::{Forest, Node, NodeNoise, Tree, path_length};
-use isoxide::matrix::csr::{Csr, Indices, Values};
+use isoxide::matrix::csr::{Csr, Indices, StoredValues};
 use isoxide::matrix::{Column, Input, Matrix};
-use isoxide::score::{Path, Scorer};
+use isoxide::score::{self, Scorer};
 use isoxide::simd::Choice;
 use ndarray::{Array2, Axis, s};
 use proptest::prelude::*;
 use rand_mt::Mt64;
 
-/// Random numbers: forests and tables are too large to be drawn number by number by proptest.
+/// Random numbers for forests and tables that are too large for proptest to draw number by number.
 struct Random(Mt64);
 
 impl Random {
@@ -24,7 +22,7 @@ impl Random {
         (self.0.next_u64() % n as u64) as usize
     }
 
-    /// True one time in `n`.
+    /// Returns true one time in `n`.
     fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
@@ -33,19 +31,19 @@ impl Random {
         choices[self.below(choices.len())]
     }
 
-    /// Between 0 and `most`, small numbers as often as large ones.
+    /// Draws a number between 0 and `most`, small ones as often as large ones.
     fn size(&mut self, most: u32) -> u32 {
         let bits = self.below(33 - most.leading_zeros() as usize);
         (self.0.next_u64() % (1 << bits)).min(u64::from(most)) as u32
     }
 }
 
-/// A number just above or below an f32, as f64: closer than any other f32.
+/// Returns a number just above or below an f32, as f64, closer than any other f32.
 fn beside(value: f64, above: bool) -> f64 {
     if above { value.next_up() } else { value.next_down() }
 }
 
-/// Thresholds and cells come from here, so that they meet.
+/// Draws a number for thresholds and cells, so that they are often equal.
 fn number(random: &mut Random) -> f64 {
     const SPECIAL: [f64; 9] = [
         0.0,
@@ -72,7 +70,7 @@ fn cell(random: &mut Random) -> f64 {
     if random.one_in(12) { f64::NAN } else { number(random) }
 }
 
-/// What splits of a tree make of the nodes below them.
+/// The shape of a tree.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Shape {
     /// The left child of every split is a leaf, or the right one, or either.
@@ -91,16 +89,16 @@ const SHAPES: [Shape; 5] = [
     Shape::Random,
 ];
 
-/// How the trees of a forest are made.
+/// The way in which the trees of a forest are made.
 #[derive(Debug, Clone, Copy)]
 struct Kind {
     n_splits: usize,
     shape: Shape,
-    /// Training rows: some leaves have up to a quarter of so many, the others a few.
+    /// Training rows: some leaves have up to a quarter of this number, the others a few.
     size: u32,
     /// Distinct numbers among the thresholds of a column: a few, or this many.
     many: Option<usize>,
-    /// Whether some thresholds are missing.
+    /// Whether some thresholds are NaN.
     missing: bool,
 }
 
@@ -113,7 +111,7 @@ impl Kind {
         }
     }
 
-    /// A tree over some of `d` columns.
+    /// Makes a tree over some of `d` columns.
     fn tree(self, random: &mut Random, d: usize) -> Tree {
         let n_features = 1 + random.below(d);
         let first = random.below(d);
@@ -179,7 +177,7 @@ fn scorer(d: usize, trees: Vec<Tree>) -> Scorer {
     Scorer::new(forest, table).unwrap()
 }
 
-/// The path lengths of one row, added up by the definition. Of sparse rows missing values go right everywhere.
+/// Sums the path lengths of one row by the definition. Missing values of sparse rows always go right.
 fn sum_of(forest: &Forest, sparse: bool, value: impl Fn(usize) -> f32) -> f64 {
     (0..forest.n_trees()).fold(0.0, |sum, t| {
         let (tree, features) = (forest.tree(t), forest.tree_features(t));
@@ -202,16 +200,20 @@ fn sum_of(forest: &Forest, sparse: bool, value: impl Fn(usize) -> f32) -> f64 {
 fn check(scorer: &Scorer, x: &Input<'_>, expected: &[f64], what: &str) {
     let bits = |sums: &[f64]| sums.iter().map(|sum| sum.to_bits()).collect::<Vec<_>>();
     let expected = bits(expected);
-    let walked = scorer.depth_sums_by(x, 1, Path::Walk, Choice::get()).unwrap();
+    let walked = scorer
+        .path_length_sums_with(x, 1, score::Strategy::Walk, Choice::get())
+        .unwrap();
     assert!(bits(&walked) == expected, "{what}: the walk");
     for kernel in Choice::all() {
         for workers in [1, 3] {
-            let sums = scorer.depth_sums_by(x, workers, Path::Plan, kernel).unwrap();
+            let sums = scorer
+                .path_length_sums_with(x, workers, score::Strategy::Plan, kernel)
+                .unwrap();
             let wrong = bits(&sums).iter().zip(&expected).position(|(a, b)| a != b);
             assert_eq!(wrong, None, "{what}: {}, {workers} workers", kernel.name());
         }
     }
-    let sums = scorer.depth_sums(x, 3).unwrap();
+    let sums = scorer.path_length_sums(x, 3).unwrap();
     assert!(bits(&sums) == expected, "{what}: as chosen");
 }
 
@@ -289,7 +291,7 @@ fn check_integers(scorer: &Scorer, x: &Array2<f64>, layouts: &[usize]) {
     );
 }
 
-/// Rows with few cells stored, in any order, some of them twice and some of them zero.
+/// Checks rows with few stored cells, in any order, some of them twice and some of them zero.
 fn check_sparse(scorer: &Scorer, n: usize, random: &mut Random) {
     let d = scorer.forest().n_features();
     let (mut starts, mut columns, mut values) = (vec![0], Vec::new(), Vec::new());
@@ -305,7 +307,13 @@ fn check_sparse(scorer: &Scorer, n: usize, random: &mut Random) {
         starts.push(columns.len() as i32);
         expected.push(sum_of(scorer.forest(), true, |j| row[j] as f32));
     }
-    let csr = Csr::new(Indices::I32(&starts), Indices::I64(&columns), Values::F64(&values), d).unwrap();
+    let csr = Csr::new(
+        Indices::I32(&starts),
+        Indices::I64(&columns),
+        StoredValues::F64(&values),
+        d,
+    )
+    .unwrap();
     check(scorer, &Input::Sparse(csr), &expected, "sparse");
 }
 
@@ -314,7 +322,7 @@ fn table(random: &mut Random, n: usize, d: usize) -> Array2<f64> {
     Array2::from_shape_simple_fn((n, d), || if missing { cell(random) } else { number(random) })
 }
 
-/// Row counts around the edges of all that is done in blocks.
+/// Row counts around the edges of all blocks.
 const EDGES: [usize; 20] = [
     1, 2, 8, 9, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1023, 1024, 1025, 1999,
 ];

@@ -1,18 +1,8 @@
-//! Sketches against the values themselves, sorted.
+//! Tests that sketches equal the sorted values themselves.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
-
-#[path = "common/parted.rs"]
-mod parted;
-
+use crate::common::partitioned::{bytes_of, damage_is_refused, edited, edits, merged};
 use isoxide::error::Error;
 use isoxide::sketch::Sketch;
-use parted::{bytes_of, damage_is_refused, edited, edits, merged};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -84,8 +74,8 @@ fn found(mut sketch: Sketch, values: &[f64], k: u64) -> (Option<(f64, f64)>, usi
         match sketch.neighbours(k) {
             Ok(Some(pair)) => return (Some(pair), pass),
             Ok(None) => {}
-            Err(Error::Parts(_)) => {
-                assert!(matches!(sketch.refined(k), Err(Error::Parts(_))), "{k}");
+            Err(Error::Partitions(_)) => {
+                assert!(matches!(sketch.refined(k), Err(Error::Partitions(_))), "{k}");
                 return (None, pass);
             }
             Err(error) => panic!("{error}"),
@@ -420,7 +410,7 @@ fn sketches_of_something_else_do_not_merge() {
         let mut sketch = of.sketch(&[0.5, f64::NAN]);
         let before = sketch.to_bytes().unwrap();
         assert!(
-            matches!(sketch.merge(&other.sketch(&[0.5])), Err(Error::Parts(_))),
+            matches!(sketch.merge(&other.sketch(&[0.5])), Err(Error::Partitions(_))),
             "{other:?}"
         );
         assert_eq!(sketch.to_bytes().unwrap(), before);
@@ -442,7 +432,7 @@ fn sketches_of_nothing_are_refused() {
         (-infinity, infinity, None, 0),
     ] {
         let error = Sketch::new(low, high, lowest, capacity).unwrap_err();
-        assert!(matches!(error, Error::Parts(_)), "{error}");
+        assert!(matches!(error, Error::Partitions(_)), "{error}");
     }
 }
 
@@ -652,7 +642,7 @@ fn bytes_of_buckets_that_cannot_be_those_of_a_sketch_are_refused() {
             of_buckets(3, &[2, 1], &[1.0, 2.0], &[1.9, 2.0]),
         ),
         (
-            "two buckets in one place",
+            "two buckets in one position",
             of_buckets(4, &[2, 2], &[1.0, 1.01], &[1.001, 1.02]),
         ),
         (

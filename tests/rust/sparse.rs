@@ -1,19 +1,12 @@
-//! Sparse input and weights: properties that hold for any numbers that come in.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, a panic is a failure"
-)]
+//! Tests of sparse input and weights: properties that hold for any numbers.
 
 use std::collections::HashSet;
 
 use isoxide::forest::path_length;
 use isoxide::grow::{NoiseTarget, Params, grow};
-use isoxide::matrix::csr::{Csr, Indices, Values};
+use isoxide::matrix::csr::{Csr, Indices, StoredValues};
 use isoxide::matrix::{Input, Matrix};
-use isoxide::random::mt19937::seeded;
+use isoxide::random::Mt19937;
 use isoxide::random::sampling::Weights;
 use isoxide::random::streams;
 use isoxide::score::Scorer;
@@ -53,7 +46,7 @@ impl Table {
         Csr::new(
             Indices::I32(&self.starts),
             Indices::I32(&self.columns),
-            Values::F64(&self.values),
+            StoredValues::F64(&self.values),
             self.dense.ncols(),
         )
         .unwrap()
@@ -79,9 +72,9 @@ proptest! {
         let forest = grow(&sparse, NoiseTarget::Drawn(&y), &seeds, params, None, None, 1).unwrap();
         prop_assert_eq!(&grow(&sparse, NoiseTarget::Drawn(&y), &seeds, params, None, None, 3).unwrap(), &forest);
         let scorer = Scorer::new(forest.clone(), path_length::table(n as u32)).unwrap();
-        let sums = scorer.depth_sums(&sparse, 1).unwrap();
-        prop_assert_eq!(&scorer.depth_sums(&dense, 2).unwrap(), &sums);
-        prop_assert_eq!(&scorer.depth_sums(&sparse, 3).unwrap(), &sums);
+        let sums = scorer.path_length_sums(&sparse, 1).unwrap();
+        prop_assert_eq!(&scorer.path_length_sums(&dense, 2).unwrap(), &sums);
+        prop_assert_eq!(&scorer.path_length_sums(&sparse, 3).unwrap(), &sums);
     }
 
     #[test]
@@ -91,7 +84,7 @@ proptest! {
         values in prop::collection::vec(any::<f32>(), 0..12),
         n_columns in 0_usize..6,
     ) {
-        let matrix = Csr::new(Indices::I64(&starts), Indices::I64(&columns), Values::F32(&values), n_columns);
+        let matrix = Csr::new(Indices::I64(&starts), Indices::I64(&columns), StoredValues::F32(&values), n_columns);
         if let Ok(matrix) = matrix {
             for row in 0..matrix.n_rows() {
                 prop_assert!(matrix.row(row).all(|(column, _)| column < n_columns));
@@ -108,13 +101,13 @@ proptest! {
         let total: f64 = weights.iter().sum();
         prop_assume!(total > 0.0);
         let drawn_with = Weights::new(weights.iter().map(|w| w / total).collect()).unwrap();
-        let repeated = drawn_with.with_replacement(&mut seeded(seed), k).unwrap();
+        let repeated = drawn_with.with_replacement(&mut Mt19937::new(seed), k).unwrap();
         prop_assert_eq!(repeated.len(), k);
         prop_assert!(repeated.iter().all(|&i| weights[i] > 0.0));
         let possible = weights.iter().filter(|&&w| w > 0.0).count();
         prop_assert_eq!(drawn_with.check(k).is_ok(), k <= possible);
         if k <= possible {
-            let different = drawn_with.without_replacement(&mut seeded(seed), k).unwrap();
+            let different = drawn_with.without_replacement(&mut Mt19937::new(seed), k).unwrap();
             prop_assert!(different.iter().all(|&i| weights[i] > 0.0));
             prop_assert_eq!(different.iter().collect::<HashSet<_>>().len(), k);
         }

@@ -31,7 +31,7 @@ MAX_LISTED_COLUMNS = 8
 
 
 def detect(options: argparse.Namespace, session: Session) -> None:
-    """Run ``isoxide detect``."""
+    """Run ``isoxide detect``: read a table, find its anomalies, and write them with the reports."""
     _load("isoxide.ueba", "pyarrow.parquet", "jinja2", *(["isoxide.stream"] if options.stream else []))
     from isoxide import ueba
     from isoxide.ueba._users import load_users
@@ -82,7 +82,7 @@ def detect(options: argparse.Namespace, session: Session) -> None:
 
 
 def report(options: argparse.Namespace, session: Session) -> None:
-    """Run ``isoxide report``."""
+    """Run ``isoxide report``: read findings, and write the reports again."""
     _load("isoxide.ueba", "jinja2")
     from isoxide import ueba
 
@@ -102,7 +102,7 @@ def report(options: argparse.Namespace, session: Session) -> None:
 
 
 def calibrate(options: argparse.Namespace, session: Session) -> None:
-    """Run ``isoxide calibrate``."""
+    """Run ``isoxide calibrate``: fit a forest, and print the anomalies of each threshold and month."""
     _load("isoxide.ueba", *(["matplotlib.pyplot"] if options.plot else []))
     from isoxide import ueba
 
@@ -163,7 +163,7 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
 
 
 def score(options: argparse.Namespace, session: Session) -> None:
-    """Run ``isoxide score``."""
+    """Run ``isoxide score``: score a table with a stored forest."""
     _load("isoxide.ueba", "isoxide.stream")
     from isoxide import stream
     from isoxide._forest.estimator import IsolationForest
@@ -252,7 +252,7 @@ def _stem(findings: Findings, source: str) -> str:
 
 
 def _write_reports(findings: Findings, results: FileSet, stem: str, options: argparse.Namespace) -> None:
-    """Write both reports."""
+    """Write the reports as Markdown and HTML."""
     chosen = {"cutoff": options.cutoff, "always_show": options.always_show}
     findings.to_markdown(results / f"report-{stem}.md", order=options.order, **chosen)
     findings.to_html(results / f"report-{stem}.html", title=options.title, **chosen)

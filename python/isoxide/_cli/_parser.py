@@ -273,7 +273,7 @@ def _add_reading(parser: Parser, *, times: bool = True) -> None:
         reading,
         "--missing",
         metavar="TEXT ...",
-        help="cells that mean a missing number, besides NA, NaN, null and the like",
+        help="cells that mean a missing number, besides NA, NaN, null and others",
     )
     reading.add_argument(
         "--encoding", metavar="NAME", type=_values.encoding, help="text encoding of a CSV file (default: UTF-8)"

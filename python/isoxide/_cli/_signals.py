@@ -65,12 +65,12 @@ class Signals:
 
     @property
     def code(self) -> int:
-        """Exit code by the convention of shells for a process that a signal ended."""
+        """Return the exit code that shells give a process which a signal ended."""
         return 128 + (self.number or 0)
 
     @property
     def message(self) -> str:
-        """Message about the signal that came."""
+        """Return the message about the signal that came."""
         name = "interrupted" if self.number == signal.SIGINT else f"ended by {signal.Signals(self.number or 0).name}"
         return f"{name}; {self.outcome}"
 
@@ -80,7 +80,7 @@ class Signals:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Defer signals to the end of a step that must not be interrupted."""
+        """Keep signals waiting until a step is done that must not be interrupted."""
         self._deferred += 1
         try:
             yield

@@ -45,24 +45,24 @@ class Tables:
 
     @property
     def source(self) -> Any:
-        """Source for readers: a single input, or the list of all."""
+        """Return the source for readers: a single input, or the list of all."""
         return self.inputs[0] if len(self.inputs) == 1 else self.inputs
 
     @property
     def name(self) -> str:
-        """Name of the tables for messages."""
+        """Return the name of the tables for messages."""
         first = self.inputs[0]
         name = first if isinstance(first, str) else first.name
         return name if len(self.inputs) == 1 else f"{name} and {len(self.inputs) - 1} more"
 
     @property
     def text_reading(self) -> dict[str, Any]:
-        """Options for reading that do not concern times."""
+        """Return the options for reading that do not concern times."""
         return {name: value for name, value in self.reading.items() if name in _TEXT_OPTIONS}
 
     @property
     def time_reading(self) -> dict[str, Any]:
-        """Options of reading that concern times."""
+        """Return the reading options that concern times."""
         return {name: value for name, value in self.reading.items() if name not in _TEXT_OPTIONS}
 
     def choose_keys(self, entity: str | None, time: str | None) -> tuple[str, str]:

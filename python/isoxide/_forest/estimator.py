@@ -835,13 +835,13 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         return offset
 
     def _set_fitted(self, fitted: FittedForest) -> None:
-        """Become fitted, with the public attributes that do not describe the columns."""
+        """Set the fitted state and the public attributes that do not describe the columns."""
         self._fitted = fitted
         self.max_samples_ = fitted.max_samples
         self.offset_ = fitted.offset
 
     def _restore(self, fitted: FittedForest) -> None:
-        """Become fitted from a file, a pickle or scikit-learn's model, with all public attributes that `fit` sets."""
+        """Set the state of a file, a pickle or a scikit-learn model, and all public attributes that `fit` sets."""
         if not isinstance(getattr(self, "contamination", None), str):
             # The type that `numpy.percentile` gives `fit`.
             fitted = replace(fitted, offset=np.float64(fitted.offset))

@@ -245,7 +245,7 @@ def file_format(file: InputFile) -> tuple[str, str | None]:
     if named in ("parquet", "arrow", "xlsx"):
         if not head:
             raise ValueError(f"{file.name} is empty")
-        raise ValueError(f"{file.name} cannot be read: it is not a {suffixes[-1][1:]} file, or it is damaged")
+        raise ValueError(f"{file.name} cannot be read: it is damaged, or not in the format of {suffixes[-1]} files")
     if named is None and suffixes:
         hint = "write one object per line, as .jsonl" if suffixes[-1] == ".json" else f"give {READABLE_FILES}"
         raise ValueError(f"{file.name}: files with the suffix {suffixes[-1]!r} cannot be read; {hint}")

@@ -32,8 +32,7 @@ def check_features(schema: pa.Schema, names: Iterable[str], table_name: str) -> 
         check_column(schema, name, "features", table_name)
         if not is_number(dtype := schema.field(name).type):
             raise ValueError(
-                f"column {name!r} of {table_name} holds no numbers but {describe_dtype(dtype)}; "
-                "leave it out of features"
+                f"column {name!r} of {table_name} holds {describe_dtype(dtype)}, not numbers; leave it out of features"
             )
     return names
 

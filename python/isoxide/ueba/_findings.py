@@ -250,7 +250,7 @@ class Findings(FindingsData):
         Parameters
         ----------
         path : path, optional
-            File to write. An existing file is replaced when the new one is complete. By default the text is returned.
+            Markdown file to write, in one step; an existing file is replaced. By default the text is returned.
         cutoff : float, default=99.0
             Lowest percentile at which a feature is listed, from 0 to 100. For a finding without such a feature, the
             most unusual one is listed.
@@ -272,7 +272,7 @@ class Findings(FindingsData):
         """
         from isoxide.ueba import _markdown
 
-        selected = self.selected_for_report(cutoff, always_show)
+        selected = self._selected_for_report(cutoff, always_show)
         return _return_or_write(_markdown.render(self, selected, cutoff=cutoff, order=order), path)
 
     def to_html(
@@ -290,7 +290,7 @@ class Findings(FindingsData):
         Parameters
         ----------
         path : path, optional
-            File to write. An existing file is replaced when the new one is complete. By default the text is returned.
+            HTML file to write, in one step; an existing file is replaced. By default the text is returned.
         cutoff : float, default=99.0
             Lowest percentile at which a feature is listed, from 0 to 100. For a finding without such a feature, the
             most unusual one is listed.
@@ -312,7 +312,7 @@ class Findings(FindingsData):
         """
         from isoxide.ueba import _page
 
-        selected = self.selected_for_report(cutoff, always_show)
+        selected = self._selected_for_report(cutoff, always_show)
         return _return_or_write(_page.render(self, selected, cutoff=cutoff, title=title), path)
 
 
@@ -352,6 +352,6 @@ def read_findings(path: str | os.PathLike[str]) -> Findings:
     >>> findings = ueba.detect(table, contamination=0.001)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     ueba.read_findings(findings.to_json(f"{folder}/findings.json"))
-    Findings(11 rows of 9 entities, 34 features)
+    Findings(11 rows of 7 entities, 34 features)
     """
     return Findings(**_document.read(Path(path)))

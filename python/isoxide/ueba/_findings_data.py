@@ -65,13 +65,13 @@ class FindingsData:
 
     @property
     def ranking(self) -> dict[str, Any]:
-        """Options of the ranks and the rows that values are ranked among, as the manifest holds them."""
+        """Return the options of the ranks and the rows that values are ranked among, as the manifest holds them."""
         ranking: dict[str, Any] = self.manifest.get("ranking") or {}
         return ranking
 
     @property
     def domain_defaults(self) -> bool:
-        """Whether usual names of columns have a meaning, as `isoxide.ueba.detect` was told."""
+        """Return whether usual names of columns have a meaning, which is an option of `isoxide.ueba.detect`."""
         return bool(self.ranking.get("domain_defaults", True))
 
     def typical(self, statistic: str = "median") -> NDArray[np.float64]:
@@ -133,9 +133,8 @@ class FindingsData:
         ----------
         cutoff : float, default=99.0
             Values whose percentile is at or above it are unusual, from 0 to 100.
-        always_show : list of str, optional
-            Names or patterns of features that count as unusual whenever they are above zero. By default there are
-            none.
+        always_show : list of str, default=()
+            Names or patterns of features that count as unusual whenever they are above zero.
 
         Returns
         -------
@@ -148,7 +147,7 @@ class FindingsData:
             chosen: NDArray[np.bool_] = (self.percentiles >= cutoff) | (is_always_shown & (self.values > 0))
         return chosen
 
-    def selected_for_report(self, cutoff: float, always_show: Iterable[str] | None) -> NDArray[np.bool_]:
+    def _selected_for_report(self, cutoff: float, always_show: Iterable[str] | None) -> NDArray[np.bool_]:
         """Return which values a report lists; None for `always_show` means the usual flags of the domain."""
         if always_show is None:
             always_show = SHOWN_FLAGS if self.domain_defaults else ()
@@ -187,9 +186,8 @@ class FindingsData:
         ----------
         cutoff : float, default=99.0
             Values whose percentile is at or above it are unusual, from 0 to 100.
-        always_show : list of str, optional
-            Names or patterns of features that count as unusual whenever they are above zero. By default there are
-            none.
+        always_show : list of str, default=()
+            Names or patterns of features that count as unusual whenever they are above zero.
 
         Returns
         -------

@@ -18,7 +18,7 @@ from isoxide._ranks.options import ZSCORES
 
 __all__ = ["ZSCORES", "Flag", "Percentile", "Rule", "ZScore", "apply_rules", "asked_quantiles", "default_rules"]
 
-#: Function that returns a quantile of a column, given its name and a number from 0 to 1, as pandas' ``quantile`` does.
+#: Function that returns the quantile of a column, given its name and a number from 0 to 1.
 Quantile = Callable[[str, float], float]
 
 
@@ -64,7 +64,7 @@ class ZScore:
 
     @property
     def code(self) -> str:
-        """Text that marks values which this rule flags."""
+        """Return the text that marks values which this rule flags."""
         return f"zscore>={self.limit:g}"
 
     def _standards(self, names: Sequence[str], quantile: Quantile) -> list[_Standard]:

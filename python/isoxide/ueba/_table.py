@@ -90,7 +90,7 @@ class FeatureTable:
 
     @cached_property
     def X(self) -> pd.DataFrame:  # noqa: N802
-        """Features of all rows, which forests are fitted on."""
+        """Return the features of all rows, which forests are fitted on."""
         return self.frame[list(self.features)]
 
     def labels(self, name: str) -> pd.Series:

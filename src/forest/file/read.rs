@@ -1,27 +1,30 @@
-//! Bytes to forest: everything is checked, in an order that gives the most helpful refusal.
+//! Deserialization of forests: everything is checked, in the order that gives the most helpful message.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use safetensors::tensor::{Dtype, Metadata};
 
 use super::super::{Forest, LEAF, Node, NodeNoise};
-use super::{ENTRY, FORMAT, Facts, KIND, MAX_DEPTH, NAMES, SampleWeight, checksum, checksum_place, container, refuse};
+use super::{
+    FORMAT, ForestMetadata, KIND, MAX_DEPTH, METADATA_KEY, NAMES, SampleWeight, checksum, checksum_range, container,
+    invalid,
+};
 use crate::error::{Error, Result};
 use crate::memory;
 
-/// What [`write`](super::write) wrote: the forest, c(n) up to the largest node, and the facts.
+/// Reads the bytes of [`write`](super::write): the forest, c(n) up to the largest node, and the metadata.
 ///
-/// Impurities and means that are not in the file are NaN.
+/// Impurities and means that the file does not contain are NaN.
 ///
 /// # Errors
-/// [`Error::File`] when the bytes are no such file, damaged, or of a later format; [`Error::Forest`] when the trees break
-/// an invariant.
-pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, Facts)> {
+/// [`Error::File`] when the bytes are not a valid file, damaged, or of a later format; [`Error::Forest`] when the trees break an
+/// invariant.
+pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, ForestMetadata)> {
     let file = File::open(bytes)?;
-    let n_features = usize::try_from(file.one("n_features", Dtype::U64, u64::from_le_bytes)?)
-        .map_err(|_| refuse("too many columns for this machine"))?;
+    let n_features = usize::try_from(file.single("n_features", Dtype::U64, u64::from_le_bytes)?)
+        .map_err(|_| invalid("too many columns for this machine"))?;
     let tree_depths: Vec<u32> = file.all("tree_depths", Dtype::U32, u32::from_le_bytes)?;
-    let nodes = Nodes::of(&file)?;
+    let nodes = Nodes::open(&file)?;
     let (nodes, starts) = nodes.trees(&tree_depths)?;
     let noise = noise(&file, &nodes)?;
     let n_features_of_tree = file.all("n_features_of_tree", Dtype::U32, u32::from_le_bytes)?;
@@ -37,13 +40,13 @@ pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, Facts)> {
     let average_path_lengths = file.all("average_path_lengths", Dtype::F64, f64::from_le_bytes)?;
     let n = (forest.largest_node() as usize).checked_add(1);
     if n != Some(average_path_lengths.len()) {
-        return Err(refuse(format!(
-            "{} average path lengths do not reach just the largest node, of {} training rows",
+        return Err(invalid(format!(
+            "it has {} average path lengths, but its largest node has {} training rows",
             average_path_lengths.len(),
             forest.largest_node()
         )));
     }
-    let facts = Facts {
+    let forest_metadata = ForestMetadata {
         tree_seeds: file.all("tree_seeds", Dtype::I64, i64::from_le_bytes)?,
         tree_depths,
         sample_weight: match file.dtype("sample_weight") {
@@ -61,11 +64,11 @@ pub fn read(bytes: &[u8]) -> Result<(Forest, Vec<f64>, Facts)> {
         },
         header: file.header,
     };
-    facts.check(&forest)?;
-    Ok((forest, average_path_lengths, facts))
+    forest_metadata.check(&forest)?;
+    Ok((forest, average_path_lengths, forest_metadata))
 }
 
-/// A file whose checksum is right, whose format is known, and all of whose tensors are.
+/// A file with a valid checksum and a known format, all of whose tensors are known.
 struct File<'a> {
     metadata: Metadata,
     data: &'a [u8],
@@ -77,12 +80,12 @@ impl<'a> File<'a> {
         let (data_start, metadata) = container(bytes)?;
         let entries = metadata.metadata().iter().flatten();
         let header = entries
-            .filter(|(name, _)| *name == ENTRY)
+            .filter(|(name, _)| *name == METADATA_KEY)
             .map(|(_, text)| text.clone())
             .next()
-            .ok_or_else(|| refuse("a safetensors file of something else"))?;
-        let place = checksum_place(&metadata, data_start)?;
-        if bytes.get(place.clone()) != Some(&checksum(bytes, &place)) {
+            .ok_or_else(|| invalid("it is a safetensors file without a forest"))?;
+        let range = checksum_range(&metadata, data_start)?;
+        if bytes.get(range.clone()) != Some(&checksum(bytes, &range)) {
             return Err(Error::File("the checksum does not match: the file is damaged".into()));
         }
         let file = Self {
@@ -90,14 +93,14 @@ impl<'a> File<'a> {
             data: bytes.get(data_start..).unwrap_or_default(),
             header,
         };
-        let format = file.one("format", Dtype::U32, u32::from_le_bytes)?;
+        let format = file.single("format", Dtype::U32, u32::from_le_bytes)?;
         if format > FORMAT {
             return Err(Error::File(format!(
                 "format {format} is newer than this isoxide reads ({FORMAT}): upgrade isoxide"
             )));
         }
         if format < FORMAT {
-            return Err(refuse(format!("there is no format {format}")));
+            return Err(invalid(format!("there is no format {format}")));
         }
         if file
             .metadata
@@ -105,11 +108,11 @@ impl<'a> File<'a> {
             .as_ref()
             .is_some_and(|entries| entries.len() > 1)
         {
-            return Err(refuse("there is more than one entry of metadata"));
+            return Err(invalid("it has more than one entry of metadata"));
         }
         let names = file.metadata.offset_keys();
         if let Some(name) = names.iter().find(|name| !NAMES.contains(&name.as_str())) {
-            return Err(refuse(format!("format {format} has no tensor {name:?}")));
+            return Err(invalid(format!("format {format} has no tensor {name:?}")));
         }
         Ok(file)
     }
@@ -118,16 +121,16 @@ impl<'a> File<'a> {
         self.metadata.info(name).map(|info| info.dtype)
     }
 
-    /// The items of a tensor, still as bytes.
+    /// Returns the items of a tensor as bytes.
     fn items<const N: usize>(&self, name: &str, dtype: Dtype) -> Result<&'a [[u8; N]]> {
         let info = self.metadata.info(name);
-        let info = info.ok_or_else(|| refuse(format!("the tensor {name} is missing")))?;
+        let info = info.ok_or_else(|| invalid(format!("the tensor {name} is missing")))?;
         let (start, end) = info.data_offsets;
         let (items, rest) = self.data.get(start..end).unwrap_or_default().as_chunks();
         if info.dtype != dtype || info.shape != [items.len()] || !rest.is_empty() {
-            let found = format!("{} of shape {:?}", info.dtype, info.shape);
-            return Err(refuse(format!(
-                "the tensor {name} is {found} instead of {dtype} with one axis"
+            let actual = format!("{} of shape {:?}", info.dtype, info.shape);
+            return Err(invalid(format!(
+                "the tensor {name} is {actual} instead of {dtype} with one axis"
             )));
         }
         Ok(items)
@@ -137,18 +140,18 @@ impl<'a> File<'a> {
         memory::collected(self.items(name, dtype)?.iter().copied().map(item))
     }
 
-    fn one<T, const N: usize>(&self, name: &str, dtype: Dtype, item: fn([u8; N]) -> T) -> Result<T> {
+    fn single<T, const N: usize>(&self, name: &str, dtype: Dtype, item: fn([u8; N]) -> T) -> Result<T> {
         match self.items(name, dtype)? {
-            [one] => Ok(item(*one)),
-            more => Err(refuse(format!(
+            [bytes] => Ok(item(*bytes)),
+            items => Err(invalid(format!(
                 "the tensor {name} has {} items instead of one",
-                more.len()
+                items.len()
             ))),
         }
     }
 }
 
-/// The nodes of all trees, as a file has them.
+/// The stored nodes of all trees.
 struct Nodes<'a> {
     kinds: &'a [[u8; 1]],
     features: &'a [[u8; 4]],
@@ -157,8 +160,8 @@ struct Nodes<'a> {
 }
 
 impl<'a> Nodes<'a> {
-    /// Their numbers fit each other.
-    fn of(file: &File<'a>) -> Result<Self> {
+    /// Reads the tensors of nodes, and checks that their lengths fit each other.
+    fn open(file: &File<'a>) -> Result<Self> {
         let nodes = Self {
             kinds: file.items(KIND, Dtype::U8)?,
             features: file.items("feature", Dtype::U32)?,
@@ -172,17 +175,17 @@ impl<'a> Nodes<'a> {
             ("threshold", nodes.thresholds.len(), n_splits),
             ("n_leaf_samples", nodes.leaves.len(), n_leaves),
         ];
-        for (name, found, expected) in expected {
-            if found != expected {
-                return Err(refuse(format!(
-                    "the tensor {name} has {found} items, but there are {expected} such nodes"
+        for (name, actual, expected) in expected {
+            if actual != expected {
+                return Err(invalid(format!(
+                    "the tensor {name} has {actual} items, but there are {expected} such nodes"
                 )));
             }
         }
         Ok(nodes)
     }
 
-    /// The nodes of all trees, and where each tree begins.
+    /// Returns the nodes of all trees, and the start of each tree.
     fn trees(&self, depth_limits: &[u32]) -> Result<(Vec<Node>, Vec<usize>)> {
         let mut nodes = memory::with_capacity(self.kinds.len())?;
         let mut starts = memory::with_capacity(depth_limits.len().saturating_add(1))?;
@@ -192,17 +195,17 @@ impl<'a> Nodes<'a> {
         let mut leaves = self.leaves.iter();
         for (index, &limit) in depth_limits.iter().enumerate() {
             let tree = tree(&mut kinds, &mut splits, &mut leaves, limit);
-            nodes.extend(tree.map_err(|reason| refuse(format!("tree {index}: {reason}")))?);
+            nodes.extend(tree.map_err(|reason| invalid(format!("tree {index}: {reason}")))?);
             starts.push(nodes.len());
         }
         match kinds.next() {
             None => Ok((nodes, starts)),
-            Some(_) => Err(refuse("there are nodes after the last tree")),
+            Some(_) => Err(invalid("there are nodes after the last tree")),
         }
     }
 }
 
-/// The next tree: nodes come until none is missing a child.
+/// Reads the next tree: it ends when no split lacks a child.
 fn tree<'a>(
     kinds: &mut impl Iterator<Item = u8>,
     splits: &mut impl Iterator<Item = (&'a [u8; 4], &'a [u8; 8])>,
@@ -210,7 +213,7 @@ fn tree<'a>(
     depth_limit: u32,
 ) -> std::result::Result<Vec<Node>, String> {
     let mut nodes: Vec<Node> = Vec::new();
-    // Splits whose right child is still to come, and its depth: no more than the tree is deep.
+    // Splits whose right child is still to come, and its depth; no more entries than the tree is deep.
     let mut waiting: Vec<(usize, u32)> = Vec::new();
     let mut depth = 0_u32;
     loop {
@@ -247,10 +250,10 @@ fn tree<'a>(
                 });
             }
             Some(kind) => return Err(format!("there is no node of kind {kind}")),
-            None => return Err("it has no end".into()),
+            None => return Err("its nodes end before it does".into()),
         }
     }
-    // Backwards, so that children come before their parents, and the left child last.
+    // In reverse order children come before their parents, and the left child last.
     let mut below: Vec<u32> = Vec::new();
     for node in nodes.iter_mut().rev() {
         if !node.is_leaf() {
@@ -262,7 +265,7 @@ fn tree<'a>(
     Ok(nodes)
 }
 
-/// The records of the noise target at the nodes.
+/// Reads the records of the noise target at the nodes.
 fn noise(file: &File<'_>, nodes: &[Node]) -> Result<Vec<NodeNoise>> {
     let field = |name: &str| -> Result<Option<Vec<f64>>> {
         if file.dtype(name).is_none() {
@@ -272,7 +275,7 @@ fn noise(file: &File<'_>, nodes: &[Node]) -> Result<Vec<NodeNoise>> {
         if values.len() == nodes.len() {
             Ok(Some(values))
         } else {
-            Err(refuse(format!(
+            Err(invalid(format!(
                 "the tensor {name} has {} items for {} nodes",
                 values.len(),
                 nodes.len()
@@ -281,7 +284,7 @@ fn noise(file: &File<'_>, nodes: &[Node]) -> Result<Vec<NodeNoise>> {
     };
     let (weight, impurity, mean) = (field("weight")?, field("impurity")?, field("mean")?);
     if impurity.is_some() != mean.is_some() {
-        return Err(refuse("of the tensors impurity and mean one is missing"));
+        return Err(invalid("it has only one of the tensors impurity and mean"));
     }
     let at = |values: &Option<Vec<f64>>, node: usize| values.as_ref().and_then(|values| values.get(node)).copied();
     let records = nodes.iter().enumerate().map(|(i, node)| NodeNoise {

@@ -1,4 +1,4 @@
-//! That plans have groups and exits where they should: from outside only the sums are seen, which must not tell.
+//! Tests that plans have groups and exits where they should; from outside only the sums are visible, which must not differ.
 
 use super::*;
 use crate::forest::{self, NodeNoise, path_length};
@@ -8,15 +8,15 @@ proptest! {
     #[test]
     fn thresholds_order_as_numbers_do(a: f64, b: f64, left: bool) {
         prop_assume!(!a.is_nan() && !b.is_nan());
-        let threshold = |threshold| Threshold::new(&Node { threshold, missing_go_to_left: left, ..Node::leaf(1) }, left);
+        let threshold = |threshold| SplitTest::new(&Node { threshold, missing_go_to_left: left, ..Node::leaf(1) }, left);
         let (x, y) = (threshold(a), threshold(b));
         prop_assert_eq!(x.value().partial_cmp(&y.value()), Some(x.cmp(&y)));
         prop_assert_eq!(x.value(), round_down(a));
     }
 }
 
-/// A balanced tree; `node` makes the `i`-th node as a split, of which only the threshold and the feature matter, or as a
-/// leaf, of which only the number of training rows.
+/// Makes a balanced tree; `node` returns threshold, feature and training rows of the `i`-th node. A split ignores the rows, a leaf
+/// all but the rows.
 fn tree(n_splits: usize, d: usize, node: impl Fn(usize) -> (f64, u32, u32)) -> forest::Tree {
     let mut nodes: Vec<Node> = Vec::new();
     let mut waiting = vec![(n_splits, None)];
@@ -53,7 +53,7 @@ fn tree(n_splits: usize, d: usize, node: impl Fn(usize) -> (f64, u32, u32)) -> f
     }
 }
 
-/// The plan of a forest, and what holds for every plan.
+/// Makes the plan of a forest, and checks what holds for every plan.
 fn plan(d: usize, trees: Vec<forest::Tree>) -> Plan {
     let n_trees = trees.len();
     let forest = Forest::from_trees(d, None, trees).unwrap();
@@ -63,7 +63,7 @@ fn plan(d: usize, trees: Vec<forest::Tree>) -> Plan {
         assert_eq!(group.first_tree, first_tree);
         assert_eq!(group.trees.len(), group.values.len());
         first_tree += group.trees.len();
-        assert!(group.searches.iter().all(|search| search.len() <= MAX_THRESHOLDS));
+        assert!(group.searches.iter().all(|search| search.len() <= MAX_GROUP_THRESHOLDS));
         assert!(group.trees.iter().all(|tree| tree.logic.n_slots() <= MAX_SPLITS + 1));
         assert!(group.has_exits || group.trees.iter().all(|tree| tree.exits.is_empty()));
         assert!(group.columns.is_sorted_by(|a, b| a < b));
@@ -90,7 +90,7 @@ fn trees_share_a_group_as_long_as_a_search_holds_their_thresholds() {
             .iter()
             .all(|group| group.searches[0].len() == 200 && !group.has_exits)
     );
-    // Thresholds that trees have in common are there once.
+    // Thresholds that trees share are stored once.
     let same = || tree(100, 1, |i| (i as f64, 0, i as u32));
     let groups = plan(1, (0..6).map(|_| same()).collect()).groups;
     assert_eq!((groups.len(), groups[0].searches[0].len()), (1, 100));
@@ -113,13 +113,13 @@ fn rare_branches_of_large_trees_leave_by_exits() {
     // Most rows are in the first leaves.
     let size = |i: usize| if i < 10 { 100_000 } else { 1 + i as u32 % 2 };
     let plans = |n_splits| plan(1, vec![tree(n_splits, 1, |i| (i as f64, 0, size(i)))]);
-    assert_eq!(n_exits(&plans(LARGE)), 0);
+    assert_eq!(n_exits(&plans(MIN_SPLITS_FOR_RARE_EXITS)), 0);
     assert!(n_exits(&plans(250)) > 0);
 }
 
 #[test]
 fn more_values_than_classes_leave_by_exits() {
-    // Leaves of different sizes, so that 300 of them add different values; no branch is rare.
+    // The leaves have different sizes, so that 300 of them add different values; no branch is rare.
     let leaves = |n_splits: usize| tree(n_splits, 20, |i| (i as f64, (i % 20) as u32, 1_000 + i as u32));
     let few = plan(20, vec![leaves(150)]);
     assert!(!few.groups[0].has_exits);
@@ -142,7 +142,7 @@ fn thresholds_that_are_no_number_leave_by_exits() {
         let plan = plans(at);
         assert!(plan.groups[0].has_exits && plan.groups[0].trees[0].exits[0].node as usize == at);
     }
-    // From the root on nothing is left for the plan; the walk looks at both columns.
+    // An exit at the root leaves nothing for the plan; the walk reads both columns.
     let plan = plans(0);
     let exits: Vec<_> = plan.groups[0].trees[0]
         .exits

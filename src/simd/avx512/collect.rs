@@ -1,4 +1,4 @@
-//! Columns out of rows: eight rows by eight columns at a time, turned round in registers.
+//! Copying of columns out of rows, eight rows by eight columns at a time, transposed in registers.
 
 #[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
 use std::arch::x86_64::*;
@@ -11,10 +11,10 @@ use crate::simd::{convert, prefetch};
 
 /// Cells of f64 in a register.
 const SQUARE: usize = 8;
-/// Rows asked for so many rows ahead. Processors see by themselves what is read next, but not far enough.
+/// Rows between the row that is prefetched and the row that is read: the processor's own prefetching does not reach far enough.
 const AHEAD: usize = 64;
 
-/// See [`crate::simd::Kernel::collect`].
+/// Implements [`crate::simd::Kernel::collect`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) fn collect(columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: &mut [f64], stride: usize) {
     assert!(rows.len() <= stride && columns.iter().all(|column| rows.end <= column.len()));
@@ -35,17 +35,17 @@ pub(super) fn collect(columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: 
                 let n_columns = SQUARE.min(neighbours.len - left);
                 let turned = turn(&std::array::from_fn(|i| {
                     if i < n_rows {
-                        // SAFETY: as asserted there is such a row, and the mask leaves out what is not of its neighbours.
+                        // SAFETY: the row exists, as asserted, and the mask leaves out cells beyond its neighbours.
                         unsafe { _mm512_maskz_loadu_pd(lanes(n_columns), row(i).wrapping_add(left)) }
                     } else {
                         _mm512_setzero_pd()
                     }
                 }));
                 for cells in &turned[..n_columns] {
-                    // SAFETY: as asserted there is room for all rows of all columns.
+                    // SAFETY: there is room for all rows of all columns, as asserted.
                     unsafe {
-                        let place = out.as_mut_ptr().add(column * stride + top);
-                        _mm512_mask_storeu_pd(place, lanes(n_rows), *cells);
+                        let index = out.as_mut_ptr().add(column * stride + top);
+                        _mm512_mask_storeu_pd(index, lanes(n_rows), *cells);
                     }
                     column += 1;
                 }

@@ -1,81 +1,86 @@
-//! Counting values above and at thresholds: ranks as bit planes, planes as masks, masks as population counts.
+//! Counting of values above and at thresholds: ranks become bit planes, planes become masks, and the bits of masks are counted.
 
 #[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
 use std::arch::x86_64::*;
 
-use super::descend::{descend, images, word_of};
-use crate::simd::bits::{BLOCK, Mask, WORDS};
+use super::descend::{descend, f32_keys, word_of};
+use crate::simd::bits::{BLOCK_ROWS, Mask, WORDS};
 use crate::simd::search::{GROUP, Search};
-use crate::simd::{TILE, Tally};
+use crate::simd::{BlockCounter, TILE_ROWS};
 
-/// What the values of a block are to one another: bits of ranks, and the special ones.
-struct Block<const DEPTH: usize> {
+/// The ranks of a block's values, and its special values.
+struct RankedBlock<const DEPTH: usize> {
     bits: [Mask; DEPTH],
-    /// Values whose image is that of a threshold.
-    alike: Mask,
-    /// Values that are no more than their image.
+    /// Values whose key equals a threshold.
+    equal_keys: Mask,
+    /// Values that equal their key.
     exact: Mask,
     missing: Mask,
 }
 
-/// See [`crate::simd::Kernel::count`].
+/// Implements [`crate::simd::Kernel::count`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
-pub(super) fn count(search: &Search, origin: f64, values: &[f64; BLOCK], tally: &mut Tally) -> Mask {
-    at_depth!(search.depth(), count_at(search, origin, values, tally))
+pub(super) fn count(search: &Search, origin: f64, values: &[f64; BLOCK_ROWS], counter: &mut BlockCounter) -> Mask {
+    at_depth!(search.depth(), count_at(search, origin, values, counter))
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
 #[inline]
-fn count_at<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64; BLOCK], tally: &mut Tally) -> Mask {
+fn count_at<const DEPTH: usize>(
+    search: &Search,
+    origin: f64,
+    values: &[f64; BLOCK_ROWS],
+    counter: &mut BlockCounter,
+) -> Mask {
     let block = rank::<DEPTH>(search, origin, values);
     let mut valid = Mask::NONE;
     let mut equal = Mask::NONE;
     let mut left_out = Mask::NONE;
     for word in 0..WORDS {
-        let alike = block.alike.0[word];
-        // Of an image that is a threshold's, the value itself must tell more, unless neither image has lost anything.
-        left_out.0[word] = if tally.exact {
-            alike & !block.exact.0[word]
+        let equal_keys = block.equal_keys.0[word];
+        // A value whose key equals a threshold is decided only if neither key was rounded.
+        left_out.0[word] = if counter.exact {
+            equal_keys & !block.exact.0[word]
         } else {
-            alike
+            equal_keys
         };
-        equal.0[word] = alike & !left_out.0[word];
+        equal.0[word] = equal_keys & !left_out.0[word];
         valid.0[word] = !(left_out.0[word] | block.missing.0[word]);
-        tally.n_missing += u64::from(block.missing.0[word].count_ones());
-        tally.n += u64::from(valid.0[word].count_ones());
+        counter.n_missing += u64::from(block.missing.0[word].count_ones());
+        counter.n += u64::from(valid.0[word].count_ones());
     }
     if equal.any() {
-        add::<DEPTH, true>(search, &block.bits, valid, equal, tally);
+        add::<DEPTH, true>(search, &block.bits, valid, equal, counter);
     } else {
-        add::<DEPTH, false>(search, &block.bits, valid, equal, tally);
+        add::<DEPTH, false>(search, &block.bits, valid, equal, counter);
     }
     left_out
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
 #[inline]
-fn rank<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64; BLOCK]) -> Block<DEPTH> {
-    let mut block = Block {
+fn rank<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64; BLOCK_ROWS]) -> RankedBlock<DEPTH> {
+    let mut block = RankedBlock {
         bits: [Mask::NONE; DEPTH],
-        alike: Mask::NONE,
+        equal_keys: Mask::NONE,
         exact: Mask::NONE,
         missing: Mask::NONE,
     };
-    for (word, values) in values.as_chunks::<TILE>().0.iter().enumerate() {
-        let (x, exact) = images(origin, values);
-        let (_, bits, alike) = descend::<DEPTH, true>(search, &x);
+    for (word, values) in values.as_chunks::<TILE_ROWS>().0.iter().enumerate() {
+        let (x, exact) = f32_keys(origin, values);
+        let (_, bits, equal_keys) = descend::<DEPTH, true>(search, &x);
         for (plane, bits) in block.bits.iter_mut().rev().zip(bits) {
             plane.0[word] = word_of(bits);
         }
-        block.alike.0[word] = word_of(alike);
+        block.equal_keys.0[word] = word_of(equal_keys);
         block.exact.0[word] = exact;
         block.missing.0[word] = word_of(x.map(|x| _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x)));
     }
     block
 }
 
-/// Adds up, per threshold, the values above it, and with `EQUAL` those that equal it. As in [`crate::simd::logic`], but the
-/// masks are counted instead of kept.
+/// Counts the values above each threshold, and with `EQUAL` the values equal to it. The masks are made as in
+/// [`crate::simd::logic`], but counted instead of stored.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq")]
 #[inline]
 fn add<const DEPTH: usize, const EQUAL: bool>(
@@ -83,9 +88,9 @@ fn add<const DEPTH: usize, const EQUAL: bool>(
     bits: &[Mask; DEPTH],
     valid: Mask,
     equal: Mask,
-    tally: &mut Tally,
+    counter: &mut BlockCounter,
 ) {
-    // SAFETY: a mask is a register, and aligned.
+    // SAFETY: a mask has the size and alignment of a register.
     let load = |mask: &Mask| unsafe { _mm512_load_si512(mask.0.as_ptr().cast()) };
     let zero = _mm512_setzero_si512();
     let bit = |b: usize| if b < DEPTH { load(&bits[b]) } else { zero };
@@ -102,12 +107,12 @@ fn add<const DEPTH: usize, const EQUAL: bool>(
         zero,
     ];
     let (valid, equal) = (load(&valid), load(&equal));
-    // Values above the threshold before.
+    // Values above the previous threshold.
     let mut before = valid;
-    let groups = tally
+    let groups = counter
         .above
         .chunks_exact_mut(GROUP)
-        .zip(tally.equal.chunks_exact_mut(GROUP));
+        .zip(counter.equal.chunks_exact_mut(GROUP));
     for (group, (above_counts, equal_counts)) in groups.enumerate().take(search.n_masks() / GROUP) {
         let (mut within, mut beyond) = (valid, zero);
         for b in (3..DEPTH).rev() {
@@ -115,7 +120,7 @@ fn add<const DEPTH: usize, const EQUAL: bool>(
             if group >> (b - 3) & 1 == 1 {
                 within = _mm512_and_si512(within, bit);
             } else {
-                // beyond | (within & bit)
+                // The truth table is `beyond | (within & bit)`.
                 beyond = _mm512_ternarylogic_epi32::<0xf8>(beyond, within, bit);
                 within = _mm512_andnot_si512(bit, within);
             }
@@ -124,7 +129,7 @@ fn add<const DEPTH: usize, const EQUAL: bool>(
             let above = _mm512_ternarylogic_epi32::<0xf8>(beyond, within, low[s]);
             add_ones(&mut above_counts[s], above);
             if EQUAL {
-                // equal & before & !above
+                // The truth table is `equal & before & !above`.
                 add_ones(
                     &mut equal_counts[s],
                     _mm512_ternarylogic_epi32::<0x40>(equal, before, above),
@@ -139,6 +144,6 @@ fn add<const DEPTH: usize, const EQUAL: bool>(
 #[inline]
 fn add_ones(counts: &mut Mask, mask: __m512i) {
     let at = counts.0.as_mut_ptr().cast();
-    // SAFETY: a mask is a register, and aligned.
+    // SAFETY: a mask has the size and alignment of a register.
     unsafe { _mm512_store_si512(at, _mm512_add_epi64(_mm512_load_si512(at), _mm512_popcnt_epi64(mask))) };
 }

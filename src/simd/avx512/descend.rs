@@ -1,28 +1,28 @@
-//! Searches: sixteen values at a time go down the same steps, with the thresholds of a step in registers.
+//! Searches: sixteen values at a time take the same steps, with the thresholds of a step in registers.
 
 #[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
 use std::arch::x86_64::*;
 use std::ops::Range;
 
 use crate::simd::search::{SLACK, Search};
-use crate::simd::{Planes, TILE, Tile, portable};
+use crate::simd::{Planes, TILE_ROWS, Tile, portable};
 
 /// Registers that hold a tile's share of a column.
-pub(super) const VECTORS: usize = TILE / 16;
+pub(super) const VECTORS: usize = TILE_ROWS / 16;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
     for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
-        for (values, word) in values[tile.first..].chunks_exact(TILE).zip(words.clone()) {
+        for (values, word) in values[tile.first..].chunks_exact(TILE_ROWS).zip(words.clone()) {
             let (sixteens, _) = values.as_chunks::<16>();
-            // SAFETY: a chunk holds sixteen values.
+            // SAFETY: the array has sixteen values.
             let x = std::array::from_fn(|v| unsafe { _mm512_loadu_ps(sixteens[v].as_ptr()) });
             at_depth!(search.depth(), quantise_values(search, &x, planes, word));
         }
     }
 }
 
-/// Binary search, all values in step, with the thresholds of a step in registers.
+/// Searches all values in step, with the thresholds of a step in registers.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
 fn quantise_values<const DEPTH: usize>(search: &Search, x: &[__m512; VECTORS], planes: &mut Planes, word: usize) {
@@ -33,8 +33,8 @@ fn quantise_values<const DEPTH: usize>(search: &Search, x: &[__m512; VECTORS], p
     planes.missing.0[word] = word_of(x.map(|x| _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x)));
 }
 
-/// The first `DEPTH` steps of a search: what was found, in which lanes each step found something, and with `EQUAL` the lanes
-/// that met their equal.
+/// Takes the first `DEPTH` steps of a search. Returns the codes, for each step the lanes that were above the threshold, and with
+/// `EQUAL` the lanes whose value equals a threshold.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
 pub(super) fn descend<const DEPTH: usize, const EQUAL: bool>(
@@ -43,11 +43,11 @@ pub(super) fn descend<const DEPTH: usize, const EQUAL: bool>(
 ) -> ([__m512i; VECTORS], [[u16; VECTORS]; DEPTH], [u16; VECTORS]) {
     assert!(search.heap().len() >= (1 << DEPTH) + SLACK);
     let mut descent = Descent {
-        found: [_mm512_setzero_si512(); VECTORS],
+        codes: [_mm512_setzero_si512(); VECTORS],
         bits: [[0; VECTORS]; DEPTH],
         not_above: [_mm512_set1_ps(f32::NAN); VECTORS],
     };
-    // A loop over the levels would not be unrolled if there are many of them.
+    // The compiler does not unroll a loop of that many levels, which would take two thirds longer.
     macro_rules! steps {
         ($($level:literal)*) => {
             $(if $level < DEPTH {
@@ -61,18 +61,18 @@ pub(super) fn descend<const DEPTH: usize, const EQUAL: bool>(
     } else {
         [0; VECTORS]
     };
-    (descent.found, descent.bits, equal)
+    (descent.codes, descent.bits, equal)
 }
 
-/// How far values have come in a search.
+/// The state of a search.
 struct Descent<const DEPTH: usize> {
-    found: [__m512i; VECTORS],
+    codes: [__m512i; VECTORS],
     bits: [[u16; VECTORS]; DEPTH],
-    /// The lowest threshold met that is not below the value: if any is its equal, it is this one.
+    /// Lowest threshold so far that is not below the value: if the value equals a threshold, it is this one.
     not_above: [__m512; VECTORS],
 }
 
-/// One step; `heap` has 2^DEPTH entries at least, and [`SLACK`] more.
+/// Takes one step; `heap` has at least 2^DEPTH entries and [`SLACK`] more.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
 fn step<const LEVEL: usize, const DEPTH: usize, const EQUAL: bool>(
@@ -80,78 +80,79 @@ fn step<const LEVEL: usize, const DEPTH: usize, const EQUAL: bool>(
     x: &[__m512; VECTORS],
     descent: &mut Descent<DEPTH>,
 ) {
-    let Descent { found, bits, not_above } = descent;
-    // SAFETY: `first` is at most 2^DEPTH, and 16 entries more are there, as the caller vouches.
+    let Descent { codes, bits, not_above } = descent;
+    // SAFETY: `first` is at most 2^DEPTH, and 16 further entries exist, as the caller asserted.
     let table = |first: usize| unsafe { _mm512_loadu_ps(heap.as_ptr().add(first)) };
     for v in 0..VECTORS {
-        // Bits 0 to 4 of what was found choose an entry in a pair of registers; the others choose the pair.
-        let pair = |first: usize| _mm512_permutex2var_ps(table(first), found[v], table(first + 16));
-        let two = |first| _mm512_mask_blend_ps(bits[5][v], pair(first), pair(first + 32));
-        let four = |first| _mm512_mask_blend_ps(bits[6][v], two(first), two(first + 64));
+        // Bits 0 to 4 of a code choose an entry in a pair of registers; the others choose the pair.
+        let lookup_32 = |first: usize| _mm512_permutex2var_ps(table(first), codes[v], table(first + 16));
+        let lookup_64 = |first| _mm512_mask_blend_ps(bits[5][v], lookup_32(first), lookup_32(first + 32));
+        let lookup_128 = |first| _mm512_mask_blend_ps(bits[6][v], lookup_64(first), lookup_64(first + 64));
         let threshold = match LEVEL {
             0 => _mm512_set1_ps(heap[1]),
-            1..=4 => _mm512_permutexvar_ps(found[v], table(1 << LEVEL)),
-            5 => pair(32),
-            6 => two(64),
-            7 => four(128),
-            _ => _mm512_mask_blend_ps(bits[7][v], four(256), four(384)),
+            1..=4 => _mm512_permutexvar_ps(codes[v], table(1 << LEVEL)),
+            5 => lookup_32(32),
+            6 => lookup_64(64),
+            7 => lookup_128(128),
+            _ => _mm512_mask_blend_ps(bits[7][v], lookup_128(256), lookup_128(384)),
         };
         let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x[v], threshold);
         if EQUAL {
             not_above[v] = _mm512_mask_blend_ps(above, threshold, not_above[v]);
         }
-        found[v] = _mm512_mask_or_epi32(found[v], above, found[v], _mm512_set1_epi32(1 << LEVEL));
+        codes[v] = _mm512_mask_or_epi32(codes[v], above, codes[v], _mm512_set1_epi32(1 << LEVEL));
         bits[LEVEL][v] = above;
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) fn find(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
-    at_depth!(search.depth().min(9), find_from(search, origin, values, found));
+pub(super) fn find_codes(search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
+    at_depth!(search.depth().min(9), find_codes_from(search, origin, values, codes));
 }
 
-/// Values as f32 distances from an origin, and which of them lost nothing on the way.
+/// Returns the f32 distances of values from an origin, and which of them were not rounded.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
-pub(super) fn images(origin: f64, values: &[f64; TILE]) -> ([__m512; VECTORS], u64) {
+pub(super) fn f32_keys(origin: f64, values: &[f64; TILE_ROWS]) -> ([__m512; VECTORS], u64) {
     let mut exact = 0;
     let (eights, _) = values.as_chunks::<8>();
     let halves: [__m256; 2 * VECTORS] = std::array::from_fn(|i| {
-        // SAFETY: eight values.
+        // SAFETY: the array has eight values.
         let x = unsafe { _mm512_loadu_pd(eights[i].as_ptr()) };
-        let image = _mm512_cvtpd_ps(_mm512_sub_pd(x, _mm512_set1_pd(origin)));
-        exact |= u64::from(_mm512_cmp_pd_mask::<_CMP_EQ_OQ>(_mm512_cvtps_pd(image), x)) << (8 * i);
-        image
+        let key = _mm512_cvtpd_ps(_mm512_sub_pd(x, _mm512_set1_pd(origin)));
+        exact |= u64::from(_mm512_cmp_pd_mask::<_CMP_EQ_OQ>(_mm512_cvtps_pd(key), x)) << (8 * i);
+        key
     });
     let x = std::array::from_fn(|v| _mm512_insertf32x8::<1>(_mm512_castps256_ps512(halves[2 * v]), halves[2 * v + 1]));
     (x, exact)
 }
 
-/// The upper steps with the thresholds in registers, the lower ones, if any, with thresholds gathered.
+/// Takes the upper steps with the thresholds in registers, and further steps with gathered thresholds.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
-fn find_from<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+fn find_codes_from<const DEPTH: usize>(search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
     let heap = search.heap();
-    let (whole, rest) = values.as_chunks::<TILE>();
-    let (whole_found, rest_found) = found.split_at_mut(whole.len() * TILE);
-    for (values, found) in whole.iter().zip(whole_found.as_chunks_mut::<TILE>().0) {
-        let (x, _) = images(origin, values);
-        let (mut at, _, _) = descend::<DEPTH, false>(search, &x);
+    let (whole, rest) = values.as_chunks::<TILE_ROWS>();
+    let (whole_codes, rest_codes) = codes.split_at_mut(whole.len() * TILE_ROWS);
+    for (values, codes) in whole.iter().zip(whole_codes.as_chunks_mut::<TILE_ROWS>().0) {
+        let (x, _) = f32_keys(origin, values);
+        let (mut search_codes, _, _) = descend::<DEPTH, false>(search, &x);
         for level in DEPTH..search.depth() {
             for v in 0..VECTORS {
-                // SAFETY: what was found is below 2^level, and the heap has 2^(level + 1) entries at least.
-                let threshold = unsafe { _mm512_i32gather_ps::<4>(at[v], heap.as_ptr().add(1 << level)) };
+                // SAFETY: the code is below 2^level, and the heap has at least 2^(level + 1) entries.
+                let threshold = unsafe { _mm512_i32gather_ps::<4>(search_codes[v], heap.as_ptr().add(1 << level)) };
                 let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(x[v], threshold);
-                at[v] = _mm512_mask_or_epi32(at[v], above, at[v], _mm512_set1_epi32(1 << level));
+                search_codes[v] =
+                    _mm512_mask_or_epi32(search_codes[v], above, search_codes[v], _mm512_set1_epi32(1 << level));
             }
         }
-        let (sixteens, _) = found.as_chunks_mut::<16>();
-        for (sixteen, at) in sixteens.iter_mut().zip(at) {
-            // SAFETY: sixteen places.
-            unsafe { _mm256_storeu_si256(sixteen.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(at)) };
+        let (sixteens, _) = codes.as_chunks_mut::<16>();
+        for (sixteen, code) in sixteens.iter_mut().zip(search_codes) {
+            // SAFETY: the array has sixteen codes.
+            unsafe { _mm256_storeu_si256(sixteen.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(code)) };
         }
     }
-    portable::find(search, origin, rest, rest_found);
+    portable::find_codes(search, origin, rest, rest_codes);
 }
 
 pub(super) fn word_of(bits: [u16; VECTORS]) -> u64 {

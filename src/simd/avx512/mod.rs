@@ -1,4 +1,4 @@
-//! AVX-512: a block is one register of bits; values are compared sixteen at a time with thresholds held in registers.
+//! AVX-512 kernel: a block is one register of bits; values are compared sixteen at a time with thresholds held in registers.
 
 #[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
 use std::arch::x86_64::*;
@@ -12,11 +12,11 @@ mod count;
 mod descend;
 
 use self::bits::{Xmm, Ymm, Zmm};
-use super::bits::{BLOCK, Mask};
+use super::bits::{BLOCK_ROWS, Mask};
 use super::convert::{self, Rows};
 use super::search::Search;
-use super::tree::Tree;
-use super::{Kernel, MAX_PLANES, Planes, TILE, Tally, Tile, Values, logic, portable};
+use super::tree::TreeLogic;
+use super::{BlockCounter, ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, logic, portable};
 use crate::matrix::Matrix;
 
 /// Columns that are transposed together: a register of f64.
@@ -25,12 +25,12 @@ const RUN: usize = 8;
 /// Proof that the processor has AVX-512 F, BW, DQ and VL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Avx512 {
-    /// Whether it has VPOPCNTDQ too.
+    /// Whether the processor has VPOPCNTDQ too.
     counts: bool,
 }
 
 impl Avx512 {
-    /// Asks the processor.
+    /// Returns a proof if the processor has AVX-512 F, BW, DQ and VL.
     #[must_use]
     pub fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx512f")
@@ -63,28 +63,35 @@ impl Kernel for Avx512 {
         unsafe { thermometer(search, planes, rows, masks) }
     }
 
-    fn evaluate(self, tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+    fn evaluate(
+        self,
+        tree: &TreeLogic,
+        masks: &[Mask],
+        slots: &mut [Mask],
+        rows: usize,
+        planes: &mut [Mask; MAX_PLANES],
+    ) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { evaluate(tree, masks, slots, rows, planes) }
     }
 
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK]) {
+    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { spread(planes, classes) }
     }
 
-    fn add(self, values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
         if values.iter().any(|values| values.len > 32) {
-            // Not from where the compiler would make gathers of it, which take twice as long.
+            // This call must not be inlined below: with AVX-512 the compiler would use gathers, which take twice as long.
             return portable::add(values, classes, sums);
         }
         // SAFETY: `self` is proof of the instructions.
         unsafe { add(values, classes, sums) }
     }
 
-    fn find(self, search: &Search, origin: f64, values: &[f64], found: &mut [u16]) {
+    fn find_codes(self, search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
         // SAFETY: `self` is proof of the instructions.
-        unsafe { descend::find(search, origin, values, found) }
+        unsafe { descend::find_codes(search, origin, values, codes) }
     }
 
     fn collect(self, columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: &mut [f64], stride: usize) {
@@ -96,10 +103,10 @@ impl Kernel for Avx512 {
         self.counts
     }
 
-    fn count(self, search: &Search, origin: f64, values: &[f64; BLOCK], tally: &mut Tally) -> Mask {
+    fn count(self, search: &Search, origin: f64, values: &[f64; BLOCK_ROWS], counter: &mut BlockCounter) -> Mask {
         assert!(self.counts);
         // SAFETY: `self` is proof of the instructions, VPOPCNTDQ among them as asserted.
-        unsafe { count::count(search, origin, values, tally) }
+        unsafe { count::count(search, origin, values, counter) }
     }
 
     fn at_or_below(self, values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
@@ -130,40 +137,40 @@ fn transpose(matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mu
     }
 }
 
-/// Up to eight neighbouring cells.
+/// Loads up to eight neighbouring cells.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn load_f64(cells: &[f64]) -> __m256 {
     // SAFETY: the mask leaves out what lies beyond the slice.
     _mm512_cvtpd_ps(unsafe { _mm512_maskz_loadu_pd(lanes(cells.len()), cells.as_ptr()) })
 }
 
-/// Up to eight neighbouring cells.
+/// Loads up to eight neighbouring cells.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn load_f32(cells: &[f32]) -> __m256 {
     // SAFETY: the mask leaves out what lies beyond the slice.
     unsafe { _mm256_maskz_loadu_ps(lanes(cells.len()), cells.as_ptr()) }
 }
 
-/// The first `n` of eight lanes.
+/// Returns a mask of the first `n` of eight lanes.
 fn lanes(n: usize) -> u8 {
     ((1_u32 << n.min(8)) - 1) as u8
 }
 
-/// Sixteen rows by eight columns at a time, turned round in registers.
+/// Transposes sixteen rows by eight columns at a time in registers.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn transpose_rows<T>(cells: &[T], d: usize, columns: &[u32], tile: &mut Tile<'_>, load: impl Fn(&[T]) -> __m256) {
     let n_rows = cells.len() / d;
     let Tile { values, stride, first } = tile;
     let (stride, first) = (*stride, *first);
-    assert!(n_rows <= TILE && first + TILE <= stride && columns.len() * stride <= values.len());
-    for (place, run) in convert::runs::<RUN>(columns) {
+    assert!(n_rows <= TILE_ROWS && first + TILE_ROWS <= stride && columns.len() * stride <= values.len());
+    for (index, run) in convert::runs::<RUN>(columns) {
         for top in (0..n_rows).step_by(16) {
             let row = |i: usize| match cells.get((top + i) * d..(top + i + 1) * d) {
                 Some(row) => load(&row[run.clone()]),
                 None => _mm256_setzero_ps(),
             };
             let pair = |a: usize, b: usize| _mm512_insertf32x8::<1>(_mm512_castps256_ps512(row(a)), row(b));
-            // Columns 0 to 3 of eight rows in the lower halves, 4 to 7 in the upper ones.
+            // The lower halves hold columns 0 to 3 of eight rows, the upper halves columns 4 to 7.
             let upper = transpose_quarters([pair(0, 4), pair(1, 5), pair(2, 6), pair(3, 7)]);
             let lower = transpose_quarters([pair(8, 12), pair(9, 13), pair(10, 14), pair(11, 15)]);
             for j in 0..run.len() {
@@ -173,8 +180,8 @@ fn transpose_rows<T>(cells: &[T], d: usize, columns: &[u32], tile: &mut Tile<'_>
                 } else {
                     _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b)
                 };
-                // SAFETY: as asserted: `place + j < columns.len()`, and `top + 16 <= TILE`.
-                unsafe { _mm512_storeu_ps(values.as_mut_ptr().add((place + j) * stride + first + top), column) };
+                // SAFETY: `index + j < columns.len()` and `top + 16 <= TILE_ROWS`, as asserted.
+                unsafe { _mm512_storeu_ps(values.as_mut_ptr().add((index + j) * stride + first + top), column) };
             }
         }
     }
@@ -215,7 +222,7 @@ fn thermometer(search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn evaluate(tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
+fn evaluate(tree: &TreeLogic, masks: &[Mask], slots: &mut [Mask], rows: usize, planes: &mut [Mask; MAX_PLANES]) {
     // SAFETY: the caller's instructions are those of `Zmm`, `Ymm` and `Xmm`.
     unsafe {
         match rows {
@@ -227,20 +234,20 @@ fn evaluate(tree: &Tree, masks: &[Mask], slots: &mut [Mask], rows: usize, planes
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn spread(planes: &[Mask], classes: &mut [u8; BLOCK]) {
+fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
     let (chunks, _) = classes.as_chunks_mut::<64>();
     for (word, bytes) in chunks.iter_mut().enumerate() {
         let mut class = _mm512_maskz_set1_epi8(planes.first().map_or(0, |plane| plane.0[word]), 1);
         for (b, plane) in planes.iter().enumerate().skip(1) {
             class = _mm512_mask_add_epi8(class, plane.0[word], class, _mm512_set1_epi8((1_u8 << b) as i8));
         }
-        // SAFETY: 64 bytes.
+        // SAFETY: the array has 64 bytes.
         unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), class) };
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn add(values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
+fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
     let (chunks, _) = sums.as_chunks_mut::<64>();
     for (chunk, sums) in chunks.iter_mut().enumerate() {
         let (eights, _) = sums.as_chunks_mut::<8>();
@@ -251,7 +258,7 @@ fn add(values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
             let table = |i: usize| unsafe { _mm512_load_pd(values.table.as_ptr().add(i * 8)) };
             let (eights, _) = classes[chunk * 64..][..64].as_chunks::<8>();
             for (total, eight) in total.iter_mut().zip(eights) {
-                // SAFETY: eight bytes.
+                // SAFETY: the array has eight bytes.
                 let class = _mm512_cvtepu8_epi64(unsafe { _mm_loadl_epi64(eight.as_ptr().cast()) });
                 let mut value = _mm512_permutex2var_pd(table(0), class, table(1));
                 if values.len > 16 {
@@ -271,15 +278,15 @@ fn add(values: &[Values], classes: &[[u8; BLOCK]], sums: &mut [f64; BLOCK]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
     let threshold = _mm512_set1_ps(threshold);
-    let missing_meant = if or_missing { u16::MAX } else { 0 };
+    let marked_missing = if or_missing { u16::MAX } else { 0 };
     for (values, word) in values.chunks(64).zip(marks) {
         *word = 0;
         for (i, values) in values.chunks(16).enumerate() {
-            let there = ((1_u32 << values.len()) - 1) as u16;
+            let present = ((1_u32 << values.len()) - 1) as u16;
             // SAFETY: the mask leaves out what lies beyond the slice.
-            let x = unsafe { _mm512_maskz_loadu_ps(there, values.as_ptr()) };
-            let missing = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x) & missing_meant;
-            let below = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(there, x, threshold);
+            let x = unsafe { _mm512_maskz_loadu_ps(present, values.as_ptr()) };
+            let missing = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x) & marked_missing;
+            let below = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(present, x, threshold);
             *word |= u64::from(missing | below) << (16 * i);
         }
     }

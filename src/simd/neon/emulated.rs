@@ -1,5 +1,5 @@
-//! What the tests of the NEON kernel run on where there is no NEON: the instructions it uses under the names, with the
-//! signatures and of the meaning that they have in `std::arch::aarch64`, on a processor with the low byte first.
+//! Emulation of the NEON instructions that the kernel uses, for its tests on other processors; names, signatures and results are
+//! those of `std::arch::aarch64` on a little-endian processor.
 
 #![allow(non_camel_case_types, reason = "the names of std::arch::aarch64")]
 
@@ -8,7 +8,7 @@
 #[repr(C, align(16))]
 pub(super) struct Register<T, const N: usize>([T; N]);
 
-/// Half a register of two f32; it is half as aligned, too.
+/// Half a register of two f32, with half the alignment.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(8))]
 pub(super) struct float32x2_t([f32; 2]);
@@ -36,21 +36,21 @@ pub(super) struct uint8x16x4_t(
 );
 
 impl<T: Copy, const N: usize> Register<T, N> {
-    /// Lane by lane.
+    /// Applies a function lane by lane.
     fn with(self, other: Self, f: impl Fn(T, T) -> T) -> Self {
         Self(std::array::from_fn(|i| f(self.0[i], other.0[i])))
     }
 }
 
-/// Loads: from memory that need not be aligned.
+/// Defines loads from memory that need not be aligned.
 macro_rules! loads {
     ($($name:ident($from:ty) -> $to:ty;)*) => {$(
         /// Reads as many values as there are lanes.
         ///
         /// # Safety
-        /// They are readable.
+        /// The values are readable.
         pub(super) unsafe fn $name(from: *const $from) -> $to {
-            // SAFETY: the caller vouches for the values, of which every pattern of bits is one.
+            // SAFETY: the caller vouches for the values, and every pattern of bits is a value.
             unsafe { from.cast::<$to>().read_unaligned() }
         }
     )*};
@@ -68,21 +68,21 @@ loads! {
 /// Reads one value into all lanes.
 ///
 /// # Safety
-/// It is readable.
+/// The value is readable.
 pub(super) unsafe fn vld1q_dup_s32(from: *const i32) -> int32x4_t {
     // SAFETY: the caller vouches for the value.
     Register([unsafe { from.read_unaligned() }; 4])
 }
 
-/// Stores: to memory that need not be aligned.
+/// Defines stores to memory that need not be aligned.
 macro_rules! stores {
     ($($name:ident($to:ty, $from:ty);)*) => {$(
         /// Writes all lanes.
         ///
         /// # Safety
-        /// There is room for them.
+        /// The memory is writable.
         pub(super) unsafe fn $name(to: *mut $to, from: $from) {
-            // SAFETY: the caller vouches for the room.
+            // SAFETY: the caller vouches for the memory.
             unsafe { to.cast::<$from>().write_unaligned(from) }
         }
     )*};
@@ -94,12 +94,12 @@ stores! {
     vst1q_u8(u8, uint8x16_t);
 }
 
-/// The same bits as other lanes.
+/// Defines conversions to other lanes with the same bits.
 macro_rules! reinterpretations {
     ($($name:ident($from:ty) -> $to:ty;)*) => {$(
-        /// The same 128 bits.
+        /// Returns the same 128 bits.
         pub(super) fn $name(from: $from) -> $to {
-            // SAFETY: both are 128 bits, of which every pattern is a value.
+            // SAFETY: both types are 128 bits, and every pattern of bits is a value.
             unsafe { std::mem::transmute::<$from, $to>(from) }
         }
     )*};
@@ -115,10 +115,10 @@ reinterpretations! {
     vreinterpretq_u8_u64(uint64x2_t) -> uint8x16_t;
 }
 
-/// One value in all lanes.
+/// Defines functions that copy one value into all lanes.
 macro_rules! copies {
     ($($name:ident($from:ty) -> $to:ty;)*) => {$(
-        /// The same value in all lanes.
+        /// Copies the value into all lanes.
         pub(super) fn $name(from: $from) -> $to {
             Register([from; _])
         }
@@ -131,128 +131,128 @@ copies! {
     vdupq_n_u8(u8) -> uint8x16_t;
 }
 
-/// One lane.
+/// Returns one lane.
 pub(super) fn vgetq_lane_u64<const LANE: i32>(a: uint64x2_t) -> u64 {
     a.0[LANE as usize]
 }
 
-/// `a & b`
+/// Computes `a & b`.
 pub(super) fn vandq_u64(a: uint64x2_t, b: uint64x2_t) -> uint64x2_t {
     a.with(b, |a, b| a & b)
 }
 
-/// `a | b`
+/// Computes `a | b`.
 pub(super) fn vorrq_u64(a: uint64x2_t, b: uint64x2_t) -> uint64x2_t {
     a.with(b, |a, b| a | b)
 }
 
-/// `a ^ b`
+/// Computes `a ^ b`.
 pub(super) fn veorq_u64(a: uint64x2_t, b: uint64x2_t) -> uint64x2_t {
     a.with(b, |a, b| a ^ b)
 }
 
-/// `a & !b`
+/// Computes `a & !b`.
 pub(super) fn vbicq_u64(a: uint64x2_t, b: uint64x2_t) -> uint64x2_t {
     a.with(b, |a, b| a & !b)
 }
 
-/// `a & b`
+/// Computes `a & b`.
 pub(super) fn vandq_u8(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
     a.with(b, |a, b| a & b)
 }
 
-/// `a | b`
+/// Computes `a | b`.
 pub(super) fn vorrq_u8(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
     a.with(b, |a, b| a | b)
 }
 
-/// `a - b`, wrapping round.
+/// Computes `a - b`, wrapping around.
 pub(super) fn vsubq_u8(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
     a.with(b, u8::wrapping_sub)
 }
 
-/// All ones where `a` and `b` have a bit in common, else zero.
+/// Returns all ones where `a` and `b` have a bit in common, else zero.
 pub(super) fn vtstq_u8(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
     a.with(b, |a, b| if a & b == 0 { 0 } else { u8::MAX })
 }
 
-/// The sums of neighbours, wrapping round: those of `a`, then those of `b`.
+/// Returns the sums of neighbours, wrapping around: those of `a`, then those of `b`.
 pub(super) fn vpaddq_u8(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
     let both = [a.0, b.0];
     let both = both.as_flattened();
     Register(std::array::from_fn(|i| both[2 * i].wrapping_add(both[2 * i + 1])))
 }
 
-/// The even lanes: those of `a`, then those of `b`.
+/// Returns the even lanes: those of `a`, then those of `b`.
 pub(super) fn vuzp1q_u8(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
     let both = [a.0, b.0];
     Register(std::array::from_fn(|i| both.as_flattened()[2 * i]))
 }
 
-/// All ones where `a > b`, else zero.
+/// Returns all ones where `a > b`, else zero.
 pub(super) fn vcgtq_f32(a: float32x4_t, b: float32x4_t) -> uint32x4_t {
     Register(std::array::from_fn(|i| if a.0[i] > b.0[i] { u32::MAX } else { 0 }))
 }
 
-/// All ones where `a == b`, else zero.
+/// Returns all ones where `a == b`, else zero.
 pub(super) fn vceqq_f32(a: float32x4_t, b: float32x4_t) -> uint32x4_t {
     Register(std::array::from_fn(|i| if a.0[i] == b.0[i] { u32::MAX } else { 0 }))
 }
 
-/// Both lanes rounded to the nearest f32.
+/// Rounds both lanes to the nearest f32.
 pub(super) fn vcvt_f32_f64(a: float64x2_t) -> float32x2_t {
     float32x2_t(a.0.map(|a| a as f32))
 }
 
-/// `low`, and both lanes of `high` rounded to the nearest f32.
+/// Returns `low`, and both lanes of `high` rounded to the nearest f32.
 pub(super) fn vcvt_high_f32_f64(low: float32x2_t, high: float64x2_t) -> float32x4_t {
     Register([low.0[0], low.0[1], high.0[0] as f32, high.0[1] as f32])
 }
 
-/// The even lanes of both, in turn.
+/// Returns the even lanes of both, alternating.
 pub(super) fn vtrn1q_f32(a: float32x4_t, b: float32x4_t) -> float32x4_t {
     Register([a.0[0], b.0[0], a.0[2], b.0[2]])
 }
 
-/// The odd lanes of both, in turn.
+/// Returns the odd lanes of both, alternating.
 pub(super) fn vtrn2q_f32(a: float32x4_t, b: float32x4_t) -> float32x4_t {
     Register([a.0[1], b.0[1], a.0[3], b.0[3]])
 }
 
-/// The first lanes of both.
+/// Returns the first lanes of both.
 pub(super) fn vtrn1q_f64(a: float64x2_t, b: float64x2_t) -> float64x2_t {
     Register([a.0[0], b.0[0]])
 }
 
-/// The second lanes of both.
+/// Returns the second lanes of both.
 pub(super) fn vtrn2q_f64(a: float64x2_t, b: float64x2_t) -> float64x2_t {
     Register([a.0[1], b.0[1]])
 }
 
-/// Byte `places` of the table, of some bytes; `beyond` where there is none.
-fn look_up(table: &[u8], places: uint8x16_t, beyond: uint8x16_t) -> uint8x16_t {
-    places.with(beyond, |place, beyond| {
-        *table.get(usize::from(place)).unwrap_or(&beyond)
+/// Looks up bytes of a table; an index beyond it gives the byte of `beyond`.
+fn look_up(table: &[u8], indices: uint8x16_t, beyond: uint8x16_t) -> uint8x16_t {
+    indices.with(beyond, |index, beyond| {
+        *table.get(usize::from(index)).unwrap_or(&beyond)
     })
 }
 
-/// The bytes of `table` that `places` names, zero beyond it.
-pub(super) fn vqtbl1q_u8(table: uint8x16_t, places: uint8x16_t) -> uint8x16_t {
-    look_up(&table.0, places, vdupq_n_u8(0))
+/// Looks up bytes of `table`; an index beyond it gives zero.
+pub(super) fn vqtbl1q_u8(table: uint8x16_t, indices: uint8x16_t) -> uint8x16_t {
+    look_up(&table.0, indices, vdupq_n_u8(0))
 }
 
-/// The same with two registers.
-pub(super) fn vqtbl2q_u8(table: uint8x16x2_t, places: uint8x16_t) -> uint8x16_t {
-    look_up([table.0.0, table.1.0].as_flattened(), places, vdupq_n_u8(0))
+/// Looks up bytes of two registers; an index beyond them gives zero.
+pub(super) fn vqtbl2q_u8(table: uint8x16x2_t, indices: uint8x16_t) -> uint8x16_t {
+    look_up([table.0.0, table.1.0].as_flattened(), indices, vdupq_n_u8(0))
 }
 
-/// The same with four registers.
-pub(super) fn vqtbl4q_u8(table: uint8x16x4_t, places: uint8x16_t) -> uint8x16_t {
-    vqtbx4q_u8(vdupq_n_u8(0), table, places)
+/// Looks up bytes of four registers; an index beyond them gives zero.
+pub(super) fn vqtbl4q_u8(table: uint8x16x4_t, indices: uint8x16_t) -> uint8x16_t {
+    vqtbx4q_u8(vdupq_n_u8(0), table, indices)
 }
 
-/// The bytes of `table` that `places` names, those of `a` beyond it.
-pub(super) fn vqtbx4q_u8(a: uint8x16_t, table: uint8x16x4_t, places: uint8x16_t) -> uint8x16_t {
+/// Looks up bytes of four registers; an index beyond them gives the byte of `a`.
+pub(super) fn vqtbx4q_u8(a: uint8x16_t, table: uint8x16x4_t, indices: uint8x16_t) -> uint8x16_t {
     let table = [table.0.0, table.1.0, table.2.0, table.3.0];
-    look_up(table.as_flattened(), places, a)
+    look_up(table.as_flattened(), indices, a)
 }

@@ -1,4 +1,4 @@
-//! Copying cells: every layout, type and window.
+//! Tests of copying cells, for every layout, type and window.
 
 use std::fmt::Debug;
 
@@ -7,10 +7,10 @@ use ndarray::{Array2, ArrayView1, ArrayView2, s};
 use super::*;
 use crate::matrix::Column;
 
-/// What is left alone keeps this value: a NaN that no cell is.
+/// Value of untouched cells: a NaN that no table holds.
 const UNTOUCHED: u32 = 0x7fc1_2345;
 
-/// The rows and columns that are to be copied, and where to.
+/// Rows and columns to copy, and the place in the tile.
 #[derive(Debug)]
 struct Window {
     rows: Range<usize>,
@@ -39,16 +39,16 @@ fn check_transpose(kernel: impl Kernel, matrix: &Matrix<'_>, window: &Window, ce
             let equal = value.to_bits() == expected.to_bits() || value.is_nan() && expected.is_nan();
             assert!(equal, "{}: {value} for {expected} at {row}, {column}", kernel.name());
         }
-        let tile = *first..first + TILE.max(rows.len());
-        let others = (0..*stride).filter(|place| !tile.contains(place));
-        assert!(others.into_iter().all(|place| values[place].to_bits() == UNTOUCHED));
+        let tile = *first..first + TILE_ROWS.max(rows.len());
+        let others = (0..*stride).filter(|index| !tile.contains(index));
+        assert!(others.into_iter().all(|index| values[index].to_bits() == UNTOUCHED));
     }
     for part in 0..3 {
         kernel.prefetch(matrix, rows.clone(), part, 3);
     }
 }
 
-/// The same cells in all layouts of an array.
+/// Checks the same cells in all layouts of an array.
 fn check_layouts<T: Copy + Default + Debug>(
     cells: &Array2<T>,
     window: &Window,
@@ -60,11 +60,11 @@ fn check_layouts<T: Copy + Default + Debug>(
     let row_major = matrix(cells.view());
     assert!(row_major.is_row_major() || n * d == 0);
     for_every_kernel!(check_transpose(&row_major, window, &cell));
-    // Larger tiles than a row-major array's can take any number of rows.
+    // Tables that are not row-major can fill larger tiles with any number of rows.
     let rest = Window {
-        rows: window.rows.start..n.min(window.rows.start + BLOCK),
+        rows: window.rows.start..n.min(window.rows.start + BLOCK_ROWS),
         columns: window.columns.clone(),
-        stride: BLOCK,
+        stride: BLOCK_ROWS,
         first: 0,
     };
     let window = |array: &Matrix<'_>| Window {
@@ -93,14 +93,14 @@ fn check_layouts<T: Copy + Default + Debug>(
     }
 }
 
-/// Copies some rows of columns, and looks at every place.
+/// Copies some rows of columns, and checks every cell of the output.
 fn check_collect(kernel: impl Kernel, columns: &[ArrayView1<'_, f64>], rows: &Range<usize>, stride: usize) {
     const UNTOUCHED: f64 = 1.234;
     let room = columns.len().checked_sub(1).map_or(0, |n| n * stride + rows.len());
     let mut out = vec![UNTOUCHED; room];
     kernel.collect(columns, rows.clone(), &mut out, stride);
-    for (place, value) in out.iter().enumerate() {
-        let (column, row) = (place / stride, place % stride);
+    for (index, value) in out.iter().enumerate() {
+        let (column, row) = (index / stride, index % stride);
         let expected = if row < rows.len() {
             columns[column][rows.start + row]
         } else {
@@ -126,7 +126,7 @@ proptest! {
         let mut columns: Vec<_> = cells.columns().into_iter().map(|column| column.slice_move(s![..n])).collect();
         columns.retain(|_| gaps == 0 || !random.one_in(gaps + 1));
         if gaps == 1 {
-            // Neighbours in memory, but not in the table.
+            // These columns are neighbours in memory, but not in the table.
             columns.extend(other.rows().into_iter().map(|column| column.slice_move(s![..n])));
             columns.reverse();
         }
@@ -143,9 +143,9 @@ proptest! {
         let mut random = Random::new(seed);
         let n = if d > 100 { n.min(100) } else { n };
         let start = random.below(n);
-        // All columns, or some of them, with the gaps longer or shorter.
+        // The test copies all columns, or some of them with longer or shorter gaps.
         let columns = (0..d as u32).filter(|_| gaps == 0 || !random.one_in(gaps + 1)).collect();
-        let (stride, first) = if tile == 0 { (TILE, 0) } else { (BLOCK, (tile - 1) * TILE) };
+        let (stride, first) = if tile == 0 { (TILE_ROWS, 0) } else { (BLOCK_ROWS, (tile - 1) * TILE_ROWS) };
         let window = Window { rows: start..n.min(start + most), columns, stride, first };
         let doubles = Array2::from_shape_simple_fn((n, d), || random.cell());
         check_layouts(&doubles, &window, |view| Matrix::from_f64(view), |x| x as f32);
@@ -159,7 +159,7 @@ proptest! {
         let mut random = Random::new(seed);
         let doubles = Array2::from_shape_simple_fn((2 * n, d), || random.cell());
         let floats = doubles.mapv(|x| x as f32);
-        // Beyond 2^53, so that rounding once and rounding twice differ.
+        // Integers beyond 2^53 differ if they are rounded once or twice.
         let integers = Array2::from_shape_simple_fn((2 * n, d), || (random.word() >> random.below(12)) as i64);
         let steps = [1_isize, 2, -1, -2];
         let kinds: Vec<(usize, isize)> = (0..d).map(|_| (random.below(4), random.of(&steps))).collect();
@@ -184,9 +184,9 @@ proptest! {
         };
         let start = random.below(n);
         let window = Window {
-            rows: start..n.min(start + BLOCK),
+            rows: start..n.min(start + BLOCK_ROWS),
             columns: (0..d as u32).filter(|_| !random.one_in(4)).collect(),
-            stride: BLOCK,
+            stride: BLOCK_ROWS,
             first: 0,
         };
         for_every_kernel!(check_transpose(&matrix, &window, &cell));

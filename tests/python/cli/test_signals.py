@@ -1,4 +1,4 @@
-"""Signals that end the command: one line, the exit code of the signal, and nothing half written."""
+"""Signals end the command with one line and the exit code of the signal, and leave no incomplete file."""
 
 import os
 import signal
@@ -168,7 +168,7 @@ def test_help_and_its_end(tmp_path):
 
 @pytest.mark.slow
 def test_a_signal_while_a_pipe_is_read(tmp_path):
-    """The pipe never ends, as a slow disk would seem to; others put something into the new folder meanwhile."""
+    """A pipe that never ends stands for a slow disk; another process writes into the new folder meanwhile."""
     pipe, out = tmp_path / "features.csv", tmp_path / "out"
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "isoxide", "detect", str(pipe), *NAMES, "--out", str(out)]
@@ -196,7 +196,7 @@ def test_a_signal_while_a_pipe_is_read(tmp_path):
 
 @pytest.mark.slow
 def test_a_signal_while_scores_are_written(table, tmp_path):
-    """A single file is whole or not there, and the old one stays."""
+    """A single file is complete or missing, and the old one stays."""
     done = isoxide("detect", table, *NAMES, "--out", tmp_path / "out")
     assert done.returncode == 0
     [model] = (tmp_path / "out").glob("*.safetensors")

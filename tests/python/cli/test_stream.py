@@ -1,4 +1,4 @@
-"""The command on folders of Parquet, in memory and in batches."""
+"""The command reads folders of Parquet in memory and in batches, with equal results."""
 
 import json
 import os
@@ -30,14 +30,14 @@ def folder(seed, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(folder, tmp_path_factory):
-    """What both ways print and write."""
-    found = {}
-    for way in ([], ["--stream"]):
+    """Return output and folder of a run in memory and of a run in batches."""
+    results = {}
+    for options in ([], ["--stream"]):
         out = tmp_path_factory.mktemp("out") / "results"
-        done = isoxide("detect", folder, *NAMES, "--contamination", 0.02, *way, "--out", out)
+        done = isoxide("detect", folder, *NAMES, "--contamination", 0.02, *options, "--out", out)
         assert done.returncode == 0, done.stderr
-        found[bool(way)] = done, out
-    return found
+        results[bool(options)] = done, out
+    return results
 
 
 @pytest.mark.slow
@@ -45,7 +45,7 @@ def test_both_ways_write_the_same(results):
     (in_memory, first), (in_batches, second) = results[False], results[True]
     assert in_memory.stderr == ""
     assert in_batches.stderr.startswith("isoxide: ")
-    assert "it is read in batches, as was asked for" in in_batches.stderr
+    assert "it is read in batches, as --stream asks" in in_batches.stderr
     assert in_memory.stdout.replace(str(first), "") == in_batches.stdout.replace(str(second), "")
     names = sorted(path.name for path in first.iterdir())
     assert names == sorted(path.name for path in second.iterdir())
@@ -56,7 +56,7 @@ def test_both_ways_write_the_same(results):
         if name.endswith((".json", ".html")):
             # Made at another second.
             ours, theirs = (re.sub(rb"\d\d:\d\d:\d\d\+00:00", b"", data) for data in (ours, theirs))
-            # What is read in batches is not read once as a whole, so that there is no checksum of it.
+            # A table that is read in batches is never read as a whole, so it has no checksum.
             theirs = theirs.replace(f'"{checksum}"'.encode(), b"null").replace(checksum.encode(), b"-")
         if not name.endswith(".parquet"):
             assert ours == theirs, name
@@ -66,7 +66,7 @@ def test_both_ways_write_the_same(results):
 
 @pytest.mark.slow
 def test_what_does_not_fit_is_read_in_batches_by_itself(folder, seed, tmp_path):
-    """Under a limit of memory that a frame of this table would not fit in."""
+    """Detection works under a memory limit that a frame of this table exceeds."""
     resource = pytest.importorskip("resource")
     table, r = pd.read_parquet(folder), np.random.default_rng(seed)
     large = tmp_path / "large"
@@ -88,10 +88,11 @@ def test_what_does_not_fit_is_read_in_batches_by_itself(folder, seed, tmp_path):
         capture_output=True, text=True, check=False, timeout=300, preexec_fn=limit, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "in memory it would not fit" in done.stderr
+    assert "it does not fit in memory" in done.stderr
     assert json.loads(done.stdout)["manifest"]["rows"] == len(table) * 2880
 
 
+@pytest.mark.slow
 def test_scores_of_a_folder(folder, results, tmp_path):
     model = next(results[True][1].glob("forest-*"))
     out = tmp_path / "scores"
@@ -99,21 +100,21 @@ def test_scores_of_a_folder(folder, results, tmp_path):
     text = Done(*command).ok()
     table = ueba.read_table(folder, entity="actor", time="day")
     assert text == f"{out}: {len(table.frame):,} rows scored by {len(table.features)} features\n"
-    found = pd.read_parquet(out)
+    results = pd.read_parquet(out)
     forest = IsolationForest.load(model)
-    assert found["score"].tolist() == forest.decision_function(table.X).tolist()
-    assert found["actor"].tolist() == table.frame["actor"].tolist()
+    assert results["score"].tolist() == forest.decision_function(table.X).tolist()
+    assert results["actor"].tolist() == table.frame["actor"].tolist()
     Done(*command).failed("--resume goes on")
     assert Done(*command, "--resume").ok() == text
-    # As one file, and on standard output.
+    # Scores can be written to one file, and to standard output.
     Done("score", model, folder, "--out", tmp_path / "scores.csv").ok()
     done = Done("score", model, folder)
     assert done.stdout == (tmp_path / "scores.csv").read_text()
-    assert pd.read_csv(tmp_path / "scores.csv")["score"].tolist() == found["score"].tolist()
+    assert pd.read_csv(tmp_path / "scores.csv")["score"].tolist() == results["score"].tolist()
 
 
 def test_a_run_into_a_folder_of_scores_that_was_killed_goes_on(folder, results, tmp_path):
-    """What it left besides whole parts is removed."""
+    """Files of an interrupted run that are not complete are removed."""
     model = next(results[True][1].glob("forest-*"))
     out = tmp_path / "scores"
     expected = Done("score", model, folder, "--out", out).ok()
@@ -129,7 +130,7 @@ def test_refusals(folder, tmp_path):
     broken = write_parts(pd.read_parquet(folder), tmp_path / "broken", 3)
     path = broken / "001.parquet"
     path.write_bytes(path.read_bytes()[:-20])
-    for table, more, words in (
+    for table, more, expected_message in (
         (tmp_path / "empty", [], "empty has no files of tables"),
         (tmp_path / "nothing.parquet", [], "nothing.parquet"),
         (broken, [], f"{path} cannot be read as Parquet"),
@@ -139,7 +140,7 @@ def test_refusals(folder, tmp_path):
         *told, error = done.stderr.splitlines()
         assert (done.returncode, done.stdout, len(told)) == (1, "", len(more))
         assert error.startswith("isoxide: error: ")
-        assert words in error
+        assert expected_message in error
         assert not (tmp_path / "out").exists()
 
 
@@ -155,8 +156,8 @@ def test_the_size_of_a_table(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(_size, "free_memory", lambda: 1000)
     assert [_size.larger_than_memory(table) for table in tables] == [True] * 4
     lines = capsys.readouterr().err.splitlines()
-    assert [line.count("in memory it would not fit") for line in lines] == [1] * 4
-    assert lines[3].startswith(f"isoxide: {folder} and 1 more would take about")
+    assert [line.count("it does not fit in memory") for line in lines] == [1] * 4
+    assert lines[3].startswith(f"isoxide: {folder} and 1 more needs about")
     monkeypatch.setattr(_size, "free_memory", lambda: None)
     assert [_size.larger_than_memory(table) for table in tables] == [False] * 4
 

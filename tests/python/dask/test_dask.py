@@ -236,7 +236,7 @@ def test_bad_input(frame, synchronous):
         isoxide.dask.table(frame)
     with pytest.raises(ValueError, match="the dask frame has no column 'A'"):
         table.fit(features=["A"])
-    with pytest.raises(ValueError, match="column 'group' of the dask frame holds no numbers but text"):
+    with pytest.raises(ValueError, match="column 'group' of the dask frame holds text, not numbers"):
         table.fit(features=["a", "group"])
     with pytest.raises(ValueError, match="features must be a list of names, got the string 'abc'"):
         table.fit(features="abc")

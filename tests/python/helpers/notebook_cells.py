@@ -1,4 +1,4 @@
-"""Run the cells of a notebook."""
+"""Run the cells of a notebook within this process."""
 
 from __future__ import annotations
 

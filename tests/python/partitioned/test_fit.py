@@ -91,7 +91,7 @@ def table_of(**columns):
         (lambda t: t.fit(features=["a", "a"]), "features has 'a' twice"),
         (
             lambda t: t.fit(features=["a", "text"]),
-            "column 'text' of the list holds no numbers but text",
+            "column 'text' of the list holds text, not numbers",
         ),
         (lambda t: t.fit(features=[]), "no features are left"),
         (lambda t: t.fit(IsolationForest(warm_start=True), features=None), "warm_start=True"),

@@ -232,7 +232,7 @@ def test_bad_input(spark, seed):
             isoxide.spark.table(df, order_by=nothing).fit(features=FEATURES)
     with pytest.raises(ValueError, match=r"the DataFrame has no column 'shares' \(features\); did you mean 'share'"):
         table.fit(features=["shares"])
-    with pytest.raises(ValueError, match="column 'team' of the DataFrame holds no numbers but text"):
+    with pytest.raises(ValueError, match="column 'team' of the DataFrame holds text, not numbers"):
         table.fit(features=["team"])
     with pytest.raises(TypeError, match="features must be names of columns, not int"):
         table.fit(features=[1])

@@ -1,4 +1,4 @@
-"""One forest, its scores, and what each threshold makes of them."""
+"""Calibration fits one forest and counts the rows at or below each threshold."""
 
 import dataclasses
 import warnings
@@ -35,10 +35,10 @@ def test_thresholds_count_rows(study):
 def test_budget_is_a_number_a_month(table, study):
     budgeted = ueba.calibrate(table, alerts_per_month=10)
     assert budgeted.contamination == study.contamination_for(10)
-    found = np.sum(budgeted.scores <= budgeted.threshold)
-    assert abs(found - 10 * 40 / (365.25 / 12)) <= 1
-    for alerts_per_month, words in ((0, "must be above 0"), (10**6, "more than half of the")):
-        with pytest.raises(ValueError, match=words):
+    result = np.sum(budgeted.scores <= budgeted.threshold)
+    assert abs(result - 10 * 40 / (365.25 / 12)) <= 1
+    for alerts_per_month, expected_message in ((0, "must be above 0"), (10**6, "more than half of the")):
+        with pytest.raises(ValueError, match=expected_message):
             study.contamination_for(alerts_per_month)
 
 
@@ -59,7 +59,7 @@ def test_by_day(table, study):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "expected_message"),
     [
         ({"threshold": float("nan")}, "threshold=nan must be a finite score"),
         ({"threshold": -np.inf}, "threshold=-inf must be a finite score"),
@@ -71,8 +71,8 @@ def test_by_day(table, study):
         ),
     ],
 )
-def test_refusals(table, arguments, words):
-    with pytest.raises(ValueError, match=words):
+def test_refusals(table, arguments, expected_message):
+    with pytest.raises(ValueError, match=expected_message):
         ueba.calibrate(table, **arguments)
 
 
@@ -112,32 +112,32 @@ def test_a_table_smaller_than_a_tree_draws_is_told(table, max_samples, n_rows, i
     frame = table.frame.iloc[:n_rows].reset_index(drop=True)
     small = ueba.read_table(frame, entity="actor", time="day", include=list(table.features))
     forest = IsolationForest(random_state=0, max_samples=max_samples)
-    words = f"the forest is fitted on a table of {n_rows} rows, fewer than"
+    expected_message = f"the forest is fitted on a table of {n_rows} rows, fewer than"
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         ueba.calibrate(small, forest=forest, contamination=0.1)
-    assert any(words in str(warning.message) for warning in caught) == is_told
+    assert any(expected_message in str(warning.message) for warning in caught) == is_told
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = ueba.detect(small, forest=forest, alerts_per_month=20)
-    told = [str(warning.message) for warning in caught if words in str(warning.message)]
+        result = ueba.detect(small, forest=forest, alerts_per_month=20)
+    told = [str(warning.message) for warning in caught if expected_message in str(warning.message)]
     assert len(told) == is_told
-    assert [note for note in found.manifest["notes"] if words in note] == told
+    assert [note for note in result.manifest["notes"] if expected_message in note] == told
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        notes = ueba.detect(small, forest=found.forest).manifest["notes"]
-    assert not any(words in note for note in notes)
+        notes = ueba.detect(small, forest=result.forest).manifest["notes"]
+    assert not any(expected_message in note for note in notes)
 
 
 def test_a_forest_of_another_table_is_not_blamed_for_a_small_one(table):
     forest = IsolationForest(random_state=0, contamination=0.05).fit(table.X)
     day = table.frame[table.frame["day"] == table.frame["day"].iloc[0]].reset_index(drop=True)
-    found = ueba.detect(ueba.read_table(day, entity="actor", time="day", include=list(table.features)), forest=forest)
-    assert not any("the forest is fitted on a table of" in note for note in found.manifest["notes"])
+    result = ueba.detect(ueba.read_table(day, entity="actor", time="day", include=list(table.features)), forest=forest)
+    assert not any("the forest is fitted on a table of" in note for note in result.manifest["notes"])
 
 
 def test_thresholds_by_default_are_hundredths(table, study):
-    """From the lowest score up to the first hundredth above the 0.01 quantile, and the calibration's own."""
+    """Default thresholds go from the lowest score to the 1 % quantile, and include the calibration's own."""
     first, end = int(np.floor(study.scores.min() * 100)) + 1, np.quantile(study.scores, 0.01) + 0.01
     steps = [k / 100 for k in range(first, 100) if k / 100 < end]
     assert len(steps) > 2
@@ -148,10 +148,10 @@ def test_thresholds_by_default_are_hundredths(table, study):
         own.threshold = 0.0
 
 
-def assert_counts(found, study, keys, threshold):
-    """The lines of `by_day` or `drift`, each counted anew."""
-    assert found.iloc[:, 0].tolist() == sorted(set(keys))
-    for key, rows, lowest, p01, median, anomalies, share in found.itertuples(index=False):
+def assert_counts(result, study, keys, threshold):
+    """Compare each line of `by_day` or `by_period` with counts of the scores."""
+    assert result.iloc[:, 0].tolist() == sorted(set(keys))
+    for key, rows, lowest, p01, median, anomalies, share in result.itertuples(index=False):
         scores = study.scores[np.asarray(keys) == key]
         assert (rows, lowest) == (len(scores), scores.min())
         assert (p01, median) == pytest.approx((np.quantile(scores, 0.01), np.median(scores)), rel=1e-12)

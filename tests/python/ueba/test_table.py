@@ -1,4 +1,4 @@
-"""Reading tables: what is taken, what is told, what is refused."""
+"""Reading tables: features, profile and refusals."""
 
 import numpy as np
 import pandas as pd
@@ -85,7 +85,7 @@ def test_times(values, day):
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "words"),
+    ("change", "error", "expected_message"),
     [
         (
             lambda f: f.rename(columns={"actor": "Actor"}),
@@ -106,8 +106,8 @@ def test_times(values, day):
         (lambda f: f.to_numpy(), TypeError, "source must be a path, a list of paths"),
     ],
 )
-def test_refusals(frame, change, error, words):
-    with pytest.raises(error, match=words):
+def test_refusals(frame, change, error, expected_message):
+    with pytest.raises(error, match=expected_message):
         ueba.read_table(change(frame), **NAMES)
 
 

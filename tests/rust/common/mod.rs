@@ -1,49 +1,45 @@
-//! Reading golden vectors.
+//! Helpers of several tests: golden vectors, and mergeable aggregates in `partitioned`.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test is a crate of its own and uses a part"
-)]
+pub(crate) mod partitioned;
 
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// The folder of golden vectors.
-pub fn folder() -> PathBuf {
+/// Returns the folder of golden vectors.
+pub(crate) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-/// One golden file.
-pub fn load(name: &str) -> Value {
+/// Reads one golden file.
+pub(crate) fn load(name: &str) -> Value {
     let path = folder().join(format!("{name}.json"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap()
 }
 
-/// A number, which may be written as "nan", "inf" or "-inf".
-pub fn number(value: &Value) -> f64 {
+/// Reads a number, which may be written as "nan", "inf" or "-inf".
+pub(crate) fn number(value: &Value) -> f64 {
     match value {
         Value::String(word) => word.parse().unwrap(),
         other => other.as_f64().unwrap(),
     }
 }
 
-/// A list of numbers.
-pub fn numbers(value: &Value) -> Vec<f64> {
+/// Reads a list of numbers.
+pub(crate) fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(number).collect()
 }
 
-/// A list of integers.
-pub fn integers<T: TryFrom<i64>>(value: &Value) -> Vec<T> {
+/// Reads a list of integers.
+pub(crate) fn integers<T: TryFrom<i64>>(value: &Value) -> Vec<T> {
     let entries = value.as_array().unwrap().iter();
     entries
         .map(|v| T::try_from(v.as_i64().unwrap()).ok().expect("in range"))
         .collect()
 }
 
-/// Bit patterns, so that comparisons see the sign of zero and do not trip over NaN.
-pub fn bits(values: &[f64]) -> Vec<u64> {
+/// Returns bit patterns, so that comparisons see the sign of zero and treat equal NaN as equal.
+pub(crate) fn bits(values: &[f64]) -> Vec<u64> {
     values.iter().map(|v| v.to_bits()).collect()
 }

@@ -1,0 +1,93 @@
+//! Keys of 32 bits by which the kernels of [`crate::simd`] search for 64-bit queries.
+//!
+//! A key is the distance of a value from the middle query, rounded to f32, or the value itself if every query is an f32. Rounding
+//! keeps the order but may make neighbours equal. So a key decides on which side of a query a value lies unless both have the same
+//! key; then the 64 bits of the value decide.
+
+use crate::simd::{
+    BLOCK_ROWS, BlockCounter, Choice, Kernel, MAX_COUNTED_THRESHOLDS, MAX_THRESHOLDS, Search, Threshold, with_kernel,
+};
+
+/// Most values searched for at once.
+const MAX_SEARCHED: usize = 1024;
+
+/// The searchable keys of some queries.
+#[derive(Debug, Clone)]
+#[allow(unreachable_pub, reason = "part of a sealed trait")]
+pub struct F32Keys {
+    search: Search,
+    /// Number of queries below a value, for each code that the search may return.
+    ranks: Vec<u16>,
+    origin: f64,
+    /// Whether every query equals its key.
+    exact: bool,
+    countable: bool,
+}
+
+impl F32Keys {
+    /// Makes keys of distinct queries in ascending order without NaN. Returns `None` if too many keys are equal, if there are more
+    /// queries than a search can hold, or if the kernel in use is not faster with keys.
+    pub(super) fn new(queries: &[f64]) -> Option<Self> {
+        let middle = *queries.get(queries.len() / 2)?;
+        if queries.len() > MAX_THRESHOLDS || !middle.is_finite() || !Choice::get().finds_faster() {
+            return None;
+        }
+        let exact = queries.iter().all(|&query| f64::from(query as f32) == query);
+        let origin = if exact { 0.0 } else { middle };
+        let keys: Vec<f32> = queries.iter().map(|query| (query - origin) as f32).collect();
+        let n_equal_keys = keys.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        if n_equal_keys > queries.len() / 64 {
+            return None;
+        }
+        let thresholds: Vec<Threshold> = keys.into_iter().map(Threshold::plain).collect();
+        let search = Search::new(&thresholds);
+        let counts = with_kernel!(kernel => kernel.counts());
+        Some(Self {
+            ranks: search.ranks(),
+            countable: counts && n_equal_keys == 0 && queries.len() <= MAX_COUNTED_THRESHOLDS,
+            search,
+            origin,
+            exact,
+        })
+    }
+
+    /// Creates a counter of whole blocks, if that is faster.
+    pub(super) fn block_counter(&self) -> Option<BlockCounter> {
+        self.countable.then(|| BlockCounter::new(&self.search, self.exact))
+    }
+
+    /// Counts whole blocks of values, calls `left_out` with the values that their keys do not decide, and returns the rest. It
+    /// stops counting when too many values are left out.
+    pub(super) fn count_blocks<'v>(
+        &self,
+        counter: &mut BlockCounter,
+        values: &'v [f64],
+        mut left_out: impl FnMut(f64),
+    ) -> &'v [f64] {
+        if counter.n_left_out > counter.n / 16 + 256 {
+            return values;
+        }
+        let (blocks, rest) = values.as_chunks::<BLOCK_ROWS>();
+        for block in blocks {
+            let mask = with_kernel!(kernel => kernel.count(&self.search, self.origin, block, counter));
+            for row in mask.rows() {
+                left_out(block[row]);
+                counter.n_left_out += 1;
+            }
+        }
+        rest
+    }
+
+    /// Calls `visit` with each value and a number of queries below it: the number of all such queries, unless keys are equal. A NaN
+    /// has none below it.
+    pub(super) fn for_each_rank(&self, values: &[f64], mut visit: impl FnMut(f64, usize)) {
+        let mut codes = [0; MAX_SEARCHED];
+        for values in values.chunks(MAX_SEARCHED) {
+            let codes = &mut codes[..values.len()];
+            with_kernel!(kernel => kernel.find_codes(&self.search, self.origin, values, codes));
+            for (&value, &codes) in values.iter().zip(&*codes) {
+                visit(value, self.ranks[codes as usize] as usize);
+            }
+        }
+    }
+}
