@@ -137,7 +137,7 @@ class SamplePlan:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """Return the numbers of all rows to fetch: those that any tree draws, ascending, each once."""
+        """Return the numbers of all rows to fetch: those that any tree draws, in ascending order without duplicates."""
         return self._rows
 
     def grow(self, X: Any) -> IsolationForest:
@@ -222,7 +222,7 @@ class SamplePlan:
         Raises
         ------
         ValueError
-            If the bytes are damaged, have another format, or are not a plan.
+            If the bytes are damaged, have another format number, or do not hold a plan.
         """
         facts, (seeds, drawn) = from_bytes(_NAME, data, ["<u4", "<f8"])
         try:
@@ -243,7 +243,7 @@ class SamplePlan:
             if (seed is None and drawn.shape != plan._rows.shape) or (seed is not None and integer_seed(seed) is None):
                 raise ValueError("they lack the noise values of the rows")
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"not the bytes of a {_NAME}: {error}") from None
+            raise ValueError(f"cannot decode these bytes as a {_NAME}: {error}") from None
         return plan
 
     def __eq__(self, other: object) -> bool:

@@ -46,7 +46,7 @@ def check_column(schema: pa.Schema, name: str, argument: str, table_name: str) -
         If there is none or there are several; the message lists the columns.
     """
     if schema.names.count(name) > 1:
-        raise ValueError(f"{table_name} has several columns of the name {name!r}; rename them")
+        raise ValueError(f"{table_name} has several columns named {name!r}; rename them")
     need_column(schema.names, name, argument, table_name)
 
 

@@ -40,9 +40,9 @@ _KEY_TYPES = (
     spark_types.TimestampType,
     spark_types.TimestampNTZType,
 )
-#: States that the driver merges itself, at most, and bytes of states that any process is given at a time.
+#: Maximum number of states that the driver merges itself, and of bytes of states that a process merges at a time.
 _MAX_DRIVER_STATES, _MAX_MERGED_BYTES = 64, 2**26
-#: Rows up to which Spark is told to send them to all executors; above, it sees for itself.
+#: Maximum number of rows for which isoxide tells Spark to broadcast them; for more rows Spark decides.
 _MAX_BROADCAST_ROWS = 2_000_000
 
 R = TypeVar("R")
@@ -77,7 +77,7 @@ class SparkEngine(Engine):
 
     def __init__(self, frame: DataFrame, *, order_by: Iterable[str] = ()) -> None:
         if not isinstance(frame, DataFrame):
-            raise TypeError(f"df must be a DataFrame of Spark, not {type(frame).__name__}")
+            raise TypeError(f"df must be a Spark DataFrame, not {type(frame).__name__}")
         index = pandas_index_positions(frame.columns)
         if index and len(index) < len(frame.columns):
             frame = frame.drop(*(frame.columns[position] for position in index))

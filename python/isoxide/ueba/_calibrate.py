@@ -418,7 +418,7 @@ def fitted(
     table : FeatureTable
         Table to fit on, or to calibrate a fitted forest with.
     forest : IsolationForest or None
-        Forest that the user gave; it is left as it is. None creates one.
+        Forest that the user gave; it is not changed. None creates one.
     contamination : float or None
         Share of the rows that score below 0. None keeps the offset of a fitted forest, and the contamination of one
         that is not fitted.

@@ -85,13 +85,13 @@ class FindingsData:
         Returns
         -------
         ndarray of shape (n_findings, n_features)
-            Statistic of the same rows that the values of a finding are ranked among: all rows, or those of its group.
-            NaN for findings without ranks, since their group is too small.
+            Statistic of the rows that the values of a finding are ranked among: all rows, or the rows of its group.
+            Findings in a group that is too small have no ranks, and NaN here.
 
         Raises
         ------
         ValueError
-            If `statistic` is another word.
+            If `statistic` has another value.
         """
         if statistic not in STATISTICS:
             raise ValueError(f"statistic={statistic!r} must be one of {list(STATISTICS)}")

@@ -112,7 +112,7 @@ class FeatureTable:
             If the table has no such column.
         """
         if name not in self.frame.columns:
-            raise ValueError(f"groups={name!r} is no column of the table")
+            raise ValueError(f"groups={name!r} is not a column of the table")
         if self._source is None or name == self.entity:
             column = pa.Array.from_pandas(self.frame[name])
         else:
@@ -188,7 +188,7 @@ def read_table(
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If a column is missing, a cell is neither a number nor missing, a time cannot be read, or no row or feature is
         left. The message names the column and the row.

@@ -44,7 +44,7 @@ def read_users(users: Any, on: str, columns: Iterable[str] | None, sep: str | No
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file cannot be read, a column is missing or occurs twice, or an entity has several rows.
     TypeError
@@ -76,7 +76,7 @@ def load_users(users: Any, sep: str | None = None) -> pd.DataFrame:
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file cannot be read.
     TypeError

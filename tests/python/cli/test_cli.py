@@ -396,7 +396,7 @@ def test_users_of_every_kind(folder, tmp_path):
         (["detect", "features.csv", "--entity", "who", "--time", "day"], "has no column 'who' (--entity); there are"),
         (["detect", "features.csv", "--entity", "actor", "--time", "actor"], "entity and time are both"),
         (["detect", "features.csv", "--entity", "day", "--time", "actor"], "line 2, which is not a day in ISO 8601"),
-        (["detect", "features.csv", *NAMES, "--groups", "team"], "--groups 'team' is no column"),
+        (["detect", "features.csv", *NAMES, "--groups", "team"], "--groups 'team' is not a column"),
         (["detect", "features.csv", *NAMES, "--users", "nobody.csv"], "nobody.csv"),
         (["detect", "features.csv", *NAMES, "--users", "users.csv", "--users-columns", "x"], "users has no column 'x'"),
         (
@@ -584,7 +584,7 @@ def test_a_terminal_that_cannot_write_a_name(folder, tmp_path):
     done = isoxide(*usual, "--json", env=environment, encoding="ascii")
     assert (done.returncode, json.loads(done.stdout)["files"][0]) == (0, str(tmp_path / "Ł" / f"findings-{STEM}.csv"))
     done = isoxide(*usual, "--groups", "Ł", env=environment, encoding="ascii")
-    assert (done.returncode, done.stderr) == (1, "isoxide: error: --groups '\\u0141' is no column of the table\n")
+    assert (done.returncode, done.stderr) == (1, "isoxide: error: --groups '\\u0141' is not a column of the table\n")
     # Scores are data: UTF-8, as in a file.
     [model] = (tmp_path / "Ł").glob("*.safetensors")
     done = isoxide("score", model, path, "--keep", "actor", env=environment, encoding="utf-8")

@@ -238,7 +238,7 @@ def test_bad_input(spark, seed):
         table.fit(features=[1])
     with pytest.raises(TypeError, match="order_by must be names of columns, not int"):
         isoxide.spark.table(df, order_by=[1])
-    with pytest.raises(TypeError, match="df must be a DataFrame of Spark, not Table"):
+    with pytest.raises(TypeError, match="df must be a Spark DataFrame, not Table"):
         isoxide.spark.table(expected)
     with pytest.raises(ValueError, match=r"no column 'dya' \(order_by\); did you mean 'day'"):
         isoxide.spark.table(df, order_by=["actor", "dya"])
@@ -252,12 +252,12 @@ def test_bad_input(spark, seed):
         isoxide.spark.table(df.drop("count")).score(forest)
     with pytest.raises(NotFittedError):
         table.score(IsolationForest())
-    with pytest.raises(ValueError, match="has a column 'Score' already; choose another name with score or anomaly"):
+    with pytest.raises(ValueError, match="already has a column 'Score'; choose another name with score= or anomaly="):
         isoxide.spark.table(df.withColumn("Score", F.lit(1))).score(forest)
-    with pytest.raises(ValueError, match="has a column 'team' already"):
+    with pytest.raises(ValueError, match="already has a column 'team'"):
         table.score(forest, anomaly="team")
     # Spark takes upper and lower case for the same.
-    with pytest.raises(ValueError, match="has a column 'a' already"):
+    with pytest.raises(ValueError, match="already has a column 'a'"):
         table.score(forest, score="a", anomaly="A")
     with pytest.raises(ValueError, match="no column 'shares'"):
         table.rank_features(pa.table({"shares": [1.0]}))

@@ -296,10 +296,10 @@ def test_columns_of_any_type(spark):
 
 
 def test_what_is_no_table(spark):
-    with pytest.raises(TypeError, match="df must be a DataFrame of Spark, not dict"):
+    with pytest.raises(TypeError, match="df must be a Spark DataFrame, not dict"):
         SparkEngine({"id": [1]})
     df = spark.range(3)
-    with pytest.raises(ValueError, match="several columns of the name 'id'; rename"):
+    with pytest.raises(ValueError, match="several columns named 'id'; rename"):
         SparkEngine(df.select("id", "id"))
     with pytest.raises(ValueError, match=r"no column 'ids' \(order_by\); did you mean 'id'"):
         SparkEngine(df, order_by=["ids"])
