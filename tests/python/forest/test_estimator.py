@@ -59,7 +59,7 @@ def test_grid(index):
     weights = random_weights(r, len(x))
     can_draw_every_row = weights is None or params["bootstrap"] or (weights > 0).all()
     if not can_draw_every_row:
-        # Both libraries refuse max_samples above the number of rows of positive weight, which test_validation.py checks.
+        # Both libraries refuse max_samples above the number of rows of positive weight; test_validation.py checks that.
         params["max_samples"] = max(1, int((weights > 0).sum()) // 2)
     theirs, their_warnings = outcome(lambda: SklearnForest(random_state=state(), **params).fit(X, None, weights))
     global_state = np.random.get_state()
