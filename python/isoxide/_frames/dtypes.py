@@ -75,7 +75,7 @@ def describe_dtype(dtype: Any) -> str:
     if types.is_duration(dtype) or types.is_interval(dtype):
         return "durations; convert them to a number of seconds to use them"
     if types.is_nested(dtype):
-        return f"values within values ({dtype})"
+        return f"nested values ({dtype})"
     if types.is_null(dtype):
         return "no values"
     return str(dtype)

@@ -173,7 +173,7 @@ class ProfileRows(Aggregator[Profile, Profile]):
         self.profiler, self.columns = profiler, profiler.columns
 
     def init(self, partition: Partition) -> Profile:
-        """Return an empty profile."""
+        """Return the profile of no rows."""
         return self.profiler.start()
 
     def update(self, state: Profile, batch: pa.RecordBatch, first_row: int | None) -> Profile:
