@@ -300,7 +300,7 @@ def _add_amount(parser: Parser) -> None:
     )
     exclusive.add_argument(
         "--contamination",
-        type=_values.number(above=0, most=0.5, wanted="a share above 0 and at most 0.5"),
+        type=_values.number(above=0, most=0.5, wanted="a fraction above 0 and at most 0.5"),
         metavar="C",
         help="fraction C of the rows, above 0 and at most 0.5",
     )

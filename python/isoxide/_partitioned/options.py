@@ -1,4 +1,4 @@
-"""Options of detection on tables in partitions."""
+"""Options of detection on partitioned tables."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class PartitionedDetectOptions(RankOptions, AnomalyOptions):
         Format of the times for `datetime.datetime.strptime`, or the unit of times counted since 1970 in UTC: ``"s"``,
         ``"ms"``, ``"us"`` or ``"ns"``.
     timezone : str, optional
-        Time zone whose days count, such as ``"Europe/Oslo"``. By default each time keeps the day that was written.
+        Time zone that decides the day of each time, such as ``"Europe/Oslo"``. By default each time keeps the day in
+        the source.
     """
 
     entity: str
@@ -54,5 +55,5 @@ class PartitionedDetectOptions(RankOptions, AnomalyOptions):
         for name in ("include", "exclude"):
             patterns = getattr(self, name)
             if patterns is not None and not isinstance(patterns, str):
-                # It may be an iterator, and is read more than once.
+                # An iterator could be read only once.
                 object.__setattr__(self, name, list(patterns))

@@ -173,7 +173,7 @@ class ProfileRows(Aggregator[Profile, Profile]):
         self.profiler, self.columns = profiler, profiler.columns
 
     def init(self, partition: Partition) -> Profile:
-        """Return the profile of no rows."""
+        """Return the profile of an empty table."""
         return self.profiler.start()
 
     def update(self, state: Profile, batch: pa.RecordBatch, first_row: int | None) -> Profile:

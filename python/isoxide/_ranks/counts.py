@@ -29,7 +29,8 @@ class RankCounts:
     Parameters
     ----------
     rows : array-like or frame of shape (n_rows, n_features)
-        Rows to rank: an array, or a frame of pandas, polars, pyarrow or another library with the Arrow C stream.
+        Rows to rank: an array, a pandas, polars or pyarrow frame, or a frame of another library with the Arrow C
+        stream.
     features : list of str, optional
         Columns to use, in this order; by default all columns.
 

@@ -169,7 +169,7 @@ def open(
     source : path, list of paths, frame, pyarrow.dataset.Dataset, or object with an Arrow stream
         A file (Parquet, Feather or Arrow, CSV and its kin, JSON lines, Excel), an open file, or ``"-"`` for standard
         input; a folder of files, read in the order of their names (folders with names like ``day=2025-04-26`` make
-        columns of Parquet files); a frame of pandas or polars; a dataset; or any object with ``__arrow_c_stream__``,
+        columns of Parquet files); a pandas or polars frame; a dataset; or any object with ``__arrow_c_stream__``,
         such as a relation of DuckDB. JSON lines and Excel files are read into memory. CSV files are read once more for
         each method, to learn what their columns hold.
     batch_rows : int, optional

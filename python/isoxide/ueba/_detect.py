@@ -58,7 +58,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     Returns
     -------
     Findings
-        A row per anomaly, the lowest score first; of equal scores the latest time. On a quiet day there is none.
+        One row per anomaly, the lowest score first; of equal scores the latest time. On a quiet day there is none.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
         )
         forest, contamination = study.forest, study.contamination
         if contamination == 0:
-            # No row reaches the threshold: it becomes the offset, without a share of the rows that would give it.
+            # No row reaches the threshold: it becomes the offset, without a fraction of the rows that would give it.
             forest, contamination = study.at_threshold(), None
     forest = fitted(table, forest, contamination=contamination, random_state=options.random_state, n_jobs=n_jobs)
     scores = forest.decision_function(table.X)

@@ -83,7 +83,7 @@ class Findings(FindingsData):
         ----------
         users : path or frame
             Table with one row per entity: a CSV file (every cell is text, and empty cells are missing), a Parquet
-            file, or a frame of pandas, polars or pyarrow.
+            file, or a pandas, polars or pyarrow frame.
         on : str, optional
             Column of `users` that holds the entities. By default it has the same name as in the findings. Entities are
             compared as exact text: ``"0001"`` is not ``"1"``. An integer is compared by its digits.

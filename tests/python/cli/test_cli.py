@@ -461,7 +461,7 @@ def test_defects_take_one_line_too(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(_commands, "_stem", fail)
     done = Done("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "o")
-    done.failed("unexpected KeyError: 'forgotten'; this is a defect of isoxide, please report it")
+    done.failed("unexpected KeyError: 'forgotten'; this is a bug in isoxide, please report it")
     monkeypatch.setattr(_commands, "_stem", lambda *_: (_ for _ in ()).throw(ModuleNotFoundError(name="jinja2")))
     done = Done("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "o")
     done.failed("jinja2 is not installed: pip install 'isoxide[ueba]'")

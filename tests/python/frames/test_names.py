@@ -88,7 +88,7 @@ def test_duplicates_in_files(tmp_path):
 
 
 def test_names_that_differ_in_blanks_are_told():
-    assert any("only in blanks: 'x', 'x '" in note for note in read(frame_with(["x", "x "])).profile.notes)
+    assert any("only in leading or trailing blanks: 'x', 'x '" in note for note in read(frame_with(["x", "x "])).profile.notes)
 
 
 def test_two_levels():

@@ -175,7 +175,7 @@ def test_findings_where_actors_have_several_rows_a_day(spark, seed):
     expected = days.set_column(1, "day", pa.array(pairs.astype("datetime64[D]").astype("datetime64[us]")))
     expected = expected.append_column("number", pa.array([f"{i:05}" for i in range(800)]))
     df = shuffled(spark, expected, seed)
-    with pytest.raises(ValueError, match="have the same 'actor', 'day' as one before them, such as actor='actor0"):
+    with pytest.raises(ValueError, match="repeat the 'actor', 'day' of an earlier row, such as actor='actor0"):
         isoxide.spark.table(df).detect(entity="actor", time="day")
     ours = isoxide.spark.table(df, order_by="number").detect(entity="actor", time="day", contamination=0.02)
     table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
@@ -244,7 +244,7 @@ def test_bad_input(spark, seed):
         isoxide.spark.table(df, order_by=["actor", "dya"])
     with pytest.raises(ValueError, match="the DataFrame has no rows"):
         isoxide.spark.table(df.where("false"), order_by=KEY).fit(features=FEATURES)
-    with pytest.raises(ValueError, match="rows have the same 'actor' as one before them"):
+    with pytest.raises(ValueError, match="rows repeat the 'actor' of an earlier row"):
         isoxide.spark.table(df, order_by="actor").fit(features=FEATURES)
     with pytest.raises(ValueError, match="'day' has no value in 100 rows"):
         isoxide.spark.table(df.withColumn("day", F.lit(None).cast("date")), order_by=KEY).fit(features=FEATURES)

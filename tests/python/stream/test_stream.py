@@ -145,7 +145,7 @@ def drifted(folder, change):
 
 def test_schema_drift_names_file_and_column(folder, features):
     path = drifted(folder, lambda table: table.drop_columns(["small"]))
-    with pytest.raises(ValueError, match=f"{path} has no column 'small', which .*000.parquet has once"):
+    with pytest.raises(ValueError, match=f"{path} has no column 'small', but .*000.parquet has one"):
         stream.open(folder).fit(features=features)
 
 
