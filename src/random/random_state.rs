@@ -3,8 +3,8 @@
 //! Source: NumPy's `legacy-distributions.c` and `mtrand.pyx`. The draws are NumPy's if the generator is
 //! [`Mt19937`](super::Mt19937).
 //!
-//! Words are taken in batches where it is certain that all of them will be used. So no word is lost, and the loops over a batch can do
-//! without a branch on the data.
+//! Words are taken in batches where it is certain that all of them will be used. So no word is lost, and the loops over a batch can
+//! do without a branch on the data.
 
 use rand_core::Rng;
 
@@ -14,7 +14,7 @@ use crate::memory;
 /// A function that is called every now and then and returns an error once the draw has been cancelled.
 pub type CheckCancelled<'a> = &'a dyn Fn() -> Result<()>;
 
-/// Most words in a batch.
+/// Maximum number of words in a batch.
 pub(super) const BATCH_WORDS: usize = 624;
 
 /// Words taken from a generator at once.
@@ -153,8 +153,8 @@ fn shuffled<R: Rng + ?Sized, T: Copy>(
     let mut batch = Batch::new();
     let mut n_batches = 0_usize;
     let mut i = n.saturating_sub(1);
-    // NumPy swaps entry `i` with a random entry up to it, for `i` from the last one to 1. What is swapped to `i` stays there, so above
-    // `k` it is not written at all.
+    // NumPy swaps entry `i` with a random entry up to it, for `i` from the last one to 1. What is swapped to `i` stays there, so
+    // above `k` it is not written at all.
     while i >= k.max(1) {
         // The mask stays the same for all `i` down to `end`.
         let end = k.max(i.checked_ilog2().map_or(1, |bits| 1 << bits)).max(1);

@@ -12,7 +12,7 @@ use crate::simd::{Kernel, with_kernel};
 
 /// Rows passed to a visitor at once.
 const CHUNK_ROWS: usize = 1024;
-/// Most columns in a block.
+/// Maximum number of columns in a block.
 const COPIED_COLUMNS: usize = 64;
 /// Rows in a block. The histograms of a column are fetched into the cache again for each block; blocks of more rows would not fit
 /// beside them (2, 8 and 16 times `CHUNK_ROWS` were slower).

@@ -28,15 +28,15 @@ use plan::Plan;
 use prepared::Prepared;
 use walk::Walk;
 
-/// Most rows that are walked although a plan exists: a plan takes longer for a block.
+/// Maximum number of rows that are walked although a plan exists: a plan takes longer for a block.
 const MAX_WALKED_ROWS: usize = 8;
-/// Fewest rows, over all calls, for which compiling a plan pays.
+/// Minimum number of rows, over all calls, for which compiling a plan pays.
 const MIN_PLANNED_ROWS: usize = 256;
-/// Fewest paths (rows times trees) per thread: less work ends before another thread has woken up.
+/// Minimum number of paths (rows times trees) per thread: less work ends before another thread has woken up.
 const MIN_PATHS_PER_WORKER: usize = 100_000;
-/// Most blocks handed to a worker at once.
+/// Maximum number of blocks handed to a worker at once.
 const MAX_BLOCKS_PER_CHUNK: usize = 8;
-/// Most trees for which cancellation is not checked after each block: a block of more trees takes long.
+/// Maximum number of trees for which cancellation is not checked after each block: a block of more trees takes long.
 const MAX_UNCHECKED_TREES: usize = 1000;
 /// Bytes of a walked block of rows as f32, which should stay in the first-level cache together with a tree.
 const WALK_BLOCK_BYTES: usize = 24 * 1024;

@@ -470,7 +470,7 @@ fn buckets(head: &[u64], counts: &[u64], lowest: &[f64], highest: &[f64]) -> Vec
     bytes_of(*b"isoxsk1\n", &numbers)
 }
 
-/// Most values that a sketch counts.
+/// Maximum number of values that a sketch counts.
 const MOST: u64 = 1 << 53;
 
 #[test]
