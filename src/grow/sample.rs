@@ -8,7 +8,7 @@ use super::partition::Partition;
 /// Largest range of a constant feature; scikit-learn adds it to the minimum in f32.
 const CONSTANT_MAX_RANGE: f32 = 1e-7;
 
-/// The in-bag rows of one tree, those of one node side by side, over a dense or sparse table.
+/// The in-bag rows of one tree over a dense or sparse table, with the rows of each node side by side.
 pub(super) trait Sample {
     /// Returns the rows in their current order.
     fn rows(&self) -> &Rows;
