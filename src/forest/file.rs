@@ -47,8 +47,8 @@ pub const UNKNOWN_SEED: i64 = -1;
 /// Largest depth of a tree: the limit is the logarithm of its number of rows.
 pub const MAX_DEPTH: u32 = 64;
 
-/// Most commas and colons in the header of a file. A forest has a tenth of them; other safetensors files get a message that says
-/// so.
+/// Maximum number of commas and colons in the header of a file. A forest has a tenth of them; other safetensors files get a message
+/// that says so.
 const MAX_MARKS: u32 = 4096;
 /// Deepest nesting of lists and objects in the header of a file; a forest has three levels.
 const MAX_NESTING: u32 = 8;

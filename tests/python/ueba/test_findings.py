@@ -353,7 +353,9 @@ def test_rows_of_another_table_are_refused(periods):
         (changed(new, 0, 10**6, result), "none of its rows has the values"),
         (ueba.read_table(new.frame, entity="actor", time="day", exclude="n_0"), "it has no feature 'n_0'"),
     ):
-        with pytest.raises(ValueError, match=f"the findings do not come from this table.*({reason}).*pass it as reference="):
+        with pytest.raises(
+            ValueError, match=f"the findings do not come from this table.*({reason}).*pass it as reference="
+        ):
             result.rank_features(other)
     with pytest.raises(ValueError, match="give the table that the findings were found in"):
         result.rank_features()
