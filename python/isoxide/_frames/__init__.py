@@ -29,7 +29,24 @@ Modules that convert columns of numbers for the core:
     validation       input of the estimator: read in place if the core can, otherwise checked by scikit-learn
 """
 
-from isoxide._frames.opening import open_source
-from isoxide._frames.source import ReadOptions, Roles, Source
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isoxide._frames.opening import open_source
+    from isoxide._frames.source import ReadOptions, Roles, Source
 
 __all__ = ["ReadOptions", "Roles", "Source", "open_source"]
+
+#: Module of each name. It is imported when the name is first used, since reading needs pyarrow, and a forest or ranks,
+#: which import modules of this package, need neither pyarrow nor the time that importing it takes.
+_HOMES = {"ReadOptions": "source", "Roles": "source", "Source": "source", "open_source": "opening"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

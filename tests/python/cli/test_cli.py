@@ -405,10 +405,7 @@ def test_users_of_every_kind(folder, tmp_path):
         ),
         (["detect", "features.csv", *NAMES, "--exclude", "nn"], "--exclude has 'nn', which matches no column"),
         (["score", "nowhere.safetensors", "features.csv"], "nowhere.safetensors: No such file"),
-        (
-            ["score", "features.csv", "features.csv"],
-            "features.csv: not an isoxide forest: it is not a safetensors file",
-        ),
+        (["score", "features.csv", "features.csv"], "not an isoxide forest: it is not a safetensors file"),
     ],
 )
 def test_one_line_says_what_is_wrong(folder, tmp_path, monkeypatch, arguments, expected_message):

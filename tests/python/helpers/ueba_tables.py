@@ -1,4 +1,4 @@
-"""Tables with a row per actor and day for the tests of `isoxide.ueba` and the command."""
+"""Make tables with a row per actor and day for the tests of `isoxide.ueba` and the command."""
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ def actor_days(seed, *, n_actors=25, n_days=40):
 
 
 def users_of(frame):
-    """Return a row per actor, with a comma inside quotes."""
+    """Return a table of users with a row per actor. Some departments contain a comma, which CSV files must quote."""
     actors = sorted(frame["actor"].unique())
     return pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""Fields of findings at the limits of their ranges: the last accepted value, and the first refused one."""
+"""Test the limits of the fields of a findings document: the last accepted value and the first refused one."""
 
 import numpy as np
 import pytest
@@ -10,15 +10,15 @@ LARGEST = 2**63 - 1
 
 @pytest.mark.parametrize("depth", [1, 99, 100])
 @pytest.mark.parametrize("pair", [b"[]", b"{}"])
-def test_depth(depth, pair):
+def test_nesting_depth_is_limited(depth, pair):
     _fields.check_depth(pair[:1] * depth + b'"[[[{{{"' + pair[1:] * depth)
-    # Many beside each other are not deep.
+    # Many lists side by side are not deep.
     _fields.check_depth((pair[:1] * depth + pair[1:] * depth) * 50)
     with pytest.raises(ValueError, match="nested more than 100 deep"):
         _fields.check_depth(pair[:1] * (101 - depth) + pair[:1] * depth)
 
 
-def test_digits():
+def test_numbers_of_digits_are_limited():
     assert _fields.parse_integer("9" * 1000) == 10**1000 - 1
     assert _fields.parse_integer("-12") == -12
     with pytest.raises(ValueError, match="a number has 1,001 digits"):
@@ -68,7 +68,7 @@ def test_numbers():
         _fields.numbers([None, True], "x", missing=True)
 
 
-def test_lists_have_their_length():
+def test_lists_of_another_length_are_refused():
     rows = [{"x": [1, None, 3]}, {"x": [4.5, 5, 6]}]
     assert np.array_equal(_fields.matrix(rows, "x", 3), [[1, np.nan, 3], [4.5, 5, 6]], equal_nan=True)
     assert _fields.matrix([], "x", 3).shape == (0, 3)
@@ -81,7 +81,7 @@ def test_lists_have_their_length():
             _fields.integer_matrix(rows, "x", width, 0, 9)
 
 
-def test_the_most_entries_are_taken_and_one_more_is_not():
+def test_numbers_of_entries_are_limited():
     assert _fields.names(["a", "b"], "x", 2) == ["a", "b"]
     assert _fields.records([{}, {}], "x", 2) == [{}, {}]
     for read, item in ((_fields.names, "a"), (_fields.records, {})):
