@@ -198,7 +198,7 @@ def open(
     Raises
     ------
     FileNotFoundError
-        If the file does not exist, or a folder has no files of tables.
+        If the file does not exist, or a folder has no readable files.
     ValueError
         If an option is out of range. Methods raise it if the contents cannot be read: a file is damaged or has other
         columns than the first one, or a source that can be read only once is read again.

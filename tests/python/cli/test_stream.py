@@ -131,7 +131,7 @@ def test_folders_that_cannot_be_read(folder, tmp_path):
     path = broken / "001.parquet"
     path.write_bytes(path.read_bytes()[:-20])
     for table, options, expected_message in (
-        (tmp_path / "empty", [], "empty has no files of tables"),
+        (tmp_path / "empty", [], "empty has no files that can be read"),
         (tmp_path / "nothing.parquet", [], "nothing.parquet"),
         (broken, [], f"{path} cannot be read as Parquet"),
         (broken, ["--stream"], f"{path} cannot be read as Parquet"),

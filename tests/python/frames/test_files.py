@@ -153,7 +153,7 @@ def test_what_is_no_file(tmp_path):
         with pytest.raises(FileNotFoundError, match="there is no file"):
             read(path)
     (tmp_path / "empty.csv").mkdir()
-    with pytest.raises(FileNotFoundError, match="has no files of tables"):
+    with pytest.raises(FileNotFoundError, match="has no files that can be read"):
         read(tmp_path / "empty.csv")
     for address in ("https://x.example/t.csv", "s3://x/t.parquet"):
         with pytest.raises(ValueError, match="is a URL; download"):

@@ -213,7 +213,7 @@ def test_sources_that_are_none(source, error, message):
 
 
 def test_other_refusals(tmp_path, folder, expected):
-    with pytest.raises(FileNotFoundError, match="has no files of tables"):
+    with pytest.raises(FileNotFoundError, match="has no files that can be read"):
         stream.open(_empty(tmp_path))
     with pytest.raises(ValueError, match="batch_rows must be at least 1, got 0"):
         stream.open(folder, batch_rows=0)
