@@ -101,7 +101,7 @@ def encode(state: Any) -> bytes:
 
 
 def decode(data: bytes) -> Any:
-    """Unpickle a state that `encode` pickled; never call it with files or other untrusted data.
+    """Load a state that `encode` pickled; never call it with files or other untrusted data.
 
     Raises
     ------
@@ -293,8 +293,8 @@ class PickRows(CollectRows):
         table = super().finish(state).sort_by(ROW_NUMBER)
         if not np.array_equal(table[ROW_NUMBER].to_numpy(), self.rows):
             raise ValueError(
-                f"{self.table_name} changed while it was read: {len(self.rows)} rows were requested, but {table.num_rows} "
-                "were found; do not change the table, and make it return the same rows in the same order each time"
+                f"{self.table_name} changed while it was read: {len(self.rows)} rows were requested, but "
+                f"{table.num_rows} were found; do not change the table, and make it return the same rows in the same order each time"
             )
         return table.select(list(self.columns))
 
