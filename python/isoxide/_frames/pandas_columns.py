@@ -234,9 +234,7 @@ def index_as_columns(frame: Any, source_name: str) -> tuple[Any, list[str]]:
         values = index.get_level_values(level).to_series().reset_index(drop=True)
         if name in frame.columns:
             if not values.equals(frame[name].reset_index(drop=True)):
-                raise ValueError(
-                    f"{source_name} has an index level and a column of the name {name!r}; rename one of them"
-                )
+                raise ValueError(f"{source_name} has an index level and a column named {name!r}; rename one of them")
             continue
         levels[name] = values
     plain = frame.reset_index(drop=True)

@@ -221,7 +221,7 @@ def test_score(folder, detected, tmp_path):
         told = Done("score", model, table, "--out", out, "--keep", "actor").ok()
         assert told == f"{out}: {len(frame)} rows scored by 14 features; columns not used: day\n"
         assert_array_equal(pd.read_parquet(out)["score"], expected)
-        Done("score", model, table, "--out", out, "--keep", "actor").failed("--resume goes on with what is there")
+        Done("score", model, table, "--out", out, "--keep", "actor").failed("continue it with --resume")
         assert Done("score", model, table, "--out", out, "--keep", "actor", "--resume").ok() == told
 
 
