@@ -401,7 +401,7 @@ def test_users_of_every_kind(folder, tmp_path):
         (["detect", "features.csv", *NAMES, "--users", "users.csv", "--users-columns", "x"], "users has no column 'x'"),
         (
             ["detect", "features.csv", *NAMES, "--exclude", "*"],
-            "no features are left besides 'actor' and 'day'; columns left",
+            "no column except 'actor' and 'day' can be a feature; columns left",
         ),
         (["detect", "features.csv", *NAMES, "--exclude", "nn"], "--exclude has 'nn', which matches no column"),
         (["score", "nowhere.safetensors", "features.csv"], "nowhere.safetensors: No such file"),
