@@ -166,7 +166,7 @@ def _typed(column: pd.Series) -> Any:
         values = np.asarray(column)
         if values.dtype.kind == "f" and values.dtype.itemsize > 8:
             values = values.astype(np.float64)
-        # NaN stays a number, as it is in NumPy; Arrow reads the byte order of the machine only.
+        # NaN stays a number, as in NumPy. Arrow supports only the byte order of the machine.
         return pa.array(values.astype(values.dtype.newbyteorder("="), copy=False), from_pandas=False)
     return pa.Array.from_pandas(column)
 
