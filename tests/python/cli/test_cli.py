@@ -30,7 +30,7 @@ from isoxide._frames.opening import column_names
 from ueba_tables import actor_days, users_of
 
 pytestmark = [
-    pytest.mark.not_parallel(reason="it runs the command in processes of its own"),
+    pytest.mark.not_parallel(reason="it runs the command in other processes"),
     pytest.mark.current_versions(reason="the command does not depend on scikit-learn"),
 ]
 

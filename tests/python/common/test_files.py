@@ -19,7 +19,7 @@ from isoxide._common import files as files_module
 from isoxide._common.files import FileSet, clear_leftovers, replace_file
 
 pytestmark = [
-    pytest.mark.not_parallel(reason="it runs processes of its own"),
+    pytest.mark.not_parallel(reason="it starts processes"),
     pytest.mark.current_versions(reason="files do not depend on scikit-learn"),
     pytest.mark.skipif(os.name == "nt", reason="modes, links and signals are those of POSIX"),
 ]

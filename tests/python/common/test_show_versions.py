@@ -17,7 +17,7 @@ from isoxide import _core
 from isoxide._common import show_versions as versions_module
 from isoxide._common.threads import resolve_n_jobs
 
-pytestmark = pytest.mark.not_parallel(reason="it runs processes of its own")
+pytestmark = pytest.mark.not_parallel(reason="it starts processes")
 
 #: All kernels, the fastest first.
 KERNELS = ["avx512", "avx2", "neon", "portable"]

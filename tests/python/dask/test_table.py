@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.dask,
     pytest.mark.not_parallel(reason="Dask has threads and processes of its own"),
-    pytest.mark.current_versions(reason="Dask is not installed with them"),
+    pytest.mark.current_versions(reason="Dask is not installed with the oldest versions"),
     pytest.mark.filterwarnings(
         # Dask uses what pandas 4 will drop.
         "ignore:The inplace keyword in DataFrame",
