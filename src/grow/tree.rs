@@ -34,13 +34,14 @@
 
 use std::ops::Range;
 
+use rand_core::Rng;
+
 use super::noise::{PURE_IMPURITY, SmallerSide, SplitImpurity, Sums};
 use super::sample::Sample;
 use super::splitter::{DrawnSplit, Splitter};
 use crate::error::{Error, Result};
 use crate::forest::{Node, NodeNoise, Tree};
 use crate::memory;
-use rand_core::Rng;
 
 /// A node on the stack.
 struct OpenNode {

@@ -1,6 +1,6 @@
 //! Percentile ranks: a reference and queries become counts, and counts become percentiles.
 //!
-//! Columns are counted in groups. The columns of a row-major reference are copied out of it first ([`column_blocks`]). Groups are
+//! Columns are counted in groups. The columns of a row-major reference are copied out of it first (`column_blocks`). Groups are
 //! divided among the workers; if there are too few groups, the rows of each group are, and their counts are merged. Counts are
 //! integers, so neither changes a result. Beside input and output, memory holds only the queries, counts and column blocks of the
 //! groups in progress.

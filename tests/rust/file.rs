@@ -545,7 +545,7 @@ fn more_metadata_than_ours_is_refused() {
 }
 
 #[test]
-fn what_could_not_be_read_is_not_written() {
+fn forests_that_could_not_be_read_are_not_written() {
     let (forest, c) = some_forest(20, 2, 9, 2);
     let forest_metadata = sample_metadata(&forest, 1);
     let with = |change: &dyn Fn(&mut ForestMetadata)| {

@@ -9,9 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import joblib
 import numpy as np
-from joblib.parallel import get_active_backend
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -29,6 +27,9 @@ def _cores(process: int, affinity: int, limit: str | None) -> int:
     The arguments are what the number depends on. It is cached, since asking the system takes 0.1 ms, as long as scoring
     a hundred rows.
     """
+    # Importing joblib takes as long as importing NumPy, and ranks on one thread do not need it.
+    import joblib
+
     return int(joblib.cpu_count())
 
 
@@ -60,6 +61,8 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
         If `n_jobs` is 0.
     """
     if n_jobs is None:
+        from joblib.parallel import get_active_backend
+
         backend, context_n_jobs = get_active_backend()
         if context_n_jobs is not None:
             return max(1, min(int(backend.effective_n_jobs(context_n_jobs)), _available_cores()))

@@ -396,7 +396,7 @@ def test_users_of_every_kind(folder, tmp_path):
         (["detect", "features.csv", "--entity", "who", "--time", "day"], "has no column 'who' (--entity); there are"),
         (["detect", "features.csv", "--entity", "actor", "--time", "actor"], "entity and time are both"),
         (["detect", "features.csv", "--entity", "day", "--time", "actor"], "line 2, which is not a day in ISO 8601"),
-        (["detect", "features.csv", *NAMES, "--groups", "team"], "--groups 'team' is no column"),
+        (["detect", "features.csv", *NAMES, "--groups", "team"], "--groups 'team' is not a column"),
         (["detect", "features.csv", *NAMES, "--users", "nobody.csv"], "nobody.csv"),
         (["detect", "features.csv", *NAMES, "--users", "users.csv", "--users-columns", "x"], "users has no column 'x'"),
         (
@@ -405,10 +405,7 @@ def test_users_of_every_kind(folder, tmp_path):
         ),
         (["detect", "features.csv", *NAMES, "--exclude", "nn"], "--exclude has 'nn', which matches no column"),
         (["score", "nowhere.safetensors", "features.csv"], "nowhere.safetensors: No such file"),
-        (
-            ["score", "features.csv", "features.csv"],
-            "features.csv: not an isoxide forest: it is not a safetensors file",
-        ),
+        (["score", "features.csv", "features.csv"], "not an isoxide forest: it is not a safetensors file"),
     ],
 )
 def test_one_line_says_what_is_wrong(folder, tmp_path, monkeypatch, arguments, expected_message):
@@ -464,7 +461,7 @@ def test_defects_take_one_line_too(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(_commands, "_stem", fail)
     done = Done("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "o")
-    done.failed("unexpected KeyError: 'forgotten'; this is a defect of isoxide, please report it")
+    done.failed("unexpected KeyError: 'forgotten'; this is a bug in isoxide, please report it")
     monkeypatch.setattr(_commands, "_stem", lambda *_: (_ for _ in ()).throw(ModuleNotFoundError(name="jinja2")))
     done = Done("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "o")
     done.failed("jinja2 is not installed: pip install 'isoxide[ueba]'")
@@ -587,7 +584,7 @@ def test_a_terminal_that_cannot_write_a_name(folder, tmp_path):
     done = isoxide(*usual, "--json", env=environment, encoding="ascii")
     assert (done.returncode, json.loads(done.stdout)["files"][0]) == (0, str(tmp_path / "Ł" / f"findings-{STEM}.csv"))
     done = isoxide(*usual, "--groups", "Ł", env=environment, encoding="ascii")
-    assert (done.returncode, done.stderr) == (1, "isoxide: error: --groups '\\u0141' is no column of the table\n")
+    assert (done.returncode, done.stderr) == (1, "isoxide: error: --groups '\\u0141' is not a column of the table\n")
     # Scores are data: UTF-8, as in a file.
     [model] = (tmp_path / "Ł").glob("*.safetensors")
     done = isoxide("score", model, path, "--keep", "actor", env=environment, encoding="utf-8")

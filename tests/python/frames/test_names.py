@@ -85,14 +85,16 @@ def test_duplicates_in_files(tmp_path):
     pq.write_table(pa.Table.from_arrays(columns, names=["actor", "day", "x", "x"]), tmp_path / "t.parquet")
     (tmp_path / "t.jsonl").write_text('{"actor": "a", "day": "2025-01-01", "x": 1, "x": 2}\n')
     for suffix in ("csv", "parquet"):
-        with pytest.raises(ValueError, match=r"several columns of the name 'x'; rename them"):
+        with pytest.raises(ValueError, match=r"several columns named 'x'; rename them"):
             read(tmp_path / f"t.{suffix}")
     with pytest.raises(ValueError, match="line 1 has 'x' several times"):
         read(tmp_path / "t.jsonl")
 
 
 def test_names_that_differ_only_in_blanks_give_a_note():
-    assert any("only in blanks: 'x', 'x '" in note for note in read(frame_with(["x", "x "])).profile.notes)
+    assert any(
+        "only in leading or trailing blanks: 'x', 'x '" in note for note in read(frame_with(["x", "x "])).profile.notes
+    )
 
 
 def test_two_levels():
