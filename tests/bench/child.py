@@ -25,7 +25,7 @@ from .works import Contender, Work
 #: A short call is repeated so that a timing takes at least so many seconds.
 MIN_SECONDS = 0.3
 MAX_REPEATS = 20_000
-#: Seconds between contenders: threads of a finished call may spin for a few milliseconds and would disturb the next one.
+#: Seconds between contenders: threads of a finished call may spin for some milliseconds and would disturb the next.
 PAUSE_SECONDS = 0.02
 
 

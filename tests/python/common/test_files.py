@@ -396,7 +396,7 @@ def killed(folder, number):
 
 
 @pytest.mark.parametrize("number", [-1, 0, 1, 2, 4, 5])
-def test_the_next_run_clears_what_a_killed_one_left(old, number):
+def test_the_next_run_removes_the_files_of_a_killed_run(old, number):
     """Kill a run while it writes, before and after it has its plan, in the middle of the moves, and after the last."""
     assert len(killed(old, number)) == 1
     (old / "b").touch() if number <= 1 else None

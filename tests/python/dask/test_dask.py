@@ -200,7 +200,7 @@ def test_by_default_all_columns_of_numbers_are_features(frame, synchronous):
     assert forest.to_bytes() == IsolationForest(random_state=0).fit(frame.drop(columns="group")).to_bytes()
 
 
-def test_scores_are_lazy_and_read_only_what_is_asked_for(frame, tmp_path, synchronous):
+def test_scores_are_lazy_and_read_only_the_requested_columns(frame, tmp_path, synchronous):
     for start in (0, 500):
         frame.iloc[start : start + 500].to_parquet(tmp_path / f"{start:04}.parquet", index=False)
     forest = IsolationForest(random_state=0).fit(frame[["a", "b"]])

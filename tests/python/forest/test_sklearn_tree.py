@@ -137,7 +137,7 @@ def test_unknown_attributes_of_a_fitted_tree_are_refused():
         sklearn_tree.layout_of(stump)
 
 
-def test_only_what_needs_the_trees_fails_with_an_unknown_layout(monkeypatch, tmp_path):
+def test_only_attributes_that_need_the_trees_fail_with_an_unknown_layout(monkeypatch, tmp_path):
     theirs = SklearnForest(n_estimators=5, random_state=0, contamination=0.1).fit(X)
 
     def unknown():

@@ -151,7 +151,7 @@ def test_feature_counts(ranks):
         ranks.feature_counts(50, always_show="n")
 
 
-def test_tables_without_pandas_say_what_to_install(ranks, monkeypatch):
+def test_tables_without_pandas_name_the_missing_package(ranks, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     for call in (ranks.to_frame, lambda: ranks.cutoff_table([99]), lambda: ranks.feature_counts(99)):
         with pytest.raises(ImportError, match=r'pip install "isoxide\[notebook\]"'):
@@ -223,7 +223,7 @@ def test_only_pandas_rows_have_labels():
     assert rank_features(reference, rows).to_frame()["row"].to_list() == [0, 1]
 
 
-def test_tables_without_narwhals_say_what_to_install(monkeypatch):
+def test_tables_without_narwhals_name_the_missing_package(monkeypatch):
     rows = pl.DataFrame({"a": [1.0, 2.0]})
     ranks = rank_features(rows, rows)
     monkeypatch.setitem(sys.modules, "narwhals", None)
