@@ -294,8 +294,8 @@ class PickRows(CollectRows):
         if not np.array_equal(table[ROW_NUMBER].to_numpy(), self.rows):
             raise ValueError(
                 f"{self.table_name} changed while it was read: {len(self.rows)} rows were requested, but "
-                f"{table.num_rows} were found; do not change the table, and make it return the same rows in the same order "
-                "each time"
+                f"{table.num_rows} were found; do not change the table, and make it return the same rows in the same "
+                "order each time"
             )
         return table.select(list(self.columns))
 
