@@ -30,7 +30,7 @@ from isoxide._frames.opening import column_names
 from ueba_tables import actor_days, users_of
 
 pytestmark = [
-    pytest.mark.not_parallel(reason="it runs the command in processes of its own"),
+    pytest.mark.not_parallel(reason="it runs the command in other processes"),
     pytest.mark.current_versions(reason="the command does not depend on scikit-learn"),
 ]
 
@@ -182,7 +182,7 @@ def test_columns_of_other_files(folder, tmp_path):
     )
 
 
-def test_a_delimiter_that_is_not_the_tables_is_told(folder, tmp_path):
+def test_a_wrong_delimiter_is_reported(folder, tmp_path):
     (tmp_path / "t.csv").write_text((folder / "features.csv").read_text().replace(",", ";"))
     for names in ((), NAMES):
         Done("calibrate", tmp_path / "t.csv", "--sep", ",", *names).failed("seem to be separated by ';'; ")
@@ -306,7 +306,7 @@ def test_open(folder, tmp_path, monkeypatch):
     assert opened == [(tmp_path / "a b" / f"report-{STEM}.html").as_uri()] * 2
 
 
-def test_what_users_should_know_is_told(folder, tmp_path, monkeypatch):
+def test_notes_for_users_are_printed(folder, tmp_path, monkeypatch):
     real = ueba.detect
 
     def warned(*args, **more):
@@ -408,7 +408,7 @@ def test_users_of_every_kind(folder, tmp_path):
         (["score", "features.csv", "features.csv"], "not an isoxide forest: it is not a safetensors file"),
     ],
 )
-def test_one_line_says_what_is_wrong(folder, tmp_path, monkeypatch, arguments, expected_message):
+def test_an_error_is_one_line(folder, tmp_path, monkeypatch, arguments, expected_message):
     monkeypatch.chdir(folder)
     out = tmp_path / "out.csv" if arguments[0] == "score" else tmp_path / "out"
     done = Done(*arguments, *([] if arguments[0] == "calibrate" else ["--out", out]))

@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.dask,
     pytest.mark.not_parallel(reason="Dask has threads and processes of its own"),
-    pytest.mark.current_versions(reason="Dask is not installed with them"),
+    pytest.mark.current_versions(reason="Dask is not installed with the oldest versions"),
     pytest.mark.filterwarnings(
         # Dask uses what pandas 4 will drop.
         "ignore:The inplace keyword in DataFrame",
@@ -248,7 +248,7 @@ def test_objects_and_categories_are_looked_at_in_all_partitions_if_need_be():
     ],
     ids=str,
 )
-def test_objects_are_what_they_hold_in_all_partitions(values, dtype, expected):
+def test_objects_have_the_dtype_of_their_values_in_all_partitions(values, dtype, expected):
     table = DaskEngine(parted(pd.DataFrame({"x": pd.Series(values, dtype=object)}), 1, 1))
     assert table.schema.field("x").type == dtype
     found = read(table, "x")["x"].to_pylist()

@@ -347,7 +347,7 @@ def test_spreadsheets(tmp_path):
         read(xlsx_of(path, [1, "-"]))
 
 
-def test_checksums_are_of_what_was_read(tmp_path):
+def test_checksums_cover_the_bytes_that_were_read(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(TEXT)
     source = open_source(path)

@@ -174,7 +174,7 @@ def test_a_truncated_file_is_named(folder, features, share):
         stream.open(folder).fit(features=features)
 
 
-def test_damaged_pages_are_told(folder, features):
+def test_damaged_pages_are_reported(folder, features):
     path = max(folder.iterdir(), key=lambda path: path.stat().st_size)
     data = bytearray(path.read_bytes())
     data[4 : len(data) // 2] = bytes(len(data) // 2 - 4)
@@ -183,7 +183,7 @@ def test_damaged_pages_are_told(folder, features):
         stream.open(folder).fit(features=features)
 
 
-def test_a_file_that_changes_between_passes_is_told(folder, features):
+def test_a_file_that_changes_between_passes_is_reported(folder, features):
     source = open_source(folder)
     path = sorted(folder.iterdir())[1]
     pq.write_table(pq.read_table(path).slice(1), path)
