@@ -330,7 +330,7 @@ def test_partitions_that_change(frame, again):
     assert table.schema.field("flags").type == pa.bool_()
     LENGTHS.clear()
     assert table.count() == 60
-    with pytest.raises(ValueError, match=r"partition 1 of the dask frame had 30 rows .*, and now has 20: .*persist"):
+    with pytest.raises(ValueError, match=r"partition 1 of the dask frame had 30 rows .*, but now has 20: .*persist"):
         again(table)
 
 

@@ -204,7 +204,7 @@ def test_a_file_that_changes_between_passes_is_reported(folder, features):
         (pa.chunked_array([[1.0]]), TypeError, "not ChunkedArray"),
         (pa.table([[1.0], [2.0]], names=["a", "a"]), ValueError, "several columns named 'a'"),
         (pl.LazyFrame({"a": [1.0]}), TypeError, "source is a polars LazyFrame, which has no rows yet"),
-        (pa.table({"text": ["x"]}), ValueError, "none of its columns are numbers"),
+        (pa.table({"text": ["x"]}), ValueError, "none of its columns holds numbers"),
     ],
 )
 def test_sources_that_are_none(source, error, message):
@@ -516,4 +516,4 @@ def test_the_passes_of_detect_are_as_many_as_its_documentation_says(
     if passes == 8 and "groups" not in chosen:
         assert sum(set(columns) <= {"actor", "day"} for columns in read) == 3
     documented = " ".join(stream.StreamTable.detect.__doc__.split())
-    assert "read eight times, three of them for entity and time only. Times that are not text save one" in documented
+    assert "read eight times, three of them for entity and time only. If times are not text, one of these" in documented
