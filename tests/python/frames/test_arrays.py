@@ -570,6 +570,7 @@ def test_null_pointers_among_objects():
 
 @hypothesis.seed(SEED)
 @hypothesis.settings(max_examples=300, deadline=None, database=None)
+@pytest.mark.slow
 @hypothesis.given(
     numbers=st.lists(st.integers(-(10**38) + 1, 10**38 - 1) | st.integers(-(2**54), 2**54), min_size=1, max_size=20),
     scale=st.integers(-5, 38),
