@@ -2,7 +2,7 @@
 //!
 //! Rust aborts the process when an allocation fails. Therefore a call that is about to take much memory first allocates as much in
 //! one piece and frees it at once: if that allocation fails, the call returns an error and nothing has happened. Another thread may
-//! take the memory between the check and the use. Small allocations are not checked one by one; [`HEADROOM_BYTES`] are checked for
+//! take the memory between the check and the use. Small allocations are not checked one by one; 8 MiB (`HEADROOM_BYTES`) are checked for
 //! all of them.
 //!
 //! ```text
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_has_is_refused() {
+    fn needs_beyond_memory_are_refused() {
         assert!(check_available(&[(3, 8), (1000, 1)]).is_ok());
         assert!(check_available(&[(1 << 20, 64)]).is_ok());
         for needs in [

@@ -12,9 +12,9 @@ use super::bytes::Bytes;
 use super::sums;
 use super::table::n_rows;
 
-/// Most columns of a matrix that is scored; a matrix that claims more is only read.
+/// Maximum number of columns of a matrix that is scored; a matrix that claims more is only read.
 const MAX_COLUMNS: usize = 2_000;
-/// Most cells of a matrix that is scored.
+/// Maximum number of cells of a matrix that is scored.
 const MAX_CELLS: usize = 60_000;
 
 /// The arrays of a matrix, valid or not.

@@ -8,7 +8,7 @@ use ndarray::ArrayView1;
 use super::bytes::Bytes;
 use super::table::Table;
 
-/// Most comparisons for one input.
+/// Maximum number of comparisons for one input.
 const MAX_COMPARISONS: usize = 150_000;
 
 /// Returns the percentile of a value, given how many reference values are below, equal and above.

@@ -10,9 +10,9 @@ use super::bytes::Bytes;
 use super::sums;
 use super::table::{Table, cell, n_rows};
 
-/// Most training rows for which a table of c(n) is made; a forest that claims more is only read.
+/// Maximum number of training rows for which a table of c(n) is made; a forest that claims more is only read.
 const MAX_SAMPLES: u32 = 100_000;
-/// Most columns of a table that is scored.
+/// Maximum number of columns of a table that is scored.
 const MAX_COLUMNS: usize = 600;
 
 /// The arrays of a forest, valid or not.

@@ -26,11 +26,11 @@ use std::cmp::Ordering;
 use crate::error::{Error, Result};
 use crate::memory;
 
-/// Most buckets of a scope.
+/// Maximum number of buckets of a scope.
 const MAX_BUCKETS: u64 = 1 << 16;
-/// Most values that are collected before they are sorted.
+/// Maximum number of values that are collected before they are sorted.
 const MAX_PENDING: usize = 1 << 16;
-/// Most values of a sketch: beyond 2^53 a double is no longer exact.
+/// Maximum number of values of a sketch: beyond 2^53 a double is no longer exact.
 const MAX_VALUES: u64 = 1 << 53;
 /// Bytes that a sketch with the usual capacity takes at most, temporary memory included.
 const BASE_MEMORY_BYTES: usize = 8 << 20;
@@ -44,7 +44,7 @@ pub struct Sketch {
     scope: (u64, u64),
     /// Number of lowest values of interest, if it is limited and at most `capacity`.
     lowest: Option<u64>,
-    /// Most distinct values that are stored.
+    /// Maximum number of distinct values that are stored.
     capacity: usize,
     /// Number of values other than NaN.
     n: u64,

@@ -1,4 +1,4 @@
-"""The laws of ARCHITECTURE.md, read from the source."""
+"""The invariants of ARCHITECTURE.md, read from the sources."""
 
 import ast
 import pathlib

@@ -135,7 +135,7 @@ class ScoreSketch:
         Parameters
         ----------
         other : ScoreSketch
-            Sketch to add; it stays as it is.
+            Sketch to add; it is not changed.
 
         Raises
         ------
@@ -213,13 +213,13 @@ class ScoreSketch:
         Raises
         ------
         ValueError
-            If the bytes are damaged, have another format, or are not a sketch.
+            If the bytes are damaged, have another format number, or do not hold a sketch.
         """
         facts, (sketch,) = from_bytes(_NAME, data, [RAW])
         try:
             return cls(facts["n_samples"], facts["contamination"])._with(_core.Sketch.from_bytes(sketch))
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"not the bytes of a {_NAME}: {error}") from None
+            raise ValueError(f"cannot decode these bytes as a {_NAME}: {error}") from None
 
     def _with(self, sketch: _core.Sketch) -> ScoreSketch:
         """Make a sketch of the same table and contamination with another state."""

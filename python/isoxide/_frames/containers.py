@@ -1,13 +1,13 @@
 """Frames as arrays that the core reads, with the values of scikit-learn's conversion of the frame to float32.
 
-scikit-learn converts a frame in one of two ways. Either each column is converted for itself, or the frame is brought to
-one dtype first: integers beside floats or objects then go by way of float64, which can round them twice. The container
-and the dtypes of all its columns decide which way is taken, so each container has its function here:
+scikit-learn converts a frame in one of two ways. It converts each column separately, or it brings the whole frame to
+one dtype first. In the second way, integers in a frame with floats or objects go by way of float64, which can round
+them twice. The container and the dtypes of all its columns decide the way, so each container has its function here:
 
-    pandas    a nullable, Arrow or boolean column: each column for itself; an object or decimal column: by way of
-              objects, which rounds integers as float64 does; otherwise the dtype that holds all columns
-    Arrow     each column for itself
-    polars    the dtype that holds all columns, float64 where cells are missing, objects where decimals are
+    pandas    each column separately if any is nullable, Arrow or boolean; by way of objects, which rounds integers as
+              float64 does, if any is an object or decimal column; otherwise by the dtype that holds all columns
+    Arrow     each column separately
+    polars    by the dtype that holds all columns: float64 if cells are missing, objects if there are decimals
 
 `adapter` converts the single columns. A frame with a column or a combination that is not listed gives None, and
 scikit-learn converts it.
@@ -99,12 +99,12 @@ def _pandas_columns(X: Any) -> NDArray[np.float32] | Columns | None:
         return None
     columns = (pandas_column(series, storage) for (_, series), storage in zip(X.items(), storages, strict=True))
     if {"extension", "boolean"} & {*groups}:
-        # ``X.astype("float32")``: each column for itself.
+        # scikit-learn calls ``X.astype("float32")``, which converts each column separately.
         return _converted(columns, by_way_of_float64=False)
     if {"object", "decimal"} & {*groups}:
-        # All columns are brought to objects, as which integers are rounded like Python's.
+        # All columns become objects, and integers are rounded like Python's.
         if len(groups) > 1 and any(group == "decimal" and X.iloc[:, j].isna().any() for j, group in enumerate(groups)):
-            # Missing cells are ``pandas.NA`` then, which is no number.
+            # Then missing cells are ``pandas.NA``, which is not a number.
             return None
         if {*groups} == {"object"} and is_one_piece(X):
             return float32_of_objects(X.to_numpy())
@@ -155,7 +155,7 @@ def _polars_columns(X: Any) -> Columns | None:
         # All columns are cast to it, by polars.
         return _complete((column.float64() for column in columns), by_way_of_float64=True)
     if names <= _POLARS_PLAIN - {"Float32"} | {"Decimal"}:
-        # All columns are brought to objects, as which integers are rounded like Python's.
+        # All columns become objects, and integers are rounded like Python's.
         return _converted(columns, by_way_of_float64=True)
     return None
 

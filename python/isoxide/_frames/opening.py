@@ -106,7 +106,7 @@ def _source_of(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
         file = files.spool(source, name if isinstance(name, str) else "the file")
         return _file_source(file, options, roles)
     raise TypeError(
-        "source must be a path, a list of paths, an open file, a frame of pandas or polars, a pyarrow dataset, or have "
+        "source must be a path, a list of paths, an open file, a pandas or polars frame, a pyarrow dataset, or have "
         f"an Arrow stream (__arrow_c_stream__), not {cls.__name__}"
     )
 

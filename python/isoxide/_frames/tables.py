@@ -192,7 +192,7 @@ def read_table(X: Any, table_name: str) -> Table:
     Parameters
     ----------
     X : array-like or frame of shape (n_rows, n_columns)
-        A frame of pandas, polars or pyarrow, or an object with the Arrow C stream or the interchange protocol, which
+        A pandas, polars or pyarrow frame, or an object with the Arrow C stream or the interchange protocol, which
         pyarrow reads; anything else becomes a NumPy array.
     table_name : str
         Its name in messages.

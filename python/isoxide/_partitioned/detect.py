@@ -68,7 +68,7 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
     refuse_result_names(options.entity, options.time, candidates)
     rank_options, groups = options.check(), options.groups
     if groups is not None and groups not in engine.schema.names:
-        raise ValueError(f"groups={groups!r} is no column of the table")
+        raise ValueError(f"groups={groups!r} is not a column of the table")
     rules = chosen_rules(options.rules, rank_options)
     qs = list(dict.fromkeys([*STATISTICS.values(), *asked_quantiles(rules)]))
     table = ProfiledTable(

@@ -58,9 +58,9 @@ class RankOptions:
         Raises
         ------
         TypeError
-            If `min_group` is no integer.
+            If `min_group` is not an integer.
         ValueError
-            If `min_group` is below 1, or another option is none of those listed.
+            If `min_group` is below 1, or another option does not have one of the listed values.
         """
         if isinstance(self.min_group, bool) or not isinstance(self.min_group, numbers.Integral):
             raise TypeError(f"min_group must be an integer, not {self.min_group!r}")

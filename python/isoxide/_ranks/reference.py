@@ -66,13 +66,14 @@ class RankReference:
     Parameters
     ----------
     reference : array-like or frame of shape (n_samples, n_features)
-        Rows to rank among: an array, or a frame of pandas, polars, pyarrow or another library with the Arrow C stream.
+        Rows to rank among: an array, a pandas, polars or pyarrow frame, or a frame of another library with the Arrow C
+        stream.
         It is copied, not kept.
     features : list of str, optional
         Columns to use, in this order; others are ignored and need not be numeric. By default all, in the order of the
         rows to rank.
     n_jobs : int, optional
-        Number of threads; ``None`` and ``-1`` mean all cores. The number never changes a result.
+        Number of threads; ``None`` and ``-1`` mean all cores. Results are the same for every number.
 
     Attributes
     ----------
@@ -151,30 +152,32 @@ class RankReference:
         Parameters
         ----------
         rows : array-like or frame of shape (n_rows, n_features)
-            Rows to explain: an array, or a frame of pandas, polars, pyarrow or another library with the Arrow C stream.
+            Rows to explain: an array, a pandas, polars or pyarrow frame, or a frame of another library with the Arrow C
+            stream.
         kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
-            Values that count for a percentile: the mean rank of all equal values ('rank'), the values at or below
-            ('weak'), those below ('strict'), or the mean of the last two ('mean').
+            Treatment of equal values: the percentile is the mean rank of all equal values ('rank'), the percentage of
+            values at or below ('weak') or below ('strict'), or the mean of 'weak' and 'strict' ('mean').
         tail : {'upper', 'lower', 'both'}, default='upper'
-            Values that are unusual, that is, have high percentiles: high ones ('upper'), low ones ('lower'), or 'both'.
+            Side on which values are unusual and have high percentiles: high values, low values, or both.
         rank_last : str or callable, optional
             Features that come after all others in `FeatureRanks.order`: a pattern such as ``"*zscore*"``, or a function
-            of a name that returns whether it is one of them.
+            that takes a feature's name and returns True for these features.
         nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
-            Treatment of NaN in a column: its percentiles are NaN ('propagate'), a ValueError is raised ('raise'), or
-            NaN is left out ('omit').
+            Treatment of NaN in a column: make all its percentiles NaN ('propagate'), raise a ValueError ('raise'), or
+            leave NaN out ('omit').
         n_jobs : int, optional
-            Number of threads; ``None`` and ``-1`` mean all cores. The number never changes a result.
+            Number of threads; ``None`` and ``-1`` mean all cores. Results are the same for every number.
 
         Returns
         -------
         FeatureRanks
-            The percentiles, and tables and orders made from them.
+            Percentiles, with methods that order the features of each row and make tables.
 
         Raises
         ------
         ValueError
-            If the columns of `rows` and the reference do not match, or `nan_policy` is 'raise' and there is NaN.
+            If the columns of `rows` and the reference do not match, or `nan_policy` is 'raise' and a value is
+            NaN.
         TypeError
             If a column is not numeric, or `rows` is a sparse matrix.
 
@@ -225,5 +228,5 @@ def _ranks(
     return percentiles, directions
 
 
-# Pickles, skops and messages hold the public module's name, so that private ones can move.
+# Pickles, skops files and messages contain the public module's name, so that private modules can move.
 RankReference.__module__ = "isoxide"

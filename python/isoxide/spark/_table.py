@@ -20,7 +20,7 @@ __all__ = ["SparkTable", "table"]
 
 
 class SparkTable(PartitionedTable):
-    """A DataFrame of Spark as a table in partitions, made by `isoxide.spark.table`.
+    """Spark DataFrame as a partitioned table, made by `isoxide.spark.table`.
 
     See Also
     --------
@@ -38,7 +38,7 @@ class SparkTable(PartitionedTable):
 
     def __init__(self, df: DataFrame, order_by: list[str]) -> None:
         self._frame, self._order_by = df, order_by
-        # Refuses at once what is no table, or no key.
+        # Refuse an object that is not a table, or columns that are not a key, before any other work.
         SparkEngine(df, order_by=order_by)
 
     @contextmanager
@@ -93,7 +93,7 @@ def table(df: DataFrame, *, order_by: str | Iterable[str] | None = None) -> Spar
     Raises
     ------
     TypeError
-        If `df` is not a DataFrame of Spark.
+        If `df` is not a Spark DataFrame.
     ValueError
         If a column of the key is missing or has a type without an order, or several columns have the same name. A
         key that rows share, or that is null, is refused when the rows are read.

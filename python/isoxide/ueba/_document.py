@@ -141,7 +141,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file does not hold findings, is damaged, or was written by a later version.
     """

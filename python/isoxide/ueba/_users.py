@@ -44,7 +44,7 @@ def read_users(users: Any, on: str, columns: Iterable[str] | None, sep: str | No
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file cannot be read, a column is missing or occurs twice, or an entity has several rows.
     TypeError
@@ -76,7 +76,7 @@ def load_users(users: Any, sep: str | None = None) -> pd.DataFrame:
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file cannot be read.
     TypeError
@@ -88,7 +88,7 @@ def load_users(users: Any, sep: str | None = None) -> pd.DataFrame:
         opened = open_source(users, options=ReadOptions.of(sep=sep), roles=_all_text)
     except TypeError:
         raise TypeError(
-            f"users must be a path or a frame of pandas, polars or pyarrow, not {type(users).__name__}"
+            f"users must be a path or a pandas, polars or pyarrow frame, not {type(users).__name__}"
         ) from None
     return _from_arrow(opened.table())
 
@@ -107,7 +107,7 @@ def _from_arrow(table: Any) -> pd.DataFrame:
 
 
 def matched(users: Users, entities: Sequence[str | None]) -> dict[str, pd.Series]:
-    """Return the columns of the users with a row per given entity; entities that users lacks get missing cells."""
+    """Return the columns of the users with one row per given entity; entities that users lacks get missing cells."""
     rows_by_key = {key: row for row, key in enumerate(users.keys) if key is not None}
     rows = np.array([-1 if key is None else rows_by_key.get(key, -1) for key in entities], dtype=np.intp)
     columns = {}

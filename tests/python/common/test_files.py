@@ -480,7 +480,7 @@ def test_a_run_that_keeps_the_folder_locked_is_not_waited_for_forever(old, monke
     monkeypatch.setattr(files_module, "_LOCK_TIMEOUT", 0.1)
     files = file_set(old, NEW)
     began = time.monotonic()
-    with files_module._locked_folder(old), pytest.raises(OSError, match="another run is putting its files there"):
+    with files_module._locked_folder(old), pytest.raises(OSError, match="another run is moving its files there"):
         files.put_in_place()
     assert time.monotonic() - began < 5
     files.close()

@@ -242,9 +242,9 @@ def test_bad_input(frame, synchronous):
         table.fit(features="abc")
     with pytest.raises(ValueError, match="the dask frame has no column 'b'"):
         isoxide.dask.table(parted(frame[["a"]], [N])).score(forest)
-    with pytest.raises(ValueError, match="the dask frame has a column 'n' already"):
+    with pytest.raises(ValueError, match="the dask frame already has a column 'n'"):
         table.score(forest, score="n")
-    with pytest.raises(ValueError, match="has a column 'anomaly' already"):
+    with pytest.raises(ValueError, match="already has a column 'anomaly'"):
         isoxide.dask.table(parted(frame.assign(anomaly=1), [N])).score(forest)
     with pytest.raises(ValueError, match="score and anomaly are both 'x'"):
         table.score(forest, score="x", anomaly="x")

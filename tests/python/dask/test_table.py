@@ -368,7 +368,7 @@ def test_what_is_no_dask_frame(table, words):
 def test_names_of_columns():
     with pytest.raises(TypeError, match="names of columns must be text; 0 is not"):
         DaskEngine(parted(pd.DataFrame([[1, 2]]), 1))
-    with pytest.raises(ValueError, match="several columns of the name 'x'"):
+    with pytest.raises(ValueError, match="several columns named 'x'"):
         DaskEngine(parted(pd.DataFrame([[1, 2]], columns=["x", "x"]), 1))
     with pytest.raises(ValueError, match="has no columns"):
         DaskEngine(parted(pd.DataFrame(index=[0]), 1))

@@ -90,6 +90,7 @@ def test_a_loaded_forest_is_changed_alone():
     assert (forest.to_bytes(), repr(forest.random_state.get_state())) == (data, state)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_every_process():
     kinds = [kind for kind in KINDS if kind != "seedless"]
     code = (

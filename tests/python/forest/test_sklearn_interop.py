@@ -26,7 +26,7 @@ from parity import assert_same_arrays, assert_same_forest, assert_same_scores
 
 pytestmark = [
     pytest.mark.parity,
-    pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights otherwise"),
+    pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights differently"),
 ]
 
 with warnings.catch_warnings():

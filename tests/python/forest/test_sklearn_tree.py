@@ -151,7 +151,7 @@ def test_only_what_needs_the_trees_fails_with_an_unknown_layout(monkeypatch, tmp
         forest.to_sklearn,
         lambda: IsolationForest.from_sklearn(theirs),
     ):
-        with pytest.raises(NotImplementedError, match=r"does not know how scikit-learn .* keeps its trees"):
+        with pytest.raises(NotImplementedError, match=r"does not know how scikit-learn .* stores its trees"):
             read()
     # Tools that look first are told that it is not there.
     assert not hasattr(forest, "estimators_")

@@ -293,7 +293,7 @@ def test_labels_after_duplicates_and_of_nullable_types(tmp_path):
     path.write_text("actor,day,x,g\na,2025-01-01,1,01\na,2025-01-01,1,01\nb,2025-01-01,2,1\n")
     table = read(path)
     assert (table.labels("g").tolist(), table.labels("g").index.tolist()) == (["01", "1"], [0, 2])
-    with pytest.raises(ValueError, match="groups='h' is no column"):
+    with pytest.raises(ValueError, match="groups='h' is not a column"):
         table.labels("h")
 
 

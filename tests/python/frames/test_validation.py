@@ -283,7 +283,7 @@ CONVERTED = {
     "nullable frame": FRAME.convert_dtypes(),
     "nullable with missing": pytest.param(
         pd.DataFrame({"a": pd.array([1, None, 3], dtype="Int64"), "b": [0.5, 1.5, 2.5]}),
-        marks=pytest.mark.current_versions(reason="scikit-learn 1.6 splits missing values otherwise"),
+        marks=pytest.mark.current_versions(reason="scikit-learn 1.6 splits missing values differently"),
     ),
     "number names": pd.DataFrame(X),
     "bool frame": FRAME > 0,

@@ -175,7 +175,7 @@ def test_findings_where_actors_have_several_rows_a_day(spark, seed):
     expected = days.set_column(1, "day", pa.array(pairs.astype("datetime64[D]").astype("datetime64[us]")))
     expected = expected.append_column("number", pa.array([f"{i:05}" for i in range(800)]))
     df = shuffled(spark, expected, seed)
-    with pytest.raises(ValueError, match="have the same 'actor', 'day' as one before them, such as actor='actor0"):
+    with pytest.raises(ValueError, match="repeat the 'actor', 'day' of an earlier row, such as actor='actor0"):
         isoxide.spark.table(df).detect(entity="actor", time="day")
     ours = isoxide.spark.table(df, order_by="number").detect(entity="actor", time="day", contamination=0.02)
     table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
@@ -238,13 +238,13 @@ def test_bad_input(spark, seed):
         table.fit(features=[1])
     with pytest.raises(TypeError, match="order_by must be names of columns, not int"):
         isoxide.spark.table(df, order_by=[1])
-    with pytest.raises(TypeError, match="df must be a DataFrame of Spark, not Table"):
+    with pytest.raises(TypeError, match="df must be a Spark DataFrame, not Table"):
         isoxide.spark.table(expected)
     with pytest.raises(ValueError, match=r"no column 'dya' \(order_by\); did you mean 'day'"):
         isoxide.spark.table(df, order_by=["actor", "dya"])
     with pytest.raises(ValueError, match="the DataFrame has no rows"):
         isoxide.spark.table(df.where("false"), order_by=KEY).fit(features=FEATURES)
-    with pytest.raises(ValueError, match="rows have the same 'actor' as one before them"):
+    with pytest.raises(ValueError, match="rows repeat the 'actor' of an earlier row"):
         isoxide.spark.table(df, order_by="actor").fit(features=FEATURES)
     with pytest.raises(ValueError, match="'day' has no value in 100 rows"):
         isoxide.spark.table(df.withColumn("day", F.lit(None).cast("date")), order_by=KEY).fit(features=FEATURES)
@@ -252,12 +252,12 @@ def test_bad_input(spark, seed):
         isoxide.spark.table(df.drop("count")).score(forest)
     with pytest.raises(NotFittedError):
         table.score(IsolationForest())
-    with pytest.raises(ValueError, match="has a column 'Score' already; choose another name with score or anomaly"):
+    with pytest.raises(ValueError, match="already has a column 'Score'; choose another name with score= or anomaly="):
         isoxide.spark.table(df.withColumn("Score", F.lit(1))).score(forest)
-    with pytest.raises(ValueError, match="has a column 'team' already"):
+    with pytest.raises(ValueError, match="already has a column 'team'"):
         table.score(forest, anomaly="team")
     # Spark takes upper and lower case for the same.
-    with pytest.raises(ValueError, match="has a column 'a' already"):
+    with pytest.raises(ValueError, match="already has a column 'a'"):
         table.score(forest, score="a", anomaly="A")
     with pytest.raises(ValueError, match="no column 'shares'"):
         table.rank_features(pa.table({"shares": [1.0]}))
