@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_nobody_has_room_for_are_refused() {
+    fn lists_larger_than_memory_are_refused() {
         for n in [1 << 58, usize::MAX] {
             assert!(filled(n, 0_u64).is_err());
             assert!(collected((0..n).map(|i| i as u64)).is_err());
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_asks_for_what_is_taken_at_once_and_for_what_adds_up() {
+    fn an_account_checks_large_amounts_at_once_and_small_ones_when_they_add_up() {
         let mut account = Account::new();
         account.take(1).unwrap();
         for _ in 0..1000 {

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_never_free_makes_nobody_wait() {
+    fn no_call_waits_for_a_lock_that_is_never_free() {
         let cell = Prepared::new();
         let _held = cell.0.write().unwrap();
         assert_eq!(cell.get(), None);

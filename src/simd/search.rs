@@ -68,9 +68,9 @@ pub struct Search {
     heap: Vec<f32>,
     /// The heap as integers that order as the numbers do.
     ordered_heap: Vec<i32>,
-    /// For each threshold, all ones if missing values count as above it, else zero.
+    /// For each threshold all ones if missing values count as above it, else zero.
     missing: Vec<i32>,
-    /// For each threshold, all ones if its mask is inverted, else zero.
+    /// For each threshold all ones if its mask is inverted, else zero.
     inverted: Vec<i32>,
     sorted: Vec<Threshold>,
     depth: usize,

@@ -125,8 +125,8 @@ def test_a_plan_of_more_rows_than_there_is_memory_for():
         (lambda: ScoreSketch(9, "auto"), "contamination"),
         (lambda: ScoreSketch(9, 0.1, capacity=1), "capacity"),
         (lambda: ScoreSketch(9, 0.1).offset(), "0 of 9 scores have been added; add all"),
-        (lambda: ScoreSketch(9, 0.1).add([0.5]), "scores must be those of score_samples"),
-        (lambda: ScoreSketch(9, 0.1).add([np.nan]), "scores must be those of score_samples"),
+        (lambda: ScoreSketch(9, 0.1).add([0.5]), "scores must come from score_samples"),
+        (lambda: ScoreSketch(9, 0.1).add([np.nan]), "scores must come from score_samples"),
         (lambda: ScoreSketch(9, 0.1).add([[-0.5]]), "one-dimensional"),
         (
             lambda: ScoreSketch(9, 0.1).merge(ScoreSketch(9, 0.2)),
@@ -174,7 +174,7 @@ def test_sketches(seed, trial):
         assert whole == seen
         if seen.is_resolved:
             break
-        with pytest.raises(ValueError, match="add all scores once more"):
+        with pytest.raises(ValueError, match="add all scores again"):
             seen.offset()
         sketch = seen.refined()
     assert passes <= 4

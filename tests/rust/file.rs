@@ -290,7 +290,7 @@ fn numbers_that_nothing_forbids_are_taken_and_scored() {
 }
 
 #[test]
-fn each_refusal_says_what_is_wrong() {
+fn each_refusal_names_the_reason() {
     let (forest, c) = some_forest(20, 2, 9, 2);
     let forest_metadata = sample_metadata(&forest, 1);
     let whole = write(&forest, &c, &forest_metadata, true).unwrap();

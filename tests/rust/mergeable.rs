@@ -437,7 +437,7 @@ const MOST: u64 = 1 << 53;
 
 /// Each refused one differs from one that is read in one thing only.
 #[test]
-fn bytes_of_counts_are_read_up_to_the_edge_of_what_can_be() {
+fn bytes_of_counts_at_the_limits_are_read() {
     let bits = f64::to_bits;
     let (none, below, at_or_below) = (u64::MAX, [1, 2], [1, 3]);
     let counts = [&below[..], &at_or_below[..]];

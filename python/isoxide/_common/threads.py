@@ -1,4 +1,4 @@
-"""Number of threads that a call may use, and maps over items and over slices of an array in threads."""
+"""Compute the number of threads that a call may use, and apply functions to items and array slices in threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-#: Rows times trees up to which one thread scores: two threads take as long (measured at 163 rows and 100 trees).
+#: Maximum of rows times trees that one thread scores: two threads take as long (measured at 163 rows and 100 trees).
 _SERIAL_MAX_STEPS = 2**14
 #: Values of an array that one thread takes at a time. A multiple of 512, so that slices are aligned as the array is.
 #: NumPy releases the interpreter within each, and a signal is handled after each: they take 0.3 to 1 ms.
@@ -33,7 +33,7 @@ _THREAD_BYTES = 16 * 2**20
 def _cores(process: int, affinity: int, limit: str | None) -> int:
     """Return the number of cores that the process may use.
 
-    The arguments are what the number depends on. It is cached, since asking the system takes 0.1 ms, as long as scoring
+    The number is cached by the arguments, which it depends on, since asking the system takes 0.1 ms, as long as scoring
     a hundred rows.
     """
     # Importing joblib takes as long as importing NumPy, and ranks on one thread do not need it.
@@ -56,13 +56,13 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
     n_jobs : int or None
         Argument of a public function. ``None`` means all cores that the process may use (affinity, control groups and
         ``LOKY_MAX_CPU_COUNT`` are honoured), but no more than an active ``joblib.parallel_config(n_jobs=...)`` allows,
-        and one within a worker of joblib or multiprocessing, whose siblings use the other cores. ``-1`` means all
-        cores, ``-2`` all but one, and so on, as in joblib. A number above the cores of the machine means all of them.
+        and one within a worker of joblib or multiprocessing, since the other workers use the other cores. ``-1`` means
+        all cores, ``-2`` all but one, and so on, as in joblib. A number above the number of cores means all cores.
 
     Returns
     -------
     int
-        Number of threads, at least 1. It never changes a result.
+        Number of threads, at least 1. Results are the same for every number.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
         in_worker = backend.nesting_level > 0 or multiprocessing.current_process().daemon
         return 1 if in_worker else _available_cores()
     if n_jobs == 0:
-        # The message is joblib's.
+        # joblib raises the same message.
         raise ValueError("n_jobs == 0 in Parallel has no meaning")
     cores = _available_cores()
     return max(1, cores + 1 + int(n_jobs)) if n_jobs < 0 else min(int(n_jobs), cores)
@@ -87,14 +87,14 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
 def resolve_n_jobs_for(n_jobs: int | None, n_steps: int) -> int:
     """Compute the number of threads for scoring: one if there are few steps.
 
-    Finding out how many threads there may be takes longer than scoring a row.
+    Determining the number of available cores takes longer than scoring a row.
 
     Parameters
     ----------
     n_jobs : int or None
         Argument of a public function, as in `resolve_n_jobs`.
     n_steps : int
-        Rows times trees.
+        Number of rows times number of trees.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def resolve_n_jobs_for(n_jobs: int | None, n_steps: int) -> int:
 
 
 def ask_for_threads(n: int) -> None:
-    """Check that there is memory to start `n` threads: Python waits for ever for a thread that fails to start.
+    """Check that there is memory to start `n` threads, since Python waits forever for a thread that fails to start.
 
     Raises
     ------
@@ -120,15 +120,15 @@ def ask_for_threads(n: int) -> None:
 def mapped(function: Callable[[_Item], _Result], items: Sequence[_Item], n_workers: int) -> list[_Result]:
     """Apply a function to each item, in threads if the system allows them.
 
-    No thread can start once the main thread has ended, or without memory or threads left; then the items are processed
-    one after the other.
+    A thread cannot start after the main thread has ended, or if memory or the system's threads are exhausted. Then the
+    items are processed one after the other.
 
     Parameters
     ----------
     function : callable
         Function of one item.
     items : sequence
-        Items.
+        Items to process.
     n_workers : int
         Number of threads.
 
@@ -143,7 +143,7 @@ def mapped(function: Callable[[_Item], _Result], items: Sequence[_Item], n_worke
             with ThreadPoolExecutor(n_workers) as pool:
                 return list(pool.map(function, items))
         except (RuntimeError, MemoryError):
-            # Threads could not start. If the function itself raised the error, it raises it again below.
+            # Threads could not start. If the function raised the error, it raises the same error again below.
             pass
     return [function(item) for item in items]
 

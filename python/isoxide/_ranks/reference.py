@@ -1,4 +1,4 @@
-"""Reference that is prepared once, to rank a few rows among it many times.
+"""Reference that is sorted once, so that a few rows can be ranked among it many times.
 
 Each column is sorted, so that a query takes two binary searches instead of a pass over all values:
 
@@ -25,7 +25,7 @@ from isoxide._ranks.matching import Layout, match, numbered_names
 
 
 class _Column(NamedTuple):
-    """Sorted values of a column without NaN; where that takes less memory, the distinct ones with their counts."""
+    """Sorted values of a column without NaN, or the distinct values with their counts if they take less memory."""
 
     values: NDArray[Any]
     #: Number of values at or below each distinct value; None if `values` has all values.
@@ -37,7 +37,7 @@ class _Column(NamedTuple):
     @classmethod
     def of(cls, column: NDArray[Any]) -> _Column:
         """Sort the values of a column."""
-        # Keep the dtype of values that may be compared as something else than int64 or floats.
+        # Keep the dtype if the values may have to be compared as another dtype than int64 or float.
         own = comparison(column.dtype, column.dtype) == "own"
         values = np.sort(native(column) if own else column)
         if values.dtype.kind == "f":
@@ -47,7 +47,7 @@ class _Column(NamedTuple):
         ends = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)[: len(values)] + 1
         if len(ends) * (values.itemsize + ends.itemsize) < values.nbytes:
             return cls(values[ends - 1], ends, n_missing, column.dtype)
-        # Copy, so that the memory of the NaN is freed.
+        # Copy, so that the memory of the NaN values is freed.
         return cls(values.copy() if n_missing else values, None, n_missing, column.dtype)
 
     def expanded(self) -> NDArray[Any]:
@@ -57,21 +57,20 @@ class _Column(NamedTuple):
 
 
 class RankReference:
-    """Prepare a reference once, to rank rows among it many times.
+    """Sort a reference once, to rank rows among it many times.
 
-    The columns are sorted, so that ranking some rows takes binary searches instead of a pass over all values. The
-    sorted columns take at most as much memory as the columns as float64, float32 or int64, and less if values repeat.
-    A reference can be pickled.
+    In sorted columns, ranking a few rows takes binary searches instead of a pass over all values. The sorted columns
+    take at most the memory of the columns as float64, float32 or int64, and less if values repeat. A reference can be
+    pickled.
 
     Parameters
     ----------
     reference : array-like or frame of shape (n_samples, n_features)
         Rows to rank among: an array, a pandas, polars or pyarrow frame, or a frame of another library with the Arrow C
-        stream.
-        It is copied, not kept.
+        stream. It is copied.
     features : list of str, optional
-        Columns to use, in this order; others are ignored and need not be numeric. By default all, in the order of the
-        rows to rank.
+        Columns to use, in this order; others are ignored and need not be numeric. By default all columns, in the order
+        of the rows to rank.
     n_jobs : int, optional
         Number of threads; ``None`` and ``-1`` mean all cores. Results are the same for every number.
 
@@ -80,7 +79,7 @@ class RankReference:
     n_samples : int
         Number of rows.
     nbytes : int
-        Memory that the sorted columns take, in bytes.
+        Memory of the sorted columns, in bytes.
 
     Raises
     ------
@@ -91,7 +90,7 @@ class RankReference:
 
     See Also
     --------
-    rank_features : Rank among a reference once.
+    rank_features : Rank rows among a reference without sorting it.
 
     Examples
     --------
@@ -128,7 +127,7 @@ class RankReference:
 
     @property
     def nbytes(self) -> int:
-        """Return the memory that the sorted columns take, in bytes."""
+        """Return the memory of the sorted columns, in bytes."""
         columns = self._columns.values()
         return sum(int(array.nbytes) for c in columns for array in (c.values, c.ends) if array is not None)
 
@@ -147,7 +146,7 @@ class RankReference:
     ) -> FeatureRanks:
         """Compute the percentile rank of every value in `rows` among the same column of the reference.
 
-        The result equals that of `isoxide.rank_features` for the same two tables bit for bit.
+        The result is bit-identical to the result of `isoxide.rank_features` for the same two tables.
 
         Parameters
         ----------
@@ -195,7 +194,7 @@ class RankReference:
         columns = [self._columns[j] for j in reference_positions]
         if nan_policy == "raise":
             refuse_nan(queries, names, "rows")
-            # If there are no rows, NaN changes no percentile, and `isoxide.rank_features` does not look for it.
+            # If there are no rows, NaN is allowed, as in `isoxide.rank_features`, since it changes no percentile.
             missing = [name for name, column in zip(names, columns, strict=True) if column.n_missing and table.n_rows]
             if missing:
                 raise nan_error(missing[0], "reference")
@@ -216,7 +215,7 @@ def _ranks(
             percentiles[:, j], directions[:, j] = ranks_by_numpy(column.expanded(), query, definition)
         else:
             values = as_compared(column.values, how)
-            # Arrays from a pickle may start at any address in its bytes.
+            # Arrays from a pickle may be unaligned.
             ends = None if column.ends is None else readable(column.ends)
             known[j] = (values, ends, column.n_missing), as_compared(query, how)
     if known:

@@ -53,7 +53,7 @@ def joined_rows(values: NDArray[Any], separator: str, *, missing: str = "nan") -
 
 
 def _float_texts(values: NDArray[np.float64], missing: str) -> pa.Array:
-    """Return numbers as texts."""
+    """Write each number as Python's `repr` does, and NaN as the given text."""
     magnitudes = np.abs(values)
     with np.errstate(invalid="ignore"):
         # Negative zero has a sign, which no integer has.

@@ -11,7 +11,7 @@ import isoxide
 from isoxide._cli import _messages, _values
 from isoxide._cli._parser import make_parser
 
-pytestmark = pytest.mark.not_parallel(reason="it runs the command in processes of its own")
+pytestmark = pytest.mark.not_parallel(reason="it runs the command in other processes")
 
 NAMES = ("--entity", "actor", "--time", "day")
 

@@ -30,7 +30,7 @@ from isoxide._frames.opening import column_names
 from ueba_tables import actor_days, users_of
 
 pytestmark = [
-    pytest.mark.not_parallel(reason="it runs the command in processes of its own"),
+    pytest.mark.not_parallel(reason="it runs the command in other processes"),
     pytest.mark.current_versions(reason="the command does not depend on scikit-learn"),
 ]
 
@@ -182,7 +182,7 @@ def test_columns_of_other_files(folder, tmp_path):
     )
 
 
-def test_a_delimiter_that_is_not_the_tables_is_told(folder, tmp_path):
+def test_a_wrong_delimiter_is_reported(folder, tmp_path):
     (tmp_path / "t.csv").write_text((folder / "features.csv").read_text().replace(",", ";"))
     for names in ((), NAMES):
         Done("calibrate", tmp_path / "t.csv", "--sep", ",", *names).failed("seem to be separated by ';'; ")
@@ -221,7 +221,7 @@ def test_score(folder, detected, tmp_path):
         told = Done("score", model, table, "--out", out, "--keep", "actor").ok()
         assert told == f"{out}: {len(frame)} rows scored by 14 features; columns not used: day\n"
         assert_array_equal(pd.read_parquet(out)["score"], expected)
-        Done("score", model, table, "--out", out, "--keep", "actor").failed("--resume goes on with what is there")
+        Done("score", model, table, "--out", out, "--keep", "actor").failed("continue it with --resume")
         assert Done("score", model, table, "--out", out, "--keep", "actor", "--resume").ok() == told
 
 
@@ -306,7 +306,7 @@ def test_open(folder, tmp_path, monkeypatch):
     assert opened == [(tmp_path / "a b" / f"report-{STEM}.html").as_uri()] * 2
 
 
-def test_what_users_should_know_is_told(folder, tmp_path, monkeypatch):
+def test_notes_for_users_are_printed(folder, tmp_path, monkeypatch):
     real = ueba.detect
 
     def warned(*args, **more):
@@ -401,14 +401,14 @@ def test_users_of_every_kind(folder, tmp_path):
         (["detect", "features.csv", *NAMES, "--users", "users.csv", "--users-columns", "x"], "users has no column 'x'"),
         (
             ["detect", "features.csv", *NAMES, "--exclude", "*"],
-            "no features are left besides 'actor' and 'day'; columns left",
+            "no column except 'actor' and 'day' can be a feature; columns left",
         ),
         (["detect", "features.csv", *NAMES, "--exclude", "nn"], "--exclude has 'nn', which matches no column"),
         (["score", "nowhere.safetensors", "features.csv"], "nowhere.safetensors: No such file"),
         (["score", "features.csv", "features.csv"], "not an isoxide forest: it is not a safetensors file"),
     ],
 )
-def test_one_line_says_what_is_wrong(folder, tmp_path, monkeypatch, arguments, expected_message):
+def test_an_error_is_one_line(folder, tmp_path, monkeypatch, arguments, expected_message):
     monkeypatch.chdir(folder)
     out = tmp_path / "out.csv" if arguments[0] == "score" else tmp_path / "out"
     done = Done(*arguments, *([] if arguments[0] == "calibrate" else ["--out", out]))
@@ -432,7 +432,7 @@ def test_unusual_tables(folder, tmp_path, index):
     done = Done("detect", tmp_path / "t.csv", *NAMES, "--contamination", 0.1, "--out", tmp_path / "out")
     if told is None:
         done.failed("isoxide: error: feature 'n_0' has infinite values")
-        assert "(--exclude)" in done.stderr
+        assert "--exclude" in done.stderr
     else:
         assert done.returncode == 0
         assert told in done.stdout

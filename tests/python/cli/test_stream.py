@@ -104,7 +104,7 @@ def test_scores_of_a_folder(folder, results, tmp_path):
     forest = IsolationForest.load(model)
     assert results["score"].tolist() == forest.decision_function(table.X).tolist()
     assert results["actor"].tolist() == table.frame["actor"].tolist()
-    Done(*command).failed("--resume goes on")
+    Done(*command).failed("continue it with --resume")
     assert Done(*command, "--resume").ok() == text
     # Scores can be written to one file, and to standard output.
     Done("score", model, folder, "--out", tmp_path / "scores.csv").ok()
@@ -131,7 +131,7 @@ def test_folders_that_cannot_be_read(folder, tmp_path):
     path = broken / "001.parquet"
     path.write_bytes(path.read_bytes()[:-20])
     for table, options, expected_message in (
-        (tmp_path / "empty", [], "empty has no files of tables"),
+        (tmp_path / "empty", [], "empty has no files that can be read"),
         (tmp_path / "nothing.parquet", [], "nothing.parquet"),
         (broken, [], f"{path} cannot be read as Parquet"),
         (broken, ["--stream"], f"{path} cannot be read as Parquet"),

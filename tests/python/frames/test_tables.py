@@ -114,7 +114,7 @@ def test_refusals_of_tables():
         rank_features(frame, np.zeros((1, 1, 1)))
     with pytest.raises(ValueError, match=r"not in rows: \['a'\], not in reference: \['c'\]"):
         rank_features(frame.rename(columns={"a": "c"}), frame)
-    with pytest.raises(ValueError, match="rows has 1 columns and reference has 2; "):
+    with pytest.raises(ValueError, match="rows has 1 columns, but reference has 2; "):
         rank_features([[1.0]], frame)
     with pytest.raises(ValueError, match=r"features not in rows: \['c'\]"):
         rank_features(frame, frame.assign(c=1), features=["a", "c"])
@@ -304,7 +304,7 @@ def test_frames_are_read_without_narwhals(monkeypatch):
 
 
 @pytest.mark.parametrize("make", [Stream, Interchange])
-def test_tables_that_only_pyarrow_reads_say_what_to_install(make, monkeypatch):
+def test_tables_that_only_pyarrow_reads_name_the_missing_package(make, monkeypatch):
     frame = make(pa.table({"a": [1.0]}))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.interchange", None)

@@ -323,7 +323,7 @@ def parts_of(forest, average_path_lengths):
     return (forest.n_features, features.astype(np.uint32), *ends, nodes, noise, average_path_lengths)
 
 
-def test_the_native_forest_refuses_what_does_not_fit():
+def test_the_native_forest_refuses_invalid_arguments():
     c = average_path_length(np.arange(21))
     y, seeds = np.zeros(20), np.ones(1, dtype=np.uint32)
     sizes = {"max_samples": 20, "max_features": 3, "bootstrap": False, "average_path_lengths": c, "n_workers": 1}

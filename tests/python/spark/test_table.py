@@ -40,7 +40,7 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.spark,
     pytest.mark.not_parallel(reason="one Spark session for all"),
-    pytest.mark.current_versions(reason="Spark is not installed with them"),
+    pytest.mark.current_versions(reason="Spark is not installed with the oldest versions"),
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]

@@ -160,7 +160,7 @@ def test_every_field_is_typed(document, tmp_path):
         (("findings", 0, "group"), 99, "'group' is 99, but must be an integer from -1"),
         (("findings", 0, "joined", "email"), [1], "'joined' is a list, but must be a number"),
         (("time_zone",), "Europe/Nowhere", "which is not a known time zone"),
-        (("version",), 4, "is of version 4; this release reads versions 1 to 3"),
+        (("version",), 4, "has format version 4; this release reads versions 1 to 3"),
     ],
 )
 def test_refusals(document, tmp_path, path, value, expected_message):
@@ -228,7 +228,7 @@ def test_what_never_ends_is_not_read(tmp_path):
         ueba.read_findings(tmp_path / "nothing.json")
     with open(tmp_path / "large.json", "wb") as file:
         file.truncate(2**33)
-    assert "bytes; files of findings have at most" in refused_file(tmp_path / "large.json")
+    assert "bytes, but files of findings have at most" in refused_file(tmp_path / "large.json")
 
 
 def test_counts_are_bounded(document, tmp_path, monkeypatch):

@@ -263,7 +263,7 @@ def test_missing_keys_match_nothing(frame):
     assert joined.to_markdown()
 
 
-def test_who_is_not_among_users_is_told(frame, findings):
+def test_actors_without_a_user_give_a_note(frame, findings):
     users = users_of(frame)
     actors = list(dict.fromkeys(findings.frame["actor"]))
     spelled = users.assign(actor=[f"{name.upper()} " if name == actors[0] else name for name in users["actor"]])
@@ -357,7 +357,7 @@ def test_rows_of_another_table_are_refused(periods):
             ValueError, match=f"the findings do not come from this table.*({reason}).*pass it as reference="
         ):
             result.rank_features(other)
-    with pytest.raises(ValueError, match="give the table that the findings were found in"):
+    with pytest.raises(ValueError, match="give the table that the findings come from"):
         result.rank_features()
 
 
@@ -551,7 +551,7 @@ def test_of_equal_scores_the_latest_comes_first(frame):
 
 
 @pytest.mark.parametrize("arguments", [{"threshold": -0.9}, {"threshold": -0.9, "groups": "actor"}], ids=str)
-def test_a_quiet_day_works_in_every_way(frame, tmp_path, arguments):
+def test_a_day_without_findings_works_with_all_options(frame, tmp_path, arguments):
     table = ueba.read_table(frame.assign(why="text"), entity="actor", time="day")
     quiet = ueba.detect(table, **arguments)
     assert len(quiet) == 0

@@ -188,7 +188,7 @@ def test_the_head_tells_how_much_was_looked_at(seed):
 
 
 @pytest.mark.parametrize("order", ["score", "entity"])
-def test_findings_of_nobody_are_told_too(seed, order):
+def test_findings_without_an_actor_are_listed(seed, order):
     frame = actor_days(seed)
     frame["actor"] = frame["actor"].astype(object)
     result = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03)
@@ -198,6 +198,6 @@ def test_findings_of_nobody_are_told_too(seed, order):
     assert len(re.findall(r"^\| 2025", text, re.MULTILINE)) == len(result)
 
 
-def test_a_quiet_day_is_told(seed):
+def test_a_day_without_findings_is_reported(seed):
     result = ueba.detect(ueba.read_table(actor_days(seed), entity="actor", time="day"), threshold=-0.9)
     assert result.to_markdown().count("No row is an anomaly.") == 1

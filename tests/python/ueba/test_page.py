@@ -85,7 +85,7 @@ def choose(browser, field, value):
     Select(browser.find_element(By.ID, field)).select_by_value(value)
 
 
-def test_everything_is_there(opened, findings):
+def test_the_page_has_all_contents(opened, findings):
     assert sorted(numbers(opened)) == list(range(1, len(findings) + 1))
     assert names(opened) == list(dict.fromkeys(findings.frame["actor"]))
     row = findings.frame.iloc[0]
@@ -302,7 +302,7 @@ def test_a_quiet_day(browser, seed, tmp_path):
     assert f"of {len(table):,} rows" in text
 
 
-def test_what_ranks_are_among_is_told(browser, findings, seed, tmp_path):
+def test_the_page_names_the_reference_of_ranks(browser, findings, seed, tmp_path):
     among = findings.frame["rank_among"].iloc[0]
     text = shown_page(browser, findings.to_html(), tmp_path / "all.html")
     assert f"Percentiles, medians and p99 are those of {among}." in text

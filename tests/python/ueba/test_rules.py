@@ -44,7 +44,7 @@ def test_values_are_above_zero_but_for_zscores(limit):
     assert [row for row, *_ in flagged([ueba.ZScore(limit, "n")], ["n"], values)] == at_or_above
 
 
-def test_the_highest_percentile_reached_is_told():
+def test_the_highest_percentile_is_reported():
     limits = {0.5: 1.0, 0.95: 2.0, 0.99: 3.0}
     result = flagged([ueba.Percentile((95, 50, 99))], ["n"], [[0.9], [1.0], [2.0], [2.9], [3.0]], limits)
     assert [(row, rule, limit) for row, _, _, rule, limit in result] == [
