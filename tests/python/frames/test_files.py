@@ -295,7 +295,7 @@ def test_refusals_name_the_file(tmp_path):
     with pytest.raises(ValueError, match=r"b\.csv has no column 'x', but .*a\.csv does"):
         read(folder)
     folder = folder_of(tmp_path / "more", a=HEADER + ROWS, b="actor,day,x,z\nd,2025-01-01,1,2\n")
-    with pytest.raises(ValueError, match=r"b\.csv has a column 'z' and .*a\.csv does not"):
+    with pytest.raises(ValueError, match=r"b\.csv has a column 'z', but .*a\.csv does not"):
         read(folder)
     folder = folder_of(tmp_path / "types", a=HEADER + "a,2025-01-01,true\n", b=HEADER + ROWS)
     with pytest.raises(ValueError, match=r"column 'x' is bool in .*a\.csv and int64 in .*b\.csv"):
