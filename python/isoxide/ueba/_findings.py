@@ -232,7 +232,7 @@ class Findings(FindingsData):
         Path
             The path of the file.
         """
-        text = json.dumps(_document.dump(self), ensure_ascii=False, allow_nan=False)
+        text = _document.dump(self)
         return replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
     def to_markdown(

@@ -222,8 +222,9 @@ class FindingsData:
             features.
         """
         wide = self.frame.copy()
-        texts = self.flags["feature"] + " " + self.flags["rule"] if len(self.flags) else pd.Series(dtype=str)
-        reasons = texts.groupby(self.flags["row"]).agg("; ".join) if len(self.flags) else texts
-        wide["reasons"] = [reasons.get(row, "") for row in range(len(self))]
+        reasons: list[list[str]] = [[] for _ in range(len(self))]
+        for row, feature, rule in zip(*(self.flags[name].tolist() for name in ("row", "feature", "rule")), strict=True):
+            reasons[int(row)].append(f"{feature} {rule}")
+        wide["reasons"] = ["; ".join(own) for own in reasons]
         features = pd.DataFrame(self.values, columns=pd.Index(self.features), index=wide.index)
         return pd.concat([wide, features], axis=1)

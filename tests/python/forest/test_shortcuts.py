@@ -16,7 +16,7 @@ from sklearn.ensemble import IsolationForest as SklearnForest
 from sklearn.exceptions import NotFittedError
 
 from isoxide import IsolationForest
-from isoxide._common.threads import resolve_n_jobs, resolve_n_jobs_for
+from isoxide._common.threads import THREAD_MIN_VALUES, resolve_n_jobs, resolve_n_jobs_for
 from isoxide._forest import estimator
 from isoxide._forest.path_length import average_path_length, total_average_path_length
 from isoxide._frames import validation
@@ -358,3 +358,38 @@ def test_scores_belong_to_the_caller():
     first[:] = 0
     np.testing.assert_array_equal(second, kept)
     np.testing.assert_array_equal(forest.score_samples(X), kept)
+
+
+@pytest.mark.parametrize("contamination", ["auto", 0.01])
+def test_long_tables_take_the_power_in_threads(contamination, seed):
+    """Scores of many rows, whose power several threads take, are those of one thread and of scikit-learn's formula."""
+    X = np.random.default_rng(seed).normal(size=(2 * THREAD_MIN_VALUES + 777, 2))
+    forest = IsolationForest(n_estimators=3, contamination=contamination, random_state=0, n_jobs=2).fit(X)
+    scores, decisions = forest.score_samples(X), forest.decision_function(X)
+    forest.n_jobs = 1
+    np.testing.assert_array_equal(forest.score_samples(X).view(np.int64), scores.view(np.int64))
+    np.testing.assert_array_equal(forest.decision_function(X).view(np.int64), decisions.view(np.int64))
+    np.testing.assert_array_equal(decisions.view(np.int64), (scores - forest.offset_).view(np.int64))
+    np.testing.assert_array_equal(forest.to_sklearn().decision_function(X).view(np.int64), decisions.view(np.int64))
+
+
+def test_the_decision_follows_a_score_that_a_subclass_defines():
+    class Halved(IsolationForest):
+        def score_samples(self, X):
+            return super().score_samples(X) / 2
+
+    X = np.arange(20.0).reshape(10, 2)
+    halved, forest = (cls(random_state=0).fit(X) for cls in (Halved, IsolationForest))
+    np.testing.assert_array_equal(halved.decision_function(X), forest.score_samples(X) / 2 - forest.offset_)
+    forest.score_samples = lambda X: np.ones(len(X))
+    np.testing.assert_array_equal(forest.decision_function(X), np.full(10, 1.5))
+
+
+@pytest.mark.parametrize("offset", [-0.25, np.float64(-0.25), np.float32(-0.25), 0, np.full((10, 1), -0.25)])
+def test_the_decision_subtracts_whatever_offset_is_set(offset):
+    X = np.arange(20.0).reshape(10, 2)
+    forest = IsolationForest(random_state=0).fit(X)
+    forest.offset_ = offset
+    decisions, expected = forest.decision_function(X), forest.score_samples(X) - offset
+    np.testing.assert_array_equal(decisions, expected)
+    assert decisions.dtype == expected.dtype

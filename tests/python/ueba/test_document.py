@@ -48,7 +48,7 @@ def findings(seed):
 
 @pytest.fixture(scope="module")
 def document(findings):
-    return json.loads(json.dumps(_document.dump(findings)))
+    return json.loads(_document.dump(findings))
 
 
 def nodes(value, path=()):

@@ -257,20 +257,19 @@ def test_every_text_is_escaped_in_its_place(seed, monkeypatch):
     """Marking any expression of the template as `|safe` lets markup through, which this test notices."""
     result, title = marked(seed)
     assert n_marks(result.to_html(title=title)) == 0
-    source = (pathlib.Path(_page.__file__).parent / "templates" / "report.html.j2").read_text()
-    assert not re.search(r"\|\s*safe|autoescape|Markup", source)
-    expressions = list(re.finditer(r"\{\{ (.+?) \}\}", source))
+    folder = pathlib.Path(_page.__file__).parent / "templates"
     noticed = set()
     loader = jinja2.FileSystemLoader
-    for expression in expressions:
-        broken = f"{source[: expression.start(1)]}({expression[1]})|safe{source[expression.end(1) :]}"
-        own = jinja2.ChoiceLoader(
-            [jinja2.DictLoader({"report.html.j2": broken}), loader(pathlib.Path(_page.__file__).parent / "templates")]
-        )
-        with monkeypatch.context() as patch:
-            patch.setattr(jinja2, "FileSystemLoader", lambda _, own=own: own)
-            if n_marks(result.to_html(title=title)):
-                noticed.add(expression[1])
+    for name in ("report.html.j2", "shown.html.j2"):
+        source = (folder / name).read_text()
+        assert not re.search(r"\|\s*safe|autoescape|Markup", source)
+        for expression in re.finditer(r"\{\{ (.+?) \}\}", source):
+            broken = f"{source[: expression.start(1)]}({expression[1]})|safe{source[expression.end(1) :]}"
+            own = jinja2.ChoiceLoader([jinja2.DictLoader({name: broken}), loader(folder)])
+            with monkeypatch.context() as patch:
+                patch.setattr(jinja2, "FileSystemLoader", lambda _, own=own: own)
+                if n_marks(result.to_html(title=title)):
+                    noticed.add(expression[1])
     assert noticed == {"title", "item.text", "name.text", "name", "value", "text"}
 
 
