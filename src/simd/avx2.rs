@@ -4,6 +4,8 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+mod quantise;
+
 use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
 use super::convert::{self, Rows};
 use super::search::{SLACK, Search};
@@ -95,7 +97,7 @@ impl Kernel for Avx2 {
 
     fn quantise(self, searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
         // SAFETY: `self` is proof of the instructions.
-        unsafe { quantise(searches, tile, planes, words) }
+        unsafe { quantise::quantise(searches, tile, planes, words) }
     }
 
     fn thermometer(self, search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]) {
@@ -206,44 +208,6 @@ fn transpose_rows<T: Copy>(
             }
         }
     }
-}
-
-#[target_feature(enable = "avx2")]
-fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
-    for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
-        for (values, word) in values[tile.first..].chunks_exact(TILE_ROWS).zip(words.clone()) {
-            quantise_column(search, values, planes, word);
-        }
-    }
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-fn quantise_column(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
-    at_depth!(search.depth(), quantise_values(search, values, planes, word));
-}
-
-/// Searches all values in step; each step gives one bit of the ranks.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
-    let mut bits = [0_u64; DEPTH];
-    let mut missing = 0;
-    let (groups, _) = values.as_chunks::<{ 8 * VECTORS }>();
-    for group in groups.iter().rev() {
-        let (eights, _) = group.as_chunks::<8>();
-        // SAFETY: the array has eight values.
-        let x: [__m256; VECTORS] = std::array::from_fn(|v| unsafe { _mm256_loadu_ps(eights[v].as_ptr()) });
-        let (_, above) = descend::<DEPTH>(search, &x);
-        for (bits, above) in bits.iter_mut().zip(above) {
-            *bits = *bits << (8 * VECTORS) | mask(above);
-        }
-        missing = missing << (8 * VECTORS) | mask(x.map(|x| _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x)));
-    }
-    for (level, bits) in bits.into_iter().enumerate() {
-        planes.bits[DEPTH - 1 - level].0[word] = bits;
-    }
-    planes.missing.0[word] = missing;
 }
 
 /// Takes the first `DEPTH` steps of a search, with the thresholds of the first seven steps in registers. Returns the codes, and for

@@ -70,6 +70,11 @@ mod avx2;
 mod avx512;
 mod bits;
 mod convert;
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, reason = "the portable kernel does not search by them")
+)]
+mod i16_keys;
 mod logic;
 // On other processors the source is tested over emulated instructions.
 #[cfg(any(target_arch = "aarch64", test))]
