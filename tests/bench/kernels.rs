@@ -239,7 +239,7 @@ fn classes(criterion: &mut Criterion) {
 /// Measures the time per tree and row, for tables that fill one and two registers of AVX-512, and for the largest one.
 fn add(criterion: &mut Criterion) {
     let mut numbers = Numbers(5);
-    for n_classes in [16, 32, 255] {
+    for n_classes in [16, 24, 32, 255] {
         let mut table = || ClassValues::new(&(0..n_classes).map(|_| numbers.unit()).collect::<Vec<_>>());
         let values: [ClassValues; BATCH] = std::array::from_fn(|_| table());
         let mut class = || (numbers.word() % n_classes) as u8;
