@@ -255,6 +255,18 @@ fn add(criterion: &mut Criterion) {
 
 /// Measures the time per row, for 100 trees, by the plan on each kernel and by the walk.
 fn scoring(criterion: &mut Criterion) {
+    // Blocks of these tables do not stay in the second-level cache.
+    for (n_rows, n_columns) in [(16 * 1024, 100), (8 * 1024, 400), (4096, 2000)] {
+        let x = table(n_rows, n_columns);
+        let x = dense(&x);
+        let scorer = scorer(&x).unwrap();
+        let mut group = group(criterion, &format!("score/plan, {n_columns} columns"), n_rows);
+        group.sampling_mode(SamplingMode::Flat);
+        for choice in Choice::all() {
+            let sums = || scorer.path_length_sums_with(black_box(&x), 1, score::Strategy::Plan, choice);
+            group.bench_function(choice.name(), |b| b.iter(sums));
+        }
+    }
     let x = table(32 * 1024, COLUMNS);
     let x = dense(&x);
     let scorer = scorer(&x).unwrap();
