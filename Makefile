@@ -1,32 +1,34 @@
-# What each target does. The first lines are for every day, the rest is for releases and for questions of a kind.
+# This list says what each target does. The first four targets are for daily work.
 #
-#   make dev            Set up `.venv-dev`: the package in place, so that an edit of Python code needs no build, with a core that is
-#                       compiled in tens of seconds after an edit of Rust code, and with all tools of tests and lints.
-#   make test-quick     The unit tests of the core and the fast tests of the package, on that environment: under a minute after an
-#                       edit of Python code, under two after one of Rust code.
-#   make lint           Formatting, clippy, licenses, ruff, types, spelling, docstrings.
-#   make format         Put right what these tools can put right themselves.
+#   make dev            Set up `.venv-dev` with an editable installation of the package and all tools for tests and lints. A change
+#                       to Python code needs no build; after a change to Rust code, `make dev` compiles the core in less than a minute.
+#   make test-quick     Run the unit tests of the core and the fast tests of the package in `.venv-dev`. They take less than a minute
+#                       after a change to Python code, and less than two minutes after a change to Rust code.
+#   make lint           Check formatting, clippy, licenses, ruff, types, spelling and docstrings.
+#   make format         Format all code, and fix what ruff can fix.
 #
-#   make test           All tests, on the package as a user installs it (`.venv`): test-rust, then test-python.
-#   make test-search    The tests that draw their data, with a new seed, which is printed.
-#   make test-oldest    The Python tests on the oldest supported versions of scikit-learn, pandas, polars and pyarrow.
-#   make test-parallel  The Python tests, each on four threads at once.
-#   make counts         Instructions of the core per workload, against the recorded ones; `make accept-counts` records them anew.
-#   make memcheck       The tests of the core under valgrind and AddressSanitizer.
-#   make fuzz           Arbitrary bytes as input of the core; `make fuzz-keep` keeps what reached new code.
-#   make mutants        Break the code in one place at a time, and tell which breaks no test notices.
-#   make bench          Ratios to scikit-learn and scipy on this machine; bench-quick, bench-docs, bench-kernels, bench-desk and
-#                       bench-large are described where they are defined.
-#   make demo           The notebook of the users on the table that ships with it, then the command.
-#   make clean          Remove the environments and everything that is built.
+#   make test           Run all tests (test-rust, then test-python) on the package as a user installs it, in `.venv`.
+#   make test-search    Run the tests whose data is random with a new seed, and print the seed.
+#   make test-oldest    Run the Python tests on the oldest supported versions of scikit-learn, pandas, polars and pyarrow.
+#   make test-parallel  Run each Python test on four threads at once.
+#   make counts         Count the instructions of the core per workload, and compare them with the recorded numbers.
+#                       `make accept-counts` records the new numbers.
+#   make memcheck       Run the tests of the core under valgrind and AddressSanitizer.
+#   make fuzz           Run the core on arbitrary bytes; `make fuzz-keep` keeps the inputs that reached new code.
+#   make mutants        Change the code in one place at a time, and list the changes that no test detects.
+#   make bench          Measure how many times faster isoxide is than scikit-learn and scipy on this machine. bench-quick, bench-docs,
+#                       bench-kernels, bench-desk and bench-large are described at their definitions.
+#   make demo           Run the users' notebook and the command on the table that ships with the package.
+#   make clean          Remove the environments and everything that was built.
 #
-# A machine needs Rust, Python with pip and venv, and make: 3.10 or newer for `make demo`, 3.11 or newer for the tests. `make test`
-# also needs Chromium with its driver and Java 17 or newer, `make counts` and `make memcheck` need valgrind: these are
-# installed by apt-get where this runs as root on Debian or Ubuntu; elsewhere the target says what is missing. Everything else is
-# installed into environments in this folder, and not again until a source file changes.
+# A machine needs make, Rust, and Python with pip and venv: Python 3.10 or newer for `make demo`, 3.11 or newer for the tests.
+# `make test` also needs Chromium with its driver and Java 17 or newer; `make counts` and `make memcheck` need valgrind. The targets
+# install these three with apt-get if they run as root on Debian or Ubuntu; on other machines they say which program is missing.
+# Everything else is installed into environments in this folder, once, and again after a source file has changed.
 #
-# ISOXIDE_TEST_SEED is the seed of everything random in the tests of both languages. Without it each run draws the same; `random` draws
-# a new seed and prints it; a number repeats a run. Plain `pytest` knows it too, plain `cargo test` has PROPTEST_RNG_SEED.
+# ISOXIDE_TEST_SEED is the seed of everything random in the tests of both languages. Without it, each run uses the same seed. A number
+# is used as the seed, and `random` draws a new seed and prints it, so that the run can be repeated with the printed number. `pytest`
+# reads the variable too if it is called without make; `cargo test` then reads PROPTEST_RNG_SEED.
 
 PYTHON ?= python3
 VENV := .venv
@@ -50,13 +52,13 @@ endif
 .PHONY: demo dev test-quick test test-rust test-python test-search search test-oldest test-parallel mutants fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-large bench-quick bench-docs bench-kernels clippy \
 	lint format clean
 
-# The users' notebook on the real table, then the command; both print where their results lie.
+# Runs the users' notebook on the table of the package, then the command; both print the paths of their results.
 demo: $(VENV)/.demo
 	$(BIN)/python notebooks/run.py
 	$(BIN)/isoxide detect python/isoxide/datasets/enron_user_day.csv.gz --entity actor --time day --threshold -0.15 --zscores 'z_*' \
 		--out demo-output/report
 
-# A user's installation is not touched by it: `make test` has an environment of its own.
+# `make dev` and `make test` have separate environments, so that an editable installation never hides what a wheel lacks.
 dev: $(DEV)/.core
 
 test-quick: $(DEV)/.core
@@ -65,12 +67,12 @@ test-quick: $(DEV)/.core
 
 test: test-rust test-python
 
-# The core without Python: unit tests, golden vectors, properties, documentation examples.
+# Tests the core without Python: unit tests, golden vectors, properties, documentation examples.
 test-rust:
 	cargo test --quiet
 
-# The comparisons with scikit-learn, scipy and golden vectors run once more on each other kernel that this processor can run. The
-# package itself says which ones these are, so that no name is misspelt here.
+# Runs all Python tests on the kernel that the package chooses. Then it runs the comparisons with scikit-learn, scipy and golden
+# vectors on each other kernel of this processor, whose names it gets from the package.
 test-python: $(VENV)/.test browser java
 	$(BIN)/python -m pytest
 	@set -e; kernels=$$($(BIN)/python -c "from isoxide import _core; print(*{*_core.kernels()} - {_core.kernel()})"); \
@@ -79,8 +81,8 @@ test-python: $(VENV)/.test browser java
 		ISOXIDE_KERNEL=$$kernel $(BIN)/python -m pytest -m parity; \
 	done
 
-# Look for a failure that the seed of `make test` does not reach. A number in ISOXIDE_TEST_SEED repeats a search. Tests of processes,
-# browsers and clusters are left out: their data is drawn too, but it is not what can break them.
+# Searches for failures that do not occur with the seed of `make test`. A number in ISOXIDE_TEST_SEED repeats a search. Tests of
+# processes, browsers and clusters are left out: they also use random data, but their failures would not come from the data.
 test-search:
 	@$(MAKE) --no-print-directory search ISOXIDE_TEST_SEED=$(or $(ISOXIDE_TEST_SEED),random)
 
@@ -88,25 +90,26 @@ search: $(VENV)/.test
 	cargo test --quiet
 	$(BIN)/python -m pytest -m "search and not not_parallel"
 
-# The Python tests, each on four threads at once: arrays, forests and the core's pool are shared by all of them. Left out are those that
-# work in processes of their own or read sources. Those that are marked `thread_unsafe` run on one thread; the plugin sees of most
-# tests by what they use that they have to.
+# Runs each Python test on four threads at once, which share arrays, forests and the core's pool. Tests that start processes or read
+# source files are left out. Tests that are not thread-safe run on one thread: the pytest plugin recognises most of them by the
+# fixtures and functions that they use, and the others have the marker `thread_unsafe`.
 test-parallel: $(VENV)/.test
 	$(BIN)/python -m pytest --parallel-threads=4 -m "not not_parallel"
 
-# The Python tests on the oldest scikit-learn that is supported, with frames of its time; wants Python 3.11 to 3.13. Each test that is
-# left out says why in its marker. It is what compares with the installed scikit-learn, pandas or polars where these have
-# changed since, what needs an engine of today, and what no version of them changes.
+# Runs the Python tests on the oldest supported versions of scikit-learn, pandas, polars and pyarrow; needs Python 3.11 to 3.13. Tests
+# with the marker `current_versions` are left out, and the marker says why: scikit-learn, pandas or polars have changed since, the test
+# needs a current version of Spark or Dask, or the version makes no difference to it.
 test-oldest: $(OLDEST)/.test
 	$(OLDEST)/bin/python -m pytest -m "not current_versions"
 
-# Breaks the code of ranks, sketches and `isoxide.ueba` in one place at a time, and tells which breaks no test notices. Half of the time is
-# Python's, half Rust's; what is tried in it is a random sample, and a survivor is to be looked at, no failure yet. `MUTANTS_SECONDS=600
-# make mutants` takes ten minutes, and once some more to build; `MUTANTS='--seed 5 ueba/_rules.py'` says which Python files, and repeats a sample.
+# Mutation tests of ranks, sketches and `isoxide.ueba`: changes the code in one place at a time (a mutant), and lists the mutants that no
+# test detects. A surviving mutant is not a failure, but somebody should look at it. Python and Rust each get half of the time, in which
+# a random sample of mutants is tried. `MUTANTS_SECONDS=600 make mutants` takes ten minutes, plus a few for the first build.
+# `MUTANTS='--seed 5 ueba/_rules.py'` names the Python files to change, and the seed repeats a sample.
 #
-# In Rust one break takes seconds: the copy of the tree that is broken stays where it is, so that builds are incremental, and only the
-# integration tests are built. They are named by `--cargo-arg`, since what stands behind `--` is not passed on when cargo-mutants builds,
-# which would build the benchmarks too for each break. Properties do not write down the cases that fail, or the next breaks would be tried on these.
+# A Rust mutant takes seconds, because the mutated copy of the tree stays in its folder, so that builds are incremental, and because only
+# the integration tests are built. `--cargo-arg` names them: cargo-mutants does not pass the arguments after `--` to its builds, which
+# would then build the benchmarks too. Proptest does not store failing cases, since it would try them on all later mutants.
 MUTANTS_SECONDS ?= 3600
 MUTANTS_HALF = $$(($(MUTANTS_SECONDS) / 2))
 MUTANTS_TREE := target/mutants/tree
@@ -129,16 +132,17 @@ mutants: $(VENV)/.mutants
 			echo "$$kind: $$(wc -l < target/mutants/mutants.out/$$kind.txt)"; \
 		done
 
-# Passes arbitrary bytes to the core as forests, tables, partitions and sparse matrices, under AddressSanitizer, a minute per target;
-# `FUZZ_SECONDS=600 make fuzz` takes longer. Results must be right, not only safe. Scoring is compared on all kernels at once; ranks use the
-# kernel of the process. Stable Rust has no sanitizers yet; RUSTC_BOOTSTRAP enables them in this toolchain.
+# Passes arbitrary bytes to the core as forests, tables, partitions and sparse matrices, under AddressSanitizer, for a minute per fuzz
+# target; `FUZZ_SECONDS=600 make fuzz` runs each for ten minutes. The targets also check that results are correct. One run of `score`
+# compares all kernels, but `rank` uses one kernel per process, so it runs several times. Stable Rust has no sanitizers yet;
+# RUSTC_BOOTSTRAP enables them in this toolchain.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := score rank csr file mergeable
 FUZZ_RUNS = $(FUZZ_TARGETS) rank@portable $(if $(filter x86_64-%,$(HOST)),rank@avx2)
 FUZZ := RUSTC_BOOTSTRAP=1 cargo fuzz run
 export FUZZ_SECONDS
 
-# The corpus of a target is one archive, which is unpacked for the fuzzer. Archives of equal files are equal, which wants GNU tar.
+# The corpus of a fuzz target is one archive, which is unpacked for the fuzzer. GNU tar is needed so that equal files make equal archives.
 FUZZ_UNPACK = rm -rf fuzz/unpacked/$$target; mkdir -p fuzz/unpacked/$$target fuzz/found/$$target fuzz/regressions/$$target; \
 	if [ -e fuzz/corpus/$$target.tar ]; then tar -xf fuzz/corpus/$$target.tar -C fuzz/unpacked/$$target; fi
 FUZZ_PACK = (cd fuzz/kept && find . -type f -printf '%P\n' | LC_ALL=C sort | tar --format=ustar --mtime=@0 --owner=0 --group=0 \
@@ -153,8 +157,7 @@ fuzz: fuzzer
 			-max_total_time=$$FUZZ_SECONDS -max_len=4096 -len_control=0 -timeout=20 -print_final_stats=1 -verbosity=0; \
 	done
 
-# Selects from what fuzzing has found, and from the inputs kept before, as few inputs as reach every place of the code: the corpora that
-# `make test` runs.
+# Replaces each corpus, which `make test` runs, by the smallest set of old and newly found inputs that reaches the same code.
 fuzz-keep: fuzzer
 	@set -e; for target in $(FUZZ_TARGETS); do \
 		$(FUZZ_UNPACK); rm -rf fuzz/kept; mkdir -p fuzz/kept; \
@@ -166,9 +169,9 @@ fuzz-keep: fuzzer
 fuzzer:
 	@command -v cargo-fuzz > /dev/null || cargo install --quiet cargo-fuzz --version 0.13.2 --locked
 
-# The core's tests with every access to memory looked at: by valgrind, which knows no AVX-512 and rounds 64-bit integers to f32 by way
-# of f64 (hence the test left out), and by AddressSanitizer, which is compiled in and leaves out nothing. Some minutes, most of
-# them compiling.
+# Runs the core's tests while every memory access is checked. Valgrind checks the kernels without AVX-512, which it cannot run; it also
+# converts 64-bit integers to f32 through f64, so one test is left out. AddressSanitizer, which is compiled in, checks all kernels.
+# This takes a few minutes, mostly for compiling.
 MEMCHECK := --quiet --lib --test integration
 NOT_IN_MEMCHECK := --skip golden:: --skip generators:: --skip file:: --skip kernels::
 UNDER_VALGRIND := --config "target.'cfg(unix)'.runner = 'valgrind --quiet --error-exitcode=9'"
@@ -182,58 +185,61 @@ memcheck: valgrind
 	done
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --target-dir target/sanitized --target $(HOST) $(MEMCHECK) -- $(NOT_IN_MEMCHECK)
 
-# The core's instructions per workload, and what they were; fails where there are over 5 % more.
+# Prints the core's instructions per workload beside the recorded numbers, and fails if a workload needs over 5 % more.
 counts: valgrind
 	$(PYTHON) tests/counts/check.py
 
-# Records them as they are now.
+# Records the current numbers of instructions.
 accept-counts: valgrind
 	$(PYTHON) tests/counts/check.py --accept
 
-# Debian's packages, where this may install them: the page is tested in a browser.
+# Installs Chromium from Debian's packages, if this runs as root: the HTML report is tested in a browser.
 browser:
 	@{ command -v chromium && command -v chromedriver; } > /dev/null \
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -qq -y chromium chromium-driver; } \
-		|| { echo 'The page is tested in Chromium, which is not here and could not be installed (on Debian: apt-get install chromium chromium-driver, as root).' >&2; exit 1; }
+		|| { echo 'The HTML report is tested in Chromium, which was not found and could not be installed. On Debian, run as root: apt-get install chromium chromium-driver' >&2; exit 1; }
 
-# Spark runs on it; PySpark 4 wants 17 or newer. Debian's and Ubuntu's package, where this may install it.
+# Installs Java, on which Spark runs, from Debian's or Ubuntu's packages, if this runs as root. PySpark 4 needs Java 17 or newer.
 java:
 	@command -v java > /dev/null \
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -qq -y openjdk-17-jre-headless; } \
-		|| { echo 'Spark is tested on Java, which is not here and could not be installed (on Debian and Ubuntu: apt-get install openjdk-17-jre-headless, as root).' >&2; exit 1; }
+		|| { echo 'The tests of Spark need Java, which was not found and could not be installed. On Debian or Ubuntu, run as root: apt-get install openjdk-17-jre-headless' >&2; exit 1; }
 
-# Debian's and Ubuntu's package, where this may install it.
+# Installs valgrind from Debian's or Ubuntu's packages, if this runs as root.
 valgrind:
 	@command -v valgrind > /dev/null \
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq && apt-get install -qq -y valgrind; } \
-		|| { echo 'Instructions are counted and accesses checked with valgrind, which is not here and could not be installed (on Debian and Ubuntu: apt-get install valgrind, as root).' >&2; exit 1; }
+		|| { echo 'This target needs valgrind, which was not found and could not be installed. On Debian or Ubuntu, run as root: apt-get install valgrind' >&2; exit 1; }
 
-# Each step of scoring on each kernel that this processor has, ranks and growing, without Python. Takes some two minutes
-# with compiling; `cargo bench --bench kernels -- evaluate` runs one step.
+# Times each step of scoring on each kernel of this processor, and also ranking and growing, without Python. It takes about two minutes
+# with compiling; `cargo bench --bench kernels -- evaluate` times one step.
 bench-kernels:
 	cargo bench --quiet --bench kernels
 
-# A desk's half year, 1,000,000 rows of Parquet to the pages: time by stage, and memory. Takes half a minute.
+# Times the work of an analyst's desk on half a year of data, from 1,000,000 rows of Parquet to the HTML reports, and prints the time of
+# each stage and the memory. It takes half a minute.
 bench-desk: $(VENV)/.demo
 	PYTHONPATH=tests $(BIN)/python -m bench.desk --folder demo-output/desk
 
-# Tables of 1,000,000 to 100,000,000 rows on disk, read in batches: time and memory. Makes 6 GB of Parquet first; some five minutes.
+# Measures time and memory for tables of 1,000,000 to 100,000,000 rows on disk, read in batches. It writes 6 GB of Parquet first, and
+# takes about five minutes.
 bench-large: $(VENV)/.demo
 	PYTHONPATH=tests $(BIN)/python -m bench.large --folder demo-output/large $(ARGS)
 
-# Ratios to rivals on this machine. The whole of it takes half an hour on two cores, keeps a record in tests/bench/records and writes
-# docs/benchmarks.md and the README's table. The quick one takes three minutes and prints only. `ARGS='--rows 7 --rounds 3'` chooses.
+# Compares isoxide with rival libraries on this machine. `make bench` takes half an hour on two cores, keeps a record in
+# tests/bench/records, and writes docs/benchmarks.md and the README's table. `make bench-quick` takes three minutes and only prints.
+# `ARGS='--rows 7 --rounds 3'` selects rows of the table and the number of rounds.
 bench: $(BENCH)/.bench
 	PYTHONPATH=tests $(BENCH)/bin/python -m bench run $(ARGS)
 
 bench-quick: $(BENCH)/.bench
 	PYTHONPATH=tests $(BENCH)/bin/python -m bench run --quick $(ARGS)
 
-# The documents anew from the latest record, without timing anything.
+# Writes the documents again from the latest record, without timing anything.
 bench-docs: $(BENCH)/.bench
 	PYTHONPATH=tests $(BENCH)/bin/python -m bench render $(ARGS)
 
-# With and without the binding, which are two different crates to the compiler.
+# Checks the crate with and without the Python binding, because clippy sees only the code of the enabled features.
 clippy:
 	cargo clippy --quiet --all-targets -- -D warnings
 	cargo clippy --quiet --all-targets --features python -- -D warnings
@@ -250,6 +256,7 @@ lint: $(VENV)/.lint clippy
 	$(BIN)/mypy --strict tests/lint/user_code.py
 	$(BIN)/python -m mypy.stubtest isoxide._core --mypy-config-file pyproject.toml
 	$(BIN)/python tests/lint/public_docstrings.py
+	$(BIN)/python tests/lint/docstrings.py
 
 format: $(VENV)/.lint
 	cargo fmt
@@ -263,7 +270,7 @@ clean:
 $(BIN)/python $(DEV)/bin/python $(OLDEST)/bin/python $(BENCH)/bin/python: %/bin/python:
 	$(PYTHON) -m venv $* || ($(PYTHON) -m pip install --quiet virtualenv && $(PYTHON) -m virtualenv --quiet $*)
 
-# In place: Python files are those of this folder, and the core is put next to them.
+# Installs the package in place: Python imports the files of this folder, and maturin puts the core next to them.
 $(DEV)/.installed: $(DEV)/bin/python pyproject.toml
 	$(DEV)/bin/python $(PIP_INSTALL) --editable '.[dev]'
 	touch $@
@@ -272,7 +279,7 @@ $(DEV)/.core: $(DEV)/.installed $(RUST_SOURCES)
 	VIRTUAL_ENV=$(CURDIR)/$(DEV) $(DEV)/bin/maturin develop --quiet --skip-install --profile dev-release
 	touch $@
 
-# The package is installed as a user installs it, not in place: what the wheel lacks is missed by the tests.
+# The package is installed as a user installs it, not in place, so that tests fail if a file is missing from the wheel.
 $(VENV)/.demo: $(BIN)/python $(SOURCES)
 	$(PIP) '.[notebook]'
 	touch $@

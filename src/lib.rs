@@ -7,7 +7,7 @@
 //! level 3   python                         the binding; no other module uses it
 //! ```
 //!
-//! Without the feature `python` the crate does not depend on Python. `ARCHITECTURE.md` lists the invariants that it keeps.
+//! Without the feature `python` the crate does not depend on Python. `ARCHITECTURE.md` lists the invariants of all modules.
 //!
 //! ```
 //! use isoxide::{forest::path_length, grow::{NoiseTarget, Params, grow}, matrix::{Input, Matrix}, random::streams, score::Scorer};
@@ -21,7 +21,7 @@
 //! # Ok::<(), isoxide::error::Error>(())
 //! ```
 
-// Folders that only compute may index slices, with a reason; code that reads outside input may not.
+// A module that only computes may allow indexing and gives its reason there. Code that parses untrusted input must use `get`.
 #![warn(clippy::indexing_slicing)]
 
 pub mod bytes;

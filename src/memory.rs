@@ -2,7 +2,7 @@
 //!
 //! Rust aborts the process when an allocation fails. Therefore a call that is about to take much memory first allocates as much in
 //! one piece and frees it at once: if that allocation fails, the call returns an error and nothing has happened. Another thread may
-//! take the memory between the check and the use. Small allocations are not checked one by one; [`HEADROOM_BYTES`] are checked for
+//! take the memory between the check and the use. Small allocations are not checked one by one; 8 MiB (`HEADROOM_BYTES`) are checked for
 //! all of them.
 //!
 //! ```text
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_has_is_refused() {
+    fn needs_beyond_memory_are_refused() {
         assert!(check_available(&[(3, 8), (1000, 1)]).is_ok());
         assert!(check_available(&[(1 << 20, 64)]).is_ok());
         for needs in [
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_nobody_has_room_for_are_refused() {
+    fn lists_larger_than_memory_are_refused() {
         for n in [1 << 58, usize::MAX] {
             assert!(filled(n, 0_u64).is_err());
             assert!(collected((0..n).map(|i| i as u64)).is_err());
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_asks_for_what_is_taken_at_once_and_for_what_adds_up() {
+    fn an_account_checks_large_amounts_at_once_and_small_ones_when_they_add_up() {
         let mut account = Account::new();
         account.take(1).unwrap();
         for _ in 0..1000 {

@@ -1,20 +1,19 @@
-//! Workers on one shared pool of threads. The assignment of items to workers never changes a result.
+//! Divides the work of a call among the calling thread and a shared pool of threads. The division never changes a result.
 //!
-//! The calling thread always works itself, so the pool only helps a call and never delays it. A thread of the pool is hired only
-//! while it is idle. So no job waits in a queue behind the work of another call, and a call waits only for the items that its own
-//! helpers are working on.
+//! The calling thread always works too, and it hires threads of the pool only while they are idle. So no job waits in a queue for
+//! the work of another call to end. At its end a call waits only for the items that its own helpers have begun.
 //!
-//! A pool does not survive `fork`: its threads exist in the parent only, and a job given to it in the child would never be done.
-//! The pool is therefore stored with the id of the process that made it. A child that finds another id forgets the pool (a leak of
-//! some bytes) and makes its own. If the pool is locked at that moment, or no thread can be started, the caller works alone:
-//! slower, but with the same result.
+//! A pool does not survive `fork`: its threads exist only in the parent, so a job given to the pool in the child would never run.
+//! The pool is therefore stored with the id of the process that made it. A child process that reads another id than its own leaks
+//! the pool (a few bytes) and makes a new one. If the pool is locked at that moment, or no thread can be started, the caller works
+//! alone, which is slower but has the same result.
 //!
 //! Nothing here can deadlock or race:
 //!
-//! - Locks: the pool's lock is only tried. The locks of the queue and of the failure belong to one call. They are held for a few
-//!   instructions, during which nothing else is locked, called or awaited.
-//! - `idle` counts the pool's idle threads. It is lowered by one, never below zero, before a job is given to the pool, and raised when
-//!   the job ends, also by a panic. So there are never more jobs than threads, and every job begins at once.
+//! - Locks: no thread waits for the pool's lock; it is only tried. A call has two locks of its own, one for the queue of chunks and
+//!   one for the first error. They are held for a few instructions, during which nothing else is locked, called or awaited.
+//! - `idle` counts the pool's idle threads. It is lowered by one, never below zero, before a job is given to the pool, and raised
+//!   when the job ends, even if it panics. So there are never more jobs than threads, and every job begins at once.
 //! - A waiting caller sleeps until the last helper wakes it, or until it must poll its [`CancellationToken`]. A wake-up before the
 //!   sleep ends it at once, and a spurious one does no harm. rayon's scope, not this count, guarantees that all helpers have ended.
 
@@ -49,7 +48,7 @@ impl<'a> Workers<'a> {
         Self { n, token: Some(token) }
     }
 
-    /// Returns the largest number of threads, the caller's included.
+    /// Returns the maximum number of threads, including the caller's.
     #[must_use]
     pub fn n(self) -> usize {
         self.n.max(1)
@@ -67,7 +66,7 @@ impl<'a> Workers<'a> {
     /// Checks that the call has not been cancelled.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] once it has.
+    /// [`Error::Interrupted`] once the call has been cancelled.
     pub fn check_cancelled(self) -> Result<()> {
         match self.token {
             Some(token) if token.is_cancelled() => Err(Error::Interrupted),
@@ -76,7 +75,7 @@ impl<'a> Workers<'a> {
     }
 }
 
-/// Bytes that a new thread takes: its stack, and another one for signals.
+/// Bytes that a new thread needs: its stack, and a second stack for signal handlers.
 const THREAD_BYTES: usize = 4 << 20;
 
 struct Pool {
@@ -88,21 +87,22 @@ struct Pool {
 impl Pool {
     /// Takes one of the idle threads, if there is one.
     fn hire(&self) -> bool {
-        let less = |idle: usize| idle.checked_sub(1);
+        let one_less = |idle: usize| idle.checked_sub(1);
         self.idle
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
             .is_ok()
     }
 }
 
 static POOL: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
 
-/// Returns the number of cores that this process may use; affinity and control groups are respected.
+/// Returns the number of cores that this process may use, given its CPU affinity and control group.
 #[must_use]
 pub fn available() -> usize {
     available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Returns the pool of this process, which the first call makes; `None` if the pool is locked or cannot be made.
 fn shared_pool() -> Option<Arc<Pool>> {
     let mut slot = match POOL.try_lock() {
         Ok(slot) => slot,
@@ -117,7 +117,7 @@ fn shared_pool() -> Option<Arc<Pool>> {
     }
     // The calling thread works too.
     let n_threads = available().saturating_sub(1).max(1);
-    // If there is no memory for the stack of a new thread, the system ends the process.
+    // This is checked first, since the system ends a process that has no memory for the stack of a new thread.
     memory::check_available(&[(n_threads, THREAD_BYTES)]).ok()?;
     let threads = ThreadPoolBuilder::new()
         .num_threads(n_threads)
@@ -153,10 +153,10 @@ impl Drop for Hired<'_> {
     }
 }
 
-/// Runs `job` on the calling thread and on threads of the pool; returns when all are done.
+/// Runs `job` on the calling thread and on hired threads of the pool, and returns when all of them are done.
 ///
-/// The job of the calling thread must call the function that it gets every now and then: the call hires threads that have become
-/// idle.
+/// The argument of `job` is a function that hires idle threads of the pool, up to the allowed number. The calling thread should
+/// call it between any two items, since threads may become idle at any time. On a hired thread the function does nothing.
 fn run(workers: Workers<'_>, job: impl Fn(&dyn Fn()) + Sync) {
     let pool = if workers.n() > 1 { shared_pool() } else { None };
     let Some(pool) = pool else {
@@ -176,7 +176,7 @@ fn run(workers: Workers<'_>, job: impl Fn(&dyn Fn()) + Sync) {
                 });
             }
         });
-        // The waiting caller keeps polling, so that helpers with much work left notice a cancellation.
+        // The caller keeps polling while it waits, so that helpers with much work left notice a cancellation.
         while workers.token.is_some() && helpers.load(Ordering::Acquire) > 0 {
             let _ = workers.check_cancelled();
             thread::park_timeout(POLL_INTERVAL);
@@ -186,10 +186,11 @@ fn run(workers: Workers<'_>, job: impl Fn(&dyn Fn()) + Sync) {
 
 /// Calls `work(scratch, index, chunk)` for each chunk of `chunk_len` items of `out`, on up to `workers.n()` threads.
 ///
-/// Each worker makes one `scratch`. The chunks are handed out in order, one at a time.
+/// Each thread calls `scratch` once, for the memory that it reuses in all of its chunks. The chunks are handed out in order, one at
+/// a time.
 ///
 /// # Errors
-/// The first error of `scratch` or `work`; [`Error::Interrupted`] when the call is cancelled. Chunks that nobody had begun stay
+/// The first error of `scratch` or `work`; [`Error::Interrupted`] when the call is cancelled. Chunks that no thread had begun stay
 /// unchanged.
 pub fn for_each_chunk<T: Send, S>(
     out: &mut [T],
@@ -202,7 +203,7 @@ pub fn for_each_chunk<T: Send, S>(
     let n_chunks = out.len().div_ceil(chunk_len);
     let queue = Mutex::new(out.chunks_mut(chunk_len).enumerate());
     let failure = Mutex::new(None);
-    let work_off = |hire: &dyn Fn()| -> Result<()> {
+    let process_chunks = |hire: &dyn Fn()| -> Result<()> {
         let mut state = scratch()?;
         loop {
             workers.check_cancelled()?;
@@ -216,7 +217,8 @@ pub fn for_each_chunk<T: Send, S>(
         }
     };
     run(workers.at_most(n_chunks), |hire| {
-        if let Err(error) = work_off(hire) {
+        if let Err(error) = process_chunks(hire) {
+            // An empty queue ends the work of the other threads.
             *lock(&queue) = <&mut [T]>::default().chunks_mut(1).enumerate();
             lock(&failure).get_or_insert(error);
         }
@@ -227,7 +229,7 @@ pub fn for_each_chunk<T: Send, S>(
     }
 }
 
-/// Locks a mutex, poisoned or not: no code panics while it holds one half changed.
+/// Locks a mutex, poisoned or not: no code can panic while the data behind a lock is half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -296,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_ends_the_work_of_all() {
+    fn an_error_ends_the_work_of_all_threads() {
         for workers in [1, 3] {
             let calls = AtomicUsize::new(0);
             let outcome = map(1_000_000, workers.into(), |i| {
@@ -313,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_call_ends_the_work_of_all() {
+    fn a_cancelled_call_ends_the_work_of_all_threads() {
         for workers in [1, 2] {
             let cancelled = || true;
             let token = CancellationToken::new(&cancelled);
@@ -330,10 +332,11 @@ mod tests {
         const N_ITEMS: usize = 200;
         let caller = thread::current().id();
         for _ in 0..50 {
-            let (has_helper, n_done, n_questions) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-            // The call is cancelled when only the helper's item is left. The caller may be asked once more before it waits.
+            let (has_helper, n_done, n_polls) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+            // The call is cancelled at the second poll after all items but the helper's are done. At the first one, the caller may
+            // not be waiting yet.
             let cancelled =
-                || n_done.load(Ordering::Relaxed) == N_ITEMS - 1 && n_questions.fetch_add(1, Ordering::Relaxed) > 0;
+                || n_done.load(Ordering::Relaxed) == N_ITEMS - 1 && n_polls.fetch_add(1, Ordering::Relaxed) > 0;
             let token = CancellationToken::new(&cancelled);
             let workers = Workers::cancellable(2, &token);
             let outcome = map(N_ITEMS, workers, |_| {
@@ -350,14 +353,14 @@ mod tests {
                 assert_eq!(outcome, Err(Error::Interrupted));
                 return;
             }
-            // Other tests kept the pool busy, so the caller has done everything, and nothing has cancelled it.
+            // Other tests kept the pool busy, so the caller has done all items alone, and the call was never cancelled.
             assert_eq!(outcome, Ok(vec![(); N_ITEMS]));
         }
         panic!("no thread of the pool was idle in ten seconds");
     }
 
     #[test]
-    fn nobody_waits_for_the_work_of_another_call() {
+    fn no_call_waits_for_the_work_of_another_call() {
         // The pool has at least one thread. One call keeps all threads busy until the other calls are done.
         let n_threads = available().saturating_sub(1).max(1) + 1;
         let done = AtomicUsize::new(0);

@@ -1,10 +1,10 @@
-//! Decisions and numbers made of bytes. Zeros follow the last byte, so every input is valid.
+//! Makes decisions and numbers from the bytes of a fuzz input. Beyond the last byte all bytes are zero, so every input is valid.
 
-/// The rest of an input.
+/// The bytes of an input that have not been used yet.
 #[derive(Debug)]
 pub struct Bytes<'a>(&'a [u8]);
 
-/// Numbers that often break code.
+/// Numbers with which code often fails.
 const SPECIAL: [f64; 20] = [
     f64::NAN,
     f64::INFINITY,
@@ -53,7 +53,7 @@ impl<'a> Bytes<'a> {
         u64::from_le_bytes(self.take())
     }
 
-    /// Makes a number below `n`, which is no more than 65,536.
+    /// Makes a number below `n`; `n` is at most 65,536.
     pub fn below(&mut self, n: usize) -> usize {
         let drawn = if n <= 256 {
             usize::from(self.byte())
@@ -63,55 +63,58 @@ impl<'a> Bytes<'a> {
         drawn % n.max(1)
     }
 
-    /// Returns true rarely, and never after the last byte.
+    /// Returns true for about one byte in `n`, and false beyond the last byte.
     pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == n - 1
     }
 
+    /// Returns one of the choices; beyond the last byte, the first one.
     pub fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 
-    /// Makes any f64; often one of a few, so that many are equal or neighbours.
+    /// Makes any f64. Most come from a grid of 128 numbers or next to it, so that many are equal or neighbours.
     pub fn number(&mut self) -> f64 {
-        let kind = self.byte();
-        let few = f64::from(kind % 128) / 8.0 - 4.0;
-        match kind {
-            0..128 => few,
-            128..160 => SPECIAL[usize::from(kind) % SPECIAL.len()],
+        let choice = self.byte();
+        let grid_value = f64::from(choice % 128) / 8.0 - 4.0;
+        match choice {
+            0..128 => grid_value,
+            128..160 => SPECIAL[usize::from(choice) % SPECIAL.len()],
             160..192 => f64::from_bits(self.u64()),
             192..208 => f64::from(f32::from_bits(self.u32())),
             208..224 => self.u64() as i64 as f64,
-            224..236 => few.next_up(),
-            236..248 => few.next_down(),
-            248.. => f64::from((few as f32).next_up()),
+            224..236 => grid_value.next_up(),
+            236..248 => grid_value.next_down(),
+            248.. => f64::from((grid_value as f32).next_up()),
         }
     }
 
-    /// Makes any i64; small ones and the ends of the range more often.
+    /// Makes any i64. Most are small, or at one of the ends of the range.
     pub fn integer(&mut self) -> i64 {
-        let kind = self.byte();
-        match kind {
-            0..160 => i64::from(kind) - 20,
-            160..200 => i64::MAX - i64::from(kind - 160),
-            200..240 => i64::MIN + i64::from(kind - 200),
+        let choice = self.byte();
+        match choice {
+            0..160 => i64::from(choice) - 20,
+            160..200 => i64::MAX - i64::from(choice - 160),
+            200..240 => i64::MIN + i64::from(choice - 200),
             240.. => self.u64() as i64,
         }
     }
 
-    /// Makes many numbers: each of the first ones from its own bytes, the others from a seed out of a few.
+    /// Makes `n` numbers: up to 63 from bytes of their own, and the others by a pseudo-random generator from a palette of up to 48
+    /// numbers.
     pub fn numbers(&mut self, n: usize) -> Vec<f64> {
-        let many = self.of(&[1, 1, 16, 4096]);
+        // Number of distinct offsets that are added to a number of the palette.
+        let n_offsets = self.of(&[1, 1, 16, 4096]);
         let palette: Vec<f64> = (0..=self.below(48)).map(|_| self.number()).collect();
-        let single = n.min(self.below(64));
-        let mut numbers: Vec<f64> = (0..single).map(|_| self.number()).collect();
-        // A xorshift never leaves zero.
+        let n_direct = n.min(self.below(64));
+        let mut numbers: Vec<f64> = (0..n_direct).map(|_| self.number()).collect();
+        // The state must not be zero, which a xorshift generator never leaves.
         let mut state = self.u64() | 1;
-        numbers.extend((single..n).map(|_| {
+        numbers.extend((n_direct..n).map(|_| {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            palette[(state >> 40) as usize % palette.len()] + ((state >> 20) % many) as f64 / 32.0
+            palette[(state >> 40) as usize % palette.len()] + ((state >> 20) % n_offsets) as f64 / 32.0
         }));
         numbers
     }

@@ -1,4 +1,5 @@
-//! Fuzz target: any three arrays are rejected as a sparse matrix or make one, which grows forests and is scored by them.
+//! Fuzz target: any three arrays are refused as a sparse matrix or make a valid one. Forests can be grown on a valid matrix and
+//! score it.
 
 use isoxide::forest::path_length;
 use isoxide::grow::{NoiseTarget, Params, grow};
@@ -12,9 +13,9 @@ use super::bytes::Bytes;
 use super::sums;
 use super::table::n_rows;
 
-/// Most columns of a matrix that is scored; a matrix that claims more is only read.
+/// Maximum number of columns of a matrix that is scored; a matrix that claims more is only read.
 const MAX_COLUMNS: usize = 2_000;
-/// Most cells of a matrix that is scored.
+/// Maximum number of cells of a matrix that is scored.
 const MAX_CELLS: usize = 60_000;
 
 /// The arrays of a matrix, valid or not.
@@ -27,16 +28,16 @@ struct Arrays {
 }
 
 impl Arrays {
-    /// Makes arrays that fit one another.
+    /// Makes the arrays of a valid matrix.
     fn valid(bytes: &mut Bytes<'_>) -> Self {
         let n_columns = bytes.of(&[1, 2, 3, 8, 64, 300, 1_500]);
         let n = n_rows(bytes, MAX_CELLS / n_columns);
-        let most = bytes.of(&[1, 3, 3, 12]);
+        let max_cells_of_row = bytes.of(&[1, 3, 3, 12]);
         let mut starts = vec![0];
         let mut columns = Vec::new();
-        // Where the bytes end, rows follow one another in order.
+        // The row number is added so that rows differ even if their bytes are equal.
         for row in 0..n {
-            for k in 0..bytes.below(most + 1) {
+            for k in 0..bytes.below(max_cells_of_row + 1) {
                 columns.push(((bytes.below(n_columns) + row + k) % n_columns) as i64);
             }
             starts.push(columns.len() as i64);
@@ -49,6 +50,7 @@ impl Arrays {
         }
     }
 
+    /// Makes arrays of arbitrary numbers, which are rarely a valid matrix.
     fn any(bytes: &mut Bytes<'_>) -> Self {
         let mut list = |n: usize| -> Vec<i64> { (0..bytes.below(n)).map(|_| bytes.integer()).collect() };
         let (starts, columns) = (list(20), list(40));
@@ -65,14 +67,15 @@ impl Arrays {
         }
     }
 
-    fn spoil(&mut self, bytes: &mut Bytes<'_>) {
+    /// Overwrites one number of one array.
+    fn overwrite(&mut self, bytes: &mut Bytes<'_>) {
         let list = if bytes.one_in(2) {
             &mut self.starts
         } else {
             &mut self.columns
         };
-        let at = bytes.below(4096) % list.len().max(1);
-        if let Some(entry) = list.get_mut(at) {
+        let index = bytes.below(4096) % list.len().max(1);
+        if let Some(entry) = list.get_mut(index) {
             *entry = bytes.integer();
         }
     }
@@ -85,9 +88,9 @@ pub fn run(data: &[u8]) {
     let arrays = if bytes.one_in(3) {
         Arrays::any(bytes)
     } else {
-        let n_spoilt = if bytes.one_in(4) { 1 + bytes.below(2) } else { 0 };
+        let n_overwritten = if bytes.one_in(4) { 1 + bytes.below(2) } else { 0 };
         let mut arrays = Arrays::valid(bytes);
-        (0..n_spoilt).for_each(|_| arrays.spoil(bytes));
+        (0..n_overwritten).for_each(|_| arrays.overwrite(bytes));
         arrays
     };
     let narrow = |list: &[i64]| -> Vec<i32> { list.iter().map(|&x| x as i32).collect() };
@@ -113,11 +116,12 @@ pub fn run(data: &[u8]) {
         arrays.n_columns,
     );
     if let Ok(matrix) = matrix {
-        work(matrix, bytes);
+        check(matrix, bytes);
     }
 }
 
-fn work(matrix: Csr<'_>, bytes: &mut Bytes<'_>) {
+/// Checks a valid matrix: its cells, growing on it, and scoring it.
+fn check(matrix: Csr<'_>, bytes: &mut Bytes<'_>) {
     let (n, d) = (matrix.n_rows(), matrix.n_columns());
     for row in 0..n {
         assert!(matrix.row(row).all(|(column, _)| column < d));
@@ -145,7 +149,8 @@ fn work(matrix: Csr<'_>, bytes: &mut Bytes<'_>) {
     }
 }
 
-/// Grows a forest on `x` if the parameters fit, and compares the scores of `x` with those of the same rows in `rows`.
+/// Grows a forest on `x` if the parameters are valid, and checks the scores of `rows`, which has the same rows in the same or the
+/// other form.
 fn grow_and_score(x: &Input<'_>, rows: &Input<'_>, dense: &Array2<f32>, bytes: &mut Bytes<'_>) {
     let (n, d) = dense.dim();
     let mut amount = |high: usize| match bytes.below(8) {
@@ -183,7 +188,7 @@ fn grow_and_score(x: &Input<'_>, rows: &Input<'_>, dense: &Array2<f32>, bytes: &
     }
     let forest = match grown {
         Ok(forest) => forest,
-        // Fewer rows than are to be drawn may have any weight at all.
+        // There may be fewer rows with a weight above zero than a tree must draw.
         Err(error) => {
             assert!(weights.is_some(), "{error}");
             return;

@@ -1,4 +1,5 @@
-//! Fuzz target: any bytes are rejected as a file, or hold a forest that can be scored with every strategy, written, and read again.
+//! Fuzz target: reading any bytes as a model file returns an error, or a forest. Such a forest must score equally with every
+//! strategy, and stay the same when it is written and read again.
 
 use std::sync::OnceLock;
 
@@ -15,40 +16,44 @@ use sha2::{Digest, Sha256};
 use super::bytes::Bytes;
 use super::sums;
 
-/// Most columns of a forest that is scored.
+/// Maximum number of columns of a forest that is scored.
 const MAX_COLUMNS: usize = 600;
 
-/// Returns files of all kinds, from which inputs are made.
-fn some_files() -> &'static [Vec<u8>] {
+/// Returns valid files with all optional contents, which inputs change in places.
+fn valid_files() -> &'static [Vec<u8>] {
     static FILES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
-    FILES.get_or_init(|| (0..8).map(some_file).collect())
+    FILES.get_or_init(|| (0..8).map(valid_file).collect())
 }
 
-fn some_file(kind: u32) -> Vec<u8> {
-    let (n, d, n_trees) = (5 + 30 * kind as usize, 1 + kind as usize % 4, 1 + kind as usize % 3);
+fn valid_file(variant: u32) -> Vec<u8> {
+    let (n, d, n_trees) = (
+        5 + 30 * variant as usize,
+        1 + variant as usize % 4,
+        1 + variant as usize % 3,
+    );
     let x = Array2::from_shape_fn((n, d), |(row, column)| {
-        match (row * 7 + column * 3 + kind as usize) % 11 {
+        match (row * 7 + column * 3 + variant as usize) % 11 {
             0 => f64::NAN,
             value => value as f64 / 3.0,
         }
     });
     let params = Params {
         max_samples: n.min(40),
-        max_features: 1 + kind as usize % d,
-        bootstrap: kind % 2 == 1,
+        max_features: 1 + variant as usize % d,
+        bootstrap: variant % 2 == 1,
     };
-    let seeds = streams::tree_seeds(kind, 0, n_trees);
+    let seeds = streams::tree_seeds(variant, 0, n_trees);
     let x = Input::Dense(Matrix::from_f64(x.view()));
-    let forest = grow(&x, NoiseTarget::Seed(kind), &seeds, params, None, None, 1).unwrap();
+    let forest = grow(&x, NoiseTarget::Seed(variant), &seeds, params, None, None, 1).unwrap();
     let mut tree_seeds: Vec<i64> = seeds.into_iter().map(i64::from).collect();
-    if kind % 3 == 2 {
+    if variant % 3 == 2 {
         tree_seeds[0] = UNKNOWN_SEED;
     }
     let forest_metadata = ForestMetadata {
         header: r#"{"a":["text",1.5]}"#.into(),
         tree_seeds,
         tree_depths: vec![6; n_trees],
-        sample_weight: match kind % 3 {
+        sample_weight: match variant % 3 {
             0 => None,
             1 => Some(SampleWeight::F32(vec![0.5; 3])),
             _ => Some(SampleWeight::F64(vec![0.25; 4])),
@@ -58,13 +63,13 @@ fn some_file(kind: u32) -> Vec<u8> {
         &forest,
         &path_length::table(forest.largest_node()),
         &forest_metadata,
-        kind > 3,
+        variant > 3,
     )
     .unwrap()
 }
 
-/// Corrects the checksum, if there is one.
-fn seal(bytes: &mut [u8]) {
+/// Makes the checksum of a file right, if the file has one.
+fn correct_checksum(bytes: &mut [u8]) {
     let Ok((header_len, metadata)) = SafeTensors::read_metadata(bytes) else {
         return;
     };
@@ -74,30 +79,30 @@ fn seal(bytes: &mut [u8]) {
     let mut hasher = Sha256::new();
     hasher.update(&bytes[..start]);
     hasher.update(&bytes[end..]);
-    let sum: [u8; 32] = hasher.finalize().into();
-    if end - start == sum.len() {
-        bytes[start..end].copy_from_slice(&sum);
+    let checksum: [u8; 32] = hasher.finalize().into();
+    if end - start == checksum.len() {
+        bytes[start..end].copy_from_slice(&checksum);
     }
 }
 
-/// Changes some bytes anywhere.
+/// Changes, inserts, removes or copies bytes at a random position.
 fn edit(file: &mut Vec<u8>, bytes: &mut Bytes<'_>) {
-    let at = bytes.below(65_536) * file.len().max(1) / 65_536;
-    let Some(byte) = file.get_mut(at) else { return };
+    let position = bytes.below(65_536) * file.len().max(1) / 65_536;
+    let Some(byte) = file.get_mut(position) else { return };
     match bytes.below(8) {
         0 | 1 => *byte = bytes.byte(),
         2 => *byte ^= 1 << bytes.below(8),
         3 => *byte = byte.wrapping_add(1),
         4 => *byte = byte.wrapping_sub(1),
-        5 => file.insert(at, bytes.byte()),
+        5 => file.insert(position, bytes.byte()),
         6 => {
-            file.remove(at);
+            file.remove(position);
         }
         _ => {
-            let n = bytes.below(64).min(file.len() - at);
-            let piece: Vec<u8> = file[at..at + n].to_vec();
-            let to = bytes.below(65_536) * (file.len() - n).max(1) / 65_536;
-            file[to..to + n].copy_from_slice(&piece);
+            let n = bytes.below(64).min(file.len() - position);
+            let piece: Vec<u8> = file[position..position + n].to_vec();
+            let target = bytes.below(65_536) * (file.len() - n).max(1) / 65_536;
+            file[target..target + n].copy_from_slice(&piece);
         }
     }
 }
@@ -107,17 +112,16 @@ pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let file = if bytes.one_in(4) {
         let mut file = data[1..].to_vec();
-        seal(&mut file);
+        correct_checksum(&mut file);
         file
     } else {
-        let mut file = bytes.of(&[0, 1, 2, 3, 4, 5, 6, 7_usize]);
-        file %= some_files().len();
-        let mut file = some_files()[file].clone();
+        let files = valid_files();
+        let mut file = files[bytes.of(&[0, 1, 2, 3, 4, 5, 6, 7_usize])].clone();
         for _ in 0..bytes.below(12) {
             edit(&mut file, &mut bytes);
         }
         if !bytes.one_in(8) {
-            seal(&mut file);
+            correct_checksum(&mut file);
         }
         file
     };
@@ -125,14 +129,14 @@ pub fn run(data: &[u8]) {
         return;
     };
     for complete in [true, false] {
-        let again = write(&forest, &c, &forest_metadata, complete).unwrap();
-        let (same, same_c, same_facts) = read(&again).unwrap();
+        let rewritten = write(&forest, &c, &forest_metadata, complete).unwrap();
+        let (same, same_c, same_metadata) = read(&rewritten).unwrap();
         assert_eq!(same.nodes(), forest.nodes());
         assert_eq!((same.starts(), same.features()), (forest.starts(), forest.features()));
-        assert_eq!(same_facts.header, forest_metadata.header);
+        assert_eq!(same_metadata.header, forest_metadata.header);
         let bits = |c: &[f64]| -> Vec<u64> { c.iter().map(|c| c.to_bits()).collect() };
         assert_eq!(bits(&same_c), bits(&c));
-        assert_eq!(write(&same, &same_c, &same_facts, complete).unwrap(), again);
+        assert_eq!(write(&same, &same_c, &same_metadata, complete).unwrap(), rewritten);
     }
     let d = forest.n_features();
     if d > MAX_COLUMNS {

@@ -11,7 +11,7 @@ use super::bytes::Bytes;
 use super::rank::{floats, rank};
 use super::table::Table;
 
-/// Most passes after which any two neighbours are known: each finds 16 of 64 bits.
+/// Maximum number of passes after which any two neighbours are known: each finds 16 of 64 bits.
 const MAX_PASSES: usize = 4;
 
 /// Merges all parts into one, two at a time in any order.

@@ -1,4 +1,4 @@
-//! Fuzz target: any table is ranked among any other by the definition, and among its sorted columns too.
+//! Fuzz target: ranks of any table among any other equal the definition, whether the reference is counted or has sorted columns.
 
 use isoxide::matrix::{Column, Matrix};
 use isoxide::rank::sorted::{self, Sorted};
@@ -8,10 +8,10 @@ use ndarray::ArrayView1;
 use super::bytes::Bytes;
 use super::table::Table;
 
-/// Most comparisons for one input.
+/// Maximum number of comparisons for one input.
 const MAX_COMPARISONS: usize = 150_000;
 
-/// Returns the percentile of a value, given how many reference values are below, equal and above.
+/// Returns the percentile of a value, given the numbers of reference values below it, equal to it and above it.
 fn percentile([below, equal, above]: [usize; 3], kind: Kind) -> f64 {
     let n = (below + equal + above) as f64;
     match kind {
@@ -22,8 +22,8 @@ fn percentile([below, equal, above]: [usize; 3], kind: Kind) -> f64 {
     }
 }
 
-/// Returns the rank of a value from any side, and the side on which it is; the last count is that of NaN in the reference. Without
-/// any counts there is no rank. The mirror image has the counts in reverse order.
+/// Returns the percentile of a value for any tail, and its direction, given the numbers of reference values below it, equal to it,
+/// above it, and NaN. If the reference has no numbers, the percentile is NaN. The lower tail exchanges below and above.
 pub fn rank([below, equal, above, n_missing]: [usize; 4], definition: Definition) -> (f64, i8) {
     let Definition { kind, tail, nan_policy } = definition;
     if below + equal + above == 0 || (nan_policy == NanPolicy::Propagate && n_missing > 0) {
@@ -39,9 +39,9 @@ pub fn rank([below, equal, above, n_missing]: [usize; 4], definition: Definition
     (percentile, if upper >= lower { 1 } else { -1 })
 }
 
-/// Ranks a query by the definition; nothing is below a NaN, equal to it, or above.
+/// Ranks a query as the definition does, by comparing it with each reference value. All comparisons with NaN are false.
 fn oracle<T: Copy + PartialOrd>(reference: &[T], query: T, definition: Definition) -> (f64, i8) {
-    let count = |is: fn(&T, &T) -> bool| reference.iter().filter(|x| is(x, &query)).count();
+    let count = |compare: fn(&T, &T) -> bool| reference.iter().filter(|x| compare(x, &query)).count();
     let n_missing = reference.iter().filter(|x| x.partial_cmp(x).is_none()).count();
     rank([count(T::lt), count(T::eq), count(T::gt), n_missing], definition)
 }
@@ -54,7 +54,7 @@ pub fn floats(column: Column<'_>) -> Vec<f64> {
     }
 }
 
-/// Ranks all queries of a column by the definition.
+/// Ranks all queries of a column as the definition does.
 fn expected(reference: Column<'_>, queries: Column<'_>, definition: Definition) -> Vec<(f64, i8)> {
     if let (Column::I64(reference), Column::I64(queries)) = (reference, queries) {
         let reference = reference.to_vec();
@@ -70,22 +70,27 @@ fn expected(reference: Column<'_>, queries: Column<'_>, definition: Definition) 
         .collect()
 }
 
-/// Compares ranks; zeros of both signs differ, and all NaN are equal.
-fn same(found: &Ranks, expected: &[Vec<(f64, i8)>], what: &str) {
+/// Asserts that ranks are equal. Zeros of both signs differ, and all NaN are equal.
+fn assert_same(actual: &Ranks, expected: &[Vec<(f64, i8)>], label: &str) {
     let bits = |x: f64| if x.is_nan() { f64::NAN } else { x }.to_bits();
     for (j, column) in expected.iter().enumerate() {
-        let cells = found.percentiles.column(j).into_iter().zip(found.directions.column(j));
-        let found = cells.map(|(&percentile, &direction)| (bits(percentile), direction));
-        let wrong = found
+        let cells = actual
+            .percentiles
+            .column(j)
+            .into_iter()
+            .zip(actual.directions.column(j));
+        let cells = cells.map(|(&percentile, &direction)| (bits(percentile), direction));
+        let wrong = cells
             .zip(column)
             .position(|(a, &(percentile, direction))| a != (bits(percentile), direction));
-        assert_eq!(wrong, None, "{what}, column {j}");
+        assert_eq!(wrong, None, "{label}, column {j}");
     }
 }
 
-/// The values of a column without NaN, ascending; if they are merged, with the number at or below each.
+/// A sorted column without NaN.
 struct Prepared {
     values: Values,
+    /// For each value, the number of values at or below it, if equal values have been merged.
     ends: Option<Vec<i64>>,
     n_missing: u64,
 }
@@ -96,6 +101,7 @@ enum Values {
     Integers(Vec<i64>),
 }
 
+/// Merges equal values, and returns the number of values at or below each of the others.
 fn merged<T: Copy + PartialEq>(values: &mut Vec<T>) -> Vec<i64> {
     let last = |&i: &usize| values.get(i + 1) != Some(&values[i]);
     let ends = (0..values.len()).filter(last).map(|i| i as i64 + 1).collect();
@@ -144,7 +150,7 @@ impl Prepared {
     }
 }
 
-/// Checks columns that are not sorted and counts that are wrong: their ranks may be anything, but exist.
+/// Checks columns that are not sorted and counts that are wrong. Their ranks may have any values, but ranking must not fail.
 fn check_disorder(bytes: &mut Bytes<'_>, rows: &Matrix<'_>, definition: Definition) {
     let n = bytes.below(40);
     let values = bytes.numbers(n);
@@ -177,7 +183,7 @@ pub fn run(data: &[u8]) {
         1 | 2 => bytes.below(300),
         _ => bytes.below(1_500),
     };
-    // The fewer columns, the more of the reference is asked for.
+    // Tables with fewer columns may have more rows.
     let n_reference = n_reference.min(20_000 / n_columns);
     let n_queries = n_queries.min(MAX_COMPARISONS / n_columns / n_reference.max(1));
     let (reference, rows) = (
@@ -196,13 +202,13 @@ pub fn run(data: &[u8]) {
     let expected: Vec<Vec<(f64, i8)>> = (0..n_columns)
         .map(|j| expected(reference.column(j), rows.column(j), definition))
         .collect();
-    let found = percentile_ranks(&reference, &rows, definition, workers).unwrap();
-    same(&found, &expected, "counted");
+    let counted = percentile_ranks(&reference, &rows, definition, workers).unwrap();
+    assert_same(&counted, &expected, "counted");
     let distinct = bytes.one_in(2);
     let prepared: Vec<Prepared> = (0..n_columns)
         .map(|j| Prepared::new(reference.column(j), distinct))
         .collect();
     let columns: Vec<Sorted<'_>> = prepared.iter().map(Prepared::sorted).collect();
-    let found = sorted::ranks(&columns, &rows, definition, workers).unwrap();
-    same(&found, &expected, "sorted");
+    let searched = sorted::ranks(&columns, &rows, definition, workers).unwrap();
+    assert_same(&searched, &expected, "sorted");
 }

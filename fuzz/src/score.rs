@@ -1,5 +1,5 @@
-//! Fuzz target: any arrays are rejected as a forest or make one; any forest scores any table by the definition, with every
-//! strategy.
+//! Fuzz target: any arrays are refused as a forest or make a valid one. A valid forest must score any table as the definition does,
+//! with every strategy.
 
 use isoxide::error::Error;
 use isoxide::forest::{Forest, LEAF, Node, NodeNoise, depths, path_length};
@@ -10,14 +10,14 @@ use super::bytes::Bytes;
 use super::sums;
 use super::table::{Table, cell, n_rows};
 
-/// Most training rows for which a table of c(n) is made; a forest that claims more is only read.
+/// Maximum number of training rows for which a table of c(n) is made; a forest that claims more is only read.
 const MAX_SAMPLES: u32 = 100_000;
-/// Most columns of a table that is scored.
+/// Maximum number of columns of a table that is scored.
 const MAX_COLUMNS: usize = 600;
 
 /// The arrays of a forest, valid or not.
 #[derive(Debug)]
-struct Parts {
+struct ForestArrays {
     n_features: usize,
     features: Vec<u32>,
     feature_starts: Vec<usize>,
@@ -26,11 +26,11 @@ struct Parts {
     starts: Vec<usize>,
 }
 
-impl Parts {
-    /// Makes arrays that fit one another.
+impl ForestArrays {
+    /// Makes arrays of a valid forest.
     fn valid(bytes: &mut Bytes<'_>, thresholds: &[f64]) -> Self {
         let n_features = bytes.of(&[1, 2, 3, 5, 9, 40, 300]);
-        let mut parts = Self {
+        let mut arrays = Self {
             n_features,
             features: Vec::new(),
             feature_starts: vec![0],
@@ -41,19 +41,19 @@ impl Parts {
         for _ in 0..=bytes.below(6) {
             let n_used = 1 + bytes.below(n_features);
             let first = bytes.below(n_features);
-            parts
+            arrays
                 .features
                 .extend((0..n_used).map(|i| ((first + i) % n_features) as u32));
-            parts.feature_starts.push(parts.features.len());
+            arrays.feature_starts.push(arrays.features.len());
             let tree = tree(bytes, n_used, thresholds);
-            parts.nodes.extend(tree);
-            parts.starts.push(parts.nodes.len());
+            arrays.nodes.extend(tree);
+            arrays.starts.push(arrays.nodes.len());
         }
-        parts.noise = silence(parts.nodes.len());
-        parts
+        arrays.noise = zero_noise(arrays.nodes.len());
+        arrays
     }
 
-    /// Makes arrays of any numbers.
+    /// Makes arrays of arbitrary numbers, which are rarely a valid forest.
     fn any(bytes: &mut Bytes<'_>) -> Self {
         fn list<T>(bytes: &mut Bytes<'_>, item: impl Fn(&mut Bytes<'_>) -> T) -> Vec<T> {
             (0..bytes.below(12)).map(|_| item(bytes)).collect()
@@ -69,20 +69,20 @@ impl Parts {
             n_features: bytes.below(6),
             features: list(bytes, |bytes| small(bytes, u32::MAX)),
             feature_starts: list(bytes, |bytes| small(bytes, u32::MAX) as usize),
-            noise: silence(if bytes.one_in(8) { bytes.below(12) } else { nodes.len() }),
+            noise: zero_noise(if bytes.one_in(8) { bytes.below(12) } else { nodes.len() }),
             nodes,
             starts: list(bytes, |bytes| small(bytes, u32::MAX) as usize),
         }
     }
 
-    /// Overwrites something.
-    fn spoil(&mut self, bytes: &mut Bytes<'_>) {
-        let what = bytes.below(8);
-        let (at, value) = (bytes.below(4096), small(bytes, u32::MAX));
-        let node = at % self.nodes.len().max(1);
-        if what < 4 {
+    /// Overwrites one number of one array.
+    fn overwrite(&mut self, bytes: &mut Bytes<'_>) {
+        let target = bytes.below(8);
+        let (position, value) = (bytes.below(4096), small(bytes, u32::MAX));
+        let node = position % self.nodes.len().max(1);
+        if target < 4 {
             let Some(node) = self.nodes.get_mut(node) else { return };
-            match what {
+            match target {
                 0 => node.right = value,
                 1 => node.feature = if value == u32::MAX { LEAF } else { value },
                 2 => node.n_node_samples = value,
@@ -90,18 +90,18 @@ impl Parts {
             }
             return;
         }
-        match what {
+        match target {
             4 => self.n_features = value as usize,
             5 => {
-                let i = at % self.features.len();
+                let i = position % self.features.len();
                 self.features[i] = value;
             }
             6 => {
-                let i = at % self.feature_starts.len();
+                let i = position % self.feature_starts.len();
                 self.feature_starts[i] = value as usize;
             }
             _ => {
-                let i = at % self.starts.len();
+                let i = position % self.starts.len();
                 self.starts[i] = value as usize;
             }
         }
@@ -119,7 +119,7 @@ impl Parts {
     }
 }
 
-/// Makes a small number, or rarely one near `high`, or any.
+/// Makes a number: most often a small one, sometimes one just below `high`, sometimes any.
 fn small(bytes: &mut Bytes<'_>, high: u32) -> u32 {
     let kind = bytes.byte();
     match kind {
@@ -129,7 +129,8 @@ fn small(bytes: &mut Bytes<'_>, high: u32) -> u32 {
     }
 }
 
-fn silence(n: usize) -> Vec<NodeNoise> {
+/// Makes the noise values of `n` nodes, which scores do not depend on.
+fn zero_noise(n: usize) -> Vec<NodeNoise> {
     let noise = NodeNoise {
         impurity: 0.0,
         mean: 0.0,
@@ -138,7 +139,7 @@ fn silence(n: usize) -> Vec<NodeNoise> {
     vec![noise; n]
 }
 
-/// Makes a tree of any shape over this many columns.
+/// Makes a tree of any shape over `n_features` columns.
 fn tree(bytes: &mut Bytes<'_>, n_features: usize, thresholds: &[f64]) -> Vec<Node> {
     let n_splits = match bytes.below(4) {
         0 => bytes.below(5),
@@ -148,13 +149,13 @@ fn tree(bytes: &mut Bytes<'_>, n_features: usize, thresholds: &[f64]) -> Vec<Nod
     let size = bytes.of(&[1, 2, 8, 60, 400_u32]);
     let shape = bytes.below(5);
     let mut nodes: Vec<Node> = Vec::with_capacity(2 * n_splits + 1);
-    // Splits below the nodes to come, and the splits whose right children they are.
+    // The nodes to be made: the number of splits in the branch, and the parent if the node is its right child.
     let mut waiting = vec![(n_splits, None)];
     while let Some((n_splits, parent)) = waiting.pop() {
-        let at = nodes.len();
+        let index = nodes.len();
         if let Some(parent) = parent {
             let parent: &mut Node = &mut nodes[parent];
-            parent.right = at as u32;
+            parent.right = index as u32;
         }
         if n_splits == 0 {
             nodes.push(Node::leaf(size >> bytes.below(16)));
@@ -168,20 +169,20 @@ fn tree(bytes: &mut Bytes<'_>, n_features: usize, thresholds: &[f64]) -> Vec<Nod
             _ => bytes.below(n_splits),
         };
         nodes.push(Node {
-            threshold: thresholds[(at * 7 + usize::from(bytes.byte())) % thresholds.len()],
+            threshold: thresholds[(index * 7 + usize::from(bytes.byte())) % thresholds.len()],
             feature: bytes.below(n_features) as u32,
             right: 0,
             n_node_samples: 0,
             missing_go_to_left: bytes.one_in(2),
         });
-        waiting.push((n_splits - 1 - left, Some(at)));
+        waiting.push((n_splits - 1 - left, Some(index)));
         waiting.push((left, None));
     }
-    // Children lie behind their parents.
-    for at in (0..nodes.len()).rev() {
-        if !nodes[at].is_leaf() {
-            let right = nodes[at].right as usize;
-            nodes[at].n_node_samples = nodes[at + 1].n_node_samples + nodes[right].n_node_samples;
+    // Children have higher indices than their parents.
+    for index in (0..nodes.len()).rev() {
+        if !nodes[index].is_leaf() {
+            let right = nodes[index].right as usize;
+            nodes[index].n_node_samples = nodes[index + 1].n_node_samples + nodes[right].n_node_samples;
         }
     }
     nodes
@@ -192,17 +193,17 @@ pub fn run(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let bytes = &mut bytes;
     let forest = if bytes.one_in(4) {
-        Parts::any(bytes).forest()
+        ForestArrays::any(bytes).forest()
     } else {
-        let n_spoilt = if bytes.one_in(3) { 1 + bytes.below(3) } else { 0 };
+        let n_overwritten = if bytes.one_in(3) { 1 + bytes.below(3) } else { 0 };
         let n_thresholds = bytes.of(&[1, 4, 40, 300, 3000]);
         let thresholds = bytes.numbers(n_thresholds);
-        let mut parts = Parts::valid(bytes, &thresholds);
-        for _ in 0..n_spoilt {
-            parts.spoil(bytes);
+        let mut arrays = ForestArrays::valid(bytes, &thresholds);
+        for _ in 0..n_overwritten {
+            arrays.overwrite(bytes);
         }
-        let forest = parts.forest();
-        assert!(n_spoilt > 0 || forest.is_ok(), "{forest:?}");
+        let forest = arrays.forest();
+        assert!(n_overwritten > 0 || forest.is_ok(), "{forest:?}");
         forest
     };
     match forest {
@@ -227,7 +228,7 @@ fn score(forest: Forest, bytes: &mut Bytes<'_>) {
         assert!(Scorer::new(forest, path_length::table(MAX_SAMPLES)).is_err());
         return;
     }
-    // Lengths that no sample has: whoever makes a scorer may bring them.
+    // The caller passes the average path lengths, so they may be any numbers.
     let lengths = if bytes.one_in(8) {
         bytes.numbers(largest as usize + 1)
     } else {
@@ -242,9 +243,9 @@ fn score(forest: Forest, bytes: &mut Bytes<'_>) {
         assert!(scorer.path_length_sums(&Input::Dense(table.matrix()), 1).is_err());
         return;
     }
-    // Deep trees take long to walk.
-    let most = (40_000 / d).min(400_000 / (1 + deepest.unwrap_or(0) as usize * scorer.forest().n_trees()));
-    let n = n_rows(bytes, most);
+    // Walking deep trees takes long, so they score fewer rows.
+    let max_rows = (40_000 / d).min(400_000 / (1 + deepest.unwrap_or(0) as usize * scorer.forest().n_trees()));
+    let n = n_rows(bytes, max_rows);
     let table = Table::new(bytes, n, d);
     let matrix = table.matrix();
     sums::check(&scorer, &Input::Dense(matrix.clone()), |row, column| {

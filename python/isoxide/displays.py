@@ -189,6 +189,17 @@ class ScoreTimelineDisplay(_Display):
         Axes that `plot` has drawn on.
     figure_ : matplotlib.figure.Figure
         Figure that these axes belong to.
+
+    Examples
+    --------
+    >>> from isoxide import ueba
+    >>> from isoxide.datasets import load_enron_user_day
+    >>> from isoxide.displays import ScoreTimelineDisplay
+    >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+    >>> findings = ueba.detect(table, contamination=0.001)
+    >>> display = ScoreTimelineDisplay.from_findings(findings)
+    >>> len(display.days), len(display.finding_days)
+    (827, 11)
     """
 
     def __init__(
@@ -272,6 +283,17 @@ class FeatureRankDisplay(_Display):
         Axes that `plot` has drawn on.
     figure_ : matplotlib.figure.Figure
         Figure that these axes belong to.
+
+    Examples
+    --------
+    >>> from isoxide import ueba
+    >>> from isoxide.datasets import load_enron_user_day
+    >>> from isoxide.displays import FeatureRankDisplay
+    >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+    >>> findings = ueba.detect(table, contamination=0.001)
+    >>> display = FeatureRankDisplay.from_findings(findings, n_features=3)
+    >>> display.features
+    ['n_to', 'n_topic_outlier', 'rcpt_per_msg_max']
     """
 
     def __init__(
@@ -386,6 +408,17 @@ class CutoffDisplay(_Display):
         Axes that `plot` has drawn on.
     figure_ : matplotlib.figure.Figure
         Figure that these axes belong to.
+
+    Examples
+    --------
+    >>> from isoxide import ueba
+    >>> from isoxide.datasets import load_enron_user_day
+    >>> from isoxide.displays import CutoffDisplay
+    >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+    >>> findings = ueba.detect(table, contamination=0.001)
+    >>> display = CutoffDisplay.from_findings(findings, [95, 99])
+    >>> display.mean.round(1)
+    array([16.1, 10. ])
     """
 
     def __init__(self, *, cutoffs: ArrayLike, mean: ArrayLike, minimum: ArrayLike) -> None:

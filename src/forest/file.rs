@@ -1,6 +1,6 @@
 //! Serialization of forests in the safetensors format: numbers and one text, no code.
 //!
-//! The nodes of all trees are stored depth first, left before right. So [`KIND`] alone determines whose child a node is and where a
+//! The nodes of all trees are stored depth first, left before right. So the tensor `kind` alone determines whose child a node is and where a
 //! tree ends: the format cannot express a cycle or a child in another tree. All tensors have one axis and are little-endian:
 //!
 //! | tensor | type | one per | content |
@@ -21,7 +21,7 @@
 //!
 //! The only entry of `__metadata__`, `isoxide`, is the text [`ForestMetadata::header`].
 //!
-//! Untrusted input is safe, even with a valid checksum: a forest that [`read`] returns keeps all invariants of a [`Forest`], and
+//! Untrusted input is safe, even with a valid checksum: a forest that [`read()`] returns keeps all invariants of a [`Forest`], and
 //! reading allocates no more memory than the bytes of the file account for.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -47,8 +47,8 @@ pub const UNKNOWN_SEED: i64 = -1;
 /// Largest depth of a tree: the limit is the logarithm of its number of rows.
 pub const MAX_DEPTH: u32 = 64;
 
-/// Most commas and colons in the header of a file. A forest has a tenth of them; other safetensors files get a message that says
-/// so.
+/// Maximum number of commas and colons in the header of a file. A forest has a tenth of them; other safetensors files get a message
+/// that says so.
 const MAX_MARKS: u32 = 4096;
 /// Deepest nesting of lists and objects in the header of a file; a forest has three levels.
 const MAX_NESTING: u32 = 8;
@@ -101,7 +101,7 @@ pub enum SampleWeight {
 /// they are all unknown.
 ///
 /// # Errors
-/// [`Error::File`] when [`read`] would reject the bytes.
+/// [`Error::File`] when [`read()`] would reject the bytes.
 pub fn write(
     forest: &Forest,
     average_path_lengths: &[f64],

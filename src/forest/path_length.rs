@@ -1,14 +1,19 @@
-//! The expected path length c(n) of an unsuccessful search among n rows, and the value of a leaf.
+//! Computes c(n), the average path length of an unsuccessful search in a binary tree of n rows, and the value of a leaf.
 //!
-//! Source: Liu, Ting and Zhou, "Isolation Forest", ICDM 2008, equation 1; order of operations as in scikit-learn.
+//! Source: Liu, Ting and Zhou, "Isolation Forest", ICDM 2008, equation 1. The operations have scikit-learn's order:
+//!
+//! ```text
+//! c(n) = 2 * (ln(n - 1) + 0.5772...) - 2 * (n - 1) / n           # c(2) = 1, and c(0) = c(1) = 0
+//! leaf value = depth + c(number of training rows of the leaf)
+//! ```
 
 /// Euler's constant.
 const EULER_GAMMA: f64 = 0.577_215_664_901_532_9;
 
 /// Returns c(n), computed with Rust's own logarithm.
 ///
-/// The Python package passes a table made by NumPy instead, whose logarithm may differ in the last bit on some processors, as it
-/// does in scikit-learn.
+/// The Python package passes a table that NumPy has made instead. NumPy's logarithm, which scikit-learn uses, may differ from
+/// Rust's in the last bit on some processors.
 #[must_use]
 pub fn average_path_length(n: u32) -> f64 {
     match n {

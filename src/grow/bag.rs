@@ -1,4 +1,4 @@
-//! The rows and columns that a tree drew, in the order in which it grows on them.
+//! Turns the rows and columns that a tree drew into the order in which the tree grows on them.
 
 use crate::error::Result;
 use crate::random::sampling::Weights;
@@ -10,7 +10,7 @@ use crate::threads::Workers;
 pub(super) struct InBag {
     pub(super) features: Vec<usize>,
     pub(super) rows: Vec<usize>,
-    /// Number of times each row was drawn; empty if no row was drawn twice.
+    /// Number of times that each row was drawn; empty without bootstrap, when every row was drawn once.
     pub(super) weights: Vec<f64>,
 }
 
@@ -47,7 +47,7 @@ impl InBag {
     }
 }
 
-/// Returns the distinct rows in ascending order and how often each occurs; fast if a good part of all `n` rows was drawn.
+/// Returns the distinct rows in ascending order, and how often each occurs. It is fast if a large part of all `n` rows was drawn.
 fn count_repeats(rows: &[usize], n: usize) -> (Vec<usize>, Vec<f64>) {
     let mut times = vec![0_u32; n];
     for &row in rows {
@@ -55,7 +55,7 @@ fn count_repeats(rows: &[usize], n: usize) -> (Vec<usize>, Vec<f64>) {
     }
     let (mut distinct, mut weights) = (vec![0; rows.len() + 1], vec![0.0; rows.len() + 1]);
     let mut n_kept = 0;
-    // Every row is written and the next one overwrites it if it was not drawn: a branch would be mispredicted all the time.
+    // Every row is written, and the next one overwrites it if it was not drawn. A branch would often be mispredicted.
     for (row, times) in times.into_iter().enumerate() {
         distinct[n_kept] = row;
         weights[n_kept] = f64::from(times);
@@ -66,12 +66,12 @@ fn count_repeats(rows: &[usize], n: usize) -> (Vec<usize>, Vec<f64>) {
     (distinct, weights)
 }
 
-/// Sorts rows, which are below `n`.
+/// Sorts rows in ascending order; all of them are below `n`.
 fn ascending(rows: Vec<usize>, n: usize) -> Vec<usize> {
     if rows.is_sorted() {
         return rows;
     }
-    // A counting sort by the leading bits with one bucket per row: most buckets get about one row, whatever the order was.
+    // This is a counting sort with as many buckets as rows: rows are drawn evenly, so most buckets get about one row.
     let scale = ((rows.len() as u64) << 32) / n as u64;
     // The product cannot overflow: `row < n`, so it is below 2^32 times the number of rows, which is below 2^32 itself.
     let bucket = |row: usize| ((row as u64 * scale) >> 32) as usize;
@@ -111,8 +111,8 @@ mod tests {
             expected.sort_unstable();
             prop_assert_eq!(&ascending(rows.clone(), n), &expected);
             let (distinct, weights) = count_repeats(&rows, n);
-            let again = distinct.iter().zip(weights).flat_map(|(&row, times)| vec![row; times as usize]);
-            prop_assert_eq!(again.collect::<Vec<_>>(), expected);
+            let repeated = distinct.iter().zip(weights).flat_map(|(&row, times)| vec![row; times as usize]);
+            prop_assert_eq!(repeated.collect::<Vec<_>>(), expected);
             prop_assert!(distinct.is_sorted_by(|a, b| a < b));
         }
     }

@@ -1,4 +1,4 @@
-//! The rows of one tree over a dense table.
+//! Implements [`Sample`] for a dense table: the rows of one tree, and the values of one feature.
 
 use std::iter;
 use std::ops::Range;
@@ -15,8 +15,8 @@ use crate::threads::{self, Workers};
 
 /// A way to read the cells of a dense table.
 pub(super) trait CellReader {
-    /// Reads some rows of one of the tree's features into `out`. Meanwhile it sums the terms. Returns the range of the values, and
-    /// the sums.
+    /// Reads the cells of one of the tree's features in `rows` into `out`, and adds the terms meanwhile. Returns the range of the
+    /// values and the sums of the terms.
     fn read(
         &self,
         feature: u32,
@@ -50,7 +50,8 @@ impl CellReader for InPlaceReader<'_, '_> {
     }
 }
 
-/// A copy of a whole table as f32, column by column; trees that read most cells many times find them closer together in it.
+/// A copy of a whole table as f32, column by column. If trees read most cells many times, they read them faster here, since the
+/// cells lie closer together.
 pub(super) struct F32Copy {
     cells: Vec<f32>,
     n_rows: usize,
@@ -58,9 +59,9 @@ pub(super) struct F32Copy {
 
 impl F32Copy {
     pub(super) fn new(matrix: &Matrix<'_>, workers: Workers<'_>) -> Result<Self> {
-        /// Columns copied together: their cells share the cache lines of a row-major table.
-        const TOGETHER: usize = 8;
-        /// Rows copied together: their cells stay in the nearest cache until all those columns are copied.
+        /// Number of columns copied together: their cells share the cache lines of a row-major table.
+        const COLUMNS_TOGETHER: usize = 8;
+        /// Number of rows copied together: their cells stay in the first-level cache until all these columns are copied.
         const ROWS_TOGETHER: usize = 64;
         let n_rows = matrix.n_rows();
         let n_cells = n_rows.saturating_mul(matrix.n_columns());
@@ -68,7 +69,7 @@ impl F32Copy {
         let mut cells = vec![0.0; n_cells];
         threads::for_each_chunk(
             &mut cells,
-            TOGETHER * n_rows,
+            COLUMNS_TOGETHER * n_rows,
             workers,
             || Ok(()),
             |(), group, cells| {
@@ -76,7 +77,7 @@ impl F32Copy {
                     workers.check_cancelled()?;
                     let rows = start..n_rows.min(start + ROWS_TOGETHER);
                     for (i, column) in cells.chunks_mut(n_rows).enumerate() {
-                        matrix.gather(TOGETHER * group + i, rows.clone(), &mut column[rows.clone()]);
+                        matrix.gather(COLUMNS_TOGETHER * group + i, rows.clone(), &mut column[rows.clone()]);
                     }
                 }
                 Ok(())
@@ -90,7 +91,7 @@ impl F32Copy {
     }
 }
 
-/// Reads cells from the f32 copy; rows are those of the table.
+/// Reads cells from the f32 copy; rows are indices of the table's rows.
 pub(super) struct CopyReader<'a> {
     table: &'a F32Copy,
     /// Column of the table for each feature of the tree.
@@ -105,10 +106,10 @@ impl CellReader for CopyReader<'_> {
         out: &mut [f32],
         mut terms: impl Iterator<Item = [f64; 2]>,
     ) -> (Scan, [f64; 2]) {
-        /// Cells read in one step, while the sums proceed.
+        /// Number of cells read in one step, between which the terms of so many rows are added.
         const TOGETHER: usize = 8;
-        /// Rows between a cell that is prefetched and the cell that is read. The processor itself looks some 30 rows ahead, which
-        /// is less than a cell takes to arrive from the third-level cache or from memory.
+        /// Distance in rows from the cell that is read to the cell that is prefetched. The processor itself loads cells about 30
+        /// rows ahead, but in that time a cell does not arrive from the third-level cache or from memory.
         const PREFETCH_DISTANCE: usize = 128;
         let column = self.table.column(self.columns[feature as usize]);
         let prefetch = |rows: &[u32]| rows.iter().for_each(|&row| simd::prefetch_cell(column, row as usize));
@@ -137,11 +138,11 @@ impl CellReader for CopyReader<'_> {
     }
 }
 
-/// The in-bag rows, those of one node side by side, and the values of the current feature.
+/// The in-bag rows, with the rows of each node side by side, and the values of the current feature.
 pub(super) struct DenseSample<C> {
     cells: C,
     rows: Rows,
-    /// Values in the order of `rows`, until the rows move.
+    /// Values of the current feature, in the order that the rows had when it was gathered.
     values: Vec<f32>,
     /// Range of the values.
     scan: Scan,
@@ -220,7 +221,8 @@ impl<C: CellReader> Sample for DenseSample<C> {
     }
 }
 
-/// Returns the largest f32 at or below a threshold: the same f32 values are at or below both.
+/// Returns the largest f32 at or below a threshold. An f32 value is at or below the result exactly if it is at or below the
+/// threshold.
 fn rounded_down(threshold: f64) -> f32 {
     let nearest = threshold as f32;
     if f64::from(nearest) > threshold {

@@ -38,12 +38,12 @@ use sample::Sample;
 use sparse::SparseSample;
 use tree::TreeBuilder;
 
-/// Most in-bag rows of the trees that a worker grows together: enough to keep the memory busy, few enough for the second-level
-/// cache.
+/// Maximum number of in-bag rows of the trees that a worker grows together: enough to keep the memory busy, few enough for the
+/// second-level cache.
 const MAX_ROWS_TOGETHER: usize = 1024;
 
-/// Most bytes that a tree needs for each row it draws: the bag while it is drawn and sorted, then row, value, noise and position.
-/// Nodes are counted when they are made.
+/// Maximum number of bytes that a tree needs for each row it draws: the bag while it is drawn and sorted, then row, value, noise
+/// and position. Nodes are counted when they are made.
 const BYTES_PER_ROW: usize = 192;
 /// Bytes that a tree needs for each column it draws: the column drawn and kept, its position in the splitter, and for sparse input
 /// the ranges of its cells.

@@ -1,14 +1,21 @@
-//! The sums over the random target `y` that can turn a split into a leaf.
+//! Sums the noise target `y`, which in rare cases makes a node a leaf.
 //!
-//! An isolation forest has no target. scikit-learn gives its trees a random one, and its regression criterion then makes a node a
-//! leaf in two rare cases: the node's impurity vanishes, or the split makes it worse by more than rounding. Both depend on the last
-//! bits of running sums, so the order of every addition below is part of the result (scikit-learn: `_criterion.pyx`, squared error,
-//! proxy for one output).
+//! An isolation forest has no target. scikit-learn fits its trees to a random one, and its regression criterion (`_criterion.pyx`,
+//! squared error for one output) then makes a node a leaf in two rare cases: the impurity of the node is zero, or the split
+//! increases the impurity by more than rounding. Both depend on the last bits of running sums:
 //!
-//! A running sum waits for one addition after another, and the processor has time for other work meanwhile. So a node is summed
-//! while its values are gathered. A split is decided with sums over its smaller side, and with the squares of its left side; if the
-//! left side is the larger one, the decision waits until the left child has been gathered. Only sums of `y` need an order: weights
-//! are whole numbers, whose sums are exact in any order.
+//! ```text
+//! total = sum(weight * y)          squares = sum(weight * y * y)       # in the order of the rows
+//! impurity = squares / weight - (total / weight)^2                     # the variance of y
+//! improvement = impurity - (weighted mean of the impurities of both sides)
+//! ```
+//!
+//! So the order of every addition below is part of the result. Only the sums of `y` have an order: weights are whole numbers, whose
+//! sums are exact in any order.
+//!
+//! In a running sum each addition waits for the one before it, so the processor has time for other work. Therefore a node is summed
+//! while its values are gathered. The decision on a split needs the sums over its smaller side and the squares of its left side. If
+//! the left side is the larger one, the decision waits until the left child has been gathered.
 
 use crate::forest::NodeNoise;
 
@@ -27,7 +34,7 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// Sums the rows with these targets and weights; an empty list of weights means weights of one.
+    /// Sums rows with these targets and weights. If the list of weights is empty, each weight is one.
     pub(super) fn over(y: &[f64], weights: &[f64]) -> Self {
         let sums = if weights.is_empty() {
             y.iter().copied().map(unweighted_terms).fold([0.0; 2], add_terms)
@@ -37,7 +44,7 @@ impl Sums {
         Self::new(sums, y, weights)
     }
 
-    /// Completes the running sums over the terms of these rows.
+    /// Makes the sums from the totals of the terms of these rows.
     pub(super) fn new([total, squares]: [f64; 2], y: &[f64], weights: &[f64]) -> Self {
         Self {
             total,
@@ -46,13 +53,13 @@ impl Sums {
         }
     }
 
-    /// Returns the impurity of the root; deeper nodes get theirs from the [`SplitImpurity`] of their parent.
+    /// Returns the impurity of the root. A deeper node has the impurity that the [`SplitImpurity`] of its parent computed.
     pub(super) fn impurity(&self) -> f64 {
         let mean = self.total / self.weight;
         self.squares / self.weight - mean * mean
     }
 
-    /// Returns the record of a node with this impurity.
+    /// Returns the values that the forest stores for a node with this impurity.
     pub(super) fn record(&self, impurity: f64) -> NodeNoise {
         NodeNoise {
             impurity,
@@ -87,7 +94,7 @@ impl SmallerSide {
                 left_weight: sums.weight,
             };
         }
-        // scikit-learn then subtracts the right rows from the node's total, one by one from the last.
+        // In this case scikit-learn subtracts the right rows from the node's total, one by one from the last.
         let (sums, left_total) = if weights.is_empty() {
             sums_both_ways(right.iter().copied().map(unweighted_terms), node.total)
         } else {
@@ -142,12 +149,12 @@ impl SplitImpurity {
     }
 }
 
-/// Returns a row's terms of the total and of the squares if its weight is one.
+/// Returns what a row of weight one adds to the total and to the squares.
 pub(super) fn unweighted_terms(y: f64) -> [f64; 2] {
     [y, y * y]
 }
 
-/// Returns a row's terms of the total and of the squares.
+/// Returns what a row adds to the total and to the squares.
 pub(super) fn weighted_terms((y, weight): (&f64, &f64)) -> [f64; 2] {
     let wy = weight * y;
     [wy, wy * y]
@@ -158,7 +165,7 @@ pub(super) fn add_terms(sums: [f64; 2], terms: [f64; 2]) -> [f64; 2] {
     [sums[0] + terms[0], sums[1] + terms[1]]
 }
 
-/// Sums the weights; an empty list means weights of one.
+/// Sums the weights. If the list is empty, each weight is one.
 pub(super) fn total_weight(y: &[f64], weights: &[f64]) -> f64 {
     if weights.is_empty() {
         y.len() as f64
@@ -175,8 +182,8 @@ pub(super) fn total_weight(y: &[f64], weights: &[f64]) -> f64 {
     }
 }
 
-/// Returns the running sums from the first row to the last, and the rest of `total` after subtracting the rows from the last to the
-/// first.
+/// Returns the running sums from the first row to the last, and the remainder of `total` after the rows have been subtracted from
+/// the last to the first.
 fn sums_both_ways(rows: impl DoubleEndedIterator<Item = [f64; 2]> + Clone, total: f64) -> ([f64; 2], f64) {
     rows.clone()
         .zip(rows.rev())
@@ -240,7 +247,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sums_are_those_of_scikit_learn(
+        fn sums_equal_those_of_scikit_learn(
             rows in prop::collection::vec((0.0..1.0_f64, 1_u8..4), 2..200), position in 0.0..1.0_f64, bootstrap: bool,
         ) {
             let y: Vec<f64> = rows.iter().map(|&(y, _)| y).collect();

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_drawn_is_refused() {
+    fn impossible_draws_are_refused() {
         for (max_samples, max_features) in [(0, 1), (11, 1), (1, 0), (1, 3)] {
             let params = Params {
                 max_samples,

@@ -1,15 +1,26 @@
-//! Partition of a node's rows into left and right, in exactly the order in which scikit-learn leaves them.
+//! Partitions a node's rows into left and right, in exactly the order of scikit-learn.
 //!
-//! The order of rows within a node is part of the result, because the noise sums follow it. scikit-learn goes over the rows from
-//! the front; a row that goes right is swapped with the last row not visited yet, which is visited next (`_partitioner.pyx`). That
-//! loop branches on every value, and the branch is mispredicted half the time. Its result can be computed directly.
+//! The order of rows within a node is part of the result, because the noise sums are added in this order. This is scikit-learn's
+//! loop (`_partitioner.pyx`):
 //!
-//! The first `n_left` positions are the front, the others the back. The front holds as many rows that go right, `R_0, R_1, ...`
-//! from the front, as the back holds rows that go left, `L_0, L_1, ...` from the end. Then:
+//! ```text
+//! next = 0; end = len(rows)
+//! while next < end:
+//!     if values[next] <= threshold: next += 1
+//!     else: end -= 1; swap(rows[next], rows[end]); swap(values[next], values[end])
+//! ```
 //!
-//! - `L_k` moves to the position of `R_k`; all other rows of the front stay.
-//! - The rows of the back move one position towards the front, `R_0` moves to the end, and `R_k+1` moves to the new position of `L_k`.
-//!   If there is no `R_k+1`, the row that was moved out of the back takes that position.
+//! It branches on every value, and the processor mispredicts the branch half the time. This module computes the same order without
+//! such a branch.
+//!
+//! Let `n_left` be the number of rows that go left. The first `n_left` positions are the front, and the others are the back. Let
+//! `R_0, R_1, ...` be the rows of the front that go right, in ascending order of position, and `L_0, L_1, ...` the rows of the back
+//! that go left, in descending order. There are as many `L` as `R`. Then scikit-learn's loop has this effect:
+//!
+//! - `L_k` moves to the position of `R_k`. All other rows of the front stay where they are.
+//! - All rows of the back move one position towards the front, which takes the first of them out of the back, and `R_0` moves to
+//!   the last position. Then `R_k+1` replaces `L_k` in the back. For the last `L_k` there is no `R_k+1`; the row that was taken out
+//!   of the back replaces it.
 
 use crate::simd::Choice;
 
@@ -30,7 +41,7 @@ impl Partition {
     /// Computes the moves for rows with these values: values at or below the threshold go left, and missing values if
     /// `missing_left`.
     pub(super) fn prepare(&mut self, values: &[f32], threshold: f32, missing_left: bool) {
-        // One additional word makes sure that the front ends within a word.
+        // With one more word than needed, the word in which the front ends always exists.
         self.marks.clear();
         self.marks.resize(values.len() / 64 + 1, 0);
         Choice::get().at_or_below(values, threshold, missing_left, &mut self.marks);
@@ -56,7 +67,7 @@ impl Partition {
         self.n_left
     }
 
-    /// Moves the items that belong to the rows.
+    /// Moves items, one per row, as the rows are moved.
     pub(super) fn apply<T: Copy>(&self, items: &mut [T]) {
         let Self {
             front, back, n_left, n, ..
@@ -65,10 +76,10 @@ impl Partition {
         if n_left == n {
             return;
         }
-        let out_of_back = items[n_left];
+        let taken_out = items[n_left];
         items.copy_within(n_left + 1..n, n_left);
-        items[n - 1] = front.first().map_or(out_of_back, |&first| items[first as usize]);
-        // The new position of each `L_k` is free for the next of the `R`.
+        items[n - 1] = front.first().map_or(taken_out, |&first| items[first as usize]);
+        // Each `L_k` except the last one is replaced by `R_k+1`.
         let Some((&last, back)) = back.split_last() else {
             return;
         };
@@ -80,15 +91,15 @@ impl Partition {
         }
         let position = front[front.len() - 1] as usize;
         if last as usize == n_left {
-            items[position] = out_of_back;
+            items[position] = taken_out;
         } else {
             items[position] = items[last as usize - 1];
-            items[last as usize - 1] = out_of_back;
+            items[last as usize - 1] = taken_out;
         }
     }
 }
 
-/// Appends the positions of the ones of a word, ascending.
+/// Appends the positions of the set bits of a word, in ascending order.
 fn push_ones(mut word: u64, start: usize, positions: &mut Vec<u32>) {
     while word != 0 {
         positions.push(start as u32 + word.trailing_zeros());
@@ -96,7 +107,7 @@ fn push_ones(mut word: u64, start: usize, positions: &mut Vec<u32>) {
     }
 }
 
-/// Appends the positions of the ones of some words, descending.
+/// Appends the positions of the set bits of several words, in descending order.
 fn push_ones_reversed(words: &[u64], start: usize, positions: &mut Vec<u32>) {
     for (i, &word) in words.iter().enumerate().rev() {
         let mut word = word;
@@ -113,7 +124,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Partitions in scikit-learn's loop.
+    /// Partitions with scikit-learn's loop.
     fn plain(values: &mut [f32], items: &mut [usize], threshold: f32) -> usize {
         let (mut next, mut end) = (0, items.len());
         while next < end {

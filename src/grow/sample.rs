@@ -1,14 +1,14 @@
-//! The rows of one tree, as the splitter sees and partitions them.
+//! Defines [`Sample`], through which a tree reads and partitions its rows, and the range of a node's values.
 
 use std::ops::Range;
 
 use super::noise::{SmallerSide, Sums, total_weight};
 use super::partition::Partition;
 
-/// Largest range of a constant feature; scikit-learn adds it to the minimum in f32.
+/// A feature is constant in a node if its values differ by no more than this. scikit-learn adds it to the minimum in f32.
 const CONSTANT_MAX_RANGE: f32 = 1e-7;
 
-/// The in-bag rows of one tree, those of one node side by side, over a dense or sparse table.
+/// The in-bag rows of one tree over a dense or sparse table, with the rows of each node side by side.
 pub(super) trait Sample {
     /// Returns the rows in their current order.
     fn rows(&self) -> &Rows;
@@ -16,7 +16,7 @@ pub(super) trait Sample {
     /// Gathers a feature's values in a node.
     fn gather(&mut self, feature: u32, node: Range<usize>);
 
-    /// Sums a node's rows, and [gathers](Self::gather) a feature's values meanwhile.
+    /// Returns the noise sums over a node's rows, and [gathers](Self::gather) a feature's values meanwhile.
     fn sum_and_gather(&mut self, feature: u32, node: Range<usize>) -> Sums {
         let sums = self.rows().sums(node.clone());
         self.gather(feature, node);
@@ -26,16 +26,18 @@ pub(super) trait Sample {
     /// Returns the range of the values gathered last.
     fn scan(&self, node: Range<usize>) -> Scan;
 
-    /// Moves the rows of a node whose gathered value is at or below the threshold to its front; returns their number.
+    /// Moves the rows of a node that go left to its front, and returns their number. Rows go left if their gathered value is at or
+    /// below the threshold, and those with a missing value if `missing_left`.
     fn partition(&mut self, node: Range<usize>, threshold: f64, missing_left: bool) -> usize;
 }
 
 /// The data of each in-bag row, in the current order of rows.
 pub(super) struct Rows {
-    /// Index of each row in the table of the sample.
+    /// The number by which the sample finds the cells of each row.
     pub(super) ids: Vec<u32>,
+    /// Noise target of each row.
     y: Vec<f64>,
-    /// Number of times each row was drawn; empty if no row was drawn twice.
+    /// Number of times that each row was drawn; empty without bootstrap.
     weights: Vec<f64>,
 }
 
@@ -64,7 +66,7 @@ impl Rows {
         }
     }
 
-    /// Returns targets and weights of a node's rows; an empty list of weights means weights of one.
+    /// Returns the noise targets and the weights of a node's rows. If the list of weights is empty, each weight is one.
     pub(super) fn noise(&self, node: Range<usize>) -> (&[f64], &[f64]) {
         let weights = if self.weights.is_empty() {
             &[]
@@ -74,19 +76,19 @@ impl Rows {
         (&self.y[node], weights)
     }
 
-    /// Sums a node's rows.
+    /// Returns the noise sums over a node's rows.
     pub(super) fn sums(&self, node: Range<usize>) -> Sums {
         let (y, weights) = self.noise(node);
         Sums::over(y, weights)
     }
 
-    /// Sums the smaller side of a node's split after its first `n_left` rows.
+    /// Returns the noise sums over the smaller side of a split of the node after its first `n_left` rows.
     pub(super) fn smaller_side(&self, node: Range<usize>, n_left: usize, sums: &Sums) -> SmallerSide {
         let (y, weights) = self.noise(node);
         SmallerSide::of_split(y, weights, n_left, sums)
     }
 
-    /// Returns the weight of all rows.
+    /// Returns the sum of the weights of all rows.
     pub(super) fn weight(&self) -> f64 {
         let (y, weights) = self.noise(0..self.len());
         total_weight(y, weights)
@@ -102,9 +104,9 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Scans values. Comparisons with NaN are false. Among -0.0 and 0.0 the first one stays.
+    /// Returns the range of values as scikit-learn finds it: NaN are only counted, and of -0.0 and 0.0 the first one stays.
     pub(super) fn over(values: &[f32]) -> Self {
-        /// Values scanned side by side, for good use of small registers.
+        /// Number of values scanned side by side, which suits registers of 128 bits too.
         const LANES: usize = 16;
         let mut lane_scan = LaneScan::<LANES>::new();
         let (groups, _) = values.as_chunks();
@@ -114,7 +116,7 @@ impl Scan {
         lane_scan.finish(values)
     }
 
-    /// Extends the range by another one whose values come after these.
+    /// Extends the range by that of values that come after these.
     pub(super) fn include(&mut self, other: &Self) {
         if other.min < self.min {
             self.min = other.min;
@@ -125,12 +127,13 @@ impl Scan {
         self.n_missing += other.n_missing;
     }
 
+    /// Returns whether the feature is constant in a node of `n` rows: all values are missing, or none is and all are nearly equal.
     pub(super) fn is_constant(&self, n: usize) -> bool {
         self.n_missing == n || (self.n_missing == 0 && self.max <= self.min + CONSTANT_MAX_RANGE)
     }
 }
 
-/// A scan in progress, of several values side by side.
+/// A scan in progress, with the range of each of several lanes.
 pub(super) struct LaneScan<const LANES: usize> {
     min: [f32; LANES],
     max: [f32; LANES],
@@ -149,7 +152,7 @@ impl<const LANES: usize> LaneScan<LANES> {
     #[inline]
     pub(super) fn add(&mut self, values: &[f32; LANES]) {
         for (i, &value) in values.iter().enumerate() {
-            meet(value, &mut self.min[i], &mut self.max[i], &mut self.n_missing[i]);
+            extend(value, &mut self.min[i], &mut self.max[i], &mut self.n_missing[i]);
         }
     }
 
@@ -166,9 +169,9 @@ impl<const LANES: usize> LaneScan<LANES> {
             }
         }
         for &value in rest {
-            meet(value, &mut min, &mut max, &mut n_missing);
+            extend(value, &mut min, &mut max, &mut n_missing);
         }
-        // Zeros of both signs are equal, and the lanes have lost which one came first.
+        // Zeros of both signs are equal, and the lanes do not know which one came first.
         if (min == 0.0 || max == 0.0)
             && let Some(&zero) = values.iter().find(|&&v| v == 0.0)
         {
@@ -183,9 +186,9 @@ impl<const LANES: usize> LaneScan<LANES> {
     }
 }
 
-/// Adds one value. A comparison with NaN is false.
+/// Extends a range by one value. Comparisons with NaN are false.
 #[inline]
-fn meet(value: f32, min: &mut f32, max: &mut f32, n_missing: &mut u32) {
+fn extend(value: f32, min: &mut f32, max: &mut f32, n_missing: &mut u32) {
     *min = if value < *min { value } else { *min };
     *max = if value > *max { value } else { *max };
     *n_missing += u32::from(value.is_nan());
@@ -227,7 +230,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_scan_meets_values_in_order(mixed in prop::collection::vec(value(), 0..100), only in 0_usize..6) {
+        fn a_scan_equals_a_loop_over_the_values(mixed in prop::collection::vec(value(), 0..100), only in 0_usize..6) {
             // The values are mixed, or filtered so that a zero is the smallest or the largest one.
             let kept = |v: &f32| match only { 0 => *v >= 0.0, 1 => *v <= 0.0, 2 => *v == 0.0 || v.is_nan(), _ => true };
             let values: Vec<f32> = mixed.into_iter().filter(kept).collect();

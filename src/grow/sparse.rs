@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::matrix::csr::Csr;
 use crate::memory;
 
-/// The in-bag rows, those of one node side by side, and the values of the current feature.
+/// The in-bag rows, with the rows of each node side by side, and the values of the current feature.
 pub(super) struct SparseSample {
     /// Range in `cells` of each of the tree's features: its stored cells among the in-bag rows, rows ascending.
     stored: Vec<Range<usize>>,

@@ -1,9 +1,15 @@
 //! The random split of one node: draw a feature, skip constant ones, draw a threshold.
 //!
-//! Source: scikit-learn's random splitter (`sklearn/tree/_splitter.pyx`), whose draws are repeated one by one. Features that are
-//! constant in a node are constant in its whole branch, so they are remembered. `features` holds first the features known to be
-//! constant when the node began, then those that were found to be constant since, then the others. At most one feature that is not
-//! constant is tried per node; if it separates nothing, the node is a leaf.
+//! Source: scikit-learn's random splitter (`sklearn/tree/_splitter.pyx`); this module makes exactly the same draws. A feature that
+//! is constant in a node is constant in its whole branch, so it is remembered as a known constant:
+//!
+//! ```text
+//! features = [known constants | new constants | features not tried | features tried]
+//!              when the node     found in the
+//!              began             node since
+//! ```
+//!
+//! A node tries at most one feature that is not constant. If its threshold leaves one side empty, the node stays a leaf.
 
 use rand_core::Rng;
 
@@ -14,19 +20,21 @@ use crate::random::xorshift::SplitDraws;
 pub(super) struct Splitter<R> {
     random: R,
     features: Vec<u32>,
+    /// The constants of the current branch in the order in which they were found.
     constants: Vec<u32>,
-    /// Features known to be constant when the node began.
+    /// Number of features known to be constant when the node began.
     n_known_constants: usize,
-    /// Features found to be constant since.
+    /// Number of features found to be constant in the node.
     n_new_constants: usize,
-    /// Known constants that were drawn.
+    /// Number of known constants that have been drawn in the node.
     n_drawn_constants: usize,
+    /// Number of features that have been drawn in the node.
     n_visited: usize,
-    /// Features from this position on have been tried.
+    /// Position in `features` of the first feature that has been tried and is not constant.
     untried_end: usize,
-    /// Position of the feature drawn last.
+    /// Position in `features` of the feature drawn last.
     position: usize,
-    /// The stream as it was when the search began.
+    /// The random stream as it was when the search began.
     random_at_begin: R,
 }
 
@@ -65,7 +73,7 @@ impl<R: Rng + Clone> Splitter<R> {
         self.random_at_begin = self.random.clone();
     }
 
-    /// Undoes a search in which no split has been drawn yet, with all draws it has made.
+    /// Undoes a search, with all its draws, before its split has been drawn.
     pub(super) fn roll_back(&mut self) {
         self.random = self.random_at_begin.clone();
         self.end_node();
@@ -77,7 +85,7 @@ impl<R: Rng + Clone> Splitter<R> {
             && (self.n_visited < 1 || self.n_visited <= self.n_new_constants + self.n_drawn_constants)
         {
             self.n_visited += 1;
-            // The draw is among the known constants not drawn yet and all features not known to be constant.
+            // It draws among the known constants not drawn yet and the features not tried; new constants cannot be drawn.
             let position = self
                 .random
                 .int(self.n_drawn_constants, self.untried_end - self.n_new_constants);
@@ -106,6 +114,7 @@ impl<R: Rng + Clone> Splitter<R> {
         let mut threshold = self.random.uniform(min, max);
         let has_missing = scan.n_missing > 0;
         let missing_left = has_missing && self.random.int(0, 2) != 0;
+        // Rounding may make the threshold equal to the maximum, and then no value would go right.
         if threshold == max {
             threshold = min;
         }
@@ -120,7 +129,7 @@ impl<R: Rng + Clone> Splitter<R> {
     /// Ends the search in a node; returns the number of features that are now known to be constant in it.
     pub(super) fn end_node(&mut self) -> usize {
         let (n_known_constants, n_new_constants) = (self.n_known_constants, self.n_new_constants);
-        // The known constants may have been drawn in another order; siblings must find the original one.
+        // Draws have changed the order of the known constants. The original order is restored for the other nodes of the branch.
         self.features[..n_known_constants].copy_from_slice(&self.constants[..n_known_constants]);
         let new_constants = n_known_constants..n_known_constants + n_new_constants;
         self.constants[new_constants.clone()].copy_from_slice(&self.features[new_constants.clone()]);

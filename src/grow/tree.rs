@@ -1,34 +1,40 @@
-//! Growing one tree, one feature of one node at a time.
+//! Grows one tree, one feature of one node at a time.
 //!
-//! Source: Liu, Ting and Zhou, "Isolation Forest", ICDM 2008, in the form of scikit-learn's `DepthFirstTreeBuilder` (`_tree.pyx`)
-//! and random splitter (`_splitter.pyx`), whose draws are repeated one by one:
+//! Source: Liu, Ting and Zhou, "Isolation Forest", ICDM 2008, as implemented by scikit-learn's `DepthFirstTreeBuilder`
+//! (`_tree.pyx`) and random splitter (`_splitter.pyx`). This module makes exactly the same random draws. scikit-learn fits each
+//! tree to a random target, the noise target, which makes a node a leaf in rare cases ([`super::noise`]):
 //!
 //! ```text
 //! stack = [all in-bag rows]
-//! while node = stack.pop():                                     left children first
+//! while node = stack.pop():                                     # left children first
 //!     index = append(leaf)
-//!     if depth == max_depth or size < 2 or the noise target is constant: continue
+//!     if depth == max_depth or size < 2 or the node's noise is constant: continue
 //!     do:
-//!         feature = draw one of the features not drawn yet      known constants count as drawn
+//!         feature = draw one of the features not drawn yet      # draw again if it is constant in an ancestor
+//!         if no feature is left: continue with the next node    # this node stays a leaf
 //!         values = cells of the node's rows in that feature
-//!     while values are constant                                 no feature left: the node stays a leaf
+//!     while values are constant
 //!     threshold = uniform(min(values), max(values))
+//!     if values has NaN: draw the side to which NaN go
 //!     left, right = partition rows by value <= threshold
-//!     if either is empty, or the split worsens the impurity of the noise target: continue
+//!     if left or right is empty, or the split worsens the impurity of the noise: continue
 //!     nodes[index] = split
 //!     push(right); push(left)
 //! ```
 //!
-//! [`TreeBuilder`] cuts this loop into steps so that several trees can grow side by side, and decides splits as late as possible:
+//! [`TreeBuilder`] cuts this loop into two functions that are called in turn, so that several trees can grow side by side:
 //!
-//! 1. [`TreeBuilder::gather`] reads the values of one feature. Between two calls another tree gathers, so the memory brings the cells
-//!    of several trees at once. The draws of each tree stay in their own order.
-//! 2. [`TreeBuilder::advance`] continues after that: it draws the split, partitions the rows, and takes the next node from the stack.
-//! 3. The noise sums of a node are made while its values are gathered (see [`super::noise`]). So the search in a node begins before it
-//!    is known whether the noise makes this node, or the split above it, a leaf. That nearly never happens; then the search is rolled
-//!    back with all draws it has made.
+//! - [`TreeBuilder::gather`] reads the values of one feature. The caller gathers for several trees before any of them continues, so
+//!   the processor loads their cells at the same time. Each tree has its own random stream, so its draws keep their order.
+//! - [`TreeBuilder::advance`] draws the split, partitions the rows, and takes the next node from the stack.
+//!
+//! The noise sums of a node, which decide whether it or the split above it becomes a leaf, are added while its values are gathered
+//! ([`super::noise`]). So the search for a split begins before this is decided. If the noise rejects the node, which is very rare,
+//! the search is rolled back with all draws that it has made.
 
 use std::ops::Range;
+
+use rand_core::Rng;
 
 use super::noise::{PURE_IMPURITY, SmallerSide, SplitImpurity, Sums};
 use super::sample::Sample;
@@ -36,7 +42,6 @@ use super::splitter::{DrawnSplit, Splitter};
 use crate::error::{Error, Result};
 use crate::forest::{Node, NodeNoise, Tree};
 use crate::memory;
-use rand_core::Rng;
 
 /// A node on the stack.
 struct OpenNode {
@@ -46,7 +51,7 @@ struct OpenNode {
     /// Index of the split whose right child this node is.
     right_child_of: Option<usize>,
     n_constants: usize,
-    /// Sums over the rows; made at the latest when the node is gathered.
+    /// Noise sums over the rows; computed no later than when the values of the node are gathered.
     sums: Option<Sums>,
     impurity: Impurity,
 }
@@ -57,7 +62,7 @@ impl OpenNode {
     }
 }
 
-/// The impurity of a node, or how it will be known.
+/// The impurity of a node, or the source from which it will be computed.
 #[derive(Clone, Copy)]
 enum Impurity {
     Known(f64),
@@ -83,22 +88,23 @@ impl EvaluatedNode {
     }
 }
 
-/// A split that is not decided yet, since the sums over its left side are missing.
+/// A split that is not decided yet, since the noise sums over its left side are missing.
 struct UndecidedSplit {
-    of: EvaluatedNode,
+    /// The node that is split.
+    evaluated: EvaluatedNode,
     side: SmallerSide,
-    /// The split node, complete except for the index of its right child.
+    /// The node as it will be stored, complete except for the index of its right child.
     node: Node,
     /// The right child, complete except for its impurity.
     right: OpenNode,
 }
 
-/// A node in which a split is searched.
+/// A node for which a split is being searched.
 enum SearchedNode {
-    /// The first feature of the node is being gathered, and its sums are made.
-    First(OpenNode),
-    /// All features so far were constant.
-    Again(EvaluatedNode),
+    /// The first feature of the node is being gathered, and its noise sums are computed meanwhile.
+    FirstFeature(OpenNode),
+    /// All features so far were constant, and another one is being gathered.
+    NextFeature(EvaluatedNode),
 }
 
 /// A tree that is being grown.
@@ -130,7 +136,8 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
             sums: None,
             impurity: Impurity::FromSums,
         };
-        // A tree has no more nodes than fit into this depth or over so many rows; large trees seldom come near.
+        // A tree has fewer than `2 * n` nodes, and fewer than `2 << max_depth`. The capacity never exceeds that of depth 9, because
+        // deeper trees have far fewer nodes than their depth allows; `make_room` enlarges it.
         let capacity = n.saturating_mul(2).min(2 << max_depth.min(9));
         let mut stack = Vec::with_capacity(max_depth as usize + 1);
         stack.push(root);
@@ -158,11 +165,11 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
     /// Gathers the values of the feature drawn last.
     pub(super) fn gather(&mut self) {
         match &mut self.current {
-            Some((SearchedNode::First(node), feature)) if node.sums.is_none() => {
+            Some((SearchedNode::FirstFeature(node), feature)) if node.sums.is_none() => {
                 node.sums = Some(self.sample.sum_and_gather(*feature, node.rows()));
             }
-            Some((SearchedNode::First(node), feature)) => self.sample.gather(*feature, node.rows()),
-            Some((SearchedNode::Again(node), feature)) => self.sample.gather(*feature, node.rows()),
+            Some((SearchedNode::FirstFeature(node), feature)) => self.sample.gather(*feature, node.rows()),
+            Some((SearchedNode::NextFeature(node), feature)) => self.sample.gather(*feature, node.rows()),
             None => {}
         }
     }
@@ -170,21 +177,21 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
     /// Continues after values were gathered, until the next feature is drawn or the tree is finished.
     pub(super) fn advance(&mut self) {
         let node = match self.current.take() {
-            Some((SearchedNode::First(node), _)) => match self.finalize(&node) {
+            Some((SearchedNode::FirstFeature(node), _)) => match self.finalize(&node) {
                 Some(node) if node.impurity > PURE_IMPURITY || node.impurity.is_nan() => node,
                 _ => {
                     self.splitter.roll_back();
                     return self.next_node();
                 }
             },
-            Some((SearchedNode::Again(node), _)) => node,
+            Some((SearchedNode::NextFeature(node), _)) => node,
             None => return,
         };
         let scan = self.sample.scan(node.rows());
         if let Some(drawn) = self.splitter.draw_split(&scan, node.end - node.start) {
             self.split(node, drawn);
         } else if let Some(feature) = self.splitter.draw_feature() {
-            self.current = Some((SearchedNode::Again(node), feature));
+            self.current = Some((SearchedNode::NextFeature(node), feature));
             return;
         } else {
             self.splitter.end_node();
@@ -192,7 +199,7 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
         self.next_node();
     }
 
-    /// Partitions a node, and makes it a split if both sides have rows and the noise allows it.
+    /// Partitions a node, and makes it a split if both sides have rows and the noise does not reject the split.
     fn split(&mut self, node: EvaluatedNode, drawn: DrawnSplit) {
         let n = node.end - node.start;
         let n_constants = self.splitter.end_node();
@@ -217,7 +224,7 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
             node: Node {
                 threshold: drawn.threshold,
                 feature: drawn.feature,
-                // A feature without missing values in this node sends later ones to the larger side.
+                // If no training row of this node misses the feature, rows to be scored that miss it go to the larger side.
                 missing_go_to_left: if drawn.has_missing {
                     drawn.missing_left
                 } else {
@@ -227,7 +234,7 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
             },
             side,
             right: child(middle, node.end, Some(node.index), n_left > n_right),
-            of: node,
+            evaluated: node,
         };
         if let Some(sums) = left.sums {
             let Some(impurity) = self.decide(split, &sums) else {
@@ -240,20 +247,20 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
         self.stack.push(left);
     }
 
-    /// Completes a split, pushes its right child, and returns the impurity of the left one; `None` if the noise does not allow the
-    /// split, so that the node stays a leaf.
+    /// Completes a split, pushes its right child, and returns the impurity of the left child. Returns `None` if the noise rejects
+    /// the split, so that the node stays a leaf.
     fn decide(&mut self, split: UndecidedSplit, left: &Sums) -> Option<f64> {
         let UndecidedSplit {
-            of,
+            evaluated,
             side,
             node,
             mut right,
         } = split;
-        let impurities = SplitImpurity::new(&of.sums, of.impurity, &side, left, self.total_weight);
+        let impurities = SplitImpurity::new(&evaluated.sums, evaluated.impurity, &side, left, self.total_weight);
         if impurities.worsens() {
             return None;
         }
-        self.nodes[of.index] = node;
+        self.nodes[evaluated.index] = node;
         right.impurity = Impurity::Known(impurities.right);
         self.stack.push(right);
         Some(impurities.left)
@@ -261,7 +268,7 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
 
     /// Takes nodes from the stack until there is a feature to gather.
     ///
-    /// Left children come first: the order of nodes is the order of all draws of the tree.
+    /// The order in which nodes are taken, left children first, is the order of all random draws of the tree.
     fn next_node(&mut self) {
         while let Some(node) = self.stack.pop() {
             let is_pure = matches!(node.impurity, Impurity::Known(impurity) if impurity <= PURE_IMPURITY);
@@ -271,16 +278,17 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
             }
             self.splitter.begin_node(node.n_constants);
             if let Some(feature) = self.splitter.draw_feature() {
-                self.current = Some((SearchedNode::First(node), feature));
+                self.current = Some((SearchedNode::FirstFeature(node), feature));
                 return;
             }
-            // Every feature is constant, so nothing was drawn.
+            // All features are known to be constant, so nothing was drawn.
             self.splitter.end_node();
             self.finalize(&node);
         }
     }
 
-    /// Appends a node to the tree, as a leaf for now; `None` if the split above it was rejected, so that the node does not exist.
+    /// Appends a node to the tree, as a leaf for now. Returns `None` if the split above it was rejected, so that the node does not
+    /// exist, or if there is no memory.
     fn finalize(&mut self, node: &OpenNode) -> Option<EvaluatedNode> {
         let sums = match node.sums {
             Some(sums) => sums,
@@ -312,7 +320,7 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
         })
     }
 
-    /// Makes room for more nodes; if there is no memory, the tree is finished.
+    /// Makes room for more nodes. If there is no memory, it keeps the error and ends the tree.
     #[cold]
     fn make_room(&mut self) -> bool {
         let made = memory::grow(&mut self.nodes).and_then(|()| memory::grow(&mut self.noise));
@@ -338,8 +346,8 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
             return Err(error);
         }
         if nodes.len() < nodes.capacity() / 2 {
-            // Copies free the unused capacity as a whole, which shrinking in place would cut into pieces too short for the next
-            // tree.
+            // Copying frees the large allocation as a whole, for the next tree. Shrinking it in place would leave free pieces that
+            // are too short.
             nodes = memory::copied(&nodes)?;
             noise = memory::copied(&noise)?;
         }

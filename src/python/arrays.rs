@@ -1,4 +1,4 @@
-//! NumPy arrays and SciPy's sparse matrices as the core's borrowed input.
+//! Borrows NumPy arrays and SciPy's sparse matrices as the core's input, without a copy.
 //!
 //! Every array is read through [`Readable`], which alone decides whether its cells can be read in place.
 
@@ -18,7 +18,8 @@ use crate::memory;
 /// A NumPy array whose cells can be read in place: it has the expected type and number of dimensions, the machine's byte order,
 /// aligned cells, and strides of whole cells.
 ///
-/// rust-numpy checks the first three; it divides strides by the size of a cell and drops the remainder.
+/// rust-numpy checks the type, the dimensions and the byte order. It would read wrong cells with other strides, because it divides
+/// a stride by the size of a cell and drops the remainder.
 pub(super) struct Readable<'py, T: Element, D: Dimension>(PyReadonlyArray<'py, T, D>);
 
 /// A one-dimensional array that can be read in place.
@@ -44,7 +45,7 @@ impl<'py, T: Element, D: Dimension> Readable<'py, T, D> {
         Ok(Some(Self(typed.try_readonly()?)))
     }
 
-    /// Returns the cells.
+    /// Returns the cells as a view.
     pub(super) fn view(&self) -> ArrayView<'_, T, D> {
         // An array without cells may have any strides and any address.
         if self.0.is_empty()
@@ -55,7 +56,7 @@ impl<'py, T: Element, D: Dimension> Readable<'py, T, D> {
         self.0.as_array()
     }
 
-    /// Returns the cells, which must lie side by side.
+    /// Returns the cells as a slice. They must lie side by side in memory.
     pub(super) fn slice(&self) -> PyResult<&[T]> {
         self.0.as_slice().map_err(|_| {
             PyValueError::new_err(format!(
@@ -99,8 +100,8 @@ impl<'a, 'py, T: Element, D: Dimension> FromPyObject<'a, 'py> for Readable<'py, 
 
 /// Returns an array of any type with the kind and the size of its cells; `None` for another object.
 ///
-/// Looking at the type once is faster than trying each type: every failed try makes a Python exception, which takes several times
-/// as long as scoring a row.
+/// Reading the dtype once is faster than trying each type in turn: every failed try makes a Python exception, which takes several
+/// times as long as scoring a row.
 fn untyped<'a, 'py>(object: Borrowed<'a, 'py, PyAny>) -> Option<(Borrowed<'a, 'py, PyUntypedArray>, (u8, usize))> {
     let array = object.cast::<PyUntypedArray>().ok()?;
     let dtype = array.dtype();
@@ -110,7 +111,7 @@ fn untyped<'a, 'py>(object: Borrowed<'a, 'py, PyAny>) -> Option<(Borrowed<'a, 'p
 /// Describes an object in a message.
 fn described(object: Borrowed<'_, '_, PyAny>) -> String {
     match object.cast::<PyUntypedArray>() {
-        // The dtype's name is NumPy's, and includes the byte order if it is not the machine's.
+        // NumPy's name of a dtype includes the byte order if it is not the machine's.
         Ok(array) => format!("a {}-D array of {}", array.ndim(), array.dtype()),
         Err(_) => match object.get_type().name() {
             Ok(name) => format!("an object of type {name}"),
@@ -275,7 +276,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for FloatArray<'py> {
     }
 }
 
-/// A SciPy matrix in compressed rows.
+/// A SciPy matrix in the format CSR (compressed sparse rows).
 pub(super) struct CsrArray<'py> {
     indptr: IndexArray<'py>,
     indices: IndexArray<'py>,
@@ -287,7 +288,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for CsrArray<'py> {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        // A matrix of compressed columns has the same attributes.
+        // A matrix in the format CSC (compressed sparse columns) has the same attributes, so the format is checked first.
         let format: String = object.getattr("format")?.extract()?;
         if format != "csr" {
             return Err(PyTypeError::new_err(format!(
@@ -323,7 +324,7 @@ impl CsrArray<'_> {
     }
 }
 
-/// A table on which a forest can be grown, and which it can score.
+/// A table, dense or sparse, on which a forest can be grown or which it can score.
 pub(super) enum Samples<'py> {
     Dense(Table<'py>),
     Sparse(CsrArray<'py>),

@@ -1,4 +1,4 @@
-//! The boundary that every call from Python crosses: panics, signals and the end of the interpreter.
+//! Guards every call from Python: catches panics, handles signals, and lets calls end before the interpreter does.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
@@ -15,21 +15,23 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::threads::Workers;
 
-/// Runs the whole body of a function that Python calls. Code that may run Python code or release the interpreter's lock belongs
-/// inside, the reading of such arguments too (pyo3 does so when it looks at an error): an interpreter that ends waits for what is
-/// inside.
+/// Runs the whole body of a function that Python calls.
 ///
-/// A panic, which would be a defect of the core, becomes a `RuntimeError`: pyo3's own `PanicException` is no `Exception` and would
-/// pass through every handler of the caller.
+/// An interpreter that is about to end waits for the bodies in progress ([`close`]). So `body` must contain all code that may run
+/// Python code or release the interpreter's lock. That includes the conversion of arguments whose failure makes pyo3 inspect an
+/// error.
+///
+/// A panic, which would be a defect of the core, becomes a `RuntimeError`. pyo3's own `PanicException` is not an `Exception`, so no
+/// `except Exception` of the caller would catch it.
 pub(super) fn guarded<T>(body: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     if CLOSER.get().is_some_and(|closer| *closer != thread::current().id()) {
-        // The interpreter ends as soon as its lock is released. `threading` ignores this exception silently.
+        // The interpreter is about to end. `threading` ends this thread silently when it gets this exception.
         return Err(PySystemExit::new_err(()));
     }
     let _in_flight = InFlight::begin();
-    // The headroom covers all small allocations of the call.
+    // This much free memory is enough for all small allocations of the call.
     memory::check_headroom()?;
-    // Values that a panic leaves half changed belong to this call only.
+    // A panic may leave values half changed, but they belong to this call only.
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         Err(PyRuntimeError::new_err(
             "internal error in isoxide; please report it together with the message on stderr",
@@ -47,7 +49,7 @@ pub(super) fn detached<T: Send>(
     work: impl FnOnce(Workers<'_>) -> Result<T> + Send,
 ) -> PyResult<T> {
     if CLOSER.get().is_some() {
-        // An exit hook makes this call: threads that wait for the lock must not get it any more.
+        // An exit hook makes this call. It keeps the lock, because the other threads that wait for it must not run any more.
         return Ok(work(n_workers.into())?);
     }
     let raised = Mutex::new(None);
@@ -67,22 +69,24 @@ pub(super) fn detached<T: Send>(
     outcome.map_err(|error| match error {
         Error::Interrupted => {
             let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // The call belongs to a thread whose interpreter ends.
+            // Without an exception from a signal handler, the reason is that the interpreter is about to end.
             raised.unwrap_or_else(|| PySystemExit::new_err(()))
         }
         error => error.into(),
     })
 }
 
-/// The thread that ends the interpreter, once it does.
+/// The thread that ends the interpreter, once [`close`] has been called.
 static CLOSER: OnceLock<ThreadId> = OnceLock::new();
+/// Whether [`close`] has been called, so that calls in progress must end.
 static IS_CLOSING: AtomicBool = AtomicBool::new(false);
 
-/// Calls in progress: the process id in the upper half, their number in the lower one. A forked child has none of its parent's
-/// threads, so counts of another process are ignored.
+/// The process id in the upper 32 bits, and the number of calls in progress in the lower 32. A forked child has none of its
+/// parent's threads, so the number counts as zero if the id is that of another process.
 static IN_FLIGHT: AtomicU64 = AtomicU64::new(0);
 
-/// A call in progress until it is dropped. It stores its process id, since asking the system takes a good part of scoring a row.
+/// A call in progress; dropping this value ends it. It stores the process id, because asking the system for it takes a large part
+/// of the time in which a row is scored.
 struct InFlight {
     process: u32,
 }
@@ -108,9 +112,9 @@ impl InFlight {
     }
 
     fn count(&self, change: impl Fn(u64) -> u64) {
-        let changed = |state| Some(u64::from(self.process) << 32 | change(Self::n_in_process(self.process, state)));
+        let update = |state| Some(u64::from(self.process) << 32 | change(Self::n_in_process(self.process, state)));
         // The update cannot fail, because there is always a new state.
-        let _ = IN_FLIGHT.fetch_update(Ordering::AcqRel, Ordering::Acquire, changed);
+        let _ = IN_FLIGHT.fetch_update(Ordering::AcqRel, Ordering::Acquire, update);
     }
 }
 
@@ -122,8 +126,8 @@ impl Drop for InFlight {
 
 /// End the calls of other threads and wait for them, before the interpreter ends.
 ///
-/// A thread that asks for the lock of an interpreter that has ended is killed in the middle of its work, which aborts the process
-/// if Rust is on its stack.
+/// A thread that requests the lock of an interpreter that has ended is killed at that point, which aborts the process if the thread
+/// runs Rust code.
 #[pyfunction]
 pub(super) fn close(py: Python<'_>) {
     // The interpreter's lock is held here and when a call begins, so no call can begin in between.
@@ -142,7 +146,10 @@ pub(super) fn panic(py: Python<'_>, in_pool: bool) -> PyResult<()> {
         detached(py, 2, |workers| {
             crate::threads::map(1000, workers, |_| {
                 thread::sleep(Duration::from_millis(1));
-                assert!(in_pool && thread::current().id() == caller, "asked for by a test");
+                assert!(
+                    in_pool && thread::current().id() == caller,
+                    "a test requested this panic"
+                );
                 Ok(())
             })
         })?;

@@ -1,7 +1,7 @@
-//! Conversion of Python objects and decimals to float32, rounded to float64 first, as NumPy and scikit-learn do.
+//! Converts Python objects and decimals to float32, by way of float64 as NumPy and scikit-learn do.
 //!
-//! NumPy takes 7 ns to convert an object, more than a forest of 100 trees takes to score its cell. Most objects are floats, whose
-//! value only has to be read. An array that has a cell of another type than those listed here is left to NumPy.
+//! NumPy takes 7 ns to convert an object, which is longer than a forest of 100 trees takes to score a cell. Most objects are
+//! floats, whose value only has to be read. NumPy converts an array with a cell of any type that is not in [`Types::value`].
 
 use ndarray::Ix2;
 use numpy::{IntoPyArray, PyArray1, PyArrayDescrMethods, dtype};
@@ -15,9 +15,9 @@ use super::arrays::{Readable, Readable1};
 use super::boundary::{detached, guarded};
 use crate::{decimal, memory, simd};
 
-/// Cells converted between two checks for signals.
+/// Number of cells converted between two checks for signals.
 const VALUES_PER_CHECK: usize = 1 << 16;
-/// Objects between the one that is prefetched and the one that is read.
+/// Number of objects between the one that is read and the one that is prefetched.
 const PREFETCH_DISTANCE: usize = 16;
 
 /// Convert floats, integers, booleans, `None` (missing), `Decimal` and NumPy's float64 to float32; return `None` if a cell has
@@ -42,7 +42,7 @@ pub(super) fn float32_of_objects<'py>(
         let mut values = memory::with_capacity(cells.len())?;
         let starts = (0..cells.len()).step_by(VALUES_PER_CHECK);
         for start in starts {
-            // A signal's handler can change the array, so everything is read again.
+            // The handler of a signal can change the array, so its slices are read again after each check.
             py.check_signals()?;
             let piece = start..cells.len().min(start + VALUES_PER_CHECK);
             let (Some(objects), Some(addresses)) = (cells.slice()?.get(piece.clone()), addresses.slice()?.get(piece))
@@ -52,10 +52,10 @@ pub(super) fn float32_of_objects<'py>(
             if addresses.contains(&0) {
                 return Ok(None);
             }
-            let ahead = addresses.chunks(PREFETCH_DISTANCE).skip(1).chain([&[][..]]);
-            for (objects, ahead) in objects.chunks(PREFETCH_DISTANCE).zip(ahead) {
-                // Objects may lie anywhere in memory.
-                for &address in ahead {
+            let next_addresses = addresses.chunks(PREFETCH_DISTANCE).skip(1).chain([&[][..]]);
+            for (objects, next_addresses) in objects.chunks(PREFETCH_DISTANCE).zip(next_addresses) {
+                // Objects may lie anywhere in memory, so the processor cannot predict the next addresses.
+                for &address in next_addresses {
                     simd::prefetch_address(address);
                 }
                 for cell in objects {
@@ -70,38 +70,40 @@ pub(super) fn float32_of_objects<'py>(
     })
 }
 
-/// Types that decide about the conversion of a cell, looked up once.
+/// Python objects that the conversion compares cells with, looked up once.
 struct Types<'py> {
     /// NumPy's float64, a subclass of Python's float with the same value.
     float64: *mut PyTypeObject,
-    yes: Borrowed<'py, 'py, PyBool>,
+    /// Python's `True`.
+    true_object: Borrowed<'py, 'py, PyBool>,
 }
 
 impl<'py> Types<'py> {
     fn new(py: Python<'py>) -> Self {
         Self {
             float64: dtype::<f64>(py).typeobj().as_type_ptr(),
-            yes: PyBool::new(py, true),
+            true_object: PyBool::new(py, true),
         }
     }
 
-    /// Returns the float that Python makes of an object of exactly a known type; a subclass may define another conversion.
+    /// Returns Python's `float(cell)`, or `None` for a cell of another type. A subclass of a known type is another type, because it
+    /// may define its own conversion.
     #[inline]
     fn value(&self, cell: &Bound<'py, PyAny>) -> PyResult<Option<f64>> {
         if cell.is_exact_instance_of::<PyFloat>() {
             return Ok(cell.extract().ok());
         }
-        self.value_of_another(cell)
+        self.value_of_other_type(cell)
     }
 
-    fn value_of_another(&self, cell: &Bound<'py, PyAny>) -> PyResult<Option<f64>> {
+    fn value_of_other_type(&self, cell: &Bound<'py, PyAny>) -> PyResult<Option<f64>> {
         if cell.is_exact_instance_of::<PyInt>() {
-            // Most integers fit; others take longer, and those beyond the range of f64 are left to NumPy.
+            // Most integers fit in an i64. Larger ones take longer, and NumPy converts those beyond the range of f64.
             let small: Option<i64> = cell.extract().ok();
             return Ok(small.map(|small| small as f64).or_else(|| cell.extract().ok()));
         }
         if cell.is_exact_instance_of::<PyBool>() {
-            return Ok(Some(f64::from(u8::from(cell.is(self.yes)))));
+            return Ok(Some(f64::from(u8::from(cell.is(self.true_object)))));
         }
         if cell.is_none() {
             return Ok(Some(f64::NAN));
@@ -111,7 +113,7 @@ impl<'py> Types<'py> {
             return Ok(cell.extract().ok());
         }
         if type_pointer == decimal_type(cell.py())?.as_type_ptr() {
-            // `float` parses the same text, also correctly rounded but more slowly.
+            // Python's `float` parses the same text with the same result, but more slowly.
             return Ok(cell.str()?.to_str()?.parse().ok());
         }
         Ok(None)
@@ -123,8 +125,8 @@ fn decimal_type(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     DECIMAL.import(py, "decimal", "Decimal")
 }
 
-/// Convert decimals to float32: `unscaled` has a row of two words for each, the lower one first; `scale` is their number of decimal
-/// places.
+/// Convert decimals to float32. `unscaled` has a row of two 64-bit words for each decimal, the lower word first; `scale` is the
+/// number of decimal places.
 #[pyfunction]
 pub(super) fn float32_of_decimals<'py>(
     py: Python<'py>,
@@ -136,7 +138,7 @@ pub(super) fn float32_of_decimals<'py>(
         let rows = unscaled.view();
         let Some(words) = rows.as_slice().filter(|_| rows.ncols() == 2) else {
             return Err(PyValueError::new_err(
-                "decimals must have two words each, and their rows must lie one behind the other",
+                "decimals must be a C-contiguous array with two columns",
             ));
         };
         let mut values = memory::with_capacity(words.len() / 2)?;

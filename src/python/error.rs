@@ -1,4 +1,4 @@
-//! Conversion of the core's errors to Python exceptions.
+//! Converts the core's errors to Python exceptions.
 
 use pyo3::PyErr;
 use pyo3::exceptions::{PyMemoryError, PyValueError};

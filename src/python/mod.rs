@@ -1,7 +1,7 @@
-//! The binding to Python: arrays in, arrays out, one call across the boundary per operation.
+//! Binds the core to Python: each operation is one call that takes arrays and returns arrays.
 //!
-//! Only this folder names `pyo3` and `numpy`. Every function is wrapped in [`boundary::guarded`], which lets no panic out, and
-//! everything long runs through [`boundary::detached`], the only function that releases the interpreter.
+//! No other module uses `pyo3` or `numpy`. Every function runs inside [`boundary::guarded`], which turns panics into exceptions.
+//! All long work runs inside [`boundary::detached`], the only function that releases the interpreter's lock.
 
 #![allow(clippy::needless_pass_by_value, reason = "pyo3 hands arguments over by value")]
 #![allow(
@@ -27,8 +27,8 @@ fn kernel() -> PyResult<&'static str> {
     boundary::guarded(|| Ok(Choice::requested()?.name()))
 }
 
-/// Return the names of the kernels that this processor can run, the fastest first; the environment variable `ISOXIDE_KERNEL` may
-/// name one of them.
+/// Return the names of the kernels that this processor can run, the fastest first. The environment variable `ISOXIDE_KERNEL` may
+/// select one of them.
 #[pyfunction]
 fn kernels() -> PyResult<Vec<&'static str>> {
     boundary::guarded(|| Ok(Choice::all().into_iter().map(Choice::name).collect()))
@@ -58,8 +58,8 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        // A kernel that is requested but unavailable is reported now, not in the middle of some work. rust-numpy looks NumPy's
-        // functions up when they are first needed, and panics if a signal arrives meanwhile, so it does so here.
+        // If a kernel is requested but unavailable, the import fails, rather than the first call. rust-numpy looks up NumPy's
+        // functions at their first use, and panics if a signal arrives meanwhile, so they are used here once.
         super::boundary::guarded(|| {
             Choice::requested().map_err(|error| PyImportError::new_err(error.to_string()))?;
             drop(PyArray1::<f64>::zeros(module.py(), 0, false).readonly());

@@ -9,10 +9,10 @@ use crate::memory;
 
 /// Doubles made of one state.
 const DOUBLES_PER_STATE: usize = STATE_WORDS / 2;
-/// Most bytes that [`doubles_at`] takes for each position.
+/// Maximum number of bytes that [`doubles_at`] takes for each position.
 pub(super) const BYTES_PER_POSITION: usize =
     size_of::<(usize, usize)>() + size_of::<f64>() + MAX_STATES_PER_POSITION * size_of::<usize>();
-/// Most states per position for which positions are sorted by counting.
+/// Maximum number of states per position for which positions are sorted by counting.
 const MAX_STATES_PER_POSITION: usize = 4;
 /// States made between two calls of `check_cancelled`: about a millisecond.
 const STATES_PER_CHECK: usize = 1 << 12;

@@ -1,16 +1,16 @@
-//! Random numbers as scikit-learn and NumPy draw them: generators, samplers, and the order in which a forest uses them.
+//! Draws random numbers as scikit-learn and NumPy do: generators, samplers, and the order in which a fit uses them.
 //!
-//! The generators [`Mt19937`] and [`XorShift32`] implement the traits of [`rand_core`], so they work with everything that is written
-//! for the crate `rand`. The samplers are generic over [`rand_core::Rng`], so they take any other generator as well. Only the
-//! generators of this module give scikit-learn's draws.
+//! The generators [`Mt19937`] and [`XorShift32`] implement the traits of [`rand_core`], so they work with all code that is written
+//! for the crate `rand`. The samplers are generic over [`rand_core::Rng`], so they accept any other generator too. Only the
+//! generators of this module make scikit-learn's draws.
 //!
 //! ```text
 //! mt19937       the generator of numpy.random.RandomState
-//! random_state  doubles, bounded integers and permutations, made of any generator as RandomState makes them
-//! xorshift      the generator of one tree's splits, and the numbers that scikit-learn makes of it
+//! random_state  doubles, bounded integers and permutations, drawn from any generator as RandomState does
+//! xorshift      the generator of one tree's splits, and the numbers that scikit-learn draws from it
 //! sampling      rows and columns with and without replacement, weighted or not
-//! doubles       the noise target of an integer seed, without drawing what nobody reads
-//! streams       the order of all draws of a fit
+//! doubles       the noise target of an integer seed; values that no tree reads are skipped
+//! streams       all draws of a fit, in scikit-learn's order
 //! ```
 //!
 //! A forest can be grown from a stream that was used before, as with scikit-learn's `random_state=RandomState(7)`, or from any
@@ -29,8 +29,8 @@
 //! }
 //!
 //! let as_scikit_learn = forest_of(&mut Mt19937::new(7))?;
-//! let as_you_like = forest_of(&mut Xoshiro256PlusPlus::seed_from_u64(7))?;
-//! assert_ne!(as_scikit_learn, as_you_like);
+//! let from_another_generator = forest_of(&mut Xoshiro256PlusPlus::seed_from_u64(7))?;
+//! assert_ne!(as_scikit_learn, from_another_generator);
 //! # Ok::<(), isoxide::error::Error>(())
 //! ```
 

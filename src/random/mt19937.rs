@@ -1,17 +1,24 @@
-//! MT19937, the generator of `numpy.random.RandomState`.
+//! Implements MT19937, the generator of `numpy.random.RandomState`.
 //!
-//! Source: Matsumoto and Nishimura, "Mersenne Twister", 1998; seeding as in NumPy's `_legacy_seeding` (`mt19937.c`).
+//! Source: Matsumoto and Nishimura, "Mersenne Twister: a 623-dimensionally equidistributed uniform pseudo-random number generator",
+//! ACM TOMACS, 1998. Seeds are used as in NumPy's `_legacy_seeding` (`mt19937.c`):
 //!
-//! The generator makes its words a whole state (624 words) at a time. So the compiler can make several words at once, and the noise
-//! target can pass over the words that nobody reads.
+//! ```text
+//! state[0] = seed; state[i] = f(state[i - 1], i)                     # 624 words of 32 bits
+//! twist:   state[i] = g(state[i], state[i + 1], state[i + 397])      # indices modulo 624
+//! output:  temper(state[0]), temper(state[1]), ..., then twist again
+//! ```
+//!
+//! A whole state is twisted and tempered at once. So the compiler can vectorise the loops, and the noise target can skip the words
+//! that no row needs.
 
 use rand_core::{Infallible, SeedableRng, TryRng};
 
 use super::random_state::{below, mask};
 
-/// Words in a state.
+/// Number of words in a state.
 pub(super) const STATE_WORDS: usize = 624;
-/// Distance from a word to the later word that it is mixed with.
+/// Distance from a word to the later word with which the twist mixes it.
 const MIDDLE_WORD: usize = 397;
 
 /// scikit-learn draws the seeds of its estimators below this number: `np.iinfo(np.int32).max`.
@@ -24,7 +31,8 @@ pub(super) struct State(pub(super) [u32; STATE_WORDS]);
 impl State {
     /// Returns the initial state of each seed; the first [`twist`](Self::twist) makes the first words.
     ///
-    /// Each word depends on the one before it, so several seeds together take little longer than one.
+    /// Each word depends on the one before it, so the processor has time for several seeds side by side, which take little longer
+    /// than one.
     pub(super) fn new<const K: usize>(seeds: [u32; K]) -> [Self; K] {
         let mut states = [const { Self([0; STATE_WORDS]) }; K];
         let mut words = seeds;
@@ -43,7 +51,7 @@ impl State {
     /// Advances to the next 624 words.
     pub(super) fn twist(&mut self) {
         let words = &mut self.0;
-        // Three loops, each of which reads at a fixed distance, so that the compiler can vectorise it.
+        // Each of these loops reads at a fixed distance, so that the compiler can vectorise it.
         for i in 0..STATE_WORDS - MIDDLE_WORD {
             words[i] = twisted(words[i], words[i + 1], words[i + MIDDLE_WORD]);
         }
@@ -83,8 +91,8 @@ pub(super) fn tempered(mut word: u32) -> u32 {
 /// assert_eq!(Mt19937::from_seed(seed).next_u32(), Mt19937::new(0).next_u32());
 /// ```
 ///
-/// A seed of 64 bits ([`SeedableRng::seed_from_u64`]) is mixed to 32 first, as `rand_core` does for every generator, so it starts another
-/// stream than NumPy's seed of the same value.
+/// [`SeedableRng::seed_from_u64`] mixes its 64 bits into a 32-bit seed, as `rand_core` does for every generator. So its stream is
+/// not the one that NumPy starts from the same number.
 #[derive(Debug, Clone)]
 pub struct Mt19937 {
     state: State,
@@ -99,15 +107,16 @@ impl Mt19937 {
     #[must_use]
     pub fn new(seed: u32) -> Self {
         let [state] = State::new([seed]);
-        Self::after(state)
+        Self::from_state(state)
     }
 
-    /// Creates the generators of several seeds, in little more time than that of one.
+    /// Creates the generators of several seeds, which takes little longer than creating one.
     pub(super) fn new_together<const K: usize>(seeds: [u32; K]) -> [Self; K] {
-        State::new(seeds).map(Self::after)
+        State::new(seeds).map(Self::from_state)
     }
 
-    fn after(state: State) -> Self {
+    /// Creates a generator whose first words come after a twist of `state`.
+    fn from_state(state: State) -> Self {
         Self {
             state,
             words: [0; STATE_WORDS],
@@ -115,9 +124,9 @@ impl Mt19937 {
         }
     }
 
-    /// Returns the words that come next, at least one.
+    /// Returns the next words, at least one.
     #[inline]
-    fn ahead(&mut self) -> &[u32] {
+    fn next_words(&mut self) -> &[u32] {
         if self.next >= STATE_WORDS {
             self.state.twist();
             for (word, &raw) in self.words.iter_mut().zip(&self.state.0) {
@@ -134,23 +143,23 @@ impl TryRng for Mt19937 {
 
     #[inline]
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let word = self.ahead()[0];
+        let word = self.next_words()[0];
         self.next += 1;
         Ok(word)
     }
 
-    /// Returns two words as one, the first one in the upper half, as NumPy does.
+    /// Returns two words as one number with the first word in the upper half, as NumPy does.
     #[inline]
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
         let high = self.try_next_u32()?;
         Ok(u64::from(high) << 32 | u64::from(self.try_next_u32()?))
     }
 
-    /// Writes the next words in little-endian order; a last word of which not all bytes fit is used up too.
+    /// Writes the next words in little-endian order. If only some bytes of the last word fit, the others are lost.
     fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
         let (mut whole, rest) = dst.as_chunks_mut::<{ size_of::<u32>() }>();
         while !whole.is_empty() {
-            let words = self.ahead();
+            let words = self.next_words();
             let n = words.len().min(whole.len());
             let (now, later) = whole.split_at_mut(n);
             for (bytes, word) in now.iter_mut().zip(words) {
@@ -176,7 +185,8 @@ impl SeedableRng for Mt19937 {
     }
 }
 
-/// Returns what [`below`] would draw first from the generator of each seed, without making the rest of their first states.
+/// Returns the first number that [`below`] would draw from the generator of each seed. It makes only the words that this number
+/// needs.
 pub(super) fn first_below<const K: usize>(seeds: [u32; K], n: u32) -> [u32; K] {
     let second = seeds.map(|seed| following(seed, 1));
     let mut words = second;
@@ -211,7 +221,7 @@ mod tests {
         }
 
         #[test]
-        fn bytes_are_those_of_the_words(seed: u32, lengths in prop::collection::vec(0_usize..3000, 1..6)) {
+        fn bytes_equal_those_of_the_words(seed: u32, lengths in prop::collection::vec(0_usize..3000, 1..6)) {
             let (mut bytes, mut words) = (Mt19937::new(seed), Mt19937::new(seed));
             for length in lengths {
                 let mut filled = vec![0; length];
@@ -223,7 +233,7 @@ mod tests {
         }
 
         #[test]
-        fn streams_started_together_are_those_started_alone(seeds: [u32; 4], n in 2_u32..=MAX_SEED) {
+        fn streams_seeded_together_equal_streams_seeded_alone(seeds: [u32; 4], n in 2_u32..=MAX_SEED) {
             let first = seeds.map(|seed| below(&mut Mt19937::new(seed), n as usize) as u32);
             prop_assert_eq!(first_below(seeds, n), first);
             for (mut stream, seed) in Mt19937::new_together(seeds).into_iter().zip(seeds) {

@@ -1,20 +1,20 @@
-//! Doubles, bounded integers and permutations, made of any generator as NumPy's legacy `RandomState` makes them.
+//! Draws doubles, bounded integers and permutations from any generator, as NumPy's legacy `RandomState` does.
 //!
-//! Source: NumPy's `legacy-distributions.c` and `mtrand.pyx`. The draws are NumPy's if the generator is
-//! [`Mt19937`](super::Mt19937).
+//! Source: NumPy's `legacy-distributions.c` and `mtrand.pyx`. With the generator [`Mt19937`](super::Mt19937) the draws equal
+//! NumPy's.
 //!
-//! Words are taken in batches where it is certain that all of them will be used. So no word is lost, and the loops over a batch can do
-//! without a branch on the data.
+//! A word is a 32-bit output of the generator. Words are taken in batches if it is certain that all of them will be used. So the
+//! generator ends in the same state as NumPy's, and the loops over a batch need no branch that depends on the data.
 
 use rand_core::Rng;
 
 use crate::error::Result;
 use crate::memory;
 
-/// A function that is called every now and then and returns an error once the draw has been cancelled.
+/// A function that a draw calls regularly, and that returns an error once the draw has been cancelled.
 pub type CheckCancelled<'a> = &'a dyn Fn() -> Result<()>;
 
-/// Most words in a batch.
+/// Maximum number of words in a batch.
 pub(super) const BATCH_WORDS: usize = 624;
 
 /// Words taken from a generator at once.
@@ -46,7 +46,7 @@ pub fn next_double<R: Rng + ?Sized>(rng: &mut R) -> f64 {
     double_of(first, rng.next_u32())
 }
 
-/// Returns the smallest mask of ones that covers `top`.
+/// Returns the smallest number of the form `2^k - 1` that is at least `top`.
 pub(super) fn mask(top: u64) -> u64 {
     u64::MAX >> top.leading_zeros()
 }
@@ -75,7 +75,7 @@ pub fn below<R: Rng + ?Sized>(rng: &mut R, n: usize) -> usize {
     up_to(rng, n as u64 - 1) as usize
 }
 
-/// Draws up to `at_most` indices in `0..n` from one batch of words: those that [`below`] would draw, one after another.
+/// Draws up to `at_most` indices in `0..n` from one batch of words: the same indices as repeated calls of [`below`].
 ///
 /// `n` is at least 2 and at most 2^32. The result is empty if no word of the batch was low enough.
 pub(super) fn batch_below<'a, R: Rng + ?Sized>(
@@ -91,7 +91,7 @@ pub(super) fn batch_below<'a, R: Rng + ?Sized>(
     let words = batch.draw(rng, at_most.min(BATCH_WORDS));
     out.resize(words.len(), 0);
     let mut n_kept = 0;
-    // Every word is written and the next one overwrites those that are too high: a branch would be mispredicted all the time.
+    // Every word is written, and the next one overwrites it if it is too high. A branch would often be mispredicted.
     for word in words {
         let value = word & mask;
         out[n_kept] = value;
@@ -100,7 +100,7 @@ pub(super) fn batch_below<'a, R: Rng + ?Sized>(
     &out[..n_kept]
 }
 
-/// Returns the bytes of the list that [`permutation`] shuffles.
+/// Returns the number of bytes of the list that [`permutation`] shuffles.
 pub(super) fn permutation_bytes(n: usize) -> usize {
     let entry = if u16::try_from(n).is_ok() {
         size_of::<u16>()
@@ -122,7 +122,7 @@ pub fn permutation<R: Rng + ?Sized>(
     k: usize,
     check_cancelled: CheckCancelled<'_>,
 ) -> Result<Vec<usize>> {
-    // Small entries keep the list in the nearest cache.
+    // Small entries make the list short, so that more of it fits in the first-level cache.
     if u16::try_from(n).is_ok() {
         shuffled(rng, n, k, check_cancelled, |i| i as u16, usize::from)
     } else if u32::try_from(n).is_ok() {
@@ -140,9 +140,9 @@ fn shuffled<R: Rng + ?Sized, T: Copy>(
     entry: impl Fn(usize) -> T,
     index: impl Fn(T) -> usize,
 ) -> Result<Vec<usize>> {
-    /// Words in a step of the loop over a batch.
+    /// Batches have a multiple of so many words.
     const STRIDE: usize = 16;
-    /// Entries made, or batches drawn, between two calls of `check_cancelled`: some milliseconds.
+    /// Numbers of entries and of batches between two calls of `check_cancelled`: a few milliseconds of work.
     const ENTRIES_PER_CHECK: usize = 1 << 20;
     const BATCHES_PER_CHECK: usize = 1 << 10;
     let mut all: Vec<T> = memory::with_capacity(n)?;
@@ -153,10 +153,10 @@ fn shuffled<R: Rng + ?Sized, T: Copy>(
     let mut batch = Batch::new();
     let mut n_batches = 0_usize;
     let mut i = n.saturating_sub(1);
-    // NumPy swaps entry `i` with a random entry up to it, for `i` from the last one to 1. What is swapped to `i` stays there, so above
-    // `k` it is not written at all.
+    // NumPy swaps entry `i` with a random entry at or below `i`, for `i` from the last entry down to 1. Later swaps never touch
+    // entry `i` again. Only the first `k` entries are wanted, so an entry above them is moved down and need not be overwritten.
     while i >= k.max(1) {
-        // The mask stays the same for all `i` down to `end`.
+        // All `i` down to `end` have the same mask.
         let end = k.max(i.checked_ilog2().map_or(1, |bits| 1 << bits)).max(1);
         if u32::try_from(i).is_ok() {
             let mask = mask(i as u64) as usize;
@@ -165,10 +165,10 @@ fn shuffled<R: Rng + ?Sized, T: Copy>(
                 if n_batches.is_multiple_of(BATCHES_PER_CHECK) {
                     check_cancelled()?;
                 }
-                // Each word lowers `i` by one at most, so all of these words are needed.
+                // Each word lowers `i` by at most one, so all of these words will be used.
                 let n_words = ((i + 1 - end) / STRIDE * STRIDE).min(BATCH_WORDS / STRIDE * STRIDE);
                 for word in batch.draw(rng, n_words) {
-                    // A word that is too high writes the entry onto itself and leaves `i` as it is.
+                    // If the position is too high, the entry is written onto itself and `i` does not change.
                     let position = word as usize & mask;
                     let is_low = position <= i;
                     let entry = all[i];
@@ -243,7 +243,7 @@ mod tests {
             permutation(&mut Mt19937::new(0), 1 << 20, 5, &cancelled),
             Err(Error::Interrupted)
         );
-        // A draw that is cancelled later ends as well: the check is repeated between the beginning and the end.
+        // A draw that is cancelled in its middle ends too.
         let n_checks = std::cell::Cell::new(0);
         let later = || {
             n_checks.set(n_checks.get() + 1);

@@ -1,4 +1,4 @@
-//! Samplers of indices: with and without replacement, uniform or weighted, over any generator.
+//! Draws indices from any generator: with or without replacement, uniformly or by weights.
 //!
 //! Source: scikit-learn's `sample_without_replacement` (method "auto") in `sklearn/utils/_random.pyx`, and NumPy's
 //! `RandomState.choice` with `p`.
@@ -11,7 +11,7 @@ use super::random_state::{
 use crate::error::{Error, Result};
 use crate::memory;
 
-/// Draws `k` indices below `n`, repeats allowed.
+/// Draws `k` indices below `n` with replacement, so that an index can be drawn several times.
 ///
 /// # Errors
 /// [`Error::Memory`], and the errors of `check_cancelled`.
@@ -24,9 +24,9 @@ pub fn with_replacement<R: Rng + ?Sized>(
     draw(rng, n, k, check_cancelled, |_| true)
 }
 
-/// Batches drawn between two calls of `check_cancelled`: some milliseconds.
+/// Number of batches drawn between two calls of `check_cancelled`: a few milliseconds of work.
 const BATCHES_PER_CHECK: usize = 1 << 12;
-/// Indices visited one by one between two calls of `check_cancelled`.
+/// Number of indices visited between two calls of `check_cancelled`.
 const INDICES_PER_CHECK: usize = 1 << 20;
 
 /// Draws indices below `n` until `keep` has accepted `k` of them.
@@ -39,7 +39,7 @@ fn draw<R: Rng + ?Sized>(
 ) -> Result<Vec<usize>> {
     let mut kept = memory::with_capacity(k)?;
     let mut n_batches = 0_usize;
-    // A single choice takes no word of the generator, and an index of more than 32 bits takes two.
+    // Batches have one word per index. A draw from a single index takes none, and an index of more than 32 bits takes two.
     let in_batches = n >= 2 && u32::try_from(n - 1).is_ok();
     let (mut batch, mut buffer) = (Batch::new(), Vec::new());
     while kept.len() < k {
@@ -57,7 +57,7 @@ fn draw<R: Rng + ?Sized>(
     Ok(kept)
 }
 
-/// A set of indices: an open hash table with two to four times as many entries as indices are expected.
+/// A set of indices: a hash table with open addressing, with two to four times as many entries as expected indices.
 struct Seen {
     /// Each entry is an index plus one, or zero if it is empty.
     table: Vec<usize>,
@@ -74,7 +74,7 @@ impl Seen {
         })
     }
 
-    /// Inserts an index. Returns whether the set did not have it yet.
+    /// Inserts an index, and returns whether it is new.
     fn insert(&mut self, index: usize) -> bool {
         // Fibonacci hashing: the high bits of a product with 2^64 over the golden ratio.
         let mut position = ((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize;
@@ -95,7 +95,13 @@ impl Seen {
 
 /// Draws `k` different indices below `n`, in the order drawn; `k <= n`.
 ///
-/// The ratio `k / n` selects one of three algorithms, each of which takes other words from the generator.
+/// As in scikit-learn, the ratio `k / n` selects one of three algorithms:
+///
+/// ```text
+/// 0.01 < k / n < 0.99    shuffle all indices, and keep the first k
+/// k / n <= 0.01          draw index after index, and draw again if one has been drawn before
+/// k / n >= 0.99          keep the first k indices, then let later ones replace some of them (reservoir sampling)
+/// ```
 ///
 /// # Errors
 /// [`Error::Memory`], and the errors of `check_cancelled`.
@@ -119,12 +125,12 @@ fn ratio(n: usize, k: usize) -> f64 {
     if n == 0 { 1.0 } else { k as f64 / n as f64 }
 }
 
-/// Returns whether all indices are shuffled to draw this share of them.
+/// Returns whether all indices are shuffled if this share of them is drawn.
 fn is_shuffled(ratio: f64) -> bool {
     0.01 < ratio && ratio < 0.99
 }
 
-/// Returns the bytes that [`without_replacement`] takes beside some 64 for each of the `k` indices.
+/// Returns the bytes that [`without_replacement`] needs in addition to about 64 for each of the `k` indices.
 pub(super) fn draw_bytes(n: usize, k: usize) -> usize {
     if is_shuffled(ratio(n, k)) {
         permutation_bytes(n)
@@ -133,12 +139,12 @@ pub(super) fn draw_bytes(n: usize, k: usize) -> usize {
     }
 }
 
-/// Returns the bytes that [`Weights::without_replacement`] takes: the remaining probabilities and their running sums.
+/// Returns the bytes that [`Weights::without_replacement`] needs: the remaining probabilities and their running sums.
 pub(super) fn weighted_draw_bytes(n: usize) -> usize {
     n.saturating_mul(2 * size_of::<f64>())
 }
 
-/// Draws one index after another, and draws again if an index has come before.
+/// Draws one index after another, and draws again if an index has been drawn before.
 fn tracking_selection<R: Rng + ?Sized>(
     rng: &mut R,
     n: usize,
@@ -149,7 +155,7 @@ fn tracking_selection<R: Rng + ?Sized>(
     draw(rng, n, k, check_cancelled, |index| seen.insert(index))
 }
 
-/// Keeps the first `k` indices, then lets each later index replace one of them at random. Draws nothing if `k == n`.
+/// Keeps the first `k` indices. Then each later index replaces one of them at random, or none. Draws nothing if `k == n`.
 fn reservoir<R: Rng + ?Sized>(
     rng: &mut R,
     n: usize,
@@ -169,7 +175,7 @@ fn reservoir<R: Rng + ?Sized>(
     Ok(kept)
 }
 
-/// The probability of each index to be drawn.
+/// The probability with which each index is drawn.
 #[derive(Debug, Clone)]
 pub struct Weights {
     probabilities: Vec<f64>,
@@ -180,7 +186,7 @@ impl Weights {
     /// Creates weights from probabilities that add up to one, up to rounding.
     ///
     /// # Errors
-    /// [`Error::Weights`] when one is negative or not a number, or their sum is not above zero and finite; [`Error::Memory`].
+    /// [`Error::Weights`] when a probability is negative or NaN, or when their sum is zero or infinite; [`Error::Memory`].
     pub fn new(probabilities: Vec<f64>) -> Result<Self> {
         let total: f64 = probabilities.iter().sum();
         let valid = probabilities.iter().all(|&p| p >= 0.0) && total > 0.0 && total.is_finite();
@@ -211,7 +217,7 @@ impl Weights {
     /// Checks that `k` different indices can be drawn.
     ///
     /// # Errors
-    /// [`Error::Weights`] when fewer have a probability above zero.
+    /// [`Error::Weights`] when fewer than `k` indices have a probability above zero.
     pub fn check(&self, k: usize) -> Result<()> {
         let possible = self.probabilities.iter().filter(|&&p| p > 0.0).count();
         if possible >= k {
@@ -224,7 +230,7 @@ impl Weights {
         )))
     }
 
-    /// Draws `k` indices, repeats allowed.
+    /// Draws `k` indices with replacement, so that an index can be drawn several times.
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -234,27 +240,28 @@ impl Weights {
 
     /// Draws `k` different indices, in the order drawn; [`check`](Self::check) must have passed.
     ///
-    /// Draws as many as are missing, drops the repeats, sets the probabilities of the drawn ones to zero, and repeats.
+    /// Each round draws as many indices as are missing, and drops those that have been drawn before. Before the next round, the
+    /// probabilities of all drawn indices are set to zero.
     ///
     /// # Errors
     /// [`Error::Memory`].
     pub fn without_replacement<R: Rng + ?Sized>(&self, rng: &mut R, k: usize) -> Result<Vec<usize>> {
         let mut drawn: Vec<usize> = memory::with_capacity(k)?;
         let mut seen = Seen::new(k)?;
-        let mut left: Option<Vec<f64>> = None;
+        let mut remaining: Option<Vec<f64>> = None;
         while drawn.len() < k {
             let draws = memory::collected((drawn.len()..k).map(|_| next_double(rng)))?;
             let cumulated = if drawn.is_empty() {
                 &self.cumulated
             } else {
-                let left = match &mut left {
-                    Some(left) => left,
-                    left => left.insert(memory::copied(&self.probabilities)?),
+                let remaining = match &mut remaining {
+                    Some(remaining) => remaining,
+                    remaining => remaining.insert(memory::copied(&self.probabilities)?),
                 };
                 for &i in &drawn {
-                    left[i] = 0.0;
+                    remaining[i] = 0.0;
                 }
-                &cumulate(left)?
+                &cumulate(remaining)?
             };
             drawn.extend(
                 draws

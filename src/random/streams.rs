@@ -1,15 +1,24 @@
-//! The order of all random draws of a fit; it is written in this file and nowhere else.
+//! Makes all random draws of a fit, in scikit-learn's order. No other file knows this order.
 //!
 //! Source: scikit-learn 1.9, `IsolationForest.fit`, `BaseBagging._fit`, `_generate_bagging_indices`, `BaseDecisionTree._fit`.
 //!
-//! 1. The outer stream gives the noise target `y`, one double per row.
-//! 2. The outer stream gives one seed per tree. **An integer `random_state` starts the stream again here**, so that `y` and the seeds
-//!    are made of the same words; a `RandomState` instance continues. Trees of an earlier fit (warm start) use up one seed each.
-//! 3. A stream of each tree, started from its seed, gives its features, then its rows.
-//! 4. The same stream, started again, gives a second seed, whose stream gives the state of the tree's xorshift generator.
+//! A word is one 32-bit output of a Mersenne Twister (MT19937).
 //!
-//! For a `RandomState` instance or the global generator, the Python package lets NumPy itself do steps 1 and 2; in Rust
-//! [`noise_target_from`] and [`tree_seeds_from`] do them with any generator.
+//! ```text
+//! stream = MT19937(random_state)
+//! y = doubles(stream, n_rows)                   # step 1: the noise target, which scikit-learn fits each tree to
+//! if random_state is an integer:
+//!     stream = MT19937(random_state)            # so `y` and the seeds are made from the same words
+//! seeds = integers(stream, n_trees)             # step 2: with warm_start, trees of earlier fits take the first seeds
+//! for seed in seeds:
+//!     stream = MT19937(seed)
+//!     features = draw(stream); rows = draw(stream)                        # step 3
+//!     second_seed = integer(MT19937(seed))                                # the stream of the tree starts again
+//!     splits = xorshift(state = integer(MT19937(second_seed)))            # step 4
+//! ```
+//!
+//! If `random_state` is a `RandomState` instance or None (the global generator), the Python package lets NumPy make the draws of
+//! steps 1 and 2. In Rust [`noise_target_from`] and [`tree_seeds_from`] make them with any generator.
 
 use rand_core::Rng;
 
@@ -22,11 +31,11 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::threads::Workers;
 
-/// Most rows of a table. Passing over the noise target of more would take over a quarter of an hour, and scikit-learn, which keeps the
-/// whole target, has no memory for it.
+/// Maximum number of rows of a table. Generating the words of a longer noise target would take over a quarter of an hour, and the
+/// target would not fit in memory, so scikit-learn could not fit such a table either.
 pub const MAX_ROWS: usize = 1 << 40;
 
-/// Bytes that [`noise_target_at`] takes for each row that it is asked for, the result included.
+/// Bytes that [`noise_target_at`] needs for each requested row, including the result.
 pub const NOISE_BYTES: usize = BYTES_PER_POSITION;
 
 /// Draws the noise target of `n` rows for an integer `random_state`: step 1.
@@ -38,10 +47,11 @@ pub fn noise_target<'w>(random_state: u32, n: usize, workers: impl Into<Workers<
     doubles(random_state, n, || workers.check_cancelled())
 }
 
-/// Draws the noise target of the given rows, out of `n`, for an integer `random_state`: step 1 without the values that nobody reads.
+/// Draws the noise target of some rows of a table of `n` rows, for an integer `random_state`: step 1, but only the requested
+/// values.
 ///
 /// # Errors
-/// [`Error::Memory`], also where `n` is above [`MAX_ROWS`]; [`Error::Interrupted`].
+/// [`Error::Memory`], also when `n` is above [`MAX_ROWS`]; [`Error::Interrupted`].
 pub fn noise_target_at<'w>(
     random_state: u32,
     n: usize,
@@ -66,7 +76,7 @@ pub fn noise_target_from<'w, R: Rng + ?Sized>(
     n: usize,
     workers: impl Into<Workers<'w>>,
 ) -> Result<Vec<f64>> {
-    /// Doubles drawn between two checks: about a millisecond.
+    /// Number of doubles drawn between two checks for cancellation: about a millisecond.
     const DOUBLES_PER_CHECK: usize = 1 << 18;
     let workers = workers.into();
     let mut target = memory::filled(n, 0.0)?;
@@ -77,7 +87,7 @@ pub fn noise_target_from<'w, R: Rng + ?Sized>(
     Ok(target)
 }
 
-/// Draws the seeds of `new` trees that follow `existing` ones, for an integer `random_state`: step 2.
+/// Draws the seeds of `new` trees that are added to `existing` ones, for an integer `random_state`: step 2.
 #[must_use]
 pub fn tree_seeds(random_state: u32, existing: usize, new: usize) -> Vec<u32> {
     let mut stream = Mt19937::new(random_state);
@@ -121,7 +131,8 @@ pub struct Bag {
 }
 
 impl Bagging {
-    /// Returns the bytes that the draw of one tree takes beside its result: all rows or columns to be shuffled, or all probabilities.
+    /// Returns the bytes that the draw of one tree needs in addition to its result. A draw may shuffle all rows or columns, or copy
+    /// the probabilities of all rows.
     #[must_use]
     pub fn draw_bytes(&self, is_weighted: bool) -> usize {
         let features = sampling::draw_bytes(self.n_features, self.max_features);
@@ -134,10 +145,11 @@ impl Bagging {
     }
 }
 
-/// Number of trees whose streams are started together, because each word of a start depends on the one before it.
+/// Number of trees whose streams are seeded side by side. In one stream each word of the initial state depends on the one before
+/// it, so the processor has time for the other streams.
 const SEEDS_TOGETHER: usize = 4;
 
-/// Draws the columns and rows of the tree with this seed: step 3. `weights`, if any, are the probabilities of the rows.
+/// Draws the columns and rows of the tree with this seed: step 3. `weights` are the probabilities of the rows, if these differ.
 ///
 /// # Errors
 /// [`Error::Memory`]; [`Error::Interrupted`].
@@ -163,7 +175,7 @@ pub fn bags<'w>(
     let workers = workers.into();
     let mut bags = memory::with_capacity(tree_seeds.len())?;
     let (groups, rest) = tree_seeds.as_chunks::<SEEDS_TOGETHER>();
-    // Loops instead of iterators: a generator is so large that moving it takes as long as drawing.
+    // These are loops because an iterator would move the generators, which are so large that moving takes as long as drawing.
     for &seeds in groups {
         for stream in &mut Mt19937::new_together(seeds) {
             bags.push(bag_from(stream, bagging, weights, workers)?);
@@ -175,7 +187,7 @@ pub fn bags<'w>(
     Ok(bags)
 }
 
-/// Draws the columns and rows of a tree from any generator: step 3.
+/// Draws the columns and rows of a tree from any generator: step 3. `weights` are the probabilities of the rows, if these differ.
 ///
 /// # Errors
 /// [`Error::Memory`]; [`Error::Interrupted`].
@@ -197,7 +209,7 @@ pub fn bag_from<'w, R: Rng + ?Sized>(
     Ok(Bag { features, rows })
 }
 
-/// Returns the generators of the splits of the trees with these seeds: step 4.
+/// Returns, for each tree seed, the generator from which the splits of the tree are drawn: step 4.
 #[must_use]
 pub fn splits(tree_seeds: &[u32]) -> Vec<XorShift32> {
     fn states<const K: usize>(seeds: [u32; K]) -> [XorShift32; K] {

@@ -1,6 +1,6 @@
-//! Blocks of columns copied out of a table of rows, so that the values of each column lie side by side.
+//! Copies blocks of columns out of a row-major table, so that the values of each column lie side by side.
 //!
-//! A block takes some thousand rows of up to 64 columns. Cells that share a cache line are copied together.
+//! A block has 4096 rows of up to 64 columns. Cells that share a cache line are copied together.
 
 use std::ops::Range;
 
@@ -10,31 +10,32 @@ use crate::error::Result;
 use crate::matrix::Column;
 use crate::simd::{Kernel, with_kernel};
 
-/// Rows passed to a visitor at once.
+/// Number of rows passed to the visitor at once.
 const CHUNK_ROWS: usize = 1024;
-/// Most columns in a block.
+/// Maximum number of columns in a block.
 const COPIED_COLUMNS: usize = 64;
-/// Rows in a block. The histograms of a column are fetched into the cache again for each block; blocks of more rows would not fit
-/// beside them (2, 8 and 16 times `CHUNK_ROWS` were slower).
+/// Number of rows in a block. The histograms of a column are loaded into the cache again for each block, so blocks should not be
+/// too short; but longer blocks would not fit in the cache together with them (2, 8 and 16 times `CHUNK_ROWS` were slower).
 const COPIED_ROWS: usize = 4 * CHUNK_ROWS;
-/// Cells between the starts of two columns. A power of two would map all columns to the same cache sets.
+/// Distance in cells from the start of a column to that of the next one. A power of two would map all columns to the same cache
+/// sets.
 const STRIDE: usize = COPIED_ROWS + 24;
 
-/// Bytes that a block takes for each column.
+/// Bytes that a block needs for each column.
 pub(super) const BYTES_PER_COLUMN: usize = STRIDE * size_of::<f64>();
 
-/// Rows copied at once for types other than f64: their cells stay in the first-level cache from column to column.
+/// Number of rows copied at once for types other than f64: their cells stay in the first-level cache while all columns are copied.
 const STRIP_ROWS: usize = 16;
 
-/// Calls `visit` with the number of each column and the values of some of its rows as f64, chunk by chunk. Calls `check_cancelled`
-/// before each block, and ends early with its error.
+/// Calls `visit(number, values)` for each column and each chunk of its rows, with the values as f64. `columns` has the number and
+/// the cells of each column. Calls `check_cancelled` before each block, and returns its error at once.
 pub(super) fn for_each_chunk(
     columns: &[(usize, Column<'_>)],
     rows: &Range<usize>,
     check_cancelled: impl Fn() -> Result<()>,
     mut visit: impl FnMut(usize, &[f64]),
 ) -> Result<()> {
-    // Neighbouring columns of one type are copied together; a column of another type between them must not separate them.
+    // The kernel copies neighbouring columns of f64 together, even if columns of another type lie between them in the list.
     let (mut doubles, mut other_types) = (Vec::new(), Vec::new());
     for &(number, column) in columns {
         match column {

@@ -1,33 +1,36 @@
-//! Counts of reference values below, and at or below, each queried value.
+//! Counts the reference values below, and at or below, each queried value.
 //!
-//! SciPy's `percentileofscore` compares the whole reference with each query: `n` comparisons per query. Sorting the reference would
-//! take `n log n` steps. Here only the queries are sorted, and each reference value is searched for among them:
+//! SciPy's `percentileofscore` compares all `n` values of the reference with each query. Sorting the reference would take
+//! `n log n` steps. This module sorts only the queries, and searches among them for each reference value:
 //!
 //! ```text
-//! u = sort(distinct(queries))                   u[0] < u[1] < ...; the reference is never sorted
-//! histogram[bucket][is_equal] = 0               one bucket per query, and one above the last query
-//! for x in reference:                           n searches of log2(len(u)) steps
-//!     b = number of u below x                   u[b - 1] < x <= u[b]
+//! u = sort(distinct(queries))                   # u[0] < u[1] < ...; the reference is never sorted
+//! histogram[bucket][is_equal] = 0               # one bucket per query, and one for values above the last query
+//! for x in reference:                           # n searches of log2(len(u)) steps
+//!     b = number of u below x                   # u[b - 1] < x <= u[b]
 //!     histogram[b][x == u[b]] += 1
-//! at_or_below[k] = sum(histogram[0..=k])        x <= u[k] exactly when b <= k
-//! below[k]       = at_or_below[k] - histogram[k][equal]
+//! at_or_below[k] = sum(histogram[0..=k])        # x <= u[k] exactly when b <= k
+//! below[k]       = at_or_below[k] - histogram[k][true]
 //! ```
 //!
-//! How it becomes fast:
+//! Five measures make it fast:
 //!
-//! 1. The search takes the same steps for every value and selects instead of branching, so several values are searched for side by side
-//!    ([`Queries`]; Khuong and Morin, "Array layouts for comparison-based searching", 2017, compare such searches).
-//! 2. The kernels of [`crate::simd`] search f32 keys of the values instead, 16 or more at a time (`f32_keys`). Only a value whose key
-//!    equals the key of a query needs its own 64 bits.
-//! 3. Up to 511 queries are counted without a search result per value: the kernel makes a mask of the values above each query, and
-//!    counts its bits ([`simd::BlockCounter`]).
-//! 4. Up to four queries are compared with every value directly.
-//! 5. Small histograms have four copies that are used in turn, because an increment waits for the one before it in the same bucket.
+//! 1. The search takes the same steps for every value and has no branches, so several values are searched for side by side
+//!    ([`Queries`]). Khuong and Morin ("Array layouts for comparison-based searching", ACM Journal of Experimental Algorithmics,
+//!    2017) compare such searches.
+//! 2. If the processor is faster with 32 bits, the kernels of [`crate::simd`] search for f32 keys instead, 16 or more at a time
+//!    (`f32_keys`). The 64 bits of a value are compared only if its key equals the key of a query.
+//! 3. For up to 511 queries, a kernel with the right instructions counts most values without a histogram: for each query it makes a
+//!    mask of the values above it, and counts the bits of the mask ([`simd::BlockCounter`]).
+//! 4. If there are up to four queries, every value is compared with each of them, without a search.
+//! 5. A small histogram has four copies that are used in turn, because an increment must wait for the one before it in the same
+//!    bucket.
 //!
-//! A NaN compares false with everything, so it lands in bucket 0 without being equal; NaN are counted and subtracted at the end.
+//! A NaN compares false with everything, so it is counted in `histogram[0][false]`. The number of NaN is subtracted there at the
+//! end.
 //!
-//! Counts of disjoint sets of reference values add up to the counts of their union. So rows can be divided among threads, and
-//! partitions of a table among machines ([`super::mergeable`]).
+//! The counts of two disjoint sets of reference values add up to the counts of their union. So threads can count different rows,
+//! and machines different partitions of a table ([`super::mergeable`]).
 
 use std::cmp::Ordering;
 
@@ -35,18 +38,18 @@ use super::f32_keys::F32Keys;
 use crate::error::{Error, Result};
 use crate::simd;
 
-/// Values searched for side by side: their comparisons do not wait for each other.
+/// Number of values searched for side by side: their comparisons do not wait for each other.
 const LANES: usize = 8;
-/// Most distinct queries that are compared with every value directly, without a search.
+/// Maximum number of distinct queries with which every value is compared, without a search.
 const MAX_COMPARED_QUERIES: usize = 4;
 
-/// Most values that one counter can count. Buckets of 32 bits let twice as many buckets stay in cache.
+/// Maximum number of values that one counter can count. A bucket has 32 bits instead of 64, so twice as many buckets stay in cache.
 pub const MAX_COUNTED_VALUES: u64 = u32::MAX as u64;
 
-/// Copies of a small histogram, used in turn: an increment waits for the one before it in the same bucket, and in many tables most
-/// values are zero.
+/// Number of copies of a small histogram. They are used in turn, since an increment waits for the one before it in the same bucket,
+/// and in many tables most values are zero.
 const HISTOGRAM_COPIES: usize = 4;
-/// Most buckets of a histogram that stays in the first-level cache with all of its copies.
+/// Maximum number of buckets of a histogram that stays in the first-level cache with all of its copies.
 const SMALL_HISTOGRAM_BUCKETS: usize = 512;
 
 /// Bytes that a counter of few queries takes: its histograms, and the masks of the block counter.
@@ -63,12 +66,12 @@ mod sealed {
             None
         }
 
-        /// Calls `visit` for each value with a number of queries below it. If there are more queries below it, the next query is
-        /// one of them.
+        /// Calls `visit(value, rank)` for each value. At least `rank` queries are below the value, and exactly `rank` unless
+        /// `queries[rank]` is below it too.
         fn for_each_rank(_keys: &F32Keys, _values: &[Self], _visit: impl FnMut(Self, usize)) {}
 
-        /// Counts whole blocks. Calls `left_out` with the values that their keys do not decide, and returns the values that were
-        /// not counted.
+        /// Counts whole blocks. Calls `left_out` with each value of a block whose key is not enough to count it, and returns the
+        /// values behind the last counted block.
         fn count_blocks<'v>(
             _keys: &F32Keys,
             _counter: &mut simd::BlockCounter,
@@ -211,10 +214,10 @@ impl<T: Countable> Queries<T> {
 pub struct Counter<'q, T> {
     queries: &'q Queries<T>,
     counts: Counts,
-    /// Per bucket the values below the query at its upper end, then the values equal to it. Unused for few queries. There may be
-    /// several histograms, one after another, whose sum counts.
+    /// For each bucket, the number of values below its query, and the number of values equal to it. The list holds all copies of
+    /// the histogram one after another; their sum is the result. Unused if there are few queries.
     histogram: Vec<[u32; 2]>,
-    /// Counts of whole blocks.
+    /// Counts of whole blocks, if the kernel counts without a histogram.
     blocks: Option<simd::BlockCounter>,
 }
 
@@ -236,10 +239,10 @@ impl<'q, T: Countable> Counter<'q, T> {
         }
     }
 
-    /// Counts some values.
+    /// Counts more values of the reference.
     ///
     /// # Panics
-    /// When there have been more than [`MAX_COUNTED_VALUES`].
+    /// When the counter has been given more than [`MAX_COUNTED_VALUES`] values.
     pub fn add(&mut self, mut values: &[T]) {
         let Self {
             queries,
@@ -269,16 +272,17 @@ impl<'q, T: Countable> Counter<'q, T> {
         }
         counts.n_missing += count_if(values, T::is_missing);
         if let Some(f32_keys) = &queries.f32_keys {
-            let last = histogram.len() - n_buckets;
-            let mut first = 0;
+            // The copies of the histogram begin at multiples of `n_buckets`.
+            let last_copy = histogram.len() - n_buckets;
+            let mut copy = 0;
             T::for_each_rank(f32_keys, values, |value, rank| {
                 let mut bucket = rank;
                 if queries.table[bucket] < value {
                     [bucket] = queries.buckets(&[value]);
                 }
                 let equal = queries.table[bucket] == value;
-                histogram[first + bucket][usize::from(equal)] += 1;
-                first = if first == last { 0 } else { first + n_buckets };
+                histogram[copy + bucket][usize::from(equal)] += 1;
+                copy = if copy == last_copy { 0 } else { copy + n_buckets };
             });
             return;
         }
@@ -299,16 +303,16 @@ impl<'q, T: Countable> Counter<'q, T> {
         }
     }
 
-    /// Sums the histograms and returns the counts.
+    /// Adds the copies of the histogram and returns the counts.
     #[must_use]
     pub fn finish(mut self) -> Counts {
         if self.queries.len > MAX_COMPARED_QUERIES {
             let n_buckets = self.queries.table.len();
-            let (histogram, more) = self.histogram.split_at_mut(n_buckets);
-            for more in more.chunks(n_buckets) {
-                for (sum, more) in histogram.iter_mut().zip(more) {
-                    sum[0] += more[0];
-                    sum[1] += more[1];
+            let (histogram, copies) = self.histogram.split_at_mut(n_buckets);
+            for copy in copies.chunks(n_buckets) {
+                for (sum, bucket) in histogram.iter_mut().zip(copy) {
+                    sum[0] += bucket[0];
+                    sum[1] += bucket[1];
                 }
             }
             histogram[0][0] -= self.counts.n_missing as u32;
@@ -332,8 +336,8 @@ impl<'q, T: Countable> Counter<'q, T> {
     }
 }
 
-fn count_if<T: Copy>(values: &[T], is: impl Fn(T) -> bool) -> u64 {
-    values.iter().map(|&value| u64::from(is(value))).sum()
+fn count_if<T: Copy>(values: &[T], condition: impl Fn(T) -> bool) -> u64 {
+    values.iter().map(|&value| u64::from(condition(value))).sum()
 }
 
 /// Counts of reference values for each distinct query, in ascending order of the queries.
@@ -357,7 +361,7 @@ impl Counts {
         }
     }
 
-    /// Makes counts of stored numbers; `None` if they cannot be the counts of ascending queries.
+    /// Makes counts from stored numbers. Returns `None` if they cannot be the counts of ascending queries.
     pub(super) fn from_stored(below: Vec<u64>, at_or_below: Vec<u64>, n: u64, n_missing: u64) -> Option<Self> {
         let present = n.checked_sub(n_missing)?;
         let next = below.iter().copied().skip(1).chain([present]);
@@ -389,7 +393,7 @@ impl Counts {
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         if other.below.len() != self.below.len() {
             return Err(Error::RowCount {
-                label: "the part to merge",
+                label: "the partition to merge",
                 actual: other.below.len(),
                 expected: self.below.len(),
             });
@@ -398,13 +402,13 @@ impl Counts {
         Ok(())
     }
 
-    /// Merges as [`Counts::merge`] does, where the queries are the same by construction.
-    pub(super) fn add(&mut self, part: &Self) {
-        let below = self.below.iter_mut().zip(&part.below);
-        let at_or_below = self.at_or_below.iter_mut().zip(&part.at_or_below);
-        below.chain(at_or_below).for_each(|(sum, part)| *sum += part);
-        self.n += part.n;
-        self.n_missing += part.n_missing;
+    /// Adds other counts for the same queries; the caller ensures that the queries are the same.
+    pub(super) fn add(&mut self, other: &Self) {
+        let below = self.below.iter_mut().zip(&other.below);
+        let at_or_below = self.at_or_below.iter_mut().zip(&other.at_or_below);
+        below.chain(at_or_below).for_each(|(sum, count)| *sum += count);
+        self.n += other.n;
+        self.n_missing += other.n_missing;
     }
 
     /// Returns the number of values below each query.
@@ -455,8 +459,8 @@ mod tests {
     }
 
     #[test]
-    fn the_padding_is_no_query() {
-        // Two queries leave two entries of padding, which equal the highest values of the reference.
+    fn padding_is_not_counted_as_a_query() {
+        // A table of two queries has two entries of padding. They equal the highest value of the reference.
         let queries = Queries::new([1_i64, 2]);
         let mut counter = Counter::new(&queries);
         counter.add(&[i64::MAX, 2, i64::MIN]);
@@ -466,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_values_are_counted_apart() {
+    fn missing_values_are_counted_separately() {
         let nan = f64::NAN;
         let counts = counts(&[nan, 1.0, -nan, 3.0, f64::NEG_INFINITY], &[1.0, f64::INFINITY, nan]);
         assert_eq!((counts.n(), counts.n_missing()), (5, 2));
@@ -474,8 +478,11 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_other_queries_are_refused() {
+    fn counts_of_other_queries_are_not_merged() {
         let error = Counts::none(2).merge(&Counts::none(3)).unwrap_err();
-        assert_eq!(error.to_string(), "the part to merge has 3 entries, but 2 are expected");
+        assert_eq!(
+            error.to_string(),
+            "the partition to merge has 3 entries, but 2 are expected"
+        );
     }
 }

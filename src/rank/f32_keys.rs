@@ -1,14 +1,14 @@
-//! Keys of 32 bits by which the kernels of [`crate::simd`] search for 64-bit queries.
+//! Keys of 32 bits, with which the kernels of [`crate::simd`] search among 64-bit queries.
 //!
-//! A key is the distance of a value from the middle query, rounded to f32, or the value itself if every query is an f32. Rounding
-//! keeps the order but may make neighbours equal. So a key decides on which side of a query a value lies unless both have the same
-//! key; then the 64 bits of the value decide.
+//! The key of a value is its distance from the middle query, rounded to f32. If every query is exactly an f32, the key is the value
+//! itself, rounded. Rounding keeps the order but may make different values equal. So the keys of a value and a query decide which
+//! is lower unless the keys are equal; then their 64 bits are compared.
 
 use crate::simd::{
     BLOCK_ROWS, BlockCounter, Choice, Kernel, MAX_COUNTED_THRESHOLDS, MAX_THRESHOLDS, Search, Threshold, with_kernel,
 };
 
-/// Most values searched for at once.
+/// Maximum number of values searched for at once.
 const MAX_SEARCHED: usize = 1024;
 
 /// The searchable keys of some queries.
@@ -16,11 +16,13 @@ const MAX_SEARCHED: usize = 1024;
 #[allow(unreachable_pub, reason = "part of a sealed trait")]
 pub struct F32Keys {
     search: Search,
-    /// Number of queries below a value, for each code that the search may return.
+    /// The rank of each code that the search can return: a number of queries below the value.
     ranks: Vec<u16>,
+    /// The number that is subtracted from a value to make its key.
     origin: f64,
     /// Whether every query equals its key.
     exact: bool,
+    /// Whether the kernel can count whole blocks ([`Kernel::count`]).
     countable: bool,
 }
 
@@ -56,8 +58,8 @@ impl F32Keys {
         self.countable.then(|| BlockCounter::new(&self.search, self.exact))
     }
 
-    /// Counts whole blocks of values, calls `left_out` with the values that their keys do not decide, and returns the rest. It
-    /// stops counting when too many values are left out.
+    /// Counts whole blocks of values, calls `left_out` with each value whose key equals that of a query and does not decide, and
+    /// returns the values that are not in a whole block. If too many values have been left out, it returns all values uncounted.
     pub(super) fn count_blocks<'v>(
         &self,
         counter: &mut BlockCounter,
@@ -78,15 +80,15 @@ impl F32Keys {
         rest
     }
 
-    /// Calls `visit` with each value and a number of queries below it: the number of all such queries, unless keys are equal. A NaN
-    /// has none below it.
+    /// Calls `visit(value, rank)` for each value. At least `rank` queries are below the value, and exactly `rank` unless its key
+    /// equals that of a query. The rank of NaN is 0.
     pub(super) fn for_each_rank(&self, values: &[f64], mut visit: impl FnMut(f64, usize)) {
         let mut codes = [0; MAX_SEARCHED];
         for values in values.chunks(MAX_SEARCHED) {
             let codes = &mut codes[..values.len()];
             with_kernel!(kernel => kernel.find_codes(&self.search, self.origin, values, codes));
-            for (&value, &codes) in values.iter().zip(&*codes) {
-                visit(value, self.ranks[codes as usize] as usize);
+            for (&value, &code) in values.iter().zip(&*codes) {
+                visit(value, self.ranks[code as usize] as usize);
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::matrix::{Column, Matrix};
 use crate::memory;
 use crate::threads::Workers;
 
-/// Most values that can be counted: beyond 2^53 a double is no longer exact.
+/// Maximum number of values that can be counted: beyond 2^53 a double is no longer exact.
 const MAX_VALUES: u64 = 1 << 53;
 /// Stored position of a NaN.
 const NO_POSITION: u64 = u64::MAX;

@@ -1,6 +1,6 @@
 //! Percentile ranks: a reference and queries become counts, and counts become percentiles.
 //!
-//! Columns are counted in groups. The columns of a row-major reference are copied out of it first ([`column_blocks`]). Groups are
+//! Columns are counted in groups. The columns of a row-major reference are copied out of it first (`column_blocks`). Groups are
 //! divided among the workers; if there are too few groups, the rows of each group are, and their counts are merged. Counts are
 //! integers, so neither changes a result. Beside input and output, memory holds only the queries, counts and column blocks of the
 //! groups in progress.
@@ -30,9 +30,9 @@ use counts::{Countable, Counter, Counts, Queries};
 
 pub use percentile::{Definition, Kind, NanPolicy, Rank, Tail};
 
-/// Most columns counted together.
+/// Maximum number of columns counted together.
 const MAX_GROUP_COLUMNS: usize = 64;
-/// Most queries in a group of columns, unless one column has more.
+/// Maximum number of queries in a group of columns, unless one column has more.
 const MAX_GROUP_QUERIES: usize = 1 << 21;
 /// Approximate bytes of a query: its value, its entry in the table and its keys, a histogram and its rank.
 const QUERY_BYTES: usize = 96;
@@ -44,7 +44,7 @@ const COLUMN_OVERHEAD_BYTES: usize = column_blocks::BYTES_PER_COLUMN + counts::C
 const CHUNK_ROWS: usize = 1024;
 /// Chunks counted between two checks for cancellation.
 const CHUNKS_PER_CHECK: usize = 64;
-/// Fewest rows that are worth handing to another worker.
+/// Minimum number of rows that are worth handing to another worker.
 const MIN_SHARE_ROWS: usize = 16 * CHUNK_ROWS;
 /// Chunks per worker: a worker that starts late or runs slowly delays the others by a fraction of its work only.
 const CHUNKS_PER_WORKER: usize = 4;

@@ -1,8 +1,8 @@
 //! Scoring: a forest and a table become one sum of path lengths per row.
 //!
-//! Two strategies give the same sums. The walk takes rows down the trees node by node; it needs no preparation and suits a handful
-//! of rows. The plan compares whole blocks of rows with all thresholds and evaluates trees as logic on bits; it is compiled when
-//! enough rows have come. [`Scorer::strategy`] chooses.
+//! Two strategies give the same sums. The walk takes rows down the trees node by node; it needs little preparation and is faster
+//! for a few rows. The plan compares whole blocks of rows with all thresholds and evaluates trees as logic on bits; it is compiled
+//! when the forest has scored enough rows. [`Scorer::strategy`] chooses between them.
 
 #![allow(
     clippy::indexing_slicing,
@@ -28,15 +28,15 @@ use plan::Plan;
 use prepared::Prepared;
 use walk::Walk;
 
-/// Most rows that are walked although a plan exists: a plan takes longer for a block.
+/// Maximum number of rows that are walked although a plan exists: a plan takes longer for a block.
 const MAX_WALKED_ROWS: usize = 8;
-/// Fewest rows, over all calls, for which compiling a plan pays.
+/// Minimum number of rows, over all calls, for which compiling a plan pays.
 const MIN_PLANNED_ROWS: usize = 256;
-/// Fewest paths (rows times trees) per thread: less work ends before another thread has woken up.
+/// Minimum number of paths (rows times trees) per thread: less work ends before another thread has woken up.
 const MIN_PATHS_PER_WORKER: usize = 100_000;
-/// Most blocks handed to a worker at once.
+/// Maximum number of blocks handed to a worker at once.
 const MAX_BLOCKS_PER_CHUNK: usize = 8;
-/// Most trees for which cancellation is not checked after each block: a block of more trees takes long.
+/// Maximum number of trees for which cancellation is not checked after each block: a block of more trees takes long.
 const MAX_UNCHECKED_TREES: usize = 1000;
 /// Bytes of a walked block of rows as f32, which should stay in the first-level cache together with a tree.
 const WALK_BLOCK_BYTES: usize = 24 * 1024;
@@ -59,7 +59,7 @@ pub struct Scorer {
     plan: Prepared<Plan>,
     forest: Forest,
     average_path_lengths: Vec<f64>,
-    /// Rows scored so far without a plan.
+    /// Number of rows that have been walked, in all calls.
     walked: AtomicUsize,
     /// Scratch memory that no call uses at the moment.
     scratch: Mutex<Vec<Scratch>>,
@@ -95,7 +95,7 @@ impl Scorer {
         &self.forest
     }
 
-    /// Returns c(n) for every n up to the largest node at least.
+    /// Returns c(n) for every n, at least up to the number of training rows of the largest node.
     #[must_use]
     pub fn average_path_lengths(&self) -> &[f64] {
         &self.average_path_lengths
@@ -247,7 +247,7 @@ impl Scorer {
             kernel,
         };
         let n_rows = sums.len();
-        // Several chunks per worker: a worker that starts late delays the others by a part of its share only.
+        // There are several chunks per worker, so a worker that starts late leaves most of its share to the others.
         let blocks = (n_rows.div_ceil(BLOCK_ROWS) / (4 * workers.n())).clamp(1, MAX_BLOCKS_PER_CHUNK);
         // Checking after each block of a small forest took 8 % of its time (1,000,000 x 50, AMD EPYC, 2026-11-24).
         let checks_each_block = runner.walk.n_trees() > MAX_UNCHECKED_TREES;

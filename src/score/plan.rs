@@ -1,55 +1,60 @@
-//! A forest compiled for blocks of rows: sorted thresholds per column, and trees as logic on bit masks.
+//! Compiles a forest into a plan that scores blocks of 512 rows: sorted thresholds per column, and trees as logic on bit masks.
 //!
 //! The idea comes from QuickScorer (Lucchese et al., "QuickScorer: a fast algorithm to rank documents with additive ensembles of
 //! regression trees", SIGIR 2015): no row walks down a tree. Instead, each value is compared with the sorted thresholds of its
-//! column once for all trees, and the leaf in which the row exits follows from bitwise operations. QuickScorer has one bit per
-//! leaf, and every split that a row does not pass clears the leaves it can no longer reach; the first bit left is the exit leaf.
-//! Its vectorised form (Lucchese et al., "Exploiting CPU SIMD extensions to speed-up document scoring with tree ensembles", SIGIR
-//! 2016) does so for some rows at a time.
+//! column once for all trees, and bitwise operations then find the leaf that the row reaches. QuickScorer keeps one bit per leaf of
+//! a tree. Each split whose test is false for the row clears the bits of the leaves in its left branch, and the first bit that is
+//! still set is the row's leaf. The vectorised version (Lucchese et al., "Exploiting CPU SIMD extensions to speed-up document
+//! scoring with tree ensembles", SIGIR 2016) scores a few rows at once in this way.
 //!
-//! Here the bits are transposed: a mask has one bit per row of a block of 512, and a tree is evaluated for the whole block at once.
+//! This module transposes the bits: a mask has one bit per row of a block of 512, and a tree is evaluated for the whole block at
+//! once. The splits of a tree are divided into paths. A path is a chain of splits from some node down to a leaf, and its end is
+//! that leaf.
 //!
 //! ```text
 //! compile (this module):
 //!     for each group of consecutive trees:
-//!         thresholds[column] = sort(distinct(thresholds of all splits on the column))
 //!         for each tree:
-//!             merge siblings that add the same to the path length    merge_equal_leaves
-//!             mark the branches that the plan leaves out             mark_exits
-//!             cut the splits into paths                              choose_paths
-//!             class = index of a leaf's value among the tree's distinct values
+//!             merge sibling leaves of equal value into one leaf      # merge_equal_leaves
+//!             mark the branches that the plan leaves out             # mark_exits
+//!             divide the splits into paths                           # choose_paths
+//!             class of a leaf = index of its value among the distinct values of the tree
+//!         thresholds[column] = sort(distinct(thresholds of all splits on the column))
 //!
-//! score a block of rows (`super::block`, with the steps of `crate::simd`):
-//!     for each column of the group:
-//!         rank = number of thresholds below each row's value         quantise: bit planes
-//!         mask[t] = rows whose rank is above the index of t          thermometer
-//!     for each tree:
-//!         class = class at the end of the first path                 the same for all rows
-//!         slot[0] = all rows
-//!         for path in paths:
-//!             reach = slot[path.start]                               the rows that enter the path
-//!             for split in path:
-//!                 leaving = reach & mask[split.threshold]            evaluate: three operations per split
-//!                 reach ^= leaving
-//!                 append(slot, leaving)                              another path may start there
-//!                 class ^= leaving & (class at the path's end ^ class where the leaving rows arrive)
-//!         sum += values[class]                                       classes, add
+//! score a block of rows (`super::block`, with the kernel's functions of `crate::simd`):
+//!     for each group:
+//!         for each column of the group:
+//!             rank = number of thresholds below each row's value     # quantise; bit b of all ranks is one bit plane
+//!             mask[t] = rows whose rank is above the index of t      # thermometer; the rows that go right at t
+//!         for each tree of the group:
+//!             class = class of the end of the first path             # the same for all rows
+//!             slots = [all rows]
+//!             for path in paths:                                     # evaluate; three operations per split, and the class
+//!                 reach = slots[path.start]                          # the rows that enter the path
+//!                 for split in path:
+//!                     leaving = reach & split.mask
+//!                     reach ^= leaving
+//!                     append(slots, leaving)                         # another path may start with these rows
+//!                     class ^= leaving & (class of this path's end ^ class of the end that `leaving` goes towards)
+//!             sum += values[class]                                   # classes, add
 //! ```
 //!
 //! It differs from QuickScorer in four ways:
 //!
-//! 1. **Paths.** A path follows at each split the child with more splits below, so the rows that stay on it remain in a register, and
-//!    only those that leave it are stored. A mask holds the rows that leave: it is inverted where the path continues to the right.
-//! 2. **Classes.** Leaves that add the same value are one class (isolation trees have few distinct path lengths), so a tree needs 4 or
-//!    5 bits per row, whatever its number of leaves. The class of a row changes by an exclusive or when it leaves a path, so it is
-//!    right after all splits, whichever way the row took.
-//! 3. **Thermometer masks.** The mask of a threshold is made of the bits of the ranks, three operations each, and not by a comparison
+//! 1. **Paths.** At each split a path continues to the child with more splits below it. The rows that stay on the path remain in a
+//!    register, and only the rows that leave it are stored. A split's mask holds the rows that leave the path, so it is inverted if
+//!    the path continues to the right.
+//! 2. **Classes.** Leaves of equal value share a class, and isolation trees have few distinct path lengths, so a tree needs 4 or
+//!    5 bits per row, whatever its number of leaves. A row has the class of its current path's end. When it leaves the path, an
+//!    exclusive or replaces this class by that of the end towards which it goes now. So the class is final after the last split.
+//! 3. **Thermometer masks.** Three operations on the bit planes of the ranks make the mask of a threshold, instead of a comparison
 //!    per split.
-//! 4. **Exits.** A plan leaves out thresholds that are NaN, rare branches of large trees, which cost as much for a block as common
-//!    ones, and classes beyond 255. Rows that reach such a branch are walked from there node by node.
+//! 4. **Exits.** A plan leaves out splits whose threshold is NaN, rare branches of large trees (a block takes as long for these as
+//!    for common ones), and leaves of rare values if a tree has more than 255 distinct ones. The place of such a branch is an exit:
+//!    the rows that reach it are walked from there, node by node.
 //!
-//! A group ends where a column would have more thresholds than a search holds, or where its masks would no longer fit in the
-//! second-level cache.
+//! A group ends before the tree with which a column would have more than 255 thresholds, or with which the masks would no longer
+//! fit in the second-level cache.
 
 mod needs;
 
@@ -62,32 +67,32 @@ use crate::memory::{self, Account};
 use crate::simd::{self, ClassValues, Path, Search, Split, TreeLogic};
 use crate::threads::Workers;
 
-/// Most thresholds of a column in a group: ranks have 8 bits.
+/// Maximum number of thresholds of a column in a group: ranks have 8 bits.
 const MAX_GROUP_THRESHOLDS: usize = 255;
-/// Most masks of a group: 384 KiB.
+/// Maximum number of masks of a group: 384 KiB.
 const MAX_MASKS: usize = 6 * 1024;
-/// Most splits of a tree that a plan evaluates.
+/// Maximum number of splits that a plan evaluates in one tree; the rarest of the others are exits.
 const MAX_SPLITS: usize = 4 * 1024;
-/// Most splits of a tree whose rare branches stay in the plan; in larger trees a branch that fewer than one in
-/// [`RARE_BRANCH_RATIO`] training rows reached is an exit, because evaluating a split for a block costs as much as walking some
-/// rows.
+/// In a tree with more splits than this, rare branches are exits, because evaluating a split for a block takes as long as walking a
+/// few rows.
 const MIN_SPLITS_FOR_RARE_EXITS: usize = 160;
+/// A branch is rare if fewer than one in so many training rows reached it.
 const RARE_BRANCH_RATIO: u32 = 700;
 
 /// Marks a column that no tree of the group uses.
 const NO_INDEX: u32 = u32::MAX;
 
-/// The test of a split, ordered by threshold first: its threshold, and the rows that its mask holds.
+/// The test of a split: its threshold, and which rows its mask holds. Tests are ordered by threshold first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct SplitTest {
-    /// Bits of the threshold as an integer that orders as the f32 does; both zeros are equal.
+    /// Bits of the threshold as an integer that has the order of the f32; both zeros are equal.
     ordered_bits: i32,
     missing_above: bool,
     inverted: bool,
 }
 
 impl SplitTest {
-    /// Makes the test of a split whose path continues to the right, or to the left.
+    /// Makes the test of a split, given whether its path continues to the right.
     fn new(node: &Node, onward_right: bool) -> Self {
         let bits = (round_down(node.threshold) + 0.0).to_bits() as i32;
         Self {
@@ -107,7 +112,7 @@ impl SplitTest {
 pub(super) struct Exit {
     /// Slot of the rows that reach the branch.
     pub(super) slot: usize,
-    /// Node from which they are walked.
+    /// Node from which these rows are walked.
     pub(super) node: u32,
 }
 
@@ -118,10 +123,10 @@ pub(super) struct PlannedTree {
     pub(super) exits: Vec<Exit>,
 }
 
-/// Consecutive trees whose thresholds are compared together.
+/// Consecutive trees whose thresholds are compared with a block of rows together.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// Columns that any of the trees uses, ascending.
+    /// Columns that at least one of the trees uses, ascending.
     pub(super) columns: Vec<u32>,
     /// Index in `columns` of each column of the input, or [`NO_INDEX`].
     positions: Vec<u32>,
@@ -195,7 +200,7 @@ impl Group {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Role {
     Split,
-    /// A leaf, or splits that lead to equal leaves only, with the value that it adds to the path length.
+    /// A leaf, or a branch whose leaves all have the same value: the path length that the leaf adds.
     Leaf(f64),
     Exit,
 }
@@ -228,7 +233,7 @@ impl<'a> TreeLayout<'a> {
             .values()
             .any(|column| column.len() > MAX_GROUP_THRESHOLDS)
         {
-            // The rarer half of the splits becomes exits, until the rest fits.
+            // The rarer half of the splits becomes exits, until the thresholds of the others fit.
             let mut sizes: Vec<u32> = layout.splits().iter().map(|&i| nodes[i].n_node_samples).collect();
             sizes.sort_unstable();
             let bound = sizes[sizes.len() / 2];
@@ -242,7 +247,7 @@ impl<'a> TreeLayout<'a> {
         layout
     }
 
-    /// Returns the splits that can be reached without an exit.
+    /// Returns the splits that a row can reach without taking an exit.
     fn splits(&self) -> Vec<usize> {
         let mut splits = Vec::new();
         let mut waiting = vec![0];
@@ -287,8 +292,8 @@ impl<'a> TreeLayout<'a> {
                 continue;
             }
             n_splits[node] = 1 + n_splits[left] + n_splits[right];
-            // A path must not end in an exit, because no slot holds the rows at its end. Otherwise it follows the side with more
-            // splits.
+            // The path continues to the side with more splits. If neither side has any, it ends in a leaf rather than in an exit,
+            // because no slot holds the rows at the end of a path.
             let weight = |child: usize| (n_splits[child], self.roles[child] != Role::Exit);
             self.onward_right[node] = weight(right) > weight(left);
         }
@@ -306,23 +311,23 @@ impl<'a> TreeLayout<'a> {
         self.thresholds = thresholds;
     }
 
-    /// Returns the columns that are read behind an exit.
-    fn columns_beyond(&self) -> Vec<u32> {
-        let mut behind_exit = vec![false; self.nodes.len()];
+    /// Returns the columns that the walk reads below an exit.
+    fn columns_below_exits(&self) -> Vec<u32> {
+        let mut below_exit = vec![false; self.nodes.len()];
         let mut columns = Vec::new();
         for (i, node) in self.nodes.iter().enumerate() {
-            behind_exit[i] |= self.roles[i] == Role::Exit;
-            if behind_exit[i] && !node.is_leaf() {
+            below_exit[i] |= self.roles[i] == Role::Exit;
+            if below_exit[i] && !node.is_leaf() {
                 columns.push(self.column(i));
-                behind_exit[i + 1] = true;
-                behind_exit[node.right as usize] = true;
+                below_exit[i + 1] = true;
+                below_exit[node.right as usize] = true;
             }
         }
         columns
     }
 }
 
-/// Finds the role of each node, with siblings that add the same merged into one leaf.
+/// Returns the role of each node, without exits yet; sibling leaves of equal value are merged into one leaf.
 fn merge_equal_leaves(nodes: &[Node], average_path_lengths: &[f64]) -> Vec<Role> {
     let mut roles = vec![Role::Split; nodes.len()];
     let depths = depths(nodes);
@@ -361,7 +366,7 @@ fn mark_exits(nodes: &[Node], roles: &mut [Role]) {
             *role = Role::Exit;
         }
     }
-    // The 255 classes with most training rows stay; one class is for the exits.
+    // The 255 values with the most training rows stay. Together with the class of the exits there are 256 classes.
     let leaves = roles.iter().zip(nodes).filter_map(|(role, node)| match role {
         Role::Leaf(value) => Some((value.to_bits(), u64::from(node.n_node_samples))),
         Role::Split | Role::Exit => None,
@@ -390,7 +395,7 @@ fn mark_exits(nodes: &[Node], roles: &mut [Role]) {
     }
 }
 
-/// A group to which trees are still added.
+/// A group to which trees are still being added.
 #[derive(Default)]
 struct GroupBuilder<'a> {
     first_tree: usize,
@@ -399,7 +404,7 @@ struct GroupBuilder<'a> {
 }
 
 impl<'a> GroupBuilder<'a> {
-    /// Returns whether another tree fits; the first one always does.
+    /// Returns whether another tree fits; the first tree always fits.
     fn has_room_for(&self, layout: &TreeLayout<'_>) -> bool {
         if self.layouts.is_empty() {
             return true;
@@ -407,9 +412,9 @@ impl<'a> GroupBuilder<'a> {
         let len = |column: &u32| self.thresholds.get(column).map_or(0, Vec::len);
         let masks = |column: &Vec<SplitTest>| column.len().next_multiple_of(8);
         let total: usize = self.thresholds.values().map(masks).sum();
-        let arrival_value: usize = layout.thresholds.values().map(Vec::len).sum();
+        let n_new: usize = layout.thresholds.values().map(Vec::len).sum();
         let fits = |(column, new): (&u32, &Vec<SplitTest>)| len(column) + new.len() <= MAX_GROUP_THRESHOLDS;
-        total + arrival_value <= MAX_MASKS && layout.thresholds.iter().all(fits)
+        total + n_new <= MAX_MASKS && layout.thresholds.iter().all(fits)
     }
 
     fn push(&mut self, layout: TreeLayout<'a>) {
@@ -425,7 +430,7 @@ impl<'a> GroupBuilder<'a> {
 
     fn finish(mut self, n_features: usize, account: &mut Account) -> Result<Group> {
         let has_exits = self.layouts.iter().any(|layout| layout.roles.contains(&Role::Exit));
-        for column in self.layouts.iter().flat_map(TreeLayout::columns_beyond) {
+        for column in self.layouts.iter().flat_map(TreeLayout::columns_below_exits) {
             self.thresholds.entry(column).or_default();
         }
         account.take(needs::of_group(n_features, self.thresholds.values().map(Vec::len)))?;
@@ -473,6 +478,7 @@ impl<'a> GroupBuilder<'a> {
     }
 }
 
+/// Compiles one tree of a group; `mask` returns the index of the mask of a column and a test.
 fn plan_tree(
     layout: &TreeLayout<'_>,
     mask: &impl Fn(u32, SplitTest) -> usize,
@@ -539,7 +545,7 @@ fn plan_tree(
     (PlannedTree { logic, exits }, ClassValues::new(&values))
 }
 
-/// Returns the value that a row adds when it arrives at a node; behind an exit, the walk adds the rest.
+/// Returns the value of a node where a row arrives: 0 at an exit, since the walk adds the path length there.
 fn arrival_value(role: Role) -> f64 {
     match role {
         Role::Leaf(value) => value,

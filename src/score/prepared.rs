@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, TryLockError};
 
 use crate::error::Result;
 
-/// Most tries at a lock, which other threads hold only while they move a pointer.
+/// Maximum number of tries at a lock, which other threads hold only while they move a pointer.
 const MAX_LOCK_TRIES: usize = 1000;
 
 /// A value that is prepared by the first call that needs it. If several calls prepare it at once, one of them wins.
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_never_free_makes_nobody_wait() {
+    fn no_call_waits_for_a_lock_that_is_never_free() {
         let cell = Prepared::new();
         let _held = cell.0.write().unwrap();
         assert_eq!(cell.get(), None);

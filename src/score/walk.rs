@@ -1,7 +1,13 @@
-//! The walk: rows go down the trees node by node, several rows side by side, or one row down several trees.
+//! Walks rows down the trees node by node: several rows down one tree side by side, or one row down several trees.
 //!
-//! One walk is a chain of dependent loads, and several walks in step hide its latency. Each takes as many steps as the tree is
-//! deep: a leaf sends its rows back to itself, so nothing branches on the data.
+//! ```text
+//! at = root
+//! repeat height times: at = left child if value <= threshold else right child     # a leaf is its own right child
+//! sum += value of the leaf `at`
+//! ```
+//!
+//! Each step of a walk loads a node whose address depends on the step before it, so the processor waits. Several walks side by side
+//! use this time. Each of them takes as many steps as the tree is deep, also in a leaf, so no branch depends on the data.
 
 use std::hint::select_unpredictable;
 
@@ -10,7 +16,7 @@ use crate::forest::{Forest, Node, depths, path_length::leaf_value};
 use crate::memory::{self, Account};
 use crate::threads::Workers;
 
-/// Walks in step.
+/// Number of walks side by side.
 const LANES: usize = 8;
 
 /// A node in the form that the walk reads.
@@ -28,15 +34,15 @@ const _: () = assert!(size_of::<Step>() == 12);
 
 /// Bytes per node of a tree, and of its depth while the tree is made.
 const NODE_BYTES: usize = size_of::<Step>() + size_of::<bool>() + size_of::<f64>() + size_of::<u32>();
-/// Bytes of a tree beside its nodes: each list takes some bytes at least.
+/// Bytes of a tree in addition to its nodes: each allocated list needs some bytes at least.
 const TREE_OVERHEAD_BYTES: usize = size_of::<WalkTree>() + 4 * 32;
 
 #[derive(Debug)]
 struct WalkTree {
     steps: Vec<Step>,
-    /// Whether a missing value goes left; kept apart from the steps, because blocks without missing values do not read it.
+    /// For each node, whether a missing value goes left. It is not in `Step`, because blocks without missing values do not read it.
     missing_left: Vec<bool>,
-    /// Value that each leaf adds to the path length; unused for splits.
+    /// For each leaf, the value that it adds to the path length; unused for splits.
     values: Vec<f64>,
     height: u32,
 }
@@ -70,7 +76,7 @@ impl Walk {
         Ok(Self { trees })
     }
 
-    /// Adds the path length of each row in each tree to its sum. `block` holds the rows, `d` values each.
+    /// Adds the path length of each row in each tree to its sum. `block` holds the rows, with `d` values each.
     pub(super) fn add_path_lengths(&self, block: &[f32], d: usize, sums: &mut [f64]) {
         // Testing for missing values at every step would cost a third of the walk.
         let missing = block.iter().fold(false, |missing, v| missing | v.is_nan());
@@ -113,8 +119,9 @@ impl Walk {
         }
     }
 
-    /// Walks rows from nodes of a tree down to leaves; calls `visit` with each row and the value it adds. `value` returns the value
-    /// of a row in a column; it may return anything for a column that no split below reads.
+    /// Walks rows from the given nodes of a tree down to leaves. `waiting` has pairs of a row and a node. Calls `visit` with each
+    /// row and the value that its leaf adds. `value(row, column)` returns a cell, or anything if no split below the node reads the
+    /// column.
     pub(super) fn walk_on<const MISSING: bool>(
         &self,
         tree: usize,
@@ -150,7 +157,8 @@ impl Walk {
     }
 }
 
-/// Walks `N` rows down a tree each, in `height` steps; `lane` returns tree and row. Without `MISSING` every NaN goes right.
+/// Walks `N` rows down one tree each, in `height` steps, and returns the leaves. `lane(i)` returns the tree and the row of walk
+/// `i`. Without `MISSING` every NaN goes right.
 #[inline]
 fn walk<'a, const MISSING: bool, const N: usize>(
     height: u32,
@@ -217,7 +225,8 @@ impl Step {
     }
 }
 
-/// Returns the largest f32 at or below `threshold`: the same f32 values are at or below both.
+/// Returns the largest f32 at or below `threshold`. An f32 value is at or below the result exactly if it is at or below
+/// `threshold`.
 pub(super) fn round_down(threshold: f64) -> f32 {
     let nearest = threshold as f32;
     if f64::from(nearest) > threshold {

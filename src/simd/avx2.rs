@@ -1,6 +1,6 @@
 //! AVX2 kernel: a block is two registers of bits; values are compared eight at a time with thresholds held in registers.
 
-#[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
+#[allow(clippy::wildcard_imports, reason = "the names of instructions are unambiguous")]
 use std::arch::x86_64::*;
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Conversion of a table's cells to f32, column by column, in loops that compilers vectorise by themselves.
+//! Converts a table's cells to f32, column by column, in loops that the compiler vectorises.
 
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ fn cast<T: Copy>(column: ArrayView1<'_, T>, rows: Range<usize>, out: &mut [f32],
     }
 }
 
-/// The cells of a table whose rows lie one after another.
+/// The cells of a row-major table.
 pub(super) enum Rows<'a> {
     F32(&'a [f32]),
     F64(&'a [f64]),
@@ -62,13 +62,13 @@ pub(super) fn runs<const N: usize>(columns: &[u32]) -> impl Iterator<Item = (usi
 pub(super) struct Neighbours {
     /// Address of the first cell of the first column.
     pub(super) first: *const f64,
-    /// Distance of cells from row to row.
+    /// Distance from a cell to the cell of the next row, in cells.
     pub(super) step: isize,
     /// Number of columns.
     pub(super) len: usize,
 }
 
-/// Groups columns by neighbours in memory.
+/// Groups the columns into runs of neighbours in memory.
 pub(super) fn neighbours(columns: &[ArrayView1<'_, f64>]) -> Vec<Neighbours> {
     let mut all: Vec<Neighbours> = Vec::new();
     for column in columns {

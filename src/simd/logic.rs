@@ -1,21 +1,23 @@
-//! The logical steps that are the same for every width of register: ranks to masks, masks to classes.
+//! Bitwise steps of scoring, written once for registers of any width: bit planes of ranks become masks, and masks become classes.
 //!
-//! Every function is generic over [`Bits`] and inlined into functions that enable the instructions of the type.
+//! Every function is generic over the register type [`Bits`]. It is inlined into functions that enable the type's instructions. In
+//! this module a part is the piece of a mask that fits in one register, named by the index of its first 64-bit word.
 
 use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
 use super::search::{GROUP, Search};
 use super::tree::TreeLogic;
 use super::{MAX_PLANES, Planes};
 
-/// Writes for each threshold the rows whose rank is above its index, which are the rows whose value is above it; or all others, if
-/// the threshold is inverted.
+/// Writes the mask of each threshold: the rows whose rank is above the index of the threshold, which are the rows whose value is
+/// above the threshold. The mask of an inverted threshold holds all other rows.
 ///
 /// ```text
 /// rank = 8 * high + low                             low: planes 0 to 2, high: the other planes
 /// rank > 8 * group + s  =  high > group  or  high == group and low > s
 /// ```
 ///
-/// The eight masks of `low > s` are made once for all groups; each group adds its two masks for `high`.
+/// The eight masks of `low > s` are made once for all groups of eight thresholds. Each group combines them with its two masks
+/// `high > group` and `high == group`.
 ///
 /// # Safety
 /// The processor has the instructions of `V`.
@@ -82,7 +84,8 @@ pub(super) unsafe fn thermometer<V: Bits, const MISSING: bool>(
     }
 }
 
-/// Evaluates all splits for all rows; writes the bits of the rows' classes. Slot 0 must hold the rows to evaluate.
+/// Evaluates all splits of a tree for all rows, and writes the classes of the rows as bit planes. Slot 0 must hold the rows to
+/// evaluate. `score::plan` has the pseudo-code.
 ///
 /// # Safety
 /// The processor has the instructions of `V`.

@@ -108,9 +108,9 @@ pub use tree::{Path, Split, TreeLogic};
 
 /// Rows that are transposed and quantised at once.
 pub const TILE_ROWS: usize = 64;
-/// Most bits of a class.
+/// Maximum number of bits of a class.
 pub const MAX_PLANES: usize = 8;
-/// Most thresholds that a kernel can count values against.
+/// Maximum number of thresholds that a kernel can count values against.
 pub const MAX_COUNTED_THRESHOLDS: usize = (1 << search::MAX_DEPTH) - 1;
 
 /// The ranks of a block of values as bit planes, and the missing values.

@@ -20,7 +20,7 @@ mod quantise;
 #[allow(clippy::wildcard_imports, reason = "the same names as below")]
 use emulated::*;
 #[cfg(target_arch = "aarch64")]
-#[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
+#[allow(clippy::wildcard_imports, reason = "the names of instructions are unambiguous")]
 use std::arch::aarch64::*;
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
-//! Sorted thresholds of a column, laid out for a search of many values at once without branches.
+//! Lays out the sorted thresholds of a column so that many values can be searched for at once, without branches.
 //!
-//! A binary search in a sorted array jumps to far memory and branches on the data. Khuong and Morin ("Array layouts for
-//! comparison-based searching", ACM Journal of Experimental Algorithmics, 2017) find the Eytzinger layout the fastest for such
-//! searches. It stores the search tree level by level, as a heap does: the root is entry 1, and the children of entry `i` are `2i`
+//! A binary search in a sorted array jumps far through memory, and its branches depend on the data. Khuong and Morin ("Array
+//! layouts for comparison-based searching", ACM Journal of Experimental Algorithmics, 2017) find that the Eytzinger layout is the
+//! fastest. It stores the search tree level by level, as a heap does: the root is entry 1, and the children of entry `i` are `2i`
 //! and `2i + 1`.
 //!
 //! ```text
@@ -13,13 +13,16 @@
 //!                                                          code |= (x > heap[2^level + code]) << level
 //! ```
 //!
-//! In a heap the first comparison ends in the highest bit of the index, so each step moves all bits found before. Here the entries
-//! of a level are permuted by reversing the bits of their index: step `level` sets bit `level` of the code and moves none. That
-//! saves an operation per step, and the lanes in which a step was above its threshold are a bit plane of the ranks as they are:
+//! In the Eytzinger layout each step shifts the results of all earlier comparisons by one bit (`2 * i`). Here the entries of a
+//! level are permuted by reversing the bits of their index in the level. So step `level` only sets bit `level` of the code and
+//! shifts nothing, which saves an operation per step. The code is the rank with its bits in reverse order:
 //!
 //! ```text
-//! rank of x = number of thresholds below x = bits of the code in reverse order
+//! rank of x = number of thresholds below x = reverse(code)
 //! ```
+//!
+//! A bit plane is the same bit of the ranks of many values. The comparison of one step, over all values, is a bit plane as it
+//! stands.
 //!
 //! All values take the same steps, so a kernel searches many values side by side. The entries of the upper levels fit in registers,
 //! where a permutation looks up the entry `2^level + code` of all lanes at once.
@@ -28,14 +31,14 @@ use super::i16_keys::I16Keys;
 
 /// Most thresholds of one [`Search`]: ranks among them fit in 16 bits.
 pub const MAX_THRESHOLDS: usize = u16::MAX as usize;
-/// Most steps of a search whose ranks are bit planes.
+/// Maximum number of steps of a search whose ranks are bit planes.
 pub(super) const MAX_DEPTH: usize = 9;
-/// Entries behind a heap, so that a whole register can be read from the first entry of any step.
+/// Additional entries at the end of a heap, so that a whole register can be read from the first entry of any level.
 pub(super) const SLACK: usize = 16;
-/// Thresholds in a group of masks.
+/// Number of masks that [`super::Kernel::thermometer`] makes together.
 pub(super) const GROUP: usize = 8;
 
-/// A threshold, and the rows that its mask holds.
+/// A threshold, and which rows its mask holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Threshold {
     /// The value of the threshold; not NaN.
@@ -47,7 +50,7 @@ pub struct Threshold {
 }
 
 impl Threshold {
-    /// Returns a threshold without flags.
+    /// Returns a threshold whose mask holds the rows above it, without missing values.
     #[must_use]
     pub fn plain(value: f32) -> Self {
         Self {
@@ -58,12 +61,12 @@ impl Threshold {
     }
 }
 
-/// Sorted thresholds that many values can be compared with at once.
+/// Sorted thresholds among which many values are searched for at once.
 ///
-/// The module explains the layout.
+/// The module's documentation explains the layout.
 #[derive(Debug, Clone)]
 pub struct Search {
-    /// Thresholds from entry 1 on, infinity where there are none (no value is above it), and [`SLACK`] further entries.
+    /// Thresholds from entry 1 on, then [`SLACK`] further entries. Unused entries are infinite, and no value is above them.
     heap: Vec<f32>,
     /// The heap as integers that order as the numbers do.
     ordered_heap: Vec<i32>,
@@ -92,11 +95,11 @@ impl Search {
         for (index, entry) in heap.iter_mut().enumerate().take(1 << depth).skip(1) {
             let level = index.ilog2();
             let step = (1 << depth) >> level;
-            let codes = (index - (1 << level)) as u32;
+            let code = (index - (1 << level)) as u32;
             let before = if level == 0 {
                 0
             } else {
-                codes.reverse_bits() >> (u32::BITS - level)
+                code.reverse_bits() >> (u32::BITS - level)
             } as usize;
             let sorted = before * step + step / 2 - 1;
             if let Some(threshold) = thresholds.get(sorted) {
@@ -119,13 +122,13 @@ impl Search {
         }
     }
 
-    /// Returns for each code of the search the rank that it stands for.
+    /// Returns the rank of each code that the search can return.
     #[must_use]
     pub fn ranks(&self) -> Vec<u16> {
         let depth = self.depth as u32;
         let codes = 0..1_u32 << depth;
         codes
-            .map(|codes| codes.reverse_bits().checked_shr(u32::BITS - depth).unwrap_or(0) as u16)
+            .map(|code| code.reverse_bits().checked_shr(u32::BITS - depth).unwrap_or(0) as u16)
             .collect()
     }
 
@@ -179,18 +182,19 @@ impl Search {
         &self.sorted
     }
 
-    /// Returns for each mask all ones if missing values count as above, else zero.
+    /// Returns, for each mask, all ones if missing values count as above its threshold, else zero.
     pub(super) fn missing(&self) -> &[i32] {
         &self.missing
     }
 
-    /// Returns for each mask all ones if it is inverted, else zero.
+    /// Returns, for each mask, all ones if it is inverted, else zero.
     pub(super) fn inverted(&self) -> &[i32] {
         &self.inverted
     }
 }
 
-/// Returns an integer that orders as the number does. Both zeros are equal; a NaN is below everything, so above no threshold.
+/// Returns an integer that has the order of the number. Both zeros are equal; a NaN is below everything, so it is above no
+/// threshold.
 #[inline(always)]
 pub(super) fn ordered_bits(value: f32) -> i32 {
     let bits = (value + 0.0).to_bits() as i32;

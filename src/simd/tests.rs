@@ -1,4 +1,4 @@
-//! Tests of every step of every kernel against its definition, row by row.
+//! Tests that every step of every kernel equals its definition, row by row.
 
 use std::ops::Range;
 
@@ -57,7 +57,8 @@ impl Random {
         choices[self.below(choices.len())]
     }
 
-    /// Draws a value that breaks things: ties, zeros of both signs, infinities, numbers beyond f32, subnormal and missing ones.
+    /// Draws a value with which code often fails: ties, zeros of both signs, infinities, numbers beyond f32, subnormal numbers and
+    /// NaN.
     fn cell(&mut self) -> f64 {
         const SPECIAL: [f64; 12] = [
             0.0,
@@ -90,7 +91,7 @@ fn has(mask: &Mask, row: usize) -> bool {
     mask.0[row / 64] >> (row % 64) & 1 == 1
 }
 
-/// Draws numbers of rows at which something begins or ends.
+/// Draws numbers of rows, often around the sizes of registers, words and blocks.
 fn rows(most: usize) -> impl Strategy<Value = usize> {
     const EDGES: [usize; 17] = [1, 2, 4, 8, 15, 16, 17, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511];
     let edges: Vec<usize> = EDGES.into_iter().chain([512]).filter(|&n| n <= most).collect();
@@ -108,7 +109,7 @@ fn thresholds(random: &mut Random, n: usize) -> Vec<Threshold> {
             values.push(value);
         }
     }
-    // The sort compares numbers, so zeros of both signs stay as they have come.
+    // The sort is stable and compares numbers, so zeros of both signs keep their order.
     values.sort_by(|a, b| a.partial_cmp(b).unwrap());
     let mut flag = || random.one_in(2);
     let thresholds = values.into_iter().map(|value| Threshold {
@@ -119,7 +120,7 @@ fn thresholds(random: &mut Random, n: usize) -> Vec<Threshold> {
     thresholds.collect()
 }
 
-/// Draws numbers of thresholds at which a search becomes a step longer.
+/// Draws numbers of thresholds, often around those at which a search needs another step.
 fn n_thresholds() -> impl Strategy<Value = usize> {
     let edges = (1..=MAX_DEPTH).flat_map(|depth| [(1 << depth) - 2, (1 << depth) - 1, 1 << depth]);
     let most = (1 << MAX_DEPTH) - 1;
@@ -172,11 +173,11 @@ fn check_find(kernel: impl Kernel, search: &Search, origin: f64, values: &[f64])
     let mut codes = vec![0; values.len()];
     kernel.find_codes(search, origin, values, &mut codes);
     let ranks = search.ranks();
-    for (value, codes) in values.iter().zip(codes) {
+    for (value, code) in values.iter().zip(codes) {
         let key = (value - origin) as f32;
         let expected = search.thresholds().iter().filter(|t| key > t.value).count();
         assert_eq!(
-            usize::from(ranks[usize::from(codes)]),
+            usize::from(ranks[usize::from(code)]),
             expected,
             "{}: {value}",
             kernel.name()
@@ -233,8 +234,8 @@ fn check_evaluate(
             }
         }
         let planes = planes[..tree.n_planes()].iter().enumerate();
-        let codes = planes.map(|(b, plane)| u8::from(has(plane, row)) << b).sum::<u8>();
-        assert_eq!(codes, class, "{}: class of {row}", kernel.name());
+        let actual = planes.map(|(b, plane)| u8::from(has(plane, row)) << b).sum::<u8>();
+        assert_eq!(actual, class, "{}: class of {row}", kernel.name());
         assert!(
             slots
                 .iter()
@@ -256,9 +257,9 @@ fn check_classes(kernel: impl Kernel, planes: &[Mask]) {
 
 fn check_add(kernel: impl Kernel, tables: &[Vec<f64>], classes: &[[u8; BLOCK_ROWS]], sums: &[f64; BLOCK_ROWS]) {
     let values: Vec<ClassValues> = tables.iter().map(|table| ClassValues::new(table)).collect();
-    let mut codes = *sums;
-    kernel.add(&values, classes, &mut codes);
-    for (row, sum) in codes.into_iter().enumerate() {
+    let mut actual = *sums;
+    kernel.add(&values, classes, &mut actual);
+    for (row, sum) in actual.into_iter().enumerate() {
         let trees = tables.iter().zip(classes);
         let expected = trees.fold(sums[row], |sum, (table, classes)| {
             sum + table[usize::from(classes[row])]
@@ -294,7 +295,7 @@ proptest! {
     }
 
     #[test]
-    fn find_tells_the_rank(n in prop_oneof![n_thresholds(), 0..3_000_usize], n_values in 0..100_usize, seed: u64) {
+    fn find_codes_finds_the_ranks(n in prop_oneof![n_thresholds(), 0..3_000_usize], n_values in 0..100_usize, seed: u64) {
         let mut random = Random::new(seed);
         let thresholds = thresholds(&mut random, n);
         let search = Search::new(&thresholds);
@@ -325,7 +326,7 @@ proptest! {
         let mut planes = Planes::NONE;
         let ranks: Vec<Option<usize>> = (0..rows).map(|row| {
             let rank = if missing == 1 && random.one_in(8) { None } else { Some(random.below(n + 1)) };
-            // A single missing value among the last rows is easily overlooked.
+            // A kernel could easily miss a single missing value in the last row.
             let rank = if missing == 2 && row == rows - 1 { None } else { rank };
             let (word, bit) = (row / 64, 1 << (row % 64));
             for (b, plane) in planes.bits.iter_mut().enumerate() {
@@ -364,7 +365,7 @@ proptest! {
     }
 
     #[test]
-    fn classes_puts_bits_together(n_planes in 0..=8_usize, seed: u64) {
+    fn classes_combines_the_bits_of_the_planes(n_planes in 0..=8_usize, seed: u64) {
         let mut random = Random::new(seed);
         let planes: Vec<Mask> = (0..n_planes).map(|_| random.mask()).collect();
         for_every_kernel!(check_classes(&planes));

@@ -1,4 +1,4 @@
-//! One tree as a list of logical operations on masks.
+//! Stores one tree as a list of bitwise operations on masks.
 
 use super::bits::Mask;
 
@@ -17,7 +17,8 @@ pub struct Split {
 /// A path from the root, or from a split of another path, down to a leaf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
-    /// Slot of the rows that enter the path: 0 for the root, `i + 1` for the rows that left at split `i` of all earlier splits.
+    /// Slot of the rows that enter the path: 0 for the root, and `i + 1` for the rows that left a path at split `i`. Splits are
+    /// numbered in the order of the paths.
     pub start: usize,
     /// Splits on the path, in order.
     pub splits: Vec<Split>,
@@ -25,15 +26,15 @@ pub struct Path {
 
 /// The splits of a tree as paths, each after the path from which it branches off.
 ///
-/// Every split is evaluated once, on the rows that reach it; the rows that leave the path are stored in a slot, where another path
-/// may start. Rows begin in class `base`, the class of the leaf at the end of the first path. Where they leave a path, their class
-/// changes to that of the leaf at the end of the next path, or of the leaf where they arrive. So the class of every row is known
-/// after all splits, whichever way it took.
+/// Every split is evaluated once, on the rows that reach it. The rows that leave the path there are stored in a slot, from which
+/// another path may start. Rows begin in class `base`, the class of the leaf at the end of the first path. When a row leaves a
+/// path, its class changes to that of the leaf where it arrives, or of the leaf at the end of the path that starts there. So the
+/// class of every row is final after the last split.
 #[derive(Debug, Clone)]
 pub struct TreeLogic {
-    /// Start (in bytes) and number of splits of each path.
+    /// For each path, the offset of its first slot in bytes, and its number of splits.
     paths: Vec<[u32; 2]>,
-    /// For each split the mask (in bytes), then for each plane all ones if the bit of the class changes, else zero.
+    /// For each split, the offset of its mask in bytes. Then for each plane, all ones if this bit of the class changes, else zero.
     ops: Vec<i32>,
     n_planes: usize,
     base: u8,

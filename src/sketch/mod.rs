@@ -1,22 +1,27 @@
-//! Exact order statistics of a partitioned column, in bounded memory.
+//! Computes exact order statistics of a partitioned column, in bounded memory.
+//!
+//! A sketch has a scope, which is a range of values; values outside it are only counted. Inside the scope, it has one of two
+//! states:
 //!
 //! ```text
-//! scope      the values of interest, from the lowest to the highest; other values are only counted
-//! exact      the distinct values of the scope and their counts, while there are few
-//! buckets    otherwise: equal steps of the scope, each with its count, its lowest and its highest value
+//! exact      the distinct values and their counts, as long as there are at most `capacity` of them
+//! buckets    up to 65,536 equal steps of the scope, each with its count, its lowest and its highest value
+//!
+//! neighbours(k), the values at positions k and k + 1 of the sorted column:
+//!     exact                                    -> both are known
+//!     both in different buckets                -> the highest value of one bucket, and the lowest of the next one
+//!     both in one bucket of equal values       -> this value, twice
+//!     both in one bucket of different values   -> another pass over the values, with this bucket as the scope (`refined`)
 //! ```
 //!
-//! Two neighbours in the order are known at once in the exact state, and among buckets if they end one bucket and begin the next.
-//! Otherwise both lie in one bucket, and a second pass with this bucket as its scope finds them ([`Sketch::refined`]). If only few
-//! of the lowest values are needed, the others are dropped (bottom-k).
+//! If only a few of the lowest values are needed, the others are dropped, and the state stays exact (bottom-k).
 //!
-//! The state depends only on the values, not on their order or on how they were partitioned and merged: the number of distinct
-//! values in the scope decides which of the three forms it has. Values are handled as ordinals: integers that order as the doubles
-//! do and whose equal steps are the steps of the buckets.
+//! The state depends only on the values, and not on their order or on how they were partitioned and merged. Values are stored as
+//! ordinals: integers that have the order of the doubles. The steps of the buckets are equal steps of ordinals.
 
 #![allow(
     clippy::indexing_slicing,
-    reason = "places of buckets follow from ordinals that were found in the scope; a wrong one is a defect, and a panic becomes an exception at the boundary"
+    reason = "indices of buckets follow from ordinals that were found in the scope; a wrong one is a defect, and a panic becomes an exception at the boundary"
 )]
 
 mod stored;
@@ -26,25 +31,25 @@ use std::cmp::Ordering;
 use crate::error::{Error, Result};
 use crate::memory;
 
-/// Most buckets of a scope.
+/// Maximum number of buckets of a scope.
 const MAX_BUCKETS: u64 = 1 << 16;
-/// Most values that are collected before they are sorted.
+/// Maximum number of values that are collected before they are sorted.
 const MAX_PENDING: usize = 1 << 16;
-/// Most values of a sketch: beyond 2^53 a double is no longer exact.
+/// Maximum number of values of a sketch: a double does not represent every integer beyond 2^53.
 const MAX_VALUES: u64 = 1 << 53;
-/// Bytes that a sketch with the usual capacity takes at most, temporary memory included.
+/// Maximum number of bytes that a sketch with the usual capacity needs, including temporary memory.
 const BASE_MEMORY_BYTES: usize = 8 << 20;
-/// Bytes per distinct value: value and count, in three lists while two of them are merged.
+/// Bytes per distinct value: its value and count, which are in three lists while two lists are merged into a third.
 const VALUE_BYTES: usize = 3 * size_of::<(u64, u64)>();
 
-/// An exact sketch of the values of some partitions.
+/// An exact sketch of the values of one or more partitions.
 #[derive(Debug, Clone)]
 pub struct Sketch {
     /// Ordinals of the lowest and the highest value of interest.
     scope: (u64, u64),
-    /// Number of lowest values of interest, if it is limited and at most `capacity`.
+    /// Number of lowest values in the scope to keep; `None` if all are kept, or if there are more than `capacity`.
     lowest: Option<u64>,
-    /// Most distinct values that are stored.
+    /// Maximum number of distinct values that are stored.
     capacity: usize,
     /// Number of values other than NaN.
     n: u64,
@@ -52,9 +57,9 @@ pub struct Sketch {
     /// Number of values below the scope.
     n_below: u64,
     state: State,
-    /// Ordinals in the scope that are not part of an exact state yet.
+    /// Ordinals in the scope that have not been added to the exact state yet.
     pending: Vec<u64>,
-    /// Highest ordinal of interest: it is lowered once enough of the lowest values have come.
+    /// Highest ordinal to keep. It falls once enough of the lowest values have been added.
     cutoff: u64,
 }
 
@@ -86,7 +91,7 @@ impl Bucket {
     }
 }
 
-/// Returns the ordinal of a double: bits that order as the values do; zeros of both signs are equal.
+/// Returns the ordinal of a double: its bits as an integer that has the order of the doubles. Zeros of both signs are equal.
 fn ordinal(value: f64) -> u64 {
     let bits = (value + 0.0).to_bits();
     if bits >> 63 == 0 { bits | 1 << 63 } else { !bits }
@@ -101,11 +106,11 @@ fn value(ordinal: u64) -> f64 {
 }
 
 impl Sketch {
-    /// Creates an empty sketch of the values from `low` to `high`, or of the `lowest` ones among them, if given. Up to `capacity`
-    /// distinct values are stored exactly.
+    /// Creates an empty sketch whose scope is from `low` to `high`. If `lowest` is given, only so many of the lowest values in the
+    /// scope are kept. Up to `capacity` distinct values are stored exactly.
     ///
     /// # Errors
-    /// [`Error::Partitions`] when no value is from `low` to `high`, or when `capacity` is below two.
+    /// [`Error::Partitions`] when the scope is empty, `lowest` is zero, or `capacity` is below two.
     pub fn new(low: f64, high: f64, lowest: Option<u64>, capacity: usize) -> Result<Self> {
         if low.is_nan() || high.is_nan() || low > high || capacity < 2 || lowest.is_some_and(|lowest| lowest < 1) {
             return Err(Error::Partitions(format!(
@@ -131,7 +136,7 @@ impl Sketch {
         }
     }
 
-    /// Returns the bytes that the sketch takes at most after `n_more` further values, temporary memory included.
+    /// Returns the maximum number of bytes that the sketch needs after `n_more` further values, including temporary memory.
     #[must_use]
     pub fn memory(&self, n_more: usize) -> usize {
         let n_kept = match &self.state {
@@ -155,7 +160,7 @@ impl Sketch {
         self.n_missing
     }
 
-    /// Returns the number of distinct values; `None` if there were too many, or some outside the scope.
+    /// Returns the number of distinct values; `None` if there are too many to count exactly, or if some lie outside the scope.
     #[must_use]
     pub fn n_distinct(&mut self) -> Option<u64> {
         self.flush_pending();
@@ -325,12 +330,11 @@ impl Sketch {
         Ok(())
     }
 
-    /// Returns the values number `k` and `k + 1` in ascending order, counted from 0 (the last value twice if it is number `k`).
-    ///
-    /// Returns `None` if a second pass is needed, see [`Sketch::refined`].
+    /// Returns the values at positions `k` and `k + 1` of all values in ascending order, counted from 0. If `k` is the last
+    /// position, returns its value twice. Returns `None` if another pass over the values is needed ([`Sketch::refined`]).
     ///
     /// # Errors
-    /// [`Error::Partitions`] when there are not so many values, or these values are not of interest.
+    /// [`Error::Partitions`] when there are not more than `k` values, or when one of the two values is not kept.
     pub fn neighbours(&mut self, k: u64) -> Result<Option<(f64, f64)>> {
         self.flush_pending();
         Ok(match self.locate(k)? {
@@ -339,7 +343,8 @@ impl Sketch {
         })
     }
 
-    /// Creates a sketch for a second pass over the same values, which narrows down the neighbours `k` and `k + 1`.
+    /// Creates an empty sketch for another pass over the same values. Its scope is the bucket that holds the values at positions
+    /// `k` and `k + 1`.
     ///
     /// # Errors
     /// The errors of [`Sketch::neighbours`].
@@ -393,11 +398,13 @@ impl Sketch {
 
 /// The location of two neighbours.
 enum Location {
+    /// The ordinals of both.
     Known(u64, u64),
+    /// The bucket that holds both.
     Within(Bucket),
 }
 
-/// Returns the group in which item number `k` is, and its number within the group.
+/// Returns the index of the group that holds item `k`, and the position of the item in the group, given the sizes of the groups.
 fn nth(sizes: impl Iterator<Item = u64>, mut k: u64) -> Option<(usize, u64)> {
     for (i, n) in sizes.enumerate() {
         if k < n {

@@ -1,4 +1,4 @@
-"""The two pictures of a record: how many times as fast, and how costs grow."""
+"""Draw the two charts of a record: how many times faster isoxide is, and how the time per row grows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .growth import PANELS
 from .record import Record
 from .works import LABELS
 
-#: One mark per library in all pictures; told apart without colour too.
+#: Colour and marker of each library in both charts. The markers can be distinguished without colour.
 _MARKS = {
     "sklearn": ("#0072b2", "o"),
     "isotree": ("#e69f00", "s"),
@@ -35,7 +35,7 @@ def _pyplot() -> Any:
     import matplotlib
 
     matplotlib.use("Agg")
-    # The same record gives the same file.
+    # The fixed salt makes the file the same for the same record.
     matplotlib.rcParams.update({"svg.hashsalt": "isoxide", "font.size": 9, "axes.axisbelow": True})
     import matplotlib.pyplot as plt
 
@@ -49,7 +49,7 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def label_of(work: Record) -> str:
-    """Of a work within one picture or table: the number of its row, what it is, and the threads if more than one."""
+    """Return the label of a work in a chart or table: the number of its row, its title, and its threads if several."""
     threads = f", {work['threads']} threads" if work["threads"] > 1 else ""
     if not work["row"]:
         return f"growth, {work['title']}, {work['trees']} trees{threads}"
@@ -61,7 +61,7 @@ def rivals_of(work: Record) -> list[Record]:
 
 
 def ratios(record: Record, path: Path) -> None:
-    """Wall time of each rival over ours, forests above and ranks below, on one axis."""
+    """Draw the wall time of each rival divided by that of isoxide: forests above, ranks below, on one axis."""
     plt = _pyplot()
     timed = [w for w in record["works"] if w["kind"] != "memory" and rivals_of(w)]
     groups = [[w for w in timed if w["kind"] != "rank"], [w for w in timed if w["kind"] == "rank"]]
@@ -78,14 +78,14 @@ def ratios(record: Record, path: Path) -> None:
     )
     for axis, group in zip(axes[:, 0], groups, strict=True):
         seen = set()
-        for place, work in enumerate(group):
+        for position, work in enumerate(group):
             for rival in rivals_of(work):
                 colour, mark = _MARKS[rival["library"]]
                 label = None if rival["library"] in seen else LABELS[rival["library"]]
                 seen.add(rival["library"])
-                # Hollow, so as not to hide what is often at the same place: PyOD is scikit-learn inside.
+                # PyOD calls scikit-learn, so both are often at one position; a hollow marker does not hide the other.
                 face = "none" if mark == "D" else colour
-                axis.plot(rival["ratio"]["wall"], place, mark, color=colour, mfc=face, ms=5.5, label=label)
+                axis.plot(rival["ratio"]["wall"], position, mark, color=colour, mfc=face, ms=5.5, label=label)
         axis.set_xscale("log")
         axis.axvline(1, color="#111111", lw=1)
         axis.set_yticks(range(len(group)), [label_of(work) for work in group], fontsize=8)
@@ -119,7 +119,7 @@ def _short(value: float, _: int) -> str:
 
 
 def growth(record: Record, path: Path) -> None:
-    """Wall time per scored row, one panel for each thing that grows."""
+    """Draw the wall time per scored row, with a panel each for growing rows, columns, trees and threads."""
     plt = _pyplot()
     panels = [panel for panel in PANELS if any(work["what"] == panel for work in record["growth"])]
     if not panels:

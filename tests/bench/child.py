@@ -1,4 +1,4 @@
-"""The process of one contender: requests come on its standard input, a line of JSON each, and are answered likewise."""
+"""Run one contender in a process that answers each line of JSON on standard input with a line of JSON."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from .forests import Job, forest_job
 from .rankers import rank_job
 from .works import Contender, Work
 
-#: Short calls are repeated until a timing takes so many seconds.
-LONG_ENOUGH = 0.3
-MOST_REPEATS = 20_000
-#: Threads that finished a call may still spin for some milliseconds; they are not to disturb the next contender.
-REST = 0.02
+#: A short call is repeated so that a timing takes at least so many seconds.
+MIN_SECONDS = 0.3
+MAX_REPEATS = 20_000
+#: Seconds between contenders: threads of a finished call may spin for some milliseconds and would disturb the next.
+PAUSE_SECONDS = 0.02
 
 
 def timed(call: Callable[[], Any], repeats: int = 1) -> tuple[float, float]:
-    """Seconds of wall and of processor time, of all threads, per call."""
+    """Return the wall time and the processor time of all threads, in seconds per call."""
     gc.collect()
     gc.disable()
     wall, cpu = time.perf_counter(), time.process_time()
@@ -49,7 +49,7 @@ def _resident(field: str) -> int:
 
 
 def memory_above(call: Callable[[], Any]) -> tuple[int, str]:
-    """Bytes that the process grows by at most during the call, and how that was found out."""
+    """Return the maximum number of bytes by which the process grows during the call, and how it was measured."""
     gc.collect()
     try:
         before = _resident("VmRSS")
@@ -57,7 +57,7 @@ def memory_above(call: Callable[[], Any]) -> tuple[int, str]:
         call()
         return _resident("VmHWM") - before, "VmHWM, reset before the call"
     except OSError:
-        # Not Linux, or not allowed. The peak so far hides what lies below it.
+        # This is not Linux, or it is not allowed. A call that needs less than an earlier peak seems to need nothing.
         unit = 1 if sys.platform == "darwin" else 1024
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         call()
@@ -65,7 +65,7 @@ def memory_above(call: Callable[[], Any]) -> tuple[int, str]:
 
 
 def isoxide_facts() -> dict[str, Any]:
-    """What the installed build says of itself, if it can."""
+    """Return the kernel and the versions that the installed isoxide reports, if it can."""
     import isoxide
     from isoxide import _core
 
@@ -75,7 +75,7 @@ def isoxide_facts() -> dict[str, Any]:
     if hasattr(isoxide, "show_versions"):
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             returned = isoxide.show_versions()
-        # Paths of this machine are nobody's business.
+        # Records are published, so they must not contain paths of this machine.
         lines = str(returned or printed.getvalue()).splitlines()
         facts["show_versions"] = [line for line in lines if os.sep not in line]
     return facts
@@ -87,36 +87,36 @@ class Child:
         self.repeats = 1
 
     def prepare(self, work: dict[str, Any], contender: dict[str, Any], folder: str) -> dict[str, Any]:
-        who = Contender(**contender)
-        what = Work(**work | {"data": Data(**work["data"]), "contenders": (who,)})
-        make = rank_job if what.kind == "rank" else forest_job
-        self.job = make(what, who.library, who.threads or what.threads, who.layout or what.layout, Path(folder))
-        return {"scale": self.job.scale, "facts": isoxide_facts() if who.library == "isoxide" else {}}
+        own = Contender(**contender)
+        task = Work(**work | {"data": Data(**work["data"]), "contenders": (own,)})
+        make = rank_job if task.kind == "rank" else forest_job
+        self.job = make(task, own.library, own.threads or task.threads, own.layout or task.layout, Path(folder))
+        return {"scale": self.job.scale, "facts": isoxide_facts() if own.library == "isoxide" else {}}
 
     def check(self, path: str) -> dict[str, Any]:
-        """Does the work once and saves the result; from how long a call takes follows how often it is repeated."""
+        """Do the work once, save the result, and choose the number of repeats by the time that a call takes."""
         start = time.perf_counter()
         np.savez(path, **self.job.check())  # type: ignore[arg-type]
-        if time.perf_counter() - start < 5 * LONG_ENOUGH:
+        if time.perf_counter() - start < 5 * MIN_SECONDS:
             once, _ = timed(self.job.call)
-            self.repeats = min(MOST_REPEATS, math.ceil(LONG_ENOUGH / once))
+            self.repeats = min(MAX_REPEATS, math.ceil(MIN_SECONDS / once))
         return {"repeats": self.repeats}
 
     def time(self) -> dict[str, Any]:
-        time.sleep(REST)
+        time.sleep(PAUSE_SECONDS)
         if self.repeats > 1:
-            # Memory that nobody touched while others had their turn may have to be fetched back by the system,
-            # which takes as long as a short call.
+            # While other contenders ran, the system may have moved this process's memory out of its caches. Fetching it
+            # back takes as long as a short call, so one call is not timed.
             self.job.call()
         return {"timing": timed(self.job.call, self.repeats)}
 
     def memory(self) -> dict[str, Any]:
-        above, how = memory_above(self.job.call)
-        return {"bytes": above, "how": how}
+        n_bytes, method = memory_above(self.job.call)
+        return {"bytes": n_bytes, "how": method}
 
 
 def main() -> None:
-    # The answers have a channel of their own: libraries may print.
+    # Libraries may print, so answers are written to a copy of standard output, and prints go to standard error.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     child = Child()

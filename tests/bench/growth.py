@@ -1,4 +1,7 @@
-"""How the cost of scoring a row grows with rows, columns, trees and threads, next to one pass over the table."""
+"""Define measurements of the time per scored row as rows, columns, trees and threads grow.
+
+Summing the table with NumPy is measured too, as the lower limit of any pass over the table.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,22 @@ from pathlib import Path
 from .data import Data
 from .works import Contender, Work
 
-#: scikit-learn is drawn along where it does not take minutes.
+#: scikit-learn is measured up to these sizes; beyond them it would take minutes.
 _SKLEARN_ROWS = 100_000
 _SKLEARN_TREES = 300
 PANELS = ("rows", "columns", "trees", "threads")
 
 
 def _point(panel: str, n: int, d: int, trees: int = 100, threads: int = 1) -> Work:
-    who = [Contender("isoxide"), Contender("numpy_sum", threads=1)]
+    contenders = [Contender("isoxide"), Contender("numpy_sum", threads=1)]
     if n <= _SKLEARN_ROWS and trees <= _SKLEARN_TREES and threads == 1:
-        who.append(Contender("sklearn"))
+        contenders.append(Contender("sklearn"))
     data = Data("plain", n, d)
-    return Work(0, panel, "score", data, tuple(who), trees=trees, threads=threads, rounds=3)
+    return Work(0, panel, "score", data, tuple(contenders), trees=trees, threads=threads, rounds=3)
 
 
 def points(cores: int, scale: float = 1.0) -> list[Work]:
-    """The points of all panels."""
+    """Return the measurements of all panels of the chart."""
     works = [_point("rows", 10**k, 10) for k in range(3, 8)]
     works += [_point("columns", 100_000, d) for d in (1, 2, 5, 10, 20, 50, 100, 200, 500)]
     works += [_point("trees", 100_000, 10, trees=t) for t in (10, 30, 100, 300, 1000)]
@@ -32,11 +35,13 @@ def points(cores: int, scale: float = 1.0) -> list[Work]:
 
 
 def fits_in_memory(work: Work) -> bool:
-    """Whether the machine holds the table once per contender, once in the page cache, and one copy besides."""
-    need = work.data.n * work.data.d * 8 * (len(work.contenders) + 2)
+    """Return whether memory can hold the table once per contender, once in the page cache, and one more copy."""
+    needed_bytes = work.data.n * work.data.d * 8 * (len(work.contenders) + 2)
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return True
-    available = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), need + 1)
-    return need < available
+    available_bytes = next(
+        (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), needed_bytes + 1
+    )
+    return needed_bytes < available_bytes

@@ -1,7 +1,7 @@
-"""Tables larger than memory: time and memory of `isoxide.stream` from 1,000,000 to 100,000,000 rows of Parquet.
+"""Measure time and memory of `isoxide.stream` on tables of 1,000,000 to 100,000,000 rows of Parquet.
 
-``python -m bench.large --folder DIR`` makes the tables there (once; 5.4 GB the largest), runs each work in a process of
-its own, and prints a table: seconds, CPU seconds, peak memory. ``--rows 1000000`` chooses.
+``python -m bench.large --folder DIR`` writes the tables into the folder once (the largest has 5.4 GB), runs each work
+in a new process, and prints a table of seconds, CPU seconds and peak memory. ``--rows 1000000`` selects a table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PER_FILE, N_ACTORS = 5_000_000, 100_000
 
 
 def write_table(rows: int, folder: Path) -> None:
-    """A row per actor and day, day by day: ten zero-heavy counts and ten Gaussians, two of them with missing values."""
+    """Write a row per actor and day, ordered by day: ten counts with many zeros, ten Gaussians, some missing cells."""
     folder.mkdir(parents=True)
     actors = pa.array([f"user{i:06}" for i in range(N_ACTORS)])
     first_day = np.datetime64("2024-01-01")
@@ -81,7 +81,7 @@ print(json.dumps([time.perf_counter() - started, time.process_time() - before, p
 
 
 def main() -> None:
-    """Make, run, print."""
+    """Write the tables, run the works, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
@@ -92,21 +92,21 @@ def main() -> None:
         source = options.folder / str(rows)
         if not source.exists():
             write_table(rows, source)
-        results: dict[str, list[list[float]]] = {what: [] for what in WORKS}
+        results: dict[str, list[list[float]]] = {work: [] for work in WORKS}
         for _ in range(options.rounds):
-            for what, code in WORKS.items():
-                if what.startswith("in memory") and rows > 20_000_000:
-                    # Would take 8 GB.
+            for work, code in WORKS.items():
+                if work.startswith("in memory") and rows > 20_000_000:
+                    # This would need 8 GB.
                     continue
                 arguments = [source, options.folder / "out", options.folder / "model.safetensors", code, rows]
                 done = subprocess.run(
                     [sys.executable, "-c", PRELUDE, *map(str, arguments)], check=True, capture_output=True, text=True
                 )
-                results[what].append(json.loads(done.stdout))
-        for what, rounds in results.items():
+                results[work].append(json.loads(done.stdout))
+        for work, rounds in results.items():
             if rounds:
                 seconds, cpu, peak = np.median(rounds, axis=0)
-                print(f"| {rows:,} | {what} | {seconds:.2f} | {cpu:.1f} | {peak:.0f} |", flush=True)
+                print(f"| {rows:,} | {work} | {seconds:.2f} | {cpu:.1f} | {peak:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

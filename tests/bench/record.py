@@ -1,4 +1,4 @@
-"""The record of a run: every timing, what follows from them, and where it is kept."""
+"""Make, write and read the record of a benchmark run: every timing and the statistics of the timings."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ Record = dict[str, Any]
 
 @dataclass
 class Outcome:
-    """What became of one contender of a work."""
+    """The result of one contender of a work."""
 
     name: str
     library: str
     variant: str
     threads: int
-    #: How much more the work is than what was timed.
+    #: The size of the work divided by that of the timed part of it.
     scale: float = 1.0
-    #: Calls per timing.
+    #: Number of calls per timing.
     repeats: int = 1
     #: Wall and processor seconds per call, one pair per round, not scaled.
     timings: list[tuple[float, float]] = field(default_factory=list)
     memory: int | None = None
-    #: Whether the result is ours, bit for bit (to 12 digits for ranks by other libraries than scipy).
+    #: Whether the result equals isoxide's bit for bit (to 12 digits for ranks of libraries other than scipy).
     equal: bool | None = None
-    #: Spearman's correlation with our scores, for other forests than scikit-learn's.
+    #: Spearman's correlation with isoxide's scores, for forests other than scikit-learn's.
     agreement: float | None = None
     error: str | None = None
     note: str = ""
@@ -41,7 +41,7 @@ class Outcome:
 
     @property
     def medians(self) -> dict[str, float] | None:
-        """Seconds of the whole work."""
+        """Return the median seconds of the whole work: wall time and processor time."""
         if not self.timings:
             return None
         wall, cpu = (statistics.median(times) * self.scale for times in zip(*self.timings, strict=True))
@@ -49,9 +49,9 @@ class Outcome:
 
 
 def _ratio(theirs: Outcome, ours: Outcome) -> dict[str, float] | None:
-    """How many times as long they take as we do: the median over the rounds."""
+    """Return how many times as long a rival takes as isoxide: the median over the rounds."""
     if theirs.memory is not None and ours.memory is not None:
-        # Of less than this the pages of the process tell nothing.
+        # Below 1 MiB, memory that is measured in pages of the process is too imprecise.
         return {"memory": theirs.memory / ours.memory} if ours.memory > 2**20 else None
     rounds = list(zip(theirs.timings, ours.timings, strict=False))
     if not rounds or theirs.error or ours.error:
@@ -64,7 +64,7 @@ def _ratio(theirs: Outcome, ours: Outcome) -> dict[str, float] | None:
 
 
 def summary(work: Work, outcomes: list[Outcome]) -> Record:
-    """One entry of the record."""
+    """Return the entry of the record for one work."""
     entry = {k: v for k, v in asdict(work).items() if k != "contenders"}
     entry["title"] = work.title
     entry["contenders"] = []
@@ -103,15 +103,15 @@ def read(path: Path) -> Record:
 
 
 def latest() -> Path:
-    """The record of the latest complete run."""
-    found = [(r["started"], p) for p in RECORDS.glob("*.json") if (r := read(p))["complete"]]
-    if not found:
+    """Return the path of the record of the latest complete run."""
+    complete = [(r["started"], p) for p in RECORDS.glob("*.json") if (r := read(p))["complete"]]
+    if not complete:
         raise SystemExit("no record of a complete run in tests/bench/records; `make bench` makes one")
-    return max(found)[1]
+    return max(complete)[1]
 
 
 def failures(record: Record) -> list[str]:
-    """Everything that went wrong, a line each."""
+    """Return a line for each contender that failed."""
     return [
         f"row {work['row']}, {work['title']}, {work['threads']} thread(s), {outcome['name']}: {outcome['error']}"
         for work in record["works"] + record["growth"]

@@ -70,9 +70,10 @@ def readme_table(record: Record) -> str:
     facts, versions = record["machine"], record["versions"]
     against = f"scikit-learn {versions['scikit-learn']} and scipy {versions['scipy']}"
     lines = [
-        f"The table compares isoxide with {against} at equal threads, by medians of interleaved rounds on",
-        f"{page.machine_in_words(facts)}, {record['started'][:10]}. `make bench` repeats it, and"
-        " [docs/benchmarks.md](docs/benchmarks.md) has all rows, other rivals and the limits of the comparison.",
+        f"The table compares isoxide with {against}, with the same number of threads. Times are medians of",
+        f"interleaved rounds on {page.machine_in_words(facts)}, {record['started'][:10]}. `make bench` repeats the",
+        "measurement, and [docs/benchmarks.md](docs/benchmarks.md) has all rows, other libraries and the limits of the",
+        "comparison.",
         "",
         "| work | threads | isoxide | scikit-learn or scipy | faster, wall | faster, CPU | fastest other |",
         "|---|--:|--:|--:|--:|--:|--:|",

@@ -1,4 +1,4 @@
-"""What is timed: the rows of the benchmark, by number."""
+"""Define the works that the benchmark measures: each row of its table has a number and one or more works."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from .data import Data
 
-#: How libraries are called in tables and charts.
+#: Names of the libraries in tables and charts.
 LABELS = {
     "isoxide": "isoxide",
     "sklearn": "scikit-learn",
@@ -25,7 +25,7 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Contender:
-    """A library, and in what it differs from the others of the work, if it does."""
+    """A library that does a work, and the settings in which it differs from the other contenders."""
 
     library: str
     variant: str = ""
@@ -40,10 +40,10 @@ class Contender:
 
 @dataclass(frozen=True)
 class Work:
-    """One thing to do, and who does it; the first contender is isoxide, which the others are compared with."""
+    """One task, and the libraries that do it. The first contender is isoxide, with which the others are compared."""
 
     row: int
-    #: What is done, without the shape and the threads.
+    #: Description of the task, without the shape of the table and the number of threads.
     what: str
     #: "score", "fit", "day", "rank" or "memory".
     kind: str
@@ -55,17 +55,17 @@ class Work:
     trees: int = 100
     max_samples: str | float = "auto"
     contamination: str | float = "auto"
-    #: Scored rows, if not all of the table; ranked rows.
+    #: Number of rows that are scored or ranked; None for all rows of the table.
     take: int | None = None
 
     @property
     def title(self) -> str:
         n = self.data.n if self.kind == "rank" or not self.take else self.take
-        at = f"{n:,} x {self.data.d}"
-        return f"rank {self.take:,} rows in {at}{self.what}" if self.kind == "rank" else f"{self.what}, {at}"
+        shape = f"{n:,} x {self.data.d}"
+        return f"rank {self.take:,} rows in {shape}{self.what}" if self.kind == "rank" else f"{self.what}, {shape}"
 
     def scaled(self, scale: float) -> Work:
-        """The same on a smaller table, to try things out."""
+        """Return the same work on a smaller table, for trying things out."""
         n = min(self.data.n, max(1000, int(self.data.n * scale)))
         return replace(self, data=replace(self.data, n=n), take=min(self.take, n) if self.take else None)
 
@@ -90,22 +90,22 @@ QUICK_ROWS = (1, 5, 7, 8, 9, 13)
 
 
 def _scoring() -> list[Work]:
-    heavy: dict[str, Any] = {"kind": "score", "data": _MILLION, "rounds": 3}
+    million: dict[str, Any] = {"kind": "score", "data": _MILLION, "rounds": 3}
     orders = {"C": "C order", "F": "F order"}
-    works = [Work(1, f"score, {orders[o]}", contenders=_FORESTS, layout=o, **heavy) for o in orders]
+    works = [Work(1, f"score, {orders[o]}", contenders=_FORESTS, layout=o, **million) for o in orders]
     alone = Contender("isoxide", "1 thread", threads=1)
     works += [
-        Work(2, f"score, {orders[o]}", contenders=(*_FORESTS, alone), layout=o, threads=2, **heavy) for o in orders
+        Work(2, f"score, {orders[o]}", contenders=(*_FORESTS, alone), layout=o, threads=2, **million) for o in orders
     ]
     default = Contender("isoxide", "default kernel")
     for kernel in ("avx2", "portable"):
         forced = Contender("isoxide", f"{kernel} kernel", environment={"ISOXIDE_KERNEL": kernel})
         rivals = _named("sklearn", "coniferest")
-        works.append(Work(3, f"score, {kernel} kernel", contenders=(forced, default, *rivals), **heavy))
-    missing = heavy | {"data": Data("missing", 1_000_000, 50)}
+        works.append(Work(3, f"score, {kernel} kernel", contenders=(forced, default, *rivals), **million))
+    missing = million | {"data": Data("missing", 1_000_000, 50)}
     works.append(Work(4, "score, NaN", contenders=_FORESTS[:3], **missing))
     frames = {"pandas": "pandas frame, 10 columns int64", "polars": "polars frame"}
-    works += [Work(5, f"score, {frames[f]}", contenders=_NO_PYOD, layout=f, **heavy) for f in frames]
+    works += [Work(5, f"score, {frames[f]}", contenders=_NO_PYOD, layout=f, **million) for f in frames]
     works.append(Work(6, "score", "score", _SMALL, _FORESTS))
     works += [Work(7, "score", "score", _HUNDRED_THOUSAND, _FORESTS, take=take, rounds=7) for take in (1, 100)]
     day = Data("plain", 10_000, 46)
@@ -121,9 +121,18 @@ def _fitting(cores: int) -> list[Work]:
             Work(9, "fit", "fit", data, _FORESTS, threads=threads, rounds=3 if data.n > 10**5 else 5)
             for data in (_SMALL, _HUNDRED_THOUSAND, _MILLION)
         ]
-        some = _named("isoxide", "sklearn", "pyod")
+        with_contamination = _named("isoxide", "sklearn", "pyod")
         works.append(
-            Work(10, "fit, contamination=0.1", "fit", _MILLION, some, threads=threads, rounds=3, contamination=0.1)
+            Work(
+                10,
+                "fit, contamination=0.1",
+                "fit",
+                _MILLION,
+                with_contamination,
+                threads=threads,
+                rounds=3,
+                contamination=0.1,
+            )
         )
         full: dict[str, Any] = {"threads": threads, "rounds": 3, "max_samples": 1.0}
         works.append(Work(11, "fit, max_samples=1.0", "fit", _HUNDRED_THOUSAND, _NO_PYOD, **full))
@@ -138,31 +147,31 @@ def _fitting(cores: int) -> list[Work]:
 def _ranking(cores: int) -> list[Work]:
     works = []
     for threads in dict.fromkeys((1, cores)):
-        # The others know one thread only.
-        who = _RANKERS if threads == 1 else (*_RANKERS[:2], Contender("polars"))
+        # The other rivals run on one thread only.
+        contenders = _RANKERS if threads == 1 else (*_RANKERS[:2], Contender("polars"))
         for row, take, data in ((13, 260, _MILLION), (14, 10_000, _MILLION), (14, 260, _HUNDRED_THOUSAND)):
-            works.append(Work(row, "", "rank", data, who, threads=threads, rounds=3, take=take))
+            works.append(Work(row, "", "rank", data, contenders, threads=threads, rounds=3, take=take))
     return works
 
 
 def _memory() -> Work:
-    two = (Contender("isoxide", "2 threads", threads=2), Contender("sklearn", "2 threads", threads=2))
-    return Work(15, "memory while scoring", "memory", _MILLION, (*_FORESTS, *two), rounds=1)
+    two_threads = (Contender("isoxide", "2 threads", threads=2), Contender("sklearn", "2 threads", threads=2))
+    return Work(15, "memory while scoring", "memory", _MILLION, (*_FORESTS, *two_threads), rounds=1)
 
 
 def all_works(cores: int) -> list[Work]:
-    """Everything, in the order of the rows."""
+    """Return all works, in the order of the rows."""
     return sorted([*_scoring(), *_fitting(cores), *_ranking(cores), _memory()], key=lambda work: work.row)
 
 
 def quick_works() -> list[Work]:
-    """Some rows with one thread, smaller tables where only the rate counts, and without the slowest rivals."""
+    """Return the works of `make bench-quick`: some rows, one thread, smaller tables, and not the slowest rivals."""
     works = []
     for work in all_works(1):
         if work.row not in QUICK_ROWS or (work.row == 1 and work.layout == "F"):
             continue
         slow = {"pyod", "pandas"} | ({"isotree"} if work.row == 5 else set())
-        who = tuple(c for c in work.contenders if c.library not in slow)
+        contenders = tuple(c for c in work.contenders if c.library not in slow)
         smaller = work.scaled(0.2) if work.kind == "score" and not work.take else work
-        works.append(replace(smaller, contenders=who, rounds=3))
+        works.append(replace(smaller, contenders=contenders, rounds=3))
     return works

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide import FeatureRanks, IsolationForest, RankReference, percentileofscore, rank_features, ueba
+from isoxide import FeatureRanks, IsolationForest, RankReference, percentileofscore, rank_features, stream, ueba
 from isoxide.displays import FeatureRankDisplay, ThresholdDisplay
 
 table: pd.DataFrame = pd.read_csv("features.csv")
@@ -41,3 +41,10 @@ findings: ueba.Findings = ueba.detect(days, forest=study.forest, contamination=s
 findings = findings.join(pd.DataFrame({"actor": ["a"], "email": ["a@b"]})).rank_features(days, groups="actor")
 counts: pd.Series = findings.feature_counts(cutoff=99, always_show=["is_weekend"])
 bars: FeatureRankDisplay = FeatureRankDisplay.from_findings(findings, 0)
+
+lake: stream.StreamTable = stream.open("lake/", batch_rows=100_000, missing=["-"])
+large: IsolationForest = lake.fit(IsolationForest(contamination=0.001), features=["n_logins"])
+large.offset_ = lake.offset(large, contamination=0.01)
+n_scored: int = lake.write_scores(large, "scores/", keep=["actor"], resume=True)
+large_ranks: FeatureRanks = lake.rank_features(features[:3], groups="actor", tail="both")
+large_findings: ueba.Findings = lake.detect(entity="actor", time="day", alerts_per_month=25, rules=[ueba.ZScore(4)])

@@ -93,19 +93,19 @@ def test_matplotlib_is_imported_only_to_draw():
 
 
 def test_findings_without_ranks(study):
-    found = ueba.detect(study.table, contamination=0.02, groups="actor", min_group=10**6)
-    display = FeatureRankDisplay.from_findings(found)
+    result = ueba.detect(study.table, contamination=0.02, groups="actor", min_group=10**6)
+    display = FeatureRankDisplay.from_findings(result)
     draw(display)
     assert display.features == []
     assert "no ranks" in display.title
-    draw(CutoffDisplay.from_findings(found))
+    draw(CutoffDisplay.from_findings(result))
 
 
 def test_typical_values_are_those_of_the_group(study):
-    found = ueba.detect(study.table, contamination=0.02, groups="actor")
-    display = FeatureRankDisplay.from_findings(found, n_features=3)
-    j = found.order[0, 0]
-    own = study.table.frame.loc[study.table.frame["actor"] == found.frame["actor"].iloc[0], found.features[j]]
+    result = ueba.detect(study.table, contamination=0.02, groups="actor")
+    display = FeatureRankDisplay.from_findings(result, n_features=3)
+    j = result.order[0, 0]
+    own = study.table.frame.loc[study.table.frame["actor"] == result.frame["actor"].iloc[0], result.features[j]]
     assert display.labels[0].endswith(f"(typical {format_value(own.median())})")
 
 

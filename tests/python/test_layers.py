@@ -1,4 +1,4 @@
-"""The laws of ARCHITECTURE.md, read from the source."""
+"""The invariants of ARCHITECTURE.md, read from the sources."""
 
 import ast
 import pathlib
@@ -41,6 +41,7 @@ PYTHON_LEVELS = [
 LIGHT = {"", "_common", "_forest", "_ranks", "datasets", "mergeable"}
 #: The same for single modules of rooms that otherwise need more.
 LIGHT_MODULES = {f"isoxide._frames.{name}" for name in ("adapter", "containers", "dtypes", "tables", "validation")}
+LIGHT_MODULES |= {"isoxide._frames"}
 PACKAGE = ROOT / "python" / "isoxide"
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in PYTHON
@@ -132,15 +133,27 @@ def test_few_rooms():
     assert len(rooms) <= 16, sorted(rooms)
 
 
+def is_light(module):
+    return python_room(module) in LIGHT or module in LIGHT_MODULES
+
+
 def test_importing_the_package_needs_numpy_and_scikit_learn_only():
-    needed = set()
+    needed, inside = set(), set()
     for module, path in MODULES.items():
-        if python_room(module) not in LIGHT and module not in LIGHT_MODULES:
+        if not is_light(module):
             continue
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.Import):
-                needed |= {alias.name.split(".")[0] for alias in node.names}
+                names = [(alias.name, alias.name) for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
-                needed.add(node.module.split(".")[0])
+                names = [(node.module, f"{node.module}.{alias.name}") for alias in node.names]
+            else:
+                continue
+            needed |= {source.split(".")[0] for source, _ in names}
+            inside |= {name if name in MODULES else source for source, name in names}
     # joblib and scipy come with scikit-learn.
     assert needed - sys.stdlib_module_names <= {"isoxide", "numpy", "sklearn", "joblib", "scipy"}
+    # A module is imported with all packages that it is in, and with what it imports itself.
+    inside |= {module for module in MODULES if is_light(module)}
+    packages = {".".join(module.split(".")[:k]) for module in inside for k in range(1, module.count(".") + 2)}
+    assert not {module for module in packages & MODULES.keys() if not is_light(module)}

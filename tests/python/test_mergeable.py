@@ -115,18 +115,18 @@ def test_a_plan_of_more_rows_than_there_is_memory_for():
             lambda: sample_plan(10, 2, random_state=0).grow(np.zeros((9, 2))),
             "must have the 10 drawn rows and 2 columns",
         ),
-        (lambda: SampleRows([1, 1], 2), "each once"),
+        (lambda: SampleRows([1, 1], 2), "without duplicates"),
         (lambda: SampleRows([1], 0), "n_features"),
         (lambda: SampleRows([1], 2).add(0, np.zeros((3, 1))), "must have 2 columns"),
         (lambda: SampleRows([1, 5], 2).X, "2 of 2 rows are missing, the first of them is row 1; add"),
-        (lambda: SampleRows([1], 2).merge(SampleRows([2], 2)), "it is for other rows or columns"),
+        (lambda: SampleRows([1], 2).merge(SampleRows([2], 2)), "but its rows or columns differ"),
         (lambda: ScoreSketch(0, 0.1), "n_samples"),
         (lambda: ScoreSketch(9, 0.6), "contamination"),
         (lambda: ScoreSketch(9, "auto"), "contamination"),
         (lambda: ScoreSketch(9, 0.1, capacity=1), "capacity"),
         (lambda: ScoreSketch(9, 0.1).offset(), "0 of 9 scores have been added; add all"),
-        (lambda: ScoreSketch(9, 0.1).add([0.5]), "scores must be those of score_samples"),
-        (lambda: ScoreSketch(9, 0.1).add([np.nan]), "scores must be those of score_samples"),
+        (lambda: ScoreSketch(9, 0.1).add([0.5]), "scores must come from score_samples"),
+        (lambda: ScoreSketch(9, 0.1).add([np.nan]), "scores must come from score_samples"),
         (lambda: ScoreSketch(9, 0.1).add([[-0.5]]), "one-dimensional"),
         (
             lambda: ScoreSketch(9, 0.1).merge(ScoreSketch(9, 0.2)),
@@ -247,19 +247,19 @@ def test_bytes_that_are_none(seed, number):
     assert type(piece).from_bytes(data) == piece
     r = np.random.default_rng([seed, number])
     for end in {0, 1, 8, len(data) // 2, len(data) - 1, *r.integers(0, len(data), 20).tolist()}:
-        with pytest.raises(ValueError, match="not the bytes of"):
+        with pytest.raises(ValueError, match="cannot decode these bytes"):
             type(piece).from_bytes(data[:end])
     for _ in range(200):
         damaged = bytearray(data)
         damaged[int(r.integers(len(data)))] ^= int(r.integers(1, 256))
-        with pytest.raises(ValueError, match="not the bytes of"):
+        with pytest.raises(ValueError, match="cannot decode these bytes"):
             type(piece).from_bytes(bytes(damaged))
     for other in pieces():
         if type(other) is not type(piece):
-            with pytest.raises(ValueError, match="they are those of a "):
+            with pytest.raises(ValueError, match="they hold a "):
                 type(piece).from_bytes(other.to_bytes())
     for other in (b"", b"{}", pickle.dumps(piece), IsolationForest(random_state=0).fit([[1.0], [2.0]]).to_bytes()):
-        with pytest.raises(ValueError, match="not the bytes of"):
+        with pytest.raises(ValueError, match="cannot decode these bytes"):
             type(piece).from_bytes(other)
 
 

@@ -290,7 +290,7 @@ fn numbers_that_nothing_forbids_are_taken_and_scored() {
 }
 
 #[test]
-fn each_refusal_says_what_is_wrong() {
+fn each_refusal_names_the_reason() {
     let (forest, c) = some_forest(20, 2, 9, 2);
     let forest_metadata = sample_metadata(&forest, 1);
     let whole = write(&forest, &c, &forest_metadata, true).unwrap();
@@ -490,7 +490,7 @@ fn each_refusal_says_what_is_wrong() {
         ),
         (
             chain(1).with("n_leaf_samples", Dtype::U32, u32s(&[1, u32::MAX - 1])),
-            "of 4294967295 training rows",
+            "has 4294967295 training rows",
         ),
         (
             chain(1).with("n_features", Dtype::U64, zeros(8)),
@@ -545,7 +545,7 @@ fn more_metadata_than_ours_is_refused() {
 }
 
 #[test]
-fn what_could_not_be_read_is_not_written() {
+fn forests_that_could_not_be_read_are_not_written() {
     let (forest, c) = some_forest(20, 2, 9, 2);
     let forest_metadata = sample_metadata(&forest, 1);
     let with = |change: &dyn Fn(&mut ForestMetadata)| {

@@ -117,7 +117,7 @@ proptest! {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn inputs_that_do_not_fit_are_refused() {
     let x = Array2::from_shape_fn((10, 3), |(i, j)| (i * j) as f64);
     let matrix = dense(&x);
     let params = Params {

@@ -1,4 +1,4 @@
-//! Tests that `ISOXIDE_KERNEL` is obeyed or rejected, and that nothing is computed with another kernel than it names.
+//! Tests that `ISOXIDE_KERNEL` selects the kernel of every computation, and that every computation refuses an invalid name.
 
 use std::ffi::OsStr;
 use std::process::Command;
@@ -20,7 +20,7 @@ fn runnable() -> Vec<&'static str> {
     Choice::all().into_iter().map(Choice::name).collect()
 }
 
-/// Returns the outcome of everything that computes with a kernel.
+/// Returns the result of each function that computes with a kernel.
 fn outcomes() -> Vec<(&'static str, Result<()>)> {
     let table = Array2::from_shape_fn((40, 2), |(i, j)| (i * (j + 3) % 17) as f64);
     let matrix = || Matrix::from_f64(table.view());
@@ -42,7 +42,7 @@ fn outcomes() -> Vec<(&'static str, Result<()>)> {
         nan_policy: NanPolicy::Propagate,
     };
     let scorer = || {
-        // Put together rather than grown, which may have been refused.
+        // The forest is made by hand, because growing it may be refused.
         let noise = NodeNoise {
             impurity: 0.0,
             mean: 0.0,
@@ -116,7 +116,8 @@ fn the_kernel_of_the_environment() {
     }
 }
 
-fn in_a_process_of_its_own(kernel: Option<&OsStr>, expected: &str) {
+/// Runs the test above in another process, with a value of `ISOXIDE_KERNEL`.
+fn check_in_another_process(kernel: Option<&OsStr>, expected: &str) {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "kernels::the_kernel_of_the_environment"]);
     child
@@ -125,26 +126,29 @@ fn in_a_process_of_its_own(kernel: Option<&OsStr>, expected: &str) {
     if let Some(kernel) = kernel {
         child.env("ISOXIDE_KERNEL", kernel);
     }
-    let done = child.output().unwrap();
-    let said = String::from_utf8_lossy(&done.stdout);
-    assert!(done.status.success() && said.contains("1 passed"), "{kernel:?}: {said}");
+    let output = child.output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && stdout.contains("1 passed"),
+        "{kernel:?}: {stdout}"
+    );
 }
 
 #[test]
-fn the_environment_chooses_or_is_refused() {
+fn the_environment_selects_the_kernel_or_is_refused() {
     let fastest = runnable()[0];
-    in_a_process_of_its_own(None, fastest);
-    in_a_process_of_its_own(Some("".as_ref()), fastest);
+    check_in_another_process(None, fastest);
+    check_in_another_process(Some("".as_ref()), fastest);
     for name in NAMES {
         let expected = if runnable().contains(&name) { name } else { "refused" };
-        in_a_process_of_its_own(Some(name.as_ref()), expected);
+        check_in_another_process(Some(name.as_ref()), expected);
     }
     for name in ["avx", "AVX2", "portable "] {
-        in_a_process_of_its_own(Some(name.as_ref()), "refused");
+        check_in_another_process(Some(name.as_ref()), "refused");
     }
     #[cfg(unix)]
     {
         use std::os::unix::ffi::OsStrExt;
-        in_a_process_of_its_own(Some(OsStr::from_bytes(b"avx2\xff")), "refused");
+        check_in_another_process(Some(OsStr::from_bytes(b"avx2\xff")), "refused");
     }
 }

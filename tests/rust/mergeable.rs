@@ -420,7 +420,8 @@ fn counts_that_cannot_be_are_refused() {
     assert_eq!(nothing.ranks(definition).unwrap().percentiles.dim(), (3, 0));
 }
 
-/// Bytes of one column: whether it is of floats, values, the position of each row's value, values below, and at or below, all, missing.
+/// Bytes of one column: whether it is of floats, values, the position of each row's value, values below, and at or below, all,
+/// missing.
 fn column_of(floats: bool, values: &[u64], positions: &[u64], counts: [&[u64]; 2], n: u64, n_missing: u64) -> Vec<u64> {
     let mut numbers = vec![u64::from(floats)];
     for list in [values, positions, counts[0], counts[1]] {
@@ -431,12 +432,12 @@ fn column_of(floats: bool, values: &[u64], positions: &[u64], counts: [&[u64]; 2
     numbers
 }
 
-/// Most rows of a reference that are counted.
+/// Maximum number of rows of a reference that are counted.
 const MOST: u64 = 1 << 53;
 
 /// Each refused one differs from one that is read in one thing only.
 #[test]
-fn bytes_of_counts_are_read_up_to_the_edge_of_what_can_be() {
+fn bytes_of_counts_at_the_limits_are_read() {
     let bits = f64::to_bits;
     let (none, below, at_or_below) = (u64::MAX, [1, 2], [1, 3]);
     let counts = [&below[..], &at_or_below[..]];

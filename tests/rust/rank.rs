@@ -1,4 +1,4 @@
-//! Tests that percentile ranks equal short definitions, for every layout, size and number of workers.
+//! Tests that percentile ranks equal their definition, for every layout, size and number of workers.
 
 use std::collections::BTreeSet;
 
@@ -15,6 +15,7 @@ const KINDS: [Kind; 4] = [Kind::Rank, Kind::Weak, Kind::Strict, Kind::Mean];
 const TAILS: [Tail; 3] = [Tail::Upper, Tail::Lower, Tail::Two];
 const POLICIES: [NanPolicy; 2] = [NanPolicy::Propagate, NanPolicy::Omit];
 
+/// Computes the percentile of a query by SciPy's definition: it compares the query with all values of the reference.
 fn oracle(reference: &[f64], query: f64, kind: Kind, policy: NanPolicy) -> f64 {
     let missing = reference.iter().filter(|x| x.is_nan()).count();
     let n = (reference.len() - missing) as f64;
@@ -31,7 +32,8 @@ fn oracle(reference: &[f64], query: f64, kind: Kind, policy: NanPolicy) -> f64 {
     }
 }
 
-/// The same from any side, by the mirrored values, and on which side the query is.
+/// Computes the percentile and the direction for any tail. The lower percentile is that of the negated query among the negated
+/// values.
 fn oracle_of_tail(reference: &[f64], query: f64, definition: Definition) -> (f64, i8) {
     let Definition { kind, tail, nan_policy } = definition;
     let mirrored: Vec<f64> = reference.iter().map(|x| -x).collect();
@@ -46,7 +48,7 @@ fn oracle_of_tail(reference: &[f64], query: f64, definition: Definition) -> (f64
     (percentile, if percentile.is_nan() { 0 } else { direction })
 }
 
-/// The percentiles from above.
+/// Returns the percentiles of the tail `Upper`.
 fn percentiles(a: &Matrix<'_>, b: &Matrix<'_>, kind: Kind, nan_policy: NanPolicy, workers: usize) -> Array2<f64> {
     let tail = Tail::Upper;
     let definition = Definition { kind, tail, nan_policy };
@@ -59,7 +61,7 @@ fn count<T: Countable>(reference: &[T], queries: &Queries<T>) -> Counts {
     counter.finish()
 }
 
-/// All NaN are one value here; zeros of both signs are not.
+/// Returns the bits of values. All NaN have the same bits, but zeros of both signs have different ones.
 fn bits(values: impl IntoIterator<Item = f64>) -> Vec<u64> {
     let nan = f64::NAN.to_bits();
     values
@@ -72,7 +74,7 @@ fn column(values: &[f64]) -> ArrayView2<'_, f64> {
     ArrayView1::from(values).insert_axis(Axis(1))
 }
 
-/// Few distinct values, so that most of them are tied, and all the odd ones.
+/// Draws a value: often one of ten, so that there are ties, and sometimes NaN, an infinity or another special value.
 fn float() -> impl Strategy<Value = f64> {
     prop_oneof![
         6 => (-5_i8..5).prop_map(f64::from),
@@ -83,7 +85,7 @@ fn float() -> impl Strategy<Value = f64> {
     ]
 }
 
-/// The same without NaN: otherwise hardly any long reference would be free of it.
+/// Draws a value that is not NaN. With `float` alone, almost every long reference would contain NaN.
 fn number() -> impl Strategy<Value = f64> {
     float().prop_map(|x| if x.is_nan() { 0.0 } else { x })
 }
@@ -119,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn sorted_columns_give_the_same(
+    fn sorted_columns_have_the_same_ranks(
         reference in prop_oneof![vec(float(), 0..300), vec(number(), 0..300)],
         queries in vec(float(), 0..50),
         distinct in any::<bool>(),
@@ -141,16 +143,16 @@ proptest! {
                 for tail in TAILS {
                     let definition = Definition { kind, tail, nan_policy };
                     let expected = percentile_ranks(&a, &b, definition, 1).unwrap();
-                    let found = sorted::ranks(std::slice::from_ref(&sorted), &b, definition, workers).unwrap();
-                    prop_assert_eq!(bits(found.percentiles), bits(expected.percentiles));
-                    prop_assert_eq!(found.directions, expected.directions);
+                    let actual = sorted::ranks(std::slice::from_ref(&sorted), &b, definition, workers).unwrap();
+                    prop_assert_eq!(bits(actual.percentiles), bits(expected.percentiles));
+                    prop_assert_eq!(actual.directions, expected.directions);
                 }
             }
         }
     }
 
     #[test]
-    fn sorted_integers_give_the_same(
+    fn sorted_integers_have_the_same_ranks(
         mut reference in vec(integer(), 0..100),
         integers in vec(integer(), 0..50),
         floats in vec(float(), 0..50),
@@ -163,9 +165,9 @@ proptest! {
             let b = Matrix::from_columns(vec![queries]).unwrap();
             let definition = Definition { kind: Kind::Rank, tail: Tail::Two, nan_policy: NanPolicy::Omit };
             let expected = percentile_ranks(&a, &b, definition, 1).unwrap();
-            let found = sorted::ranks(std::slice::from_ref(&column), &b, definition, 1).unwrap();
-            prop_assert_eq!(bits(found.percentiles), bits(expected.percentiles));
-            prop_assert_eq!(found.directions, expected.directions);
+            let actual = sorted::ranks(std::slice::from_ref(&column), &b, definition, 1).unwrap();
+            prop_assert_eq!(bits(actual.percentiles), bits(expected.percentiles));
+            prop_assert_eq!(actual.directions, expected.directions);
         }
     }
 
@@ -182,7 +184,7 @@ proptest! {
     }
 
     #[test]
-    fn merging_parts_equals_one_pass(
+    fn merged_counts_of_partitions_equal_one_pass(
         reference in vec(float(), 0..300),
         queries in vec(float(), 0..50),
         cuts in (0_usize..300, 0_usize..300),
@@ -203,8 +205,9 @@ proptest! {
     }
 }
 
-/// Many queries that are different enough to be searched by their images as f32, up to more than are counted by the block; some of
-/// them may be so near to each other that these images are equal. Values of a reference equal queries, lie next to one, or anywhere.
+/// Draws many queries, which are searched by f32 keys, and a reference. There may be more queries than the kernels count without a
+/// histogram, and some queries may be so close that their keys are equal. A value of the reference equals a query, lies next to
+/// one, or is any number.
 fn many_queries() -> impl Strategy<Value = (Vec<f64>, Vec<f64>)> {
     let single = prop_oneof![
         any::<f32>().prop_map(f64::from),
@@ -221,11 +224,11 @@ fn many_queries() -> impl Strategy<Value = (Vec<f64>, Vec<f64>)> {
         vec(0.0..1.0, 5..300).prop_map(|values| [values, vec![f64::NEG_INFINITY, f64::INFINITY]].concat()),
     ];
     let draws = vec((any::<prop::sample::Index>(), 0_u8..12, any::<f64>()), 0..3_000);
-    let often = 0_u8..12;
-    (queries, draws, often).prop_map(|(queries, draws, often)| {
-        let value = |(index, how, any): &(prop::sample::Index, u8, f64)| {
+    let most_frequent = 0_u8..12;
+    (queries, draws, most_frequent).prop_map(|(queries, draws, most_frequent)| {
+        let value = |(index, choice, any): &(prop::sample::Index, u8, f64)| {
             let query = *index.get(&queries);
-            match if *how < 6 { often } else { *how } {
+            match if *choice < 6 { most_frequent } else { *choice } {
                 0 | 6 => query,
                 1 | 7 => query.next_up(),
                 2 | 8 => query.next_down(),
@@ -244,16 +247,16 @@ proptest! {
     fn many_queries_are_counted_by_the_definition((queries, reference) in many_queries(), cut in any::<prop::sample::Index>()) {
         let distinct = Queries::new(queries);
         let mut counter = Counter::new(&distinct);
-        // Several times a few, and once many.
+        // The first values are added in small chunks, the others at once.
         let (first, second) = reference.split_at(cut.index(reference.len() + 1));
         first.chunks(600).for_each(|values| counter.add(values));
         counter.add(second);
         let counts = counter.finish();
         let mut sorted: Vec<f64> = reference.iter().copied().filter(|x| !x.is_nan()).collect();
         sorted.sort_unstable_by(f64::total_cmp);
-        let count = |is: &dyn Fn(f64, f64) -> bool| -> Vec<u64> {
+        let count = |condition: &dyn Fn(f64, f64) -> bool| -> Vec<u64> {
             let values = distinct.values().iter();
-            values.map(|&query| sorted.partition_point(|&x| is(x, query)) as u64).collect()
+            values.map(|&query| sorted.partition_point(|&x| condition(x, query)) as u64).collect()
         };
         prop_assert_eq!(counts.below(), count(&|x, query| x < query));
         prop_assert_eq!(counts.at_or_below(), count(&|x, query| x <= query));
@@ -261,7 +264,7 @@ proptest! {
     }
 
     #[test]
-    fn queries_are_at_their_positions_among_the_distinct_ones(queries in vec(integer(), 0..20), others in vec(integer(), 0..20)) {
+    fn queries_have_their_position_among_the_distinct_ones(queries in vec(integer(), 0..20), others in vec(integer(), 0..20)) {
         let distinct = Queries::new(queries.iter().copied());
         let expected: Vec<i64> = queries.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         prop_assert_eq!(distinct.values(), &expected);
@@ -272,7 +275,7 @@ proptest! {
     }
 
     #[test]
-    fn sorted_columns_of_each_type_give_the_same(
+    fn sorted_columns_of_each_type_have_the_same_ranks(
         reference in vec(integer(), 0..60),
         integers in vec(integer(), 0..20),
         floats in vec(float(), 0..20),
@@ -303,16 +306,16 @@ proptest! {
                 for kind in KINDS {
                     let definition = Definition { kind, tail: Tail::Upper, nan_policy: NanPolicy::Omit };
                     let expected = percentile_ranks(&a, &b, definition, 1).unwrap();
-                    let found = sorted::ranks(&sorted, &b, definition, 1).unwrap();
-                    prop_assert_eq!(bits(found.percentiles), bits(expected.percentiles));
-                    prop_assert_eq!(found.directions, expected.directions);
+                    let actual = sorted::ranks(&sorted, &b, definition, 1).unwrap();
+                    prop_assert_eq!(bits(actual.percentiles), bits(expected.percentiles));
+                    prop_assert_eq!(actual.directions, expected.directions);
                 }
             }
         }
     }
 }
 
-/// Values with ties, some of them missing, the same on every run.
+/// Makes a table with ties, and with missing values in every third column if `missing`. It is the same on every run.
 fn table(n_rows: usize, n_columns: usize, missing: bool) -> Array2<f64> {
     Array2::from_shape_fn((n_rows, n_columns), |(i, j)| {
         let mixed = (i * 7919 + j * 104_729).wrapping_mul(2_654_435_761) >> 7;
@@ -325,7 +328,7 @@ fn table(n_rows: usize, n_columns: usize, missing: bool) -> Array2<f64> {
     })
 }
 
-fn every_oracle(
+fn oracle_of_all_cells(
     reference: &ArrayView2<'_, f64>,
     rows: &ArrayView2<'_, f64>,
     kind: Kind,
@@ -337,7 +340,7 @@ fn every_oracle(
     )
 }
 
-/// Around the edges of lanes and tiles, of groups of columns, and of the rows that are shared out.
+/// The sizes lie around the multiples of lanes, tiles and groups of columns, and around the number of rows that workers share.
 #[test]
 fn sizes_layouts_and_workers_do_not_change_a_bit() {
     for (n_rows, n_columns) in [
@@ -364,13 +367,13 @@ fn sizes_layouts_and_workers_do_not_change_a_bit() {
             backwards.slice(s![..;-1, ..]),
         ];
         for (kind, policy) in KINDS.into_iter().zip(POLICIES.into_iter().cycle()) {
-            let expected = every_oracle(&reference.view(), &rows.view(), kind, policy);
+            let expected = oracle_of_all_cells(&reference.view(), &rows.view(), kind, policy);
             for view in &views {
                 for workers in [1, 2, 3, 16] {
                     let (a, b) = (Matrix::from_f64(*view), Matrix::from_f64(rows.view()));
-                    let found = percentiles(&a, &b, kind, policy, workers);
+                    let actual = percentiles(&a, &b, kind, policy, workers);
                     assert_eq!(
-                        bits(found),
+                        bits(actual),
                         expected,
                         "{n_rows} x {n_columns}, {kind:?}, {workers} workers"
                     );
@@ -401,27 +404,27 @@ fn columns_of_several_types_are_compared_as_numpy_does() {
         Column::F64(ArrayView1::from(&tenth)),
     ])
     .unwrap();
-    let found = percentiles(&reference, &rows, Kind::Strict, NanPolicy::Omit, 1);
-    // As f64 the second integer is rounded to the first; as f32 a tenth is above the f64 tenth.
+    let actual = percentiles(&reference, &rows, Kind::Strict, NanPolicy::Omit, 1);
+    // The second integer rounds to the first as f64. The f32 nearest to 0.1 is above the f64 nearest to 0.1.
     let third = 100.0 / 3.0;
-    assert_eq!(found.row(0).to_vec(), [third, 0.0, 0.0, 0.0]);
+    assert_eq!(actual.row(0).to_vec(), [third, 0.0, 0.0, 0.0]);
     let weak = percentiles(&reference, &rows, Kind::Weak, NanPolicy::Omit, 1);
     assert_eq!(weak.row(0).to_vec(), [2.0 * third, 2.0 * third, 2.0 * third, 0.0]);
 }
 
 #[test]
-fn nothing_to_rank_gives_an_empty_table() {
+fn ranking_no_rows_or_no_columns_gives_an_empty_table() {
     let reference = table(5, 3, false);
     for (n_rows, n_columns) in [(0, 3), (0, 0)] {
         let rows = table(n_rows, n_columns, false);
         let a = Matrix::from_f64(reference.slice(s![.., ..n_columns]));
-        let found = percentiles(&a, &Matrix::from_f64(rows.view()), Kind::Rank, NanPolicy::Omit, 2);
-        assert_eq!(found.dim(), (n_rows, n_columns));
+        let actual = percentiles(&a, &Matrix::from_f64(rows.view()), Kind::Rank, NanPolicy::Omit, 2);
+        assert_eq!(actual.dim(), (n_rows, n_columns));
     }
 }
 
 #[test]
-fn tables_of_other_widths_are_refused() {
+fn rows_with_another_number_of_columns_are_refused() {
     let (a, b) = (table(5, 3, false), table(5, 2, false));
     let (a, b) = (Matrix::from_f64(a.view()), Matrix::from_f64(b.view()));
     let definition = Definition {
@@ -434,7 +437,7 @@ fn tables_of_other_widths_are_refused() {
 }
 
 #[test]
-fn sorted_columns_that_do_not_fit_are_refused() {
+fn sorted_columns_that_do_not_match_are_refused() {
     let (values, ends, rows) = ([1.0, 2.0], [1_i64], table(2, 3, false));
     let values = Column::F64(ArrayView1::from(&values));
     let error = Sorted::new(values, Some(ArrayView1::from(&ends)), 0).unwrap_err();

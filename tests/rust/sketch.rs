@@ -1,4 +1,4 @@
-//! Tests that sketches equal the sorted values themselves.
+//! Tests that the order statistics of sketches equal those of the sorted values.
 
 use crate::common::partitioned::{bytes_of, damage_is_refused, edited, edits, merged};
 use isoxide::error::Error;
@@ -7,18 +7,18 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 const INFINITE: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
-/// Each pass tells 16 of 64 bits.
-const MOST_PASSES: usize = 4;
+/// Each pass finds 16 of 64 bits.
+const MAX_PASSES: usize = 4;
 
-/// What a sketch is of.
+/// The parameters of a sketch.
 #[derive(Debug, Clone, Copy)]
-struct Of {
+struct SketchParams {
     scope: (f64, f64),
     lowest: Option<u64>,
     capacity: usize,
 }
 
-impl Of {
+impl SketchParams {
     fn sketch(self, values: &[f64]) -> Sketch {
         let mut sketch = Sketch::new(self.scope.0, self.scope.1, self.lowest, self.capacity).unwrap();
         sketch.add(values.iter().copied());
@@ -26,23 +26,23 @@ impl Of {
     }
 }
 
-/// The definition: all values, sorted.
+/// All values in ascending order, from which order statistics are read by definition.
 struct Sorted {
     values: Vec<f64>,
     n_missing: u64,
-    /// The numbers of the values of interest.
+    /// Positions of the values whose order statistics the sketch must know.
     kept: std::ops::Range<usize>,
-    /// Distinct values among them.
+    /// Number of distinct values at these positions.
     n_distinct: usize,
 }
 
 impl Sorted {
-    fn new(values: &[f64], of: Of) -> Self {
+    fn new(values: &[f64], params: SketchParams) -> Self {
         let mut sorted: Vec<f64> = values.iter().filter(|x| !x.is_nan()).map(|x| x + 0.0).collect();
         sorted.sort_unstable_by(f64::total_cmp);
-        let start = sorted.partition_point(|&x| x < of.scope.0);
-        let mut end = sorted.partition_point(|&x| x <= of.scope.1);
-        if let Some(lowest) = of.lowest.filter(|&lowest| lowest <= of.capacity as u64) {
+        let start = sorted.partition_point(|&x| x < params.scope.0);
+        let mut end = sorted.partition_point(|&x| x <= params.scope.1);
+        if let Some(lowest) = params.lowest.filter(|&lowest| lowest <= params.capacity as u64) {
             let last = sorted[start..end].get(lowest as usize - 1).copied();
             end = last.map_or(end, |last| sorted.partition_point(|&x| x <= last));
         }
@@ -56,21 +56,21 @@ impl Sorted {
         }
     }
 
-    /// Number `k` and its neighbour, if both are of interest.
+    /// Returns the value at position `k` and the next one, if the sketch must know both.
     fn neighbours(&self, k: usize) -> Option<(f64, f64)> {
         let next = (k + 1).min(self.values.len().saturating_sub(1));
         (self.kept.contains(&k) && self.kept.contains(&next)).then(|| (self.values[k], self.values[next]))
     }
 }
 
-/// Zeros of both signs are two things here: a sketch tells only of the positive one.
+/// Returns the bits of two values. Zeros of both signs have different bits, since a sketch must return the positive zero only.
 fn bits(pair: (f64, f64)) -> (u64, u64) {
     (pair.0.to_bits(), pair.1.to_bits())
 }
 
-/// Two neighbours, in as many passes as it takes.
-fn found(mut sketch: Sketch, values: &[f64], k: u64) -> (Option<(f64, f64)>, usize) {
-    for pass in 1..=MOST_PASSES {
+/// Returns the value at position `k` and the next one, and the number of passes over the values that the sketch needed.
+fn neighbours_after_passes(mut sketch: Sketch, values: &[f64], k: u64) -> (Option<(f64, f64)>, usize) {
+    for pass in 1..=MAX_PASSES {
         match sketch.neighbours(k) {
             Ok(Some(pair)) => return (Some(pair), pass),
             Ok(None) => {}
@@ -85,14 +85,14 @@ fn found(mut sketch: Sketch, values: &[f64], k: u64) -> (Option<(f64, f64)>, usi
         assert_eq!((refined.n(), refined.n_missing()), (sketch.n(), sketch.n_missing()));
         sketch = refined;
     }
-    panic!("number {k} is not known after {MOST_PASSES} passes");
+    panic!("position {k} is not known after {MAX_PASSES} passes");
 }
 
-fn check(of: Of, values: &[f64], sketch: &Sketch) {
-    let sorted = Sorted::new(values, of);
+fn check(params: SketchParams, values: &[f64], sketch: &Sketch) {
+    let sorted = Sorted::new(values, params);
     let n = sorted.values.len();
     assert_eq!((sketch.n(), sketch.n_missing()), (n as u64, sorted.n_missing));
-    let is_exact = sorted.n_distinct <= of.capacity;
+    let is_exact = sorted.n_distinct <= params.capacity;
     let n_distinct = (is_exact && sorted.kept == (0..n)).then_some(sorted.n_distinct as u64);
     assert_eq!(sketch.clone().n_distinct(), n_distinct);
     let ends = sorted.values[sorted.kept.clone()]
@@ -101,15 +101,15 @@ fn check(of: Of, values: &[f64], sketch: &Sketch) {
     let extremes = sketch.clone().extremes();
     assert_eq!(extremes.map(bits), ends.map(|(&low, &high)| bits((low, high))));
     for k in 0..n + 2 {
-        let (pair, passes) = found(sketch.clone(), values, k as u64);
-        assert_eq!(pair.map(bits), sorted.neighbours(k).map(bits), "number {k}");
-        assert!(!is_exact || passes == 1, "number {k} took {passes} passes");
+        let (pair, passes) = neighbours_after_passes(sketch.clone(), values, k as u64);
+        assert_eq!(pair.map(bits), sorted.neighbours(k).map(bits), "position {k}");
+        assert!(!is_exact || passes == 1, "position {k} took {passes} passes");
     }
     assert!(sketch.clone().neighbours(u64::MAX).is_err());
 }
 
-/// Values that are alike in one way or another.
-fn values(most: usize) -> impl Strategy<Value = Vec<f64>> {
+/// Draws up to `max_len` values, most of which have something in common, such as their exponent.
+fn values(max_len: usize) -> impl Strategy<Value = Vec<f64>> {
     let special = prop::sample::select(vec![
         0.0,
         -0.0,
@@ -136,13 +136,13 @@ fn values(most: usize) -> impl Strategy<Value = Vec<f64>> {
         1 => near.clone()
     ];
     prop_oneof![
-        vec(mixed, 0..most),
-        vec(any_bits, 0..most),
-        vec(tied, 0..most),
-        vec(subnormal, 0..most),
-        vec(binade, 0..most),
-        vec(near, 0..most),
-        (special, 0..most).prop_map(|(x, n)| vec![x; n]),
+        vec(mixed, 0..max_len),
+        vec(any_bits, 0..max_len),
+        vec(tied, 0..max_len),
+        vec(subnormal, 0..max_len),
+        vec(binade, 0..max_len),
+        vec(near, 0..max_len),
+        (special, 0..max_len).prop_map(|(x, n)| vec![x; n]),
     ]
 }
 
@@ -157,70 +157,71 @@ fn scope() -> impl Strategy<Value = (f64, f64)> {
     ]
 }
 
-fn of() -> impl Strategy<Value = Of> {
+fn sketch_params() -> impl Strategy<Value = SketchParams> {
     let lowest = prop_oneof![2 => Just(None), 1 => (1_u64..30).prop_map(Some)];
     let capacity = prop_oneof![3 => 2_usize..6, 1 => 6_usize..60];
     let of_any = (lowest, capacity);
-    // There is room for the lowest values, so all others are dropped.
+    // The sketch has room for the lowest values, so it drops all others.
     let of_lowest = (1_u64..30, 0_usize..9).prop_map(|(lowest, more)| (Some(lowest), (lowest as usize + more).max(2)));
-    (scope(), prop_oneof![2 => of_any, 1 => of_lowest]).prop_map(|(scope, (lowest, capacity))| Of {
+    (scope(), prop_oneof![2 => of_any, 1 => of_lowest]).prop_map(|(scope, (lowest, capacity))| SketchParams {
         scope,
         lowest,
         capacity,
     })
 }
 
-/// One of up to six parts for each value, and in which order parts are merged.
-fn parting() -> impl Strategy<Value = (Vec<usize>, Vec<usize>)> {
+/// Draws the partition of each value, one of six, and the order in which partitions are merged.
+fn partitioning() -> impl Strategy<Value = (Vec<usize>, Vec<usize>)> {
     (vec(0_usize..6, 60), vec(0_usize..60, 6))
 }
 
-fn in_parts(values: &[f64], parts: &[usize]) -> Vec<Vec<f64>> {
-    let part = |part| {
-        let there = values.iter().zip(parts.iter().cycle()).filter(|&(_, &p)| p == part);
-        there.map(|(&value, _)| value).collect()
+fn partitions(values: &[f64], assignment: &[usize]) -> Vec<Vec<f64>> {
+    let partition = |index| {
+        let assigned = values.iter().zip(assignment.iter().cycle());
+        let own = assigned.filter(|&(_, &assigned_index)| assigned_index == index);
+        own.map(|(&value, _)| value).collect()
     };
-    (0..6).map(part).collect()
+    (0..6).map(partition).collect()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn order_statistics_are_those_of_the_sorted_values(of in of(), values in values(40)) {
-        check(of, &values, &of.sketch(&values));
+    fn order_statistics_equal_those_of_the_sorted_values(params in sketch_params(), values in values(40)) {
+        check(params, &values, &params.sketch(&values));
     }
 
-    /// Among so many values neighbours lie in one bucket, and refining has something to do.
+    /// With so many values, neighbours often lie in one bucket, so the sketch must be refined.
     #[test]
-    fn every_number_is_known_after_few_passes(values in values(60), capacity in 2_usize..4) {
-        check(Of { scope: INFINITE, lowest: None, capacity }, &values, &Of { scope: INFINITE, lowest: None, capacity }.sketch(&values));
+    fn every_position_is_known_after_a_few_passes(values in values(60), capacity in 2_usize..4) {
+        check(SketchParams { scope: INFINITE, lowest: None, capacity }, &values, &SketchParams { scope: INFINITE, lowest: None, capacity }.sketch(&values));
     }
 
     #[test]
-    fn the_lowest_need_one_pass_and_none_is_lost(
-        values in values(60), lowest in 1_u64..20, more in 0_usize..3, (parts, picks) in parting(),
+    fn the_lowest_values_need_one_pass_and_none_is_lost(
+        values in values(60), lowest in 1_u64..20, more in 0_usize..3, (assignment, picks) in partitioning(),
     ) {
-        let of = Of { scope: INFINITE, lowest: Some(lowest), capacity: (lowest as usize + more).max(2) };
-        let sketches = in_parts(&values, &parts).iter().map(|part| of.sketch(part)).collect();
+        let params = SketchParams { scope: INFINITE, lowest: Some(lowest), capacity: (lowest as usize + more).max(2) };
+        let sketches = partitions(&values, &assignment).iter().map(|part| params.sketch(part)).collect();
         let mut sketch: Sketch = merged(sketches, &picks, |a, b| a.merge(b).unwrap());
-        let sorted = Sorted::new(&values, of);
+        let sorted = Sorted::new(&values, params);
         let n = sorted.values.len();
         for k in 0..n.min(lowest as usize).saturating_sub(usize::from(n > lowest as usize)) {
             let pair = sketch.neighbours(k as u64).unwrap().unwrap();
             prop_assert_eq!(bits(pair), bits((sorted.values[k], sorted.values[(k + 1).min(n - 1)])));
         }
-        check(of, &values, &sketch);
+        check(params, &values, &sketch);
     }
 
     #[test]
-    fn merged_parts_are_the_whole(of in of(), values in values(60), (parts, picks) in parting(), stored: bool) {
-        let whole = of.sketch(&values);
+    fn merged_sketches_equal_one_sketch_of_all_values(params in sketch_params(), values in values(60), (assignment, picks) in partitioning(), stored: bool) {
+        let whole = params.sketch(&values);
         let mut backwards = values.clone();
         backwards.reverse();
-        prop_assert_eq!(of.sketch(&backwards).to_bytes().unwrap(), whole.to_bytes().unwrap());
-        let sketches = in_parts(&values, &parts).into_iter().map(|part| {
-            let sketch = of.sketch(&part);
+        prop_assert_eq!(params.sketch(&backwards).to_bytes().unwrap(), whole.to_bytes().unwrap());
+        let sketches = partitions(&values, &assignment).into_iter().map(|part| {
+            let sketch = params.sketch(&part);
             if stored { Sketch::from_bytes(&sketch.to_bytes().unwrap()).unwrap() } else { sketch }
         });
         let mut sum = merged(sketches.collect(), &picks, |a, b| {
@@ -230,52 +231,52 @@ proptest! {
             assert_eq!(a.to_bytes().unwrap(), swapped.to_bytes().unwrap());
         });
         prop_assert_eq!(sum.to_bytes().unwrap(), whole.to_bytes().unwrap());
-        check(of, &values, &sum);
-        // What is added after a merge counts like the rest.
+        check(params, &values, &sum);
+        // Values can be added after a merge.
         sum.add(values.iter().copied());
         let twice = [values.clone(), values].concat();
-        prop_assert_eq!(sum.to_bytes().unwrap(), of.sketch(&twice).to_bytes().unwrap());
+        prop_assert_eq!(sum.to_bytes().unwrap(), params.sketch(&twice).to_bytes().unwrap());
     }
 
-    /// A look in between sorts what has come so far, and changes nothing.
+    /// Reading the sketch in between sorts the values so far, and changes no result.
     #[test]
-    fn values_added_piece_by_piece_are_like_all_at_once(of in of(), values in values(60), size in 1_usize..20) {
-        let mut sketch = of.sketch(&[]);
+    fn values_can_be_added_in_pieces(params in sketch_params(), values in values(60), size in 1_usize..20) {
+        let mut sketch = params.sketch(&[]);
         for piece in values.chunks(size) {
             sketch.add(piece.iter().copied());
             let _ = sketch.extremes();
         }
-        prop_assert_eq!(sketch.to_bytes().unwrap(), of.sketch(&values).to_bytes().unwrap());
-        check(of, &values, &sketch);
+        prop_assert_eq!(sketch.to_bytes().unwrap(), params.sketch(&values).to_bytes().unwrap());
+        check(params, &values, &sketch);
     }
 
     #[test]
-    fn bytes_are_read_as_they_were_written(of in of(), values in values(60)) {
-        let sketch = of.sketch(&values);
+    fn a_sketch_read_from_bytes_equals_the_written_one(params in sketch_params(), values in values(60)) {
+        let sketch = params.sketch(&values);
         let bytes = sketch.to_bytes().unwrap();
         let read = Sketch::from_bytes(&bytes).unwrap();
         prop_assert_eq!(read.to_bytes().unwrap(), bytes);
-        check(of, &values, &read);
+        check(params, &values, &read);
     }
 
     #[test]
-    fn damaged_bytes_are_refused(of in of(), values in values(12)) {
-        prop_assert!(damage_is_refused(&of.sketch(&values).to_bytes().unwrap(), |bytes| Sketch::from_bytes(bytes).is_ok()));
+    fn damaged_bytes_are_refused(params in sketch_params(), values in values(12)) {
+        prop_assert!(damage_is_refused(&params.sketch(&values).to_bytes().unwrap(), |bytes| Sketch::from_bytes(bytes).is_ok()));
     }
 
     #[test]
-    fn made_up_bytes_are_refused_or_a_sketch_like_any_other(of in of(), values in values(12), edits in edits()) {
-        let honest = of.sketch(&values);
+    fn edited_bytes_are_refused_or_a_valid_sketch(params in sketch_params(), values in values(12), edits in edits()) {
+        let honest = params.sketch(&values);
         let bytes = edited(&honest.to_bytes().unwrap(), &edits);
         if let Ok(sketch) = Sketch::from_bytes(&bytes) {
             prop_assert_eq!(sketch.to_bytes().unwrap(), bytes);
-            check_made_up(sketch, &honest, &values);
+            check_invariants(sketch, &honest, &values);
         }
     }
 }
 
-/// What holds for any sketch, whatever it says it has seen.
-fn check_made_up(mut sketch: Sketch, honest: &Sketch, values: &[f64]) {
+/// Checks invariants of every valid sketch, even of one that no values can produce.
+fn check_invariants(mut sketch: Sketch, honest: &Sketch, values: &[f64]) {
     let n = sketch.n();
     let extremes = sketch.extremes();
     assert!(sketch.n_distinct().is_none_or(|distinct| distinct <= n));
@@ -309,7 +310,7 @@ fn check_made_up(mut sketch: Sketch, honest: &Sketch, values: &[f64]) {
             assert_eq!(sum.to_bytes().unwrap(), swapped.to_bytes().unwrap());
             Sketch::from_bytes(&sum.to_bytes().unwrap()).unwrap();
         } else {
-            // A refusal leaves all as it was.
+            // A refused merge changes nothing.
             assert_eq!(sum.to_bytes().unwrap(), before);
         }
     }
@@ -318,8 +319,8 @@ fn check_made_up(mut sketch: Sketch, honest: &Sketch, values: &[f64]) {
     let _ = (sketch.to_bytes().unwrap(), sketch.neighbours(0), sketch.neighbours(n));
 }
 
-/// More than are collected before they are sorted, twice over.
-fn many() -> Vec<f64> {
+/// Makes more than twice as many values as a sketch collects before it sorts them.
+fn many_values() -> Vec<f64> {
     (0..200_000_u64)
         .map(|i| {
             let mixed = i.wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -333,29 +334,29 @@ fn many() -> Vec<f64> {
 }
 
 #[test]
-fn many_values_are_like_few() {
-    let values = many();
+fn many_values_are_sketched_correctly() {
+    let values = many_values();
     for (lowest, capacity) in [(None, 1_000), (None, 300_000), (Some(500), 1_000), (Some(1_000), 1_000)] {
-        let of = Of {
+        let params = SketchParams {
             scope: INFINITE,
             lowest,
             capacity,
         };
-        let whole = of.sketch(&values);
-        let sorted = Sorted::new(&values, of);
+        let whole = params.sketch(&values);
+        let sorted = Sorted::new(&values, params);
         for k in [0, 1, 499, 998, 999, 50_000, 123_456, sorted.values.len() - 1] {
-            let (pair, _) = found(whole.clone(), &values, k as u64);
-            assert_eq!(pair, sorted.neighbours(k), "number {k}");
+            let (pair, _) = neighbours_after_passes(whole.clone(), &values, k as u64);
+            assert_eq!(pair, sorted.neighbours(k), "position {k}");
         }
         for sizes in [[1, 65_536, 7], [65_535, 65_537, 100_000], [0, 199_999, 3]] {
             let mut rest = values.as_slice();
             let mut parts = Vec::new();
             for size in sizes.into_iter().cycle().take(12) {
                 let (part, others) = rest.split_at(size.min(rest.len()));
-                parts.push(of.sketch(part));
+                parts.push(params.sketch(part));
                 rest = others;
             }
-            parts.push(of.sketch(rest));
+            parts.push(params.sketch(rest));
             let sum = merged(parts, &[3, 50, 1, 7, 22], |a, b| a.merge(b).unwrap());
             assert!(
                 sum.to_bytes().unwrap() == whole.to_bytes().unwrap(),
@@ -366,48 +367,51 @@ fn many_values_are_like_few() {
 }
 
 #[test]
-fn values_added_one_by_one_are_like_all_at_once() {
-    let values = &many()[..3_000];
+fn values_can_be_added_one_by_one() {
+    let values = &many_values()[..3_000];
     for lowest in [None, Some(50)] {
-        let of = Of {
+        let params = SketchParams {
             scope: (-400.0, 900.0),
             lowest,
             capacity: 64,
         };
-        let mut slow = of.sketch(&[]);
+        let mut slow = params.sketch(&[]);
         for (i, &value) in values.iter().enumerate() {
             slow.add([value]);
             if i % 7 == 0 {
-                // A look in between changes nothing.
+                // Reading the sketch in between changes nothing.
                 let _ = (slow.neighbours(0), slow.n_distinct(), slow.extremes());
             }
         }
-        assert_eq!(slow.to_bytes().unwrap(), of.sketch(values).to_bytes().unwrap());
+        assert_eq!(slow.to_bytes().unwrap(), params.sketch(values).to_bytes().unwrap());
     }
 }
 
 #[test]
-fn sketches_of_something_else_do_not_merge() {
-    let of = Of {
+fn sketches_with_other_parameters_do_not_merge() {
+    let params = SketchParams {
         scope: (-1.0, 1.0),
         lowest: Some(2),
         capacity: 4,
     };
     let others = [
-        Of {
+        SketchParams {
             scope: (-1.0, 2.0),
-            ..of
+            ..params
         },
-        Of {
+        SketchParams {
             scope: (-2.0, 1.0),
-            ..of
+            ..params
         },
-        Of { lowest: None, ..of },
-        Of { lowest: Some(3), ..of },
-        Of { capacity: 5, ..of },
+        SketchParams { lowest: None, ..params },
+        SketchParams {
+            lowest: Some(3),
+            ..params
+        },
+        SketchParams { capacity: 5, ..params },
     ];
     for other in others {
-        let mut sketch = of.sketch(&[0.5, f64::NAN]);
+        let mut sketch = params.sketch(&[0.5, f64::NAN]);
         let before = sketch.to_bytes().unwrap();
         assert!(
             matches!(sketch.merge(&other.sketch(&[0.5])), Err(Error::Partitions(_))),
@@ -415,13 +419,22 @@ fn sketches_of_something_else_do_not_merge() {
         );
         assert_eq!(sketch.to_bytes().unwrap(), before);
     }
-    // More of the lowest than there is room for are all values.
-    let (many, more) = (Of { lowest: Some(5), ..of }, Of { lowest: Some(9), ..of });
-    many.sketch(&[0.5]).merge(&more.sketch(&[0.5])).unwrap();
+    // If there is no room for the lowest values, both sketches keep all values, so they can be merged.
+    let (five, nine) = (
+        SketchParams {
+            lowest: Some(5),
+            ..params
+        },
+        SketchParams {
+            lowest: Some(9),
+            ..params
+        },
+    );
+    five.sketch(&[0.5]).merge(&nine.sketch(&[0.5])).unwrap();
 }
 
 #[test]
-fn sketches_of_nothing_are_refused() {
+fn invalid_parameters_are_refused() {
     let infinity = f64::INFINITY;
     for (low, high, lowest, capacity) in [
         (1.0, 0.5, None, 9),
@@ -436,7 +449,7 @@ fn sketches_of_nothing_are_refused() {
     }
 }
 
-/// The bits of a number, in the order of the numbers.
+/// Returns the bits of a number as an integer that has the order of the numbers.
 fn key(value: f64) -> u64 {
     let bits = value.to_bits();
     if value.is_sign_negative() {
@@ -446,12 +459,13 @@ fn key(value: f64) -> u64 {
     }
 }
 
-/// Head of the bytes of a sketch: scope, number of lowest values, capacity, values, missing values, values below the scope.
+/// Returns the first numbers of a stored sketch: the scope, the number of lowest values, the capacity, and the numbers of values,
+/// of missing values and of values below the scope.
 fn head(scope: (f64, f64), lowest: u64, capacity: u64, n: u64, n_missing: u64, n_below: u64) -> Vec<u64> {
     vec![key(scope.0), key(scope.1), lowest, capacity, n, n_missing, n_below]
 }
 
-/// The bytes of a sketch that keeps each of its values, with how often each came.
+/// Returns the bytes of a sketch that keeps each distinct value with its count.
 fn exact(head: &[u64], values: &[f64], counts: &[u64]) -> Vec<u8> {
     let mut numbers = [head, &[0, values.len() as u64]].concat();
     numbers.extend(values.iter().copied().map(key));
@@ -460,7 +474,7 @@ fn exact(head: &[u64], values: &[f64], counts: &[u64]) -> Vec<u8> {
     bytes_of(*b"isoxsk1\n", &numbers)
 }
 
-/// The bytes of a sketch of buckets: how many values each has, the lowest of these and the highest.
+/// Returns the bytes of a sketch of buckets: the number of values in each, and the lowest and the highest value of each.
 fn buckets(head: &[u64], counts: &[u64], lowest: &[f64], highest: &[f64]) -> Vec<u8> {
     let mut numbers = [head, &[1, counts.len() as u64], counts].concat();
     for values in [lowest, highest] {
@@ -470,11 +484,11 @@ fn buckets(head: &[u64], counts: &[u64], lowest: &[f64], highest: &[f64]) -> Vec
     bytes_of(*b"isoxsk1\n", &numbers)
 }
 
-/// Most values that a sketch counts.
-const MOST: u64 = 1 << 53;
+/// Maximum number of values that a sketch counts.
+const MAX_VALUES: u64 = 1 << 53;
 
 #[test]
-fn bytes_at_the_edge_of_what_can_be_are_read() {
+fn bytes_at_the_limits_are_read() {
     let (unit, low, high) = ((-1.0, 1.0), (f64::NEG_INFINITY, 1.0), (-1.0, f64::INFINITY));
     let sketches = [
         ("nothing", exact(&head(unit, 0, 2, 0, 0, 0), &[], &[])),
@@ -510,10 +524,13 @@ fn bytes_at_the_edge_of_what_can_be_are_read() {
             "as many distinct values as there is room for",
             exact(&head(INFINITE, 0, 3, 3, 0, 0), &[0.0, 1.0, 2.0], &[1; 3]),
         ),
-        ("most values", exact(&head(INFINITE, 0, 2, MOST, 0, 0), &[0.0], &[MOST])),
         (
-            "most values with missing ones",
-            exact(&head(INFINITE, 0, 2, 1, MOST - 1, 0), &[0.0], &[1]),
+            "the maximum number of values",
+            exact(&head(INFINITE, 0, 2, MAX_VALUES, 0, 0), &[0.0], &[MAX_VALUES]),
+        ),
+        (
+            "the maximum number of values with missing ones",
+            exact(&head(INFINITE, 0, 2, 1, MAX_VALUES - 1, 0), &[0.0], &[1]),
         ),
         (
             "buckets",
@@ -539,9 +556,9 @@ fn check_refused(name: &str, bytes: &[u8]) {
     assert!(matches!(outcome, Err(Error::File(_))), "{name}: {outcome:?}");
 }
 
-/// Each differs from bytes that are read in one thing only.
+/// Each case differs from valid bytes in a single property.
 #[test]
-fn bytes_of_values_that_cannot_be_those_of_a_sketch_are_refused() {
+fn bytes_of_impossible_values_are_refused() {
     let (unit, low, high) = ((-1.0, 1.0), (f64::NEG_INFINITY, 1.0), (-1.0, f64::INFINITY));
     let nothing = |scope| exact(&head(scope, 0, 2, 0, 0, 0), &[], &[]);
     let state = [head(unit, 0, 2, 0, 0, 0), vec![2, 0, 0]].concat();
@@ -566,19 +583,19 @@ fn bytes_of_values_that_cannot_be_those_of_a_sketch_are_refused() {
             exact(&head(unit, 0, 2, 3, 0, 2), &[0.0], &[2]),
         ),
         (
-            "counts beyond all numbers",
+            "counts whose sum overflows",
             exact(&head(unit, 0, 2, 3, 0, 0), &[0.0, 0.5], &[u64::MAX, 4]),
         ),
         (
             "too many values",
-            exact(&head(INFINITE, 0, 2, MOST + 1, 0, 0), &[0.0], &[MOST + 1]),
+            exact(&head(INFINITE, 0, 2, MAX_VALUES + 1, 0, 0), &[0.0], &[MAX_VALUES + 1]),
         ),
         (
             "too many values with missing ones",
-            exact(&head(INFINITE, 0, 2, 1, MOST, 0), &[0.0], &[1]),
+            exact(&head(INFINITE, 0, 2, 1, MAX_VALUES, 0), &[0.0], &[1]),
         ),
         (
-            "values that did not come",
+            "a value whose count is zero",
             exact(&head(INFINITE, 0, 2, 2, 0, 0), &[0.0, 0.5], &[2, 0]),
         ),
         (
@@ -629,16 +646,16 @@ fn bytes_of_values_that_cannot_be_those_of_a_sketch_are_refused() {
     }
 }
 
-/// Each differs from bytes that are read in one thing only.
+/// Each case differs from valid bytes in a single property.
 #[test]
-fn bytes_of_buckets_that_cannot_be_those_of_a_sketch_are_refused() {
+fn bytes_of_impossible_buckets_are_refused() {
     let unit = (-1.0, 1.0);
     let of_buckets = |n: u64, counts: &[u64], lowest: &[f64], highest: &[f64]| {
         buckets(&head(INFINITE, 0, 2, n, 0, 0), counts, lowest, highest)
     };
     let sketches = [
         (
-            "a bucket of values from two",
+            "a bucket with values of two buckets",
             of_buckets(3, &[2, 1], &[1.0, 2.0], &[1.9, 2.0]),
         ),
         (
@@ -646,7 +663,7 @@ fn bytes_of_buckets_that_cannot_be_those_of_a_sketch_are_refused() {
             of_buckets(4, &[2, 2], &[1.0, 1.01], &[1.001, 1.02]),
         ),
         (
-            "a bucket of one value that is two",
+            "a bucket of one value whose lowest and highest differ",
             of_buckets(3, &[1, 2], &[1.0, 2.0], &[1.01, 2.0]),
         ),
         (
@@ -698,43 +715,43 @@ fn sketches_of_too_many_values_do_not_merge() {
         Sketch::from_bytes(&exact(&head(INFINITE, 0, 2, n, n_missing, 0), &[0.0], &[n])).unwrap()
     };
     for largest in 0..4 {
-        for (more, is_merged) in [(MOST - 3, true), (MOST - 2, false)] {
+        for (more, is_merged) in [(MAX_VALUES - 3, true), (MAX_VALUES - 2, false)] {
             let mut numbers = [1; 4];
             numbers[largest] = more;
             let [n, n_missing, other_n, other_n_missing] = numbers;
             let mut sketch = of_values(n, n_missing);
             let outcome = sketch.merge(&of_values(other_n, other_n_missing));
             assert_eq!(outcome.is_ok(), is_merged, "{numbers:?}");
-            assert_eq!(sketch.n() + sketch.n_missing() == MOST, is_merged, "{numbers:?}");
+            assert_eq!(sketch.n() + sketch.n_missing() == MAX_VALUES, is_merged, "{numbers:?}");
         }
     }
 }
 
-/// While each value is kept, it takes 48 bytes with what is needed to merge; buckets take 8 MiB.
+/// A sketch needs 48 bytes for each value that it keeps, including the memory for a merge, and at least 8 MiB for buckets.
 #[test]
 fn memory_follows_from_the_distinct_values_that_can_be_kept() {
-    let (least, pending) = (8 << 20, 65_536);
+    let (min_bytes, pending) = (8 << 20, 65_536);
     for capacity in [300_000, 400_000] {
-        let of = Of {
+        let params = SketchParams {
             scope: INFINITE,
             lowest: None,
             capacity,
         };
-        let mut sketch = of.sketch(&[]);
+        let mut sketch = params.sketch(&[]);
         for (n_more, n_kept) in [
             (0, 0),
             (150_000, 0),
             (200_000, 200_000),
             (usize::MAX, capacity + pending),
         ] {
-            assert_eq!(sketch.memory(n_more), least.max(48 * n_kept), "{n_more} more");
+            assert_eq!(sketch.memory(n_more), min_bytes.max(48 * n_kept), "{n_more} more");
         }
-        // Some of them are sorted by now, the others are not.
+        // Some of these values have been sorted, and others are still pending.
         sketch.add((0..100_000).map(f64::from));
         for (n_more, n_kept) in [(0, 0), (150_000, 250_000), (usize::MAX, capacity + pending)] {
-            assert_eq!(sketch.memory(n_more), least.max(48 * n_kept), "{n_more} more");
+            assert_eq!(sketch.memory(n_more), min_bytes.max(48 * n_kept), "{n_more} more");
         }
         sketch.add((0..=capacity as u32).map(f64::from));
-        assert_eq!((sketch.n_distinct(), sketch.memory(usize::MAX)), (None, least));
+        assert_eq!((sketch.n_distinct(), sketch.memory(usize::MAX)), (None, min_bytes));
     }
 }

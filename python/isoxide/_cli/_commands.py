@@ -1,4 +1,4 @@
-"""Commands: read, compute, and put all results in place together when they are complete."""
+"""The four commands. Each reads, computes, and moves all results to their folder together when they are complete."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def report(options: argparse.Namespace, session: Session) -> None:
 
 
 def calibrate(options: argparse.Namespace, session: Session) -> None:
-    """Run ``isoxide calibrate``: fit a forest, and print the anomalies of each threshold and month."""
+    """Run ``isoxide calibrate``: fit a forest, and print the number of anomalies by threshold and by month."""
     _load("isoxide.ueba", *(["matplotlib.pyplot"] if options.plot else []))
     from isoxide import ueba
 
@@ -149,7 +149,7 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
     print_lines("\nRows that score at or below each threshold:")
     formats = {"threshold": "{:.4f}".format, "share": "{:.3%}".format, "per_month": "{:.1f}".format}
     print_lines(thresholds.to_string(index=False, formatters=formats))
-    print_lines("\nMonths, all scored by the same forest:")
+    print_lines("\nScores by month, from the same forest:")
     print_lines(months.to_string(index=False, formatters={"share": "{:.3%}".format}, float_format="{:.4f}".format))
     if is_default:
         print_lines(
@@ -203,7 +203,7 @@ def score(options: argparse.Namespace, session: Session) -> None:
 
 
 def _load(*modules: str) -> None:
-    """Import modules that a command needs, while a signal can still end the process at once."""
+    """Import the modules that a command needs, while a signal can still end the process immediately."""
     for module in modules:
         import_module(module)
 
@@ -220,7 +220,7 @@ def _read_table(options: argparse.Namespace, tables: Tables, entity: str, time: 
 
 @contextmanager
 def _results(out: str, session: Session) -> Iterator[FileSet]:
-    """Yield a set of files that is put in place at the end; a folder that cannot be written to is an error at once."""
+    """Yield a set of files that is moved to the folder at the end; fail early if the folder is not writable."""
     signals, results = session.signals, FileSet(out)
     signals.begin_work()
     try:
@@ -241,7 +241,7 @@ def _results(out: str, session: Session) -> Iterator[FileSet]:
 
 
 def _stem(findings: Findings, source: str) -> str:
-    """Return first and last day of the findings for the names of files, so that results of other days are kept."""
+    """Return the part of file names with the first and last day, which keeps results of other days."""
     days = []
     for name in ("first_day", "last_day"):
         try:
@@ -276,7 +276,7 @@ def _show(options: argparse.Namespace, findings: Findings, paths: list[Path]) ->
 
 
 def _with_default_threshold(study: Calibration) -> Calibration:
-    """Return the calibration with the threshold that `detect` uses by default, that of the forest's own outliers."""
+    """Return the calibration with the default threshold of `detect`: the forest's own outliers lie at or below it."""
     X = study.table.X
     outliers = study.forest.recalibrate(X, contamination="auto").decision_function(X) < 0
     if not outliers.any():

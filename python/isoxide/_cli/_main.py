@@ -27,9 +27,9 @@ def run(arguments: Sequence[str] | None, signals: Signals) -> int:
     Parameters
     ----------
     arguments : list of str or None
-        Arguments of the command. None means those of this process.
+        Arguments of the command. None means the arguments of this process.
     signals : Signals
-        Signal handlers that are installed.
+        Installed signal handlers.
     """
     session = Session(signals)
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -40,7 +40,7 @@ def run(arguments: Sequence[str] | None, signals: Signals) -> int:
                 stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # Libraries warn programmers; only warnings of this package are for users.
+        # Warnings of libraries address programmers; only warnings of this package address users.
         warnings.filterwarnings("always", category=UserWarning, module=r"isoxide\b")
         warnings.showwarning = session.note
         try:
@@ -92,7 +92,7 @@ def _misuse(options: Namespace) -> str | None:
         given = [name for name in ("users_on", "users_columns", "users_sep") if getattr(options, name) is not None]
         if given and options.users is None:
             return f"--{given[0].replace('_', '-')} needs --users"
-    # Without --always-show, findings know whether is_weekend has a meaning.
+    # Without --always-show, the findings record whether reports list is_weekend.
     if options.run in ("detect", "report") and options.always_show is not None:
         options.always_show = [name for name in options.always_show if name]
     return None
@@ -101,7 +101,7 @@ def _misuse(options: Namespace) -> str | None:
 def _code(error: BaseException, session: Session) -> int:
     """Print the error that ended the command, and return the exit code."""
     signals = session.signals
-    # Some libraries turn the exception of a signal into one of another class.
+    # Some libraries convert the exception of a signal to another class.
     if signals.number is not None:
         return session.fail(signals.message, signals.code)
     if isinstance(error, KeyboardInterrupt):
@@ -110,7 +110,7 @@ def _code(error: BaseException, session: Session) -> int:
         _close_output()
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, BrokenPipeError):
-        # The reader of the output has gone, so nobody would see a message.
+        # The program that reads the output has ended, so nobody would see a message.
         _close_output()
         return 1
     if isinstance(error, MemoryError):
@@ -120,7 +120,7 @@ def _code(error: BaseException, session: Session) -> int:
     if isinstance(error, OSError):
         file = f"{error.filename}: " if error.filename is not None and error.strerror else ""
         _close_output()
-        # Results are put in place before they are printed, so printing can fail after that.
+        # Results are moved to the output folder before they are printed, so printing can fail after that.
         result = f"; {signals.outcome}" if signals.outcome.startswith("all results") else ""
         return session.fail(f"{file}{error.strerror or error}{result}")
     if isinstance(error, (ValueError, TypeError, ImportError)):
@@ -128,13 +128,13 @@ def _code(error: BaseException, session: Session) -> int:
     if sys.flags.dev_mode:
         raise error
     return session.fail(
-        f"unexpected {type(error).__name__}: {error}; this is a defect of isoxide, please report it "
+        f"unexpected {type(error).__name__}: {error}; this is a bug in isoxide, please report it "
         "(python -X dev -m isoxide ... shows the traceback)"
     )
 
 
 def _close_output() -> None:
-    """Flush standard output, or discard its buffer if that fails: the interpreter would try again, and complain."""
+    """Flush standard output, or discard its buffer if that fails, so that the interpreter does not try again."""
     with suppress(OSError, AttributeError, ValueError):
         sys.stdout.flush()
         return

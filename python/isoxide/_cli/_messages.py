@@ -69,8 +69,8 @@ def in_options(message: str) -> str:
     >>> from isoxide._cli._messages import in_options
     >>> in_options("its values seem to be separated by ';'; say so with sep")
     "its values seem to be separated by ';'; say so with --sep"
-    >>> in_options("groups='team' is no column")
-    "--groups 'team' is no column"
+    >>> in_options("groups='team' is not a column")
+    "--groups 'team' is not a column"
     """
     return _ARGUMENT.sub(_in_options, message)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["print_findings", "write_scores"]
 
-#: Largest numbers of findings that are printed, of features of each, and of characters of a name.
+#: Maximum numbers of printed findings, of printed features per finding, and of characters of a name.
 MAX_PRINTED_FINDINGS, MAX_PRINTED_FEATURES, MAX_NAME_LENGTH = 10, 3, 40
 
 
@@ -36,7 +36,7 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
     paths : list of Path
         Files that were written.
     as_json : bool
-        Whether to print one JSON object instead, and the profile on standard error.
+        Whether to print one JSON object instead; the profile then goes to standard error.
     """
     profile = _profile_text(findings)
     lowest = findings.frame[[findings.entity, findings.time, "score"]].head(MAX_PRINTED_FINDINGS)
@@ -70,7 +70,7 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
 
 
 def _profile_text(findings: Findings) -> str:
-    """Return the profile of the table as text; findings of another version may have one that cannot be shown."""
+    """Return the profile of the table as text, or a sentence if another version wrote a profile without some field."""
     from isoxide.ueba import TableProfile
 
     try:
@@ -91,7 +91,7 @@ def _features(findings: Findings, row: int) -> str:
 
 
 def _cut(name: Any) -> str:
-    """Return a name as the terminal shows it, cut if it is long."""
+    """Escape a name for the terminal, and shorten it if it is long."""
     text = shown(name)
     return text if len(text) <= MAX_NAME_LENGTH else f"{text[: MAX_NAME_LENGTH - 3]}..."
 
@@ -112,7 +112,7 @@ def write_scores(scores: pd.DataFrame, out: str | None, format_: str | None) -> 
     from isoxide.ueba._files import write_csv
 
     def write_gzip(path: Path) -> None:
-        # A fixed time makes equal scores give equal files.
+        # With a fixed modification time, equal scores give equal files.
         with (
             path.open("wb") as file,
             gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
@@ -129,7 +129,7 @@ def write_scores(scores: pd.DataFrame, out: str | None, format_: str | None) -> 
 
 
 def _print_csv(scores: pd.DataFrame) -> None:
-    """Print scores as CSV: escaped on a terminal, and otherwise in UTF-8 as in a file."""
+    """Print scores as CSV, escaped on a terminal, otherwise the same UTF-8 bytes as in a file."""
     from isoxide.ueba._files import write_csv
 
     if sys.stdout is None:
@@ -147,7 +147,7 @@ def _print_csv(scores: pd.DataFrame) -> None:
         try:
             text.detach()
         except OSError:
-            # The reader has gone. The wrapper would try to write once more when it is garbage-collected.
+            # The reading program has ended. When garbage-collected, the wrapper would try to write again.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)

@@ -28,10 +28,10 @@ examples:
   isoxide score out/forest-*.safetensors features.csv --keep actor day --out scores.csv
   isoxide report out/findings-*.json --cutoff 99.5 --out out/
 
-exit codes: 0 success, 1 the input is missing or invalid, 2 the command is not understood,
+exit codes: 0 success, 1 the input is missing or invalid, 2 the command line is invalid,
   130, 143, 129 ended by Ctrl-C, SIGTERM, SIGHUP
 """
-_DETECT_EXAMPLES = f"""results in the folder --out (default: {DEFAULT_OUT}), named after the first and the last day:
+_DETECT_EXAMPLES = f"""files in the folder --out (default: {DEFAULT_OUT}), named after the first and the last day:
   findings-*.csv .parquet .json, forest-*.safetensors, report-*.md .html
 
 examples:
@@ -43,7 +43,7 @@ examples:
 """
 _CALIBRATE_EXAMPLES = """a table to try it with:
   TABLE=$(python -c "from isoxide.datasets import *; print(load_enron_user_day(as_path=True))")
-  isoxide detect $TABLE --threshold -0.15 --zscores 'z_*' --open
+  isoxide calibrate $TABLE --threshold -0.15
 
 examples:
   isoxide calibrate features.csv --entity actor --time day
@@ -67,7 +67,7 @@ def make_parser() -> Parser:
     parser = Parser(
         prog="isoxide",
         short_usage="isoxide COMMAND ...",
-        description="Find the most abnormal rows of a table with a row per entity and day, and explain them.",
+        description="Find and explain the most abnormal rows of a table with one row per entity (a user, say) and day.",
         epilog=_EXAMPLES,
     )
     parser.add_argument("--version", action=_Version, help="show the version and exit")
@@ -82,7 +82,7 @@ def make_parser() -> Parser:
 
 
 class _Version(argparse.Action):
-    """Option that prints the version, which is looked up only then since that takes longer than parsing."""
+    """Option that prints the version. It is looked up only then, since that takes longer than parsing."""
 
     def __init__(self, option_strings: Any, dest: str, **more: Any) -> None:
         super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, **more)
@@ -101,7 +101,7 @@ def _add_detect(commands: Any) -> None:
         n_files=1,
         help="find the anomalies of a table and write reports",
         description="Find the anomalies of a table. Write them as CSV, Parquet and JSON, a report as Markdown and\n"
-        f"HTML, and the forest.\n\n{_TABLE}, with a row per entity and time",
+        f"HTML, and the forest.\n\n{_TABLE}, with one row per entity and time",
         epilog=_DETECT_EXAMPLES,
     )
     _add_table(parser)
@@ -109,7 +109,7 @@ def _add_detect(commands: Any) -> None:
     parser.add_argument(
         "--stream",
         action="store_true",
-        help="read the table in batches even if it fits in memory (a larger one always is)",
+        help="read the table in batches even if it fits in memory (a larger table is always read in batches)",
     )
     _add_amount(parser)
     ranks = parser.add_argument_group("ranks")
@@ -135,14 +135,14 @@ def _add_detect(commands: Any) -> None:
     ranks.add_argument(
         "--zscores",
         metavar="PATTERN",
-        help="names or pattern of features that are z-scores already: flagged from 3 on, listed after all others "
+        help="name or pattern of features that already are z-scores: flagged at 3 or more, listed last "
         "(default: *zscore*)",
     )
     ranks.add_argument(
         "--no-domain-defaults",
         dest="domain_defaults",
         action="store_false",
-        help="treat features alike whatever their names: no z-scores by name, no flags for leaver_action and "
+        help="treat no feature specially because of its name: no z-scores by name, no flags for leaver_action and "
         "is_weekend, no is_weekend in the reports",
     )
     users = parser.add_argument_group("users")
@@ -150,10 +150,11 @@ def _add_detect(commands: Any) -> None:
         "--users",
         metavar="FILE",
         type=_values.local_path,
-        help="CSV or Parquet file with a row per entity, such as e-mail, name and department",
+        help="CSV or Parquet file that describes the entities, one row each, with columns such as e-mail and "
+        "department",
     )
     users.add_argument(
-        "--users-on", metavar="COLUMN", help="column of that file with the entities (default: that of --entity)"
+        "--users-on", metavar="COLUMN", help="column of that file with the entities (default: same name as in TABLE)"
     )
     parser.add_list(users, "--users-columns", metavar="COLUMN ...", help="columns of that file to add (default: all)")
     users.add_argument(
@@ -171,9 +172,9 @@ def _add_calibrate(commands: Any) -> None:
         "calibrate",
         short_usage="isoxide calibrate TABLE [TABLE ...] [options]",
         n_files=1,
-        help="count the anomalies that each threshold gives",
-        description="Fit a forest, and print the number of rows at or below each threshold and the anomalies of each\n"
-        f"month.\n\n{_TABLE}, with a row per entity and time",
+        help="count the anomalies at each threshold",
+        description="Fit a forest, and print how many rows score at or below each threshold and how many\n"
+        f"anomalies each month has.\n\n{_TABLE}, with one row per entity and time",
         epilog=_CALIBRATE_EXAMPLES,
     )
     _add_table(parser)
@@ -202,7 +203,7 @@ def _add_score(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL", type=_values.local_path, help=argparse.SUPPRESS)
     parser.add_argument("table", metavar="TABLE", nargs="+", type=_values.local_path, help=argparse.SUPPRESS)
     _add_reading(parser, times=False)
-    parser.add_list(parser, "--keep", metavar="COLUMN ...", help="columns of the table to write beside the scores")
+    parser.add_list(parser, "--keep", metavar="COLUMN ...", help="columns of the table to write next to the scores")
     parser.add_argument(
         "--out",
         metavar="FILE",
@@ -210,7 +211,7 @@ def _add_score(commands: Any) -> None:
         help="file to write (.csv, .csv.gz, .parquet), or folder for Parquet files (default: CSV in UTF-8 to standard "
         "output)",
     )
-    parser.add_argument("--resume", action="store_true", help="complete a folder of scores that is not complete")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted run that wrote to a folder")
     parser.add_argument("--jobs", type=_values.jobs, metavar="N", help="number of threads (default: all cores)")
     parser.set_defaults(run="score", json=False)
 
@@ -220,7 +221,7 @@ def _add_report(commands: Any) -> None:
         "report",
         short_usage="isoxide report FINDINGS [options]",
         n_files=1,
-        help="write the reports again, from findings",
+        help="write the reports again from findings",
         description="Write the reports again, with other options, from findings that `isoxide detect` wrote.\n\n"
         "FINDINGS: the file of the findings, findings-*.json",
         epilog=_REPORT_EXAMPLES,
@@ -273,7 +274,7 @@ def _add_reading(parser: Parser, *, times: bool = True) -> None:
         reading,
         "--missing",
         metavar="TEXT ...",
-        help="cells that mean a missing number, besides NA, NaN, null and others",
+        help="texts that mean a missing number, in addition to NA, NaN, null and similar ones",
     )
     reading.add_argument(
         "--encoding", metavar="NAME", type=_values.encoding, help="text encoding of a CSV file (default: UTF-8)"
@@ -288,26 +289,26 @@ def _add_reading(parser: Parser, *, times: bool = True) -> None:
 def _add_amount(parser: Parser) -> None:
     amount = parser.add_argument_group(
         "number of anomalies",
-        "at most one of these; by default the rows that the forest classifies as outliers",
+        "give at most one of these; by default, anomalies are the rows that the forest classifies as outliers",
     )
     exclusive = amount.add_mutually_exclusive_group()
     exclusive.add_argument(
         "--threshold",
         type=_values.number(wanted="a number"),
         metavar="X",
-        help="the rows that score at or below X; a tenth of the rows scores below 0",
+        help="rows that score at or below X; the scale is set so that a tenth of the rows score below 0",
     )
     exclusive.add_argument(
         "--contamination",
-        type=_values.number(above=0, most=0.5, wanted="a share above 0 and at most 0.5"),
+        type=_values.number(above=0, most=0.5, wanted="a fraction above 0 and at most 0.5"),
         metavar="C",
-        help="this share of the rows, above 0 and at most 0.5",
+        help="fraction C of the rows, above 0 and at most 0.5",
     )
     exclusive.add_argument(
         "--alerts-per-month",
         type=_values.number(above=0, wanted="a number above 0"),
         metavar="N",
-        help="about N rows per month",
+        help="about N rows per month on average",
     )
 
 

@@ -1,4 +1,4 @@
-"""State that every command shares while it runs: signal handlers, and notes for the user."""
+"""State of a running command: signal handlers, and notes for the user."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ class Session:
         return code
 
     def note(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        """Keep a warning for the end; this takes the place of `warnings.showwarning`."""
+        """Keep a warning until the end; this method replaces `warnings.showwarning`."""
         if issubclass(category, UserWarning) and str(message) not in self.notes:
             self.notes.append(str(message))

@@ -1,7 +1,7 @@
-"""Signal handlers: Ctrl-C, SIGTERM and SIGHUP end the command with one line, and never while files are put in place.
+"""Signal handlers: Ctrl-C, SIGTERM and SIGHUP end the command with one line, but never while results are moved.
 
-Before anything is on the disk, a signal ends the process at once, since modules that are being imported could swallow
-an exception. Later a signal raises KeyboardInterrupt, so that temporary files are removed.
+Before the command has written anything, a signal ends the process immediately, since an exception could be swallowed by
+a module that is being imported. Later a signal raises KeyboardInterrupt, so that temporary files are removed.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class Signals:
     Parameters
     ----------
     own_process : bool
-        Whether the process runs nothing but the command. Otherwise the earlier handlers are restored at the end.
+        Whether the process runs only the command. If not, the previous handlers are restored at the end.
 
     Attributes
     ----------
     number : int or None
-        Number of the first signal that came.
+        Number of the first signal that arrived, or None.
     outcome : str
-        State of the results, which the message states if a signal ends the command now.
+        State of the results, which is part of the message if a signal ends the command now.
     """
 
     def __init__(self, *, own_process: bool) -> None:
@@ -48,7 +48,7 @@ class Signals:
         if threading.current_thread() is threading.main_thread():
             for name in _NAMES:
                 number = getattr(signal, name, None)
-                # A command under nohup goes on ignoring SIGHUP.
+                # A command under nohup keeps ignoring SIGHUP.
                 if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
                     continue
                 self._before[number] = signal.signal(number, self._handle)
@@ -65,12 +65,12 @@ class Signals:
 
     @property
     def code(self) -> int:
-        """Return the exit code that shells give a process which a signal ended."""
+        """Return the exit code that shells report for a process ended by a signal."""
         return 128 + (self.number or 0)
 
     @property
     def message(self) -> str:
-        """Return the message about the signal that came."""
+        """Return the message about the signal that arrived."""
         name = "interrupted" if self.number == signal.SIGINT else f"ended by {signal.Signals(self.number or 0).name}"
         return f"{name}; {self.outcome}"
 
@@ -80,7 +80,7 @@ class Signals:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Keep signals waiting until a step is done that must not be interrupted."""
+        """Defer signals until the body of the context, which must not be interrupted, is done."""
         self._deferred += 1
         try:
             yield
@@ -89,7 +89,7 @@ class Signals:
             self.check()
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if a signal came, even if it was swallowed or deferred."""
+        """Raise KeyboardInterrupt if a signal arrived, even if it was swallowed or deferred."""
         if self.number is not None and not self._deferred:
             raise KeyboardInterrupt
 
@@ -103,6 +103,6 @@ class Signals:
         self.check()
 
     def _unraisable(self, error: Any) -> None:
-        # Python only reports exceptions in callbacks of weak references and the like; the next check raises it again.
+        # Python only prints exceptions in some callbacks, such as those of weak references; the next check raises it.
         if self.number is None:
             self._hook(error)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["larger_than_memory"]
 
-#: Bytes per cell of a frame: a number, and a text with the overhead of a Python object.
+#: Bytes per cell of a frame: of a number, and of a text including the overhead of a Python object.
 BYTES_PER_NUMBER, BYTES_PER_TEXT = 8, 64
-#: Copies of the table that detection holds at its peak: the frame, intermediate frames, scores and ranks.
+#: Peak memory of detection, in copies of the table: the frame, intermediate frames, scores and ranks.
 N_COPIES = 3
 #: Typical ratio of the size of a text to its compressed size.
 COMPRESSION_RATIO = 6
@@ -26,14 +26,14 @@ COMPRESSION_RATIO = 6
 def larger_than_memory(tables: Tables, *, in_batches: bool = False) -> bool:
     """Return whether to read tables in batches because they need more memory than is free.
 
-    In that case a line on standard error tells the user.
+    If so, a line on standard error informs the user.
 
     Parameters
     ----------
     tables : Tables
         Tables of the command.
     in_batches : bool, default=False
-        Whether the user asked for batches, so that the size does not matter.
+        Whether the user gave --stream; then tables of any size are read in batches.
     """
     from isoxide._frames.opening import files_of
 
@@ -65,7 +65,7 @@ def _needed(file: InputFile) -> int:
             stored = pq.ParquetFile(opened)
             rows, schema = stored.metadata.num_rows, stored.schema_arrow
     except (pa.ArrowException, OSError):
-        # The reader will report the error.
+        # The error is reported when the table is read.
         return 0
     return int(rows * N_COPIES * sum(_width(field.type) for field in schema))
 
@@ -79,12 +79,12 @@ def _width(dtype: Any) -> int:
 
 
 def free_memory() -> int | None:
-    """Return the bytes that this process may still allocate, or None if the system does not tell."""
+    """Return the bytes that this process can still allocate, or None if they are not known."""
     limits = []
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             limits.append(int(line.split()[1]) * 1024)
-    # A container limits the memory of its control group.
+    # In a container, the control group limits the memory.
     limit_lines, used_lines = (_lines(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
     if limit_lines and used_lines and limit_lines[0].isdigit() and used_lines[0].isdigit():
         limits.append(int(limit_lines[0]) - int(used_lines[0]))
@@ -96,7 +96,7 @@ def free_memory() -> int | None:
 
 
 def _address_space() -> int | None:
-    """Return the bytes of address space that `ulimit -v` leaves, or None without such a limit."""
+    """Return the bytes of address space left under `ulimit -v`, or None if there is no limit."""
     try:
         import resource
     except ImportError:
@@ -109,7 +109,7 @@ def _address_space() -> int | None:
 
 
 def _lines(path: str) -> list[str]:
-    """Return the lines of a file; none if it cannot be read."""
+    """Return the lines of a file, or an empty list if it cannot be read."""
     try:
         return Path(path).read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Tables that a command reads, and recognition of the columns with the entity and the time."""
+"""Open the tables that a command reads, and recognise the columns with the entity and the time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Tables"]
 
 #: Largest number of columns that a message lists.
 MAX_LISTED_COLUMNS = 12
-#: Options for reading text files; the other options for reading concern times.
+#: Options for reading text files; all other reading options describe times.
 _TEXT_OPTIONS = ("sep", "decimal", "thousands", "missing", "encoding")
 
 
@@ -24,7 +24,7 @@ class Tables:
     names : list of str
         Files and folders; ``-`` is standard input.
     reading : dict
-        Options for reading that the user gave, by the name of the argument.
+        Reading options that the user gave, by argument name.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Tables:
 
     @property
     def source(self) -> Any:
-        """Return the source for readers: a single input, or the list of all."""
+        """Return the source to read: a single input, or the list of all inputs."""
         return self.inputs[0] if len(self.inputs) == 1 else self.inputs
 
     @property
@@ -57,12 +57,12 @@ class Tables:
 
     @property
     def text_reading(self) -> dict[str, Any]:
-        """Return the options for reading that do not concern times."""
+        """Return the reading options for text files."""
         return {name: value for name, value in self.reading.items() if name in _TEXT_OPTIONS}
 
     @property
     def time_reading(self) -> dict[str, Any]:
-        """Options of reading that concern times."""
+        """Return the reading options that describe times."""
         return {name: value for name, value in self.reading.items() if name not in _TEXT_OPTIONS}
 
     def choose_keys(self, entity: str | None, time: str | None) -> tuple[str, str]:
@@ -76,7 +76,7 @@ class Tables:
         Raises
         ------
         ValueError
-            If a column is not given, and no column or several have one of the usual names.
+            If a column is not given, and none or several of the table's columns have one of the usual names.
         """
         if entity is not None and time is not None:
             return entity, time
@@ -92,9 +92,9 @@ class Tables:
             if given is not None:
                 chosen.append(given)
                 continue
-            fitting = [name for name in columns if name.strip().lower() in names and name != other]
-            if len(fitting) != 1:
-                called = f"{len(fitting)} columns are" if fitting else "no column is"
+            candidates = [name for name in columns if name.strip().lower() in names and name != other]
+            if len(candidates) != 1:
+                called = f"{len(candidates)} columns are" if candidates else "no column is"
                 delimiter = next((sep for sep in ";\t|," if len(columns) == 1 and sep in columns[0]), None)
                 if delimiter is not None:
                     raise ValueError(
@@ -107,6 +107,6 @@ class Tables:
                     f"give --{option}: {called} called {', '.join(names[:-1])} or {names[-1]}; "
                     f"the columns of {self.name} are {listed}{more}"
                 )
-            chosen.append(fitting[0])
-            tell(f"isoxide: {option} is the column {fitting[0]!r}; choose another one with --{option}")
+            chosen.append(candidates[0])
+            tell(f"isoxide: {option} is the column {candidates[0]!r}; choose another one with --{option}")
         return chosen[0], chosen[1]

@@ -1,4 +1,4 @@
-"""Checks of the values of options, made before any work is done."""
+"""Checks of the values of command-line options, which run before any work is done."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 MAX_SEED = 2**32 - 1
-#: Formats that `isoxide score` writes, by the end of the name; a name without such an end is a folder.
+#: Formats that `isoxide score` writes, by the end of the file name; any other name is a folder.
 SCORES = {".csv": "csv", ".csv.gz": "csv.gz", ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet"}
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -31,7 +31,7 @@ PICTURES = (".png", ".svg", ".pdf")
 def number(
     *, above: float = -math.inf, least: float = -math.inf, most: float = math.inf, wanted: str
 ) -> Callable[[str], float]:
-    """Return a check of a finite number within bounds.
+    """Return a function that checks a finite number within bounds.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def number(
 
 
 def seed(text: str) -> int:
-    """Check the seed of a forest, which is an integer of 32 bits."""
+    """Check the seed of a forest, which is an unsigned 32-bit integer."""
     value = _whole(text)
     if value is None or not 0 <= value <= MAX_SEED:
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 0 to {MAX_SEED}")
@@ -64,7 +64,7 @@ def seed(text: str) -> int:
 
 
 def jobs(text: str) -> int:
-    """Check a number of threads; negative ones count from the number of cores, as in scikit-learn."""
+    """Check a number of threads; as in scikit-learn, -1 means all cores, -2 all but one, and so on."""
     value = _whole(text)
     if value is None or value == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads: give 1 or more, or -1 for all cores")
@@ -80,7 +80,7 @@ def rows(text: str) -> int:
 
 
 def _whole(text: str) -> int | None:
-    """Return the integer that a text writes, or None."""
+    """Parse an integer; return None if the text is not one."""
     try:
         return int(text)
     except ValueError:
@@ -109,7 +109,7 @@ def encoding(text: str) -> str:
 
 
 def local_path(text: str) -> str:
-    """Replace a leading ``~`` by the home folder, unless there is a file of that very name."""
+    """Replace a leading ``~`` by the home folder, unless a file with exactly this name exists."""
     if not text:
         raise argparse.ArgumentTypeError("the name of the file is empty")
     return text if os.path.lexists(text) else os.path.expanduser(text)

@@ -1,23 +1,23 @@
-"""Write files completely or not at all, and read regular files only, which never block.
+"""Write files completely or not at all, and read regular files only, since others may block.
 
-A file is written under a temporary name in the folder of its destination and renamed when it is complete. Otherwise it
-behaves like opening the destination for writing: symbolic links are followed, a file keeps its mode and owner, and a
-read-only file, a folder or a device is refused.
+A file is written under a temporary name in the folder of its destination, and renamed when it is complete. In all other
+respects this behaves like opening the destination for writing: symbolic links are followed, a file keeps its mode and
+owner, and a read-only file, a folder or a device is refused.
 
-Several files that belong together are put in place by a `FileSet`, under a lock on their folder:
+A `FileSet` moves several files that belong together to their folder, under a lock on it:
 
 ```text
 folder/.isoxide-HEX/      private to one run
     lock                  locked as long as the run lives
     new/NAME              what the run writes
     old/NAME              links to the files that are being replaced
-    plan.json             exists while files are being put in place
-folder/.isoxide-HEX.part  one file that `replace_file` is writing, locked as well
+    plan.json             exists while the files are being moved
+folder/.isoxide-HEX.part  one file that `replace_file` is writing; it is locked too
 ```
 
-The system releases the lock of a process however it ends. So the next run recognises the files that a killed run has
-left behind, and removes them. If the killed run had begun to put its files in place, all of them exist and are
-complete: the next run moves the remaining ones, except over a file that somebody has changed since.
+The system releases the lock of a process no matter how the process ends. So the next run recognises the files that a
+killed run has left behind, and removes them. If the killed run had begun to move its files, all of them exist and are
+complete. Then the next run moves the remaining ones, unless somebody has changed the file at the destination since.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = ["FileSet", "clear_leftovers", "destination", "read_file", "replace_fi
 
 _TEMPORARY = re.compile(r"\.isoxide-[0-9a-f]{16}(\.part)?")
 _LOCK, _NEW, _OLD, _DRAFT, _PLAN = "lock", "new", "old", "plan.draft", "plan.json"
-#: Seconds to wait for another run that puts files into the same folder, which takes milliseconds.
+#: Seconds to wait while another run moves files to the same folder, which normally takes milliseconds.
 _LOCK_TIMEOUT = 30.0
 
 
@@ -89,7 +89,7 @@ def replace_file(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> 
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
-    """Read a regular file, but refuse pipes and devices, which may never end.
+    """Read a regular file; refuse pipes and devices, which may never end.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         If `path` is a pipe, a socket or a device.
     """
     path = Path(path)
-    # The check comes before the file is opened, since merely opening some devices has an effect.
+    # Check before the file is opened, since merely opening some devices has an effect.
     _check_is_file(path, path.stat().st_mode)
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
     with open(os.open(path, flags), "rb") as file:
@@ -123,7 +123,7 @@ def destination(path: str | os.PathLike[str]) -> Path:
     Parameters
     ----------
     path : path
-        A file that may or may not exist, or a symbolic link to one.
+        Path of a file that may or may not exist, or of a symbolic link to one.
 
     Returns
     -------
@@ -150,14 +150,14 @@ def destination(path: str | os.PathLike[str]) -> Path:
 
 
 def clear_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove the temporary files in a folder that belong to this user and whose run no longer exists.
+    """Remove the temporary files of this user in a folder if the run that wrote them no longer exists.
 
-    A run that was killed while it put a `FileSet` in place is finished first.
+    If a run was killed while it moved a `FileSet`, the remaining files are moved first.
 
     Parameters
     ----------
     folder : path
-        Folder that is searched, without the folders below it.
+        Folder to search, without its subfolders.
     """
     if fcntl is None:
         return
@@ -173,7 +173,7 @@ def clear_leftovers(folder: str | os.PathLike[str]) -> None:
 
 
 class FileSet:
-    """Set of files that are put into a folder together: all of them, or none.
+    """Set of files that are moved to a folder together: all of them, or none.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class FileSet:
     folder : Path
         Destination of the files.
     paths : list of Path
-        Final paths of the files, in the order in which they were named.
+        Final paths of the files, in the order in which they were added.
     in_place : bool
         Whether `put_in_place` has succeeded.
     """
@@ -201,35 +201,35 @@ class FileSet:
         self._keep = False
 
     def open(self) -> None:
-        """Create the folder and a private one inside it, which fails early if the folder cannot be written to."""
+        """Create the folder and a private folder inside it; fail early if the folder is not writable."""
         for _ in range(100):
             try:
                 self._make_folder()
                 clear_leftovers(self.folder)
                 self._make_temporary()
             except FileNotFoundError:
-                # Another run has removed the folder that it had created, or the lock of this one before it was locked.
+                # Another run has removed the folder that it had created, or the lock file before this run locked it.
                 continue
             return
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
 
     def __truediv__(self, name: str) -> Path:
-        """Return the temporary path of the file `name`, from which it is put in place."""
+        """Add the file `name` to the set, and return the temporary path to write it to."""
         assert self._temporary is not None
         self.paths.append(self.folder / name)
         return self._temporary / _NEW / name
 
     def put_in_place(self) -> None:
-        """Move all files to the folder; if one cannot be moved, restore the folder as it was.
+        """Move all files to the folder; if one cannot be moved, undo the moves.
 
         Raises
         ------
         OSError, ValueError
-            If something other than a writable file has the name of one of the files, or a file cannot be moved.
+            If a path in the folder is taken by something other than a writable file, or a file cannot be moved.
         """
         assert self._temporary is not None
         with _locked_folder(self.folder):
-            # If a run was killed in the middle of this step, it is finished before its files are replaced.
+            # If a run was killed in the middle of this step, complete its moves before its files are replaced.
             clear_leftovers(self.folder)
             moves = []
             for path in self.paths:
@@ -271,7 +271,7 @@ class FileSet:
             else:
                 target.unlink(missing_ok=True)
         except OSError as error:
-            # The private folder stays, since it holds the only copy of an earlier file.
+            # Keep the private folder, since it holds the only copy of an earlier file.
             self._keep = True
             raise OSError(
                 error.errno, f"{error.strerror}; the earlier files are in {old.parent}", str(target)
@@ -286,7 +286,7 @@ class FileSet:
             os.close(self._lock)
             self._lock = None
         for folder in reversed(self._made):
-            # The folder is not empty if it holds the results, or files of others.
+            # The folder is not empty if it holds the results or other files.
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
@@ -300,7 +300,7 @@ class FileSet:
             try:
                 folder.mkdir()
             except FileExistsError:
-                # Another run created it meanwhile; if it is not a folder, the next step fails.
+                # Another run has just created it; if it is not a folder, the next step fails.
                 continue
             self._made.append(folder)
 
@@ -309,9 +309,9 @@ class FileSet:
         try:
             temporary.mkdir(0o700)
         except OSError as error:
-            # The message names the folder that the user knows.
+            # The message names the user's folder instead of the temporary one.
             raise OSError(error.errno, error.strerror, str(self.folder)) from None
-        # From here on, `close` removes it.
+        # From now on, `close` removes it.
         self._temporary = temporary
         self._lock = os.open(temporary / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         if not _hold(self._lock, temporary / _LOCK):
@@ -348,8 +348,8 @@ def _inherit(new: Path, target: Path) -> None:
 def _temporary_file(folder: Path, mode: int) -> Iterator[Path]:
     """Create an empty locked file, and remove it at the end if it still exists."""
     while True:
-        # The name is random, so that no other thread or process uses it, and short, since a long target may leave no
-        # room for a suffix.
+        # The name is random, so that no other thread or process uses it. It is short, since the target's name with a
+        # suffix might be too long.
         path = folder / f".isoxide-{secrets.token_hex(8)}.part"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
@@ -370,7 +370,7 @@ def _temporary_file(folder: Path, mode: int) -> Iterator[Path]:
 
 
 def _hold(descriptor: int, path: Path) -> bool:
-    """Lock a file that was just created; False if another run took it for a leftover before it was locked."""
+    """Lock a new file; return False if another run removed it as a leftover before it was locked."""
     if fcntl is None:
         return True
     try:
@@ -378,7 +378,7 @@ def _hold(descriptor: int, path: Path) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        # This file system has no locks; then no run clears leftovers on it either.
+        # This file system has no locks, so no run clears leftovers on it.
         return True
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
@@ -388,7 +388,7 @@ def _hold(descriptor: int, path: Path) -> bool:
 
 @contextmanager
 def _locked_folder(folder: Path) -> Iterator[None]:
-    """Keep other runs from putting files into the same folder meanwhile, if the file system has locks."""
+    """Lock a folder, so that no other run moves files to it at the same time, if the file system has locks."""
     if fcntl is None:
         yield
         return
@@ -400,7 +400,7 @@ def _locked_folder(folder: Path) -> Iterator[None]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > until:
-                    raise OSError(errno.EAGAIN, "another run is putting its files there; retry", str(folder)) from None
+                    raise OSError(errno.EAGAIN, "another run is moving its files there; retry", str(folder)) from None
                 time.sleep(0.01)
                 continue
             except OSError:
@@ -412,19 +412,19 @@ def _locked_folder(folder: Path) -> Iterator[None]:
 
 
 def _back_up(target: Path, old: Path) -> bool:
-    """Keep a copy of the file that is going to be replaced, and tell whether it exists."""
+    """Keep a copy of the file that is going to be replaced, and return whether it exists."""
     if not target.exists():
         return False
     try:
         os.link(target, old)
     except OSError:
-        # Some file systems have no hard links, and some systems forbid them to files of other users.
+        # Some file systems have no hard links, and some systems forbid hard links to files of other users.
         shutil.copy2(target, old)
     return True
 
 
 def _identity(path: Path) -> list[int] | None:
-    """Return values that differ after a file was replaced or changed; None if it does not exist."""
+    """Return values that change if a file is replaced or changed, or None if it does not exist."""
     try:
         status = path.stat()
     except OSError:

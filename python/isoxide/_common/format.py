@@ -14,7 +14,7 @@ __all__ = ["format_bytes", "format_time", "format_value"]
 def format_value(value: Any) -> str:
     """Format a number: in full if it is whole and below 1e15, otherwise rounded; NaN and None become a hyphen.
 
-    Rounding leaves four significant digits below 10,000, and one decimal from there up to 1e9.
+    Numbers below 10,000 are rounded to four significant digits, and numbers from 10,000 to 1e9 to one decimal.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Import optional packages, with the command that installs a missing one."""
+"""Import optional packages; the error for a missing one names the command that installs it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def import_optional(name: str, purpose: str, install: str | None = None) -> Any:
     name : str
         Name of the module, such as ``"matplotlib.pyplot"``.
     purpose : str
-        Subject of the message: what needs the package.
+        Function or feature that needs the package; it is the subject of the message.
     install : str, optional
-        Argument of ``pip install``; by default the package of the module.
+        Argument of ``pip install``. By default the first part of `name`.
 
     Returns
     -------
@@ -26,7 +26,7 @@ def import_optional(name: str, purpose: str, install: str | None = None) -> Any:
     Raises
     ------
     ImportError
-        If the package is not installed; the message has the command that installs it.
+        If the package is not installed; the message contains the command that installs it.
     """
     try:
         return importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""Suggest the name that a user probably meant, in the same words everywhere."""
+"""Suggest the name that a user probably meant, with the same wording in all messages."""
 
 from __future__ import annotations
 

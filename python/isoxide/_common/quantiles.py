@@ -3,7 +3,7 @@
     position = q * (n - 1)
     quantile = values[floor(position)] + fraction(position) * (values[floor(position) + 1] - values[floor(position)])
 
-The order of operations fixes the last bit, so it is written once, here.
+The order of operations determines the last bit, so all callers use this one implementation.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def interpolate(low: float, high: float, weight: float, dtype: type[np.floating[
     Parameters
     ----------
     low, high : float
-        The neighbours.
+        Lower and upper neighbour.
     weight : float
-        Weight of the upper one, in [0, 1).
+        Weight of the upper neighbour, in [0, 1).
     dtype : type, default=numpy.float64
-        Type of the values: their difference is computed in it, everything else in float64.
+        Dtype of the values. Their difference is computed in this dtype, everything else in float64.
     """
     a, b = dtype(low), dtype(high)
     with np.errstate(invalid="ignore"):

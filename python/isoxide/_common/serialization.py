@@ -1,4 +1,4 @@
-"""Wire format of the mergeable pieces (`isoxide.mergeable`): how they travel between processes and machines.
+"""Wire format in which processes and machines exchange the pieces of `isoxide.mergeable` (sketches, counts, rows).
 
 All pieces have the same layout, in this order:
 
@@ -6,12 +6,12 @@ All pieces have the same layout, in this order:
     9f86d081...                       SHA-256 of everything but this line, 64 hexadecimal digits, one line
     {"facts": ..., "shapes": [...]}   facts (numbers, names, parameters) and the shape of each block, one line of JSON
     ...                               the blocks, one after the other: arrays in little-endian byte order, or bytes that
-                                      the core made (their shape is their length)
+                                      the core made (with their length as the shape)
 
-The same piece gives the same bytes everywhere. `FORMAT` rises with every change of this layout, of the facts or blocks
-of a piece, or of the bytes that the core makes; other numbers are refused. Untrusted input is safe: decoding never
-executes code, the JSON is limited in depth and size before it is parsed (`json.py`), and no block is larger than the
-input.
+The same piece gives the same bytes on every machine. `FORMAT` is raised with every change of this layout, of the facts
+or blocks of a piece, or of the bytes that the core makes. Decoding refuses other format numbers. Untrusted input is
+safe: decoding never executes code, the JSON is limited in depth and size before it is parsed (`json.py`), and no block
+is larger than the input.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from isoxide._common.json import loads
 
 __all__ = ["FORMAT", "RAW", "from_bytes", "to_bytes"]
 
-#: Number of the format that is written and read.
+#: Format number that this version writes, and the only one that it reads.
 FORMAT = 1
-#: Type of a block that is bytes, not an array.
+#: Type of a block that holds raw bytes instead of an array.
 RAW = "bytes"
 
 _MAGIC = b"isoxide piece "
@@ -45,14 +45,14 @@ def to_bytes(name: str, facts: dict[str, Any], blocks: Sequence[NDArray[Any] | b
     name : str
         Name of the piece, such as ``"score sketch"``.
     facts : dict
-        Numbers, text, lists and objects, as JSON can hold them.
+        Numbers, strings, lists and dicts that JSON can represent.
     blocks : list of ndarray or bytes
         Arrays, and bytes that the core made.
 
     Returns
     -------
     bytes
-        The same bytes for the same piece, on every machine.
+        Encoded piece: the same bytes for the same piece on every machine.
     """
     shapes = [[len(block)] if isinstance(block, bytes) else list(block.shape) for block in blocks]
     body = [block if isinstance(block, bytes) else _little_endian(block) for block in blocks]
@@ -71,7 +71,7 @@ def from_bytes(
     name : str
         Name of the expected piece.
     data : bytes
-        Result of `to_bytes`, or anything else.
+        Result of `to_bytes`. Other bytes raise a ValueError.
     types : list of str
         Type of each block: a dtype with its byte order, such as ``"<f8"``, or `RAW`.
     max_items : int or None, default=200
@@ -87,7 +87,7 @@ def from_bytes(
     Raises
     ------
     ValueError
-        If the bytes are damaged, have another format, or are those of another piece.
+        If the bytes are damaged, have another format number, or hold another kind of piece.
     """
     data = bytes(data)
     title, _, rest = data.partition(b"\n")
@@ -101,32 +101,32 @@ def from_bytes(
         facts: dict[str, Any] = head["facts"]
         return facts, _blocks(body, types, head["shapes"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"not the bytes of a {name}: {error}") from None
+        raise ValueError(f"cannot decode these bytes as a {name}: {error}") from None
 
 
 def _check_title(name: str, title: bytes) -> None:
-    """Refuse other formats, other pieces and other data, by their first line."""
+    """Check the first line, and refuse other formats, other kinds of pieces and other data."""
     if not title.startswith(_MAGIC):
-        raise ValueError(f"they do not begin with {_MAGIC.decode()!r}; pass what to_bytes returned")
-    number, _, other = title[len(_MAGIC) :].partition(b" ")
+        raise ValueError(f"they do not begin with {_MAGIC.decode()!r}; pass the result of to_bytes")
+    number, _, actual = title[len(_MAGIC) :].partition(b" ")
     if not number.isdigit():
         raise ValueError("they have no format number")
     if number != str(FORMAT).encode():
         raise ValueError(
             f"they have format {number[:20].decode()}, and this version of isoxide reads format {FORMAT}; "
-            "install the same version of isoxide on all machines, and make them again"
+            "install the same version of isoxide on all machines, and call to_bytes again"
         )
-    if other != name.encode():
-        raise ValueError(f"they are those of a {other[:40].decode(errors='replace')}")
+    if actual != name.encode():
+        raise ValueError(f"they hold a {actual[:40].decode(errors='replace')}")
 
 
 def _blocks(body: bytes, types: Sequence[str], shapes: Any) -> list[Any]:
-    """Cut the body of a piece into its blocks."""
+    """Split the body of a piece into its blocks."""
     blocks: list[Any] = []
     start = 0
     for dtype, shape in zip(types, shapes, strict=True):
         if not all(type(n) is int and n >= 0 for n in shape):
-            raise ValueError("a block has no valid shape")
+            raise ValueError("a block has an invalid shape")
         end = start + math.prod(shape) * (1 if dtype == RAW else np.dtype(dtype).itemsize)
         if end > len(body):
             raise ValueError("a block is too short")
@@ -136,7 +136,7 @@ def _blocks(body: bytes, types: Sequence[str], shapes: Any) -> list[Any]:
         )
         start = end
     if start != len(body):
-        raise ValueError("they are too long")
+        raise ValueError("there are extra bytes after the last block")
     return blocks
 
 

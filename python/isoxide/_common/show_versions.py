@@ -1,4 +1,4 @@
-"""Versions, processor and threads, for bug reports."""
+"""Print versions, processor and threads for bug reports."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from isoxide import _core
 from isoxide._common.threads import resolve_n_jobs
 
-#: Packages that results and frames come from, or are compared with.
+#: Packages that compute results, hold frames, or serve as the reference in tests.
 _PACKAGES = ("isoxide", "numpy", "scikit-learn", "scipy", "joblib", "pandas", "polars", "pyarrow")
 
 
 def show_versions() -> None:
-    """Print versions, processor and threads, on which results and times may depend.
+    """Print versions, processor and threads, which may affect results and running times.
 
     Add the output to bug reports. Packages that are not installed are left out. ``kernel`` is the name of the
-    instruction set in use, and ``kernels`` are those that this processor can run, the fastest first. Set the
+    instruction set in use, and ``kernels`` lists those that this processor can run, the fastest first. Set the
     environment variable ``ISOXIDE_KERNEL`` to one of them to use it.
 
     Examples
@@ -44,7 +44,7 @@ def show_versions() -> None:
 
 
 def _numpy_features() -> str:
-    """Return the processor features beyond the baseline that NumPy uses: the last bits of scores depend on them."""
+    """Return the processor features that NumPy uses beyond its baseline; the last bits of scores depend on them."""
     try:
         config = np.show_config(mode="dicts")
     except TypeError:  # before NumPy 1.25
@@ -53,5 +53,5 @@ def _numpy_features() -> str:
     return " ".join(features) or "baseline only"
 
 
-# Pickles, skops and messages hold the public module's name, so that private ones can move.
+# Pickles, skops files and messages contain the public module's name, so that private modules can move.
 show_versions.__module__ = "isoxide"

@@ -1,4 +1,4 @@
-"""Number of threads that a call may use, and a map over items in threads."""
+"""Compute the number of threads that a call may use, and apply a function to items in threads."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import joblib
 import numpy as np
-from joblib.parallel import get_active_backend
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-#: Rows times trees up to which one thread scores: two threads take as long (measured at 163 rows and 100 trees).
+#: Maximum of rows times trees that one thread scores: two threads take as long (measured at 163 rows and 100 trees).
 _SERIAL_MAX_STEPS = 2**14
 #: Bytes that a new thread takes, with its stack.
 _THREAD_BYTES = 16 * 2**20
@@ -26,9 +24,12 @@ _THREAD_BYTES = 16 * 2**20
 def _cores(process: int, affinity: int, limit: str | None) -> int:
     """Return the number of cores that the process may use.
 
-    The arguments are what the number depends on. It is cached, since asking the system takes 0.1 ms, as long as scoring
+    The number is cached by the arguments, which it depends on, since asking the system takes 0.1 ms, as long as scoring
     a hundred rows.
     """
+    # Importing joblib takes as long as importing NumPy, and ranks on one thread do not need it.
+    import joblib
+
     return int(joblib.cpu_count())
 
 
@@ -46,13 +47,13 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
     n_jobs : int or None
         Argument of a public function. ``None`` means all cores that the process may use (affinity, control groups and
         ``LOKY_MAX_CPU_COUNT`` are honoured), but no more than an active ``joblib.parallel_config(n_jobs=...)`` allows,
-        and one within a worker of joblib or multiprocessing, whose siblings use the other cores. ``-1`` means all
-        cores, ``-2`` all but one, and so on, as in joblib. A number above the cores of the machine means all of them.
+        and one within a worker of joblib or multiprocessing, since the other workers use the other cores. ``-1`` means
+        all cores, ``-2`` all but one, and so on, as in joblib. A number above the number of cores means all cores.
 
     Returns
     -------
     int
-        Number of threads, at least 1. It never changes a result.
+        Number of threads, at least 1. Results are the same for every number.
 
     Raises
     ------
@@ -60,13 +61,15 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
         If `n_jobs` is 0.
     """
     if n_jobs is None:
+        from joblib.parallel import get_active_backend
+
         backend, context_n_jobs = get_active_backend()
         if context_n_jobs is not None:
             return max(1, min(int(backend.effective_n_jobs(context_n_jobs)), _available_cores()))
         in_worker = backend.nesting_level > 0 or multiprocessing.current_process().daemon
         return 1 if in_worker else _available_cores()
     if n_jobs == 0:
-        # The message is joblib's.
+        # joblib raises the same message.
         raise ValueError("n_jobs == 0 in Parallel has no meaning")
     cores = _available_cores()
     return max(1, cores + 1 + int(n_jobs)) if n_jobs < 0 else min(int(n_jobs), cores)
@@ -75,14 +78,14 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
 def resolve_n_jobs_for(n_jobs: int | None, n_steps: int) -> int:
     """Compute the number of threads for scoring: one if there are few steps.
 
-    Finding out how many threads there may be takes longer than scoring a row.
+    Determining the number of available cores takes longer than scoring a row.
 
     Parameters
     ----------
     n_jobs : int or None
         Argument of a public function, as in `resolve_n_jobs`.
     n_steps : int
-        Rows times trees.
+        Number of rows times number of trees.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def resolve_n_jobs_for(n_jobs: int | None, n_steps: int) -> int:
 
 
 def ask_for_threads(n: int) -> None:
-    """Check that there is memory to start `n` threads: Python waits for ever for a thread that fails to start.
+    """Check that there is memory to start `n` threads, since Python waits forever for a thread that fails to start.
 
     Raises
     ------
@@ -108,15 +111,15 @@ def ask_for_threads(n: int) -> None:
 def mapped(function: Callable[[_Item], _Result], items: Sequence[_Item], n_workers: int) -> list[_Result]:
     """Apply a function to each item, in threads if the system allows them.
 
-    No thread can start once the main thread has ended, or without memory or threads left; then the items are processed
-    one after the other.
+    A thread cannot start after the main thread has ended, or if memory or the system's threads are exhausted. Then the
+    items are processed one after the other.
 
     Parameters
     ----------
     function : callable
         Function of one item.
     items : sequence
-        Items.
+        Items to process.
     n_workers : int
         Number of threads.
 
@@ -131,6 +134,6 @@ def mapped(function: Callable[[_Item], _Result], items: Sequence[_Item], n_worke
             with ThreadPoolExecutor(n_workers) as pool:
                 return list(pool.map(function, items))
         except (RuntimeError, MemoryError):
-            # Threads could not start. If the function itself raised the error, it raises it again below.
+            # Threads could not start. If the function raised the error, it raises the same error again below.
             pass
     return [function(item) for item in items]

@@ -16,20 +16,22 @@ class AnomalyOptions:
     Parameters
     ----------
     forest : IsolationForest, optional
-        A fitted forest is not grown again: a copy of it is used, whose offset `threshold`, `contamination` or
-        `alerts_per_month` move; without any of these its own offset decides. The parameters of an unfitted forest are
-        used. By default a forest is fitted on the table, with a warning if the table has fewer rows than a tree draws.
+        Forest to use; it is not changed. A fitted forest keeps its trees, and `threshold`, `contamination` or
+        `alerts_per_month` set the offset; without any of these, its own offset decides. An unfitted forest gives the
+        parameters of the forest that is fitted on the table. By default, a new forest is fitted on the table, with a
+        warning if the table has fewer rows than a tree draws.
     threshold : float, optional
-        Rows whose score is at or below this are anomalies. The scores are those of `isoxide.ueba.calibrate` with the
-        same `calibration_contamination`.
+        Rows whose score is at or below it are anomalies. `isoxide.ueba.calibrate` with the same
+        `calibration_contamination` shows these scores.
     contamination : float, optional
-        Share of the rows that are anomalies, in (0, 0.5]. Without `threshold`, `contamination`, `alerts_per_month` and
-        `forest` it is ``"auto"``: anomalies are the rows whose score in the paper's terms is above 0.5.
+        Fraction of the rows that are anomalies, in (0, 0.5]. If `threshold`, `contamination`, `alerts_per_month` and
+        `forest` are all None, anomalies are the rows whose anomaly score as in the isolation forest paper is above 0.5
+        (``"auto"``).
     alerts_per_month : float, optional
         Number of anomalies per month of 30.4 days, on average. Only one of `threshold`, `contamination` and
         `alerts_per_month` may be given.
     calibration_contamination : float, default=0.1
-        Contamination whose offset is the zero of the scores that `threshold` refers to, in (0, 0.5].
+        Fraction of the rows that score below 0 on the scale of `threshold`, in (0, 0.5].
     random_state : int or None, default=0
         Seed of the forest that is fitted when `forest` is None.
     """

@@ -1,9 +1,9 @@
 """`IsolationForest`: parameters, fitting and scoring.
 
-An estimator is its parameters and, once fitted, one `FittedForest` (`fitted.py`). Growing and path lengths are one call
-of the Rust core each; what NumPy rounds (the power of two, the logarithm, the percentile) NumPy computes here, since
-its last bit differs between processors and scikit-learn's scores follow it. Saving and scikit-learn's views are
-functions of the fitted state in `model_file.py` and `sklearn_interop.py`; the methods here hand over to them.
+An estimator holds its parameters and, once fitted, one `FittedForest` (`fitted.py`). The Rust core grows the trees in
+one call and sums the path lengths in another. NumPy computes the power of two, the logarithm and the percentile here:
+their last bits differ between processors, and scikit-learn takes them from NumPy too. Saving and the conversion to
+scikit-learn's objects are functions in `model_file.py` and `sklearn_interop.py`, which the methods here call.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from isoxide._frames.validation import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-#: Key under which a pickled state holds the bytes of the fitted state, and the attribute that they are made from.
+#: Name of the attribute with the fitted state, and of the key under which a pickle holds its bytes.
 _FITTED = "_fitted"
 #: Public attributes that a fit sets.
 _LEARNED = {"feature_names_in_", "max_samples_", "n_features_in_", "offset_"}
@@ -53,16 +53,16 @@ _OBSOLETE = {
 
 
 class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn's bases are untyped
-    """Detect anomalies with an isolation forest: trees of random splits, in which anomalies end up alone early.
+    """Detect anomalies with an isolation forest, whose random splits isolate anomalies early.
 
     Each tree draws a few rows and splits them at random thresholds of random columns until each row is alone or the
-    tree is log2(n) deep. An anomaly lies apart from the other rows, so few splits isolate it. The number of splits on a
-    row's way, its path length, is averaged over the trees and divided by c(n), the average path length among n rows.
-    The score of the paper is 2 to the power of minus this ratio: near 1 for anomalies, around 0.5 or below otherwise.
+    tree is log2(n) deep. An anomaly lies apart from the other rows, so few splits isolate it. The number of splits that
+    a row passes, its path length, is averaged over the trees and divided by c(n), the average path length among n rows.
+    The paper's anomaly score is 2 to the power of minus this ratio: near 1 for anomalies, otherwise 0.5 or below.
 
     There are three score scales:
 
-    - `score_samples` is the opposite of the paper's score, in [-1, 0]: the lower, the more abnormal.
+    - `score_samples` is the negated anomaly score of the paper, in [-1, 0]: the lower, the more abnormal.
     - `decision_function` is `score_samples` minus ``offset_``: below 0 for outliers.
     - `predict` is -1 for outliers and 1 for inliers.
 
@@ -75,28 +75,29 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         Number of trees, at least 1. More trees give steadier scores.
 
     max_samples : "auto", int or float, default="auto"
-        Rows that each tree draws. "auto" means ``min(256, n_samples)``, an int that many rows (at most ``n_samples``,
-        with a warning if it is larger), and a float in (0, 1] that fraction of ``n_samples``.
+        Number of rows that each tree draws. "auto" means ``min(256, n_samples)``. An int is the number itself; a number
+        above ``n_samples`` is lowered to it with a warning. A float in (0, 1] is a fraction of ``n_samples``.
 
     contamination : "auto" or float, default="auto"
-        Fraction of the training rows, in (0, 0.5], that `predict` calls outliers. It only sets ``offset_``. "auto" sets
-        ``offset_`` to -0.5, as in the paper.
+        Fraction of the training rows, in (0, 0.5], that `predict` labels as outliers. It only sets ``offset_``. "auto"
+        sets ``offset_`` to -0.5, as in the paper.
 
     max_features : int or float, default=1.0
-        Columns that each tree draws: an int means that many, a float in (0, 1] that fraction; at least one.
+        Number of columns that each tree draws. An int is the number itself; a float in (0, 1] is a fraction of the
+        columns, and at least one is drawn.
 
     bootstrap : bool, default=False
         Whether a tree may draw the same row more than once.
 
     n_jobs : int or None, default=None
         Number of threads for fitting and scoring. ``None`` means all cores that the process may use, within the limits
-        of an active joblib context, and one thread inside a joblib worker. The number never changes a result.
+        of an active joblib context, and one thread inside a joblib worker. Results are the same for every number.
 
     random_state : int, RandomState instance or None, default=None
-        Source of all random draws. An int in [0, 2**32 - 1] gives the same forest at every call.
+        Source of all random draws. With an int in [0, 2**32 - 1], every fit on the same data gives the same forest.
 
     verbose : int, default=0
-        Verbosity: `fit` prints a line if this is above 0.
+        Verbosity. If it is above 0, `fit` prints one line when the trees are grown.
 
     warm_start : bool, default=False
         Whether `fit` keeps the trees of the last fit and only adds the missing ones, up to ``n_estimators``.
@@ -104,7 +105,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
     Attributes
     ----------
     offset_ : float
-        Score below which `predict` calls a row an outlier, in [-1, 0].
+        Score below which `predict` labels a row as an outlier, in [-1, 0].
 
     max_samples_ : int
         Number of rows that each tree drew.
@@ -116,8 +117,8 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         Names of the columns seen by `fit`. The attribute exists only if all names are strings.
 
     estimators_ : list of sklearn.tree.ExtraTreeRegressor
-        Trees as scikit-learn's own objects, made when first read. ``len(forest)`` is their number, ``forest[i]`` is one
-        of them, and a loop over the forest visits them in order.
+        Trees as scikit-learn's own objects, built when first read. ``len(forest)`` is the number of trees,
+        ``forest[i]`` is one of them, and iterating over the forest yields them in order.
 
     estimator_ : sklearn.tree.ExtraTreeRegressor
         Unfitted tree with the parameters of the fitted ones.
@@ -130,13 +131,13 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     See Also
     --------
-    sklearn.ensemble.IsolationForest : The class with the same parameters, attributes and results.
+    sklearn.ensemble.IsolationForest : The scikit-learn class with the same parameters, attributes and results.
 
     Notes
     -----
-    The class has the parameters and attributes of scikit-learn's and works with its tools: ``clone``, pipelines, grid
-    searches, pickles. `to_sklearn` and `from_sklearn` convert fitted forests for tools that know scikit-learn's class
-    only.
+    The class has the parameters and attributes of scikit-learn's class and works with its tools: ``clone``, pipelines,
+    grid searches, pickles. Some tools accept only scikit-learn's class; `to_sklearn` and `from_sklearn` convert fitted
+    forests for them.
 
     References
     ----------
@@ -156,8 +157,8 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
     feature_names_in_: NDArray[np.object_]
     max_samples_: int
     offset_: float
-    #: Everything that the last fit learned. Functions take the offset and the names from the public attributes above,
-    #: which users may set.
+    #: Everything that the last fit learned. The offset and the names in it may be outdated, since users may set the
+    #: public attributes above; `_fitted_now` returns the current ones.
     _fitted: FittedForest
 
     _parameter_constraints = PARAMETER_CONSTRAINTS
@@ -194,12 +195,12 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         X : array-like, frame or sparse matrix of shape (n_samples, n_features)
             Training rows: NumPy arrays of any dtype that converts to float32, frames, lists, SciPy's sparse matrices.
             NaN (missing) and infinities are allowed. Dense float64, float32 and int64 data and CSR matrices are read in
-            place, and only the rows that a tree drew.
+            place, without a copy, and only the rows that some tree drew are read.
         y : Ignored
             Present for API consistency.
         sample_weight : array-like of shape (n_samples,), float or None, default=None
-            Weights of the rows, 0 or more: the probability that a tree draws a row is its weight divided by the sum.
-            The trees do not use them otherwise.
+            Weights of the rows, 0 or more. A tree draws a row with a probability of its weight divided by the sum of
+            all weights. Weights have no other effect.
 
         Returns
         -------
@@ -216,7 +217,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
         Notes
         -----
-        A fit that fails or is interrupted leaves the estimator as it was. A `RandomState` instance has then advanced by
+        A fit that fails or is interrupted leaves the estimator unchanged. A `RandomState` instance has then advanced by
         the values drawn so far.
         """
         before = self.__dict__.copy()
@@ -305,7 +306,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         max_samples: int,
         max_features: int,
     ) -> IsolationForest:
-        """Fit a forest with these parameters on a table of which `X` has the drawn rows only (see `SamplePlan`)."""
+        """Fit a forest with these parameters on the drawn rows `X` of a larger table (see `SamplePlan`)."""
         forest: IsolationForest = clone(self)
         data = check_input(forest, X, reset=True)
         if (data.n_samples, data.n_features) != (len(rows), n_features):
@@ -366,7 +367,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         return is_inlier
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Compute the score of each row relative to the threshold.
+        """Compute the score of each row relative to the offset.
 
         Parameters
         ----------
@@ -389,13 +390,14 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         return scores
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Compute the opposite of the anomaly score of the paper.
+        """Compute the negated anomaly score of the isolation forest paper.
 
         Parameters
         ----------
         X : array-like, frame or sparse matrix of shape (n_samples, n_features)
-            Rows to score, with the columns seen by `fit`. A missing value follows the missing values of the training
-            rows; if a split has seen none, it goes to the larger side. In a sparse matrix it always goes right.
+            Rows to score, with the columns seen by `fit`. At each split, a missing value goes to the same side as the
+            missing values of the training rows did; if there were none, it goes to the side with more training rows.
+            In a sparse matrix it always goes right.
 
         Returns
         -------
@@ -407,7 +409,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         sklearn.exceptions.NotFittedError
             If the forest is not fitted.
         ValueError
-            If `X` has other columns than the training rows.
+            If the columns of `X` differ from those of the training rows.
 
         Examples
         --------
@@ -426,11 +428,11 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         Parameters
         ----------
         X : array-like, frame or sparse matrix of shape (n_samples, n_features)
-            Rows of which the fraction `contamination` is to be called outliers. With the training rows, ``offset_``
-            becomes exactly what ``fit(X)`` with this contamination would make it.
+            Rows that determine the new offset: a fraction `contamination` of them are then outliers. For the training
+            rows, the offset is exactly the one that ``fit(X)`` sets with this contamination.
         contamination : "auto" or float
-            Fraction of the rows of `X`, in (0, 0.5]; "auto" sets ``offset_`` to -0.5. It becomes the estimator's
-            parameter.
+            Fraction of the rows of `X`, in (0, 0.5]; "auto" sets ``offset_`` to -0.5. It replaces the estimator's
+            parameter `contamination`.
 
         Returns
         -------
@@ -460,7 +462,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         return self
 
     def contamination_at(self, X: Any, threshold: float) -> float:
-        """Compute the fraction of rows whose decision score is at or below a threshold.
+        """Compute the fraction of rows whose decision function is at or below a threshold.
 
         Parameters
         ----------
@@ -486,8 +488,8 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
     def save(self, path: str | os.PathLike[str], *, complete: bool = False) -> None:
         """Write the forest to a file that holds numbers and text only.
 
-        The file has the safetensors format, with a checksum over everything. An existing file is replaced when the new
-        one is complete, and stays if that fails.
+        The file has the safetensors format, with a checksum over everything. An existing file is replaced only once the
+        new one is complete; if writing fails, the existing file stays.
 
         Parameters
         ----------
@@ -495,8 +497,8 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             File to write, such as ``"forest.safetensors"``.
         complete : bool, default=False
             Whether to store the fields ``impurity`` and ``value`` of each node in `estimators_`. They record the random
-            target that the trees were grown with, and no score depends on them. Without them the file is a third in
-            size, and they are NaN after loading.
+            target that the trees were grown with, and no score depends on them. Without them the file is a third of
+            the size, and they are NaN after loading.
 
         Raises
         ------
@@ -516,8 +518,8 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
         Notes
         -----
-        The file holds the trees, the parameters, the feature names and the offset, and the present state of a
-        ``RandomState``. It does not hold attributes that you set yourself; a pickle does.
+        The file holds the trees, the parameters, the feature names and the offset, and the current state of a
+        ``RandomState``. A pickle also holds attributes that you set yourself; the file does not.
 
         Examples
         --------
@@ -552,7 +554,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         Raises
         ------
         FileNotFoundError, IsADirectoryError
-            If there is no such file.
+            If the file does not exist.
         ValueError
             If the file is damaged, has a later format, or is not a forest of this package.
 
@@ -583,8 +585,8 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         ----------
         complete : bool, default=False
             Whether to store the fields ``impurity`` and ``value`` of each node in `estimators_`. They record the random
-            target that the trees were grown with, and no score depends on them. Without them the result is a third in
-            size, and they are NaN after loading.
+            target that the trees were grown with, and no score depends on them. Without them the result is a third of
+            the size, and they are NaN after loading.
 
         Returns
         -------
@@ -650,7 +652,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         return forest
 
     def to_sklearn(self) -> SklearnForest:
-        """Make a fitted forest of scikit-learn's own class, for tools that know that class only.
+        """Convert the forest to scikit-learn's own class, for tools that accept only that class.
 
         Returns
         -------
@@ -662,7 +664,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         sklearn.exceptions.NotFittedError
             If the forest is not fitted.
         NotImplementedError
-            If this version of isoxide does not know how the installed scikit-learn keeps its trees.
+            If this version of isoxide does not know how the installed scikit-learn stores its trees.
 
         Examples
         --------
@@ -695,10 +697,10 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         sklearn.exceptions.NotFittedError
             If `model` is not fitted.
         ValueError
-            If scikit-learn does not grow such trees for an isolation forest on numbers, or if a parameter that this
-            class lacks is not at its default.
+            If the trees cannot come from a fit of scikit-learn's isolation forest, or if a parameter that this class
+            lacks does not have its default value.
         NotImplementedError
-            If this version of isoxide does not know how the installed scikit-learn keeps its trees.
+            If this version of isoxide does not know how the installed scikit-learn stores its trees.
 
         Examples
         --------
@@ -715,7 +717,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     @property
     def estimators_(self) -> list[ExtraTreeRegressor]:
-        """Return the trees as scikit-learn's own objects, which are made when first read and then kept."""
+        """Return the trees as scikit-learn's own objects, which are built when first read and then kept."""
         check_is_fitted(self)
         return sklearn_interop.estimators(self._fitted)
 
@@ -727,7 +729,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     @property
     def estimators_samples_(self) -> list[NDArray[np.int64]]:
-        """Return the rows that each tree of the last fit drew, in the order drawn; computed anew at each call."""
+        """Return the rows that each tree of the last fit drew, in the order drawn; each access computes them again."""
         check_is_fitted(self)
         return sklearn_interop.estimators_samples(self._fitted, bootstrap=bool(self.bootstrap), n_jobs=self.n_jobs)
 
@@ -751,10 +753,10 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         return iter(self.estimators_)
 
     def __bool__(self) -> bool:
-        """Return True, fitted or not: without this, an unfitted estimator would be asked for its length."""
+        """Return True, fitted or not; without this method, Python would call `__len__`, which needs a fit."""
         return True
 
-    # The base class of scikit-learn's forest has these attributes, whose values cannot be chosen there either.
+    # The base class of scikit-learn's forest has these attributes. No parameter sets them there either.
 
     @property
     def estimator(self) -> None:
@@ -763,7 +765,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     @property
     def estimator_params(self) -> tuple[()]:
-        """Return an empty tuple: no parameter is handed on to the trees."""
+        """Return an empty tuple: no parameter is passed on to the trees."""
         return ()
 
     @property
@@ -805,7 +807,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     @property
     def _average_path_length_per_tree(self) -> tuple[NDArray[np.float64], ...]:
-        """Return c(n) of the rows in each node of each tree."""
+        """Return c(n) for each node of each tree, where n is the number of its rows."""
         return sklearn_interop.average_path_length_per_tree(self._fitted)
 
     @property
@@ -835,15 +837,15 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         return offset
 
     def _set_fitted(self, fitted: FittedForest) -> None:
-        """Become fitted, with the public attributes that do not describe the columns."""
+        """Set the fitted state and the public attributes that do not describe the columns."""
         self._fitted = fitted
         self.max_samples_ = fitted.max_samples
         self.offset_ = fitted.offset
 
     def _restore(self, fitted: FittedForest) -> None:
-        """Become fitted from a file, a pickle or scikit-learn's model, with all public attributes that `fit` sets."""
+        """Set the fitted state that a file, a pickle or a scikit-learn model gave, and `fit`'s public attributes."""
         if not isinstance(getattr(self, "contamination", None), str):
-            # The type that `numpy.percentile` gives `fit`.
+            # `fit` gets this type from `numpy.percentile`.
             fitted = replace(fitted, offset=np.float64(fitted.offset))
         self.n_features_in_ = fitted.native.n_features
         if fitted.feature_names is not None:
@@ -891,13 +893,13 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         return max(1, resolved)
 
     def __copy__(self) -> Self:
-        """Return a shallow copy, which shares the fitted state: it never changes."""
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        return twin
+        """Return a shallow copy that shares the fitted state, which is immutable."""
+        copied = type(self).__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle: parameters and attributes that others set, and the fitted state as bytes."""
+        """Return the state to pickle: parameters, attributes that users set, and the fitted state as bytes."""
         state: dict[str, Any] = dict(super().__getstate__())
         if _FITTED in state:
             state = {name: value for name, value in state.items() if name not in _LEARNED}
@@ -905,13 +907,13 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over a pickled state, after the checks of a file."""
+        """Restore a pickled state, with the same checks as for a file."""
         rest = {name: value for name, value in state.items() if name != _FITTED}
         learned = (_LEARNED | _OBSOLETE) & rest.keys()
         if "_forest" in learned or (learned and _FITTED in state):
             raise ValueError(
-                "this forest was pickled by another version of isoxide, which kept it in another way: load it with "
-                "that version, save it with IsolationForest.save, and load the file with this version"
+                "this forest was pickled by another version of isoxide, in a format that this version does not read: "
+                "load it with that version, save it with IsolationForest.save, and load the file with this version"
             )
         super().__setstate__(rest)
         if _FITTED in state:
@@ -928,5 +930,5 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         return tags
 
 
-# Pickles, skops and messages hold the public module's name, so that private ones can move.
+# Pickles, skops files and messages contain the public module's name, so that private modules can move.
 IsolationForest.__module__ = "isoxide"

@@ -15,7 +15,7 @@ from isoxide._common.json import loads
 
 __all__ = ["NOT_A_FOREST", "Header", "decode", "encode"]
 
-#: Start of the message for everything that is not a forest, here and in the core (`src/forest/file.rs`).
+#: Beginning of every error about data that is not a forest; the core (`src/forest/file.rs`) uses it too.
 NOT_A_FOREST = "not an isoxide forest: "
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
@@ -24,9 +24,9 @@ _MT19937 = "MT19937"
 #: Number of 32-bit words in that state.
 _N_STATE_WORDS = 624
 _PLAIN_TYPES = (type(None), bool, int, float, str)
-#: Nesting of the text: the header, its parameters, a ``RandomState``, its state, the words of the state.
+#: Nesting depth of the text: the header, its parameters, a ``RandomState``, its state, the words of the state.
 _MAX_DEPTH = 5
-#: Keys of a header with its parameters and a ``RandomState``, with room for those of later versions.
+#: Maximum number of keys: those of a header with parameters and a ``RandomState``, and a reserve for later versions.
 _MAX_KEYS = 100
 
 
@@ -88,9 +88,9 @@ def decode(text: str, n_features: int) -> Header:
     Parameters
     ----------
     text : str
-        The text, from anywhere.
+        JSON text, which may be untrusted.
     n_features : int
-        Number of columns of the forest, which limits how many names the text may hold.
+        Number of columns of the forest, which limits the number of names in the text.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def decode(text: str, n_features: int) -> Header:
     Raises
     ------
     ValueError
-        If the text is not one that `encode` writes.
+        If `encode` cannot have written the text.
     """
     try:
         header = loads(
@@ -131,7 +131,7 @@ def decode(text: str, n_features: int) -> Header:
 
 
 def _encoded(name: str, value: Any) -> Any:
-    """Convert a parameter to what JSON can hold."""
+    """Convert a parameter to a JSON value."""
     if isinstance(value, np.random.RandomState):
         return {_MT19937: _encoded_state(name, value)}
     if isinstance(value, np.generic):
@@ -192,7 +192,7 @@ def _decoded_state(name: str, state: Any) -> np.random.RandomState:
 
 
 def _encoded_float(number: float) -> Any:
-    """Convert a float to what JSON can hold: a string where it is not finite."""
+    """Convert a float to a JSON value: a string if it is not finite."""
     return number if math.isfinite(number) else str(number)
 
 

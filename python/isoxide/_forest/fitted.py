@@ -1,8 +1,8 @@
-"""Fitted state of a forest: one object that never changes.
+"""Fitted state of a forest: one immutable object.
 
-A fitted estimator is its parameters and one `FittedForest`. Growing trees, reading a file and taking over a model of
-scikit-learn each make one; scoring (`estimator.py`), saving (`model_file.py`) and the views as scikit-learn's objects
-(`sklearn_interop.py`) are functions that read one. Copies of an estimator share it, and a fit that fails leaves it.
+A fitted estimator consists of its parameters and one `FittedForest`. Growing trees, reading a file and converting a
+model of scikit-learn create one. Scoring (`estimator.py`), saving (`model_file.py`) and the conversion to
+scikit-learn's objects (`sklearn_interop.py`) read it. Copies of an estimator share it. A fit that fails keeps it.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ class FittedForest:
     offset : float
         Score below which a row is an outlier.
     feature_names : ndarray of object or None
-        Names of the training columns; None if not all of them were strings.
+        Names of the training columns; None unless all of them were strings.
     n_samples : int
         Number of training rows.
     max_samples : int
-        Rows that each tree drew.
+        Number of rows that each tree drew.
     max_features : int
-        Columns that each tree drew.
+        Number of columns that each tree drew.
     sample_weight : ndarray of float32 or float64, or None
         Weights of the training rows in the last fit.
     seeds : ndarray of uint32
         Seeds of the trees of the last fit, which are the last ones of the forest.
     tree_seeds : ndarray of int64
-        Seed of every tree; `sklearn_interop.UNKNOWN_SEED` where scikit-learn did not keep it.
+        Seed of every tree; `sklearn_interop.UNKNOWN_SEED` if scikit-learn did not keep it.
     tree_depths : ndarray of int64
         Depth limit of every tree.
     estimators : list of ExtraTreeRegressor
-        Cache of the trees as scikit-learn's objects: the first ones, as far as they have been asked for.
+        Cache of the trees as scikit-learn's objects. It is filled on first use; a warm start keeps the earlier trees.
     """
 
     native: _core.Forest

@@ -1,8 +1,8 @@
-"""Fitted forests as bytes, files and the state of pickles. Reading them runs no code.
+"""Encode fitted forests as bytes for files and pickles, and decode them without executing code.
 
-The core writes and checks the trees (`src/forest/file.rs`: a safetensors file with a checksum); `file_header.py` writes
-and checks the parameters, names and counts, which are JSON text inside it. A pickle holds the same bytes without the
-parameters, which it keeps itself.
+The bytes are a safetensors file with a checksum. The core writes and checks the trees in it (`src/forest/file.rs`);
+`file_header.py` writes and checks the parameters, names and counts, which are JSON text in its header. A pickle holds
+the same bytes without the parameters, which are part of the pickled state.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def to_bytes(fitted: FittedForest, parameters: dict[str, Any] | None, *, complet
     fitted : FittedForest
         The forest.
     parameters : dict or None
-        Parameters of the estimator; None for a pickle, which keeps them itself.
+        Parameters of the estimator; None for a pickle, whose state holds them.
     complete : bool
         Whether to store the impurity and value of each node, which scoring does not need.
 
     Returns
     -------
     bytes
-        The same bytes for the same forest, on every machine.
+        Encoded forest: the same bytes for the same forest on every machine.
 
     Raises
     ------
@@ -70,19 +70,19 @@ def to_bytes(fitted: FittedForest, parameters: dict[str, Any] | None, *, complet
 
 
 def from_bytes(data: bytes) -> tuple[FittedForest, dict[str, Any] | None]:
-    """Decode the bytes that `to_bytes` made. Untrusted input is safe: decoding never executes code.
+    """Decode the bytes that `to_bytes` returned. Untrusted input is safe: decoding never executes code.
 
     Parameters
     ----------
     data : bytes
-        The bytes.
+        Result of `to_bytes`.
 
     Returns
     -------
     fitted : FittedForest
         The forest.
     parameters : dict or None
-        Parameters of the estimator; None if the bytes are those of a pickle.
+        Parameters of the estimator; None if the bytes come from a pickle.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def from_bytes(data: bytes) -> tuple[FittedForest, dict[str, Any] | None]:
 
 
 def check_parameters(parameters: dict[str, Any] | None, expected: Iterable[str], class_name: str) -> dict[str, Any]:
-    """Refuse the parameters in a file unless they are those of the class that loads it.
+    """Check that a file has exactly the parameters of the class that loads it.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def check_parameters(parameters: dict[str, Any] | None, expected: Iterable[str],
     Raises
     ------
     ValueError
-        If there are none, one is missing, or one is unknown.
+        If the file has no parameters, one is missing, or one is unknown.
     """
     if parameters is None:
         raise ValueError(

@@ -3,8 +3,8 @@
     c(n) = 2 H(n - 1) - 2 (n - 1) / n,   H(i) = ln(i) + Euler's constant (approximately)
 
 Liu, Ting and Zhou, "Isolation forest", ICDM 2008, equation 1: the average length of an unsuccessful search in a binary
-search tree with n entries. NumPy computes it: its logarithm differs between processors in the last bit, and
-scikit-learn's scores with it.
+search tree with n entries. NumPy computes it, since the last bit of its logarithm differs between
+processors, and scikit-learn's scores have the same last bits.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def average_path_lengths_up_to(largest: int) -> NDArray[np.float64]:
     MemoryError
         If there is no memory for the values and the intermediate results.
     """
-    # Fail at once if there is too little memory: finding out halfway takes as long as a fit.
+    # Fail early if there is too little memory: failing halfway takes as long as a fit.
     np.empty((largest + 1) * _VALUE_BYTES, dtype=np.uint8)
     return average_path_length(np.arange(largest + 1))
 
@@ -57,6 +57,6 @@ def average_path_lengths_up_to(largest: int) -> NDArray[np.float64]:
 def total_average_path_length(n_trees: int, max_samples: int) -> float:
     """Compute c(max_samples) times the number of trees, by which the sum of a row's path lengths is divided.
 
-    The value is cached, since NumPy takes longer for this one number than the core for a row.
+    The value is cached, since NumPy takes longer for this number than the core takes to score a row.
     """
     return float((n_trees * average_path_length(np.array([max_samples])))[0])

@@ -3,8 +3,8 @@
     one value per row    the random target that scikit-learn fits its trees to (noise target)
     one seed per tree    for an integer ``random_state`` from a new stream, for an instance from the same one
 
-For an integer the core draws the same numbers as NumPy, many times as fast, and only those that trees read. For an
-instance NumPy draws.
+For an integer, the core draws the same numbers as NumPy, but many times faster, and only the numbers that trees read.
+For an instance, NumPy draws all of them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from sklearn.utils import check_random_state
 
 from isoxide import _core
 
-#: Upper limit of the seeds of trees.
+#: Upper limit (exclusive) of the seeds of trees.
 MAX_SEED = np.iinfo(np.int32).max
 
-#: Limit on the number of trees: the seeds of more fit in no memory, and NumPy refuses such sizes with other messages.
+#: Maximum number of trees: more seeds fit into no memory, and NumPy's message for such sizes would be less clear.
 MAX_TREES = 2**40
 
-#: Limit on the number of rows: the noise target of more fits in no memory, and drawing it takes a quarter of an hour.
+#: Maximum number of rows: a larger noise target fits into no memory, and drawing it takes a quarter of an hour.
 MAX_ROWS = 2**40
 
 #: Bytes of the smallest tree, which has one node, and of its seed.
@@ -46,12 +46,12 @@ def noise_target(random_state: RandomState, n_samples: int) -> int | NDArray[np.
     Returns
     -------
     int or ndarray of shape (n_samples,)
-        One value per row; for an integer `random_state` the integer itself, from which the core draws them.
+        One value per row. For an integer `random_state` it is the integer itself, and the core draws the values.
 
     Raises
     ------
     MemoryError
-        If no machine has the memory for so many values.
+        If so many values fit into no memory.
     """
     check_rows(n_samples)
     seed = integer_seed(random_state)
@@ -61,7 +61,7 @@ def noise_target(random_state: RandomState, n_samples: int) -> int | NDArray[np.
 
 
 def check_rows(n_samples: int) -> None:
-    """Refuse a table with more rows than any memory holds.
+    """Refuse a table with more rows than any memory could hold.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def check_rows(n_samples: int) -> None:
         If the table has more than `MAX_ROWS` rows.
     """
     if n_samples > MAX_ROWS:
-        raise MemoryError(f"a table of {n_samples} rows fits in no memory; fit on at most {MAX_ROWS} of them")
+        raise MemoryError(f"a table of {n_samples} rows fits in no memory; fit on at most {MAX_ROWS} rows")
 
 
 def draw_tree_seeds(random_state: RandomState, n_existing: int, n_new: int) -> NDArray[np.uint32]:
@@ -92,7 +92,7 @@ def draw_tree_seeds(random_state: RandomState, n_existing: int, n_new: int) -> N
     Raises
     ------
     MemoryError
-        If no machine has the memory for so many trees.
+        If so many trees fit into no memory.
     """
     if n_new > MAX_TREES:
         raise MemoryError(f"{n_new} trees fit in no memory; lower n_estimators")
@@ -108,13 +108,13 @@ def draw_tree_seeds(random_state: RandomState, n_existing: int, n_new: int) -> N
 
 
 def integer_seed(random_state: RandomState) -> int | None:
-    """Return the integer that a stream starts from; None for an instance, and for integers that NumPy refuses."""
+    """Return `random_state` if it is a valid integer seed; None for instances and for integers that NumPy refuses."""
     is_seed = isinstance(random_state, Integral) and 0 <= int(random_state) < 2**32
     return int(random_state) if is_seed else None  # type: ignore[arg-type]  # an instance is not an Integral
 
 
 def row_probabilities(sample_weight: NDArray[Any], max_samples: int, bootstrap: bool) -> NDArray[np.float64]:
-    """Compute the probability that a tree draws each row: its weight divided by the sum, in the weights' precision.
+    """Compute the probability that a tree draws each row: its weight divided by the sum, in the precision of weights.
 
     Parameters
     ----------
@@ -136,6 +136,6 @@ def row_probabilities(sample_weight: NDArray[Any], max_samples: int, bootstrap: 
         If a weight is negative or NaN, or too few are above zero, with the message of ``RandomState.choice``.
     """
     probabilities = sample_weight / np.sum(sample_weight)
-    # Draw once with NumPy, only so that it refuses invalid weights with its own messages.
+    # Draw once with NumPy, so that it refuses invalid weights with its own messages.
     np.random.RandomState(0).choice(len(probabilities), max_samples, replace=bootstrap, p=probabilities)
     return np.ascontiguousarray(probabilities, dtype=np.float64)

@@ -1,12 +1,12 @@
-"""Plan of a fit on a table that is not in memory: the rows that the trees draw, and growing the trees on these rows.
+"""Plan a fit on a table that is not in memory: find the rows that the trees draw, and grow the trees on them.
 
 The rows that trees draw follow from the number of rows and the seed:
 
     seeds of the trees = the first draws of the seed's stream (for a live stream: after one value for each row)
     rows of a tree     = drawn from the tree's own seed
-    noise target       = one value per row from the seed's stream; only those of drawn rows are kept
+    noise target       = one value per row from the seed's stream; only the values of drawn rows are kept
 
-So a plan is made before any row is read, and the trees need no other rows.
+So a plan can be made before any row is read, and the trees need only the drawn rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from isoxide._common.threads import resolve_n_jobs
 from isoxide._forest.estimator import IsolationForest
 from isoxide._forest.random_state import RandomState, check_rows, draw_tree_seeds, integer_seed
 
-#: Number of values of the noise target that are drawn at once from a live stream.
+#: Number of values of the noise target that are drawn from a live stream in one call.
 _CHUNK = 1 << 20
 #: Name in the wire format (`isoxide._common.serialization`).
 _NAME = "sample plan"
@@ -58,7 +58,7 @@ class SamplePlan:
     ValueError
         If an argument or a parameter of `forest` is out of range.
     MemoryError
-        If the table has more rows, or the forest more trees, than any memory holds.
+        If the table has more rows, or the forest more trees, than any memory could hold.
 
     See Also
     --------
@@ -96,18 +96,18 @@ class SamplePlan:
             self._noise: int | NDArray[np.float64] = seed
             self._draw()
             return
-        # In a live stream the noise values of all rows come before the seeds, and the seeds decide which values are
-        # kept. So the stream is read once for the seeds, and a copy of it for the values.
+        # In a live stream, the noise values of all rows come before the seeds, and the seeds decide which values are
+        # kept. So the stream is read once for the seeds, and a copy of the stream is read for the values.
         stream = check_random_state(state)
-        twin = np.random.RandomState()
-        twin.set_state(stream.get_state())
+        stream_copy = np.random.RandomState()
+        stream_copy.set_state(stream.get_state())
         for n in self._chunks():
             stream.uniform(size=n)
         self._seeds = draw_tree_seeds(stream, 0, n_trees)
         self._draw()
         values, first = [], 0
         for n in self._chunks():
-            drawn = twin.uniform(size=n)
+            drawn = stream_copy.uniform(size=n)
             start, end = np.searchsorted(self._rows, [first, first + n])
             values.append(drawn[self._rows[start:end] - first])
             first += n
@@ -137,7 +137,7 @@ class SamplePlan:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """Return the numbers of all rows to fetch: those that any tree draws, ascending, each once."""
+        """Return the numbers of all rows to fetch: those that any tree draws, in ascending order without duplicates."""
         return self._rows
 
     def grow(self, X: Any) -> IsolationForest:
@@ -188,7 +188,8 @@ class SamplePlan:
         Returns
         -------
         bytes
-            The same bytes for the same plan. They hold what was drawn from a ``RandomState``, not the stream itself.
+            Encoded plan: the same bytes for the same plan. They contain the values drawn from a ``RandomState``, but
+            not the ``RandomState`` itself.
         """
         parameters = {
             name: value.item() if isinstance(value, np.generic) else value
@@ -222,7 +223,7 @@ class SamplePlan:
         Raises
         ------
         ValueError
-            If the bytes are damaged, have another format, or are not a plan.
+            If the bytes are damaged, have another format number, or do not hold a plan.
         """
         facts, (seeds, drawn) = from_bytes(_NAME, data, ["<u4", "<f8"])
         try:
@@ -243,7 +244,7 @@ class SamplePlan:
             if (seed is None and drawn.shape != plan._rows.shape) or (seed is not None and integer_seed(seed) is None):
                 raise ValueError("they lack the noise values of the rows")
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"not the bytes of a {_NAME}: {error}") from None
+            raise ValueError(f"cannot decode these bytes as a {_NAME}: {error}") from None
         return plan
 
     def __eq__(self, other: object) -> bool:
@@ -283,25 +284,26 @@ def sample_plan(
     n_features : int
         Number of columns of the table, at least 1.
     random_state : int, RandomState instance or None, default=None
-        Source of all random draws. An int in [0, 2**32 - 1] gives the same plan at every call.
+        Source of all random draws. With an int in [0, 2**32 - 1], every call returns the same plan.
     n_estimators : int, default=100
         Number of trees, at least 1.
     max_samples : "auto", int or float, default="auto"
-        Rows that each tree draws. "auto" means ``min(256, n_samples)``, an int that many rows, and a float in (0, 1]
-        that fraction of ``n_samples``.
+        Number of rows that each tree draws. "auto" means ``min(256, n_samples)``. An int is the number itself; a float
+        in (0, 1] is a fraction of ``n_samples``.
     contamination : "auto" or float, default="auto"
-        Fraction of outliers, in (0, 0.5]. It becomes the parameter of the forest; the plan does not depend on it.
+        Fraction of outliers, in (0, 0.5]. It becomes a parameter of the forest, and does not affect the plan.
     max_features : int or float, default=1.0
-        Columns that each tree draws: an int means that many, a float in (0, 1] that fraction; at least one.
+        Number of columns that each tree draws. An int is the number itself; a float in (0, 1] is a fraction of the
+        columns, and at least one is drawn.
     bootstrap : bool, default=False
         Whether a tree may draw the same row more than once.
     n_jobs : int or None, default=None
-        Number of threads for drawing and growing; None means all cores. The number never changes a result.
+        Number of threads for drawing and growing; None means all cores. Results are the same for every number.
 
     Returns
     -------
     SamplePlan
-        The numbers of the rows to fetch, and a method to grow the forest on them.
+        Plan with the numbers of the rows to fetch, and a method that grows the forest on them.
 
     Raises
     ------

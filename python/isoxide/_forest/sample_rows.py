@@ -19,7 +19,7 @@ class SampleRows:
     Parameters
     ----------
     rows : array-like of int
-        Numbers of the rows to collect, ascending, each once: ``plan.rows``.
+        Numbers of the rows to collect, in ascending order without duplicates: ``plan.rows``.
     n_features : int
         Number of columns of the table, at least 1.
 
@@ -51,7 +51,7 @@ class SampleRows:
     def __init__(self, rows: ArrayLike, n_features: int) -> None:
         self._rows = np.ascontiguousarray(rows, dtype=np.int64)
         if self._rows.ndim != 1 or (self._rows[1:] <= self._rows[:-1]).any() or (self._rows < 0).any():
-            raise ValueError("rows must be row numbers, 0 or more, ascending, each once")
+            raise ValueError("rows must be row numbers of 0 or more, in ascending order without duplicates")
         if n_features < 1:
             raise ValueError(f"n_features must be at least 1, got {n_features}")
         self._X = np.zeros((len(self._rows), int(n_features)), dtype=np.float32)
@@ -75,12 +75,12 @@ class SampleRows:
             first = int(self._rows[np.argmin(self._is_present)])
             raise ValueError(
                 f"{self.n_missing} of {len(self._rows)} rows are missing, the first of them is row {first}; "
-                "add the partitions that have them"
+                "add the partitions that contain them"
             )
         return self._X
 
     def add(self, first_row: int, X: ArrayLike) -> None:
-        """Keep the rows of the plan that are in a partition of the table.
+        """Add the rows of a partition that the plan draws.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class SampleRows:
         Raises
         ------
         ValueError
-            If the partition has another number of columns, or one of its rows was added before.
+            If the partition has a different number of columns, or one of its rows was added before.
         """
         X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != self._X.shape[1]:
@@ -101,7 +101,7 @@ class SampleRows:
         self._keep(positions, X[self._rows[positions] - first_row])
 
     def _keep(self, positions: Any, values: NDArray[Any]) -> None:
-        """Store the rows at some positions among the rows of the plan."""
+        """Store rows at the given positions of the collection."""
         if self._is_present[positions].any():
             row = int(self._rows[positions][self._is_present[positions]][0])
             raise ValueError(f"row {row} was added twice; add each partition once")
@@ -116,7 +116,7 @@ class SampleRows:
         Parameters
         ----------
         other : SampleRows
-            Collection to add; it stays as it is.
+            Collection to add; it is not changed.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class SampleRows:
             If `other` is for another plan, or a row was added to both.
         """
         if not np.array_equal(self._rows, other._rows) or self._X.shape != other._X.shape:
-            raise ValueError("other must be a collection for the same plan; it is for other rows or columns")
+            raise ValueError("other must be a collection for the same plan, but its rows or columns differ")
         self._keep(other._is_present, other._X[other._is_present])
 
     def to_bytes(self) -> bytes:
@@ -133,7 +133,7 @@ class SampleRows:
         Returns
         -------
         bytes
-            The same bytes for the same rows, in whatever order they were added.
+            Encoded collection: the same bytes for the same rows, regardless of the order in which they were added.
         """
         return to_bytes(_NAME, {}, [self._rows, self._is_present, self._X])
 
@@ -154,7 +154,7 @@ class SampleRows:
         Raises
         ------
         ValueError
-            If the bytes are damaged, have another format, or are not a collection.
+            If the bytes are damaged, have another format number, or do not hold a collection.
         """
         _, (rows, is_present, X) = from_bytes(_NAME, data, ["<i8", "|b1", "<f4"])
         try:
@@ -162,7 +162,7 @@ class SampleRows:
                 raise ValueError("their arrays have different lengths")
             collection = cls(rows, X.shape[1])
         except ValueError as error:
-            raise ValueError(f"not the bytes of a {_NAME}: {error}") from None
+            raise ValueError(f"cannot decode these bytes as a {_NAME}: {error}") from None
         collection._X, collection._is_present = X, is_present
         return collection
 

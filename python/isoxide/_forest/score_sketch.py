@@ -1,12 +1,12 @@
 """Exact offset of a contamination from scores that arrive in partitions, in bounded memory.
 
-The offset is ``numpy.percentile(scores, 100 * contamination)``, which interpolates between two neighbours in the order
-of the scores. `_core.Sketch` (`src/sketch`) finds these two:
+The offset is ``numpy.percentile(scores, 100 * contamination)``, which interpolates between two neighbours in the sorted
+scores. `_core.Sketch` (`src/sketch`) finds the two neighbours:
 
-    few scores are lower            keep the lowest scores
-    few distinct scores             keep them, with their counts
-    otherwise                       count the scores in buckets of equal steps of their bits; a second pass looks into
-                                    the bucket of the neighbours in the same way
+    if few scores are lower         keep the lowest scores
+    if few scores are distinct      keep the distinct scores, with their counts
+    otherwise                       count the scores in buckets of equally many float64 values; a second pass divides
+                                    the bucket with the neighbours in the same way
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from isoxide._common.quantiles import interpolate, quantile_position
 from isoxide._common.serialization import RAW, from_bytes, to_bytes
 from isoxide._frames.dtypes import readable
 
-#: Range of `score_samples`: a path is less than four times as long as the average one.
+#: Range of `score_samples`, since a path is less than four times as long as the average path.
 _MIN_SCORE, _MAX_SCORE = -1.0, -(2.0**-4)
-#: Largest number of scores that doubles count exactly.
+#: Maximum number of scores that float64 counts exactly.
 _MAX_COUNT = 2**53
 #: Name in the wire format (`isoxide._common.serialization`).
 _NAME = "score sketch"
@@ -32,13 +32,13 @@ _NAME = "score sketch"
 class ScoreSketch:
     """Summarise the scores of a table so that its offset follows exactly, in bounded memory.
 
-    The offset is ``numpy.percentile(scores, 100 * contamination)``, bit for bit. It depends on two neighbours in the
-    order of the scores. If at most `capacity` scores are lower, the sketch keeps the lowest scores, and one pass over
-    the scores is enough. Otherwise it keeps the distinct scores while they are at most `capacity`, and beyond that
-    counts scores in 65,536 buckets; a second pass (beyond some 10**9 scores a third) resolves the bucket of the two
-    neighbours.
+    The offset is bit-identical to ``numpy.percentile(scores, 100 * contamination)``. It depends on two neighbours in
+    the sorted scores. If at most `capacity` scores are lower, the sketch keeps the lowest scores, and one pass over the
+    scores is enough. Otherwise it keeps the distinct scores, if there are at most `capacity`. For more distinct scores,
+    it counts scores in 65,536 buckets, and a second pass resolves the bucket of the two neighbours; for more than about
+    10**9 scores, a third pass may be needed.
 
-    The state of a sketch depends on the scores alone, not on their order or on how they were partitioned and merged.
+    The state of a sketch depends only on the scores, not on their order or on how they were partitioned and merged.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ class ScoreSketch:
     contamination : float
         Fraction of the scores below the offset, in (0, 0.5].
     capacity : int, default=65536
-        Maximum number of distinct scores to keep, at least 2; each takes 16 bytes. More take more memory and save
-        passes.
+        Maximum number of distinct scores to keep, at least 2; each takes 16 bytes. A larger capacity takes more memory
+        and can save passes.
 
     Raises
     ------
@@ -85,7 +85,7 @@ class ScoreSketch:
             if value > _MAX_COUNT:
                 raise ValueError(f"{name} must be at most 2**53, got {value}")
         self._n_samples, self._contamination = int(n_samples), float(contamination)
-        # The division is numpy.percentile's.
+        # numpy.percentile divides in the same way.
         self._position, self._fraction = quantile_position(self._n_samples, 100.0 * self._contamination / 100)
         self._sketch = _core.Sketch(_MIN_SCORE, _MAX_SCORE, lowest=self._position + 2, capacity=int(capacity))
 
@@ -124,7 +124,7 @@ class ScoreSketch:
             raise ValueError(f"scores must be one-dimensional, got an array of shape {values.shape}")
         if values.size and not (values.min() >= _MIN_SCORE and values.max() <= _MAX_SCORE):
             raise ValueError(
-                f"scores must be those of score_samples, from {_MIN_SCORE:g} to {_MAX_SCORE:g}; "
+                f"scores must come from score_samples, in the range from {_MIN_SCORE:g} to {_MAX_SCORE:g}; "
                 f"got values from {values.min()} to {values.max()}"
             )
         self._sketch.add(values)
@@ -135,12 +135,12 @@ class ScoreSketch:
         Parameters
         ----------
         other : ScoreSketch
-            Sketch to add; it stays as it is.
+            Sketch to add; it is not changed.
 
         Raises
         ------
         ValueError
-            If `other` has another number of scores, contamination, capacity or pass.
+            If `other` has a different number of scores, contamination, capacity or pass.
         """
         if (self._n_samples, self._contamination) != (other._n_samples, other._contamination):
             raise ValueError(
@@ -154,7 +154,7 @@ class ScoreSketch:
         Returns
         -------
         ScoreSketch
-            Sketch to which all scores are to be added once more.
+            Sketch to which all scores have to be added again.
 
         Raises
         ------
@@ -180,9 +180,7 @@ class ScoreSketch:
         self._check_complete()
         neighbours = self._sketch.neighbours(self._position)
         if neighbours is None:
-            raise ValueError(
-                "the offset is not known yet: add all scores once more, to the sketch that refined() returns"
-            )
+            raise ValueError("the offset is not known yet; add all scores again, to the sketch that refined() returns")
         return interpolate(*neighbours, self._fraction)
 
     def to_bytes(self) -> bytes:
@@ -191,7 +189,7 @@ class ScoreSketch:
         Returns
         -------
         bytes
-            The same bytes for the same scores; up to 1.5 MB with the default capacity.
+            Encoded sketch: the same bytes for the same scores, at most 1.5 MB with the default capacity.
         """
         facts = {"n_samples": self._n_samples, "contamination": self._contamination}
         return to_bytes(_NAME, facts, [self._sketch.to_bytes()])
@@ -213,22 +211,22 @@ class ScoreSketch:
         Raises
         ------
         ValueError
-            If the bytes are damaged, have another format, or are not a sketch.
+            If the bytes are damaged, have another format number, or do not hold a sketch.
         """
         facts, (sketch,) = from_bytes(_NAME, data, [RAW])
         try:
             return cls(facts["n_samples"], facts["contamination"])._with(_core.Sketch.from_bytes(sketch))
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"not the bytes of a {_NAME}: {error}") from None
+            raise ValueError(f"cannot decode these bytes as a {_NAME}: {error}") from None
 
     def _with(self, sketch: _core.Sketch) -> ScoreSketch:
         """Make a sketch of the same table and contamination with another state."""
-        twin = ScoreSketch(self._n_samples, self._contamination)
-        twin._sketch = sketch
-        return twin
+        other = ScoreSketch(self._n_samples, self._contamination)
+        other._sketch = sketch
+        return other
 
     def _check_complete(self) -> None:
-        """Refuse to go on before all scores have been added."""
+        """Raise an error unless all scores have been added."""
         if self.n_seen != self._n_samples:
             raise ValueError(f"{self.n_seen:,} of {self._n_samples:,} scores have been added; add all of them first")
 

@@ -1,7 +1,7 @@
 """Views of a fitted forest as scikit-learn's own objects, and conversion in both directions.
 
-Each public attribute that scikit-learn's forest has after a fit is a function of a `FittedForest` here. Nothing else
-needs scikit-learn's private tree objects (`sklearn_tree.py`): fitting, scoring and files do without.
+For each public attribute that scikit-learn's forest has after a fit, a function here computes it from a `FittedForest`.
+Only this module needs scikit-learn's private tree objects (`sklearn_tree.py`); fitting, scoring and files do not.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from isoxide._forest.path_length import average_path_lengths_up_to
 from isoxide._forest.random_state import MAX_SEED, row_probabilities
 from isoxide._forest.sklearn_tree import has_categories, make_tree, set_fitted, unknown_layout
 
-#: Entry of `FittedForest.tree_seeds` for a tree whose seed scikit-learn did not keep: it was grown before the last fit.
+#: Entry of `FittedForest.tree_seeds` for trees of earlier fits in a warm start, whose seeds scikit-learn does not keep.
 UNKNOWN_SEED = -1
 
 
 def estimators(fitted: FittedForest) -> list[ExtraTreeRegressor]:
-    """Return the trees as scikit-learn's objects, which are made when first asked for.
+    """Return the trees as scikit-learn's objects, which are built on first use and then kept.
 
     Parameters
     ----------
@@ -42,14 +42,14 @@ def estimators(fitted: FittedForest) -> list[ExtraTreeRegressor]:
     Raises
     ------
     NotImplementedError
-        If this version of isoxide does not know how the installed scikit-learn keeps its trees.
+        If this version of isoxide does not know how the installed scikit-learn stores its trees.
     """
     known, n_trees = fitted.estimators, fitted.native.n_trees
     first = len(known)
     if first < n_trees:
         seeds, depths = fitted.tree_seeds.tolist(), fitted.tree_depths.tolist()
         missing = [_estimator(fitted.native, index, seeds[index], depths[index]) for index in range(first, n_trees)]
-        # Another thread may have added the same trees meanwhile: assigning the slice replaces them, never doubles them.
+        # Another thread may have added the same trees in the meantime: assigning to the slice replaces them.
         known[first:] = missing
     return known
 
@@ -60,7 +60,7 @@ def estimator_template(max_depth: int, random_state: Any) -> ExtraTreeRegressor:
 
 
 def estimators_samples(fitted: FittedForest, *, bootstrap: bool, n_jobs: int | None) -> list[NDArray[np.int64]]:
-    """Draw the rows of each tree of the last fit once more.
+    """Draw the rows of each tree of the last fit again.
 
     Parameters
     ----------
@@ -97,14 +97,14 @@ def estimators_features(fitted: FittedForest) -> list[NDArray[np.int64]]:
 
 
 def average_path_length_per_tree(fitted: FittedForest) -> tuple[NDArray[np.float64], ...]:
-    """Return c(n) of the rows in each node of each tree, which tools read from a private attribute."""
-    # Look up the values that the scores are made of: the NumPy that made them may not be the installed one.
+    """Return c(n) for each node of each tree, where n is the number of its rows; tools read it from the forest."""
+    # Use the stored values: the installed NumPy may compute another last bit than the NumPy that fitted the forest.
     c = fitted.native.average_path_lengths
     return tuple(c[estimator.tree_.n_node_samples] for estimator in estimators(fitted))
 
 
 def decision_path_lengths(fitted: FittedForest) -> tuple[NDArray[np.int64], ...]:
-    """Return the depth of each node of each tree, which tools read from a private attribute."""
+    """Return the depth of each node of each tree; tools read it from a private attribute of the forest."""
     return tuple(estimator.tree_.compute_node_depths() for estimator in estimators(fitted))
 
 
@@ -126,10 +126,10 @@ def to_sklearn(fitted: FittedForest, parameters: dict[str, Any]) -> SklearnFores
     Raises
     ------
     NotImplementedError
-        If this version of isoxide does not know how the installed scikit-learn keeps its trees.
+        If this version of isoxide does not know how the installed scikit-learn stores its trees.
     """
     model = SklearnForest(**parameters)
-    # A list of its own: a warm start of the model appends to it.
+    # Copy the list, since a warm start of the model appends to it.
     model.estimators_ = list(estimators(fitted))
     model.estimators_features_ = estimators_features(fitted)
     model.estimator_ = estimator_template(depth_limit(fitted.max_samples), parameters["random_state"])
@@ -149,7 +149,7 @@ def to_sklearn(fitted: FittedForest, parameters: dict[str, Any]) -> SklearnFores
 
 
 def from_sklearn(model: SklearnForest) -> FittedForest:
-    """Convert what scikit-learn's forest learned.
+    """Convert the fitted state of a scikit-learn forest.
 
     Parameters
     ----------
@@ -164,9 +164,9 @@ def from_sklearn(model: SklearnForest) -> FittedForest:
     Raises
     ------
     ValueError
-        If scikit-learn does not grow such trees for an isolation forest on numbers.
+        If the trees cannot come from a fit of scikit-learn's isolation forest on numbers.
     NotImplementedError
-        If this version of isoxide does not know how the installed scikit-learn keeps its trees.
+        If this version of isoxide does not know how the installed scikit-learn stores its trees.
     """
     seeds = np.asarray(model._seeds).astype(np.uint32)
     earlier = np.full(len(model.estimators_) - len(seeds), UNKNOWN_SEED)
@@ -177,7 +177,7 @@ def from_sklearn(model: SklearnForest) -> FittedForest:
         n_samples=int(model._n_samples),
         max_samples=int(model.max_samples_),
         max_features=int(model._max_features),
-        # Before scikit-learn 1.8, weights did not change which rows were drawn, and were not kept.
+        # Before scikit-learn 1.8, weights had no effect on the drawn rows, and the model did not keep them.
         sample_weight=getattr(model, "_sample_weight", None),
         seeds=seeds,
         tree_seeds=np.concatenate([earlier, seeds]).astype(np.int64),
@@ -207,7 +207,7 @@ def sklearn_parameters(model: Any, names: list[str]) -> dict[str, Any]:
     sklearn.exceptions.NotFittedError
         If `model` is not fitted.
     ValueError
-        If a parameter that isoxide's class lacks, such as ``categorical_features``, is not at its default.
+        If a parameter that isoxide's class lacks, such as ``categorical_features``, does not have its default value.
     """
     if not isinstance(model, SklearnForest):
         raise TypeError(f"model must be a fitted sklearn.ensemble.IsolationForest, got {type(model).__name__}")
@@ -241,7 +241,7 @@ def native_parts(model: SklearnForest) -> tuple[Any, ...]:
     Raises
     ------
     ValueError
-        If scikit-learn does not grow such trees for an isolation forest.
+        If the trees cannot come from a fit of scikit-learn's isolation forest on numbers.
     """
     trees = [estimator.tree_ for estimator in model.estimators_]
     features = [np.asarray(columns, dtype=np.uint32) for columns in model.estimators_features_]
@@ -264,7 +264,7 @@ def native_parts(model: SklearnForest) -> tuple[Any, ...]:
     c = average_path_lengths_up_to(int(n_node_samples.max()))
     stored = getattr(model, "_average_path_length_per_tree", None)
     if stored is not None:
-        # Keep the values of the NumPy that fitted the model: the last bit of a logarithm differs between processors.
+        # Keep the values that the model was fitted with: the last bit of a logarithm differs between processors.
         c[n_node_samples] = np.concatenate(stored)
     return (
         int(model.n_features_in_),
@@ -298,7 +298,7 @@ def _small_forest() -> SklearnForest:
 
 
 def _complete(model: SklearnForest) -> None:
-    """Set the attributes that a later scikit-learn sets on fitted forests, if None says that they are not in use."""
+    """Set attributes that only a later scikit-learn has to None, or raise if that version uses one of them."""
     unknown = {name: value for name, value in vars(_small_forest()).items() if name not in vars(model)}
     if in_use := sorted(name for name, value in unknown.items() if value is not None):
         raise unknown_layout(f"a fitted forest has the attributes {in_use}")
@@ -307,5 +307,5 @@ def _complete(model: SklearnForest) -> None:
 
 
 def _starts(lengths: list[int]) -> NDArray[np.uint64]:
-    """Return where each of several joined arrays starts, and where the last one ends."""
+    """Return the start offset of each of several joined arrays, and the end of the last one."""
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.uint64)

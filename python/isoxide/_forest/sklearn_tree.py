@@ -43,7 +43,7 @@ ATTRIBUTES = {"n_features_in_", "n_outputs_", "max_features_", "tree_"}
 
 
 class UnknownTreeLayoutError(NotImplementedError, AttributeError):
-    """Raised if this version of isoxide does not know how the installed scikit-learn keeps its trees.
+    """Raised if this version of isoxide does not know how the installed scikit-learn stores its trees.
 
     It is an ``AttributeError`` too, so that ``hasattr(forest, "estimators_")`` is False and ``dir(forest)`` works.
     """
@@ -126,7 +126,7 @@ def make_tree(arrays: dict[str, NDArray[Any]], n_features: int) -> Any:
     Raises
     ------
     UnknownTreeLayoutError
-        If this version of isoxide does not know how the installed scikit-learn keeps its trees.
+        If this version of isoxide does not know how the installed scikit-learn stores its trees.
     """
     layout = installed_layout()
     left, right = arrays["children_left"], arrays["children_right"]
@@ -172,7 +172,7 @@ def has_categories(tree: Any) -> bool:
     Raises
     ------
     UnknownTreeLayoutError
-        If this version of isoxide does not know how the installed scikit-learn keeps its trees.
+        If this version of isoxide does not know how the installed scikit-learn stores its trees.
     """
     layout = installed_layout()
     nodes = tree.__getstate__()["nodes"]
@@ -191,7 +191,7 @@ def unknown_layout(reason: str) -> UnknownTreeLayoutError:
     except PackageNotFoundError:
         ours = "(of unknown version)"
     return UnknownTreeLayoutError(
-        f"isoxide {ours} does not know how scikit-learn {sklearn.__version__} keeps its trees: {reason}. "
+        f"isoxide {ours} does not know how scikit-learn {sklearn.__version__} stores its trees: {reason}. "
         "Only the trees as objects (estimators_, forest[i], iteration), to_sklearn and from_sklearn depend on it; "
         "fitting, scoring and files do not. Install a later isoxide, or scikit-learn 1.6 to 1.10."
     )

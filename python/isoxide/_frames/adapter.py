@@ -1,18 +1,18 @@
 """The one adapter from a column of any container to a NumPy array.
 
-A `Column` wraps a column where it lies and answers what every conversion asks: its dtype and family, whether cells are
-missing, the cells that are present, and all cells with NaN for the missing ones. A subclass for each storage knows how
-NumPy, pandas, polars or Arrow answer. Cells that are NaN already do not count as missing.
+A `Column` wraps a column without copying it. It gives every conversion the same facts: dtype and family, whether cells
+are missing, the cells that are present, and all cells with NaN for the missing ones. One subclass per container (NumPy,
+pandas, polars, Arrow) implements these methods. Cells that are NaN already do not count as missing.
 
-Two conversions are built on it, since a forest and ranks need different numbers:
+There are two conversions, since a forest and ranks need different numbers:
 
-    float32_source(column)    an array whose cells round to the float32 that scikit-learn's conversion of a frame gives;
-                              it knows which containers round integers once, and which twice, by way of float64
-    exact_numbers(column)     the numbers themselves, or a refusal where NaN beside large integers would round them
+    float32_source(column)    an array whose cells round to the same float32 as in scikit-learn's conversion of a frame;
+                              some containers round integers once, others twice, by way of float64
+    exact_numbers(column)     the exact numbers, or an error if a float64 array with NaN cannot hold them
 
-`containers` uses the first one for whole frames, `tables` the second one, and `columns` reads Arrow batches. The
-conversion from pandas to Arrow is a different one and stays in `pandas_columns`: it keeps declared types and text.
-Nothing but NumPy is imported: a caller that has a column of pandas, polars or Arrow has imported the package already.
+`containers` uses `float32_source` for whole frames, `tables` uses `exact_numbers`, and `columns` reads Arrow batches.
+The conversion from pandas to Arrow is a separate one in `pandas_columns`, since it keeps declared types and text.
+This module imports NumPy only: if a column belongs to pandas, polars or Arrow, its owner has already imported them.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ _MASKED = {
 
 
 def is_instance(X: Any, module: str, name: str) -> bool:
-    """Tell whether `X` is of a class of a package, without importing the package."""
+    """Tell whether `X` is an instance of ``module.name``, without importing the module."""
     cls = getattr(sys.modules.get(module), name, None)
     return cls is not None and isinstance(X, cls)
 
 
 class Column(ABC):
-    """Column of a table in its own container, borrowed.
+    """Column of a table, kept in the container that holds it; no cells are copied.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Column(ABC):
     Attributes
     ----------
     dtype : dtype
-        Dtype in the terms of the container.
+        Dtype object of the container's package, such as a ``polars.DataType``.
     family : str or None
         ``"boolean"``, ``"integer"``, ``"float"`` or ``"decimal"``; None if it holds no numbers.
     """
@@ -87,19 +87,19 @@ class Column(ABC):
 
     @abstractmethod
     def has_missing(self) -> bool:
-        """Tell whether cells are missing in a way that NumPy does not know."""
+        """Tell whether cells are missing in a way that NumPy does not have, such as null."""
 
     @abstractmethod
     def present(self) -> NDArray[Any]:
-        """Return the cells that are not missing, in their order."""
+        """Return the cells that are not missing, in the order of the rows."""
 
     @abstractmethod
     def values(self) -> NDArray[Any]:
-        """Return the cells of a column without missing ones, borrowed where their storage allows it."""
+        """Return all cells of a column in which none is missing, without a copy if the storage allows it."""
 
     @abstractmethod
     def with_nan(self) -> NDArray[Any]:
-        """Return all cells with NaN for the missing ones: floats in their own dtype, others in one that holds them."""
+        """Return all cells with NaN for the missing ones: floats keep their dtype, other numbers become floats."""
 
     def float32_source(self, *, by_way_of_float64: bool) -> NDArray[Any] | None:
         """Return the column as the function `float32_source` does."""
@@ -107,26 +107,26 @@ class Column(ABC):
 
 
 def float32_source(column: Column, *, by_way_of_float64: bool = False) -> NDArray[Any] | None:
-    """Return a column in a dtype of the core that rounds to the float32 of scikit-learn's conversion.
+    """Return a column as an array that the core rounds to the same float32 as scikit-learn's conversion.
 
     Parameters
     ----------
     column : Column
         The column.
     by_way_of_float64 : bool
-        Whether scikit-learn brings all columns of the frame to float64 first. It matters here for uint64 only: int64 is
-        returned as it is, and the core rounds it by way of float64 if the columns are in a tuple.
+        Whether scikit-learn converts all columns of the frame to float64 first. It matters here for uint64 only. int64
+        is returned unchanged, and the core rounds it by way of float64 if the columns are in a tuple.
 
     Returns
     -------
     ndarray or None
-        An array of float64, float32 or int64, borrowed where possible; None if scikit-learn has to convert the column.
+        Array of float64, float32 or int64, not copied if possible; None if scikit-learn has to convert the column.
     """
     return column.float32_source(by_way_of_float64=by_way_of_float64)
 
 
 def exact_numbers(column: Column, name: str, table_name: str) -> NDArray[Any]:
-    """Return the numbers of a column exactly, borrowed where their storage allows it; missing cells become NaN.
+    """Return the exact numbers of a column, without a copy if the storage allows it; missing cells become NaN.
 
     Parameters
     ----------
@@ -138,13 +138,13 @@ def exact_numbers(column: Column, name: str, table_name: str) -> NDArray[Any]:
     Raises
     ------
     TypeError
-        If the column holds no booleans, integers or floats.
+        If the column's dtype is not boolean, integer or float.
     ValueError
-        If cells are missing and a float64 does not hold the integers beside them.
+        If cells are missing and float64 cannot hold the integers in the other cells exactly.
     """
     if column.family not in ("boolean", "integer", "float"):
         raise TypeError(
-            f"column {name!r} of {table_name} has dtype {column.dtype}, which has no percentile ranks; "
+            f"column {name!r} of {table_name} has dtype {column.dtype}, which cannot be ranked; "
             "list the numeric columns to use with features=[...]"
         )
     if not column.has_missing():
@@ -154,20 +154,20 @@ def exact_numbers(column: Column, name: str, table_name: str) -> NDArray[Any]:
         if ((present > EXACT_INTEGERS) | (present < -EXACT_INTEGERS)).any():
             raise ValueError(
                 f"column {name!r} of {table_name} has missing values and integers beyond 2**53, "
-                "which cannot become float64 without a loss; fill or drop the missing values first"
+                "which float64 cannot hold exactly; fill or drop the missing values first"
             )
     return column.with_nan()
 
 
 def _core_numbers(values: NDArray[Any], *, by_way_of_float64: bool) -> NDArray[Any] | None:
-    """Bring NumPy's numbers to a dtype of the core from which they round to the same float32; None for other dtypes."""
+    """Convert to a dtype that the core reads and that rounds to the same float32; return None if there is none."""
     dtype = values.dtype
     if dtype in READABLE:
         return values
     if not is_core_number(dtype):
         return None
     if dtype.itemsize <= 2:
-        # Exact.
+        # float32 holds all of these values exactly.
         return values.astype(np.float32)
     if dtype.kind == "f":
         return values.astype(np.float64)
@@ -185,7 +185,7 @@ class NumpyColumn(Column):
         self.data, self.dtype, self.family = data, data.dtype, numpy_family(data.dtype)
 
     def has_missing(self) -> bool:
-        """Return False: in NumPy missing numbers are NaN."""
+        """Return False, since missing numbers in NumPy are NaN."""
         return False
 
     def present(self) -> NDArray[Any]:
@@ -193,7 +193,7 @@ class NumpyColumn(Column):
         return self.data  # type: ignore[no-any-return]
 
     def values(self) -> NDArray[Any]:
-        """Return the array itself, which is borrowed."""
+        """Return the array itself, without a copy."""
         return self.data  # type: ignore[no-any-return]
 
     def with_nan(self) -> NDArray[Any]:
@@ -202,7 +202,7 @@ class NumpyColumn(Column):
 
 
 class ObjectColumn(NumpyColumn):
-    """Column of Python objects of a pandas frame, which may all be numbers."""
+    """Column of Python objects in a pandas frame; they may or may not be numbers."""
 
     __slots__ = ()
 
@@ -212,7 +212,7 @@ class ObjectColumn(NumpyColumn):
 
 
 class ExtensionColumn(Column):
-    """Column of a pandas frame that is stored neither by NumPy nor by Arrow: nullable, sparse, or of other packages."""
+    """Column of a pandas frame with another extension dtype than Arrow's: nullable, sparse, or of another package."""
 
     __slots__ = ()
 
@@ -220,7 +220,7 @@ class ExtensionColumn(Column):
         self.data, self.dtype, self.family = data, data.dtype, numpy_family(data.dtype)
 
     def has_missing(self) -> bool:
-        """Tell whether cells are missing; sparse columns have NaN instead."""
+        """Tell whether cells are missing; in sparse columns they are NaN and do not count."""
         return bool(self.data.isna().any()) and hasattr(self.dtype, "numpy_dtype")
 
     def present(self) -> NDArray[Any]:
@@ -228,7 +228,7 @@ class ExtensionColumn(Column):
         return self.data.dropna().to_numpy(dtype=self.dtype.numpy_dtype)  # type: ignore[no-any-return]
 
     def values(self) -> NDArray[Any]:
-        """Return the array of values, which nullable columns lend."""
+        """Return the array of values, without a copy for nullable columns."""
         dtype = getattr(self.dtype, "numpy_dtype", None)
         return np.asarray(self.data) if dtype is None else self.data.to_numpy(dtype=dtype)
 
@@ -238,7 +238,7 @@ class ExtensionColumn(Column):
         return self.data.to_numpy(dtype=np.float32 if is_float32 else np.float64, na_value=np.nan)  # type: ignore[no-any-return]
 
     def float32_source(self, *, by_way_of_float64: bool) -> NDArray[Any] | None:
-        """Return float32 if cells are missing, as scikit-learn does: integers are then rounded once."""
+        """Return float32 if cells are missing, so that integers are rounded only once, as in scikit-learn."""
         if self.has_missing():
             return self.data.to_numpy(dtype=np.float32, na_value=np.nan)  # type: ignore[no-any-return]
         return _core_numbers(self.values(), by_way_of_float64=False)
@@ -252,14 +252,14 @@ class ArrowColumn(Column):
     data : pyarrow.Array or pyarrow.ChunkedArray
         The column.
     pandas_dtype : pandas.ArrowDtype, optional
-        The dtype of the pandas column that it belongs to.
+        Dtype of the pandas column that stores the data; None if it comes from an Arrow table.
     """
 
-    __slots__ = ("_is_of_pandas",)
+    __slots__ = ("_is_from_pandas",)
 
     def __init__(self, data: Any, pandas_dtype: Any = None) -> None:
-        self.data, self.family, self._is_of_pandas = data, arrow_family(data.type), pandas_dtype is not None
-        self.dtype = pandas_dtype if self._is_of_pandas else data.type
+        self.data, self.family, self._is_from_pandas = data, arrow_family(data.type), pandas_dtype is not None
+        self.dtype = pandas_dtype if self._is_from_pandas else data.type
 
     def has_missing(self) -> bool:
         """Tell whether cells are null; NaN is a number for Arrow."""
@@ -280,7 +280,7 @@ class ArrowColumn(Column):
         return data.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
     def array(self) -> Any:
-        """Return the column as one Arrow array, borrowed if it is one piece."""
+        """Return the column as one Arrow array, without a copy if it has a single chunk."""
         if not isinstance(self.data, sys.modules["pyarrow"].ChunkedArray):
             return self.data
         return self.data.chunk(0) if self.data.num_chunks == 1 else self.data.combine_chunks()
@@ -288,7 +288,7 @@ class ArrowColumn(Column):
     def float32_source(self, *, by_way_of_float64: bool) -> NDArray[Any] | None:
         """Return the cells with NaN for null.
 
-        Beside nulls, integers become float64 in Arrow's own conversion, and float32 at once in that of pandas.
+        If a column has nulls, Arrow converts its integers to float64, and pandas converts them directly to float32.
         """
         arrow, column = sys.modules["pyarrow"], self.array()
         n_missing = column.null_count
@@ -297,16 +297,16 @@ class ArrowColumn(Column):
         if self.family == "boolean":
             return _float32_of_booleans(_bits(column, 1), _bits(column, 0) if n_missing else None)
         if n_missing:
-            if arrow.types.is_float16(column.type) or (column.type == arrow.uint64() and self._is_of_pandas):
+            if arrow.types.is_float16(column.type) or (column.type == arrow.uint64() and self._is_from_pandas):
                 return None
             if self.family == "integer":
-                column = column.cast(arrow.float32() if self._is_of_pandas else arrow.float64(), safe=False)
+                column = column.cast(arrow.float32() if self._is_from_pandas else arrow.float64(), safe=False)
             column = column.fill_null(float("nan"))
         return _core_numbers(column.to_numpy(zero_copy_only=False), by_way_of_float64=False)
 
 
 class PolarsColumn(Column):
-    """Column of a polars frame; `narrowed` brings its integers of 128 bits to 64."""
+    """Column of a polars frame; `narrowed` converts 128-bit integers to 64-bit ones."""
 
     __slots__ = ()
 
@@ -332,12 +332,12 @@ class PolarsColumn(Column):
         return data.to_numpy()  # type: ignore[no-any-return]
 
     def narrowed(self, table_name: str) -> PolarsColumn:
-        """Return a column of integers of 128 bits as one of 64 bits, any other as it is.
+        """Convert a column of 128-bit integers to 64-bit ones; return any other column unchanged.
 
         Raises
         ------
         ValueError
-            If a cell does not fit.
+            If an integer does not fit in 64 bits.
         """
         if polars_name(self.dtype) not in ("Int128", "UInt128"):
             return self
@@ -347,8 +347,8 @@ class PolarsColumn(Column):
             if narrow.null_count() == self.data.null_count():
                 return PolarsColumn(narrow)
         raise ValueError(
-            f"column {self.data.name!r} of {table_name} has integers beyond 64 bits, which have no exact percentile "
-            "ranks; cast it to Float64, or list the columns to use with features=[...]"
+            f"column {self.data.name!r} of {table_name} has integers beyond 64 bits, which cannot be ranked "
+            "exactly; cast it to Float64, or list the columns to use with features=[...]"
         )
 
     def float64(self) -> NDArray[np.float64]:
@@ -358,7 +358,7 @@ class PolarsColumn(Column):
         return values
 
     def float32_source(self, *, by_way_of_float64: bool) -> NDArray[Any] | None:
-        """Return the cells with NaN for null: numbers beside nulls become float64 in polars' own conversion."""
+        """Return the cells with NaN for null; if there are nulls, polars converts all numbers to float64."""
         if self.family == "decimal":
             try:
                 importlib.import_module("pyarrow")
@@ -375,7 +375,7 @@ class PolarsColumn(Column):
 
 
 def pandas_storage(dtype: Any) -> str | None:
-    """Return how pandas stores a column: ``"numpy"``, ``"object"``, ``"masked"``, ``"arrow"``; None for other ways."""
+    """Return how pandas stores a column: ``"numpy"``, ``"object"``, ``"masked"``, ``"arrow"``; None for others."""
     if isinstance(dtype, np.dtype):
         return "object" if dtype.kind == "O" else "numpy"
     name = type(dtype).__name__
@@ -385,7 +385,7 @@ def pandas_storage(dtype: Any) -> str | None:
 
 
 def pandas_column(series: Any, storage: str | None = None) -> Column:
-    """Return the column of a pandas series; `storage` is what `pandas_storage` gave for its dtype, if it is known."""
+    """Return the column of a pandas series; `storage` saves a call of `pandas_storage` if it is known."""
     storage = storage or pandas_storage(series.dtype)
     if storage == "numpy":
         return NumpyColumn(series.to_numpy(copy=False))
@@ -397,9 +397,9 @@ def pandas_column(series: Any, storage: str | None = None) -> Column:
 
 
 def float32_of_objects(cells: NDArray[Any]) -> NDArray[np.float32] | None:
-    """Convert an array of Python objects as NumPy does; None if a cell is for NumPy to convert or to refuse."""
+    """Convert an array of Python objects as NumPy does; return None if NumPy has to convert or refuse a cell."""
     if cells.flags.c_contiguous:
-        # A null pointer, which NumPy allows in such an array, must not reach the core as an object.
+        # NumPy allows null pointers in such an array; the second argument lets the core detect them.
         converted = _core.float32_of_objects(cells.reshape(-1), np.frombuffer(cells, dtype=np.uintp))
         return None if converted is None else converted.reshape(cells.shape)
     if cells.flags.f_contiguous:
@@ -409,7 +409,7 @@ def float32_of_objects(cells: NDArray[Any]) -> NDArray[np.float32] | None:
 
 
 def _float32_of_booleans(values: NDArray[Any], is_present: NDArray[Any] | None) -> NDArray[np.float32]:
-    """Bring booleans to float32; a missing one is 0 / 0, which takes a quarter of the time of a masked assignment."""
+    """Convert booleans to float32; a missing one is 0 / 0 = NaN, four times as fast as a masked assignment."""
     if is_present is None:
         return values.astype(np.float32)
     with np.errstate(invalid="ignore"):
@@ -418,7 +418,7 @@ def _float32_of_booleans(values: NDArray[Any], is_present: NDArray[Any] | None) 
 
 
 def _float32_of_decimals(column: Any) -> NDArray[np.float32]:
-    """Read an Arrow array of decimals of 128 bits, whose missing values become NaN."""
+    """Convert an Arrow array of 128-bit decimals; missing values become NaN."""
     end = column.offset + len(column)
     halves = np.frombuffer(column.buffers()[1], dtype=np.int64, count=2 * end).reshape(-1, 2)
     halves = np.require(halves[column.offset :], requirements=("C", "A"))
@@ -429,7 +429,7 @@ def _float32_of_decimals(column: Any) -> NDArray[np.float32]:
 
 
 def _bits(column: Any, buffer: int) -> NDArray[np.uint8]:
-    """Return a buffer of bits of an Arrow array: whether each cell is there (0), or the values of booleans (1)."""
+    """Unpack a bit buffer of an Arrow array: buffer 0 marks the cells that are not null, 1 holds boolean values."""
     data = np.frombuffer(column.buffers()[buffer], dtype=np.uint8)
     end = column.offset + len(column)
     return np.unpackbits(data, count=end, bitorder="little")[column.offset :]

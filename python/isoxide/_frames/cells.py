@@ -1,7 +1,7 @@
-"""Numbers written as text: parse them, and infer what a column without a declared type holds.
+"""Parse numbers that are written as text, and infer the type of a column without a declared type.
 
-CSV, JSON lines and spreadsheets do not declare the type of a column. It is inferred from all cells, however long the
-table is:
+CSV, JSON lines and spreadsheets do not declare the type of a column. It is inferred from all of its cells, no matter
+how long the table is:
 
     every cell is a number or missing                             -> a column of numbers
     every cell is true or false or missing                        -> a column of booleans
@@ -22,12 +22,12 @@ import pyarrow.compute as pc
 
 __all__ = ["MISSING_WORDS", "BadCellError", "CellFacts", "NumberStyle", "parse_booleans", "parse_numbers"]
 
-#: Words that stand for a missing number, never for a missing name.
+#: Words that mean a missing number, but never a missing name.
 MISSING_WORDS = (
     "NA", "N/A", "n/a", "#N/A", "#NA", "NaN", "nan", "NAN", "-NaN", "-nan", "NULL", "null", "Null", "None", "none",
     "<NA>", "\\N",
 )  # fmt: skip
-#: Text that people write for a missing number. It is named in messages, and read as missing only if the user says so.
+#: Text that often means a missing number. Messages name it, but it is read as missing only if the user asks for it.
 _PLACEHOLDERS = (
     "-",
     "--",
@@ -46,7 +46,7 @@ _PLACEHOLDERS = (
 )
 #: Text that spreadsheets write if a formula fails.
 _ERRORS = ("#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?", "#NULL!")
-#: Least share of cells that are, or look like, numbers for which a column is refused rather than left out as text.
+#: Minimum fraction of cells that are, or look like, numbers for which a column is refused instead of left out as text.
 REFUSED_SHARE = 0.5
 _SIGN, _MONEY, _SEPARATORS = "[+\u2212-]", "[$€£¥]", ".,' \u00a0\u202f_\u2019"
 #: Units of shares, amounts of data and durations.
@@ -60,18 +60,18 @@ _ADDRESS = r"^\d{1,3}(\.\d{1,3}){3}$"
 
 
 class BadCellError(ValueError):
-    """Error of a cell that does not hold what its column must.
+    """Error for a cell with a value that its column does not allow.
 
-    The message names column, row and value, and says what to write instead.
+    The message names the column, the row and the value, and says what to do.
 
     Attributes
     ----------
     column : str
         Name of the column.
     row : int or None
-        Number of the row in the table, from 0; None if rows have no numbers.
+        Number of the row in the table, from 0, or None if it is not known.
     location : str or None
-        Position as the file counts, such as ``"line 5"``.
+        Position in the file, such as ``"line 5"``.
     """
 
     def __init__(self, column: str, row: int | None, value: Any, wanted: str, *, location: str | None = None) -> None:
@@ -102,11 +102,11 @@ class NumberStyle:
     Parameters
     ----------
     decimal : str
-        The character between the whole and the fractional part.
+        Character between the whole and the fractional part.
     thousands : str or None
-        The character between groups of three digits; None if digits are not grouped.
+        Character between groups of three digits; None if digits are not grouped.
     missing : tuple of str
-        Texts that stand for a missing number besides `MISSING_WORDS`.
+        Texts that mean a missing number, in addition to `MISSING_WORDS`.
     """
 
     decimal: str = "."
@@ -120,39 +120,39 @@ class NumberStyle:
                 continue
             if not isinstance(value, str) or len(value) != 1 or value.isalnum() or value in '+-"\n\r':
                 raise ValueError(
-                    f"{name}={value!r} must be one character, but no digit, letter, sign, quote or line break"
+                    f"{name}={value!r} must be one character that is not a digit, letter, sign, quote or line break"
                 )
         if self.decimal == self.thousands:
-            raise ValueError(f"decimal and thousands are both {self.decimal!r}; they must differ")
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}; give two different characters")
 
     @property
     def missing_words(self) -> pa.Array:
-        """Return all texts that stand for a missing number."""
+        """Return all texts that mean a missing number."""
         return pa.array([*MISSING_WORDS, *self.missing], pa.string())
 
     @property
     def has_missing_numbers(self) -> bool:
-        """Tell whether one of the user's texts for a missing number is a number itself, such as -999."""
+        """Tell whether one of the user's texts for a missing number is itself a number, such as -999."""
         _, is_bad = parse_numbers(pa.array(self.missing, pa.string()), NumberStyle(self.decimal, self.thousands))
         return not pc.all(is_bad, min_count=0).as_py()
 
 
 def parse_numbers(texts: pa.Array, style: NumberStyle) -> tuple[pa.Array, pa.Array]:
-    """Parse a column of text as numbers, and tell which cells are neither numbers nor missing.
+    """Parse a column of text as numbers, and mark the cells that are neither numbers nor missing.
 
     Parameters
     ----------
     texts : pyarrow.Array of string
         Cells of the column; blanks around a number are ignored.
     style : NumberStyle
-        How numbers are written.
+        Style in which numbers are written.
 
     Returns
     -------
     numbers : pyarrow.Array of double
         Numbers; null for cells that are missing or not numbers.
     is_bad : pyarrow.Array of bool
-        True for cells that hold something else.
+        True for cells that are neither numbers nor missing.
     """
     trimmed = pc.utf8_trim_whitespace(texts)
     absent = pc.or_(
@@ -179,14 +179,14 @@ def _escaped(character: str) -> str:
 
 
 def parse_booleans(texts: pa.Array, style: NumberStyle) -> pa.Array:
-    """Parse a column of true and false; all other cells, which must stand for missing ones, become null."""
+    """Parse a column of true and false; all other cells, which must be missing, become null."""
     lower = pc.utf8_lower(pc.utf8_trim_whitespace(texts))
     return pc.if_else(pc.equal(lower, "true"), True, pc.if_else(pc.equal(lower, "false"), False, None))
 
 
 @dataclass
 class CellFacts:
-    """Counts of what the cells of a text column hold.
+    """Counts of the kinds of cells in a text column.
 
     `update` adds a batch, and `merge` adds the counts of another partition, in any order.
 
@@ -196,13 +196,13 @@ class CellFacts:
         Number of cells that are not missing, and how many of them are numbers, booleans, placeholders such as ``-``,
         and numbers with signs, units or separators around them.
     n_missing_words : int
-        Number of cells with a text that stands for a missing number.
+        Number of cells with a text that means a missing number.
     missing_word : str or None
-        The lowest of these texts in the order of characters.
+        Alphabetically first of these texts.
     bad : str or None
-        The first cell that is not a number; if rows have no numbers, the lowest in the order of characters.
+        First cell that is not a number; if row numbers are not known, the alphabetically first such cell.
     bad_row : int or None
-        Number of its row in the table.
+        Row number of the cell `bad`.
     style : NumberStyle
         Style in which numbers are written.
     """
@@ -219,7 +219,7 @@ class CellFacts:
     style: NumberStyle = field(default_factory=NumberStyle)
 
     def update(self, texts: pa.Array, first_row: int | None) -> None:
-        """Add the cells of a batch; `first_row` is the number of its first row, None if rows have no numbers."""
+        """Add the cells of a batch; `first_row` is the number of its first row, or None if it is not known."""
         counts = texts.dictionary_encode() if not pa.types.is_dictionary(texts.type) else texts
         if isinstance(counts, pa.ChunkedArray):
             counts = counts.combine_chunks()
@@ -274,9 +274,9 @@ class CellFacts:
 
     @property
     def category(self) -> str:
-        """Return what the column holds: ``"numbers"``, ``"booleans"``, ``"empty"``, ``"mixed"`` or ``"text"``.
+        """Return the category of the column: ``"numbers"``, ``"booleans"``, ``"empty"``, ``"mixed"`` or ``"text"``.
 
-        A ``"mixed"`` column holds so many numbers that its other cells look like mistakes, and is to be refused.
+        A ``"mixed"`` column holds so many numbers that its other cells look like mistakes, so readers refuse it.
         """
         if self.n_present == 0:
             return "empty"
@@ -289,13 +289,13 @@ class CellFacts:
         return "mixed" if n_like_numbers and n_like_numbers >= REFUSED_SHARE * n_judged else "text"
 
     def refusal(self, column: str) -> BadCellError:
-        """Return the error for a column that must hold numbers and does not."""
+        """Return the error for a column that must hold numbers but does not."""
         assert self.bad is not None
         wanted = f"not a number ({self.n_numbers:,} of {self.n_present:,} cells are); {_advice(self.bad, self.style)}"
         return BadCellError(column, self.bad_row, self.bad, wanted)
 
     def reason(self) -> str:
-        """Return why a text column is not used as a feature."""
+        """Return the reason why a text column is not used as a feature."""
         if self.n_present and self.n_placeholders == self.n_present:
             return f"no values, only placeholders such as {self.bad!r}"
         if not self.n_numbers:
@@ -306,7 +306,7 @@ class CellFacts:
 
 
 def _advice(bad: str, style: NumberStyle) -> str:
-    """Return what to do about a cell that is not a number."""
+    """Return advice about a cell that is not a number."""
     text = bad.strip()
     whole = text.lstrip("+-")
     points, commas = r"\d{1,3}(\.\d{3})+(,\d*)?", r"\d{1,3}(,\d{3})+(\.\d*)?"
@@ -335,7 +335,7 @@ def _array(values: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 
 def missing_tuple(missing: str | Iterable[str]) -> tuple[str, ...]:
-    """Return the argument `missing` as a tuple of texts without blanks around them."""
+    """Return the argument `missing` as a tuple of texts without leading and trailing blanks."""
     texts = (missing,) if isinstance(missing, str) else tuple(missing)
     for text in texts:
         if not isinstance(text, str):

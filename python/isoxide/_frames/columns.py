@@ -1,7 +1,7 @@
-"""Columns of Arrow batches as the core takes them, with the numbers that the pandas frame of all rows has.
+"""Convert columns of Arrow batches for the core, with the same numbers as in a pandas frame of all rows.
 
-A column of a batch gets the numbers that the column of the whole table has in memory, so results do not depend on how
-rows are divided into batches. Unsigned integers of 64 bits become int64 if all of a batch fit, and float64 otherwise.
+A column of a batch gets the same numbers as the column of the whole table in memory, so results do not depend on how
+rows are divided into batches. uint64 becomes int64 if all values of the batch fit, otherwise float64.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["batch_table", "float32_rows", "number_column", "plain_numbers"]
 
 
 def plain_numbers(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Return a column of numbers in an Arrow dtype that NumPy has without objects, and that ranks are counted in."""
+    """Convert a column of numbers to an Arrow dtype that NumPy has too, and that can be ranked."""
     dtype = column.type
     if pa.types.is_uint64(dtype):
         return column.cast(pa.float64(), safe=False)
@@ -32,7 +32,7 @@ def plain_numbers(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedAr
 
 
 def number_column(batch: pa.RecordBatch | pa.Table, name: str) -> NDArray[Any]:
-    """Return a column as float64, float32 or int64, a view where possible; missing cells are NaN."""
+    """Convert a column to float64, float32 or int64, without a copy if possible; missing cells become NaN."""
     column = ArrowColumn(batch.column(name))
     if column.family == "decimal":
         column = ArrowColumn(column.data.cast(pa.float64()))
@@ -45,10 +45,10 @@ def number_column(batch: pa.RecordBatch | pa.Table, name: str) -> NDArray[Any]:
 def batch_table(
     batch: pa.RecordBatch | pa.Table, names: Iterable[str]
 ) -> list[NDArray[Any]] | tuple[NDArray[Any], ...]:
-    """Return some columns of a batch as the core takes them.
+    """Return the given columns of a batch for the core.
 
-    Values round to float32 as those of the pandas frame of all rows do: integers beside floats by way of float64,
-    which a tuple stands for.
+    Values are rounded to float32 as in a pandas frame of all rows. A tuple means that integers are rounded by way of
+    float64, as in a frame that also has floats.
     """
     names = list(names)
     columns = [number_column(batch, name) for name in names]
@@ -58,7 +58,7 @@ def batch_table(
 
 
 def float32_rows(rows: pa.Table, names: Iterable[str]) -> NDArray[np.float32]:
-    """Return some columns rounded to float32, as trees read them."""
+    """Return the given columns rounded to float32, as trees read them."""
     table = batch_table(rows, names)
     values = np.empty((rows.num_rows, len(table)), dtype=np.float32, order="F")
     # Numbers beyond the range of float32 become infinite.

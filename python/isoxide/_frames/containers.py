@@ -1,16 +1,16 @@
-"""Frames as arrays that the core reads, with the values of scikit-learn's conversion of the frame to float32.
+"""Convert frames to arrays for the core, with the same values as scikit-learn's conversion to float32.
 
-scikit-learn converts a frame in one of two ways. Either each column is converted for itself, or the frame is brought to
-one dtype first: integers beside floats or objects then go by way of float64, which can round them twice. The container
-and the dtypes of all its columns decide which way is taken, so each container has its function here:
+scikit-learn converts a frame in one of two ways. It converts each column separately, or it brings the whole frame to
+one dtype first. In the second way, integers in a frame with floats or objects go by way of float64, which can round
+them twice. The container and the dtypes of all its columns decide the way, so each container has its function here:
 
-    pandas    a nullable, Arrow or boolean column: each column for itself; an object or decimal column: by way of
-              objects, which rounds integers as float64 does; otherwise the dtype that holds all columns
-    Arrow     each column for itself
-    polars    the dtype that holds all columns, float64 where cells are missing, objects where decimals are
+    pandas    each column separately if any is nullable, Arrow or boolean; by way of objects, which rounds integers as
+              float64 does, if any is an object or decimal column; otherwise by the dtype that holds all columns
+    Arrow     each column separately
+    polars    by the dtype that holds all columns: float64 if cells are missing, objects if there are decimals
 
-`adapter` converts the single columns. A frame with a column or a combination that is not listed gives None, and
-scikit-learn converts it.
+`adapter` converts single columns. For a column or a combination of columns that is not listed here, the result is None,
+and scikit-learn converts the frame.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ from isoxide._frames.dtypes import (
 )
 
 #: One array per column, of float64, float32 or int64. In a tuple, integers are rounded to float64 before they are
-#: rounded to float32; in a list, they are rounded to float32 at once.
+#: rounded to float32; in a list, they are rounded directly to float32.
 Columns: TypeAlias = "list[NDArray[Any]] | tuple[NDArray[Any], ...]"
 
-#: polars' dtypes that NumPy has too, and the others that can be converted beside them.
+#: Dtypes of polars that NumPy has too, and other dtypes that can be converted together with them.
 _POLARS_PLAIN = {"Boolean", "Float32", "Float64"} | {f"{u}Int{bits}" for u in ("", "U") for bits in (8, 16, 32, 64)}
 _POLARS_WIDE = {"Decimal", "Int128", "UInt128"}
 
 
 def is_one_piece(X: Any) -> bool:
-    """Tell whether a pandas frame shows its cells as an array without a copy: two arrays of a row then share memory."""
+    """Tell whether pandas converts a frame to an array without a copy: then two arrays of a row share memory."""
     row = X.iloc[:1]
     return np.may_share_memory(row.to_numpy(), row.to_numpy())
 
 
 def frame_columns(X: Any) -> NDArray[np.float32] | Columns | None:
-    """Return the columns of a pandas or polars frame or an Arrow table, borrowed where possible.
+    """Return the columns of a pandas or polars frame or an Arrow table, without copies if possible.
 
-    A frame of objects that is stored as one block becomes one array. None is returned for objects other than frames,
+    A frame of objects that is stored as one block becomes one array. The result is None for objects other than frames,
     for frames without cells, and for frames that scikit-learn has to convert.
     """
     if is_instance(X, "pandas", "DataFrame"):
@@ -74,7 +74,7 @@ def frame_columns(X: Any) -> NDArray[np.float32] | Columns | None:
 
 
 def _converted(columns: Iterable[Column], *, by_way_of_float64: bool) -> Columns | None:
-    """Convert all columns; None if scikit-learn has to convert one of them."""
+    """Convert all columns; return None if scikit-learn has to convert one of them."""
     return _complete(
         (float32_source(column, by_way_of_float64=by_way_of_float64) for column in columns),
         by_way_of_float64=by_way_of_float64,
@@ -82,7 +82,7 @@ def _converted(columns: Iterable[Column], *, by_way_of_float64: bool) -> Columns
 
 
 def _complete(arrays: Iterable[NDArray[Any] | None], *, by_way_of_float64: bool) -> Columns | None:
-    """Put arrays together as the core wants them; None if one of them is None or of a dtype that it does not read."""
+    """Collect arrays for the core; return None if an array is None or has a dtype that the core does not read."""
     complete = []
     for array in arrays:
         if array is None or array.dtype not in READABLE:
@@ -99,27 +99,27 @@ def _pandas_columns(X: Any) -> NDArray[np.float32] | Columns | None:
         return None
     columns = (pandas_column(series, storage) for (_, series), storage in zip(X.items(), storages, strict=True))
     if {"extension", "boolean"} & {*groups}:
-        # ``X.astype("float32")``: each column for itself.
+        # scikit-learn calls ``X.astype("float32")``, which converts each column separately.
         return _converted(columns, by_way_of_float64=False)
     if {"object", "decimal"} & {*groups}:
-        # All columns are brought to objects, as which integers are rounded like Python's.
+        # All columns become objects, and integers are rounded like Python's.
         if len(groups) > 1 and any(group == "decimal" and X.iloc[:, j].isna().any() for j, group in enumerate(groups)):
-            # Missing cells are ``pandas.NA`` then, which is no number.
+            # Then missing cells are ``pandas.NA``, which is not a number.
             return None
         if {*groups} == {"object"} and is_one_piece(X):
             return float32_of_objects(X.to_numpy())
         return _converted(columns, by_way_of_float64=True)
-    # NumPy's numbers are brought to the dtype that holds them all.
+    # Columns with NumPy dtypes are converted to the dtype that holds them all.
     if any(map(is_uint64, dtypes)):
         return None
     return _converted(columns, by_way_of_float64=any(dtype.kind == "f" for dtype in dtypes))
 
 
 def _pandas_group(dtype: Any, storage: str | None) -> str | None:
-    """Return which dtypes of pandas scikit-learn treats alike; None if it has to convert the frame itself.
+    """Return the group of pandas dtypes that scikit-learn treats alike; None if it has to convert the frame itself.
 
-    The groups are ``"number"`` and ``"boolean"`` of NumPy, ``"object"``, ``"decimal"`` of Arrow, and ``"extension"``
-    for nullable columns and all others of Arrow.
+    The groups are ``"number"`` and ``"boolean"`` (NumPy), ``"object"``, ``"decimal"`` (Arrow), and ``"extension"``
+    (nullable columns and all other Arrow columns).
     """
     if storage == "numpy":
         if not is_core_number(dtype):
@@ -131,7 +131,7 @@ def _pandas_group(dtype: Any, storage: str | None) -> str | None:
 
 
 def _arrow_group(dtype: Any) -> str | None:
-    """Return the same of an Arrow dtype; the core reads decimals of 128 bits only."""
+    """Return the group of an Arrow dtype; the core reads only 128-bit decimals."""
     family = arrow_family(dtype)
     if family == "decimal":
         return "decimal" if dtype.byte_width == 16 else None
@@ -152,19 +152,19 @@ def _polars_columns(X: Any) -> Columns | None:
     if not names <= _POLARS_PLAIN | _POLARS_WIDE:
         return None
     if "Float64" in names:
-        # All columns are cast to it, by polars.
+        # polars casts all columns to Float64.
         return _complete((column.float64() for column in columns), by_way_of_float64=True)
     if names <= _POLARS_PLAIN - {"Float32"} | {"Decimal"}:
-        # All columns are brought to objects, as which integers are rounded like Python's.
+        # All columns become objects, and integers are rounded like Python's.
         return _converted(columns, by_way_of_float64=True)
     return None
 
 
 def _polars_numbers(columns: list[PolarsColumn], names: set[str]) -> Columns | None:
-    """Read columns that polars brings to the dtype that holds them all, or to float64 if cells are missing."""
+    """Convert columns that polars casts to the dtype that holds them all, or to float64 if cells are missing."""
     has_floats = not names.isdisjoint({"Float32", "Float64"})
     if "UInt64" in names and not has_floats and len(names) > 1:
         return None
-    # A frame of booleans only becomes objects if cells are missing, and is not brought to float64.
+    # If all columns are boolean and cells are missing, the frame becomes objects instead of float64.
     has_missing = names != {"Boolean"} and not has_floats and any(column.has_missing() for column in columns)
     return _converted(columns, by_way_of_float64=has_floats or has_missing)

@@ -1,12 +1,12 @@
-"""Read CSV and similar text files in two passes: one to infer what each column holds, and one for the rows.
+"""Read CSV and similar text files in two passes: one to infer the dtype of each column, and one for the rows.
 
-    pass 1   inspect every cell of every column; refuse rows of another length, text that cannot be decoded, and
-             cells among numbers that are not numbers, with their line
-    pass 2   read the rows, as often as they are wanted, in the dtypes that pass 1 inferred; a table that is wanted in
-             memory keeps the rows of pass 1 instead
+    pass 1   inspect every cell of every column; refuse rows of the wrong length, text that cannot be decoded, and
+             cells that are not numbers in a column of numbers; the error names the line
+    pass 2   read the rows, as often as necessary, in the dtypes that pass 1 inferred; a table in memory keeps the rows
+             of pass 1 instead
 
-Columns whose first cells are numbers are parsed as numbers from the beginning, which is several times as fast as text.
-If a later cell is not a number, the first pass begins again and reads that column as text.
+If the first cells of a column are numbers, it is parsed as numbers from the start, which is several times as fast as
+text. If a later cell is not a number, the first pass starts again and reads that column as text.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["DelimitedFile"]
 #: Bytes of text read at a time.
 _BLOCK = 1 << 22
 _RENAMED_NOTE = "column names that were not text"
-#: How often the first pass begins again with one more column as text before it reads all columns as text.
+#: Maximum number of times that the first pass starts again with one more column as text; then all are read as text.
 _MAX_RETRIES = 3
 _BAD_COLUMN = re.compile(r"In CSV column #(\d+): ")
 
@@ -51,12 +51,12 @@ class DelimitedFile(TextFile, Source):
         labels, names = self.labels, self._all_names
         self._roles = roles(self.names, self.name)
         self._style = options.numbers
-        #: Reader of each column: ``"double"`` parses numbers at once; ``"numbers"``, ``"booleans"``, ``"empty"`` and
-        #: ``"text"`` begin with text.
+        #: Reader of each column: ``"double"`` parses numbers directly; ``"numbers"``, ``"booleans"``, ``"empty"`` and
+        #: ``"text"`` read text first.
         self._readers: dict[str, str] = {}
         self._integers: set[str] = set()
         self._n_rows = 0
-        #: Batches of the first pass, if the whole table is wanted in memory.
+        #: Batches of the first pass, if the whole table will be held in memory.
         self._kept: list[pa.RecordBatch] = []
         #: Counts of cells of each column that was inspected.
         self._facts: dict[str, CellFacts] = {}
@@ -77,7 +77,7 @@ class DelimitedFile(TextFile, Source):
     def _reader(self, stream: Any, columns: list[str], as_double: set[str]) -> Any:
         if self._encoding != "utf-8":
             stream = pa.transcoding_input_stream(stream, self._encoding, "utf-8")
-        # Columns are named by their positions, since a header may have any names.
+        # Name columns by position, since a header can have any names.
         names = {name: f"c{position}" for position, name in enumerate(self._all_names)}
         types = {inner: pa.float64() if name in as_double else pa.string() for name, inner in names.items()}
         return pa.csv.open_csv(
@@ -97,7 +97,7 @@ class DelimitedFile(TextFile, Source):
         )
 
     def _batches(self, columns: list[str], as_double: set[str]) -> Generator[pa.RecordBatch, None, None]:
-        """Yield batches of some columns, as double or as text."""
+        """Yield batches of the given columns, those in `as_double` as numbers and all others as text."""
         try:
             with (
                 decompressed(self.file, self._compression) as stream,
@@ -124,7 +124,7 @@ class DelimitedFile(TextFile, Source):
             return self._wrong_length() or self._damaged(error)
         return self._damaged(error)
 
-    # Pass 1: infer what the columns hold.
+    # Pass 1: infer the dtypes of the columns.
 
     def _infer_types(self) -> None:
         wanted = [name for position, name in enumerate(self._all_names) if position not in self._index]
@@ -150,7 +150,7 @@ class DelimitedFile(TextFile, Source):
         self._names = wanted
 
     def _columns_of_numbers(self, inspected: list[str]) -> set[str]:
-        """Return the columns whose cells in the first block are all numbers, and note which ones are all whole."""
+        """Return the columns with only numbers in the first block, and record those with only whole numbers."""
         plain: set[str] = set()
         self._whole: set[str] = set()
         if self._style.thousands is not None or self._style.has_missing_numbers:
@@ -176,13 +176,13 @@ class DelimitedFile(TextFile, Source):
         return plain
 
     def _inspect(self, as_double: set[str], inspected: list[str]) -> dict[str, CellFacts]:
-        """Inspect all cells and count what they hold.
+        """Inspect all cells, and count numbers, missing values and other text.
 
-        A text for a missing number in a column that is parsed as numbers raises, so that the column is read as text and
-        the cell is counted.
+        Text that means a missing number raises an error in a column that is parsed as numbers, so that the column is
+        then read as text and the cell is counted.
         """
         facts = {name: CellFacts(style=self._style) for name in inspected}
-        #: Largest absolute value of each column among its finite ones.
+        #: Largest finite absolute value of each column.
         self._highest: dict[str, float] = {}
         self._n_rows, last = 0, None
         self._kept.clear()
@@ -206,7 +206,7 @@ class DelimitedFile(TextFile, Source):
         return facts
 
     def _check_end(self, batch: pa.RecordBatch) -> ValueError | None:
-        """Return an error if a quote is still open at the end of the file: it would contain all rows after it."""
+        """Return an error if a quote is still open at the end of the file, since it would swallow rows."""
         row = batch.slice(batch.num_rows - 1)
         texts = [column[0].as_py() for column in row.columns if pa.types.is_string(column.type)]
         return self._unclosed_quote() if any(text and ("\n" in text or "\r" in text) for text in texts) else None
@@ -245,7 +245,7 @@ class DelimitedFile(TextFile, Source):
         return category
 
     def _drop_unnamed(self, labels: list[str]) -> set[str]:
-        """Leave out columns without a name and without values, which a delimiter at the end of every line makes."""
+        """Leave out columns without a name and values, which come from a delimiter at the end of every line."""
         unnamed = {
             name
             for position, name in enumerate(self._all_names)
@@ -273,7 +273,7 @@ class DelimitedFile(TextFile, Source):
         return [self.name, self.file.size, self._n_rows]
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in the inferred dtypes, or as text for names of columns with `TEXT_PREFIX`."""
+        """Yield the rows in the inferred dtypes; column names with `TEXT_PREFIX` give the original text."""
         stored = list(dict.fromkeys(name.removeprefix(TEXT_PREFIX) for name in columns)) or self._all_names[:1]
         as_text = {name.removeprefix(TEXT_PREFIX) for name in columns if name.startswith(TEXT_PREFIX)}
         as_double = {name for name in stored if self._readers.get(name) == "double"} - as_text
@@ -307,7 +307,7 @@ class DelimitedFile(TextFile, Source):
         return parse_booleans(column, self._style) if reader == "booleans" else column
 
     def table(self) -> pa.Table:
-        """Return all rows: those of the first pass if it kept them, which is possible once."""
+        """Return all rows; the first call can take the rows that the first pass kept."""
         if not self._kept:
             return super().table()
         kept, self._kept = self._kept, []
@@ -316,11 +316,11 @@ class DelimitedFile(TextFile, Source):
         return pa.table([pa.chunked_array(piece) for piece in pieces], schema=self.schema)
 
     def cell_facts(self, column: str) -> CellFacts | None:
-        """Return the counts of cells of a column; None if it was not inspected."""
+        """Return what is known about the cells of a column, or None if it was not inspected."""
         return self._facts.get(column)
 
     def keep_as_text(self, column: str, reason: str) -> None:
-        """Read a column as text although its cells are numbers, since other files have text in it."""
+        """Read a column as text although all its cells are numbers, since other files have text in it."""
         self._readers[column], self.reasons[column] = "text", reason
         self._set_schema()
 
@@ -331,7 +331,7 @@ class DelimitedFile(TextFile, Source):
     # Positions for messages.
 
     def _raw_rows(self) -> Iterator[tuple[int, str]]:
-        """Yield the first line and the text of every row that is not blank; this is slow, so for messages only."""
+        """Yield the line number and the text of every row that is not blank; this is slow, so only for messages."""
         with decompressed(self.file, self._compression) as stream:
             text = io.TextIOWrapper(stream, encoding=self._encoding, errors="replace", newline="")
             csv.field_size_limit(1 << 30)
@@ -350,7 +350,7 @@ class DelimitedFile(TextFile, Source):
                 line = rows.line_num + 1
 
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield the first line and the values of every row that is not blank."""
+        """Yield the line number and the values of every row that is not blank."""
         for line, text in self._raw_rows():
             yield line, next(csv.reader(io.StringIO(text, newline=""), delimiter=self.sep))
 
@@ -365,7 +365,7 @@ class DelimitedFile(TextFile, Source):
         return error if error.row is None else error.at(self.locate(error.row))
 
     def _wrong_length(self) -> ValueError | None:
-        """Return the error for the first row with more or fewer values than the header has names."""
+        """Return the error for the first row whose number of values differs from the number of names."""
         wanted = len(self._all_names)
         if (unclosed := self._unclosed_quote()) is not None:
             return unclosed
@@ -373,19 +373,19 @@ class DelimitedFile(TextFile, Source):
             if len(row) == wanted:
                 continue
             if len(row) == wanted - 1 and self._all_names[-1] == f"column_{wanted}":
-                hint = f"the header ends with {self.sep!r} and the line does not: remove it from the header"
+                hint = f"the header ends with {self.sep!r}, but the line does not; remove it from the header"
             elif len(row) == wanted + 1 and not row[-1]:
                 hint = (
-                    f"the line ends with {self.sep!r} and the header does not: remove it, or add a name to the header"
+                    f"the line ends with {self.sep!r}, but the header does not; remove it, or add a name to the header"
                 )
             else:
                 hint = f"values that contain {self.sep!r} must be in double quotes"
             return ValueError(
-                f"{self.name}: line {line} has {len(row)} values, and the header has {wanted} names; {hint}"
+                f"{self.name}: line {line} has {len(row)} values, but the header has {wanted} names; {hint}"
             )
         return None
 
 
 def _empty(n_rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield a batch without columns that still has a number of rows."""
+    """Yield a batch without columns that keeps its number of rows."""
     yield pa.RecordBatch.from_struct_array(pa.array([{}] * n_rows, pa.struct([])))

@@ -92,7 +92,7 @@ def _document(
         columns[name] = pa.chunked_array(_typed(pieces, classes, is_text=name in chosen.texts, options=options))
         if pa.types.is_string(columns[name].type):
             if classes <= {dict, list}:
-                nested[name] = "values within values"
+                nested[name] = "nested values"
             elif name not in chosen.texts:
                 untyped.add(name)
     table = pa.table(columns)

@@ -1,8 +1,8 @@
-"""Dtypes of columns in one vocabulary: which ones hold numbers, and which ones the core reads in place.
+"""Classify the dtypes of NumPy, polars and Arrow: which ones hold numbers, and which ones the core reads in place.
 
-NumPy, polars and Arrow have their own objects for dtypes. Each has a function here that gives the family of a dtype:
-``"boolean"``, ``"integer"``, ``"float"``, ``"decimal"``, or None if it holds no numbers. Nothing is imported for it: a
-caller that has a dtype of polars or Arrow has the package too.
+For each library, a function here returns the family of a dtype: ``"boolean"``, ``"integer"``, ``"float"``,
+``"decimal"``, or None if it holds no numbers. This module imports neither polars nor Arrow: whoever passes one of their
+dtypes has already imported them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-#: Dtypes that the core reads where they are.
+#: Dtypes that the core reads in place.
 READABLE = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.int64))
-#: A float64 holds every integer up to this bound. A float of this size may stand for the next integer, so readers of
-#: identifiers refuse the bound itself; an integer of this size is exact, so ranks accept it.
+#: float64 represents every integer up to this bound exactly. A float of this value may be a rounded larger integer, so
+#: identifiers refuse the bound itself; an integer of this value is exact, so ranks accept it.
 EXACT_INTEGERS = 2**53
-#: The smallest and the largest integer that the core reads.
+#: Smallest and largest integer that the core reads.
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 _NUMPY_FAMILIES = {"b": "boolean", "i": "integer", "u": "integer", "f": "float"}
@@ -26,7 +26,7 @@ _POLARS_FAMILIES = {"Boolean": "boolean", "Int": "integer", "UInt": "integer", "
 
 
 def numpy_family(dtype: Any) -> str | None:
-    """Return the family of a NumPy dtype, of any width, or of a pandas dtype that has NumPy's ``kind``."""
+    """Return the family of a NumPy dtype, or of a pandas dtype that has NumPy's ``kind``."""
     return _NUMPY_FAMILIES.get(getattr(dtype, "kind", "O"))
 
 
@@ -43,7 +43,7 @@ def arrow_family(dtype: Any) -> str | None:
 
 
 def polars_family(dtype: Any) -> str | None:
-    """Return the family of a polars dtype; integers of 128 bits are integers too."""
+    """Return the family of a polars dtype, which includes 128-bit integers."""
     return _POLARS_FAMILIES.get(polars_name(dtype).rstrip("0123456789"))
 
 
@@ -59,12 +59,12 @@ def is_text(dtype: Any) -> bool:
 
 
 def is_number(dtype: Any) -> bool:
-    """Tell whether an Arrow dtype holds numbers that a forest takes; decimals and booleans are numbers."""
+    """Tell whether an Arrow dtype holds numbers that a forest accepts, decimals and booleans included."""
     return arrow_family(dtype) is not None
 
 
 def describe_dtype(dtype: Any) -> str:
-    """Return what an Arrow dtype is called in messages, such as ``"text"`` or ``"categories"``."""
+    """Return the name of an Arrow dtype in messages, such as ``"text"`` or ``"categories"``."""
     types = sys.modules["pyarrow"].types
     if is_text(dtype):
         return "text"
@@ -75,22 +75,22 @@ def describe_dtype(dtype: Any) -> str:
     if types.is_duration(dtype) or types.is_interval(dtype):
         return "durations; convert them to a number of seconds to use them"
     if types.is_nested(dtype):
-        return f"values within values ({dtype})"
+        return f"nested values ({dtype})"
     if types.is_null(dtype):
         return "no values"
     return str(dtype)
 
 
 def is_core_number(dtype: Any) -> bool:
-    """Tell whether a dtype is one of NumPy's numbers of at most 64 bits, which one dtype of the core holds exactly.
+    """Tell whether a dtype is a NumPy number of at most 64 bits, which some dtype of the core holds exactly.
 
-    Integers of ``uint64`` are included, although int64 holds the lower half of them only.
+    ``uint64`` is included, although int64 holds only the lower half of its range.
     """
     return isinstance(dtype, np.dtype) and dtype.kind in "biuf" and dtype.itemsize <= 8
 
 
 def is_uint64(dtype: np.dtype[Any]) -> bool:
-    """Tell whether a NumPy dtype is the one whose integers may lie beyond int64."""
+    """Tell whether a NumPy dtype is uint64, whose integers may lie beyond int64."""
     return dtype.kind == "u" and dtype.itemsize == 8
 
 
@@ -100,7 +100,7 @@ def readable(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def native(x: NDArray[Any], dtype: DTypeLike | None = None) -> NDArray[Any]:
-    """Return `x` as float64, float32 or int64, which hold its values exactly; it is copied only if it must be.
+    """Convert `x` exactly to float64, float32 or int64, with a copy only if necessary.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Open the files that tables come in: tell their format, decompress them, and compute checksums."""
+"""Open input files: detect their format, decompress them, and compute checksums."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import pyarrow as pa
 
 __all__ = ["READABLE_FILES", "InputFile", "decompressed", "file_format", "local_path", "open_input", "spool"]
 
-#: Format that the suffix of a file stands for.
+#: Format of a file, by its suffix.
 FORMATS = {
     ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet",
     ".feather": "arrow", ".arrow": "arrow", ".ipc": "arrow", ".arrows": "arrow",
@@ -30,15 +30,15 @@ FORMATS = {
     ".jsonl": "jsonl", ".ndjson": "jsonl",
     ".xlsx": "xlsx", ".xlsm": "xlsx",
 }  # fmt: skip
-#: Compression of text that the last suffix stands for.
+#: Compression of a text file, by its last suffix.
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
-#: First bytes of files, and the format or compression that they stand for.
+#: First bytes of a file, with the format or compression that they identify.
 _MAGIC = (
     (b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"PK\x03\x04", "xlsx"), (b"\x1f\x8b", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bz2"), (b"\xfd7zXZ\x00", "xz"),
     (b"\xff\xff\xff\xff", "arrow"),
 )  # fmt: skip
-#: First bytes of files that are refused, and what the user can do.
+#: First bytes of files that are refused, with a description and what the user can do.
 _REFUSED_FORMATS = {
     b"\xd0\xcf\x11\xe0": "an Excel file of the old format (.xls); save it as .xlsx or .csv",
     b"SQLite format 3": "an SQLite database; export the table as CSV or Parquet",
@@ -106,7 +106,7 @@ def open_input(path: str | os.PathLike[str]) -> InputFile:
 
 
 class _Reader(io.RawIOBase):
-    """Reader of an open file with a position of its own."""
+    """Reader of an open file that keeps its own position."""
 
     def __init__(self, kept: BinaryIO) -> None:
         self._kept, self._position = kept, 0
@@ -133,7 +133,7 @@ class _Reader(io.RawIOBase):
 
 
 class InputFile:
-    """File that can be read several times, as long as nobody changes it.
+    """Input file that can be read several times; a change in between is an error.
 
     Parameters
     ----------
@@ -174,19 +174,19 @@ class InputFile:
         Raises
         ------
         ValueError
-            If the file has changed since it was opened first.
+            If the file has changed since it was first opened.
         """
         self.check()
         if self.path is not None:
             return self.path.open("rb")
         if self._kept is None:
             raise ValueError(
-                f"{self.name} cannot be read here: its contents came through a pipe and stayed in another process"
+                f"{self.name} cannot be read in this process: its contents came through a pipe into another process"
             )
         return io.BufferedReader(_Reader(self._kept))
 
     def check(self) -> None:
-        """Refuse a file that has changed since it was opened first."""
+        """Refuse a file that has changed since it was first opened."""
         if self._state() != self._seen:
             raise ValueError(f"{self.name} changed while it was read; read it again when no other program writes to it")
 
@@ -196,7 +196,7 @@ class InputFile:
             return file.read(n)
 
     def checksum(self) -> str:
-        """Return the SHA-256 of the bytes, which are those that were read."""
+        """Return the SHA-256 of the bytes of the file, which must not have changed since it was first opened."""
         digest = hashlib.sha256()
         with self.open() as file:
             while block := file.read(_BLOCK):
@@ -214,7 +214,7 @@ def file_format(file: InputFile) -> tuple[str, str | None]:
     Raises
     ------
     ValueError
-        If the file has another format, or is not what its suffix says.
+        If the file has another format, or its content does not match its suffix.
     """
     head = file.head()
     for magic, description in _REFUSED_FORMATS.items():
@@ -234,9 +234,7 @@ def file_format(file: InputFile) -> tuple[str, str | None]:
     named = FORMATS.get(suffixes[-1]) if suffixes else None
     if compression is not None:
         if named in ("parquet", "arrow", "xlsx"):
-            raise ValueError(
-                f"{file.name} is a compressed {named} file, which has a compression of its own; unpack it first"
-            )
+            raise ValueError(f"{file.name} is a compressed {named} file, which cannot be read; decompress it first")
         return named or "csv", compression
     if detected == "xlsx":
         _check_workbook(file)
@@ -270,16 +268,16 @@ def _check_workbook(file: InputFile) -> None:
 
 @contextmanager
 def decompressed(file: InputFile, compression: str | None) -> Iterator[Any]:
-    """Open a file as an Arrow stream of its decompressed contents, closed with the context."""
+    """Open a file as an Arrow stream of its decompressed contents; leaving the context closes it."""
     with ExitStack() as stack:
         if compression is None and file.path is not None:
             file.check()
-            # Arrow reads files itself, without holding the interpreter.
+            # Arrow reads files itself, without holding the interpreter lock.
             yield stack.enter_context(pa.OSFile(str(file.path), "rb"))
             return
         stream: Any = stack.enter_context(file.open())
         if compression == "gzip":
-            # Arrow's own reader is no faster, and does not notice truncated files.
+            # Arrow's own reader is not faster, and does not detect truncated files.
             stream = stack.enter_context(gzip.open(stream))
         elif compression == "xz":
             stream = stack.enter_context(lzma.open(stream))

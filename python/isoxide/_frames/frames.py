@@ -1,4 +1,4 @@
-"""Sources made of objects in memory: frames of pandas and polars, Arrow tables, datasets, and Arrow streams."""
+"""Sources for Python objects: pandas and polars frames, Arrow tables, datasets and Arrow streams."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from isoxide._frames.dtypes import is_text
 from isoxide._frames.names import names_without_index
 from isoxide._frames.source import TEXT_PREFIX, ChooseRoles, ReadOptions, Roles, Source, first_line, skip_rows
 
-#: Rows of a pandas frame that are turned into an Arrow batch at a time.
+#: Number of rows of a pandas frame that are converted to one Arrow batch.
 _BATCH_ROWS = 1 << 18
 
 __all__ = ["ArrowStream", "DatasetSource", "PandasSource", "TableSource", "from_pandas", "from_polars"]
 
 
 class TableSource(Source):
-    """Arrow table, some of whose columns may be text without a declared dtype.
+    """Arrow table in which some text columns may have no declared dtype.
 
     Parameters
     ----------
     table : pyarrow.Table
-        The table.
+        Table to read.
     name : str
-        Its name in messages.
+        Name of the table in messages.
     untyped : set of str
-        Names of the columns whose cells are inspected to find out what they hold.
+        Names of the text columns whose dtype follows from their cells.
     options : ReadOptions
         Options for numbers.
     roles : callable
-        Assigns roles to the columns.
+        Function that assigns roles to the columns.
     notes : list of str
-        Notes that were made so far.
+        Notes about the table so far.
     fingerprint : object, optional
-        Value that differs for another table; by default the name.
+        Value that identifies the table. By default it is the name.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class TableSource(Source):
         return int(self._table.num_rows)
 
     def fingerprint(self) -> Any:
-        """Return the value that the constructor was given."""
+        """Return the fingerprint that was passed to the constructor."""
         return self._fingerprint
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
@@ -106,7 +106,7 @@ class TableSource(Source):
         yield from pa.table({name: self.column(name) for name in columns}).slice(first_row).to_batches()
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """Return a column, or, for a name with `TEXT_PREFIX`, the text that its numbers were read from."""
+        """Return a column; for a name with `TEXT_PREFIX`, return the original text of the column's numbers."""
         return self._as_written[name] if name in self._as_written else self._table[name]
 
     def table(self) -> pa.Table:
@@ -114,11 +114,11 @@ class TableSource(Source):
         return self._table
 
     def cell_facts(self, column: str) -> CellFacts | None:
-        """Return the counts of cells of a column; None if it was not inspected."""
+        """Return what is known about the cells of a column, or None if it was not inspected."""
         return self._facts.get(column)
 
     def keep_as_text(self, column: str, reason: str) -> None:
-        """Give a column as text although its cells are numbers, since other files have text in it."""
+        """Treat a column as text although all its cells are numbers, since other files have text in it."""
         position, texts = self.schema.get_field_index(column), self._as_written.get(TEXT_PREFIX + column)
         if texts is not None:
             self._table = self._table.set_column(position, column, texts)
@@ -128,14 +128,14 @@ class TableSource(Source):
 
 
 class PandasSource(TableSource):
-    """Pandas frame, whose columns of plain numbers are not copied but read in batches of rows.
+    """Pandas frame. Its columns with NumPy dtypes are not copied, but converted in batches of rows.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        The frame.
+        Frame to read.
     types : dict of str to pyarrow.DataType
-        Arrow dtypes of its columns of plain numbers, by name.
+        Arrow dtypes of the columns with NumPy dtypes, by name.
     **more
         Arguments of `TableSource` for all other columns.
     """
@@ -173,14 +173,14 @@ class PandasSource(TableSource):
         return Source.table(self)
 
     def held(self) -> pa.Table:
-        """Return the columns that are not plain numbers, which are in an Arrow table."""
+        """Return the Arrow table of all columns except those with NumPy dtypes."""
         return self._table
 
 
 def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[TableSource, Any]:
-    """Return a pandas frame as a source, and the same frame with text as names and a default index.
+    """Return a source for a pandas frame, and the same frame with text as names and a default index.
 
-    Columns of numbers are shared with the frame, not copied.
+    Columns with NumPy dtypes are shared with the frame, not copied.
     """
     from isoxide._frames.pandas_columns import (
         UNTYPED,
@@ -233,7 +233,7 @@ def from_pandas(frame: Any, options: ReadOptions, roles: ChooseRoles) -> tuple[T
 
 
 def from_polars(frame: Any, options: ReadOptions, roles: ChooseRoles) -> TableSource:
-    """Return a polars frame as a source; integers of 128 bits, which Arrow lacks, are read from their digits."""
+    """Return a source for a polars frame; 128-bit integers, which Arrow lacks, are read from their digits."""
     polars = sys.modules["polars"]
     wide = [
         name for name, dtype in zip(frame.columns, frame.dtypes, strict=True) if str(dtype) in ("Int128", "UInt128")
@@ -245,7 +245,7 @@ def from_polars(frame: Any, options: ReadOptions, roles: ChooseRoles) -> TableSo
 
 
 def plain_table(table: pa.Table, source_name: str) -> tuple[pa.Table, list[str]]:
-    """Return a table without view dtypes and without an index that pandas wrote, and notes on what was changed."""
+    """Return a table without view dtypes and without an index that pandas wrote, and notes on the changes."""
     names, notes = names_without_index(table.column_names, source_name)
     kept = [position for position, name in enumerate(names) if name is not None]
     named = [name for name in names if name is not None]
@@ -253,7 +253,7 @@ def plain_table(table: pa.Table, source_name: str) -> tuple[pa.Table, list[str]]
 
 
 def same_type(first: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Return the common dtype of a column in two files; None if they differ in more than how text is stored."""
+    """Return the common dtype of a column in two files; None if the dtypes differ, unless both store text."""
     if first == other or pa.types.is_null(other):
         return first
     if pa.types.is_null(first):
@@ -262,7 +262,7 @@ def same_type(first: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
 
 def without_views(table: pa.Table) -> pa.Table:
-    """Return a table without view dtypes, since pyarrow cannot take rows of them."""
+    """Return a table without view dtypes, whose rows pyarrow's ``take`` cannot select."""
     schema = pa.schema([field.with_type(without_view(field.type)) for field in table.schema])
     if schema == table.schema:
         return table
@@ -271,14 +271,14 @@ def without_views(table: pa.Table) -> pa.Table:
 
 
 def plain_column(column: pa.Array | pa.ChunkedArray, dtype: pa.DataType) -> pa.Array | pa.ChunkedArray:
-    """Return a column cast to the dtype that `without_view` gives for its own."""
+    """Return a column cast to `dtype`, the result of `without_view` for its dtype."""
     if pa.types.is_run_end_encoded(column.type):
         column = pc.run_end_decode(column)
     return column if column.type == dtype else column.cast(dtype)
 
 
 def without_view(dtype: pa.DataType) -> pa.DataType:
-    """Return the dtype that stores the same values without views and run ends."""
+    """Return a dtype for the same values without views and run-end encoding."""
     if pa.types.is_run_end_encoded(dtype):
         return without_view(dtype.value_type)
     if pa.types.is_string_view(dtype):
@@ -289,7 +289,7 @@ def without_view(dtype: pa.DataType) -> pa.DataType:
 
 
 class DatasetSource(Source):
-    """Dataset of pyarrow, read by its own scanner."""
+    """Dataset of pyarrow, which its own scanner reads."""
 
     def __init__(self, dataset: pa.dataset.Dataset, roles: ChooseRoles) -> None:
         self.dataset, self.name, self.reasons = dataset, "the dataset", {}
@@ -301,7 +301,7 @@ class DatasetSource(Source):
         self._n_rows: int | None = None
 
     def count(self) -> int | None:
-        """Return the number of rows, which the dataset counts."""
+        """Return the number of rows, which pyarrow counts."""
         if self._n_rows is None:
             self._n_rows = int(self.dataset.count_rows())
         return self._n_rows
@@ -312,7 +312,7 @@ class DatasetSource(Source):
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
         """Yield batches of the rows in the order of the dataset."""
-        # The scanner reads little ahead, since a prefetcher already does and both would take memory.
+        # The scanner reads little ahead, to save memory, since the prefetcher already reads ahead.
         scanner = self.dataset.scanner(
             columns=[self._stored[name] for name in columns],
             batch_size=self.rows_per_batch(columns),
@@ -330,13 +330,13 @@ class DatasetSource(Source):
 
 
 class ArrowStream(Source):
-    """Object with an Arrow stream, such as a relation of DuckDB, a pyarrow table or a frame of DataFusion."""
+    """Object with an Arrow stream, such as a DuckDB relation, a pyarrow table or a DataFusion frame."""
 
     def __init__(self, producer: Any, roles: ChooseRoles) -> None:
         self.producer, self.reasons = producer, {}
         cls = type(producer)
         self.name = f"the {cls.__module__.split('.')[0]} {cls.__name__}"
-        #: Whether it can be read only once.
+        #: Whether the object can be read only once.
         self.once = isinstance(producer, pa.RecordBatchReader)
         self._is_read = False
         reader = producer if self.once else pa.RecordBatchReader.from_stream(producer)
@@ -352,20 +352,20 @@ class ArrowStream(Source):
         return self.producer.num_rows if isinstance(self.producer, pa.Table) else None
 
     def fingerprint(self) -> Any:
-        """Return the name: nothing else is known of a stream without reading it."""
+        """Return the name, since nothing else is known about a stream before it is read."""
         return self.name
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
         """Yield batches of the rows from a new stream of the object."""
         if self.once and self._is_read:
             raise ValueError(
-                f"{self.name} can be read only once, and more than first pass is needed; "
-                "write it to Parquet, or give what it comes from (a table, a relation, a dataset)"
+                f"{self.name} can be read only once, but more than one pass is needed; "
+                "write it to Parquet, or pass its origin (a table, a relation, a dataset)"
             )
         self._is_read = True
         reader = self.producer if self.once else pa.RecordBatchReader.from_stream(self.producer)
         if reader.schema.names != self._names:
-            raise ValueError(f"{self.name} changed while it was read: it has other columns now")
+            raise ValueError(f"{self.name} changed while it was read: its columns are different now")
         positions = [self._positions[name] for name in columns]
         wanted = pa.schema([self.schema.field(name) for name in columns])
         try:

@@ -13,7 +13,7 @@ from isoxide._frames.source import ReadOptions, first_line
 __all__ = ["TextFile", "header_names"]
 
 _DELIMITERS = ",;\t|"
-#: Bytes of text that are searched for the header; more are tried if it is longer.
+#: Numbers of bytes that are searched for the header; the next number is tried if the header is longer.
 _HEADER_BYTES = (1 << 16, 1 << 20, 1 << 24)
 
 
@@ -25,7 +25,7 @@ class TextFile:
     sep : str
         Field delimiter.
     labels : list of str
-        Names of the columns as they are written.
+        Column names exactly as in the file.
     """
 
     def __init__(self, file: InputFile, compression: str | None, options: ReadOptions) -> None:
@@ -33,7 +33,7 @@ class TextFile:
         self._compression = compression
         self._encoding = options.encoding or _encoding(self._head_bytes(_HEADER_BYTES[0]))
         self.sep, self._skipped, self.labels = self._header()
-        # A delimiter at the end of each line makes a column without a name, which is not an index.
+        # If no column has a name, the columns are not an index.
         self._index = pandas_index_positions(self.labels) if any(self.labels) else set()
         usable = [
             f"index_{position + 1}" if position in self._index else label for position, label in enumerate(self.labels)
@@ -63,7 +63,7 @@ class TextFile:
                 raise self._not_text(head) from None
             if is_whole or "\n" in text or "\r" in text:
                 sep, skipped, labels = _header(text, self.options.sep, self.file)
-                # If the header reaches the end of what was read, it may go on after it.
+                # If the header reaches the end of the bytes that were read, it may continue after them.
                 if is_whole or skipped < len(text.splitlines()):
                     self._check_text(text)
                     return sep, skipped, labels
@@ -71,20 +71,20 @@ class TextFile:
 
     def _check_text(self, text: str) -> None:
         if self._encoding == "utf-8" and text[:64].count("\0") > len(text[:64]) // 4:
-            raise ValueError(f"{self.name} seems to be UTF-16 without a byte order mark; say encoding='utf-16-le'")
+            raise ValueError(f"{self.name} seems to be UTF-16 without a byte order mark; give encoding='utf-16-le'")
 
     def _not_text(self, head: bytes) -> ValueError:
         if b"\0" in head[:4096] and self._encoding == "utf-8":
             return ValueError(f"{self.name} is not a text file; give it the suffix of its format (.parquet, .xlsx)")
         line = self._undecodable_line()
-        detail = "" if line is None else f" (line {line} is not)"
+        detail = "" if line is None else f" (see line {line})"
         return ValueError(
-            f"{self.name} is not {self._encoding.upper()} text{detail}; say encoding='cp1252' for files that Excel "
-            "writes on Windows, or convert it"
+            f"{self.name} is not {self._encoding.upper()} text{detail}; give encoding='cp1252' for files that Excel "
+            "writes on Windows, or convert the file"
         )
 
     def _undecodable_line(self) -> int | None:
-        """Return the number of the first line that cannot be decoded; None if bytes do not tell lines apart."""
+        """Return the number of the first line that cannot be decoded; None for encodings other than UTF-8 and ASCII."""
         if self._encoding not in ("utf-8", "ascii"):
             return None
         with decompressed(self.file, self._compression) as stream:
@@ -107,7 +107,7 @@ def header_names(file: InputFile, compression: str | None, options: ReadOptions)
 
 
 def _encoding(head: bytes) -> str:
-    """Return the encoding that the first bytes of a file stand for."""
+    """Return the encoding that the byte order mark of a file indicates; without one, UTF-8."""
     if head.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
         return "utf-32"
     return "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
@@ -120,7 +120,7 @@ def _header(head: str, sep: str | None, file: InputFile) -> tuple[str, int, list
         raise ValueError(f"{file.name} is empty")
     skipped = 0
     lines = text.splitlines(keepends=True)
-    # Excel writes the delimiter above the header, and reads it from there.
+    # Excel can write a line with the delimiter above the header.
     if (match := re.fullmatch(r"\"?sep=(.)\"?\s*", lines[0], re.IGNORECASE)) is not None:
         sep = sep or match[1]
         skipped, lines = 1, lines[1:]
@@ -140,7 +140,7 @@ def _header(head: str, sep: str | None, file: InputFile) -> tuple[str, int, list
 
 
 def _split_quality(lines: list[str], sep: str) -> tuple[bool, int]:
-    """Return a sort key of how well a delimiter splits the header: best if the next row has as many values."""
+    """Return a sort key for delimiters: the best one splits the header and the next row into equally many values."""
     n_lines, labels = _first_row(lines, sep)
     rest = [line for line in lines[n_lines : n_lines + 64] if line.strip()]
     is_even = len(labels) > 1 and (not rest or len(_first_row(rest, sep)[1]) == len(labels))

@@ -1,4 +1,4 @@
-"""Names of columns: labels of any container become distinct, non-empty texts, and each change is noted."""
+"""Turn the column labels of any container into distinct, non-empty text, and note each change."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ __all__ = [
     "text_names",
 ]
 
-#: Prefix of the columns that isoxide itself adds while a table is read in partitions.
+#: Prefix of the columns that isoxide adds while it reads a partitioned table.
 RESERVED_PREFIX = "__isoxide_"
-INDEX_NOTE = "the index that pandas wrote beside the columns was left out"
+INDEX_NOTE = "the index that pandas wrote as a column was left out"
 
 
 def text_names(labels: Iterable[Any], source_name: str) -> tuple[list[str], list[str]]:
     """Return the labels of columns as texts, and notes on the labels that were changed.
 
-    Labels of two levels are joined by ``_``, numbers become their digits, and an empty label becomes ``column_3``
-    after its position, counted from 1.
+    Labels of several levels are joined with ``_``, numbers become their digits, and an empty label becomes, say,
+    ``column_3`` if it is the third one.
 
     Parameters
     ----------
     labels : iterable
-        The labels of the columns, in their order.
+        Labels of the columns, in order.
     source_name : str
         Name of the table in messages.
 
@@ -44,7 +44,7 @@ def text_names(labels: Iterable[Any], source_name: str) -> tuple[list[str], list
     Raises
     ------
     ValueError
-        If two columns have the same name, or one has a name that isoxide uses itself.
+        If two columns have the same name, or a name begins with `RESERVED_PREFIX`.
     """
     labels = list(labels)
     names = [_text(label, position) for position, label in enumerate(labels)]
@@ -53,7 +53,7 @@ def text_names(labels: Iterable[Any], source_name: str) -> tuple[list[str], list
     for label, name in zip(labels, names, strict=True):
         if name in seen:
             both = "" if seen[name] == label else f" ({seen[name]!r} and {label!r})"
-            raise ValueError(f"{source_name} has several columns of the name {name!r}{both}; rename them")
+            raise ValueError(f"{source_name} has several columns named {name!r}{both}; rename them")
         if name.startswith(RESERVED_PREFIX):
             raise ValueError(
                 f"{source_name} has a column {name!r}; names that begin with {RESERVED_PREFIX} are reserved; rename it"
@@ -62,12 +62,12 @@ def text_names(labels: Iterable[Any], source_name: str) -> tuple[list[str], list
     stripped = Counter(name.strip() for name in names)
     close = [name for name in names if stripped[name.strip()] > 1]
     if close:
-        notes.append(f"column names that differ only in blanks: {', '.join(map(repr, close[:4]))}")
+        notes.append(f"column names that differ only in leading or trailing blanks: {', '.join(map(repr, close[:4]))}")
     return names, notes
 
 
 def rename_notes(labels: Iterable[Any], names: Iterable[str]) -> list[str]:
-    """Return a list with one note on the labels that differ from their names, or an empty list."""
+    """Return a list with one note about the labels that were changed, or an empty list."""
     renamed = [(label, name) for label, name in zip(labels, names, strict=True) if label != name]
     if not renamed:
         return []
@@ -88,10 +88,10 @@ def _text(label: Any, position: int) -> str:
 
 
 def pandas_index_positions(labels: Iterable[Any]) -> set[int]:
-    """Return the positions of columns that are the index that pandas wrote beside the columns of a frame.
+    """Return the positions of the columns that hold the index of a frame that pandas wrote.
 
-    pandas names them ``__index_level_0__``, at any position, or leaves the first columns without a name, which it reads
-    back as ``Unnamed: 0`` or ``Unnamed: 0.1``.
+    pandas calls such columns ``__index_level_0__``, at any position. In CSV files they are the first columns and have
+    no name, which pandas reads back as ``Unnamed: 0`` or ``Unnamed: 0.1``.
     """
     positions, is_first = set(), True
     for position, label in enumerate(labels):
@@ -103,7 +103,7 @@ def pandas_index_positions(labels: Iterable[Any]) -> set[int]:
 
 
 def names_without_index(labels: list[Any], source_name: str) -> tuple[list[str | None], list[str]]:
-    """Return the names of columns, None for an index that pandas wrote, and notes on what was changed."""
+    """Return the names of columns, None for an index that pandas wrote, and notes on the changes."""
     index = pandas_index_positions(labels)
     if len(index) == len(labels):
         index = set()

@@ -52,18 +52,18 @@ def open_source(
     source : path, list of paths, file object, frame, dataset or object with an Arrow stream
         Object that holds the rows; ``"-"`` is standard input.
     batch_rows : int, optional
-        Rows per batch, at least 1; by default as many as make about 16 MB.
+        Number of rows per batch, at least 1. By default a batch has about 16 MB.
     options : ReadOptions, optional
         Options for reading text.
     roles : callable, optional
-        Assigns roles to the columns, given their names and the name of the table; it may refuse them.
+        Function that gets the column names and the table's name, and returns the roles or raises an error.
 
     Raises
     ------
     FileNotFoundError
-        If a path does not exist, or is a folder without files of tables.
+        If a path does not exist, or is a folder without readable files.
     ValueError
-        If a file cannot be read, or its columns differ from those of the first one.
+        If a file cannot be read, or its columns differ from those of the first file.
     TypeError
         If rows cannot be read from the object.
     """
@@ -106,13 +106,13 @@ def _source_of(source: Any, options: ReadOptions, roles: ChooseRoles) -> Source:
         file = files.spool(source, name if isinstance(name, str) else "the file")
         return _file_source(file, options, roles)
     raise TypeError(
-        "source must be a path, a list of paths, an open file, a frame of pandas or polars, a pyarrow dataset, or have "
+        "source must be a path, a list of paths, an open file, a pandas or polars frame, a pyarrow dataset, or have "
         f"an Arrow stream (__arrow_c_stream__), not {cls.__name__}"
     )
 
 
 def column_names(source: Any, options: ReadOptions | None = None) -> list[str]:
-    """Return the names of the columns of a table; text files are read no further than the header."""
+    """Return the column names of a table; only the header of a text file is read."""
     options = options or ReadOptions()
     if isinstance(source, (list, tuple)) and source:
         source = source[0]
@@ -133,12 +133,12 @@ def _path_source(path: str | os.PathLike[str], options: ReadOptions, roles: Choo
 
 
 def files_of(path: str | os.PathLike[str] | InputFile) -> list[InputFile]:
-    """Return a file as a list, or the files of a folder."""
+    """Return the files of a folder, or a list with the single file."""
     return [file for file, _ in _inputs(path)]
 
 
 def _inputs(path: str | os.PathLike[str] | InputFile) -> list[tuple[InputFile, Path | None]]:
-    """Return a file with None, or the files of a folder, each with the folder."""
+    """Return pairs of a file and its root folder; the root of a single file is None."""
     if isinstance(path, InputFile):
         return [(path, None)]
     folder = files.local_path(path)
@@ -146,7 +146,7 @@ def _inputs(path: str | os.PathLike[str] | InputFile) -> list[tuple[InputFile, P
         return [(files.open_input(path), None)]
     paths = table_files(folder)
     if not paths:
-        raise FileNotFoundError(f"the folder {folder} has no files of tables; readable are {files.READABLE_FILES}")
+        raise FileNotFoundError(f"the folder {folder} has no files that can be read; give {files.READABLE_FILES}")
     return [(files.open_input(path), folder) for path in paths]
 
 
@@ -206,7 +206,7 @@ def _arrow_source(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> 
 
 
 def table_files(folder: Path) -> list[Path]:
-    """Return the files of tables in a folder and below it, sorted by name; hidden files are left out."""
+    """Return the readable files in a folder and its subfolders, sorted by name, without hidden files."""
     paths = []
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts
@@ -221,7 +221,7 @@ def table_files(folder: Path) -> list[Path]:
 
 
 def _joined_notes(sources: list[Source]) -> list[str]:
-    """Return the notes of all sources; notes that only some have begin with the name of their file."""
+    """Return the notes of all sources; a note that not all sources have begins with the name of its file."""
     notes = []
     for source in sources:
         for note in source.notes:
@@ -245,7 +245,7 @@ class JoinedSource(Source):
             for column in source.schema.names:
                 if column not in first.schema.names:
                     raise ValueError(
-                        f"{source.name} has a column {column!r} and {first.name} does not; "
+                        f"{source.name} has a column {column!r}, but {first.name} does not; "
                         "all files must have the same columns"
                     )
         self.schema = pa.schema(fields)
@@ -261,7 +261,7 @@ class JoinedSource(Source):
         for source in self.sources:
             if column not in source.schema.names:
                 raise ValueError(
-                    f"{source.name} has no column {column!r}, which {self.sources[0].name} has; "
+                    f"{source.name} has no column {column!r}, but {self.sources[0].name} does; "
                     "all files must have the same columns"
                 )
             dtype = source.schema.field(column).type
@@ -293,7 +293,7 @@ class JoinedSource(Source):
             del self.reasons[column]
 
     def _judge_all_cells(self, column: str) -> None:
-        """Decide by the cells of all files about a column that is text in some files and not in others."""
+        """Use the cells of all files to decide the dtype of a column that is text in only some files."""
         facts = [source.cell_facts(column) for source in self.sources]
         known = [counts for counts in facts if counts is not None]
         if (

@@ -158,7 +158,7 @@ def _typed(column: pd.Series) -> Any:
         return _categories(column.array)
     if isinstance(column.dtype, pd.PeriodDtype):
         is_short = isinstance(column.dtype.freq, (pd.offsets.Tick, pd.offsets.Day, pd.offsets.BusinessDay))
-        # A period of a week or a month is no day, so it becomes text.
+        # A period of a week or a month is not a day, so it becomes text.
         if not is_short:
             return pa.array([None if value is pd.NaT else str(value) for value in column], pa.string())
         column = column.dt.to_timestamp()

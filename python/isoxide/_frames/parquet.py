@@ -1,4 +1,4 @@
-"""Read Parquet files, one after the other and a batch of rows at a time."""
+"""Read Parquet files one after the other, in batches of rows."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from isoxide._frames.source import ChooseRoles, Source, first_line, skip_rows
 
 __all__ = ["ParquetFiles"]
 
-#: Bytes read from a file at a time.
+#: Size in bytes of the buffer through which a file is read.
 _BUFFER = 1 << 20
 
 
 class ParquetFiles(Source):
-    """Parquet files with the same columns; folders such as ``day=2025-04-26`` are columns too."""
+    """Parquet files with the same columns; folders such as ``day=2025-04-26`` become columns."""
 
     def __init__(self, name: str, files: list[InputFile], roles: ChooseRoles, roots: list[Path | None]) -> None:
         self.name, self.files, self.reasons = name, files, {}
@@ -40,7 +40,7 @@ class ParquetFiles(Source):
             own = _joined_schema(path, schema, first, own)
             if keys.keys() != first_keys.keys():
                 raise ValueError(
-                    f"the folders of {path} name {sorted(keys)}, and those of {first} name {sorted(first_keys)}; "
+                    f"the folders of {path} name {sorted(keys)}, but those of {first} name {sorted(first_keys)}; "
                     "all files must have the same columns"
                 )
             self._rows.append(file.metadata.num_rows)
@@ -50,34 +50,34 @@ class ParquetFiles(Source):
         #: Name of each column in the files.
         self._stored = {plain: stored for plain, stored in zip(names, own.names, strict=True) if plain is not None}
         stored = [own.field(inner).with_name(plain) for plain, inner in self._stored.items()]
-        # A key is a number only if all its values are: 20250426 is one, 2025-04-26 is text.
+        # A key is a number only if all of its values are numbers: 20250426 is a number, 2025-04-26 is text.
         fields = [pa.field(key, self._key_type(key)) for key in first_keys if key not in self._stored]
         self.schema = pa.schema([*(field.with_type(without_view(field.type)) for field in stored), *fields])
         roles(self.schema.names, self.name)
 
     def _key_type(self, key: str) -> pa.DataType:
-        # Values with signs or leading zeros are names rather than numbers.
+        # Values with signs or leading zeros are treated as names, not as numbers.
         texts = [keys[key] for keys in self._partitions]
         whole = all(text is not None and text.isdigit() and str(int(text)) == text for text in texts)
         return pa.int64() if whole else pa.string()
 
     def count(self) -> int | None:
-        """Return the number of rows that the metadata of the files state."""
+        """Return the number of rows according to the metadata of the files."""
         return sum(self._rows)
 
     def fingerprint(self) -> Any:
-        """Return names, sizes and numbers of rows of the files."""
+        """Return the names, sizes and row counts of the files."""
         return [[Path(file.name).name, file.size, rows] for file, rows in zip(self.files, self._rows, strict=True)]
 
     def checksum(self) -> str | None:
-        """Return the SHA-256 of a single file, or of a list of the files' checksums and names."""
+        """Return the SHA-256 of the file; for several files, of a list of their checksums and names."""
         if len(self.files) == 1 and self.files[0].name == self.name:
             return self.files[0].checksum()
         lines = "".join(f"{file.checksum()}  {Path(file.name).name}\n" for file in self.files)
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of one file after the other, beginning with the row group of the first row."""
+        """Yield the rows of one file after the other, beginning with the row `first_row`."""
         n_rows = self.rows_per_batch(columns)
         stored = [name for name in columns if name in self._stored]
         for file, rows, keys in zip(self.files, self._rows, self._partitions, strict=True):
@@ -103,7 +103,7 @@ def _partition_keys(path: Path | None, root: Path | None) -> dict[str, Any]:
         return {}
     folders = path.relative_to(root).parts[:-1]
     pairs = [folder.split("=", 1) for folder in folders if "=" in folder]
-    # Characters that names of folders cannot have are percent-encoded.
+    # Characters that are not allowed in folder names are percent-encoded.
     return {unquote(key): None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value) for key, value in pairs}
 
 
@@ -113,7 +113,7 @@ def _repeated(value: Any, dtype: pa.DataType, n: int) -> pa.Array:
 
 def _open(file: InputFile) -> Any:
     try:
-        # Columns are read through small buffers, so that a large row group is never in memory as a whole.
+        # Read columns through small buffers, so that a large row group is never in memory as a whole.
         file.check()
         source = file.path if file.path is not None else file.open()
         return pq.ParquetFile(source, buffer_size=_BUFFER, pre_buffer=False)
@@ -130,13 +130,13 @@ def _unreadable(path: str, error: Exception) -> Exception:
 
 
 def _joined_schema(path: str, other: pa.Schema, first: str, schema: pa.Schema) -> pa.Schema:
-    """Return the schema of the files so far and another one, whose columns must be those of the first file."""
+    """Extend the common schema of the files by one more file, which must have the columns of the first file."""
     for index, field in enumerate(schema):
         n = other.names.count(field.name)
         if n != 1:
             count = "no column" if n == 0 else f"{n} columns"
             raise ValueError(
-                f"{path} has {count} {field.name!r}, which {first} has once; all files must have the same columns"
+                f"{path} has {count} {field.name!r}, but {first} has one; all files must have the same columns"
             )
         dtype = other.field(field.name).type
         if (joined := same_type(field.type, dtype)) is not None:
@@ -156,7 +156,7 @@ def _read_file(
     try:
         if file.metadata.num_rows != rows:
             raise ValueError(
-                f"{path} changed while it was read: it has {file.metadata.num_rows} rows now, and had {rows}"
+                f"{path} changed while it was read: it has {file.metadata.num_rows} rows now, but had {rows} before"
             )
         if not columns:
             yield from _empty_batches(rows - first_row, n_rows)
@@ -177,7 +177,7 @@ def _read_file(
 
 
 def _empty_batches(rows: int, n_rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield batches without columns that still have numbers of rows."""
+    """Yield batches without columns that keep their number of rows."""
     for start in range(0, rows, n_rows):
         empty = pa.struct([])
         yield pa.RecordBatch.from_struct_array(pa.array([{}] * min(n_rows, rows - start), empty))

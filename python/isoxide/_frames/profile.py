@@ -1,13 +1,12 @@
 """Profile a feature table in one pass: its days, its entities and each of its columns.
 
-update    add a batch: rows per day, entities, a sketch of each column of numbers, counts of each column of text
+update    add a batch: rows per day, entities, a sketch of each column of numbers, cell counts of each text column
 merge     combine the profiles of partitions, in any order
 summary   return the `TableProfile` for the user, the same in memory and on every engine
 """
 
 from __future__ import annotations
 
-import pickle
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
@@ -27,24 +26,24 @@ from isoxide._frames.times import Times, days_of
 
 __all__ = ["CAPACITY", "Profile", "Profiler", "repeated_rows", "whole_sketch"]
 
-#: Number of distinct values of a column that a sketch keeps.
+#: Maximum number of distinct values of a column that a sketch keeps exactly.
 CAPACITY = 2**14
-#: A column looks like row numbers if this share of its values are distinct, in the first values and in all of them, and
-#: if it has at least so many rows.
+#: A column looks like row numbers if at least this share of its values are distinct, both among the first values and
+#: among all, and if it has at least this number of rows.
 _FIRST_VALUES, _ID_LIKE_SHARE, _ID_LIKE_MIN_ROWS = 200, 0.95, 20
-#: Distance in days from all others that makes a day a far one.
+#: A day that is more than this number of days away from all others counts as far.
 _FAR_DAYS = 366
 #: Largest number of gaps, far days and groups of spellings that are listed.
 _MAX_LISTED = 20
 
 
 def whole_sketch() -> Sketch:
-    """Return an empty sketch that takes all values of a column."""
+    """Return an empty sketch for all values of a column, without bounds."""
     return Sketch(-np.inf, np.inf, capacity=CAPACITY)
 
 
 class Profile:
-    """Facts about some rows of a table, which `Profiler` collects."""
+    """Facts about the rows of a table, or of a part of it, which `Profiler` collects."""
 
     def __init__(self, names: list[str], texts: list[str]) -> None:
         self.n = 0
@@ -59,7 +58,7 @@ class Profile:
 
 
 class Profiler:
-    """Collects the profile of a table, the same in every partition.
+    """Aggregator of the profile of a table, batch by batch and partition by partition.
 
     Parameters
     ----------
@@ -79,11 +78,11 @@ class Profiler:
         self.columns = tuple(dict.fromkeys([entity, times.name, *self.names, *self.texts]))
 
     def start(self) -> Profile:
-        """Return a profile without any rows."""
+        """Return the profile of an empty table."""
         return Profile(self.names, self.texts)
 
     def update(self, profile: Profile, batch: pa.RecordBatch, first_row: int | None) -> Profile:
-        """Add a batch; `first_row` is the number of its first row, None if rows have no numbers."""
+        """Add a batch; `first_row` is the number of its first row, or None if it is not known."""
         times = self.times.of(batch, first_row)
         days = days_of(times)
         profile.days.update(days.value_counts().to_dict())
@@ -99,14 +98,14 @@ class Profiler:
                 profile.may_number_rows[name] = _may_number_rows(values, is_first=profile.n == 0)
             profile.sketches[name].add(values)
         for name in self.texts:
-            # Errors here name no rows, since they have no numbers on some engines.
+            # Errors here do not name rows, since some engines have no row numbers.
             column = batch.column(name)
             profile.texts[name].update(column.cast(pa.string()), None)
         profile.n += batch.num_rows
         return profile
 
     def merge(self, profiles: Iterable[Profile]) -> Profile:
-        """Return the common profile of some partitions, in any order."""
+        """Combine the profiles of partitions, which may come in any order."""
         merged = self.start()
         for profile in profiles:
             if profile.n == 0:
@@ -123,21 +122,6 @@ class Profiler:
             for name in self.texts:
                 merged.texts[name].merge(profile.texts[name])
         return merged
-
-    @staticmethod
-    def to_bytes(profile: Profile) -> bytes:
-        """Encode a profile for the way between processes of one engine."""
-        state = {**profile.__dict__, "sketches": {name: sketch.to_bytes() for name, sketch in profile.sketches.items()}}
-        return pickle.dumps(state)
-
-    @staticmethod
-    def from_bytes(data: bytes) -> Profile:
-        """Decode a profile that `to_bytes` encoded; it is never called on bytes from files."""
-        state = pickle.loads(data)  # noqa: S301 (bytes of `to_bytes`, over the engine's own channels)
-        profile = Profile([], [])
-        profile.__dict__.update(state)
-        profile.sketches = {name: Sketch.from_bytes(stored) for name, stored in state["sketches"].items()}
-        return profile
 
     def summary(
         self,
@@ -160,7 +144,7 @@ class Profiler:
         left_out : dict of str to str
             Names of the other columns, with the reason why they are not features.
         n_read, n_duplicate_keys : int
-            Number of rows read, and of rows kept that share entity and time with another one.
+            Number of rows that were read, and number of kept rows that share entity and time with another row.
         notes : iterable of str
             Notes that were made while reading.
         """
@@ -222,7 +206,7 @@ def far_days(days: pd.DatetimeIndex) -> list[int]:
     cuts = np.flatnonzero(np.diff(numbers) > _FAR_DAYS) + 1
     runs = np.split(np.arange(len(days)), cuts)
     longest = max(runs, key=len)
-    # Days that are spread over years have no longest run that the others would be exceptions of.
+    # If the days are spread over years, the longest run is not typical, so no day counts as far.
     if len(runs) == 1 or len(longest) < 3 * (len(days) - len(longest)):
         return []
     kept = set(longest.tolist())
@@ -250,18 +234,18 @@ def _may_number_rows(values: NDArray[Any], *, is_first: bool) -> bool:
 
 
 def _numbers_rows(sketch: Any) -> bool:
-    """Return whether nearly all values of a column of whole numbers differ."""
+    """Return whether nearly all values of a column of whole numbers are distinct."""
     n, extremes = sketch.n, sketch.extremes()
     if n < _ID_LIKE_MIN_ROWS or extremes is None:
         return False
-    # If there are more distinct values than the sketch counts, their range bounds their number.
+    # If there are more distinct values than the sketch counts, their range is an upper bound of their number.
     n_distinct = sketch.n_distinct()
     n_distinct = extremes[1] - extremes[0] + 1 if n_distinct is None else n_distinct
     return bool(n_distinct >= _ID_LIKE_SHARE * n)
 
 
 def repeated_rows(rows: pd.DataFrame) -> NDArray[np.bool_]:
-    """Tell which rows equal an earlier one in every column, whatever objects the columns hold."""
+    """Return which rows equal an earlier row in every column; columns may hold any objects."""
     comparable = {}
     for index, name in enumerate(rows.columns):
         column = rows[name]

@@ -1,4 +1,4 @@
-"""Interface of everything that rows are read from, the options of reading, and the size of batches."""
+"""Interface of the sources that rows are read from, options for reading, and the size of batches."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from isoxide._frames.names import RESERVED_PREFIX
 
 __all__ = ["TEXT_PREFIX", "ReadOptions", "Roles", "Source", "first_line"]
 
-#: Prefix of a column's name that asks for the text which its numbers were read from.
+#: Prefix of a column name in `Source.read` that requests the original text of a column of numbers.
 TEXT_PREFIX = f"{RESERVED_PREFIX}text_"
-#: Bytes of a batch, roughly, and the bounds of its number of rows.
+#: Approximate bytes of a batch, and the minimum and maximum of its number of rows.
 _BATCH_BYTES, _MIN_BATCH_ROWS, _MAX_BATCH_ROWS = 16 << 20, 1 << 12, 1 << 18
 #: Bytes assumed for a value of a dtype without a fixed width, such as text.
 _ASSUMED_WIDTH = 32
@@ -30,13 +30,13 @@ class ReadOptions:
     Parameters
     ----------
     sep : str or None
-        Field delimiter; None takes the one of ``, ; tab |`` that splits the header into most names.
+        Field delimiter; None chooses among ``, ; tab |`` the one that splits the header into the most names.
     encoding : str or None
-        Encoding of the text; None reads UTF-8, or UTF-16 if the first bytes of the file say so.
+        Encoding of the text; None reads UTF-8, or UTF-16 if the file begins with its byte order mark.
     numbers : NumberStyle
         Style in which numbers are written.
     keeps_rows : bool
-        Whether the first pass over a text file keeps what it reads, because the whole table is wanted in memory.
+        Whether the first pass over a text file keeps all rows, because the whole table will be held in memory.
     """
 
     sep: str | None = None
@@ -71,16 +71,16 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class Roles:
-    """Purposes of the columns of a table without declared dtypes.
+    """Roles of the columns of a table that does not declare dtypes.
 
     Parameters
     ----------
     texts : frozenset of str
-        Keys, times and columns to keep; they stay the text that was written.
+        Keys, times and columns to keep; they are read as the exact text in the source.
     numbers : frozenset of str
-        Columns that must be numbers; any other cell is refused, even if most cells are text.
+        Columns that must hold numbers; a cell that is not a number is refused, even if most cells are text.
     ignored : frozenset of str
-        Columns that are not used; they stay text.
+        Columns that are not used; they are read as text.
     """
 
     texts: frozenset[str] = frozenset()
@@ -88,7 +88,7 @@ class Roles:
     ignored: frozenset[str] = frozenset()
 
 
-#: Function of the names of all columns and the name of the table that assigns roles; it may refuse them.
+#: Function that gets all column names and the table's name, and returns the roles or raises an error.
 ChooseRoles = Callable[[list[str], str], Roles]
 
 
@@ -101,11 +101,11 @@ class Source(ABC):
     schema: pa.Schema
     #: One sentence for each change or omission while reading.
     notes: list[str]
-    #: Reason why a column of text holds no numbers, by its name, if its cells were looked at.
+    #: For each text column whose cells were inspected, the reason why it is not a column of numbers.
     reasons: dict[str, str]
-    #: Name under which `batches` gives the original text of a column of numbers that was read from text, by its name.
+    #: For each column of numbers that was read from text, the name under which `batches` returns the original text.
     written: Mapping[str, str] = MappingProxyType({})
-    #: Rows per batch if the user chose a number; None lets the size of a row decide.
+    #: Rows per batch if the user chose a number; None means a number that depends on the size of a row.
     batch_rows: int | None = None
 
     @abstractmethod
@@ -114,19 +114,19 @@ class Source(ABC):
 
     @abstractmethod
     def fingerprint(self) -> Any:
-        """Return values, of types that JSON has, that differ for another or a changed source as far as known."""
+        """Return JSON values by which a changed or different source can be recognised, as far as possible."""
 
     @abstractmethod
     def read(self, columns: list[str], first_row: int) -> Iterator[pa.RecordBatch]:
-        """Yield batches of any size of some columns, beginning with the row `first_row`."""
+        """Yield the given columns in batches of any size, beginning with the row `first_row`."""
 
     def batches(self, columns: Iterable[str], first_row: int = 0) -> Iterator[pa.RecordBatch]:
-        """Yield batches of bounded size of some columns, beginning with the row `first_row`."""
+        """Yield the given columns in batches of bounded size, beginning with the row `first_row`."""
         columns = list(columns)
         return sliced(self.read(columns, first_row), self.rows_per_batch(columns))
 
     def rows_per_batch(self, columns: Iterable[str]) -> int:
-        """Return the number of rows of a batch of these columns."""
+        """Return the number of rows in a batch of these columns."""
         return self.batch_rows or batch_rows(self.schema, columns)
 
     def table(self) -> pa.Table:
@@ -134,7 +134,7 @@ class Source(ABC):
         return pa.Table.from_batches(self.batches(self.schema.names), self.schema)
 
     def cell_facts(self, column: str) -> CellFacts | None:
-        """Return the counts of cells of a column without a declared dtype; None if it was not inspected."""
+        """Return what is known about the cells of a column without a declared dtype; None if it was not inspected."""
         return None
 
     def keep_as_text(self, column: str, reason: str) -> None:
@@ -142,7 +142,7 @@ class Source(ABC):
         raise NotImplementedError
 
     def locate(self, row: int) -> str:
-        """Return the position of a row in the words of its file, such as ``"line 5"``."""
+        """Describe the position of a row as its file counts, such as ``"line 5"``."""
         return f"row {row} (the first is 0)"
 
     def checksum(self) -> str | None:
@@ -157,7 +157,7 @@ def first_line(error: BaseException) -> str:
 
 
 def batch_rows(schema: pa.Schema, columns: Iterable[str]) -> int:
-    """Return the number of rows for which a batch of these columns has a bounded size."""
+    """Return the number of rows that keeps a batch of these columns at a bounded size."""
     width = 0
     for name in columns:
         try:
@@ -168,14 +168,14 @@ def batch_rows(schema: pa.Schema, columns: Iterable[str]) -> int:
 
 
 def sliced(batches: Iterable[pa.RecordBatch], n_rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the same rows in batches of at most `n_rows`, without empty ones."""
+    """Yield the same rows in batches of at most `n_rows` rows, without empty batches."""
     for batch in batches:
         for start in range(0, batch.num_rows, n_rows):
             yield batch.slice(start, n_rows)
 
 
 def skip_rows(batches: Iterable[pa.RecordBatch], n_rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield the same rows without the first `n_rows`."""
+    """Yield all rows except the first `n_rows`."""
     for batch in batches:
         if n_rows >= batch.num_rows:
             n_rows -= batch.num_rows

@@ -8,22 +8,22 @@ from typing import Any
 
 __all__ = ["TableProfile"]
 
-#: Largest number of names in a warning, and of columns in the lists of features and columns left out.
+#: Maximum number of names in a warning, and of columns in the lists of features and of columns left out.
 _MAX_LISTED, _MAX_COLUMNS = 8, 30
 
 
 @dataclass(frozen=True)
 class TableProfile:
-    """Profile of a feature table: what was read, used and left out. Printing it gives a report with warnings.
+    """Profile of a feature table: rows, days, entities, features and data-quality warnings. Print it to see all.
 
     Attributes
     ----------
     n_read, n_rows : int
         Number of rows read, and number of rows kept.
     n_duplicates : int
-        Number of rows dropped because they equal an earlier one in every column.
+        Number of rows that were dropped because they equal an earlier row in every column.
     n_duplicate_keys : int
-        Number of rows kept that share entity and time with another one.
+        Number of kept rows that share entity and time with another row.
     n_entities, n_days, n_features : int
         Number of distinct entities, of distinct days, and of features.
     n_unnamed : int
@@ -31,30 +31,31 @@ class TableProfile:
     first_day, last_day : str
         First and last day, in ISO 8601.
     n_missing_days : int
-        Number of days without rows between the first and the last one, without the gaps around `far_days`.
+        Number of days without rows between the first and the last day, not counting the gaps around `far_days`.
     gaps : list of [str, str]
         First and last day of the longest runs of days without rows, at most 20 runs.
     far_days : dict of str to int
-        Days more than a year away from all others, with their number of rows; usually a default of a database.
+        Days more than a year away from all others, with their numbers of rows. They often come from a database's
+        default value.
     n_period_days : int
-        Number of days from the first to the last one, without `far_days`; anomalies per month are counted by it.
+        Number of days from the first to the last day, without `far_days`. Alerts per month refer to it.
     features : list of str
         Names of the features.
     constant, id_like, infinite : list of str
-        Names of the features with one value only, of those that look like row numbers or identifiers, and of those
-        with infinite values.
+        Names of the features with a single value, of the features that look like row numbers or identifiers, and of
+        the features with infinite values.
     nan_share : dict of str to float
-        Share of missing values, above 0 and up to 1, of each feature that has any.
+        Fraction of missing values, above 0 and up to 1, of each feature that has missing values.
     left_out : dict of str to str
-        Names of the columns that are not features, with the reason.
+        Names of the columns that are not features, each with the reason.
     time_zones : list of str
-        Zones in which times were written, if there are several; each time keeps the day that was written.
+        Time zones in the source, if there are several. Each time then keeps the day in the source.
     has_times_of_day : bool
         Whether some times are not midnight.
     spellings : list of list of str
         Groups of entities whose names differ only in case, blanks or Unicode form, at most 20.
     n_spellings : int
-        Number of these groups.
+        Number of such groups in the whole table.
     notes : list of str
         One sentence for each change or omission while reading.
     """
@@ -87,7 +88,7 @@ class TableProfile:
 
     @property
     def warnings(self) -> list[str]:
-        """Return one sentence for each property of the data that may be a mistake, after the notes."""
+        """Return the notes, then one sentence for each property of the data that may be a mistake."""
         messages = list(self.notes)
         if self.n_duplicate_keys:
             messages.append(f"{self.n_duplicate_keys:,} rows share entity and time with another, different row")
@@ -96,8 +97,8 @@ class TableProfile:
         if self.n_spellings:
             shown = "; ".join(" and ".join(map(repr, group)) for group in self.spellings[:3])
             messages.append(
-                f"{self.n_spellings:,} names of entities differ from another only in case or blanks "
-                f"(or in how an accent is stored), and are kept apart: {shown}"
+                f"{self.n_spellings:,} entity names differ from another only in case or blanks "
+                f"(or in how an accent is stored), and remain separate entities: {shown}"
             )
         if self.far_days:
             shown = ", ".join(f"{day} ({rows:,} rows)" for day, rows in list(self.far_days.items())[:_MAX_LISTED])
@@ -121,8 +122,8 @@ class TableProfile:
                 messages.append(f"column {name!r} was left out: {reason}")
         if self.time_zones:
             messages.append(
-                f"times were written in {len(self.time_zones)} zones ({_listed(self.time_zones)}); "
-                "each time keeps the day that was written, unless timezone=... names the zone whose days count"
+                f"times have {len(self.time_zones)} different zones ({_listed(self.time_zones)}); "
+                "each time keeps the day in the source, unless timezone=... names the zone that decides the day"
             )
         if self.n_days == 1:
             messages.append("all rows belong to one day")

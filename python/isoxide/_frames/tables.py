@@ -5,11 +5,11 @@ A `Table` knows its container; `adapter` knows its columns.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
 from isoxide._common.imports import import_optional
@@ -192,7 +192,7 @@ def read_table(X: Any, table_name: str) -> Table:
     Parameters
     ----------
     X : array-like or frame of shape (n_rows, n_columns)
-        A frame of pandas, polars or pyarrow, or an object with the Arrow C stream or the interchange protocol, which
+        A pandas, polars or pyarrow frame, or an object with the Arrow C stream or the interchange protocol, which
         pyarrow reads; anything else becomes a NumPy array.
     table_name : str
         Its name in messages.
@@ -211,7 +211,9 @@ def read_table(X: Any, table_name: str) -> Table:
     ImportError
         If pyarrow is needed to read `X` and not installed.
     """
-    if scipy.sparse.issparse(X):
+    # A sparse matrix exists only if scipy.sparse has been imported, which takes longer than ranking a small table.
+    issparse = getattr(sys.modules.get("scipy.sparse"), "issparse", None)
+    if issparse is not None and issparse(X):
         raise TypeError(f"{table_name} is a sparse matrix, but ranks need dense columns: use {table_name}.toarray()")
     if is_instance(X, "narwhals", "DataFrame"):
         X = X.to_native()

@@ -1,4 +1,4 @@
-"""Read the times of rows in any notation, so that each keeps the day that was written."""
+"""Read the times of rows in any notation; each time keeps the day that the source states."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from isoxide._frames.keys import as_text
 
 __all__ = ["TimeStyle", "Times", "days_of", "zones"]
 
-#: Values of `time_format` besides patterns: names of the unit of numbers that count since 1970-01-01 in UTC.
+#: Values of `time_format` that are not patterns: units of numbers that count from 1970-01-01 in UTC.
 EPOCH_UNITS = {
     prefix + name: unit
     for unit, names in {
@@ -27,12 +27,12 @@ EPOCH_UNITS = {
     for name in names
     for prefix in ("", "epoch_", "unix_", "epoch ", "unix ")
 } | {"epoch": "s", "unix": "s"}  # fmt: skip
-#: Day in ISO 8601. Months and weeks, which pandas accepts too, do not say which day they mean.
+#: Day in ISO 8601. pandas also accepts months and weeks, but they do not name a day.
 _DAY = r"^(\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{8})([T ].*)?$"
 _ZONE = re.compile(r"(?<=\d)\s?(?:Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")
 _YEAR_BOUNDS = np.datetime64("0001-01-01"), np.datetime64("10000-01-01")
 _EXPECTED = "a day in ISO 8601 (2025-04-26, 2025-04-26T13:00:00Z) or of eight digits (20250426)"
-_HINT = "say time_format='%d.%m.%Y' for other patterns, time_format='s' or 'ms' for seconds or milliseconds since 1970"
+_HINT = "give time_format='%d.%m.%Y' for other patterns, time_format='s' or 'ms' for seconds or milliseconds since 1970"
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class TimeStyle:
     Parameters
     ----------
     format : str or None
-        Pattern of `datetime.datetime.strptime`, or the unit of numbers since 1970 (`EPOCH_UNITS`). None reads ISO 8601
-        and eight digits.
+        Pattern for `datetime.datetime.strptime`, or the unit of numbers that count from 1970 (`EPOCH_UNITS`). None
+        reads ISO 8601 and eight digits.
     timezone : str or None
-        Time zone whose days count, such as ``"Europe/Oslo"``. None keeps the day that was written.
+        Time zone that decides the day of each time, such as ``"Europe/Oslo"``. None keeps the day in the source.
     """
 
     format: str | None = None
@@ -113,7 +113,7 @@ class Times:
     style : TimeStyle
         Style in which its times are written.
     zones : frozenset of str
-        Zones of all times that are text, in the whole table.
+        Time zones that occur in the times of the whole table, if they are text.
     """
 
     name: str
@@ -122,7 +122,7 @@ class Times:
 
     @property
     def is_mixed(self) -> bool:
-        """Tell whether each time keeps its day because several zones were written and the user chose none."""
+        """Tell whether zones are dropped, because the times have several zones and the user chose none."""
         return len(self.zones) > 1 and self.style.timezone is None
 
     def of(self, batch: pa.RecordBatch, first_row: int | None) -> pd.Series:
@@ -141,7 +141,7 @@ class Times:
         column : pyarrow array
             Column of text, days, times or whole numbers.
         first_row : int or None
-            Number of the first row in the table, for messages; None if rows have no numbers.
+            Number of the first row in the table, for messages; None if it is not known.
 
         Raises
         ------
@@ -160,7 +160,7 @@ class Times:
         if values.null_count:
             self._refuse(column, pc.is_null(column.cast(values.type)), first_row, None)
         if pa.types.is_dictionary(column.type):
-            # Categories without rows are not read, since they need not be times.
+            # Skip categories that no row has, since they need not be times.
             used, codes = np.unique(codes, return_inverse=True)
             values = values.take(pa.array(used))
         times, wanted = self._parsed(values)
@@ -240,7 +240,7 @@ class Times:
             return self._from_text(texts.str.zfill(_digits(self.style.format) or 0))
         lengths = {len(text.lstrip("-")) for text in texts}
         guess = {10: "s", 13: "ms", 16: "us", 19: "ns"}.get(max(lengths))
-        hint = f"it may count since 1970: say time_format={guess!r}" if guess else _HINT
+        hint = f"it may count from 1970: give time_format={guess!r}" if guess else _HINT
         days = texts.where(texts.str.fullmatch(r"\d{8}"))
         return pd.to_datetime(days, format="%Y%m%d", errors="coerce"), f"not a day of eight digits (20250426); {hint}"
 
@@ -258,7 +258,7 @@ class Times:
         except (OverflowError, ValueError):
             # Python has fewer years than Arrow.
             value = pc.cast(column[row], pa.int64()).as_py()
-        more = f" ({rows.size - 1:,} more rows are like it)" if rows.size > 1 else ""
+        more = f" ({rows.size - 1:,} more rows have the same problem)" if rows.size > 1 else ""
         wanted = f"{wanted}{more}" if wanted else f"not a time{more}; every row needs one"
         shown: Any = "no value" if value is None else value if isinstance(value, str) else str(value)
         number = None if first_row is None else first_row + row
@@ -269,19 +269,19 @@ def _not_a_time(dtype: pa.DataType) -> str:
     return f"a value of type {dtype}, not {_EXPECTED}; {_HINT}"
 
 
-#: Number of digits of the fields of a pattern that always have as many.
+#: Number of digits of each pattern field that always has the same number of digits.
 _WIDTHS = {"Y": 4, "m": 2, "d": 2, "y": 2, "H": 2, "M": 2, "S": 2, "j": 3}
 
 
 def _digits(pattern: str) -> int | None:
-    """Return the number of digits of a pattern that consists of digits only; None for other patterns."""
+    """Return the number of digits that a pattern stands for; None if it stands for anything but digits."""
     parts = re.findall("%(.)", pattern)
     is_whole = "".join(f"%{part}" for part in parts) == pattern
     return sum(_WIDTHS[part] for part in parts) if is_whole and all(part in _WIDTHS for part in parts) else None
 
 
 def _written(text: str, pattern: str) -> datetime.datetime | None:
-    """Return a time without its zone, None if it does not match the pattern."""
+    """Return a time without its zone, or None if it does not match the pattern."""
     try:
         return datetime.datetime.strptime(text, pattern).replace(tzinfo=None)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Validate the input of the estimator as scikit-learn does, and borrow it for the core where possible.
+"""Validate the input of the estimator as scikit-learn does, without a copy if the core can read it in place.
 
-Arrays and frames that the core can read in place are only checked for names and the number of features. All other
-input goes through scikit-learn's own checks, which convert it or refuse it in the words that users know. No other
+If the core can read an array or a frame in place, only the feature names and the number of features are checked. All
+other input goes through scikit-learn's own checks, which convert it or raise the messages that users know. No other
 module calls scikit-learn's validation.
 """
 
@@ -22,11 +22,11 @@ from isoxide._frames.adapter import float32_of_objects
 from isoxide._frames.containers import Columns, frame_columns, is_one_piece
 from isoxide._frames.dtypes import READABLE, is_uint64, readable
 
-#: Table that the core takes: a 2-D array, one 1-D array per column (of float64, float32 or int64; in a tuple, integers
-#: are rounded to float64 before they are rounded to float32), or compressed sparse rows.
+#: Table that the core accepts: a 2-D array, a list or tuple of one 1-D array per column (float64, float32 or int64; in
+#: a tuple, integers are rounded to float64 before they are rounded to float32), or compressed sparse rows.
 Table: TypeAlias = "NDArray[Any] | Columns | scipy.sparse.csr_array | scipy.sparse.csr_matrix"
 
-#: Constraints on the parameters of ``IsolationForest``, equal to those of scikit-learn 1.9.
+#: Constraints on the parameters of ``IsolationForest``, the same as in scikit-learn 1.9.
 PARAMETER_CONSTRAINTS: dict[str, list[Any]] = {
     "n_estimators": [Interval(Integral, 1, None, closed="left")],
     "max_samples": [
@@ -45,8 +45,8 @@ PARAMETER_CONSTRAINTS: dict[str, list[Any]] = {
 
 _PLAIN_ARRAYS = (np.ndarray, np.memmap)
 
-#: Largest number of rows and of cells of a pandas frame of several pieces that is copied into one array. Taking a
-#: single column costs 11 us, as much as copying 30,000 rows of it.
+#: Maximum numbers of rows and cells of a pandas frame of several blocks that is copied into one array. Taking a single
+#: column costs 11 us, as much as copying 30,000 of its rows.
 SMALL_FRAME_MAX_ROWS, SMALL_FRAME_MAX_CELLS = 2**14, 2**20
 
 
@@ -59,7 +59,7 @@ class Input(NamedTuple):
 
 
 def check_input(estimator: BaseEstimator, X: Any, *, reset: bool) -> Input:
-    """Check a table as scikit-learn does, and borrow it if the core can read it in place.
+    """Check a table as scikit-learn does, without a copy if the core can read it in place.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def check_input(estimator: BaseEstimator, X: Any, *, reset: bool) -> Input:
         table = validate_data(estimator, X, accept_sparse="csr", dtype=np.float32, ensure_all_finite=False, reset=reset)
         table = _readable_sparse(table) if scipy.sparse.issparse(table) else readable(table)
     elif reset or not _is_as_fitted(estimator, X):
-        # Only the names and the number of features are left to check.
+        # Only the names and the number of features remain to be checked.
         validate_data(estimator, X, skip_check_array=True, reset=reset)
     if isinstance(table, (list, tuple)):
         return Input(table, len(table[0]), len(table))
@@ -90,15 +90,15 @@ def check_input(estimator: BaseEstimator, X: Any, *, reset: bool) -> Input:
 
 
 def _checked_sparse(X: Any) -> Any:
-    """Return a sparse matrix whose indices are in range, since scipy's conversions would go out of bounds otherwise.
+    """Check the indices of a sparse matrix, since scipy's conversions would read out of bounds otherwise.
 
-    A matrix that will be converted is copied before it is checked, since another thread could change it between check
-    and conversion. Any other is read by the core, which checks indices itself.
+    A matrix that will be converted is copied first, since another thread could change it between the check and the
+    conversion. A matrix that will not be converted is read by the core, which checks indices itself.
     """
     if X.format != "csr" or X.dtype != np.float32:
         X = X.copy() if X.dtype.isnative else X.astype(X.dtype.newbyteorder("="))
     if X.format in ("csr", "csc", "bsr"):
-        # scipy checks no other entry of `indptr` if the last one says that nothing is stored.
+        # scipy does not check the other entries of `indptr` if the last one is 0.
         if len(X.indptr) and (X.indptr[0] != 0 or (X.indptr[1:] < X.indptr[:-1]).any()):
             raise ValueError("index pointer values (indptr) of the sparse matrix must begin with 0 and never decrease")
         X.check_format(full_check=True)
@@ -110,10 +110,10 @@ def _checked_sparse(X: Any) -> Any:
 
 
 def _readable_sparse(X: Any) -> Any:
-    """Return compressed rows whose arrays the core can read in place: `X` itself, or a matrix with copies of them."""
+    """Return compressed sparse rows that the core can read in place: `X` itself, or a matrix with copied arrays."""
     arrays = (X.data, X.indices, X.indptr)
     if X.indices.dtype.kind not in "iu" or X.indptr.dtype.kind not in "iu":
-        # scipy never makes indices of other dtypes, and the core refuses them.
+        # scipy never creates indices of other dtypes, and the core refuses them.
         return X
     dtypes = (np.float32, *(np.int32 if array.dtype == np.int32 else np.int64 for array in arrays[1:]))
     copies = [np.require(array, dtype, ("C", "A")) for array, dtype in zip(arrays, dtypes, strict=True)]
@@ -138,9 +138,9 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> NDArray[Any]:
 
 
 def _is_as_fitted(estimator: BaseEstimator, X: Any) -> bool:
-    """Tell whether a borrowed table plainly has the columns that the estimator was fitted on.
+    """Tell whether a table certainly has the columns that the estimator was fitted on.
 
-    If it is True, scikit-learn's check, which takes ten times as long, would find nothing to object to.
+    If so, scikit-learn's check, which takes ten times as long, would find no problem and can be skipped.
     """
     names = getattr(estimator, "feature_names_in_", None)
     n_features = getattr(estimator, "n_features_in_", None)
@@ -149,13 +149,13 @@ def _is_as_fitted(estimator: BaseEstimator, X: Any) -> bool:
     if not isinstance(names, np.ndarray) or not _is_pandas_frame(X):
         return False
     labels = X.columns.tolist()
-    # Labels of subclasses of str and repeated ones are left to scikit-learn, even if they equal the names.
+    # Repeated labels and instances of str's subclasses are left to scikit-learn, even if they equal the names.
     plain = {*map(type, labels)} == {str} and len({*labels}) == len(labels) == n_features
     return plain and labels == names.tolist()
 
 
 def _borrow(X: Any) -> Table | None:
-    """Return `X` in a form that the core can read in place; None if scikit-learn must convert or refuse it."""
+    """Return `X` in a form that the core can read in place, or None if scikit-learn must convert or refuse it."""
     if isinstance(X, np.ndarray):
         if type(X) not in _PLAIN_ARRAYS or X.ndim != 2 or X.size == 0:
             return None
@@ -170,10 +170,10 @@ def _borrow(X: Any) -> Table | None:
 
 
 def _one_array(X: Any) -> NDArray[Any] | None:
-    """Return a pandas frame as one array: a view if it is one block, a copy if it is small; None otherwise.
+    """Return a pandas frame as one array: a view if it is one block, a copy if it is small; otherwise None.
 
-    The array has the values that scikit-learn's conversion has: pandas brings columns of several dtypes to one that
-    holds them all, and integers among floats to float64 (see `containers`).
+    The array has the same values as in scikit-learn's conversion: pandas converts columns of several dtypes to one that
+    holds them all, and integers in a frame with floats to float64 (see `containers`).
     """
     n_rows, n_columns = X.shape
     dtypes = {*X.dtypes.tolist()}
@@ -189,13 +189,13 @@ def _one_array(X: Any) -> NDArray[Any] | None:
 
 
 def _is_borrowable(dtype: Any) -> bool:
-    """Tell whether a dtype of a column is one that the core reads, or one of integers that int64 holds."""
+    """Tell whether the core reads a dtype, or it is an integer dtype that int64 holds."""
     if not isinstance(dtype, np.dtype):
         return False
     return dtype in READABLE or (dtype.kind in "iu" and not is_uint64(dtype))
 
 
 def _is_pandas_frame(X: Any) -> bool:
-    """Tell whether `X` is a frame of pandas itself, not of a subclass, which may convert itself differently."""
+    """Tell whether `X` is a pandas frame, but not of a subclass, which may convert itself differently."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and type(X) is getattr(pandas, "DataFrame", None)

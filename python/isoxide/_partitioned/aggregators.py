@@ -1,14 +1,14 @@
-"""Aggregators: what is computed of each partition, and how the results of partitions become one.
+"""Aggregators: a computation on each partition of a table, and the merging of the results.
 
-The protocol is that of Beam's ``CombineFn`` and of Spark's ``Aggregator``:
+The protocol is the same as in Beam's ``CombineFn`` and Spark's ``Aggregator``:
 
-    state  = init(partition)                     where the rows are, once per partition
+    state  = init(partition)                     once per partition, in the worker that reads it
     state  = update(state, batch, first_row)     for each Arrow record batch, in the order of the rows
-    state  = merge(states)                       of any partitions, in any order and any grouping, anywhere
-    result = finish(state)                       once, in the process that asked
+    state  = merge(states)                       for any partitions, in any order and grouping, in any process
+    result = finish(state)                       once, in the process of the caller
 
-Every engine runs these and computes nothing itself, so results are the same on all engines, whatever the partitions
-are. States are picklable; `encode` and `decode` turn them into bytes where an engine moves them between processes.
+Engines only run aggregators and compute nothing themselves, so results are the same on all engines and for all
+partitions. States are picklable; `encode` and `decode` convert them to bytes if an engine moves them between processes.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from isoxide._partitioned.columns import batch_scores
 from isoxide._ranks.counts import RankCounts
 from isoxide._ranks.groups import members
 
-#: The column in which rows that are handed on carry their number, where it is known.
+#: Name of the column that holds the row numbers of collected rows.
 ROW_NUMBER = "__isoxide_row"
-#: The column of scores, as `score_samples` gives them, of a table that has been scored.
+#: Name of the column that holds the results of `score_samples` in a scored table.
 SCORE = "__isoxide_score"
-#: Number of the layout of encoded states. Driver and workers must agree on it.
+#: Format number of encoded states, which must be the same on the driver and the workers.
 STATE_FORMAT = 1
 
 S = TypeVar("S")
@@ -44,18 +44,18 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Partition(NamedTuple):
-    """Rows of a table that follow one another."""
+    """Consecutive rows of a table that are read together."""
 
-    #: Partitions are numbered in the order of their rows.
+    #: Number of the partition, in the order of the rows.
     number: int
-    #: Number of the first row in the table, from 0; None where the engine does not know it (yet).
+    #: Number of the first row in the table, from 0, or None if the engine does not know it (yet).
     first_row: int | None
 
 
 class Aggregator(ABC, Generic[S, R_co]):
-    """Computation over all rows of a table in partitions; picklable, and the same wherever it runs."""
+    """Computation over all rows of a partitioned table; picklable, and independent of the engine."""
 
-    #: The columns it reads. Batches begin with these columns in this order, and may have more.
+    #: Columns to read. Batches begin with these columns in this order, and may have more columns.
     columns: tuple[str, ...]
 
     @abstractmethod
@@ -69,24 +69,24 @@ class Aggregator(ABC, Generic[S, R_co]):
         Parameters
         ----------
         state : object
-            The state before the batch; it is not used again.
+            State before the batch; the caller does not use it again.
         batch : pyarrow.RecordBatch
-            The next rows.
+            Batch with the next rows.
         first_row : int or None
-            Number of the first row of the batch in the table, if the engine knows it.
+            Number of the first row of the batch in the table, or None if the engine does not know it.
         """
 
     @abstractmethod
     def merge(self, states: Iterable[S]) -> S:
-        """Return one state for several, at least one, in any order; the given states are not used again."""
+        """Merge one or more states, in any order; the caller does not use the given states again."""
 
     def finish(self, state: S) -> R_co:
-        """Return the result, given the state of all rows; by default this is the state itself."""
+        """Return the result for the state of all rows; by default the state itself."""
         result: Any = state
         return result  # type: ignore[no-any-return]
 
     def accumulate(self, partition: Partition, batches: Iterable[pa.RecordBatch]) -> S:
-        """Return the state after all batches of a partition, which may have none."""
+        """Return the state after all batches of a partition, which may be empty."""
         state, first_row = self.init(partition), partition.first_row
         for batch in batches:
             state = self.update(state, batch, first_row)
@@ -96,22 +96,22 @@ class Aggregator(ABC, Generic[S, R_co]):
 
 
 def encode(state: Any) -> bytes:
-    """Return a state as bytes: a pickle, for another process of the same engine with the same version of isoxide."""
+    """Pickle a state for another process of the same engine with the same version of isoxide."""
     return pickle.dumps((STATE_FORMAT, state), protocol=5)
 
 
 def decode(data: bytes) -> Any:
-    """Return the state that `encode` was given; never called on files or on data of others.
+    """Load a state that `encode` pickled; never call it with files or other untrusted data.
 
     Raises
     ------
     ValueError
-        If the other process writes states in another format.
+        If the other process encoded the state in another format.
     """
     number, state = pickle.loads(data)  # noqa: S301 (own states, over the engine's own channels)
     if number != STATE_FORMAT:
         raise ValueError(
-            f"a worker sent a state in format {number}, and this version of isoxide reads format {STATE_FORMAT}; "
+            f"a worker sent a state in format {number}, but this version of isoxide reads format {STATE_FORMAT}; "
             "install the same version of isoxide on the driver and on all workers"
         )
     return state
@@ -125,12 +125,12 @@ def _sketch(data: bytes) -> _core.Sketch:
     return _core.Sketch.from_bytes(data)
 
 
-# Sketches are parts of many states.
+# Many states contain sketches.
 copyreg.pickle(_core.Sketch, _reduced_sketch)
 
 
 def merge_sketches(states: Iterable[list[Any]]) -> list[Any]:
-    """Merge lists of sketches or counts, position by position, into those of the first list."""
+    """Merge lists of sketches or counts, position by position, into the first list."""
     first, *others = states
     for other in others:
         for mine, theirs in zip(first, other, strict=True):
@@ -139,7 +139,7 @@ def merge_sketches(states: Iterable[list[Any]]) -> list[Any]:
 
 
 class AggregateAll(Aggregator[list[Any], list[Any]]):
-    """Several aggregators in one pass over the rows; the result is the list of their results."""
+    """Run several aggregators in one pass over the rows; the result is the list of their results."""
 
     def __init__(self, aggregators: Iterable[Aggregator[Any, Any]]) -> None:
         self.aggregators = list(aggregators)
@@ -158,19 +158,19 @@ class AggregateAll(Aggregator[list[Any], list[Any]]):
         return [own.merge(list(each)) for own, *each in zip(self.aggregators, *states, strict=True)]
 
     def finish(self, state: list[Any]) -> list[Any]:
-        """Return the result of each aggregator, in their order."""
+        """Return the results of the aggregators, in order."""
         return [own.finish(each) for own, each in zip(self.aggregators, state, strict=True)]
 
 
 class MappedAggregator(Aggregator[S, R_co]):
-    """An aggregator that sees changed batches.
+    """Aggregator that changes each batch and passes it to an inner aggregator.
 
     Parameters
     ----------
     inner : Aggregator
-        The aggregator that gets the changed batches.
+        Aggregator that gets the changed batches.
     columns : iterable of str
-        The columns that changing a batch takes.
+        Columns that are needed to change a batch.
     """
 
     def __init__(self, inner: Aggregator[S, R_co], columns: Iterable[str]) -> None:
@@ -178,7 +178,7 @@ class MappedAggregator(Aggregator[S, R_co]):
 
     @abstractmethod
     def changed(self, batch: pa.RecordBatch, first_row: int | None) -> tuple[pa.RecordBatch, int | None]:
-        """Return the batch that the inner aggregator gets, and the number of its first row."""
+        """Return the changed batch for the inner aggregator, and the number of its first row."""
 
     def init(self, partition: Partition) -> S:
         """Return the state of the inner aggregator."""
@@ -198,7 +198,7 @@ class MappedAggregator(Aggregator[S, R_co]):
 
 
 class ScoreBatches(MappedAggregator[S, R_co]):
-    """Let an aggregator of scores run on a table that has none: each batch is scored first."""
+    """Score each batch, and pass the scores to an inner aggregator."""
 
     def __init__(self, inner: Aggregator[S, R_co], forest: BroadcastForest, features: Iterable[str]) -> None:
         super().__init__(inner, features)
@@ -216,7 +216,7 @@ class CountRows(Aggregator[int, int]):
     columns = ()
 
     def init(self, partition: Partition) -> int:
-        """Return zero rows before the first batch."""
+        """Return 0, the number of rows before the first batch."""
         return 0
 
     def update(self, state: int, batch: pa.RecordBatch, first_row: int | None) -> int:
@@ -229,17 +229,17 @@ class CountRows(Aggregator[int, int]):
 
 
 class CollectRows(Aggregator[list[pa.RecordBatch], pa.Table]):
-    """Base of aggregators that collect some of the rows; the result is a table in no particular order."""
+    """Base class of aggregators that collect rows; the result is a table in no particular order."""
 
-    #: Names and types of the collected columns, for tables without such rows.
+    #: Names and types of the collected columns, which an empty result needs.
     schema: pa.Schema
 
     def init(self, partition: Partition) -> list[pa.RecordBatch]:
-        """Return no rows before the first batch."""
+        """Return an empty list of rows."""
         return []
 
     def merge(self, states: Iterable[list[pa.RecordBatch]]) -> list[pa.RecordBatch]:
-        """Return the rows of several partitions together."""
+        """Return the rows of all partitions."""
         return list(chain.from_iterable(states))
 
     def finish(self, state: list[pa.RecordBatch]) -> pa.Table:
@@ -248,21 +248,21 @@ class CollectRows(Aggregator[list[pa.RecordBatch], pa.Table]):
 
 
 def with_row_numbers(batch: pa.RecordBatch, numbers: NDArray[np.int64]) -> pa.RecordBatch:
-    """Return a batch with one more column, the numbers of its rows."""
+    """Return a batch with the row numbers as an additional column."""
     return batch.append_column(ROW_NUMBER, pa.array(numbers))
 
 
 class PickRows(CollectRows):
-    """The rows of given numbers, in this order; for engines whose partitions know where they begin.
+    """Collect the rows with the given numbers; for engines that know the first row of each partition.
 
     Parameters
     ----------
     rows : ndarray of int64
-        Numbers of rows, distinct and ascending.
+        Row numbers, distinct and in ascending order.
     schema : pyarrow.Schema
         Names and types of all columns of the table.
     columns : iterable of str
-        The columns that are wanted.
+        Columns to collect.
     table_name : str
         Name of the table in messages.
     """
@@ -288,20 +288,20 @@ class PickRows(CollectRows):
         Raises
         ------
         ValueError
-            If these are other rows: the table has changed since it was counted.
+            If rows are missing, since the table has changed after it was counted.
         """
         table = super().finish(state).sort_by(ROW_NUMBER)
         if not np.array_equal(table[ROW_NUMBER].to_numpy(), self.rows):
             raise ValueError(
-                f"{self.table_name} changed while it was read: {len(self.rows)} rows were asked for and "
-                f"{table.num_rows} came; keep the table as it is, or make it give the same rows in the same order "
-                "each time"
+                f"{self.table_name} changed while it was read: {len(self.rows)} rows were requested, but "
+                f"{table.num_rows} were found; do not change the table, and make it return the same rows in the same "
+                "order each time"
             )
         return table.select(list(self.columns))
 
 
 class SketchScores(Aggregator[ScoreSketch, ScoreSketch]):
-    """The scores as far as an offset depends on them."""
+    """Sketch the scores, to find an offset."""
 
     columns = (SCORE,)
 
@@ -324,7 +324,7 @@ class SketchScores(Aggregator[ScoreSketch, ScoreSketch]):
 
 
 class CountAlerts(Aggregator[tuple[int, float], tuple[int, float]]):
-    """The number of decision scores at or below a threshold, and the lowest one."""
+    """Count the decision scores at or below a threshold, and find the lowest score."""
 
     columns = (SCORE,)
 
@@ -332,7 +332,7 @@ class CountAlerts(Aggregator[tuple[int, float], tuple[int, float]]):
         self.offset, self.threshold = offset, threshold
 
     def init(self, partition: Partition) -> tuple[int, float]:
-        """Return zero, and infinity as the lowest score."""
+        """Return 0 as the count, and infinity as the lowest score."""
         return 0, np.inf
 
     def update(self, state: tuple[int, float], batch: pa.RecordBatch, first_row: int | None) -> tuple[int, float]:
@@ -348,20 +348,20 @@ class CountAlerts(Aggregator[tuple[int, float], tuple[int, float]]):
 
 
 class CountRanks(Aggregator[list[RankCounts], list[RankCounts]]):
-    """Counts for percentile ranks; with groups, among the rows of the same label only.
+    """Count values for percentile ranks, among all rows or among the rows with the same group label.
 
     Parameters
     ----------
     counts : list of RankCounts
         Empty counts: one for all rows, or one per label.
     features : iterable of str
-        The columns that are ranked.
+        Columns to rank.
     groups : str, optional
-        The column of the labels.
+        Name of the column with the group labels.
     labels : list, optional
-        The label of each of `counts`.
+        Label of each item of `counts`.
     n_jobs : int or None
-        Number of threads that count.
+        Number of threads for counting.
     """
 
     def __init__(
@@ -378,11 +378,11 @@ class CountRanks(Aggregator[list[RankCounts], list[RankCounts]]):
         self.columns = tuple(dict.fromkeys(self.features if groups is None else [*self.features, groups]))
 
     def init(self, partition: Partition) -> list[RankCounts]:
-        """Return empty counts before the first batch."""
+        """Return the empty counts, before any batch."""
         return [RankCounts.from_bytes(data) for data in self.empty]
 
     def update(self, state: list[RankCounts], batch: pa.RecordBatch, first_row: int | None) -> list[RankCounts]:
-        """Return the counts after a batch was added to them."""
+        """Add the rows of a batch to the counts."""
         table = pa.table({name: plain_numbers(batch.column(name)) for name in self.features})
         if self.groups is None or self.labels is None:
             for counts in state:

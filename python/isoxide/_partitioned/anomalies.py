@@ -1,4 +1,4 @@
-"""Aggregators behind detection: the anomalous rows, the first day of their entities, and ranks of their scores."""
+"""Aggregators for detection: anomalous rows, the first day of their entities, and the ranks of their scores."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from isoxide._ranks.counts import RankCounts
 
 __all__ = ["DECISION", "Anomalies", "CountDecisions", "FindAnomalies", "FirstSeen"]
 
-#: The column of decision scores of the rows that are found.
+#: Name of the column with the decision scores of the anomalies.
 DECISION = "__isoxide_decision"
 
 
 class ScoreDigest:
-    """SHA-256 of scores that come in the order of their rows; once it has travelled, no more can be added."""
+    """SHA-256 of scores in the order of the rows. After unpickling, no more scores can be added."""
 
     def __init__(self, digest: str | None = None) -> None:
         self._hash, self._digest = hashlib.sha256(), digest
 
     def add(self, scores: NDArray[np.float64]) -> None:
-        """Add scores of the rows that come next."""
+        """Add the scores of the next rows."""
         assert self._digest is None
         self._hash.update(np.ascontiguousarray(scores, dtype="<f8").data)
 
     def hexdigest(self) -> str:
-        """Return the digest of all scores so far."""
+        """Return the digest of all scores that were added."""
         return self._digest or self._hash.hexdigest()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -55,45 +55,45 @@ class ScoreDigest:
 
 @dataclass
 class AnomalyState:
-    """State of `FindAnomalies`: the anomalies of the rows so far, and what findings tell of all rows."""
+    """State of `FindAnomalies`: the anomalies so far, and the facts about all rows that findings contain."""
 
-    #: The digest of their scores, where these come in one piece and in the order of the rows.
+    #: Digest of the scores of all rows; None if a merge has lost their order.
     digest: ScoreDigest | None
     n: int = 0
     rows: list[pa.RecordBatch] = field(default_factory=list)
-    #: The lowest score of each day.
+    #: Lowest score of each day.
     lowest: dict[Any, float] = field(default_factory=dict)
 
 
 class Anomalies(NamedTuple):
-    """The anomalous rows of a table with their scores in the column `DECISION`, and what was learned on the way."""
+    """Anomalous rows of a table, with their scores in the column `DECISION`, and facts about all rows."""
 
     rows: pa.Table
-    #: The lowest score of each day.
+    #: Lowest score of each day.
     lowest: dict[Any, float]
-    #: SHA-256 of all scores in the order of the rows, where it is known.
+    #: SHA-256 of all scores in the order of the rows, or None if it is not known.
     scores_sha256: str | None
 
 
 class FindAnomalies(Aggregator[AnomalyState, Anomalies]):
-    """The rows whose decision score is negative, and the lowest score of each day.
+    """Collect the rows with a negative decision score, and the lowest score of each day.
 
     Parameters
     ----------
     forest : BroadcastForest
-        The forest that scores the rows.
+        Forest that scores the rows.
     offset : float
-        Number that is subtracted from its scores.
+        Offset that is subtracted from the scores of the forest.
     times : Times
-        How times are read.
+        Reader of the times.
     columns : iterable of str
-        The columns that are collected; entity, time and features are among them.
+        Columns to collect, including entity, time and features.
     features : iterable of str
-        The columns that the forest reads.
+        Columns that the forest reads.
     schema : pyarrow.Schema
         Names and types of all columns.
     max_rows : int
-        More anomalies than this are refused.
+        Maximum number of anomalies; more raise a ValueError.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class FindAnomalies(Aggregator[AnomalyState, Anomalies]):
         self.schema = pa.schema([*fields, pa.field(ROW_NUMBER, pa.int64())])
 
     def init(self, partition: Partition) -> AnomalyState:
-        """Return the state without rows."""
+        """Return the state before the first row."""
         return AnomalyState(None if partition.first_row is None else ScoreDigest())
 
     def update(self, state: AnomalyState, batch: pa.RecordBatch, first_row: int | None) -> AnomalyState:
@@ -137,7 +137,7 @@ class FindAnomalies(Aggregator[AnomalyState, Anomalies]):
     def _check_number(self, n: int) -> None:
         if n > self.max_rows:
             raise ValueError(
-                f"more than {self.max_rows:,} rows are anomalies, which is more than findings are made for; "
+                f"more than {self.max_rows:,} rows are anomalies, which are too many for findings; "
                 "give a lower contamination or threshold, or score the table instead"
             )
 
@@ -159,16 +159,16 @@ class FindAnomalies(Aggregator[AnomalyState, Anomalies]):
 
 
 class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
-    """The first day of each of some entities.
+    """Find the first day of each of the given entities.
 
     Parameters
     ----------
     entity : str
-        The column of the entities, as text.
+        Name of the column with the entities as text.
     times : Times
-        How times are read.
+        Reader of the times.
     entities : pyarrow.Array
-        The entities, each of which has a row.
+        Entities to find; each occurs in the table.
     """
 
     def __init__(self, entity: str, times: Times, entities: pa.Array) -> None:
@@ -176,11 +176,11 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
         self.columns = (entity, times.name)
 
     def init(self, partition: Partition) -> dict[int, Any]:
-        """Return no days before the first batch."""
+        """Return an empty dictionary of days."""
         return {}
 
     def update(self, state: dict[int, Any], batch: pa.RecordBatch, first_row: int | None) -> dict[int, Any]:
-        """Look at the days of a batch."""
+        """Update the first days with the rows of a batch."""
         days = days_of(self.times.of(batch, first_row)).to_numpy()
         column = batch.column(self.entity)
         if pa.types.is_dictionary(column.type):
@@ -198,25 +198,25 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
         return merged
 
     def finish(self, state: dict[int, Any]) -> list[Any]:
-        """Return the first day of each entity, in their order."""
+        """Return the first day of each entity, in the order of `entities`."""
         return [state[position] for position in range(len(self.entities))]
 
 
 def _keep_least(kept: dict[Any, Any], items: Iterable[tuple[Any, Any]]) -> None:
-    """Put the least value of each key into a dictionary."""
+    """Update a dictionary with the smallest value of each key."""
     for key, value in items:
         kept[key] = min(kept.get(key, value), value)
 
 
 class CountDecisions(MappedAggregator[list[RankCounts], list[RankCounts]]):
-    """Counts for ranks of decision scores among those of all rows.
+    """Count the decision scores of all rows, to rank the scores of the anomalies among them.
 
     Parameters
     ----------
     counter : CountRanks
-        It counts the column `DECISION`.
+        Aggregator that counts the column `DECISION`.
     offset : float
-        Number that is subtracted from the scores of the table.
+        Offset that is subtracted from the scores of the table.
     """
 
     def __init__(self, counter: CountRanks, offset: float) -> None:

@@ -1,4 +1,4 @@
-"""A fitted forest that is sent to where the rows are."""
+"""Send a fitted forest to the processes that read the rows."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def _forest(data: bytes) -> IsolationForest:
 
 
 class BroadcastForest:
-    """The bytes of a forest, decoded once in each process.
+    """Encoded forest that each process decodes once.
 
     Parameters
     ----------
     data : bytes
-        The result of ``IsolationForest.to_bytes``.
+        Result of ``IsolationForest.to_bytes``.
     n_jobs : int or None
-        Threads that score a partition; None means all cores.
+        Number of threads that score a partition; None means all cores.
     """
 
     def __init__(self, data: bytes, *, n_jobs: int | None) -> None:
@@ -30,11 +30,11 @@ class BroadcastForest:
 
     @property
     def data(self) -> bytes:
-        """Return the bytes of the forest, from which `forest` decodes it."""
+        """Return the bytes of the forest, which `forest` decodes."""
         return self._data
 
     def forest(self) -> IsolationForest:
-        """Return the forest, which is kept for all partitions that this process scores."""
+        """Return the decoded forest, which is cached for all partitions that this process scores."""
         forest = _forest(self.data)
         forest.n_jobs = self.n_jobs
         return forest

@@ -16,47 +16,47 @@ from isoxide._frames.validation import Input
 
 
 def check_features(schema: pa.Schema, names: Iterable[str], table_name: str) -> list[str]:
-    """Return names of features as a list, if they are distinct columns of numbers.
+    """Check that features are distinct columns of numbers, and return their names as a list.
 
     Raises
     ------
     ValueError
-        If a column is missing, named twice, or holds no numbers.
+        If a column is missing, occurs twice, or does not hold numbers.
     """
     names = list(names)
     if not names:
-        raise ValueError(f"no features are left of {table_name}: none of its columns are numbers, or none were named")
+        raise ValueError(f"no feature of {table_name} remains: none of its columns holds numbers, or features is empty")
     for number, name in enumerate(names):
         if name in names[:number]:
             raise ValueError(f"features has {name!r} twice")
         check_column(schema, name, "features", table_name)
         if not is_number(dtype := schema.field(name).type):
             raise ValueError(
-                f"column {name!r} of {table_name} holds {describe_dtype(dtype)}, not numbers; leave it out of features"
+                f"column {name!r} of {table_name} holds {describe_dtype(dtype)}, not numbers; remove it from features"
             )
     return names
 
 
 def check_column(schema: pa.Schema, name: str, argument: str, table_name: str) -> None:
-    """Refuse the name of a column that is not there exactly once.
+    """Refuse a name that is not the name of exactly one column.
 
     Raises
     ------
     ValueError
-        If there is none or there are several; the message lists the columns.
+        If no column or several columns have the name.
     """
     if schema.names.count(name) > 1:
-        raise ValueError(f"{table_name} has several columns of the name {name!r}; rename them")
+        raise ValueError(f"{table_name} has several columns named {name!r}; rename them")
     need_column(schema.names, name, argument, table_name)
 
 
 def numeric_names(schema: pa.Schema) -> list[str]:
-    """Return the names of all columns of numbers, in their order."""
+    """Return the names of all columns of numbers, in the order of the table."""
     return [field.name for field in schema if is_number(field.type)]
 
 
 def features_of(forest: IsolationForest, schema: pa.Schema, table_name: str = "the table") -> list[str]:
-    """Return the columns that a fitted forest reads, in its order; all numeric ones if it was fitted without names.
+    """Return the columns that a fitted forest reads, in its order; if it has no names, all numeric columns.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def features_of(forest: IsolationForest, schema: pa.Schema, table_name: str = "t
 
 
 def batch_scores(batch: pa.RecordBatch | pa.Table, features: list[str], forest: IsolationForest) -> NDArray[np.float64]:
-    """Return what ``score_samples`` gives for the rows of a batch."""
+    """Return the result of ``score_samples`` for the rows of a batch."""
     if batch.num_rows == 0:
         return np.empty(0)
     data = Input(batch_table(batch, features), batch.num_rows, len(features))
@@ -84,6 +84,6 @@ def batch_scores(batch: pa.RecordBatch | pa.Table, features: list[str], forest: 
 
 
 def score_batch(batch: pa.RecordBatch | pa.Table, features: list[str], forest: IsolationForest) -> NDArray[np.float64]:
-    """Return what ``decision_function`` gives for the rows of a batch."""
+    """Return the result of ``decision_function`` for the rows of a batch."""
     scores: NDArray[np.float64] = batch_scores(batch, features, forest) - forest.offset_
     return scores

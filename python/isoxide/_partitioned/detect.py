@@ -1,8 +1,8 @@
-"""Detection on a table in partitions: the findings that `isoxide.ueba.detect` makes of the same rows in memory.
+"""Detection on a partitioned table, with the same findings as `isoxide.ueba.detect` for the same rows in memory.
 
-profile -> fetch drawn rows and grow -> scores -> offset -> anomalous rows -> severity, first days, ranks -> assemble
+    profile -> fetch drawn rows, grow -> scores -> offset -> anomalous rows -> severity, first days, ranks -> assemble
 
-Quantiles of the columns that the profile leaves open are sketched in the passes that are made anyway.
+If the profile does not determine a quantile of a column, later passes refine its sketch while they do their own work.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from isoxide.ueba._rules import asked_quantiles
 
 __all__ = ["detect"]
 
-#: Rows that are held in memory as findings.
+#: Maximum number of findings, which are held in memory.
 MAX_FINDINGS = 1_000_000
 
 
@@ -57,18 +57,18 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
     Parameters
     ----------
     engine : Engine
-        The table; it stays open.
+        Engine that reads the table; it stays open.
     options : PartitionedDetectOptions
-        The arguments of `PartitionedTable.detect`.
+        Arguments of `PartitionedTable.detect`.
     n_jobs : int, optional
-        Threads that grow a forest in this process; None means all cores.
+        Number of threads that grow a forest in this process; None means all cores.
     """
     check_amount(options.threshold, options.contamination, options.alerts_per_month)
     candidates = _candidates(engine.schema, options.include, options.exclude)
     refuse_result_names(options.entity, options.time, candidates)
     rank_options, groups = options.check(), options.groups
     if groups is not None and groups not in engine.schema.names:
-        raise ValueError(f"groups={groups!r} is no column of the table")
+        raise ValueError(f"groups={groups!r} is not a column of the table")
     rules = chosen_rules(options.rules, rank_options)
     qs = list(dict.fromkeys([*STATISTICS.values(), *asked_quantiles(rules)]))
     table = ProfiledTable(
@@ -123,7 +123,7 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
 def _candidates(
     schema: pa.Schema, include: str | Iterable[str] | None, exclude: str | Iterable[str] | None
 ) -> list[str]:
-    """Return the columns of numbers that are features unless they have no values."""
+    """Return the columns of numbers that are features if they have any values."""
     names = [field.name for field in schema if is_number(field.type)]
     wanted = names if include is None else select(names, include)
     left_out = set(select(names, exclude))
@@ -131,17 +131,15 @@ def _candidates(
 
 
 def _grown(table: ProfiledTable, options: AnomalyOptions, n_jobs: int | None) -> IsolationForest:
-    """Return a forest of the table, or a copy of the fitted one that was given."""
+    """Grow a forest on the table, or copy the fitted forest that was given."""
     forest = options.forest
     if forest is None:
         forest = IsolationForest(random_state=options.random_state, n_jobs=n_jobs)
     if hasattr(forest, "offset_"):
         wanted = features_of(forest, table.engine.schema, table.engine.name)
         if wanted != table.features:
-            raise ValueError(
-                f"the forest was fitted on other features than those of the table: {wanted} and {table.features}"
-            )
-        # The trees are shared; only the offset moves.
+            raise ValueError(f"the forest was fitted on the features {wanted}, but the table has {table.features}")
+        # The copy shares the trees; only its offset changes.
         return copy.copy(forest)
     plan = SamplePlan(clone(forest), table.n_rows, len(table.features))
     grown = grow(table.engine, plan, table.features)
@@ -161,7 +159,7 @@ def _calibrate(table: ProfiledTable, scores: Engine, forest: IsolationForest, op
             contamination = n / table.n_rows
             check_share(contamination, threshold)
             if n == 0:
-                # As `Calibration.at_threshold`: all rows score above it.
+                # As in `Calibration.at_threshold`, all rows must score above the offset.
                 forest.offset_ = np.float64(offset + min(threshold, lowest))
                 return
         else:
@@ -176,7 +174,7 @@ def _calibrate(table: ProfiledTable, scores: Engine, forest: IsolationForest, op
 
 
 def _find_anomalies(table: ProfiledTable, forest: IsolationForest, quantiles: Quantiles) -> Anomalies:
-    """Return the anomalies; quantiles of the columns are sketched in the same pass."""
+    """Find the anomalies, and refine the quantiles of the columns in the same pass."""
     engine = table.engine
     labels = () if table.group_column is None else (table.group_column,)
     columns = [table.entity, table.time, *table.features, *labels, *engine.key]
@@ -190,7 +188,7 @@ def _find_anomalies(table: ProfiledTable, forest: IsolationForest, quantiles: Qu
 
 
 def _with_quantiles(engine: Engine, aggregators: list[Aggregator[Any, Any]], quantiles: Quantiles) -> list[Any]:
-    """Return the results of aggregators, and take the next sketches of the columns in the same pass."""
+    """Return the results of aggregators, and refine the quantiles of the columns in the same pass."""
     more = quantiles.next_pass
     asked = [*aggregators, *([] if more is None else [more])]
     results = engine.aggregate(AggregateAll(asked)) if asked else []
@@ -209,9 +207,9 @@ def _in_order(table: ProfiledTable, anomalies: Anomalies) -> tuple[pd.DataFrame,
     decisions = arrow[DECISION].to_numpy()
     rows[time] = table.times.parsed(rows[time])
     if not len(rows):
-        # Without a text to parse pandas knows neither unit nor zone.
+        # Without any time, pandas does not know the unit and the zone.
         rows[time] = rows[time].astype(table.time_dtype)
-    # Rows that are equal in score and time stay in the order of the table.
+    # Rows with equal scores and times keep the order of the table.
     by_number = np.argsort(rows.index.to_numpy(), kind="stable")
     order = by_number[order_of_findings(decisions[by_number], rows[time].to_numpy()[by_number])]
     labels = None
@@ -222,7 +220,7 @@ def _in_order(table: ProfiledTable, anomalies: Anomalies) -> tuple[pd.DataFrame,
 
 
 def _severity(scores: Engine, forest: IsolationForest, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the percentile of each decision among all, from the other end: lower scores are worse."""
+    """Return the severity of each anomaly: the percentile of its negated decision score among all rows."""
     if not len(decisions):
         return np.empty(0)
     counter = CountRanks([RankCounts(pa.table({DECISION: decisions}))], [DECISION], n_jobs=scores.n_jobs)
@@ -245,7 +243,7 @@ def _group_sketches(table: ProfiledTable, peers: Groups, options: RankOptions) -
 def _more_of_findings(
     table: ProfiledTable, rows: pd.DataFrame, quantiles: Quantiles, sketched: SketchGroups | None
 ) -> tuple[pd.Series, GroupSketches | None]:
-    """Return the first day of the entity of each finding, and what is learned of the groups, in one pass."""
+    """Return the first day of each finding's entity, and the sketches of the groups, in one pass."""
     column = pa.array(rows[table.entity], type=pa.string(), from_pandas=True)
     entities = column.unique()
     wanted: list[Aggregator[Any, Any]] = [FirstSeen(table.entity, table.times, entities)] if len(rows) else []
@@ -264,7 +262,7 @@ def _ranks(
     options: RankOptions,
     scope: Scope,
 ) -> Ranked:
-    """Rank the findings as `isoxide.ueba._ranks.rank_rows` does."""
+    """Rank the findings with the same results as `isoxide.ueba._ranks.rank_rows`."""
     features, engine = list(table.features), table.engine
     if len(rows) == 0:
         return Ranked.empty(len(features), options)

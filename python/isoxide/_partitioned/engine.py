@@ -1,4 +1,4 @@
-"""The interface that each engine implements for a partitioned table."""
+"""Interface that each engine implements for a partitioned table."""
 
 from __future__ import annotations
 
@@ -23,61 +23,61 @@ R = TypeVar("R")
 class Engine(ABC):
     """Interface that each engine implements for a partitioned table.
 
-    An engine reads Arrow record batches where the rows are, runs aggregators on them and brings the states together.
-    Column names are distinct.
+    An engine reads the rows as Arrow record batches, runs aggregators on them, and merges the states. It does so in
+    this process, or in the workers of a cluster. Column names are distinct.
     """
 
-    #: What the table is called in messages: a path, or what it is.
+    #: Name of the table in messages: a path, or a description such as "the DataFrame".
     name: str
-    #: Names and types of all columns, in Arrow's terms.
+    #: Names and Arrow types of all columns.
     schema: pa.Schema
-    #: Columns whose values together tell one row from all others and give the order of the rows, where rows have no
-    #: numbers while they are read. Otherwise empty.
+    #: Columns of a unique key that orders the rows, if the engine does not know row numbers while it reads. Otherwise
+    #: empty.
     key: tuple[str, ...] = ()
-    #: Threads that one task uses where the rows are; None means all cores.
+    #: Number of threads of one task; None means all cores.
     n_jobs: int | None = None
-    #: Whether aggregators run in this process, so that they can put things aside in files.
+    #: Whether aggregators run in this process, so that they can use temporary files.
     is_local: bool = False
 
-    #: By the name of a column of text whose cells were looked at, why it holds no numbers.
+    #: For each text column whose cells were inspected, the reason why it is not a column of numbers.
     reasons: Mapping[str, str] = MappingProxyType({})
-    #: By the name of a column of numbers that was read from text, the name under which its text can be read.
+    #: For each column of numbers that was read from text, the name under which the text can be read.
     written: Mapping[str, str] = MappingProxyType({})
-    #: Columns of objects of which some are numbers and some are text; they are read as text.
+    #: Columns of objects that are partly numbers and partly text; they are read as text.
     untyped: frozenset[str] = frozenset()
-    #: What was changed or left out while the table was opened, a sentence each.
+    #: One sentence for each change or omission when the table was opened.
     notes: tuple[str, ...] = ()
 
     @abstractmethod
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
-        """Return the result of an aggregator over all rows; a table without partitions is one without batches."""
+        """Return the result of an aggregator over all rows; a table without partitions counts as an empty one."""
 
     @abstractmethod
     def count(self) -> int:
-        """Return the number of rows. After this, partitions know where they begin, unless the table has a `key`.
+        """Return the number of rows. Afterwards the engine knows the first row of each partition, or has sorted `key`.
 
         Raises
         ------
         ValueError
-            If the order of the rows is not certain, since rows share a `key`.
+            If several rows have the same `key`, so that the order of the rows is ambiguous.
         """
 
     @abstractmethod
     def fetch(self, rows: NDArray[np.int64], columns: Iterable[str]) -> pa.Table:
-        """Return the rows of these numbers, which are distinct and ascending, in this order."""
+        """Return the rows with these numbers, which are distinct and in ascending order."""
 
     @abstractmethod
     def scores(self, forest: IsolationForest) -> Engine:
-        """Return a table of one column in the same partitions: what ``score_samples`` gives for each row."""
+        """Return a table with the results of ``score_samples`` as its only column, in the same partitions."""
 
     def row_numbers(self, rows: pa.Table) -> NDArray[np.int64]:
-        """Return the numbers of rows that an aggregator collected with the columns of `key`, or with `ROW_NUMBER`."""
+        """Return the row numbers of rows that an aggregator collected with the columns of `key` or `ROW_NUMBER`."""
         numbers: NDArray[np.int64] = rows[ROW_NUMBER].to_numpy()
         return numbers
 
     def broadcast(self, forest: IsolationForest) -> BroadcastForest:
-        """Return a forest for aggregators, which is brought to each worker once."""
+        """Return the forest in a form that is sent to each worker once."""
         return BroadcastForest(forest.to_bytes(), n_jobs=forest.n_jobs)
 
     def close(self) -> None:  # noqa: B027 (most engines keep nothing)
-        """Give back what the engine kept for its results."""
+        """Free the resources of the engine."""

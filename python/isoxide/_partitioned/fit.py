@@ -62,7 +62,8 @@ def grow(engine: Engine, plan: SamplePlan, names: list[str]) -> IsolationForest:
     rows = engine.fetch(plan.rows, names)
     if rows.num_rows != len(plan.rows):
         raise ValueError(
-            f"{engine.name} changed while it was read: {len(plan.rows)} rows were asked for and {rows.num_rows} came"
+            f"{engine.name} changed while it was read: {len(plan.rows)} rows were requested, but {rows.num_rows} "
+            "were found"
         )
     grown = plan.grow(float32_rows(rows, names))
     grown.feature_names_in_ = np.array(names, dtype=object)

@@ -1,4 +1,4 @@
-"""Options of detection on tables in partitions."""
+"""Options of detection on partitioned tables."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ __all__ = ["PartitionedDetectOptions"]
 
 @dataclass(frozen=True, kw_only=True)
 class PartitionedDetectOptions(RankOptions, AnomalyOptions):
-    """Options of detection on tables in partitions: how the table is read, and those of `isoxide.ueba.detect`.
+    """Options of detection on partitioned tables: options for reading, and the options of `isoxide.ueba.detect`.
 
     Parameters
     ----------
     entity : str
-        The column that says who: an actor, a host, an account. It is read as text, exactly as it is written.
+        Column with the entity of each row: an actor, a host, an account. It is read as text, exactly as written.
     time : str
-        The column that says when: dates or times, as such, as text in ISO 8601, or as eight digits such as 20250426.
+        Column with the time of each row: a date or time type, text in ISO 8601, or eight digits such as 20250426.
     rules : list of rule, optional
-        Instances of `isoxide.ueba.ZScore`, `isoxide.ueba.Flag` and `isoxide.ueba.Percentile`, of which the first that a
-        value meets flags it. Percentiles are those of the table. An empty list flags nothing. By default `zscores` are
-        flagged from 3 on, ``leaver_action`` and ``is_weekend`` whenever they are above zero (see `domain_defaults`),
-        and all other features from the 99th and the 95th percentile on.
+        Instances of `isoxide.ueba.ZScore`, `isoxide.ueba.Flag` and `isoxide.ueba.Percentile`. The first rule that a
+        value meets flags it. Percentiles are computed from the table. An empty list flags nothing. By default,
+        `zscores` are flagged at 3 or more, ``leaver_action`` and ``is_weekend`` whenever they are above zero (see
+        `domain_defaults`), and all other features at or above the 99th and the 95th percentile.
     include : str or list of str, optional
-        Names or patterns (``"n_*"``) of the columns that are features; by default all numeric columns besides `entity`
+        Names or patterns (``"n_*"``) of the columns that are features; by default all numeric columns except `entity`
         and `time`.
     exclude : str or list of str, optional
         Names or patterns of columns that are not features.
     time_format : str, optional
-        Pattern of the times as in `datetime.datetime.strptime`, or the unit of numbers since 1970 in UTC: ``"s"``,
+        Format of the times for `datetime.datetime.strptime`, or the unit of times counted since 1970 in UTC: ``"s"``,
         ``"ms"``, ``"us"`` or ``"ns"``.
     timezone : str, optional
-        Time zone whose days count, such as ``"Europe/Oslo"``. By default each time keeps the day that was written.
+        Time zone that decides the day of each time, such as ``"Europe/Oslo"``. By default each time keeps the day in
+        the source.
     """
 
     entity: str
@@ -54,5 +55,5 @@ class PartitionedDetectOptions(RankOptions, AnomalyOptions):
         for name in ("include", "exclude"):
             patterns = getattr(self, name)
             if patterns is not None and not isinstance(patterns, str):
-                # It may be an iterator, and is read more than once.
+                # An iterator could be read only once.
                 object.__setattr__(self, name, list(patterns))

@@ -1,6 +1,7 @@
-"""Look at a table in partitions before anything is made of it: features, days, repeated rows and all column sketches.
+"""Profile a partitioned table before detection: features, days, repeated rows and a sketch of each column.
 
-ProfiledTable
+`ProfiledTable` makes these passes:
+
     count rows -> zones of times -> hashes of the keys -> rows whose keys repeat -> profile of the rows that are kept
 """
 
@@ -35,20 +36,20 @@ from isoxide._partitioned.views import GROUP, TextKeys, WithoutRows
 
 __all__ = ["ProfiledTable"]
 
-#: Rows that are held in memory as possible duplicates.
+#: Maximum number of rows that are held in memory as possible duplicates.
 MAX_SHARED_KEYS = 4_000_000
-#: Bits of a hash that choose the file it is written to.
+#: Number of leading bits of a hash that choose the file it is written to.
 _FILE_BITS = 6
 
 
 class CollectZones(Aggregator[set[Any], set[Any]]):
-    """The time zones in which the times of a text column are written."""
+    """Collect the time zones that occur in a text column of times."""
 
     def __init__(self, time: str) -> None:
         self.columns = (time,)
 
     def init(self, partition: Partition) -> set[Any]:
-        """Return no zones before the first batch."""
+        """Return an empty set of zones."""
         return set()
 
     def update(self, state: set[Any], batch: pa.RecordBatch, first_row: int | None) -> set[Any]:
@@ -61,17 +62,17 @@ class CollectZones(Aggregator[set[Any], set[Any]]):
 
 
 class HashKeys(Aggregator[list[NDArray[np.uint64]], NDArray[np.uint64]]):
-    """The hashes of entity and time that occur more than once, in ascending order.
+    """Find the hashes of entity and time that occur more than once, in ascending order.
 
     Parameters
     ----------
     entity : str
-        The column of the entities.
+        Name of the column with the entities.
     times : Times
-        How times are read.
+        Reader of the times.
     folder : Path or None
-        A folder that all partitions can write to: hashes are then kept there, in files by their first bits, and the
-        state is empty. Without a folder the state takes 8 bytes a row.
+        Folder that all partitions can write to. Hashes are kept there in files by their leading bits, and the state
+        is empty. If there is no folder, the state takes 8 bytes per row.
     """
 
     def __init__(self, entity: str, times: Times, folder: Path | None) -> None:
@@ -79,7 +80,7 @@ class HashKeys(Aggregator[list[NDArray[np.uint64]], NDArray[np.uint64]]):
         self.columns = (entity, times.name)
 
     def init(self, partition: Partition) -> list[NDArray[np.uint64]]:
-        """Return no hashes before the first batch."""
+        """Return an empty list of hashes."""
         return []
 
     def update(
@@ -93,13 +94,13 @@ class HashKeys(Aggregator[list[NDArray[np.uint64]], NDArray[np.uint64]]):
         file_numbers = (hashes >> np.uint64(64 - _FILE_BITS)).astype(np.int64)
         order = np.argsort(file_numbers, kind="stable")
         ends = np.cumsum(np.bincount(file_numbers, minlength=1 << _FILE_BITS))
-        for number, piece in enumerate(np.split(hashes[order], ends[:-1])):
+        for number, chunk in enumerate(np.split(hashes[order], ends[:-1])):
             with open(self.folder / str(number), "ab") as file:
-                file.write(piece.tobytes())
+                file.write(chunk.tobytes())
         return state
 
     def hashes(self, batch: pa.RecordBatch, first_row: int | None) -> NDArray[np.uint64]:
-        """Return a number for each row of a batch, equal for equal keys."""
+        """Return a hash for each row of a batch; rows with equal keys have equal hashes."""
         entities = as_text(batch.column(self.entity), self.entity).to_pandas()
         frame = pd.DataFrame({"entity": entities, "time": self.times.of(batch, first_row)})
         hashes: NDArray[np.uint64] = np.asarray(pd.util.hash_pandas_object(frame, index=False), dtype=np.uint64)
@@ -107,10 +108,10 @@ class HashKeys(Aggregator[list[NDArray[np.uint64]], NDArray[np.uint64]]):
 
     def merge(self, states: Iterable[list[NDArray[np.uint64]]]) -> list[NDArray[np.uint64]]:
         """Return the hashes of all partitions."""
-        return [piece for state in states for piece in state]
+        return [chunk for state in states for chunk in state]
 
     def finish(self, state: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
-        """Return the hashes that came more than once."""
+        """Return the hashes that occur more than once."""
         if self.folder is None:
             return _repeated(np.concatenate([np.empty(0, dtype=np.uint64), *state]))
         files = [self.folder / str(number) for number in range(1 << _FILE_BITS)]
@@ -124,18 +125,18 @@ def _repeated(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 class RowsOfKeys(CollectRows):
-    """The rows whose keys have one of the given hashes, with their numbers.
+    """Collect the rows whose keys have one of the given hashes, with their row numbers.
 
     Parameters
     ----------
     hashes : ndarray of uint64
-        The hashes.
+        Hashes of the keys to collect.
     keys : HashKeys
-        How keys are hashed.
+        Aggregator that computes the hash of a key.
     schema : pyarrow.Schema
         Names and types of the columns that are collected.
     max_rows : int
-        More rows than this are refused.
+        Maximum number of rows to collect; more rows raise a ValueError.
     """
 
     def __init__(self, hashes: NDArray[np.uint64], keys: HashKeys, schema: pa.Schema, max_rows: int) -> None:
@@ -166,17 +167,17 @@ class RowsOfKeys(CollectRows):
 
 
 class ProfileRows(Aggregator[Profile, Profile]):
-    """The profile of a table, as `isoxide._frames.profile` makes it in memory too."""
+    """Profile a table with the `Profiler` that tables in memory use too."""
 
     def __init__(self, profiler: Profiler) -> None:
         self.profiler, self.columns = profiler, profiler.columns
 
     def init(self, partition: Partition) -> Profile:
-        """Return the profile of no rows."""
+        """Return the profile of an empty table."""
         return self.profiler.start()
 
     def update(self, state: Profile, batch: pa.RecordBatch, first_row: int | None) -> Profile:
-        """Return the profile after a batch was added to it."""
+        """Return the profile with a batch added to it."""
         return self.profiler.update(state, batch, first_row) if batch.num_rows else state
 
     def merge(self, states: Iterable[Profile]) -> Profile:
@@ -185,39 +186,39 @@ class ProfileRows(Aggregator[Profile, Profile]):
 
 
 class ProfiledTable:
-    """A table that has been looked at, without the rows that equal an earlier one.
+    """Table with its profile, without the rows that equal an earlier row.
 
     Parameters
     ----------
     engine : Engine
-        The table.
+        Engine that reads the table.
     entity, time : str
-        The columns that say who and when.
+        Names of the columns with the entity and the time.
     include, exclude : str or list of str or None
         Names or patterns of columns that are features, and of columns that are not.
     groups : str, optional
-        The column of the labels of groups.
+        Name of the column with group labels.
     style : TimeStyle, optional
-        How times are written.
+        Style in which times are written.
 
     Attributes
     ----------
     engine : Engine
-        The rows that are kept; entities are text.
+        Engine that reads the rows that are kept, with entities as text.
     features : list of str
         Names of the features.
     times : Times
-        How times are read.
+        Reader of the times.
     profile : TableProfile
-        Summary of the table for its readers.
+        Summary of the table for the user.
     n_rows : int
         Number of rows that are kept.
     days : dict
-        The number of rows of each day.
+        Number of rows of each day.
     time_dtype : numpy or pandas dtype
-        Type of the times that were read.
+        Dtype of the times after reading.
     group_column : str or None
-        The column that holds the labels of the groups as text.
+        Name of the column that holds the group labels as text.
     """
 
     def __init__(
@@ -233,7 +234,7 @@ class ProfiledTable:
     ) -> None:
         roles_of_features(entity, time, include, exclude)(engine.schema.names, engine.name)
         self.entity, self.time = entity, time
-        # A column that is a feature stays one, beside the text it is as a label.
+        # A column of numbers can be a feature and, as text in a separate column, the group label.
         keyed = TextKeys(engine, [entity], group=None if groups == entity else groups)
         self.group_column = groups if groups in (None, entity) else GROUP
         reasons = dict(engine.reasons)
@@ -244,7 +245,7 @@ class ProfiledTable:
                 reasons=reasons,
             )  # fmt: skip
 
-        # Before anything is read: names and types.
+        # Choose by names and dtypes before anything is read.
         candidates, left_out = chosen(set())
         texts = [name for name, why in left_out.items() if why == "text" and name not in reasons]
         n_read = engine.count()
@@ -269,9 +270,9 @@ class ProfiledTable:
         )  # fmt: skip
 
     def _without_duplicates(self, engine: Engine) -> tuple[Engine, int]:
-        """Return the table with equal rows once, and how many different rows share entity and time."""
+        """Return the table without repeated rows, and the number of different rows that share entity and time."""
         if engine.key:
-            # No two rows are equal; rows that share entity and time with others are not counted.
+            # The key is unique, so no row is repeated. Rows that share entity and time are not counted.
             return engine, 0
         with tempfile.TemporaryDirectory(prefix="isoxide-keys-") as folder:
             keys = HashKeys(self.entity, self.times, Path(folder) if engine.is_local else None)
@@ -292,11 +293,11 @@ class ProfiledTable:
         return (WithoutRows(engine, dropped) if dropped.size else engine), n_shared
 
     def quantiles(self, qs: Iterable[float]) -> Quantiles:
-        """Return the quantiles of all features, as far as they are known."""
+        """Return the quantiles of all features, as far as the sketches determine them."""
         schema = self.engine.schema
         dtypes = {name: np.float32 if schema.field(name).type == pa.float32() else np.float64 for name in self.features}
         return Quantiles({name: self.sketches[name] for name in self.features}, qs, dtypes)
 
 
 def _untyped(name: str) -> ValueError:
-    return ValueError(f"column {name!r} holds numbers, some of them as text; convert it (astype) or leave it out")
+    return ValueError(f"column {name!r} holds numbers, some of them as text; convert it with astype, or exclude it")

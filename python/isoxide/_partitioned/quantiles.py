@@ -1,7 +1,8 @@
-"""Exact quantiles of the columns of a table in partitions, in as many passes as they take.
+"""Exact quantiles of the columns of a partitioned table, in as many passes as necessary.
 
-A sketch of a column holds its distinct values while they are few, and counts per range of values otherwise. If it
-does not tell the two neighbours of a quantile, the next pass sketches only the range in which they lie.
+A sketch of a column holds its distinct values while they are few, and otherwise counts per range of values. A quantile
+lies between two neighbours in the sorted values. If the sketch does not determine them, the next pass sketches only the
+range in which they lie.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from isoxide._ranks.groups import members
 
 __all__ = ["GroupQuantiles", "GroupSketches", "Quantiles", "SketchColumns", "SketchGroups"]
 
-#: Distinct values kept of all columns of all groups together, and at least of each column of a group.
+#: Maximum number of distinct values in the sketches of all groups together, and minimum capacity of one sketch.
 _GROUP_CELLS, _MIN_CAPACITY = 2**22, 16
 
 
 class SketchColumns(Aggregator[list[_core.Sketch], list[_core.Sketch]]):
-    """Sketches of columns; a column may have several.
+    """Fill sketches of columns; a column may have several.
 
     Parameters
     ----------
     sketches : iterable of (str, Sketch)
-        The name of a column, and the empty sketch that takes its values.
+        Name of a column, and an empty sketch for its values.
     """
 
     def __init__(self, sketches: Iterable[tuple[str, _core.Sketch]]) -> None:
@@ -43,7 +44,7 @@ class SketchColumns(Aggregator[list[_core.Sketch], list[_core.Sketch]]):
         self.empty = [sketch.to_bytes() for _, sketch in sketches]
 
     def init(self, partition: Partition) -> list[_core.Sketch]:
-        """Return empty sketches before the first batch."""
+        """Return the empty sketches, before any batch."""
         return [_core.Sketch.from_bytes(data) for data in self.empty]
 
     def update(self, state: list[_core.Sketch], batch: pa.RecordBatch, first_row: int | None) -> list[_core.Sketch]:
@@ -54,7 +55,7 @@ class SketchColumns(Aggregator[list[_core.Sketch], list[_core.Sketch]]):
         return state
 
     def merge(self, states: Iterable[list[_core.Sketch]]) -> list[_core.Sketch]:
-        """Merge the sketches of each position."""
+        """Merge the sketches at the same position of each list."""
         return merge_sketches(states)
 
 
@@ -64,11 +65,11 @@ class Quantiles:
     Parameters
     ----------
     sketches : mapping of str to Sketch
-        By the name of a column, the sketch of all its values.
+        Sketch of all values of each column, by column name.
     qs : iterable of float
-        The quantiles that can be asked for, from 0 to 1.
+        Quantiles to compute, from 0 to 1.
     dtypes : mapping of str to type
-        By the name of a column, float32 or float64: pandas interpolates in the dtype of the values.
+        float32 or float64 for each column name, since pandas interpolates in the dtype of the values.
     """
 
     def __init__(self, sketches: Mapping[str, _core.Sketch], qs: Iterable[float], dtypes: Mapping[str, Any]) -> None:
@@ -84,10 +85,10 @@ class Quantiles:
                 continue
             for q in qs:
                 self._positions[name, q] = quantile_position(sketch.n, q)
-                self._look(name, self._positions[name, q][0], sketch)
+                self._resolve(name, self._positions[name, q][0], sketch)
 
-    def _look(self, name: str, position: int, sketch: _core.Sketch) -> None:
-        """Take over what a sketch knows of two neighbours, or what has to be asked next."""
+    def _resolve(self, name: str, position: int, sketch: _core.Sketch) -> None:
+        """Store the neighbours at a position, or the refined sketch for the next pass if they are not known."""
         neighbours = sketch.neighbours(position)
         if neighbours is None:
             self._open[name, position] = sketch.refined(position)
@@ -97,7 +98,7 @@ class Quantiles:
 
     @property
     def asked(self) -> list[tuple[str, _core.Sketch]]:
-        """Return the sketches to fill next, each with its column; there are none if all quantiles are known."""
+        """Return the sketches to fill next, each with its column; the list is empty if all quantiles are known."""
         return [(name, sketch) for (name, _), sketch in self._open.items()]
 
     @property
@@ -106,9 +107,9 @@ class Quantiles:
         return SketchColumns(self.asked) if self._open else None
 
     def take(self, sketches: Iterable[_core.Sketch]) -> None:
-        """Take over the sketches that were asked for, filled."""
+        """Take over the filled sketches of `next_pass`."""
         for (name, position), sketch in zip(list(self._open), sketches, strict=True):
-            self._look(name, position, sketch)
+            self._resolve(name, position, sketch)
 
     def quantile(self, name: str, q: float) -> float:
         """Return a quantile of a column."""
@@ -117,38 +118,38 @@ class Quantiles:
         position, weight = self._positions[name, q]
         dtype = self.dtypes[name]
         value = interpolate(*self._neighbours[name, position], weight, dtype)
-        # Where values are missing pandas rounds to their dtype.
+        # pandas rounds to the dtype of the values if some are missing.
         return float(dtype(value)) if self._missing[name] else float(value)
 
 
 class GroupSketches(NamedTuple):
     """State and result of `SketchGroups`: sizes, days and sketches of the groups."""
 
-    #: Rows of each group.
+    #: Number of rows of each group.
     rows: list[int]
-    #: Days on which each group has rows; of large groups not all.
+    #: Days on which each group has rows; the set may be incomplete once it has `max_days` days.
     days: list[set[Any]]
     sketches: list[_core.Sketch]
 
 
 class SketchGroups(Aggregator[GroupSketches, GroupSketches]):
-    """Sizes of groups of rows, the days on which they have rows, and sketches of their columns.
+    """Collect the sizes of groups, the days on which they have rows, and sketches of their columns.
 
     Parameters
     ----------
     groups : str
-        The column of the labels, as text.
+        Name of the column with the labels as text.
     labels : list of str
-        The labels of the groups.
+        Labels of the groups.
     names : iterable of str
-        The columns that are sketched in each group.
+        Columns to sketch in each group.
     times : Times, optional
-        How times are read, if days are counted.
+        Reader of the times, if days are counted.
     max_days : int
-        Days are counted up to this number.
+        Maximum number of days that are counted per group.
     sketches : iterable of (int, str, Sketch), optional
-        The position of a group, the name of a column and the empty sketch of its values; by default one of all values
-        for each group and each of `names`.
+        Position of a group, name of a column and an empty sketch for its values. By default there is one sketch of all
+        values for each group and each of `names`.
     """
 
     def __init__(
@@ -174,12 +175,12 @@ class SketchGroups(Aggregator[GroupSketches, GroupSketches]):
         self.columns = tuple(dict.fromkeys([groups, *time, *(name for _, name in self.sketched)]))
 
     def init(self, partition: Partition) -> GroupSketches:
-        """Return no rows, no days and empty sketches."""
+        """Return a state without rows, with empty sketches."""
         sketches = [_core.Sketch.from_bytes(data) for data in self.empty]
         return GroupSketches([0] * len(self.labels), [set() for _ in self.labels], sketches)
 
     def update(self, state: GroupSketches, batch: pa.RecordBatch, first_row: int | None) -> GroupSketches:
-        """Return the state after the rows of a batch were added."""
+        """Add the rows of a batch."""
         if batch.num_rows == 0:
             return state
         labels = batch.column(self.groups).to_pylist()
@@ -199,7 +200,7 @@ class SketchGroups(Aggregator[GroupSketches, GroupSketches]):
         return state
 
     def merge(self, states: Iterable[GroupSketches]) -> GroupSketches:
-        """Add up what was learned of each partition."""
+        """Combine the states of all partitions."""
         (rows, days, sketches), *others = states
         for other in others:
             rows = [mine + theirs for mine, theirs in zip(rows, other.rows, strict=True)]
@@ -213,15 +214,15 @@ class GroupQuantiles:
     Parameters
     ----------
     first : SketchGroups
-        The aggregator that looked at all groups.
+        Aggregator of the first pass, over all groups.
     sketches : list of Sketch
-        The sketches it returned.
+        Sketches that the first pass returned.
     wanted : iterable of int
-        The positions of the groups whose quantiles are wanted.
+        Positions of the groups whose quantiles to compute.
     qs : iterable of float
-        The quantiles, from 0 to 1.
+        Quantiles to compute, from 0 to 1.
     dtypes : mapping of str to type
-        By the name of a column, float32 or float64.
+        float32 or float64 for each column name.
     """
 
     def __init__(
@@ -246,7 +247,7 @@ class GroupQuantiles:
         return SketchGroups(self._first.groups, self._first.labels, [], sketches=asked) if asked else None
 
     def take(self, sketches: list[_core.Sketch]) -> None:
-        """Take over the sketches that were asked for, filled."""
+        """Take over the filled sketches of `next_pass`."""
         start = 0
         for own in self._quantiles.values():
             n_asked = len(own.asked)

@@ -1,4 +1,4 @@
-"""Rank rows that are in memory among those of a table in partitions: ranks are sums of counts."""
+"""Rank rows in memory among the rows of a partitioned table, by adding up the counts of all partitions."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def rank_rows(
     groups: str | None = None,
     rank_last: str | Callable[[str], bool] | None = None,
 ) -> FeatureRanks:
-    """Return the ranks of rows in memory among those of a table.
+    """Return the ranks of rows in memory among the rows of a partitioned table.
 
     Parameters
     ----------
     engine : Engine
-        The table.
+        Engine that reads the table.
     rows : frame of shape (n_rows, n_features)
-        The rows to rank, with names of columns.
+        Rows to rank, with column names.
     definition : RankDefinition
-        How values are ranked.
+        Definition of the percentiles: `kind`, `tail` and `nan_policy`.
     features : iterable of str, optional
-        The columns to rank; by default all of `rows` but `groups`.
+        Columns to rank. By default all columns of `rows` except `groups`.
     groups : str, optional
-        A column of both tables: rows are ranked among those of the same label.
+        Column of labels in both tables: rows are ranked among the rows of the table with the same label.
     rank_last : str or callable, optional
         Features that come after all others.
 
@@ -73,7 +73,7 @@ def rank_rows(
     if groups is not None:
         check_column(engine.schema, groups, "groups", engine.name)
         if groups not in given.names:
-            raise ValueError(f"groups={groups!r} names no column of rows")
+            raise ValueError(f"groups={groups!r} is not a column of rows")
         if groups != GROUP:
             engine = TextKeys(engine, [], group=groups)
         labels, members_of = _by_label(text_labels(given.labels(groups), groups))
@@ -90,12 +90,12 @@ def rank_rows(
 
 
 def _by_label(labels: list[Any]) -> tuple[list[Any], list[NDArray[np.intp]]]:
-    """Return the distinct labels, and the rows of each; rows without a label are left out."""
+    """Return the distinct labels and the rows of each label; rows without a label are left out."""
     groups = list(members(labels, labels))
     return [labels[int(rows[0])] for rows, _ in groups], [rows for rows, _ in groups]
 
 
 def _frame(names: list[str], columns: list[Any]) -> Any:
-    # Arrow has one order of bytes.
+    # Arrow supports only the byte order of the machine.
     native = [np.asarray(column, dtype=column.dtype.newbyteorder("=")) for column in columns]
     return pa.table(dict(zip(names, native, strict=True)))

@@ -1,4 +1,4 @@
-"""The public class of tables in partitions: one set of methods, whichever engine holds the rows."""
+"""The public class of partitioned tables, whose methods are the same for every engine that reads the rows."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ __all__ = ["PartitionedTable", "forest_features", "roles_of"]
 class PartitionedTable(ABC):
     """A table that is read partition by partition: larger than memory, or on a cluster.
 
-    Nothing is read when it is made. Each method reads the rows as often as it needs, and returns the bits that the
-    same rows in memory give, whatever the partitions are. The rows must be the same each time they are read.
+    Creating it reads no rows. Each method reads the rows as often as it needs. Its result is bit-identical to the
+    result for the same rows in memory, however they are partitioned. The source must return the same rows in the same
+    order each time it is read.
 
     See Also
     --------
-    isoxide.stream.open : Files, folders, datasets and Arrow streams on this machine.
-    isoxide.spark.table : A DataFrame of Spark.
-    isoxide.dask.table : A frame of Dask.
+    isoxide.stream.open : Open files, folders, datasets and Arrow streams on this machine.
+    isoxide.spark.table : Make a table of a Spark DataFrame.
+    isoxide.dask.table : Make a table of a Dask DataFrame.
 
     Examples
     --------
@@ -50,19 +51,19 @@ class PartitionedTable(ABC):
     ['x', 'y']
     """
 
-    #: Threads that grow forests in this process; None means all cores.
+    #: Number of threads that grow forests in this process; None means all cores.
     _n_jobs: int | None = None
 
     @abstractmethod
     def _open(self, roles: ChooseRoles, *, order_by: Iterable[str] | None = None) -> AbstractContextManager[Engine]:
-        """Return the engine that reads the table; leaving the context gives back what the engine kept.
+        """Return the engine that reads the table; leaving the context frees the resources of the engine.
 
         Parameters
         ----------
         roles : callable
-            Says what columns are wanted for, where types are not declared.
+            Function that chooses the role of each column (text, number or unused) if the source declares no dtypes.
         order_by : iterable of str, optional
-            Columns that give the order of the rows where an engine has none of its own. None means that the order
+            Columns by which an engine without a row order of its own (Spark) sorts the rows. None means that the order
             does not matter.
         """
 
@@ -71,44 +72,44 @@ class PartitionedTable(ABC):
         """Return a lazy frame of the engine with the two columns of `score`."""
 
     def _refuse_names(self, names: Iterable[str], table_name: str, *new: str, ignore_case: bool = False) -> None:
-        """Refuse names of new columns that the table has already."""
+        """Refuse names of new columns that the table already has."""
         existing: dict[str, str] = {}
         for name in [*names, *new]:
             key = name.lower() if ignore_case else name
             if key in existing:
                 raise ValueError(
-                    f"{table_name} has a column {existing[key]!r} already; choose another name with score or anomaly"
+                    f"{table_name} already has a column {existing[key]!r}; choose another name with score= or anomaly="
                 )
             existing[key] = name
 
     def _in_memory(self, rows: Any) -> Any:
-        """Return rows that may be a frame of the engine in memory."""
+        """Return the rows in memory; an engine computes them first if they are one of its own frames."""
         return rows
 
     def fit(self, forest: IsolationForest | None = None, *, features: Iterable[str] | None = None) -> IsolationForest:
         """Fit an isolation forest on the table.
 
-        The forest is, bit for bit, the one that ``IsolationForest.fit`` makes of the same rows in memory. Only the
-        rows that trees draw come to this process: by default 25,600 at most.
+        The forest is bit-identical to the one that ``IsolationForest.fit`` grows on the same rows in memory. Only the
+        rows that trees draw are loaded into this process: at most 25,600 by default.
 
         Parameters
         ----------
         forest : IsolationForest, optional
-            An estimator whose parameters are used; it is not changed. By default ``IsolationForest(random_state=0)``.
+            Estimator whose parameters are used; it is not changed. By default ``IsolationForest(random_state=0)``.
         features : list of str, optional
-            Names of the columns to fit on, in this order. By default all numeric columns, on Spark without those that
-            order the rows.
+            Names of the columns to fit on, in this order. By default all numeric columns; on Spark, the columns of
+            `order_by` are left out.
 
         Returns
         -------
         IsolationForest
-            A new fitted forest, for rows in memory and in partitions.
+            New fitted forest. It can score rows in memory as well as partitioned tables.
 
         Raises
         ------
         ValueError
-            If the table has no rows, a column is missing or not numeric, a parameter is out of range, or the order of
-            the rows is not certain.
+            If the table has no rows, a column is missing or not numeric, a parameter is out of range, or the rows
+            have no fixed order.
 
         See Also
         --------
@@ -116,8 +117,8 @@ class PartitionedTable(ABC):
 
         Notes
         -----
-        The rows are counted, the drawn ones are read, and if the forest's `contamination` is a number, all rows are
-        scored once to three times to find its offset.
+        The table is read once to count the rows and once for the drawn rows. If the forest's `contamination` is a
+        number, all rows are also scored, one to three times, to find the offset.
 
         Examples
         --------
@@ -138,13 +139,12 @@ class PartitionedTable(ABC):
     def score(self, forest: IsolationForest, *, score: str = "score", anomaly: str = "anomaly") -> Any:
         """Add the scores of a forest to the table, row by row.
 
-        Nothing is computed until the result is read. The forest is brought to each worker once.
+        Nothing is computed until the result is read. Each worker receives the forest once.
 
         Parameters
         ----------
         forest : IsolationForest
-            A fitted forest. With names of features its columns are found by these; otherwise all numeric columns are
-            taken.
+            Fitted forest. If it has feature names, they select the columns; otherwise all numeric columns are used.
         score : str, default="score"
             Name of the new column that holds ``decision_function``: the lower the score, the more abnormal the row.
         anomaly : str, default="anomaly"
@@ -153,20 +153,20 @@ class PartitionedTable(ABC):
         Returns
         -------
         pyarrow.RecordBatchReader, pyspark.sql.DataFrame or dask.dataframe.DataFrame
-            All columns of the table and the two new ones, in the engine's own kind of frame and with the same
-            partitions. A reader of Arrow batches can be read once.
+            All columns of the table and the two new ones, as a frame of the engine with the same partitions. A
+            ``RecordBatchReader`` can be read only once.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             If the forest is not fitted.
         ValueError
-            If the table lacks a column of the forest, or has a column with the name of a new one.
+            If the table lacks a feature of the forest, or already has a column named `score` or `anomaly`.
 
         See Also
         --------
         fit : Fit a forest.
-        offset : Find the offset that makes a given share of the rows anomalies.
+        offset : Find the offset at which a given fraction of the rows are anomalies.
 
         Examples
         --------
@@ -178,18 +178,18 @@ class PartitionedTable(ABC):
         """
         check_is_fitted(forest)
         if score == anomaly:
-            raise ValueError(f"score and anomaly are both {score!r}; they must be two columns")
+            raise ValueError(f"score and anomaly are both {score!r}; choose two different names")
         return self._scored(forest, score, anomaly)
 
     def offset(self, forest: IsolationForest, contamination: float | Literal["auto"]) -> float:
-        """Find the offset with which a given share of the rows are anomalies.
+        """Find the offset at which a given fraction of the rows are anomalies.
 
         Parameters
         ----------
         forest : IsolationForest
-            A fitted forest; it is not changed.
+            Fitted forest; it is not changed.
         contamination : float or "auto"
-            The share of the rows, in (0, 0.5]; "auto" gives -0.5 whatever the rows are.
+            Fraction of the rows, in (0, 0.5]; "auto" always gives -0.5.
 
         Returns
         -------
@@ -202,11 +202,11 @@ class PartitionedTable(ABC):
         sklearn.exceptions.NotFittedError
             If the forest is not fitted.
         ValueError
-            If `contamination` is out of range, the table has no rows, or it lacks a column of the forest.
+            If `contamination` is out of range, or the table has no rows or lacks a feature of the forest.
 
         See Also
         --------
-        isoxide.IsolationForest.recalibrate : The same with rows in memory.
+        isoxide.IsolationForest.recalibrate : Set the offset from rows in memory.
 
         Examples
         --------
@@ -232,44 +232,46 @@ class PartitionedTable(ABC):
         rank_last: str | Callable[[str], bool] | None = None,
         nan_policy: str = "propagate",
     ) -> FeatureRanks:
-        """Rank every value of some rows among the same column of the table.
+        """Rank every value of the given rows among the same column of the table.
 
-        The ranks are, bit for bit, those of `isoxide.rank_features` with the table in memory. It is read once.
+        The ranks are bit-identical to the ranks of `isoxide.rank_features` with the table in memory. The table is read
+        once.
 
         Parameters
         ----------
         rows : frame of shape (n_rows, n_features)
-            The rows to explain: a frame in memory, or one of the engine, which is computed first.
+            Rows to explain: a frame in memory, or a frame of the engine, which is computed first.
         features : list of str, optional
-            Names of the columns to rank, in this order. By default all columns of `rows` but `groups`.
+            Names of the columns to rank, in this order. By default all columns of `rows` except `groups`.
         kind : {"rank", "weak", "strict", "mean"}, default="rank"
             How equal values share a rank; `isoxide.percentileofscore` describes each.
         tail : {"upper", "lower", "both"}, default="upper"
-            Which values are unusual, and get high percentiles: high ones, low ones, or both.
+            Side on which values are unusual and have high percentiles: high values, low values, or both.
         groups : str, optional
-            A column of both tables: each row is ranked among the rows of the table with the same label only. Rows
-            whose label is missing or unknown have no percentiles (NaN).
+            Column of labels in both tables: each row is ranked only among the rows of the table with the same label.
+            Rows whose label is missing or does not occur in the table have no percentiles (NaN).
         rank_last : str or callable, optional
             Features that come after all others in the order of a row: a name or pattern, or a function that takes a
-            name and returns whether it belongs there.
+            feature's name and returns True for these features.
         nan_policy : {"propagate", "omit", "raise"}, default="propagate"
-            Whether missing values of a column of the table make its percentiles NaN, are left out, or are refused.
+            Treatment of missing values in a column of the table: make all percentiles of the column NaN, leave them
+            out, or raise an error.
 
         Returns
         -------
         FeatureRanks
-            The percentiles, and the order of the features in each row.
+            Percentiles, and the order of the features in each row.
 
         Raises
         ------
         ValueError
-            If the columns do not match, NaN is refused, or an argument is out of range.
+            If the columns do not match, `nan_policy` is "raise" and a value is missing, or an argument is out of range.
         TypeError
             If a column of `rows` is not numeric.
 
         See Also
         --------
-        isoxide.rank_features : The same with a reference in memory.
+        isoxide.rank_features : Rank rows among a table in memory.
 
         Examples
         --------
@@ -291,10 +293,10 @@ class PartitionedTable(ABC):
 
     @takes(PartitionedDetectOptions)
     def detect(self, options: PartitionedDetectOptions) -> Findings:
-        """Find the anomalies of the table, and tell of each which features are out of the ordinary.
+        """Find the anomalies of the table, and rank the unusual features of each.
 
-        The findings are, bit for bit, those of `isoxide.ueba.read_table` and `isoxide.ueba.detect` for the same rows
-        in memory. The table has a row per entity and time.
+        The findings are bit-identical to the result of `isoxide.ueba.detect` for the same rows in memory. The table
+        must have one row per entity and time.
 
         Parameters
         ----------
@@ -304,16 +306,16 @@ class PartitionedTable(ABC):
         Returns
         -------
         isoxide.ueba.Findings
-            A row per anomaly, the lowest score first; of equal scores the latest time. There are a million at most.
-            The checksum of the source is missing in their manifest.
+            One row per anomaly, at most a million: the lowest score first, and the latest time first among equal
+            scores. Their manifest has no checksum of the source.
 
         Raises
         ------
         ImportError
             If pandas is not installed.
         ValueError
-            If there are too many anomalies, a column is missing, a time cannot be read, an argument is out of range,
-            or the order of the rows is not certain.
+            If there are more than a million anomalies, a column is missing, a time cannot be read, an argument is out
+            of range, or the rows have no fixed order.
 
         Warns
         -----
@@ -322,21 +324,21 @@ class PartitionedTable(ABC):
 
         See Also
         --------
-        isoxide.ueba.detect : The same in memory.
+        isoxide.ueba.detect : Find the anomalies of a table in memory.
 
         Notes
         -----
-        The table is read eight times, three of them for entity and time only. Times that are not text save one of
-        these, and so does a fitted forest. It is read once more if rows share entity and time, and more often where
-        more than 10,000 distinct values of a feature crowd around one of its quantiles, or a finding's group is
-        smaller than `min_group`.
+        The table is read eight times, three of them for entity and time only. If times are not text, one of these
+        passes is saved; a fitted forest saves another. If several rows share entity and time, one more pass is needed.
+        Further passes are needed if more than 10,000 distinct values of a feature lie close to one of its quantiles, or
+        if a finding's group is smaller than `min_group`.
 
-        Rows that equal an earlier one are dropped, unless a key orders the rows (Spark). On one machine hashes of
-        entity and time are kept in temporary files to find them, 8 bytes a row (in the folder that the environment
-        variable ``TMPDIR`` names); on a cluster they come to this process.
+        Rows that equal an earlier one are dropped; on Spark there are none, since the key is unique. To find them,
+        hashes of entity and time, 8 bytes per row, are written to temporary files (in the folder that the environment
+        variable ``TMPDIR`` names); on a cluster they are sent to this process.
 
-        In the profile of the table, a column of whole numbers with more than 16,384 distinct values counts as
-        numbering the rows if its range allows it.
+        For a column of whole numbers with more than 16,384 distinct values, the profile of the table judges by the
+        range of the values, not by the number of distinct values, whether the column looks like a row number.
 
         Examples
         --------
@@ -358,7 +360,7 @@ class PartitionedTable(ABC):
 
 
 def column_names(names: Iterable[str], argument: str) -> list[str]:
-    """Return names of columns as a list; one string is refused, as it would be taken for a list of letters."""
+    """Return names of columns as a list; a single string is refused, since it would be read as a list of letters."""
     listed = name_list(names, argument)
     for name in listed:
         if not isinstance(name, str):
@@ -367,14 +369,14 @@ def column_names(names: Iterable[str], argument: str) -> list[str]:
 
 
 def roles_of(texts: Iterable[str] = (), numbers: Iterable[str] = (), argument: str = "groups") -> ChooseRoles:
-    """Return the roles of columns that are wanted by name; without names of numbers any column may hold numbers.
+    """Return a function that gives the named columns their roles; without `numbers`, any column may hold numbers.
 
     Parameters
     ----------
     texts, numbers : iterable of str
-        Columns that stay the text that was written, and columns that must be numbers.
+        Columns to keep as the text in the source, and columns that must hold numbers.
     argument : str
-        The argument that named `texts`, for messages.
+        Name of the argument that `texts` come from, for messages.
     """
     texts, numbers = frozenset(texts), frozenset(numbers)
 
@@ -387,5 +389,5 @@ def roles_of(texts: Iterable[str] = (), numbers: Iterable[str] = (), argument: s
 
 
 def forest_features(forest: IsolationForest) -> list[str]:
-    """Return the names of the columns that a forest was fitted on, if it knows any."""
+    """Return the feature names of a forest, or an empty list if it was fitted without names."""
     return list(getattr(forest, "feature_names_in_", ()))

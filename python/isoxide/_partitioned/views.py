@@ -1,4 +1,4 @@
-"""Tables made of another one: with text keys, without some rows, or of scores alone."""
+"""Views of an engine: a table with keys as text, without some rows, or with only the scores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from isoxide._partitioned.engine import Engine
 
 __all__ = ["GROUP", "ScoredRows", "TextKeys", "WithoutRows"]
 
-#: The column of the labels of groups, beside the one they are made of.
+#: Name of the added column with the group labels as text.
 GROUP = f"{RESERVED_PREFIX}group"
 
 S = TypeVar("S")
@@ -28,7 +28,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class EngineView(Engine):
-    """A table that is another one but for what a subclass changes."""
+    """View of an engine that passes every call on, unless a subclass changes it."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -40,28 +40,28 @@ class EngineView(Engine):
         return self.engine.count()
 
     def fetch(self, rows: NDArray[np.int64], columns: Iterable[str]) -> pa.Table:
-        """Return the rows of these numbers."""
+        """Return the rows with these numbers."""
         return self.engine.fetch(rows, columns)
 
     def row_numbers(self, rows: pa.Table) -> NDArray[np.int64]:
-        """Return the numbers of rows."""
+        """Return the row numbers of the given rows."""
         return self.engine.row_numbers(rows)
 
     def scores(self, forest: IsolationForest) -> Engine:
-        """Return the scores of all rows, made as the engine makes them best."""
+        """Return the scores of all rows, computed by the engine."""
         return self.engine.scores(forest)
 
     def broadcast(self, forest: IsolationForest) -> BroadcastForest:
-        """Return a forest for aggregators, as the engine brings it to its workers."""
+        """Return the forest in the form in which the engine sends it to its workers."""
         return self.engine.broadcast(forest)
 
     def close(self) -> None:
-        """Give back what the engine kept."""
+        """Free the resources of the engine."""
         self.engine.close()
 
 
 class ScoredRows(EngineView):
-    """The scores of a table, made anew whenever they are read."""
+    """Scores of a table, which are computed again each time they are read."""
 
     def __init__(self, engine: Engine, forest: IsolationForest) -> None:
         super().__init__(engine)
@@ -74,18 +74,18 @@ class ScoredRows(EngineView):
         return self.engine.aggregate(ScoreBatches(aggregator, self.forest, self.features))
 
     def close(self) -> None:
-        """Leave the table open: only its scores are done with."""
+        """Leave the table open, since the scores need no cleanup."""
 
 
 class TextBatches(MappedAggregator[S, R_co]):
-    """Let an aggregator see some columns as text.
+    """Pass columns to an aggregator as text.
 
     Parameters
     ----------
     inner : Aggregator
-        The aggregator that gets the text.
+        Aggregator that gets the text.
     texts : dict of str to str
-        By the name of a column of text, the column of the table that it is made of.
+        For each column of text, the name of the table's column that it is made from.
     """
 
     def __init__(self, inner: Aggregator[S, R_co], texts: dict[str, str]) -> None:
@@ -105,16 +105,16 @@ class TextBatches(MappedAggregator[S, R_co]):
 
 
 class TextKeys(EngineView):
-    """A table of which some columns are text, whatever the engine has them as.
+    """View of a table in which some columns are text, regardless of their dtypes in the engine.
 
     Parameters
     ----------
     engine : Engine
-        The table itself.
+        Engine that reads the table.
     names : iterable of str
-        Columns that are text and nothing else.
+        Columns that become text.
     group : str, optional
-        A column that stays what it is, and is there once more as text under the name `GROUP`.
+        Column that keeps its dtype and is added again as text with the name `GROUP`.
     """
 
     def __init__(self, engine: Engine, names: Iterable[str], group: str | None = None) -> None:
@@ -132,7 +132,7 @@ class TextKeys(EngineView):
         return self.engine.aggregate(TextBatches(aggregator, self._texts))
 
     def fetch(self, rows: NDArray[np.int64], columns: Iterable[str]) -> pa.Table:
-        """Return the rows of these numbers, with text keys."""
+        """Return the rows with these numbers, with keys as text."""
         table = self.engine.fetch(rows, columns)
         for position, name in enumerate(table.column_names):
             if name in self._texts:
@@ -140,7 +140,7 @@ class TextKeys(EngineView):
         return table
 
     def row_numbers(self, rows: pa.Table) -> NDArray[np.int64]:
-        """Return the numbers of rows, looked up by the key as the engine has it."""
+        """Return the row numbers of the given rows, whose key is converted back to the engine's dtypes."""
         for name in self.names:
             if name in self.key:
                 position = rows.schema.get_field_index(name)
@@ -149,7 +149,7 @@ class TextKeys(EngineView):
 
 
 class BatchesWithoutRows(MappedAggregator[S, R_co]):
-    """Let an aggregator see a table without some rows, with the rows numbered accordingly."""
+    """Pass a table to an aggregator without the dropped rows, and renumber the others."""
 
     def __init__(self, inner: Aggregator[S, R_co], dropped: NDArray[np.int64]) -> None:
         super().__init__(inner, inner.columns)
@@ -176,32 +176,32 @@ class BatchesWithoutRows(MappedAggregator[S, R_co]):
 
 
 class WithoutRows(EngineView):
-    """A table whose partitions know where they begin, without the rows of some numbers."""
+    """View of a table without the rows with the given numbers; its partitions must have first-row numbers."""
 
     def __init__(self, engine: Engine, dropped: NDArray[np.int64]) -> None:
         super().__init__(engine)
         self.dropped = dropped
 
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
-        """Aggregate the rows that are left."""
+        """Aggregate the remaining rows of the table."""
         return self.engine.aggregate(BatchesWithoutRows(aggregator, self.dropped))
 
     def count(self) -> int:
-        """Return the number of rows that are left."""
+        """Return the number of remaining rows."""
         return self.engine.count() - len(self.dropped)
 
     def fetch(self, rows: NDArray[np.int64], columns: Iterable[str]) -> pa.Table:
-        """Return the rows of these numbers, counted among those that are left."""
+        """Return the rows with these numbers, which count only the remaining rows."""
         return self.engine.fetch(self._original(rows), columns)
 
     def row_numbers(self, rows: pa.Table) -> NDArray[np.int64]:
-        """Return the numbers of rows in the table itself."""
+        """Return the row numbers of the given rows in the original table."""
         return self._original(rows[ROW_NUMBER].to_numpy())
 
     def scores(self, forest: IsolationForest) -> Engine:
-        """Return the scores of the rows that are left."""
+        """Return the scores of the remaining rows."""
         return WithoutRows(self.engine.scores(forest), self.dropped)
 
     def _original(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        # Before the k-th dropped row come its number less k kept ones.
+        # The k-th dropped row (from 0) with number r has r - k remaining rows before it.
         return rows + np.searchsorted(self.dropped - np.arange(len(self.dropped)), rows, side="right")

@@ -1,9 +1,9 @@
-"""Exact percentile ranks: ``percentileofscore`` as in SciPy, and the same for every cell of a table at once.
+"""Exact percentile ranks: SciPy's ``percentileofscore``, and the same for every cell of a table in one call.
 
     percentile of a query among n values = 100 / n times the number of values that count for it (`kind`)
 
-Only the two counts below, and at or below, a query are needed, so `rank_features` reads the reference once and sorts
-the queries only (`src/rank`).
+Two counts per query are enough: the values below it, and the values at or below it. So `rank_features` reads the
+reference once and sorts only the queries (`src/rank`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from isoxide._ranks.matching import match
 
 __all__ = ["FeatureRanks", "percentileofscore", "rank_features"]
 
-#: Number of values from which several threads count.
+#: Minimum number of values for which several threads are used.
 _PARALLEL_MIN_VALUES = 2**15
 
 
@@ -45,8 +45,8 @@ def percentileofscore(
 ) -> np.float64 | NDArray[np.float64]:
     """Compute the percentile rank of one or more values among the values of `a`.
 
-    The result equals that of ``scipy.stats.percentileofscore`` of SciPy 1.17 bit for bit. It takes memory for a copy of
-    both inputs at most.
+    The result is bit-identical to ``scipy.stats.percentileofscore`` of SciPy 1.17. It needs at most the memory of a
+    copy of both inputs.
 
     Parameters
     ----------
@@ -55,11 +55,11 @@ def percentileofscore(
     score : scalar or array-like
         Values to rank.
     kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
-        Values that count for a percentile: the mean rank of all equal values ('rank'), the values at or below the score
-        ('weak'), those below it ('strict'), or the mean of the last two ('mean').
+        Treatment of equal values: the percentile is the mean rank of all equal values ('rank'), the percentage of
+        values at or below the score ('weak') or below it ('strict'), or the mean of 'weak' and 'strict' ('mean').
     nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
-        Treatment of NaN in `a`: all percentiles are NaN ('propagate'), a ValueError is raised ('raise'), or NaN is left
-        out ('omit'). NaN in `score` has the percentile NaN, or raises.
+        Treatment of NaN in `a`: make all percentiles NaN ('propagate'), raise a ValueError ('raise'), or leave NaN out
+        ('omit'). For NaN in `score` the percentile is NaN, or with 'raise' a ValueError is raised.
 
     Returns
     -------
@@ -69,14 +69,14 @@ def percentileofscore(
     Raises
     ------
     ValueError
-        If `a` is not one-dimensional, `kind` or `nan_policy` has another value, or `nan_policy` is 'raise' and there is
-        NaN.
+        If `a` is not one-dimensional, `kind` or `nan_policy` does not have a listed value, or `nan_policy` is 'raise'
+        and a value is NaN.
     TypeError
         If the values of `a` and `score` cannot be compared.
 
     See Also
     --------
-    rank_features : Rank every cell of a table at once.
+    rank_features : Rank every cell of a table in one call.
 
     Examples
     --------
@@ -88,13 +88,13 @@ def percentileofscore(
     if a.ndim != 1:
         raise ValueError("`a` must be 1-dimensional.")
     check_nan_policy(nan_policy)
-    # Allocate the result first, so that scores which fit in no memory are refused at once.
+    # Allocate the result first, so that too many scores for the memory are refused before any work.
     percentiles = np.full(score.shape, np.nan)
     a_has_nan, score_has_nan = (look_for_nan(x, nan_policy) for x in (a, score))
     if score_has_nan:
         np.isnan(score)  # raises for objects, as in SciPy
     if a.size > 0 and not (a_has_nan and (nan_policy == "propagate" or np.isnan(a).all())):
-        # Check the kind here: SciPy does not look at it when there is nothing to compare with.
+        # Check `kind` only here: SciPy ignores it if there is nothing to compare with.
         check_kind(kind)
         # Asking for the number of cores takes longer than counting a few values.
         n_workers = resolve_n_jobs(None) if a.size >= _PARALLEL_MIN_VALUES else 1
@@ -122,54 +122,56 @@ def rank_features(
 ) -> FeatureRanks:
     """Compute the percentile rank of every value in `rows` among the same column of `reference`.
 
-    Each percentile equals ``scipy.stats.percentileofscore(reference[:, j], rows[i, j], kind, nan_policy)`` bit for bit;
-    with another `tail`, what this function returns for the values with their signs changed.
+    Each percentile is bit-identical to the result of
+    ``scipy.stats.percentileofscore(reference[:, j], rows[i, j], kind, nan_policy)``. For the lower tail, the signs of
+    all values are changed first.
 
     Parameters
     ----------
     rows : array-like or frame of shape (n_rows, n_features)
-        Rows to explain. A frame is one of pandas, polars or pyarrow, or of another library with the Arrow C stream or
-        the dataframe interchange protocol, which pyarrow reads. Missing values are NaN. Tables made from the result are
-        frames of the same library; of pandas for an array, of pyarrow for another library.
+        Rows to explain: an array, a pandas, polars or pyarrow frame, or a frame of another library with the Arrow C
+        stream or the dataframe interchange protocol, which pyarrow reads. Missing values are NaN. Tables made from the
+        result are frames of the same library; they are pandas frames for an array, and pyarrow tables for other
+        libraries.
     reference : array-like or frame of shape (n_samples, n_features)
-        Rows to rank among. Float64, float32 and int64 columns without missing values are read in place if the frame
-        keeps them in one piece.
+        Rows to rank among. Float64, float32 and int64 columns without missing values are read in place if each is
+        stored in one chunk.
     features : list of str, optional
-        Columns to use, in this order; others are ignored and need not be numeric. By default all, in the order of
-        `rows`. If both arguments have names (strings), columns are matched by name, otherwise by position; without
-        any names the features are called ``"x0"``, ``"x1"``, and so on.
+        Columns to use, in this order; others are ignored and need not be numeric. By default all columns of `rows`.
+        If both arguments have names (strings), columns are matched by name, otherwise by position; without any names
+        the features are called ``"x0"``, ``"x1"``, and so on.
     kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
-        Values that count for a percentile: the mean rank of all equal values ('rank'), the values at or below ('weak'),
-        those below ('strict'), or the mean of the last two ('mean').
+        Treatment of equal values: the percentile is the mean rank of all equal values ('rank'), the percentage of
+        values at or below ('weak') or below ('strict'), or the mean of 'weak' and 'strict' ('mean').
     tail : {'upper', 'lower', 'both'}, default='upper'
-        Values that are unusual, that is, have high percentiles: high ones ('upper'), low ones ('lower': the percentile
-        of ``-rows[i, j]`` among ``-reference[:, j]``), or both ('both': the larger of these two percentiles).
-        `FeatureRanks.directions` tells on which side a value is.
+        Side on which values are unusual and have high percentiles: high values ('upper'), low values ('lower': the
+        percentile of ``-rows[i, j]`` among ``-reference[:, j]``), or both ('both': the larger of these two
+        percentiles). `FeatureRanks.directions` gives the side of each value.
     groups : str or (labels of the rows, labels of the reference), optional
-        Labels that restrict the ranking: each row is ranked among the rows of `reference` with the same label, such as
-        its peer group, or with a label per actor its own history. Either the name of a column of both frames, which is
-        no feature then, or two array-likes of length n_rows and n_samples. A row whose label is missing, or does not
-        occur in `reference`, has NaN percentiles.
+        Labels that restrict the ranking: each row is ranked among the rows of `reference` with the same label. Labels
+        of departments give peer groups, and labels of actors give each actor's own history. Give the name of a column
+        of both frames, which then is not a feature, or two array-likes of length n_rows and n_samples. A row whose
+        label is missing, or does not occur in `reference`, has NaN percentiles.
     rank_last : str or callable, optional
         Features that come after all others in `FeatureRanks.order`: a pattern such as ``"*zscore*"``, or a function
-        of a name that returns whether it is one of them.
+        that takes a feature's name and returns True for these features.
     nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
-        Treatment of NaN in a column: its percentiles are NaN ('propagate'), a ValueError is raised ('raise'), or NaN is
-        left out ('omit').
+        Treatment of NaN in a column: make all its percentiles NaN ('propagate'), raise a ValueError ('raise'), or leave
+        NaN out ('omit').
     n_jobs : int, optional
-        Number of threads; ``None`` and ``-1`` mean all cores. The number never changes a result.
+        Number of threads; ``None`` and ``-1`` mean all cores. Results are the same for every number.
 
     Returns
     -------
     FeatureRanks
-        The percentiles, and tables and orders made from them.
+        Percentiles, with methods that order the features of each row and make tables.
 
     Raises
     ------
     ValueError
         If the columns of `rows` and `reference` do not match, if a column has missing values and integers beyond 2**53,
-        if `groups` names no column or has other lengths than the tables, or if `nan_policy` is 'raise' and there is
-        NaN.
+        if `groups` is not a column or its arrays do not have the lengths of the tables, or if `nan_policy` is 'raise'
+        and a value is NaN.
     TypeError
         If a column is not numeric, a table is a sparse matrix, or labels cannot be hashed.
     ImportError
@@ -178,7 +180,7 @@ def rank_features(
     See Also
     --------
     percentileofscore : Rank among the values of one array.
-    RankReference : Prepare a reference once, to rank among it many times.
+    RankReference : Sort a reference once, and rank rows among it many times.
 
     Examples
     --------
@@ -202,7 +204,7 @@ def rank_features(
     if isinstance(reference_table, ArrayTable):
         data = reference_table.data
         if data.dtype.kind in "biuf" and data.itemsize < 8:
-            # Convert the whole array at once: column by column, each of its cache lines would be read many times.
+            # Convert the whole array in one pass: column by column, each cache line would be read many times.
             reference_table = ArrayTable("reference", native(data))
     columns = [reference_table.column(j, name) for j, name in zip(reference_positions, names, strict=True)]
     if nan_policy == "raise":
@@ -216,10 +218,10 @@ def rank_features(
 
 
 def _checked_ranks(pairs: Pairs, names: list[str], n_rows: int, definition: RankDefinition, n_workers: int) -> Ranks:
-    """Rank each pair, and refuse NaN in the reference if the policy says so."""
+    """Rank each pair, and refuse NaN in the reference if `nan_policy` is 'raise'."""
     percentiles, directions = column_ranks(pairs, n_rows, definition, n_workers)
     if definition.nan_policy == "raise":
-        # The rows have no NaN, so only NaN in the reference gives NaN percentiles (or no rows in it, which is allowed).
+        # The rows have no NaN. So a NaN percentile comes from NaN in the reference, or from a reference without rows.
         positions = np.flatnonzero(np.isnan(percentiles).any(axis=0))
         refuse_nan([pairs[j][0] for j in positions], [names[j] for j in positions], "reference")
     return percentiles, directions
@@ -237,6 +239,6 @@ def _ranks_by_group(
     return percentiles, directions
 
 
-# Pickles, skops and messages hold the public module's name, so that private ones can move.
+# Pickles, skops files and messages contain the public module's name, so that private modules can move.
 percentileofscore.__module__ = "isoxide"
 rank_features.__module__ = "isoxide"

@@ -21,28 +21,29 @@ _NAME = "set of rank counts"
 
 
 class RankCounts:
-    """Count the values of a table below, and at or below, each cell of some rows: percentile ranks that merge.
+    """Count, for each cell of the given rows, the values of a table below it and at or below it.
 
-    Counts of the partitions add up to those of the whole table, so the ranks are bit for bit those among the table in
-    one piece.
+    Percentile ranks follow from these counts. The counts of the partitions add up to the counts of the whole table, so
+    the ranks are bit-identical to the ranks among the whole table in memory.
 
     Parameters
     ----------
     rows : array-like or frame of shape (n_rows, n_features)
-        Rows to rank: an array, or a frame of pandas, polars, pyarrow or another library with the Arrow C stream.
+        Rows to rank: an array, a pandas, polars or pyarrow frame, or a frame of another library with the Arrow C
+        stream.
     features : list of str, optional
-        Columns to use, in this order; by default all.
+        Columns to use, in this order; by default all columns.
 
     Raises
     ------
     ValueError
-        If `features` are unknown or repeated, or integers beyond 2**63 are among the values.
+        If a name in `features` is unknown or repeated, or a column has integers beyond 2**63.
     TypeError
         If a column is not numeric.
 
     See Also
     --------
-    isoxide.rank_features : Rank among a reference in memory.
+    isoxide.rank_features : Rank rows among a reference in memory.
 
     Examples
     --------
@@ -84,12 +85,12 @@ class RankCounts:
             Rows of the partition. If both `X` and the rows to rank have names, columns are matched by name and other
             columns are ignored.
         n_jobs : int, optional
-            Number of threads; None means all cores. The number never changes a result.
+            Number of threads; None means all cores. Results are the same for every number.
 
         Raises
         ------
         ValueError
-            If columns do not match, or integers beyond 2**63 are among the values.
+            If columns do not match, or a column has integers beyond 2**63.
         TypeError
             If a column is not numeric.
         """
@@ -121,7 +122,7 @@ class RankCounts:
         Parameters
         ----------
         other : RankCounts
-            Counts to add; they stay as they are.
+            Counts to add; they are not changed.
 
         Raises
         ------
@@ -129,7 +130,7 @@ class RankCounts:
             If `other` ranks other rows or features.
         """
         if self._names != other._names:
-            raise ValueError(f"other must rank the same features {self._names}; it ranks {other._names}")
+            raise ValueError(f"other must rank the same features {self._names}, but it ranks {other._names}")
         self._counts.merge(other._counts)
 
     def ranks(
@@ -145,26 +146,26 @@ class RankCounts:
         Parameters
         ----------
         kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
-            Values that count for a percentile: the mean rank of all equal values ('rank'), the values at or below
-            ('weak'), those below ('strict'), or the mean of the last two ('mean').
+            Treatment of equal values: the percentile is the mean rank of all equal values ('rank'), the percentage of
+            values at or below ('weak') or below ('strict'), or the mean of 'weak' and 'strict' ('mean').
         tail : {'upper', 'lower', 'both'}, default='upper'
-            Values that are unusual, that is, have high percentiles: high ones ('upper'), low ones ('lower'), or 'both'.
+            Side on which values are unusual and have high percentiles: high values, low values, or both.
         rank_last : str or callable, optional
             Features that come after all others in `FeatureRanks.order`: a pattern such as ``"*zscore*"``, or a function
-            of a name that returns whether it is one of them.
+            that takes a feature's name and returns True for these features.
         nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
-            Treatment of NaN in a column: its percentiles are NaN ('propagate'), a ValueError is raised ('raise'), or
-            NaN is left out ('omit').
+            Treatment of NaN in a column: make all its percentiles NaN ('propagate'), raise a ValueError ('raise'), or
+            leave NaN out ('omit').
 
         Returns
         -------
         FeatureRanks
-            The percentiles, and tables and orders made from them.
+            Percentiles, with methods that order the features of each row and make tables.
 
         Raises
         ------
         ValueError
-            If an argument has another value, or `nan_policy` is 'raise' and there is NaN.
+            If an argument does not have one of the listed values, or `nan_policy` is 'raise' and a value is NaN.
         """
         definition = RankDefinition(kind, tail, nan_policy).check()
         table, columns = self._rows or self._values_as_table()
@@ -178,17 +179,17 @@ class RankCounts:
         return feature_ranks(table, self._positions, list(self._names), columns, ranks, rank_last)
 
     def _values_as_table(self) -> tuple[Table, list[NDArray[Any]]]:
-        """Return the ranked rows as the counts hold them: float64, without the labels of a frame."""
+        """Return the ranked rows that the counts hold, as float64 without the labels of a frame."""
         values = self._counts.values()
         return ArrayTable("rows", values), list(values.T)
 
     def to_bytes(self) -> bytes:
-        """Encode the counts, with the values that are ranked.
+        """Encode the counts and the ranked values.
 
         Returns
         -------
         bytes
-            The same bytes for the same rows and counts.
+            Encoded counts: the same bytes for the same rows and counts.
         """
         facts = {"features": self._names, "named": self._has_names}
         return to_bytes(_NAME, facts, [self._counts.to_bytes()])
@@ -205,13 +206,13 @@ class RankCounts:
         Returns
         -------
         RankCounts
-            Counts equal to the encoded ones. Their `ranks` know the ranked rows as an array of float64, without the
-            labels and the type of a frame.
+            Counts equal to the encoded ones. They hold the ranked rows as an array of float64, without the labels and
+            the type of the original frame.
 
         Raises
         ------
         ValueError
-            If the bytes are damaged, have another format, or are not counts.
+            If the bytes are damaged, have another format number, or do not hold counts.
         """
         facts, (encoded,) = from_bytes(_NAME, data, [RAW], max_items=None)
         try:
@@ -222,7 +223,7 @@ class RankCounts:
             if len(native_counts.n_missing()) != len(names) or len(set(names)) != len(names):
                 raise ValueError("they do not have a name for each column")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"not the bytes of a {_NAME}: {error}") from None
+            raise ValueError(f"cannot decode these bytes as a {_NAME}: {error}") from None
         counts = cls.__new__(cls)
         counts._names, counts._has_names, counts._counts = names, has_names, native_counts
         counts._positions, counts._rows = list(range(len(names))), None

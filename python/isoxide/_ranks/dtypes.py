@@ -1,12 +1,12 @@
 """Percentile ranks of pairs of arrays, for every dtype: values of a column, and queries to rank among them.
 
-The Rust core ranks float64, float32 and int64. A pair of dtypes is brought to one of these if that keeps every
-comparison as NumPy makes it (`comparison`):
+The Rust core ranks float64, float32 and int64. A pair of dtypes is converted to these if every comparison then has the
+same result as in NumPy. `comparison` chooses the conversion:
 
-    "own"       each array keeps its values, in the core's type that holds them; the core compares mixed types exactly
-    "float"     both become float64, as NumPy compares uint64 with floats
+    "own"       each array is converted exactly to a dtype of the core, which compares different dtypes exactly
+    "float"     both become float64, since NumPy compares uint64 with floats as float64
     "flipped"   unsigned 64-bit integers become int64 with their top bit flipped, which keeps their order
-    None        the core cannot compare them (objects, complex numbers, long doubles): NumPy does, one query at a time
+    None        the core cannot compare them (objects, complex numbers, long doubles), so NumPy compares each query
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _TAILS = {"upper": "upper", "lower": "lower", "both": "two"}
 _CHUNK = 2**26
 _NAN_POLICIES = frozenset(("propagate", "raise", "omit"))
 
-#: Pairs of a column and its queries.
+#: Pairs of a reference column and the queries to rank in it.
 Pairs = list[tuple[NDArray[Any], NDArray[Any]]]
-#: Percentiles and directions, with a column for each pair.
+#: Percentiles and directions, with one column for each pair.
 Ranks = tuple[NDArray[np.float64], NDArray[np.int8]]
 
 
 class RankDefinition(NamedTuple):
-    """Definition of a percentile rank, by the arguments of the same names of `rank_features`."""
+    """Definition of a percentile rank: the arguments of `rank_features` with the same names."""
 
     kind: str
-    #: None for `percentileofscore`, which makes only the comparisons that SciPy makes: some objects have no others.
+    #: None for `percentileofscore`, which makes only SciPy's comparisons, since some objects support no others.
     tail: str | None
     nan_policy: str
 
     def check(self) -> RankDefinition:
-        """Refuse unknown arguments, and return the definition."""
+        """Check the arguments, and return the definition."""
         check_kind(self.kind)
         if self.tail not in [*_TAILS]:
             raise ValueError(f"tail must be 'upper', 'lower' or 'both', got {self.tail!r}")
@@ -66,7 +66,7 @@ def check_nan_policy(nan_policy: str) -> None:
 
 
 def look_for_nan(x: NDArray[Any], nan_policy: str) -> bool:
-    """Return whether an array has NaN, which the policy 'raise' refuses with SciPy's message."""
+    """Return whether an array has NaN; with the policy 'raise', NaN raises SciPy's error."""
     result = has_nan(x)
     if result and nan_policy == "raise":
         raise ValueError("The input contains nan values")
@@ -74,13 +74,13 @@ def look_for_nan(x: NDArray[Any], nan_policy: str) -> bool:
 
 
 def has_nan(x: NDArray[Any]) -> bool:
-    """Return whether SciPy would see NaN in an array: among objects, only NaN whose type NumPy takes for a number."""
+    """Return whether SciPy would find NaN in an array; among objects, it finds only NaN of NumPy's number types."""
     if x.size == 0:
         return False
     if x.dtype.kind == "f":
         if x.ndim != 1 or x.size <= _CHUNK:
             return bool(np.isnan(x.max()))
-        # In chunks, so that a signal is handled before all values are read.
+        # Read in chunks, so that signals are handled in between.
         return any(np.isnan(x[start : start + _CHUNK].max()) for start in range(0, x.size, _CHUNK))
     if x.dtype.kind == "c":
         return bool(np.isnan(x).any())
@@ -88,14 +88,14 @@ def has_nan(x: NDArray[Any]) -> bool:
 
 
 def refuse_nan(columns: list[NDArray[Any]], names: list[str], table_name: str) -> None:
-    """Refuse NaN in any column, with the name of the column."""
+    """Refuse NaN in any column; the error names the column."""
     for column, name in zip(columns, names, strict=True):
         if has_nan(column):
             raise nan_error(name, table_name)
 
 
 def nan_error(name: str, table_name: str) -> ValueError:
-    """Make the error for NaN in a column: SciPy's message, and where the NaN is."""
+    """Make the error for NaN in a column: SciPy's message, with the column and the table."""
     return ValueError(f"The input contains nan values: column {name!r} of {table_name}")
 
 
@@ -116,9 +116,9 @@ def column_ranks(pairs: Pairs, n_rows: int, definition: RankDefinition, n_worker
     Returns
     -------
     percentiles : ndarray of shape (n_rows, n_pairs)
-        Percentiles, with a column for each pair.
+        Percentiles, with one column for each pair.
     directions : ndarray of shape (n_rows, n_pairs)
-        Directions, with a column for each pair.
+        Directions, with one column for each pair.
     """
     known = {j: native for j, pair in enumerate(pairs) if (native := native_pair(*pair)) is not None}
     percentiles, directions = np.empty((n_rows, len(pairs))), np.empty((n_rows, len(pairs)), dtype=np.int8)
@@ -133,23 +133,23 @@ def column_ranks(pairs: Pairs, n_rows: int, definition: RankDefinition, n_worker
 
 
 def native_ranks(pairs: Pairs, definition: RankDefinition, n_workers: int) -> Ranks:
-    """Rank pairs in types of the core."""
+    """Rank pairs of arrays with dtypes of the core."""
     columns, queries = map(list, zip(*pairs, strict=True))
     return _core.percentile_ranks(columns, queries, n_workers=n_workers, **definition.native())
 
 
 def ranks_by_numpy(a: NDArray[Any], queries: NDArray[Any], definition: RankDefinition) -> Ranks:
-    """Rank one pair in types that the core does not know: NumPy compares one query at a time."""
+    """Rank one pair of arrays with dtypes that the core does not support; NumPy compares one query at a time."""
     kind, tail, nan_policy = definition
     if has_nan(a):
         a = a[~np.isnan(a)] if nan_policy == "omit" else a[:0]
-    # Types that do not compare are refused even if there are no queries.
+    # Types that cannot be compared are refused even if there are no queries.
     _ = a[:0] <= queries[:0] if kind == "weak" else a[:0] < queries[:0]
     below, at_or_below = np.zeros(queries.shape, dtype=np.int64), np.zeros(queries.shape, dtype=np.int64)
     # NumPy warns when it compares a NaN among complex numbers or objects.
     with np.errstate(invalid="ignore"):
         for i in range(queries.size if a.size else 0):
-            # Take a slice: an item of an object array would lose its type.
+            # Take a slice, since an item of an object array would lose its dtype.
             query = queries[i : i + 1]
             if tail is not None or kind != "weak":
                 below[i] = np.count_nonzero(a < query)
@@ -166,7 +166,7 @@ def ranks_by_numpy(a: NDArray[Any], queries: NDArray[Any], definition: RankDefin
 
 
 def _percentiles(left: NDArray[np.int64], right: NDArray[np.int64], n: int, kind: str) -> NDArray[np.float64]:
-    """Compute percentiles from the counts below, and at or below, in SciPy's order of operations."""
+    """Compute percentiles from the numbers of values below and at or below, in SciPy's order of operations."""
     if n == 0:
         return np.full(left.shape, np.nan)
     if kind in ("weak", "strict"):
@@ -176,7 +176,7 @@ def _percentiles(left: NDArray[np.int64], right: NDArray[np.int64], n: int, kind
 
 
 def comparison(a: np.dtype[Any], b: np.dtype[Any]) -> str | None:
-    """Choose how the core compares two dtypes with NumPy's results; see the head of this module."""
+    """Choose the conversion with which the core compares two dtypes like NumPy; the module's head lists them."""
     if not (is_core_number(a) and is_core_number(b)):
         return None
     if not (is_uint64(a) or is_uint64(b)):
@@ -188,13 +188,13 @@ def comparison(a: np.dtype[Any], b: np.dtype[Any]) -> str | None:
 
 
 def native_pair(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Convert a pair to types that the core compares with NumPy's results; return None if there are none."""
+    """Convert a pair to dtypes that the core compares like NumPy; return None if there are none."""
     how = comparison(a.dtype, b.dtype)
     return None if how is None else (as_compared(a, how), as_compared(b, how))
 
 
 def as_compared(x: NDArray[Any], how: str) -> NDArray[Any]:
-    """Convert an array as `comparison` says, without a copy if it has that type already."""
+    """Convert an array for the result of `comparison`, without a copy if it already has the dtype."""
     if how == "flipped":
         # Flipping the top bit makes unsigned integers signed and keeps their order.
         return (x.astype(np.uint64) ^ np.uint64(2**63)).view(np.int64)

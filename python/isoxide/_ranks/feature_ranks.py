@@ -1,4 +1,4 @@
-"""Result of `rank_features`: the percentiles of some rows, and tables and orders made from them."""
+"""Result of `rank_features`: percentiles, and methods that order features and make tables."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from isoxide._ranks.dtypes import Ranks
 
 
 class FeatureRanks:
-    """Hold how unusual each feature of each row is, as `rank_features` found it; unchangeable.
+    """Percentile of each feature of each row, from `rank_features`; immutable.
 
     ``numpy.asarray(ranks)`` is `percentiles`, and ``len(ranks)`` is the number of rows. Tables are frames of the same
-    library as the ranked rows (pandas, polars or pyarrow); of pandas if these were an array.
+    library as the ranked rows (pandas, polars or pyarrow). If the rows were an array, tables are pandas frames.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class FeatureRanks:
     percentiles : ndarray of shape (n_rows, n_features)
         Percentiles from 0 to 100, or NaN.
     directions : ndarray of shape (n_rows, n_features)
-        Side of each value: 1 for a high value, -1 for a low one, 0 where the percentile is NaN.
+        Side of each value: 1 for a high value, -1 for a low value, 0 if the percentile is NaN.
     values : ndarray of shape (n_rows, n_features)
         Ranked values, in the common dtype of their columns.
     order : ndarray of shape (n_rows, n_features)
@@ -79,7 +79,7 @@ class FeatureRanks:
         self._index = index
         self._backend = backend
         self._last = last
-        # Sort when first asked for: that can take as long as the ranks.
+        # Sort on first use, since sorting can take as long as ranking.
         self._order: NDArray[np.intp] | None = None
         for array in (self._percentiles, self._directions, self._values):
             array.flags.writeable = False
@@ -96,10 +96,10 @@ class FeatureRanks:
 
     @property
     def directions(self) -> NDArray[np.int8]:
-        """Return on which side of the reference each value is; read-only.
+        """Return the side of the reference on which each value lies; read-only.
 
-        A direction is 1 for a high value, whose percentile with ``tail="upper"`` is at least that with
-        ``tail="lower"``, -1 for a low value, and 0 where the percentile is NaN.
+        A direction is 1 for a high value, -1 for a low value, and 0 if the percentile is NaN. A value is high if its
+        percentile with ``tail="upper"`` is at least its percentile with ``tail="lower"``.
         """
         return self._directions
 
@@ -113,10 +113,10 @@ class FeatureRanks:
         """Return the indices of the features of each row, the highest percentile first; read-only.
 
         Ties are in the order of the columns. Features that `rank_last` selected come after all others, in the same
-        order, and NaN comes after everything.
+        order, and features with the percentile NaN come last.
         """
         if self._order is None:
-            # A stable sort by several keys, the last one first.
+            # lexsort is stable, and its last key is the primary one.
             missing, last = np.isnan(self._percentiles), np.broadcast_to(self._last, self._percentiles.shape)
             order = np.lexsort((-self._percentiles, last, missing), axis=-1)
             order.flags.writeable = False
@@ -138,9 +138,9 @@ class FeatureRanks:
         Returns
         -------
         list of list of tuple
-            One list for each row. The values from an array are its scalars; those from a pandas frame are what
-            ``row[feature]`` gives in a loop over ``frame.iterrows()``; those from other frames are Python's own
-            numbers, each column in its own type, NaN where one is missing.
+            One list for each row. Values from an array are NumPy scalars. Values from a pandas frame are the same as
+            ``row[feature]`` in a loop over ``frame.iterrows()``. Values from other frames are Python numbers of the
+            column's type, and NaN if missing.
 
         Examples
         --------
@@ -158,7 +158,7 @@ class FeatureRanks:
         ]
 
     def to_frame(self) -> Any:
-        """Make a frame with a line for each row and feature, in the order of `order`.
+        """Make a frame with one line for each row and feature, in the order of `order`.
 
         Returns
         -------
@@ -202,8 +202,8 @@ class FeatureRanks:
         Returns
         -------
         pandas.DataFrame, polars.DataFrame or pyarrow.Table
-            Frame with a line for each ``cutoff``: the ``mean`` and the ``min`` of that count over the rows; NaN and 0
-            if there are no rows.
+            Frame with one line for each ``cutoff``: the ``mean`` and the ``min`` of that count over all rows. They are
+            NaN and 0 if there are no rows.
 
         Raises
         ------
@@ -236,18 +236,18 @@ class FeatureRanks:
         cutoff : float
             Percentile, from 0 to 100, at or above which a feature is unusual.
         always_show : list of str, optional
-            Features that also count in every row where their value is above 0, such as flags.
+            Features, such as flags, that also count in every row in which their value is above 0.
 
         Returns
         -------
         pandas.Series, polars.DataFrame or pyarrow.Table
             Series named ``count`` with the index ``feature``, or a frame with these two columns: the most frequent
-            features first, ties in the order of the features. Features without any row are left out.
+            features first, ties in the order of the features. Features with a count of 0 are left out.
 
         Raises
         ------
         ValueError
-            If `always_show` names unknown features, or is one string.
+            If `always_show` contains unknown features, or is a single string.
         ImportError
             If pandas, or narwhals for frames of another library, is not installed.
 
@@ -309,12 +309,12 @@ def feature_ranks(
     ranks : (ndarray, ndarray)
         Percentiles and directions.
     rank_last : str or callable, optional
-        Features that come after all others: a pattern, or a function of a name.
+        Features that come after all others: a pattern, or a function that takes a name and returns True for them.
 
     Returns
     -------
     FeatureRanks
-        The ranks. They own the arrays.
+        Result, which owns the arrays.
     """
     percentiles, directions = ranks
     return FeatureRanks(
@@ -337,5 +337,5 @@ def _is_last(names: list[str], rank_last: str | Callable[[str], bool] | None) ->
     return np.array([rank_last is not None and bool(rank_last(name)) for name in names], dtype=bool)
 
 
-# Pickles, skops and messages hold the public module's name, so that private ones can move.
+# Pickles, skops files and messages contain the public module's name, so that private modules can move.
 FeatureRanks.__module__ = "isoxide"

@@ -1,4 +1,4 @@
-"""Argument `groups` of `rank_features`: labels of the rows of both tables, and the rows that share a label."""
+"""Argument `groups` of `rank_features`: read the labels of both tables, and find the rows that share a label."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Labels = tuple[list[Any], list[Any]]
 
 
 def features_without(groups: str, rows: Table, reference: Table, features: Iterable[str] | None) -> list[str]:
-    """List the features to use if a column holds the labels.
+    """List the features to use if `groups` is the name of a column.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def features_without(groups: str, rows: Table, reference: Table, features: Itera
     rows, reference : Table
         Tables that have the column.
     features : list of str or None
-        Columns to use; None means all but the labels.
+        Columns to use; None means all columns except the labels.
 
     Returns
     -------
@@ -41,12 +41,12 @@ def features_without(groups: str, rows: Table, reference: Table, features: Itera
     for table in (rows, reference):
         if groups not in (table.names or []):
             has = f"its columns are {table.names}" if table.names else "its columns have no names; pass two arrays"
-            raise ValueError(f"groups={groups!r} names no column of {table.table_name}: {has}")
+            raise ValueError(f"groups={groups!r} is not a column of {table.table_name}: {has}")
     if features is None:
         return [name for name in rows.names or [] if name != groups]
     features = name_list(features, "features")
     if groups in features:
-        raise ValueError(f"groups={groups!r} is among the features; leave it out there, or give groups as two arrays")
+        raise ValueError(f"groups={groups!r} is among the features; remove it there, or give groups as two arrays")
     return features
 
 
@@ -58,7 +58,7 @@ def labels(groups: Any, rows: Table, reference: Table) -> Labels:
     groups : str or pair of array-like
         Name of a column of both tables, or the labels of each table.
     rows, reference : Table
-        Tables whose rows have the labels.
+        Tables that the labels belong to.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def _label_list(x: Any, table: Table) -> list[Any]:
     if isinstance(x, str) or not hasattr(x, "__len__") or len(getattr(x, "shape", (0,))) != 1:
         raise ValueError(f"groups must be one-dimensional for {table.table_name}, got {type(x).__name__}")
     if isinstance(x, np.ndarray):
-        # Microseconds become datetimes, as in pandas; NumPy makes integers of nanoseconds and dates of days.
+        # Microseconds become datetimes, as in pandas; nanoseconds would become integers, and days would become dates.
         return (x.astype("M8[us]") if x.dtype.kind == "M" else x).tolist()  # type: ignore[no-any-return]
     for method in ("to_pylist", "to_list"):
         if hasattr(x, method):
@@ -100,7 +100,7 @@ def _label_list(x: Any, table: Table) -> list[Any]:
 
 
 def members(rows: list[Any], reference: list[Any]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Yield the positions of each label that both lists have.
+    """Yield the positions of each label that occurs in both lists.
 
     Parameters
     ----------
@@ -112,9 +112,9 @@ def members(rows: list[Any], reference: list[Any]) -> Iterator[tuple[NDArray[np.
     Yields
     ------
     row_positions : ndarray of intp
-        Positions of the label in `rows`, ascending.
+        Positions of the label in `rows`, in ascending order.
     reference_positions : ndarray of intp
-        Positions of the label in `reference`, ascending.
+        Positions of the label in `reference`, in ascending order.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Options that say how the features of findings are ranked."""
+"""Options for ranking the features of findings."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from isoxide._ranks.dtypes import RankDefinition
 
 __all__ = ["MIN_GROUP", "ZSCORES", "RankOptions"]
 
-#: Rows that a group must have before values are ranked among them.
+#: Default minimum number of rows of a group with ranks.
 MIN_GROUP = 20
-#: Pattern of the usual names of columns of z-scores.
+#: Pattern of the usual names of z-score columns.
 ZSCORES = "*zscore*"
 
 
 @dataclass(frozen=True)
 class RankOptions:
-    """Options of ranks: how the features of findings are ranked.
+    """Options for ranking the features of findings.
 
     Parameters
     ----------
     kind : {"rank", "weak", "strict", "mean"}, default="rank"
-        How equal values share a rank; `isoxide.percentileofscore` describes each.
+        Treatment of equal values; `isoxide.percentileofscore` describes each.
     tail : {"upper", "lower", "both"}, default="upper"
-        Which values are unusual: high ones, low ones, or both.
+        Side on which values are unusual: high values, low values, or both.
     groups : str, optional
-        A column of the table: features are ranked among the rows of the same peer group, or with the entity's column
-        in the entity's own history. The typical values shown beside these ranks are those of the same rows.
+        Column of labels: features are ranked among the rows with the same label, such as a peer group. With the
+        entity's column, they are ranked in the entity's own history. Typical values come from the same rows.
     zscores : str, optional
-        Name or pattern of features that are z-scores already: the default rules flag them from 3 on, and they come
-        after all other features of a finding. By default ``"*zscore*"``, or no feature without `domain_defaults`.
+        Name or pattern of features that already are z-scores: the default rules flag them at 3 or more, and they come
+        after all other features of a finding. By default ``"*zscore*"``, or no feature if `domain_defaults` is False.
     nan_policy : {"omit", "propagate", "raise"}, default="omit"
-        Whether ranks leave missing values of the table out, become NaN, or are refused.
+        Treatment of missing values in the table: leave them out, make all ranks of the feature NaN, or raise an error.
     min_group : int, default=20
-        Rows that a group must have. A finding of a smaller group has no ranks (NaN), and ``rank_among`` says why; its
-        features are in the order of their ranks among all rows.
+        Minimum number of rows of a group. A finding of a smaller group has no ranks (NaN), and ``rank_among`` gives the
+        reason; its features are ordered by their ranks among all rows.
     domain_defaults : bool, default=True
-        Whether names of columns that are usual in user behaviour analytics have a meaning: features called
-        ``*zscore*`` are z-scores, the default rules flag ``leaver_action`` and ``is_weekend`` whenever they are above
-        zero, and reports list ``is_weekend`` whenever it is. False switches all of this off: features are then treated
-        alike whatever their names, unless `zscores`, `rules` or the options of a report say otherwise.
+        Whether column names that are usual in user behaviour analytics have a meaning: features called ``*zscore*`` are
+        z-scores, the default rules flag ``leaver_action`` and ``is_weekend`` whenever they are above zero, and reports
+        then list ``is_weekend``. False switches all of this off, so that only `zscores`, `rules` and the options of a
+        report can treat a feature differently from others.
     """
 
     kind: str = "rank"
@@ -53,14 +53,14 @@ class RankOptions:
     domain_defaults: bool = True
 
     def check(self) -> RankOptions:
-        """Refuse options out of range before any work is done; return those of ranks, with the pattern of z-scores.
+        """Check the options, and return the rank options with the default pattern of z-scores filled in.
 
         Raises
         ------
         TypeError
-            If `min_group` is no integer.
+            If `min_group` is not an integer.
         ValueError
-            If `min_group` is below 1, or another option is none of those listed.
+            If `min_group` is below 1, or another option does not have one of the listed values.
         """
         if isinstance(self.min_group, bool) or not isinstance(self.min_group, numbers.Integral):
             raise TypeError(f"min_group must be an integer, not {self.min_group!r}")

@@ -1,4 +1,4 @@
-"""Reference that is prepared once, to rank a few rows among it many times.
+"""Reference that is sorted once, so that a few rows can be ranked among it many times.
 
 Each column is sorted, so that a query takes two binary searches instead of a pass over all values:
 
@@ -25,7 +25,7 @@ from isoxide._ranks.matching import Layout, match, numbered_names
 
 
 class _Column(NamedTuple):
-    """Sorted values of a column without NaN; where that takes less memory, the distinct ones with their counts."""
+    """Sorted values of a column without NaN, or the distinct values with their counts if they take less memory."""
 
     values: NDArray[Any]
     #: Number of values at or below each distinct value; None if `values` has all values.
@@ -37,7 +37,7 @@ class _Column(NamedTuple):
     @classmethod
     def of(cls, column: NDArray[Any]) -> _Column:
         """Sort the values of a column."""
-        # Keep the dtype of values that may be compared as something else than int64 or floats.
+        # Keep the dtype if the values may have to be compared as another dtype than int64 or float.
         own = comparison(column.dtype, column.dtype) == "own"
         values = np.sort(native(column) if own else column)
         if values.dtype.kind == "f":
@@ -47,7 +47,7 @@ class _Column(NamedTuple):
         ends = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)[: len(values)] + 1
         if len(ends) * (values.itemsize + ends.itemsize) < values.nbytes:
             return cls(values[ends - 1], ends, n_missing, column.dtype)
-        # Copy, so that the memory of the NaN is freed.
+        # Copy, so that the memory of the NaN values is freed.
         return cls(values.copy() if n_missing else values, None, n_missing, column.dtype)
 
     def expanded(self) -> NDArray[Any]:
@@ -57,29 +57,29 @@ class _Column(NamedTuple):
 
 
 class RankReference:
-    """Prepare a reference once, to rank rows among it many times.
+    """Sort a reference once, to rank rows among it many times.
 
-    The columns are sorted, so that ranking some rows takes binary searches instead of a pass over all values. The
-    sorted columns take at most as much memory as the columns as float64, float32 or int64, and less if values repeat.
-    A reference can be pickled.
+    In sorted columns, ranking a few rows takes binary searches instead of a pass over all values. The sorted columns
+    take at most the memory of the columns as float64, float32 or int64, and less if values repeat. A reference can be
+    pickled.
 
     Parameters
     ----------
     reference : array-like or frame of shape (n_samples, n_features)
-        Rows to rank among: an array, or a frame of pandas, polars, pyarrow or another library with the Arrow C stream.
-        It is copied, not kept.
+        Rows to rank among: an array, a pandas, polars or pyarrow frame, or a frame of another library with the Arrow C
+        stream. It is copied.
     features : list of str, optional
-        Columns to use, in this order; others are ignored and need not be numeric. By default all, in the order of the
-        rows to rank.
+        Columns to use, in this order; others are ignored and need not be numeric. By default all columns, in the order
+        of the rows to rank.
     n_jobs : int, optional
-        Number of threads; ``None`` and ``-1`` mean all cores. The number never changes a result.
+        Number of threads; ``None`` and ``-1`` mean all cores. Results are the same for every number.
 
     Attributes
     ----------
     n_samples : int
         Number of rows.
     nbytes : int
-        Memory that the sorted columns take, in bytes.
+        Memory of the sorted columns, in bytes.
 
     Raises
     ------
@@ -90,7 +90,7 @@ class RankReference:
 
     See Also
     --------
-    rank_features : Rank among a reference once.
+    rank_features : Rank rows among a reference without sorting it.
 
     Examples
     --------
@@ -127,7 +127,7 @@ class RankReference:
 
     @property
     def nbytes(self) -> int:
-        """Return the memory that the sorted columns take, in bytes."""
+        """Return the memory of the sorted columns, in bytes."""
         columns = self._columns.values()
         return sum(int(array.nbytes) for c in columns for array in (c.values, c.ends) if array is not None)
 
@@ -146,35 +146,37 @@ class RankReference:
     ) -> FeatureRanks:
         """Compute the percentile rank of every value in `rows` among the same column of the reference.
 
-        The result equals that of `isoxide.rank_features` for the same two tables bit for bit.
+        The result is bit-identical to the result of `isoxide.rank_features` for the same two tables.
 
         Parameters
         ----------
         rows : array-like or frame of shape (n_rows, n_features)
-            Rows to explain: an array, or a frame of pandas, polars, pyarrow or another library with the Arrow C stream.
+            Rows to explain: an array, a pandas, polars or pyarrow frame, or a frame of another library with the Arrow C
+            stream.
         kind : {'rank', 'weak', 'strict', 'mean'}, default='rank'
-            Values that count for a percentile: the mean rank of all equal values ('rank'), the values at or below
-            ('weak'), those below ('strict'), or the mean of the last two ('mean').
+            Treatment of equal values: the percentile is the mean rank of all equal values ('rank'), the percentage of
+            values at or below ('weak') or below ('strict'), or the mean of 'weak' and 'strict' ('mean').
         tail : {'upper', 'lower', 'both'}, default='upper'
-            Values that are unusual, that is, have high percentiles: high ones ('upper'), low ones ('lower'), or 'both'.
+            Side on which values are unusual and have high percentiles: high values, low values, or both.
         rank_last : str or callable, optional
             Features that come after all others in `FeatureRanks.order`: a pattern such as ``"*zscore*"``, or a function
-            of a name that returns whether it is one of them.
+            that takes a feature's name and returns True for these features.
         nan_policy : {'propagate', 'raise', 'omit'}, default='propagate'
-            Treatment of NaN in a column: its percentiles are NaN ('propagate'), a ValueError is raised ('raise'), or
-            NaN is left out ('omit').
+            Treatment of NaN in a column: make all its percentiles NaN ('propagate'), raise a ValueError ('raise'), or
+            leave NaN out ('omit').
         n_jobs : int, optional
-            Number of threads; ``None`` and ``-1`` mean all cores. The number never changes a result.
+            Number of threads; ``None`` and ``-1`` mean all cores. Results are the same for every number.
 
         Returns
         -------
         FeatureRanks
-            The percentiles, and tables and orders made from them.
+            Percentiles, with methods that order the features of each row and make tables.
 
         Raises
         ------
         ValueError
-            If the columns of `rows` and the reference do not match, or `nan_policy` is 'raise' and there is NaN.
+            If the columns of `rows` and the reference do not match, or `nan_policy` is 'raise' and a value is
+            NaN.
         TypeError
             If a column is not numeric, or `rows` is a sparse matrix.
 
@@ -192,7 +194,7 @@ class RankReference:
         columns = [self._columns[j] for j in reference_positions]
         if nan_policy == "raise":
             refuse_nan(queries, names, "rows")
-            # If there are no rows, NaN changes no percentile, and `isoxide.rank_features` does not look for it.
+            # If there are no rows, NaN is allowed, as in `isoxide.rank_features`, since it changes no percentile.
             missing = [name for name, column in zip(names, columns, strict=True) if column.n_missing and table.n_rows]
             if missing:
                 raise nan_error(missing[0], "reference")
@@ -213,7 +215,7 @@ def _ranks(
             percentiles[:, j], directions[:, j] = ranks_by_numpy(column.expanded(), query, definition)
         else:
             values = as_compared(column.values, how)
-            # Arrays from a pickle may start at any address in its bytes.
+            # Arrays from a pickle may be unaligned.
             ends = None if column.ends is None else readable(column.ends)
             known[j] = (values, ends, column.n_missing), as_compared(query, how)
     if known:
@@ -225,5 +227,5 @@ def _ranks(
     return percentiles, directions
 
 
-# Pickles, skops and messages hold the public module's name, so that private ones can move.
+# Pickles, skops files and messages contain the public module's name, so that private modules can move.
 RankReference.__module__ = "isoxide"

@@ -1,8 +1,8 @@
-"""Tables of Dask: forests, scores, ranks and findings of dask frames, the same as in memory.
+"""Fit, score, rank and detect on Dask frames, with the same results as in memory.
 
-`table` returns a `DaskTable`, whose methods compute at once, in tasks of dask's active client or scheduler; only its
-``score`` is lazy, as dask's own methods are. The order of the rows is that of the partitions.
-Needs ``pip install 'isoxide[dask]'``; to write pages of findings, ``pip install 'isoxide[dask,ueba]'``.
+`table` returns a `DaskTable`, whose methods compute immediately, in tasks of Dask's active client or scheduler; only
+its ``score`` is lazy, like Dask's own methods. Rows keep the order of the partitions.
+This module needs ``pip install 'isoxide[dask]'``; reports need ``pip install 'isoxide[dask,ueba]'``.
 """
 
 try:

@@ -1,4 +1,4 @@
-"""A pandas partition as Arrow record batches: every type and every NaN as it is."""
+"""Convert pandas partitions to Arrow record batches, with their types and NaN preserved."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import pyarrow as pa
 
 from isoxide._frames.pandas_columns import OBJECTS, UNTYPED, ColumnError, arrow_column
 
-#: Rows of a batch at most.
+#: Maximum number of rows of a batch.
 _MAX_BATCH_ROWS = 2**16
 
 
 def partition_batches(frame: pd.DataFrame, schema: pa.Schema, label: str) -> Iterator[pa.RecordBatch]:
-    """Yield the columns of a schema, in its order, of a partition; nothing of an empty one.
+    """Yield batches of a partition with the columns of a schema, or no batch if the partition is empty.
 
     Parameters
     ----------
     frame : DataFrame
-        The partition.
+        Partition to convert.
     schema : pyarrow.Schema
-        Names and types of the columns.
+        Names and types of the columns, in order.
     label : str
         Name of the partition in messages.
 
     Raises
     ------
     ValueError
-        If a column is missing, or not of its type.
+        If a column is missing, or does not have the type in the schema.
     """
-    # Readers make empty partitions of types that mean nothing.
+    # The types of empty partitions are ignored, since readers choose them arbitrarily.
     if len(frame):
         columns = []
         for field in schema:
@@ -38,7 +38,7 @@ def partition_batches(frame: pd.DataFrame, schema: pa.Schema, label: str) -> Ite
                 columns.append(_column(frame, field))
             except ColumnError as error:
                 raise ValueError(f"{label} {str(error).format(column=repr(field.name))}") from error.__cause__
-        # A table of no columns has no rows, unless it had one.
+        # To keep the number of rows without columns, make a table with one column and select none.
         table = (
             pa.Table.from_arrays(columns, schema=schema)
             if columns
@@ -58,7 +58,7 @@ def _column(frame: pd.DataFrame, field: pa.Field) -> pa.Array:
 
 
 def joined_type(types: list[pa.DataType]) -> pa.DataType:
-    """Return the one type of a column whose partitions hold some; null where none holds a value."""
+    """Return the common type of a column whose partitions have different types; null if no cell has a value."""
     present = list(dict.fromkeys(dtype for dtype in types if not pa.types.is_null(dtype)))
     if len(present) <= 1:
         return present[0] if present else pa.null()

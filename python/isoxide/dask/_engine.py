@@ -205,7 +205,7 @@ def checked(frame: Any) -> Any:
             raise TypeError(f"names of columns must be text; {name!r} is not: use rename(columns=str)")
     repeated = meta.columns[meta.columns.duplicated()]
     if len(repeated):
-        raise ValueError(f"the dask frame has several columns of the name {repeated[0]!r}; rename them")
+        raise ValueError(f"the dask frame has several columns named {repeated[0]!r}; rename them")
     if meta.index.name is not None:
         if meta.index.name in meta.columns:
             raise ValueError(f"the dask frame has an index and a column of the name {meta.index.name!r}; rename one")

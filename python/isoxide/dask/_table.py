@@ -1,4 +1,4 @@
-"""Tables of Dask: the constructor, and scores as a dask frame."""
+"""Table of a Dask frame: the constructor, and scores as a Dask frame."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = ["DaskTable", "table"]
 
 
 class DaskTable(PartitionedTable):
-    """A dask frame as a table in partitions, made by `isoxide.dask.table`.
+    """Dask frame as a partitioned table, made by `isoxide.dask.table`.
 
     See Also
     --------
-    table : Make one.
+    table : Make a table of a Dask frame.
 
     Examples
     --------
@@ -44,7 +44,7 @@ class DaskTable(PartitionedTable):
         self._frame, self._engine = ddf, DaskEngine(ddf)
 
     def _open(self, roles: ChooseRoles, *, order_by: Iterable[str] | None = None) -> AbstractContextManager[DaskEngine]:
-        # It keeps no more than the lengths of the partitions.
+        # The engine needs no cleanup, since it keeps only the lengths of the partitions.
         return nullcontext(self._engine)
 
     def _scored(self, forest: IsolationForest, score: str, anomaly: str) -> Any:
@@ -54,7 +54,7 @@ class DaskTable(PartitionedTable):
         broadcast = engine.broadcast(forest)
         return frame.map_partitions(
             _with_scores,
-            # One task that all others depend on: its result is brought to each worker once.
+            # All other tasks depend on this task, so Dask sends its result to each worker once.
             delayed(broadcast, name=f"isoxide-model-{hashlib.sha256(broadcast.data).hexdigest()}", traverse=False),
             schema=pa.schema([engine.schema.field(name) for name in features]),
             names=(score, anomaly),
@@ -71,28 +71,28 @@ class DaskTable(PartitionedTable):
 
 
 def table(ddf: Any) -> DaskTable:
-    """Make a table in partitions of a dask frame.
+    """Make a partitioned table of a Dask frame.
 
     Parameters
     ----------
     ddf : dask.dataframe.DataFrame
-        The rows, in partitions of pandas. They must come in the same order each time they are read. Joins and shuffles
-        (``merge``, ``set_index``) do not promise that: ``persist()`` their result first, or write it to a file. A
-        partition that comes with another number of rows is refused. A frame that fits in the memory of the workers is
-        read faster after ``persist()``.
+        Frame with pandas partitions. It must return its rows in the same order each time it is computed. Joins and
+        shuffles (``merge``, ``set_index``) do not guarantee this: ``persist()`` their result first, or write it to a
+        file. If the number of rows of a partition changes, an error is raised. A frame that fits in the memory of the
+        workers is read faster after ``persist()``.
 
     Returns
     -------
     DaskTable
-        A table with the methods ``fit``, ``score``, ``offset``, ``rank_features`` and ``detect``. Scores are a dask
-        frame with the same partitions.
+        Table with the methods ``fit``, ``score``, ``offset``, ``rank_features`` and ``detect``. ``score`` returns a
+        Dask frame with the same partitions.
 
     Raises
     ------
     TypeError
-        If `ddf` is not a dask frame of pandas partitions, or a name of a column is not text.
+        If `ddf` is not a Dask frame with pandas partitions, or a column name is not text.
     ValueError
-        If `ddf` has no columns, or several of one name.
+        If `ddf` has no columns, or several columns have the same name.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Data sets that ship with the package, so that examples and notebooks run as they stand.
+"""Data sets that ship with the package, so that examples and notebooks can be run without other data.
 
-Loaders return a pandas DataFrame, or the path of the file for readers of files and for the command line. The data have
-licences of their own, which the text beside each file gives; they are not covered by the licence of the package.
+Loaders return a pandas DataFrame, or the path of the file for functions and commands that read files. The data sets
+have their own licences, which the text file next to each one states; the licence of the package does not cover them.
 """
 
 from isoxide.datasets._enron import load_enron_user_day

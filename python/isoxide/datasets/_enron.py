@@ -1,4 +1,4 @@
-"""The Enron e-mail table: a row per employee and day, made of real e-mails without labels."""
+"""The Enron e-mail table: one row per employee and day, computed from real e-mails, without labels."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ def load_enron_user_day(*, as_path: Literal[False] = ...) -> pd.DataFrame: ...
 @overload
 def load_enron_user_day(*, as_path: Literal[True]) -> Path: ...
 def load_enron_user_day(*, as_path: bool = False) -> pd.DataFrame | Path:
-    """Load the Enron actor-day table: how 181 employees of Enron sent e-mail on each of their active days.
+    """Load the Enron actor-day table: e-mail activity of 181 Enron employees, one row per active day.
 
     The table has 10,969 rows from 1999-11-01 to 2002-06-21 and 37 columns: ``actor``, ``role``, ``day``, 27 counts,
     hours, shares and flags, 6 z-scores against the actor's own previous days (``z_*``), and ``known_rcpt_share``. About
-    5 % of the cells are missing. There are no labels. The file ``enron_user_day.md`` beside the data describes every
-    column, the source and the licence.
+    5 % of the cells are missing. There are no labels. The file ``enron_user_day.md`` in the same folder describes
+    every column, the source and the licence.
 
     Parameters
     ----------
     as_path : bool, default=False
-        Whether to return the path of the compressed CSV file instead of its rows. Readers of files take it, such as
-        `isoxide.ueba.read_table` and `isoxide.stream`, and the command ``isoxide detect``. It needs no pandas.
+        Whether to return the path of the compressed CSV file instead of its rows, for `isoxide.ueba.read_table`,
+        `isoxide.stream.open` or the command ``isoxide detect``. Returning the path does not need pandas.
 
     Returns
     -------
     pandas.DataFrame or pathlib.Path
-        The rows, with ``actor`` and ``role`` as text, ``day`` as a timestamp and all else as numbers; or the path.
+        Rows with ``actor`` and ``role`` as text, ``day`` as a timestamp and all other columns as numbers, or the path.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def load_enron_user_day(*, as_path: bool = False) -> pd.DataFrame | Path:
     Notes
     -----
     The data are derived from the data set ``enron`` of the R package igraphdata and are passed on under CC BY-SA 4.0.
-    Whoever uses them is asked to cite [1]_.
+    If you use them, please cite [1]_.
 
     References
     ----------

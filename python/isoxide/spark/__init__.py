@@ -1,9 +1,9 @@
-"""Tables of Spark: forests, scores, ranks and findings of DataFrames, computed where the rows are.
+"""Fit, score, rank and detect on Spark DataFrames, with the same results as in memory.
 
-`table` returns a `SparkTable`, whose methods do to a DataFrame what the rest of the package does to a table in memory,
-to the same bits, whatever its partitions are. No worker holds more than a batch of rows; the driver holds the rows that
-trees are grown on, and the results. Needs ``pip install 'isoxide[spark]'`` here and on the executors; findings also
-``isoxide[ueba]`` here.
+`table` returns a `SparkTable`. Its methods compute in Spark's workers and return results that are bit-identical to the
+results in memory, however the DataFrame is partitioned. A worker holds only one batch of rows at a time; the driver
+holds the rows that trees draw, and the results. The driver and the executors need ``pip install 'isoxide[spark]'``;
+`SparkTable.detect` also needs ``isoxide[ueba]`` on the driver.
 """
 
 try:

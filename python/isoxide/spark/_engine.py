@@ -1,7 +1,7 @@
-"""The engine of Spark: a DataFrame as a table in partitions.
+"""Engine that reads a Spark DataFrame as a partitioned table.
 
-Spark's rows have no order. A key that the user names gives them one: only the key is sorted, once, and kept; wanted
-rows are then looked up by it.
+Spark's rows have no order, so the user names the columns of a unique key. Only the key is sorted, once, and the sorted
+keys are persisted. Rows are then fetched by their keys.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from isoxide._partitioned.columns import check_column, features_of
 from isoxide._partitioned.engine import Engine
 from isoxide.spark import _workers
 
-#: Types of the columns of a key: values that Spark orders and joins as Arrow compares them.
+#: Types that a key column may have: Spark sorts and joins their values in the same way as Arrow compares them.
 _KEY_TYPES = (
     spark_types.IntegralType,
     spark_types.FractionalType,
@@ -40,16 +40,16 @@ _KEY_TYPES = (
     spark_types.TimestampType,
     spark_types.TimestampNTZType,
 )
-#: States that the driver merges itself, at most, and bytes of states that any process is given at a time.
+#: Maximum number of states that the driver merges itself, and of bytes of states that a process merges at a time.
 _MAX_DRIVER_STATES, _MAX_MERGED_BYTES = 64, 2**26
-#: Rows up to which Spark is told to send them to all executors; above, it sees for itself.
+#: Maximum number of rows for which isoxide tells Spark to broadcast them; for more rows Spark decides.
 _MAX_BROADCAST_ROWS = 2_000_000
 
 R = TypeVar("R")
 
 
 class SparkForest(BroadcastForest):
-    """A forest that Spark brings to each executor once."""
+    """Forest that Spark sends to each executor once."""
 
     def __init__(self, broadcast: Any, *, n_jobs: int) -> None:
         self._broadcast = broadcast
@@ -63,21 +63,21 @@ class SparkForest(BroadcastForest):
 
 
 class SparkEngine(Engine):
-    """A DataFrame, and what gives the order of its rows.
+    """Engine of a DataFrame and the key that orders its rows.
 
     Parameters
     ----------
     frame : pyspark.sql.DataFrame
-        The rows.
+        DataFrame to read.
     order_by : iterable of str
-        The columns of a unique key; without any, rows have no numbers.
+        Columns of a unique key. If empty, rows have no row numbers.
     """
 
     name = "the DataFrame"
 
     def __init__(self, frame: DataFrame, *, order_by: Iterable[str] = ()) -> None:
         if not isinstance(frame, DataFrame):
-            raise TypeError(f"df must be a DataFrame of Spark, not {type(frame).__name__}")
+            raise TypeError(f"df must be a Spark DataFrame, not {type(frame).__name__}")
         index = pandas_index_positions(frame.columns)
         if index and len(index) < len(frame.columns):
             frame = frame.drop(*(frame.columns[position] for position in index))
@@ -92,12 +92,12 @@ class SparkEngine(Engine):
             _check_key(name, frame.schema[name].dataType)
         self._session = frame.sparkSession
         self._types = {field.name: field.dataType for field in frame.schema}
-        # By position, since Spark reads dots and case in names, and takes upper and lower case for the same.
+        # Rename columns by position, since Spark treats dots in names as field access and ignores case.
         self._inner = {name: f"c{i}" for i, name in enumerate(names)}
         self._frame = frame.toDF(*self._inner.values())
-        #: The sorted keys with `monotonically_increasing_id`: the partition they were sorted in, and where.
+        #: Sorted keys with `monotonically_increasing_id`, which contains the partition and the position in it.
         self._sorted: DataFrame | None = None
-        #: The partitions of the sorted keys that have rows, ascending, and the number of the first row of each.
+        #: Partitions of the sorted keys that have rows, in ascending order, and the number of the first row of each.
         self._partitions = self._first_rows = np.empty(0, dtype=np.int64)
         self._count = 0
         self._scores: list[DataFrame] = []
@@ -109,15 +109,15 @@ class SparkEngine(Engine):
         return int(str(self._session.conf.get("spark.task.cpus", "1")))
 
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
-        """Aggregate in the workers; only states come here."""
+        """Aggregate in the workers, which send only states to the driver."""
         columns = aggregator.columns
         if not columns:
-            # Spark loses count of rows without columns.
+            # Spark does not count rows without columns correctly.
             return _aggregate(self._frame.select(F.lit(0).alias("any")), aggregator, pa.schema([("any", pa.int8())]))
         return _aggregate(self._select(columns), aggregator, self._arrow(columns))
 
     def count(self) -> int:
-        """Return the number of rows; a key is sorted for this, which tells the number of each row too."""
+        """Return the number of rows; if there is a key, sort it first, which also gives the row numbers."""
         if not self.key:
             return self._frame.count()
         if self._sorted is None or not _is_kept(self._sorted):
@@ -131,9 +131,9 @@ class SparkEngine(Engine):
 
     def _sort(self) -> None:
         self._forget()
-        # As many partitions as Spark is set to have after a shuffle; said outright, so that it leaves them as they are.
-        # The bounds of their ranges are found once and kept with what is persisted: what is lost is made again as it
-        # was, since each row's position among distinct keys is certain.
+        # Use Spark's configured number of shuffle partitions, but pass it explicitly, so that Spark does not change it.
+        # Spark computes the bounds of the ranges once. So a lost partition is recomputed identically: the keys are
+        # distinct, which determines the position of each row.
         n_partitions = int(str(self._session.conf.get("spark.sql.shuffle.partitions", "200")))
         names = [f"k{i}" for i in range(len(self.key))]
         keys = self._select(self.key).toDF(*names).repartitionByRange(n_partitions, *names).sortWithinPartitions(*names)
@@ -145,13 +145,13 @@ class SparkEngine(Engine):
         key = ", ".join(map(repr, self.key))
         if order.n_missing:
             raise ValueError(
-                f"order_by must tell every row from all others: {key} has no value in {order.n_missing} rows, such as "
-                f"{order.shown['missing']}; name columns that always have one"
+                f"order_by must identify every row: {key} has no value in {order.n_missing} rows, such as "
+                f"{order.shown['missing']}; name columns without missing values"
             )
         if order.n_repeated:
             raise ValueError(
-                f"order_by must tell every row from all others: {order.n_repeated} rows have the same {key} as one "
-                f"before them, such as {order.shown['repeated']}; name more columns, or drop the duplicates"
+                f"order_by must identify every row: {order.n_repeated} rows repeat the {key} of an earlier row, "
+                f"such as {order.shown['repeated']}; name more columns, or drop the duplicates"
             )
         rows = sorted(order.rows.items())
         self._partitions = np.array([partition for partition, _ in rows], dtype=np.int64)
@@ -160,9 +160,9 @@ class SparkEngine(Engine):
         self._count = int(ends[-1]) if rows else 0
 
     def fetch(self, rows: NDArray[np.int64], columns: Iterable[str]) -> pa.Table:
-        """Return the rows of these numbers: their keys are looked up, then the rows by their keys."""
+        """Return the rows with these numbers: look up their keys, and fetch the rows by their keys."""
         columns = list(columns)
-        n_rows = self._counted("which rows are meant")
+        n_rows = self._counted("the meaning of row numbers")
         assert self._sorted is not None
         wanted = self._sorted
         if len(rows) < n_rows:
@@ -177,7 +177,7 @@ class SparkEngine(Engine):
         return table.cast(self._arrow(columns)).take(order)
 
     def row_numbers(self, rows: pa.Table) -> NDArray[np.int64]:
-        """Return the numbers of rows by their keys."""
+        """Return the row numbers of rows, which are looked up by their keys."""
         self._counted("the number of a row")
         assert self._sorted is not None
         names = [*(self._inner[name] for name in self.key), "position"]
@@ -194,7 +194,7 @@ class SparkEngine(Engine):
         return self._rows_of(numbers[ROW_NUMBER])[order]
 
     def scores(self, forest: IsolationForest) -> Engine:
-        """Return scores that are kept where they were made: they are read several times, and rows may take long."""
+        """Return persisted scores, since they are read several times and recomputing rows may take long."""
         names = features_of(forest, self.schema, self.name)
         run = _workers.score_column(self.broadcast(forest), self._arrow(names))
         scored = mapped(self._select(names), run, f"{SCORE} double").persist(StorageLevel.MEMORY_AND_DISK)
@@ -207,13 +207,13 @@ class SparkEngine(Engine):
         try:
             context = self._session.sparkContext
         except (PySparkException, AttributeError, NotImplementedError):
-            # Spark Connect: the bytes travel with each task.
+            # Spark Connect has no broadcast variables, so each task gets the bytes.
             return BroadcastForest(data, n_jobs=self.n_jobs)
         self._broadcasts.append(context.broadcast(data))
         return SparkForest(self._broadcasts[-1], n_jobs=self.n_jobs)
 
     def close(self) -> None:
-        """Give back the sorted keys, the scores and the forests."""
+        """Free the sorted keys, the scores and the forests."""
         self._forget()
         while self._scores:
             self._scores.pop().unpersist()
@@ -239,12 +239,12 @@ class SparkEngine(Engine):
         return same
 
     def _rows_of(self, numbers: pa.ChunkedArray) -> NDArray[np.int64]:
-        """Return the numbers of rows, given Spark's numbers."""
+        """Convert Spark's ids of rows to row numbers."""
         assert self._sorted is not None
         if not _is_kept(self._sorted):
-            # They may have been sorted again meanwhile, with other bounds.
+            # The keys may have been sorted again with other bounds.
             raise RuntimeError(
-                "what isoxide persisted was dropped while it was in use; do not clear Spark's cache then"
+                "data that isoxide persisted was dropped while it was in use; do not clear Spark's cache during a call"
             )
         ids = numbers.to_numpy()
         sorted_in = np.searchsorted(self._partitions, ids >> _workers.ROW_BITS)
@@ -252,42 +252,42 @@ class SparkEngine(Engine):
         return rows
 
     def _in_order(self, numbers: pa.ChunkedArray, rows: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Return positions that bring the rows that came into the order of the wanted ones, which must be the same."""
-        came = self._rows_of(numbers)
-        order = np.argsort(came)
-        if not np.array_equal(came[order], rows):
+        """Return the positions that sort fetched rows like the requested ones; both must be the same rows."""
+        fetched = self._rows_of(numbers)
+        order = np.argsort(fetched)
+        if not np.array_equal(fetched[order], rows):
             raise ValueError(_CHANGED)
         return order
 
 
 _CHANGED = (
-    "the DataFrame has other rows than when it was read first: it must come out the same each time it is computed; "
+    "the rows of the DataFrame changed since it was first read: it must give the same rows each time it is computed; "
     "write it to a table first, or persist it"
 )
 
 
 def no_order(subject: str) -> str:
-    """Return the message that something needs an order of the rows."""
+    """Return the message that `subject` needs an order of the rows."""
     return (
-        f"{subject} depends on the order of the rows, and Spark's rows have none: name in order_by the columns of a "
-        "unique key, such as an id, or who and when"
+        f"{subject} depends on the order of the rows, and Spark's rows have none: name the columns of a unique key "
+        "in order_by, such as an id, or entity and time"
     )
 
 
 def mapped(frame: DataFrame, function: Callable[[_workers.Batches], _workers.Batches], schema: Any) -> DataFrame:
-    """Return ``frame.mapInArrow``, without PySpark's warning of a newer pandas, which nothing here uses."""
+    """Call ``frame.mapInArrow`` without PySpark's warning about a newer pandas, which is not used here."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
         return frame.mapInArrow(function, schema)
 
 
 def _aggregate(frame: DataFrame, aggregator: Aggregator[Any, R], schema: pa.Schema) -> R:
-    """Aggregate, and merge states in the workers until there are few, so that the driver never holds many."""
+    """Aggregate, and merge states in the workers until few remain, so that the driver never holds many."""
     kept = []
     states = mapped(frame, _workers.accumulate_partition(aggregator, schema), _workers.STATE)
     try:
         while True:
-            # States are small, and are kept: the count tells how many there are without computing them twice.
+            # Persist the states, which are small, so that counting them does not compute them twice.
             kept.append(states.persist(StorageLevel.MEMORY_AND_DISK))
             size = F.length("state")
             (seen,) = states.agg(F.count("partition"), F.sum(size), F.max(size), F.count("refusal")).collect()
@@ -302,7 +302,7 @@ def _aggregate(frame: DataFrame, aggregator: Aggregator[Any, R], schema: pa.Sche
             states = mapped(groups, _workers.merge_states(aggregator), _workers.STATE)
         encoded = states.select("partition", "state").toArrow().sort_by("partition")["state"]
         if not len(encoded):
-            # A DataFrame may have no partitions at all.
+            # A DataFrame can have no partitions.
             return aggregator.finish(aggregator.accumulate(Partition(0, None), ()))
         return aggregator.finish(aggregator.merge(decode(state.as_py()) for state in encoded))
     finally:
@@ -320,7 +320,7 @@ def _broadcast_few(frame: DataFrame, n_rows: int) -> DataFrame:
 
 
 def _arrow_type(dtype: spark_types.DataType) -> pa.DataType:
-    """Return a type in Arrow's terms, as ``DataFrame.toArrow`` gives it; null for one that Arrow does not have."""
+    """Return the Arrow type that ``DataFrame.toArrow`` gives for a Spark type, or null if there is none."""
     try:
         return to_arrow_type(dtype, timezone="UTC")
     except PySparkException:
@@ -328,9 +328,9 @@ def _arrow_type(dtype: spark_types.DataType) -> pa.DataType:
 
 
 def _check_key(name: str, dtype: spark_types.DataType) -> None:
-    # Collations make different texts equal.
+    # With a collation, different texts can be equal.
     if not isinstance(dtype, _KEY_TYPES) or dtype.simpleString().startswith("string collate"):
         raise ValueError(
-            f"order_by has {name!r}, which is {dtype.simpleString()}; rows are ordered by numbers, texts, bytes, "
-            "booleans, dates and times"
+            f"order_by has {name!r}, which is {dtype.simpleString()}; name columns of numbers, text, bytes, "
+            "booleans, dates or times"
         )

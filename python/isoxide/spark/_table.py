@@ -1,4 +1,4 @@
-"""Tables of Spark: the constructor, and scores as a DataFrame."""
+"""Table of a Spark DataFrame: the constructor, and scores as a DataFrame."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["SparkTable", "table"]
 
 
 class SparkTable(PartitionedTable):
-    """A DataFrame of Spark as a table in partitions, made by `isoxide.spark.table`.
+    """Spark DataFrame as a partitioned table, made by `isoxide.spark.table`.
 
     See Also
     --------
-    table : Make one.
+    table : Make a table of a Spark DataFrame.
 
     Examples
     --------
@@ -38,7 +38,7 @@ class SparkTable(PartitionedTable):
 
     def __init__(self, df: DataFrame, order_by: list[str]) -> None:
         self._frame, self._order_by = df, order_by
-        # Refuses at once what is no table, or no key.
+        # Refuse an object that is not a table, or columns that are not a key, before any other work.
         SparkEngine(df, order_by=order_by)
 
     @contextmanager
@@ -53,9 +53,9 @@ class SparkTable(PartitionedTable):
             engine.close()
 
     def _scored(self, forest: IsolationForest, score: str, anomaly: str) -> DataFrame:
-        # It is not closed: the forest is wanted for as long as the result is.
+        # The engine is not closed, since the result needs the forest as long as it exists.
         engine, frame = SparkEngine(self._frame), self._frame
-        # Spark takes upper and lower case for the same.
+        # Spark ignores the case of column names.
         self._refuse_names(frame.columns, engine.name, score, anomaly, ignore_case=True)
         features = features_of(forest, engine.schema, engine.name)
         run = _workers.score_rows(engine.broadcast(forest), features, [score, anomaly])
@@ -72,31 +72,31 @@ class SparkTable(PartitionedTable):
 
 
 def table(df: DataFrame, *, order_by: str | Iterable[str] | None = None) -> SparkTable:
-    """Make a table in partitions of a DataFrame.
+    """Make a partitioned table of a DataFrame.
 
     Parameters
     ----------
     df : pyspark.sql.DataFrame
-        The rows, in any order. The DataFrame is computed several times, and must come out the same each time: write
-        it to a table, or persist it, if it is not deterministic.
+        DataFrame with the rows, in any order. It is computed several times, and must give the same rows each time: if
+        it is not deterministic, write it to a table or persist it.
     order_by : str or list of str, optional
-        Names of the columns of a unique key, such as an id. Trees depend on the order of the rows, and Spark's rows
-        have none: ``fit`` and ``detect`` give what the rows sorted by the key give in memory. ``fit`` refuses a table
-        without a key; ``detect`` then orders the rows by entity and time. The other methods do not need one.
+        Names of the columns of a unique key, such as an id. Trees depend on the order of the rows, but Spark's rows
+        have none. So ``fit`` and ``detect`` return the results for the rows sorted by the key. Without a key, ``fit``
+        raises an error, and ``detect`` sorts by entity and time. The other methods do not need a key.
 
     Returns
     -------
     SparkTable
-        A table with the methods ``fit``, ``score``, ``offset``, ``rank_features`` and ``detect``. Scores are a
+        Table with the methods ``fit``, ``score``, ``offset``, ``rank_features`` and ``detect``. ``score`` returns a
         DataFrame.
 
     Raises
     ------
     TypeError
-        If `df` is not a DataFrame of Spark.
+        If `df` is not a Spark DataFrame.
     ValueError
-        If a column of the key is missing or has a type without an order, or several columns have the same name. A
-        key that rows share, or that is null, is refused when the rows are read.
+        If a column of the key is missing or has a type that cannot be sorted, or several columns have the same name.
+        A duplicate or null key raises the error only when the rows are read.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Tables larger than memory on one machine: files, folders, datasets and Arrow streams, read batch by batch.
 
-`open` returns a `StreamTable`, whose methods fit, score, rank and detect. Results equal those of the same rows in
-memory, bit for bit; memory holds a few batches, the rows that trees draw, and the results.
-Needs ``pip install 'isoxide[stream]'``; `StreamTable.detect` also ``isoxide[ueba]``.
+`open` returns a `StreamTable`, whose methods fit, score, rank and detect. Results are bit-identical to the results for
+the same rows in memory. Memory holds only a few batches, the rows that trees draw, and the results. This module needs
+``pip install 'isoxide[stream]'``; `StreamTable.detect` also needs ``isoxide[ueba]``.
 """
 
 try:

@@ -1,4 +1,4 @@
-"""The engine of one machine: a source as one partition, read batch by batch, with a progress bar, and scored once."""
+"""Engine for one machine: it reads a source as one partition, batch by batch, and scores it only once."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from isoxide.stream._prefetch import Prefetcher
 
 __all__ = ["StreamEngine", "progress_bar"]
 
-#: Scores read at a time from where they are kept.
+#: Number of scores that are read from the temporary file at a time.
 _KEPT_BATCH_ROWS = 1 << 20
 
 R = TypeVar("R")
 
 
 class StreamEngine(Engine):
-    """Engine of one machine: all rows of a source as one partition.
+    """Engine for one machine, which reads all rows of a source as one partition.
 
     Parameters
     ----------
     source : Source
-        The rows.
+        Source of the rows.
     n_jobs : int or None
-        Threads that count ranks; None means all cores.
+        Number of threads that count ranks; None means all cores.
     progress : bool or None
         Whether to show a progress bar; None shows one on a terminal.
     """
@@ -51,13 +51,13 @@ class StreamEngine(Engine):
         self._n_rows: int | None = None
 
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
-        """Aggregate all batches while the next ones are read."""
+        """Aggregate all batches; the next batches are read in the meantime."""
         with Prefetcher(self.source.batches(aggregator.columns)) as batches, self._positions_of_cells():
             return aggregator.finish(aggregator.accumulate(Partition(0, 0), self.shown(batches, "reading")))
 
     @contextmanager
     def _positions_of_cells(self) -> Iterator[None]:
-        """Let refusals of cells say where they stand as the file counts."""
+        """Add the position in the file to errors about cells."""
         try:
             yield
         except BadCellError as error:
@@ -74,7 +74,7 @@ class StreamEngine(Engine):
                 update(batch.num_rows)
 
     def count(self) -> int:
-        """Return the number of rows that files state; streams are read to count them."""
+        """Return the number of rows from the metadata of files; a stream is read to count its rows."""
         if self._n_rows is None:
             known = self.source.count()
             if known is None:
@@ -84,16 +84,16 @@ class StreamEngine(Engine):
         return self._n_rows
 
     def fetch(self, rows: NDArray[np.int64], columns: Iterable[str]) -> pa.Table:
-        """Read all rows and keep those of the numbers."""
+        """Read all rows, and return those with the given row numbers."""
         return self.aggregate(PickRows(rows, self.schema, columns, self.name))
 
     def scores(self, forest: IsolationForest) -> Engine:
-        """Return scores that are made once, and kept in a temporary file, 8 bytes a row."""
+        """Return scores that are computed once and kept in a temporary file, 8 bytes per row."""
         return SpooledScores(self, forest)
 
 
 class SpooledScores(EngineView):
-    """The scores of a table; they are made and put aside when they are read first."""
+    """Scores of a table, which are computed and written to a temporary file on first use."""
 
     engine: StreamEngine
 
@@ -105,15 +105,15 @@ class SpooledScores(EngineView):
         self._file: Any = None
 
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
-        """Aggregate the scores, which are made or read again."""
+        """Aggregate the scores: compute them the first time, and read them from the file later."""
         if self._file is not None:
             return aggregator.finish(aggregator.accumulate(Partition(0, 0), self._kept()))
-        # Nobody else sees it, and it is gone when it is closed.
+        # The file has no name that others could see, and closing it deletes it.
         file = tempfile.TemporaryFile(prefix="isoxide-scores-")  # noqa: SIM115 (it stays open)
         try:
             with Prefetcher(self.engine.source.batches(self.features)) as batches:
-                made = self._made(self.engine.shown(batches, "scoring"), file)
-                result = aggregator.finish(aggregator.accumulate(Partition(0, 0), made))
+                computed = self._computed(self.engine.shown(batches, "scoring"), file)
+                result = aggregator.finish(aggregator.accumulate(Partition(0, 0), computed))
             file.flush()
         except BaseException:
             file.close()
@@ -121,7 +121,7 @@ class SpooledScores(EngineView):
         self._file = file
         return result
 
-    def _made(self, batches: Iterable[pa.RecordBatch], file: Any) -> Iterator[pa.RecordBatch]:
+    def _computed(self, batches: Iterable[pa.RecordBatch], file: Any) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             scores = batch_scores(batch, self.features, self.forest)
             file.write(scores)
@@ -133,7 +133,7 @@ class SpooledScores(EngineView):
             yield _as_batch(scores)
 
     def close(self) -> None:
-        """Give the file back; the table stays open."""
+        """Close the temporary file; the table stays open."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -147,18 +147,18 @@ def _as_batch(scores: NDArray[np.float64]) -> pa.RecordBatch:
 def progress_bar(
     total: int | None, label: str, progress: bool | None, first_row: int = 0
 ) -> Iterator[Callable[[int], Any]]:
-    """Show a progress bar in rows, and give the function that tells it of more rows.
+    """Show a progress bar in rows, and yield the function that advances it.
 
     Parameters
     ----------
     total : int or None
-        Number of all rows, if it is known.
+        Total number of rows, if it is known.
     label : str
-        Name of the work that is done.
+        Name of the work, such as "scoring".
     progress : bool or None
         Whether to show the bar; None shows it on a terminal.
     first_row : int
-        Rows that were done before.
+        Number of rows that were already processed.
     """
     if progress is False or (progress is None and not sys.stderr.isatty()):
         yield lambda n: None

@@ -1,4 +1,4 @@
-"""Read batches while the ones before them are worked on."""
+"""Read the next batches while the current one is processed."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from isoxide._common.threads import ask_for_threads
 
 __all__ = ["Prefetcher"]
 
-#: Batches that are read ahead.
+#: Maximum number of batches that are read ahead.
 _MAX_AHEAD = 2
 
 
 class Prefetcher:
-    """Reads ahead on a thread of its own, which ends with the context.
+    """Context that reads batches ahead on its own thread.
 
-    Reading and computing both release the interpreter's lock, so one goes on while the other waits.
+    Reading and computing both release the interpreter's lock, so they run at the same time. Leaving the context ends
+    the thread.
 
     Parameters
     ----------
     batches : iterator of pyarrow.RecordBatch
-        The batches that are read.
+        Batches to read.
     """
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
@@ -42,7 +43,7 @@ class Prefetcher:
 
     def __exit__(self, *error: object) -> None:
         self._is_cancelled.set()
-        # The reader may wait for room.
+        # Take batches out of the queue, since the reader may be waiting for space in it.
         while self._thread.is_alive():
             with suppress(queue.Empty):
                 self._queue.get(timeout=0.01)
@@ -66,14 +67,14 @@ class Prefetcher:
 
     def _next(self) -> tuple[pa.RecordBatch | None, BaseException | None]:
         while True:
-            # In this order: what the reader put before it ended is in the queue by then.
+            # Check the thread before the queue: if it has ended, its last batches are in the queue.
             is_over = not self._thread.is_alive()
             with suppress(queue.Empty):
                 item: tuple[pa.RecordBatch | None, BaseException | None] = self._queue.get(timeout=0.1)
                 return item
             if is_over:
-                # Not even its error could be handed over.
-                raise MemoryError("the thread that reads ahead has ended for want of memory")
+                # The thread ended without passing on a batch or an error.
+                raise MemoryError("the thread that reads ahead ended because memory ran out")
 
     def _received(self) -> Iterator[pa.RecordBatch]:
         while True:

@@ -169,7 +169,7 @@ def open(
     source : path, list of paths, frame, pyarrow.dataset.Dataset, or object with an Arrow stream
         A file (Parquet, Feather or Arrow, CSV and its kin, JSON lines, Excel), an open file, or ``"-"`` for standard
         input; a folder of files, read in the order of their names (folders with names like ``day=2025-04-26`` make
-        columns of Parquet files); a frame of pandas or polars; a dataset; or any object with ``__arrow_c_stream__``,
+        columns of Parquet files); a pandas or polars frame; a dataset; or any object with ``__arrow_c_stream__``,
         such as a relation of DuckDB. JSON lines and Excel files are read into memory. CSV files are read once more for
         each method, to learn what their columns hold.
     batch_rows : int, optional
@@ -198,7 +198,7 @@ def open(
     Raises
     ------
     FileNotFoundError
-        If there is no such file, or a folder has no files of tables.
+        If the file does not exist, or a folder has no readable files.
     ValueError
         If an option is out of range. Methods raise it if the contents cannot be read: a file is damaged or has other
         columns than the first one, or a source that can be read only once is read again.
@@ -234,7 +234,7 @@ def open(
     source = _reopenable(source)
     table = StreamTable(source, options, batch_rows=batch_rows, progress=progress, n_jobs=n_jobs)
     if not isinstance(source, (str, os.PathLike, InputFile, list, Source)) and type(source).__name__ != "DataFrame":
-        # It costs nothing, and refuses at once what is no table.
+        # This costs nothing, and refuses an object that is not a table before any other work.
         table._engine(roles_of())
     return table
 

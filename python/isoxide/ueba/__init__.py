@@ -1,8 +1,8 @@
-"""User and entity behaviour analytics: from a table with a row per actor and day to a report an analyst can act on.
+"""User and entity behaviour analytics: from a table with one row per actor and day to a report for analysts.
 
-`read_table` reads and profiles a table. `calibrate` fits one forest and counts the rows that each threshold makes
-anomalies. `detect` finds the anomalies and ranks their features. `Findings` are written as CSV, Parquet, JSON, Markdown
-or HTML. The module needs ``pip install 'isoxide[ueba]'``.
+`read_table` reads and profiles a table. `calibrate` fits a forest and counts the anomalies at each threshold. `detect`
+finds the anomalies and ranks their features. `Findings` can be written as CSV, Parquet, JSON, Markdown or HTML. The
+module needs ``pip install 'isoxide[ueba]'``.
 """
 
 try:

@@ -1,4 +1,4 @@
-"""Rank findings again: with other options, among other rows, or in another table."""
+"""Rank findings again with other options, within groups, or among another table."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def rank_again(
     options: RankOptions,
     n_jobs: int | None,
 ) -> F:
-    """Return the same findings with other ranks; see `Findings.rank_features`.
+    """Return the findings with new ranks; `Findings.rank_features` describes the arguments.
 
     Raises
     ------
     ValueError
-        If the findings are not of `table`, or `reference` lacks what is to be ranked.
+        If the findings do not come from `table`, or `reference` lacks one of their features.
     """
     if table is None and reference is None:
-        raise ValueError("give the table that the findings were found in, or another one as reference")
+        raise ValueError("give the table that the findings come from, or another table as reference")
     positions = None if table is None else _positions(findings, table, options.groups)
     if reference is None:
         assert table is not None and positions is not None  # noqa: PT018 (both follow from the above)
@@ -46,14 +46,14 @@ def rank_again(
             theirs = _labels(table, options.groups, "the table").tolist()
             labels = [theirs[position] for position in positions]
         if findings.features != list(table.features):
-            raise _other_table("its features are others")
+            raise _other_table("its features are different")
         rows, among = table.X.iloc[positions], table
     else:
         rows, among = _values(findings, reference), reference
         scope = Scope.other(reference, options.groups, reference.entity)
         labels = theirs = None
         if options.groups is not None:
-            # Both tables write the same group as the same text, whatever types their columns have.
+            # As text, equal labels are equal in both tables even if the dtypes of the columns differ.
             theirs = _labels(reference, options.groups, "reference").tolist()
             labels = text_labels(_own_labels(findings, table, positions, options.groups), options.groups)
     statistics = TableQuantiles(among.X[findings.features], [])
@@ -67,7 +67,7 @@ def _ranked(
     findings: F,
     ranks: Ranked,
     statistics: TableQuantiles,
-    told: dict[str, Any],
+    ranking_facts: dict[str, Any],
     reference: FeatureTable | None,
 ) -> F:
     ranked = copy.copy(findings)
@@ -76,14 +76,14 @@ def _ranked(
     ranked.reference = statistics.typical()
     ranked.frame = findings.frame.assign(rank_rows=ranks.rank_rows, rank_among=ranks.rank_among)
     if reference is not None:
-        told = {**told, "source": reference.source, "sha256": reference.checksum}
-    ranked.manifest = {**findings.manifest, "ranking": told}
+        ranking_facts = {**ranking_facts, "source": reference.source, "sha256": reference.checksum}
+    ranked.manifest = {**findings.manifest, "ranking": ranking_facts}
     return ranked
 
 
 def _other_table(reason: str) -> ValueError:
     return ValueError(
-        f"table is not the one in which these findings were found: {reason}; "
+        f"the findings do not come from this table: {reason}; "
         "to rank their values among the rows of another table, pass it as reference="
     )
 
@@ -98,7 +98,7 @@ def _values(findings: FindingsData, reference: FeatureTable) -> pd.DataFrame:
 
 def _labels(table: FeatureTable, groups: str, argument: str) -> pd.Series:
     if groups not in table.frame.columns:
-        raise ValueError(f"groups={groups!r} is no column of {argument}")
+        raise ValueError(f"groups={groups!r} is not a column of {argument}")
     return table.labels(groups)
 
 
@@ -112,12 +112,12 @@ def _own_labels(
     if groups in findings.features:
         return list(findings.values[:, findings.features.index(groups)])  # noqa: PD011
     raise ValueError(
-        f"groups={groups!r} is no column of the findings; pass the table they were found in as well, or join the column"
+        f"groups={groups!r} is not a column of the findings; pass the table they come from as well, or join the column"
     )
 
 
 def _keys(entities: pd.Series, times: pd.Series) -> pd.DataFrame:
-    """Return entity and time in types that compare alike, whatever a file made of them."""
+    """Return entity and time in dtypes that compare equal even if a file changed the original dtypes."""
     if times.dt.tz is not None:
         times = times.dt.tz_convert("UTC").dt.tz_localize(None)
     texts = pd.Series(text_labels(entities.tolist(), str(entities.name)), dtype=object)
@@ -134,7 +134,7 @@ def _positions(findings: FindingsData, table: FeatureTable, groups: str | None) 
         raise _other_table(f"it has {len(table):,} rows instead of {n_rows:,}")
     own_times, times = findings.frame[findings.time], table.frame[table.time]
     if (own_times.dt.tz is None) != (times.dt.tz is None):
-        raise _other_table("only one of both has times with a time zone")
+        raise _other_table("only one of the two has times with a time zone")
     own = _keys(findings.frame[findings.entity], own_times).assign(number=np.arange(len(findings)))
     theirs = _keys(table.frame[table.entity], times).assign(position=np.arange(len(table)))
     pairs = own.merge(theirs, on=["entity", "time"])
@@ -148,29 +148,29 @@ def _positions(findings: FindingsData, table: FeatureTable, groups: str | None) 
     lost = np.flatnonzero(first < 0)
     if lost.size:
         row = findings.frame.iloc[int(lost[0])]
-        raise _other_table(f"no row of it has the values of {row[findings.entity]!r} at {row[findings.time]}")
+        raise _other_table(f"none of its rows has the values of {row[findings.entity]!r} at {row[findings.time]}")
     if groups is not None and len(numbers) > len(findings) and groups in table.frame.columns:
-        # Rows of equal key and values are the same finding unless they are of several groups.
+        # Rows with equal keys and values are the same finding unless they belong to several groups.
         labels = pd.Series(table.labels(groups).iloc[positions].tolist(), dtype=object)
         n_labels = labels.groupby(numbers).nunique(dropna=False)
         several = n_labels >= 2
         if several.any():
             row = findings.frame.iloc[int(several.index[several][0])]
             raise ValueError(
-                f"several rows of {row[findings.entity]!r} at {row[findings.time]} have the same values but another "
-                f"{groups!r}: the finding's group is not certain"
+                f"several rows of {row[findings.entity]!r} at {row[findings.time]} have the same values but different "
+                f"{groups!r}: the finding's group is ambiguous"
             )
     return first
 
 
 def _check_typical(findings: FindingsData, typical: pd.DataFrame) -> None:
-    """Refuse a table with other typical values than those that are known of the findings' own table."""
-    told = findings.manifest.get("ranking") or {}
-    if "source" in told:
-        # The findings have been ranked among another table since.
+    """Refuse a table whose typical values differ from those in the findings."""
+    ranking_facts = findings.manifest.get("ranking") or {}
+    if "source" in ranking_facts:
+        # The findings were last ranked among another table, so their typical values come from there.
         return
     ours, theirs = findings.reference.to_numpy(dtype=np.float64), typical.to_numpy(dtype=np.float64)
     differs = ~((ours == theirs) | (np.isnan(ours) & np.isnan(theirs))).all(axis=1)
     if differs.any():
         name = findings.features[int(np.flatnonzero(differs)[0])]
-        raise _other_table(f"feature {name!r} has other typical values there")
+        raise _other_table(f"the typical values of feature {name!r} are different")

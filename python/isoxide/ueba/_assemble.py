@@ -1,7 +1,7 @@
-"""Make findings of what detection has computed: the last step, the same in memory and in partitions.
+"""Make findings from the results of detection, which is the last step in memory and on every engine.
 
-Detection finds the anomalous rows, ranks their features and knows quantiles of all columns; how it does so depends on
-where the table is. `assemble` reads no table: it brings these results into the form that analysts get.
+Detection finds the anomalous rows, ranks their features and computes quantiles of all columns. Each engine does this in
+its own way. `assemble` does not read the table; it converts the results to `Findings`.
 """
 
 from __future__ import annotations
@@ -41,29 +41,30 @@ class Detection:
     source, sha256 : str or None
         Name of the file or folder that was read, and the checksum of its bytes.
     entity, time : str
-        Names of the columns that say who and when.
+        Names of the columns with the entity and the time.
     features : list of str
         Names of the features.
     forest : IsolationForest
-        The forest whose offset parts anomalies from other rows.
+        Forest whose offset separates anomalies from other rows.
     scores_sha256 : str or None
-        Checksum of the decision scores of all rows, where they came in the order of the rows.
+        Checksum of the decision scores of all rows in the order of the rows, or None if it is not known.
     rows : DataFrame
         Entity, time and features of the anomalies, in the order of the findings; the index is the row number.
     scores : ndarray of shape (n_anomalies,)
-        Their decision scores.
+        Decision scores of the anomalies.
     severity : ndarray of shape (n_anomalies,)
-        Percentile of each score among all rows, counted from the highest.
+        Percentile of each negated score among the negated scores of all rows.
     days : DataFrame
-        A line per day of the table, in ascending order: ``day``, ``rows``, and ``lowest``, the lowest score.
+        One line per day of the table, in ascending order: ``day``, ``rows`` (number of rows) and ``lowest`` (lowest
+        score).
     first_seen : Series
-        First day of the entity of each anomaly; the index is that of `rows`.
+        First day of the entity of each anomaly, with the index of `rows`.
     ranks : Ranked
         Ranks of the features of the anomalies.
     quantile : callable
-        Returns a quantile of a feature, given its name and a number from 0 to 1.
+        Function that returns a quantile of a feature, given its name and a number from 0 to 1.
     notes : list of str
-        Warnings that were given meanwhile.
+        Warnings that detection gave.
     """
 
     profile: TableProfile
@@ -85,14 +86,14 @@ class Detection:
 
 
 def chosen_rules(rules: Iterable[Rule] | None, options: RankOptions) -> list[Rule]:
-    """Return the rules that were given, or the default ones of checked options."""
+    """Return the given rules as a list, or the default rules if `rules` is None."""
     if rules is None:
         return default_rules(options.zscores, domain_defaults=options.domain_defaults)
     return list(rules)
 
 
 def order_of_findings(scores: NDArray[np.float64], times: Any) -> NDArray[np.intp]:
-    """Return positions that sort anomalies: the lowest score first, of equal scores the latest time."""
+    """Return positions that sort anomalies: the lowest score first, and the latest time first among equal scores."""
     frame = pd.DataFrame({"score": scores, "time": times})
     positions: NDArray[np.intp] = frame.sort_values(["score", "time"], ascending=[True, False]).index.to_numpy()
     return positions
@@ -104,13 +105,13 @@ def assemble(detection: Detection, anomalies: AnomalyOptions, ranks: RankOptions
     Parameters
     ----------
     detection : Detection
-        The results of detection.
+        Results of detection.
     anomalies : AnomalyOptions
-        The options that chose the anomalies.
+        Options that chose the anomalies.
     ranks : RankOptions
-        The options that ranks were computed with.
+        Options that the ranks were computed with.
     rules : iterable of rule
-        Which features of a finding are flagged.
+        Rules that flag features of a finding.
     """
     features, ranked = detection.features, detection.ranks
     frame = _findings_frame(detection)
@@ -146,7 +147,7 @@ def _findings_frame(detection: Detection) -> pd.DataFrame:
     frame = detection.rows[[detection.entity, detection.time]].copy()
     days = days_of(frame[detection.time])
     frame["score"], frame["severity"] = detection.scores, detection.severity
-    # Whatever scores lower on the same day is an anomaly too.
+    # Every row with a lower score on the same day is an anomaly too, so ranks among anomalies are ranks among all rows.
     by_day = pd.Series(detection.scores, index=frame.index).groupby(days.to_numpy())
     frame["day_rank"] = by_day.rank(method="min").astype(np.int64)
     rows_of = dict(zip(detection.days["day"], detection.days["rows"], strict=True))
@@ -156,12 +157,12 @@ def _findings_frame(detection: Detection) -> pd.DataFrame:
 
 
 def _timeline(detection: Detection) -> pd.DataFrame:
-    found = days_of(detection.rows[detection.time]).value_counts().to_dict()
-    return detection.days.assign(findings=[found.get(day, 0) for day in detection.days["day"]])
+    n_findings = days_of(detection.rows[detection.time]).value_counts().to_dict()
+    return detection.days.assign(findings=[n_findings.get(day, 0) for day in detection.days["day"]])
 
 
 def _manifest(detection: Detection) -> dict[str, Any]:
-    """Return what it takes to make the same findings again, and to see whether they are the same."""
+    """Return the facts that are needed to reproduce the findings, and to check that they are the same."""
     profile, forest = detection.profile, detection.forest
     parameters = {name: value for name, value in forest.get_params().items() if name not in ("n_jobs", "verbose")}
     if parameters["random_state"] is not None and not isinstance(parameters["random_state"], int):

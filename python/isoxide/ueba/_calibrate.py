@@ -1,4 +1,4 @@
-"""Calibration: fit one forest, score all rows, and count the rows that each threshold makes anomalies."""
+"""Calibration: fit a forest, score all rows, and count the anomalies at each threshold."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Calibration", "calibrate"]
 
-#: Days of an average month; alerts per month are counted with it.
+#: Number of days in an average month, which alerts per month refer to.
 DAYS_PER_MONTH = 365.25 / 12
 #: Largest number of rows that a tree draws with ``max_samples="auto"``.
 _MAX_AUTO_SAMPLES = 256
@@ -29,10 +29,10 @@ _MAX_AUTO_SAMPLES = 256
 
 @dataclass(frozen=True)
 class Calibration:
-    """A forest and the scores of all rows of a table.
+    """Forest and the scores of all rows of a table.
 
-    `calibrate` returns instances. Scores are those of `IsolationForest.decision_function`: the lower, the more
-    abnormal. The share `calibration_contamination` of the rows scores below 0.
+    `calibrate` returns instances. Scores are the values of `IsolationForest.decision_function`: the lower, the more
+    abnormal. A fraction `calibration_contamination` of the rows score below 0.
 
     Attributes
     ----------
@@ -43,15 +43,15 @@ class Calibration:
     scores : ndarray of shape (n_rows,)
         Score of each row.
     calibration_contamination : float
-        Share of the rows that score below 0.
+        Fraction of the rows that score below 0.
     threshold : float or None
-        Rows that score at or below it are anomalies. None if no number of anomalies was asked for.
+        Rows that score at or below it are anomalies. None if `calibrate` was not given a number of anomalies.
     contamination : float or None
-        Share of the rows that are anomalies. None if no number of anomalies was asked for.
+        Fraction of the rows that are anomalies. None if `calibrate` was not given a number of anomalies.
 
     See Also
     --------
-    calibrate : Fit one forest on a table and score all of its rows.
+    calibrate : Fit a forest on a table and score all of its rows.
     """
 
     table: FeatureTable = field(repr=False)
@@ -62,7 +62,7 @@ class Calibration:
     contamination: float | None = None
 
     def contamination_at(self, threshold: float) -> float:
-        """Return the share of all rows that score at or below a threshold.
+        """Return the fraction of all rows that score at or below a threshold.
 
         Parameters
         ----------
@@ -72,17 +72,17 @@ class Calibration:
         Returns
         -------
         float
-            Share of the rows, from 0 to 1.
+            Fraction of the rows, from 0 to 1.
         """
         return float(np.mean(self.scores <= threshold))
 
     def threshold_at(self, contamination: float) -> float:
-        """Return the threshold that a given share of the rows scores at or below.
+        """Return the threshold at or below which a given fraction of the rows score.
 
         Parameters
         ----------
         contamination : float
-            Share of the rows, from 0 to 1.
+            Fraction of the rows, from 0 to 1.
 
         Returns
         -------
@@ -92,7 +92,7 @@ class Calibration:
         return float(np.percentile(self.scores, 100.0 * contamination))
 
     def contamination_for(self, alerts_per_month: float) -> float:
-        """Return the share of the rows that makes a given number of anomalies per month.
+        """Return the fraction of the rows that corresponds to a given number of anomalies per month.
 
         Parameters
         ----------
@@ -102,18 +102,18 @@ class Calibration:
         Returns
         -------
         float
-            Share of the rows, above 0 and at most 0.5.
+            Fraction of the rows, above 0 and at most 0.5.
 
         Raises
         ------
         ValueError
-            If `alerts_per_month` is not above 0, or asks for more than half of the rows.
+            If `alerts_per_month` is not above 0, or corresponds to more than half of the rows.
         """
         n_days = self.table.profile.n_period_days
         return share_of_alerts(alerts_per_month, len(self.table), n_days)
 
     def at_threshold(self) -> IsolationForest:
-        """Return the forest with its offset moved so that the threshold becomes score 0.
+        """Return the forest with an offset that moves the threshold to score 0.
 
         Returns
         -------
@@ -146,8 +146,9 @@ class Calibration:
         Returns
         -------
         DataFrame
-            A row per threshold, in ascending order: ``threshold``; ``rows``, their number; ``share``, from 0 to 1; and
-            ``per_month``, the average number per month of 30.4 days.
+            One row per threshold, in ascending order: ``threshold``; ``rows`` (number of rows that score at or below
+            it); ``share`` (fraction of all rows, from 0 to 1); and ``per_month`` (average number per month of 30.4
+            days).
         """
         if thresholds is None:
             lowest, highest = self.scores.min(), np.quantile(self.scores, 0.01)
@@ -167,8 +168,9 @@ class Calibration:
         Returns
         -------
         DataFrame
-            A row per day: ``day``; ``rows``, their number; ``lowest``, ``p01`` and ``median``, the lowest score, the
-            1 % quantile and the median of the scores; ``anomalies``, their number, and ``share``, that number by rows.
+            One row per day: ``day``; ``rows`` (number of rows); ``lowest``, ``p01`` and ``median`` (lowest score, 1 %
+            quantile and median of the scores); ``anomalies`` (number of anomalies); and ``share`` (anomalies divided by
+            rows).
         """
         return self._by(self.table.days, "day")
 
@@ -180,14 +182,14 @@ class Calibration:
         Parameters
         ----------
         freq : str, default="M"
-            Length of a period, as pandas writes it: ``"M"`` for months, ``"W"`` for weeks.
+            Length of a period as a pandas alias, such as ``"M"`` for months or ``"W"`` for weeks.
 
         Returns
         -------
         DataFrame
-            A row per period: ``period``; ``rows``, their number; ``lowest``, ``p01`` and ``median``, the lowest score,
-            the 1 % quantile and the median of the scores; ``anomalies``, their number, and ``share``, that number by
-            rows.
+            One row per period: ``period``; ``rows`` (number of rows); ``lowest``, ``p01`` and ``median`` (lowest score,
+            1 % quantile and median of the scores); ``anomalies`` (number of anomalies); and ``share`` (anomalies
+            divided by rows).
         """
         days = self.table.days
         naive = days.dt.tz_localize(None) if days.dt.tz is not None else days
@@ -222,7 +224,7 @@ class Calibration:
         Returns
         -------
         ThresholdDisplay
-            The display, already drawn.
+            Display that has been drawn.
         """
         from isoxide.displays import ThresholdDisplay
 
@@ -240,7 +242,7 @@ def calibrate(
     random_state: int | None = 0,
     n_jobs: int | None = None,
 ) -> Calibration:
-    """Fit one forest on a table and score all of its rows.
+    """Fit a forest on a table and score all of its rows.
 
     Parameters
     ----------
@@ -250,14 +252,14 @@ def calibrate(
         Forest whose parameters are used. A fitted forest is not fitted again. The forest itself is never changed. By
         default it is ``IsolationForest(random_state=random_state)``.
     threshold : float, optional
-        Rows that score at or below it are anomalies. If no row does, the contamination is 0.
+        Rows that score at or below it are anomalies. If there is no such row, the contamination is 0.
     contamination : float, optional
-        Share of the rows that are anomalies, above 0 and at most 0.5.
+        Fraction of the rows that are anomalies, above 0 and at most 0.5.
     alerts_per_month : float, optional
         Number of anomalies per month of 30.4 days, on average. Give at most one of `threshold`, `contamination` and
-        `alerts_per_month`; without any, no row is called an anomaly.
+        `alerts_per_month`; without any of them, no row counts as an anomaly.
     calibration_contamination : float, default=0.1
-        Share of the rows that score below 0, above 0 and at most 0.5. It only fixes the scale of the scores.
+        Fraction of the rows that score below 0, above 0 and at most 0.5. It only fixes the scale of the scores.
     random_state : int or None, default=0
         Seed of the forest that is fitted when `forest` is None.
     n_jobs : int, optional
@@ -266,7 +268,7 @@ def calibrate(
     Returns
     -------
     Calibration
-        The forest and the scores, with the threshold and the contamination if anomalies were asked for.
+        Forest and scores, with the threshold and the contamination if a number of anomalies was given.
 
     Raises
     ------
@@ -304,16 +306,16 @@ def calibrate(
 
 
 def share_of_alerts(alerts_per_month: float, n_rows: int, n_days: int) -> float:
-    """Return the contamination that makes a given number of anomalies per month.
+    """Return the contamination that corresponds to a given number of anomalies per month.
 
     Raises
     ------
     ValueError
-        If `alerts_per_month` is not above 0, or asks for more than half of the rows.
+        If `alerts_per_month` is not above 0, or corresponds to more than half of the rows.
     """
     if not alerts_per_month > 0:
         raise ValueError(f"alerts_per_month={alerts_per_month!r} must be above 0")
-    # Without the conversion, a float32 of NumPy would round the share.
+    # Without the conversion, a NumPy float32 would round the result.
     contamination = float(alerts_per_month) * n_days / DAYS_PER_MONTH / n_rows
     if contamination > 0.5:
         per_month = n_rows / n_days * DAYS_PER_MONTH
@@ -349,7 +351,7 @@ def check_amount(threshold: float | None, contamination: float | None, alerts_pe
 
 
 def check_share(share: float, threshold: float) -> None:
-    """Refuse a threshold that more than half of the rows score at or below.
+    """Refuse a threshold at or below which more than half of the rows score.
 
     Raises
     ------
@@ -361,14 +363,14 @@ def check_share(share: float, threshold: float) -> None:
 
 
 def small_table_notes(n_rows: int, forest: IsolationForest | None) -> list[str]:
-    """Return a note if a forest is going to be fitted on fewer rows than a tree draws.
+    """Return a note if a table has fewer rows than a tree of the forest draws.
 
     Parameters
     ----------
     n_rows : int
         Number of rows of the table.
     forest : IsolationForest, optional
-        Forest that the user gave. A fitted one needs no note.
+        Forest that the user gave. If it is fitted already, no note is needed.
 
     Returns
     -------
@@ -379,7 +381,7 @@ def small_table_notes(n_rows: int, forest: IsolationForest | None) -> list[str]:
         return []
     max_samples = "auto" if forest is None else forest.max_samples
     n_drawn = _MAX_AUTO_SAMPLES if isinstance(max_samples, str) else max_samples
-    # A float is a share of the rows, which is never more than all of them.
+    # A float is a fraction of the rows, so it cannot exceed their number.
     if isinstance(n_drawn, float) or n_rows >= n_drawn:
         return []
     return [
@@ -399,7 +401,7 @@ def refuse_infinite(infinite: list[str]) -> None:
     if infinite:
         raise ValueError(
             f"feature {infinite[0]!r} has infinite values, so its typical values and percentiles are not defined; "
-            "replace them, or leave the feature out (exclude)"
+            "replace them, or leave out the feature with exclude"
         )
 
 
@@ -411,17 +413,17 @@ def fitted(
     random_state: int | None = 0,
     n_jobs: int | None = None,
 ) -> IsolationForest:
-    """Return a forest that is fitted on a table, or a copy of a fitted one, with the offset of a contamination.
+    """Fit a forest on a table, or copy a fitted one, and set its offset for a contamination.
 
     Parameters
     ----------
     table : FeatureTable
         Table to fit on, or to calibrate a fitted forest with.
     forest : IsolationForest or None
-        Forest that the user gave; it is left as it is. None creates one.
+        Forest that the user gave; it is not changed. None creates one.
     contamination : float or None
-        Share of the rows that score below 0. None keeps the offset of a fitted forest, and the contamination of one
-        that is not fitted.
+        Fraction of the rows that score below 0. None keeps the offset of a fitted forest, or the contamination of an
+        unfitted one.
     random_state : int or None, default=0
         Seed of the forest that is created when `forest` is None.
     n_jobs : int, optional

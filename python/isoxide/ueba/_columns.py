@@ -20,7 +20,7 @@ RESULT_COLUMNS = (
 
 
 def refuse_result_names(entity: str, time: str, features: Iterable[str]) -> None:
-    """Refuse a table whose columns would be mistaken for those of the results.
+    """Refuse a table if a column has the name of a column that findings add.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Find the anomalies of a table in memory, and tell of each which features are out of the ordinary."""
+"""Find the anomalies of a table in memory, and rank the unusual features of each."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class DetectOptions(RankOptions, AnomalyOptions):
     Parameters
     ----------
     rules : list of rule, optional
-        Instances of `ZScore`, `Flag` and `Percentile`, of which the first that a value meets flags it. Percentiles are
-        those of the table, not of the findings. An empty list flags nothing. By default `zscores` are flagged from 3
-        on, ``leaver_action`` and ``is_weekend`` whenever they are above zero (see `domain_defaults`), and all other
-        features from the 99th and the 95th percentile on.
+        Instances of `ZScore`, `Flag` and `Percentile`. The first rule that a value meets flags it. Percentiles are
+        computed from the table, not from the findings. An empty list flags nothing. By default, `zscores` are flagged
+        at 3 or more, ``leaver_action`` and ``is_weekend`` whenever they are above zero (see `domain_defaults`), and all
+        other features at or above the 99th and the 95th percentile.
     n_jobs : int, optional
         Number of threads; None means all cores.
     """
@@ -46,19 +46,19 @@ class DetectOptions(RankOptions, AnomalyOptions):
 
 @takes(DetectOptions)
 def detect(table: FeatureTable, options: DetectOptions) -> Findings:
-    """Find the anomalies of a table, and tell of each which features are out of the ordinary.
+    """Find the anomalies of a table, and rank the unusual features of each.
 
     Parameters
     ----------
     table : FeatureTable
-        The rows to search, from `read_table`.
+        Rows to search, from `read_table`.
     **options
         The fields of `DetectOptions`.
 
     Returns
     -------
     Findings
-        A row per anomaly, the lowest score first; of equal scores the latest time. On a quiet day there is none.
+        One row per anomaly, the lowest score first; of equal scores the latest time. On a quiet day there is none.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
         )
         forest, contamination = study.forest, study.contamination
         if contamination == 0:
-            # No row reaches the threshold: it becomes the offset, without a share of the rows that would give it.
+            # No row reaches the threshold: it becomes the offset, without a fraction of the rows that would give it.
             forest, contamination = study.at_threshold(), None
     forest = fitted(table, forest, contamination=contamination, random_state=options.random_state, n_jobs=n_jobs)
     scores = forest.decision_function(table.X)

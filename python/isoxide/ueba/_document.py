@@ -1,22 +1,22 @@
-"""Read and write findings as a JSON document; every field that is read is checked.
+"""Read and write findings as a JSON document; reading checks every field.
 
 ```text
 format, version      "isoxide-findings", 3
 manifest             record of how the findings were made, as in Findings
-entity, time         names of columns
+entity, time         names of the columns
 time_zone            name of the time zone of all times, or null
 joined               names of joined columns
 features             names of features
 reference            {feature: {median, p95, p99}}
-groups               null, or for each group [median, p95, p99], each a list with a number per feature
+groups               null, or for each group [median, p95, p99], each of which is a list with one number per feature
 timeline             [{day, rows, lowest, findings}]
 findings             [{row, entity, time, score, severity, day_rank, day_rows, first_seen, rank_rows, rank_among,
                        group, joined: {...}, values: [...], percentiles: [...], order: [...], directions: [...],
                        flags: [{feature, rule, limit}]}]
 ```
 
-Missing numbers are null. Times are in ISO 8601, days have no time zone. Versions 1 and 2 can be read as well. Version 1
-lacks time_zone, groups, rank_rows, rank_among and group; both have other names for some entries of the manifest
+Missing numbers are null. Times are in ISO 8601, days have no time zone. Versions 1 and 2 can be read, too. Version 1
+lacks time_zone, groups, rank_rows, rank_among and group; both versions use other names for some entries of the manifest
 (`_OLD_NAMES`).
 """
 
@@ -39,16 +39,16 @@ from isoxide.ueba._quantiles import STATISTICS
 __all__ = ["dump", "load", "read"]
 
 FORMAT, VERSION = "isoxide-findings", 3
-#: Names of entries of the manifest in versions 1 and 2, with the names of today.
+#: Names of manifest entries in versions 1 and 2, with their current names.
 _OLD_NAMES = {"budget": "alerts_per_month", "check": "profile"}
-#: Bounds of files that are accepted, so that untrusted ones cannot exhaust memory.
+#: Limits for files, so that an untrusted file cannot exhaust memory.
 _MAX_BYTES = 2**32
 _MAX_PERCENTILE = 100.0 + 1e-9  # rounding can make the largest percentile 100.00000000000001
 _MAX_FEATURES, _MAX_FINDINGS, _MAX_DAYS, _MAX_JOINED = 100_000, 1_000_000, 4_000_000, 1_000
 
 
 def dump(findings: FindingsData) -> dict[str, Any]:
-    """Return findings as a document of dicts, lists, texts and numbers that JSON can hold."""
+    """Convert findings to a document of dicts, lists, strings and numbers for JSON."""
     flags: dict[int, list[dict[str, Any]]] = {}
     for flag in findings.flags.to_dict("records"):
         entry = {name: plain(flag[name]) for name in ("feature", "rule", "limit")}
@@ -97,12 +97,12 @@ def dump(findings: FindingsData) -> dict[str, Any]:
 
 
 def _numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
-    """Return numbers, those that are missing or infinite as None."""
+    """Convert numbers to a list; missing and infinite ones become None."""
     return [value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True)]
 
 
 def _whole(value: Any) -> int | None:
-    """Return a number of rows as an integer; a column with missing cells holds it as a float."""
+    """Convert a number of rows to an integer, since a column with missing cells holds floats."""
     return None if value is None or np.isnan(value) else int(value)
 
 
@@ -114,7 +114,7 @@ def _group(findings: FindingsData, number: int) -> int | None:
 
 
 def _zone_name(zone: Any) -> str:
-    """Return the name of a time zone; pandas 2 writes fixed offsets from UTC in a way of its own."""
+    """Return the name of a time zone; the names of fixed offsets in pandas 2 are converted to ``UTC+02:00``."""
     offset = re.fullmatch(r"pytz\.FixedOffset\((-?\d+)\)", str(zone))
     if offset is None:
         return str(zone)
@@ -123,7 +123,7 @@ def _zone_name(zone: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a cell in a type of JSON; missing and infinite values become None."""
+    """Convert a cell to a JSON value; missing and infinite values become None."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (bool, np.bool_)):
@@ -136,19 +136,19 @@ def plain(value: Any) -> Any:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a file with a document, and return the arguments of `Findings`.
+    """Read a file, check the document in it, and return the arguments of `Findings`.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file does not hold findings, is damaged, or was written by a later version.
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}")
     if path.is_file() and (size := path.stat().st_size) > _MAX_BYTES:
-        raise ValueError(f"{path} has {size:,} bytes; files of findings have at most {_MAX_BYTES:,}")
+        raise ValueError(f"{path} has {size:,} bytes, but files of findings have at most {_MAX_BYTES:,}")
     data = read_file(path)
     try:
         fields.check_depth(data)
@@ -168,7 +168,7 @@ def load(document: Any, source_name: str) -> dict[str, Any]:
     document : object
         Document that was parsed from JSON.
     source_name : str
-        Name of the file, which messages begin with.
+        Name of the file, with which messages begin.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def load(document: Any, source_name: str) -> dict[str, Any]:
     version = document.get("version")
     if type(version) is not int or version not in range(1, VERSION + 1):
         raise ValueError(
-            f"{source_name} is of version {fields.short(version)}; this release reads versions 1 to {VERSION}"
+            f"{source_name} has format version {fields.short(version)}; this release reads versions 1 to {VERSION}"
         )
     try:
         return _load(document, version)
@@ -190,7 +190,7 @@ def load(document: Any, source_name: str) -> dict[str, Any]:
 
 
 def _renamed(manifest: Any) -> Any:
-    """Return the manifest of a document of version 1 or 2 with the names of today."""
+    """Return the manifest of a version 1 or 2 document with the current names."""
     if not isinstance(manifest, dict):
         return manifest
     renamed = {_OLD_NAMES.get(name, name): value for name, value in manifest.items()}
@@ -266,7 +266,7 @@ def _frame(rows: list[dict[str, Any]], entity: str, time: str, joined: list[str]
 def _first_version(frame: pd.DataFrame, manifest: dict[str, Any], n_features: int) -> tuple[Any, Any]:
     """Add the columns that version 1 lacks to a frame, and return `group_of` and `group_typical`.
 
-    With groups, version 1 stored the typical values of all rows, which must not be shown as those of a group.
+    If there are groups, version 1 stored the typical values of all rows, which must not be shown for a group.
     """
     groups = (manifest.get("ranking") or {}).get("groups")
     if groups is None:
@@ -279,7 +279,7 @@ def _first_version(frame: pd.DataFrame, manifest: dict[str, Any], n_features: in
 
 
 def _groups(groups: Any, rows: list[dict[str, Any]], n_features: int) -> tuple[Any, Any]:
-    """Return `group_of` and `group_typical`, or twice None without groups."""
+    """Return `group_of` and `group_typical`, which are both None if there are no groups."""
     if groups is None:
         if any(row["group"] is not None for row in rows):
             raise ValueError("a finding has a 'group', but the document has no 'groups'")

@@ -1,4 +1,4 @@
-"""CSV files in which a spreadsheet takes no text for a formula."""
+"""Write CSV files that are safe to open in a spreadsheet: no text in them runs as a formula."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import pandas as pd
 
 __all__ = ["guard_text", "write_csv"]
 
-#: A spreadsheet takes a cell that begins with one of these for a formula.
+#: Characters with which a formula begins in a spreadsheet.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def guard_text(text: str) -> str:
-    """Return a text with an apostrophe in front if a spreadsheet would take it for a formula."""
+    """Prefix a text with an apostrophe if a spreadsheet would run it as a formula."""
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
 
 
 def write_csv(frame: pd.DataFrame, file: Any) -> None:
-    """Write a frame as CSV, with an apostrophe before cells and column names that are formulas for a spreadsheet.
+    """Write a frame as CSV; an apostrophe is put before cells and names that a spreadsheet would run as formulas.
 
     Parameters
     ----------
     frame : DataFrame
-        Table to write. Its numbers and times stay what they are.
+        Table to write. Numbers and times are written unchanged.
     file : path or text file
         Destination of the CSV.
     """
@@ -33,5 +33,5 @@ def write_csv(frame: pd.DataFrame, file: Any) -> None:
         if not pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_datetime64_any_dtype(frame[name]):
             guarded[name] = [guard_text(cell) if isinstance(cell, str) else cell for cell in frame[name]]
     guarded.columns = pd.Index([guard_text(str(name)) for name in frame.columns])
-    # All texts are quoted, since an unquoted carriage return would end a row.
+    # All text is quoted, since an unquoted carriage return would end a row.
     guarded.to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC)

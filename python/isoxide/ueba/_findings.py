@@ -32,12 +32,11 @@ class Findings(FindingsData):
     Attributes
     ----------
     frame : pandas.DataFrame
-        A row per finding. Its index is the row number in the table. Columns are entity and time; ``score``;
-        ``severity``, the percentile of the score among all rows, from 0 to 100, which is that of the most abnormal
-        row; ``day_rank``, the rank of the score among the ``day_rows`` rows of its day, from 1, which is that of the
-        lowest score; ``first_seen``, the entity's first day in the table; ``rank_rows``, the number of rows that its
-        values are ranked among; ``rank_among``, a description of these rows, or the reason for having no ranks; and
-        joined columns.
+        One row per finding, with the row number in the table as index. The columns are the entity and the time;
+        ``score`` (the decision function); ``severity`` (from 0 to 100, which marks the most abnormal row of the table);
+        ``day_rank`` (rank of the score among the ``day_rows`` rows of the same day, 1 for the lowest score);
+        ``first_seen`` (the entity's first day in the table); ``rank_rows`` (number of rows that the values are ranked
+        among); ``rank_among`` (description of these rows, or the reason why there are no ranks); and joined columns.
     entity, time : str
         Names of the columns with the entity and the time.
     features : list of str
@@ -47,19 +46,18 @@ class Findings(FindingsData):
     order : ndarray of shape (n_findings, n_features)
         Indices of the features of each finding, the most unusual feature first.
     directions : ndarray of shape (n_findings, n_features)
-        1 for a value that is high among the reference, -1 for a value that is low, 0 for neither.
+        1 for a value that is high compared with the reference, -1 for a low value, 0 for neither.
     reference : pandas.DataFrame
-        Typical values of each feature: ``median``, ``p95`` and ``p99`` of all rows of the table that values are ranked
-        in.
+        Typical values of each feature: ``median``, ``p95`` and ``p99`` of all rows of the reference.
     flags : pandas.DataFrame
-        A row per value that a rule flags: ``row`` (index of the finding), ``feature``, ``value``, ``rule`` and
+        One row per value that a rule flags: ``row`` (index of the finding), ``feature``, ``value``, ``rule`` and
         ``limit``.
     timeline : pandas.DataFrame
-        A row per day: ``day``, ``rows``, ``lowest`` (the lowest score) and ``findings``, the number of these.
+        One row per day: ``day``, ``rows`` and ``findings`` (their numbers), and ``lowest`` (the lowest score).
     manifest : dict
         Record of how the findings were made: input, parameters, versions.
     forest : IsolationForest or None
-        Forest that scored the rows. None for findings that were read from a file.
+        Forest that scored the rows; None if the findings were read from a file.
     joined : list of str
         Names of the columns that `join` added.
     group_of : ndarray of shape (n_findings,) or None
@@ -85,27 +83,27 @@ class Findings(FindingsData):
         ----------
         users : path or frame
             Table with one row per entity: a CSV file (every cell is text, and empty cells are missing), a Parquet
-            file, or a frame of pandas, polars or pyarrow.
+            file, or a pandas, polars or pyarrow frame.
         on : str, optional
             Column of `users` that holds the entities. By default it has the same name as in the findings. Entities are
             compared as exact text: ``"0001"`` is not ``"1"``. An integer is compared by its digits.
         columns : list of str, optional
-            Columns of `users` to add. By default all others are added.
+            Columns of `users` to add. By default all columns except `on` are added.
         sep : str, optional
             Field delimiter of a CSV file. By default it is guessed from the header.
 
         Returns
         -------
         Findings
-            New findings; these remain as they are. Entities that `users` lacks get missing values.
+            New findings; the original ones are not changed. Entities that `users` lacks get missing values.
 
         Raises
         ------
         FileNotFoundError
-            If there is no such file.
+            If the file does not exist.
         ValueError
-            If a column is missing, the findings already have a column of its name, or an entity has several rows in
-            `users`.
+            If a column is missing, the findings already have a column with the same name, or an entity has several rows
+            in `users`.
 
         Warns
         -----
@@ -139,13 +137,13 @@ class Findings(FindingsData):
         nan_policy: str = "omit",
         n_jobs: int | None = None,
     ) -> Findings:
-        """Return the same findings with other ranks: on both sides, within groups, or in another table.
+        """Return the findings with new ranks: on both sides, within groups, or in another table.
 
         Parameters
         ----------
         table : FeatureTable, optional
-            Table that the findings were found in. Findings are matched with its rows by entity, time and values, never
-            by row labels.
+            Table that the findings come from. They are matched with its rows by entity, time and values, never by row
+            labels.
         reference : FeatureTable, optional
             Another table to rank the values of the findings in. With `groups`, the label of a finding comes from
             `table` if that is given too, otherwise from the column of `frame` with this name.
@@ -170,22 +168,22 @@ class Findings(FindingsData):
         Returns
         -------
         Findings
-            New findings; these remain as they are. Typical values, too, are those of the rows that values are ranked
-            among.
+            New findings; the original ones are not changed. Typical values also come from the rows that values are
+            ranked among.
 
         Raises
         ------
         ValueError
-            If the findings were not found in `table`, a feature is missing in `reference`, or an argument is out of
+            If the findings do not come from `table`, a feature is missing in `reference`, or an argument is out of
             range.
         """
         options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group, self.domain_defaults).check()
         return rank_again(self, table, reference, options, n_jobs)
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
-        """Write `to_frame` as CSV, in which a spreadsheet takes no text for a formula.
+        """Write the result of `to_frame` as CSV that is safe to open in a spreadsheet.
 
-        An apostrophe is put in front of texts that a spreadsheet would run as a formula.
+        Text that a spreadsheet would run as a formula is prefixed with an apostrophe.
 
         Parameters
         ----------
@@ -200,7 +198,7 @@ class Findings(FindingsData):
         return replace_file(path, lambda temporary: write_csv(self.to_frame(), temporary))
 
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:
-        """Write `to_frame` as Parquet, with the manifest in the file's metadata.
+        """Write the result of `to_frame` as Parquet, with the manifest in the file's metadata.
 
         This needs pyarrow.
 
@@ -222,7 +220,7 @@ class Findings(FindingsData):
         return replace_file(path, lambda temporary: pq.write_table(table.replace_schema_metadata(metadata), temporary))
 
     def to_json(self, path: str | os.PathLike[str]) -> Path:
-        """Write everything but the forest as JSON, which `read_findings` reads.
+        """Write everything except the forest as JSON, which `read_findings` reads.
 
         Parameters
         ----------
@@ -250,7 +248,7 @@ class Findings(FindingsData):
         Parameters
         ----------
         path : path, optional
-            File to write. An existing file is replaced when the new one is complete. By default the text is returned.
+            Markdown file to write, in one step; an existing file is replaced. By default the text is returned.
         cutoff : float, default=99.0
             Lowest percentile at which a feature is listed, from 0 to 100. For a finding without such a feature, the
             most unusual one is listed.
@@ -268,7 +266,7 @@ class Findings(FindingsData):
         Raises
         ------
         ValueError
-            If `order` is another word.
+            If `order` is neither "score" nor "entity".
         """
         from isoxide.ueba import _markdown
 
@@ -290,7 +288,7 @@ class Findings(FindingsData):
         Parameters
         ----------
         path : path, optional
-            File to write. An existing file is replaced when the new one is complete. By default the text is returned.
+            HTML file to write, in one step; an existing file is replaced. By default the text is returned.
         cutoff : float, default=99.0
             Lowest percentile at which a feature is listed, from 0 to 100. For a finding without such a feature, the
             most unusual one is listed.
@@ -339,7 +337,7 @@ def read_findings(path: str | os.PathLike[str]) -> Findings:
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file does not hold findings, is damaged, or was written by a later version.
 
@@ -352,6 +350,6 @@ def read_findings(path: str | os.PathLike[str]) -> Findings:
     >>> findings = ueba.detect(table, contamination=0.001)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     ueba.read_findings(findings.to_json(f"{folder}/findings.json"))
-    Findings(11 rows of 9 entities, 34 features)
+    Findings(11 rows of 7 entities, 34 features)
     """
     return Findings(**_document.read(Path(path)))

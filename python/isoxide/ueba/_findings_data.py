@@ -1,4 +1,4 @@
-"""Data of findings, with the selections and counts that follow from them; ranking and writing live elsewhere."""
+"""Data of findings, with selections and counts; ranking and writing live in other modules."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from isoxide.ueba._rules import SHOWN_FLAGS
 
 __all__ = ["FindingsData"]
 
-#: Percentiles that tables of cut-offs show by default, those of notebooks/ueba_anomalies.ipynb.
+#: Percentiles that `cutoff_table` shows by default.
 CUTOFFS = (95.0, 96.0, 97.0, 98.0, 99.0, 99.1, 99.2, 99.3, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9, 99.99)
 
 
 class FindingsData:
-    """Anomalies with their ranks, flags and typical values, and the selections and counts that follow from them.
+    """Anomalies with their ranks, flags and typical values, and methods that select and count features.
 
-    The public class `Findings` describes the attributes and adds ranking and writing. Writers of reports and documents
-    take this base class, so that modules import each other in one direction only.
+    The public class `Findings` describes the attributes and adds ranking and writing. Modules that write reports and
+    documents use this base class, so that imports go in one direction only.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class FindingsData:
 
     @property
     def ranking(self) -> dict[str, Any]:
-        """Return the options of the ranks and the rows that values are ranked among, as the manifest holds them."""
+        """Return the entry of the manifest with the rank options and the rows that values are ranked among."""
         ranking: dict[str, Any] = self.manifest.get("ranking") or {}
         return ranking
 
     @property
     def domain_defaults(self) -> bool:
-        """Return whether usual names of columns have a meaning, which is an option of `isoxide.ueba.detect`."""
+        """Return the option `domain_defaults` of `isoxide.ueba.detect` with which the findings were made."""
         return bool(self.ranking.get("domain_defaults", True))
 
     def typical(self, statistic: str = "median") -> NDArray[np.float64]:
@@ -85,13 +85,13 @@ class FindingsData:
         Returns
         -------
         ndarray of shape (n_findings, n_features)
-            Statistic of the same rows that the values of a finding are ranked among: all rows, or those of its group.
-            NaN for findings without ranks, since their group is too small.
+            Statistic of the rows that the values of a finding are ranked among: all rows, or the rows of its group.
+            Findings in a group that is too small have no ranks, and NaN here.
 
         Raises
         ------
         ValueError
-            If `statistic` is another word.
+            If `statistic` has another value.
         """
         if statistic not in STATISTICS:
             raise ValueError(f"statistic={statistic!r} must be one of {list(STATISTICS)}")
@@ -132,15 +132,14 @@ class FindingsData:
         Parameters
         ----------
         cutoff : float, default=99.0
-            Values whose percentile is at or above it are unusual, from 0 to 100.
-        always_show : list of str, optional
-            Names or patterns of features that count as unusual whenever they are above zero. By default there are
-            none.
+            Percentile from 0 to 100 at or above which a value is unusual.
+        always_show : list of str, default=()
+            Names or patterns of features that count as unusual whenever they are above zero.
 
         Returns
         -------
         ndarray of bool, shape (n_findings, n_features)
-            True for unusual values. A value without a percentile never reaches the cutoff.
+            True for unusual values. A value without a percentile does not reach any cutoff.
         """
         always_chosen = set(select(self.features, always_show))
         is_always_shown = np.array([name in always_chosen for name in self.features], dtype=bool)
@@ -149,13 +148,13 @@ class FindingsData:
         return chosen
 
     def _selected_for_report(self, cutoff: float, always_show: Iterable[str] | None) -> NDArray[np.bool_]:
-        """Return which values a report lists; None for `always_show` means the usual flags of the domain."""
+        """Return which values a report lists; `always_show=None` means ``is_weekend`` if `domain_defaults`."""
         if always_show is None:
             always_show = SHOWN_FLAGS if self.domain_defaults else ()
         return self.selected(cutoff, always_show)
 
     def cutoff_table(self, cutoffs: Iterable[float] = CUTOFFS) -> pd.DataFrame:
-        """Return how many features of a finding reach each percentile.
+        """Count the features of each finding that reach each percentile, and summarise the counts.
 
         Parameters
         ----------
@@ -165,8 +164,8 @@ class FindingsData:
         Returns
         -------
         DataFrame
-            A row per percentile: ``cutoff``; ``mean`` and ``min``, the mean and the lowest number of features per
-            finding that reach it; and ``none``, the number of findings without such a feature. Without findings these
+            One row per percentile: ``cutoff``; ``mean`` and ``min`` (mean and smallest number of features per finding
+            that reach it); and ``none`` (number of findings without such a feature). If there are no findings, these
             are NaN, 0 and 0.
         """
         wanted = list(cutoffs)
@@ -186,21 +185,20 @@ class FindingsData:
         Parameters
         ----------
         cutoff : float, default=99.0
-            Values whose percentile is at or above it are unusual, from 0 to 100.
-        always_show : list of str, optional
-            Names or patterns of features that count as unusual whenever they are above zero. By default there are
-            none.
+            Percentile from 0 to 100 at or above which a value is unusual.
+        always_show : list of str, default=()
+            Names or patterns of features that count as unusual whenever they are above zero.
 
         Returns
         -------
         Series
-            Numbers by name of the feature, the most frequent feature first. Features that are never unusual are left
-            out.
+            Number of findings by feature name, the most frequent feature first. Features that are never unusual are
+            left out.
         """
         chosen = self.selected(cutoff, always_show)
         counts = pd.Series(chosen.sum(axis=0), index=pd.Index(self.features, name="feature"), name="findings")
         counts = counts[counts > 0]
-        # Equally frequent features come in the order in which they first appear.
+        # Equally frequent features are in the order in which they first appear.
         first = {name: position for position, name in enumerate(self._in_order(chosen))}
         positions = np.array([first[name] for name in counts.index])
         return counts.iloc[np.lexsort((positions, -counts.to_numpy()))]
@@ -220,7 +218,7 @@ class FindingsData:
         Returns
         -------
         DataFrame
-            The columns of `frame`, then ``reasons`` (the flagged features, each with the rule that flags it), then the
+            Columns of `frame`, then ``reasons`` (the flagged features, each with the rule that flags it), then the
             features.
         """
         wide = self.frame.copy()

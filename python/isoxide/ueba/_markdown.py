@@ -43,14 +43,14 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     selected : ndarray of bool, shape (n_findings, n_features)
         Values that are unusual.
     cutoff : float
-        Percentile from which on values are unusual, which the report states.
+        Percentile at or above which values count as unusual; the report states it.
     order : {"score", "entity"}
         Order of the entities: by their lowest score, or by name.
 
     Raises
     ------
     ValueError
-        If `order` is another word.
+        If `order` is neither "score" nor "entity".
     """
     if order not in ("score", "entity"):
         raise ValueError(f"order={order!r} must be 'score' or 'entity'")

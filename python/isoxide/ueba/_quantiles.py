@@ -123,5 +123,5 @@ class TableQuantiles:
 
 
 def typical_frame(features: Sequence[str], values: NDArray[np.float64]) -> pd.DataFrame:
-    """Return typical values, of shape (n_features, 3), as a frame with a row per feature."""
+    """Return typical values, of shape (n_features, 3), as a frame with one row per feature."""
     return pd.DataFrame(values, index=pd.Index(features), columns=pd.Index(list(STATISTICS)))

@@ -1,4 +1,4 @@
-"""Rank findings among all rows of a table or those of their group, and find the typical values of the same rows."""
+"""Rank findings among all rows of a table or the rows of their group, and compute typical values of these rows."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["MIN_GROUP", "Groups", "RankOptions", "Ranked", "Scope", "rank_rows",
 
 
 class Scope(NamedTuple):
-    """Rows that ranks are among, and the words that name them."""
+    """Describes, for reports, the rows that values are ranked among."""
 
-    #: The column that holds the groups, if there are any.
+    #: Name of the column with the group labels, or None.
     groups: str | None
-    #: The column that holds the entities.
+    #: Name of the column with the entities.
     entity: str
-    #: The name of the reference table; None if the findings are of this very table.
+    #: Name of the reference table; None if it is the table that the findings come from.
     source: str | None = None
 
     @classmethod
@@ -35,18 +35,18 @@ class Scope(NamedTuple):
         return cls(groups, entity, "the reference table" if table.source is None else Path(table.source).name)
 
     def whole(self, n_rows: int) -> str:
-        """Say that ranks are among all rows."""
+        """Describe all rows of the table."""
         return f"all {n_rows:,} rows" if self.source is None else f"the {n_rows:,} rows of {self.source}"
 
     def overall(self, n_rows: int) -> str:
-        """Say what the ranks of all findings are among."""
+        """Describe the rows that all findings are ranked among."""
         if self.groups is None:
             return self.whole(n_rows)
         of = "" if self.source is None else f" of {self.source}"
         return f"the rows{of} with the same {self.groups}"
 
     def group(self, label: Any, n_rows: int, n_days: int, *, is_large: bool) -> str:
-        """Say what the ranks of a finding are among, or why it has none."""
+        """Describe the rows that a finding is ranked among, or the reason why it has no ranks."""
         is_history = self.groups == self.entity
         of = "" if self.source is None else f" of {self.source}"
         if not is_large:
@@ -58,7 +58,7 @@ class Scope(NamedTuple):
         return f"the {n_rows:,} rows{of} with {self.groups} {_label(label)}"
 
     def missing(self) -> str:
-        """Say that a finding belongs to no group."""
+        """Describe why a finding without a group label has no ranks."""
         return f"no ranks: no value in {self.groups}"
 
 
@@ -71,28 +71,28 @@ def _counted(number: int, noun: str) -> str:
 
 
 def ranking(options: RankOptions, scope: Scope, n_rows: int) -> dict[str, Any]:
-    """Return the entry of ranks in a manifest: the options, and the rows that values are ranked among."""
+    """Return the manifest's entry about ranks: the options, and the rows that values are ranked among."""
     return {**options.to_dict(), "among": scope.overall(n_rows), "rows": n_rows}
 
 
 class Ranked(NamedTuple):
-    """Ranks of findings, and the rows that they are among."""
+    """Ranks of findings, and the rows that they are ranked among."""
 
-    #: Percentile of each feature of each finding, the order of the features, and the sides on which values stand.
+    #: Percentile of each feature of each finding, the order of the features, and the side of each value.
     percentiles: NDArray[np.float64]
     order: NDArray[np.intp]
     directions: NDArray[np.int8]
-    #: For each finding the number of rows that its ranks are among, and a description of these rows.
+    #: For each finding, the number of rows that it is ranked among, and a description of these rows.
     rank_rows: NDArray[np.int64]
     rank_among: list[str]
-    #: For each finding the position of its group in `group_typical`, or -1; None without groups.
+    #: For each finding, the position of its group in `group_typical`, or -1. None if there are no groups.
     group_of: NDArray[np.intp] | None
-    #: Typical values of shape (n_groups, n_features, 3); None without groups.
+    #: Typical values of shape (n_groups, n_features, 3). None if there are no groups.
     group_typical: NDArray[np.float64] | None
 
     @classmethod
     def empty(cls, n_features: int, options: RankOptions) -> Ranked:
-        """Return the ranks of no findings."""
+        """Return the ranks of an empty set of findings."""
         grouped = options.groups is not None
         return cls(
             np.empty((0, n_features)),
@@ -106,34 +106,34 @@ class Ranked(NamedTuple):
 
 
 class Groups:
-    """Groups of findings: how large they are in the reference, and which are large enough for ranks.
+    """Groups of findings, with their sizes in the reference; only large enough groups have ranks.
 
     Parameters
     ----------
     labels : list
-        The label of each finding. A finding whose label is missing is in no group.
+        Label of each finding. A finding whose label is missing has no group.
     scope : Scope
-        Rows that the groups are in.
+        Description of the rows that contain the groups.
     min_group : int
-        Rows that a group must have.
+        Minimum number of rows of a group with ranks.
     """
 
     def __init__(self, labels: list[Any], scope: Scope, min_group: int) -> None:
         self.labels, self.scope, self.min_group = labels, scope, min_group
         groups = list(members(labels, labels))
-        #: Distinct labels, and for each finding the position of its label, or -1.
+        #: Distinct labels, and for each finding, the position of its label or -1.
         self.distinct = [labels[int(rows[0])] for rows, _ in groups]
         self.position = np.full(len(labels), -1, dtype=np.intp)
         for position, (rows, _) in enumerate(groups):
             self.position[rows] = position
 
     def set_sizes(self, n_rows: Sequence[int], n_days: Sequence[int]) -> None:
-        """Take over how many rows and days each distinct label has in the reference."""
+        """Set the number of rows and days that each distinct label has in the reference."""
         is_large = np.array([n >= self.min_group for n in n_rows], dtype=bool)
         self.large = np.flatnonzero(is_large)
         renumbered = np.full(len(self.distinct) + 1, -1, dtype=np.intp)
         renumbered[self.large] = np.arange(len(self.large))
-        #: For each finding the position of its group among the large enough ones, or -1.
+        #: For each finding, the position of its group among the large enough groups, or -1.
         self.group_of = renumbered[self.position]
         descriptions = [
             self.scope.group(label, rows, days, is_large=bool(large))
@@ -159,32 +159,32 @@ def rank_rows(
     scope: Scope,
     n_jobs: int | None,
 ) -> Ranked:
-    """Rank the features of findings among those of a table.
+    """Rank the features of findings among the rows of a table.
 
     Parameters
     ----------
     rows : DataFrame of shape (n_rows, n_features)
-        The features of the findings.
+        Features of the findings.
     labels : list, optional
-        The label of the group of each finding; None without groups.
+        Group label of each finding; None if there are no groups.
     reference : FeatureTable
-        The table that they are ranked among.
+        Table to rank among.
     reference_labels : list, optional
-        The label of the group of each row of `reference`.
+        Group label of each row of `reference`.
     statistics : TableQuantiles
         Quantiles of the features of `reference`.
     options : RankOptions
-        How values are ranked.
+        Options of the ranks.
     scope : Scope
-        Rows that the ranks are among.
+        Description of the rows to rank among.
     n_jobs : int, optional
         Number of threads; None means all cores.
 
     Returns
     -------
     Ranked
-        Findings whose group is too small have no percentiles; their features are in the order of their ranks among all
-        rows.
+        Ranks. Findings whose group is too small have no percentiles; their features are ordered by their ranks among
+        all rows.
     """
     if len(rows) == 0:
         return Ranked.empty(rows.shape[1], options)

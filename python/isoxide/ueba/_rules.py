@@ -1,6 +1,7 @@
-"""Rules: fixed standards by which values of a finding are flagged as unusual.
+"""Rules that flag unusual values of a finding by fixed limits.
 
-A rule turns into standards, one limit per column each. The first standard that a value meets flags it.
+Each rule becomes one or more checks, and a check has a limit for each of its columns. The first check that a value
+meets flags it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ __all__ = ["ZSCORES", "Flag", "Percentile", "Rule", "ZScore", "apply_rules", "as
 Quantile = Callable[[str, float], float]
 
 
-class _Standard(NamedTuple):
-    """Limits of columns, with the code that marks the values beyond them."""
+class _Check(NamedTuple):
+    """Limits of some columns, and the code that marks the values beyond them."""
 
     columns: list[str]
     code: str
@@ -43,7 +44,7 @@ SHOWN_FLAGS = ("is_weekend",)
 
 @dataclass(frozen=True)
 class ZScore:
-    """Rule that flags high values of columns that are z-scores already; all other rules pass these columns over.
+    """Rule that flags high values of columns that already are z-scores; all other rules skip these columns.
 
     Parameters
     ----------
@@ -67,10 +68,10 @@ class ZScore:
         """Return the text that marks values which this rule flags."""
         return f"zscore>={self.limit:g}"
 
-    def _standards(self, names: Sequence[str], quantile: Quantile) -> list[_Standard]:
+    def _checks(self, names: Sequence[str], quantile: Quantile) -> list[_Check]:
         """Return the limit of the columns that are z-scores."""
         columns = select(names, self.columns)
-        return [_Standard(columns, self.code, np.full(len(columns), float(self.limit)), True, False)]
+        return [_Check(columns, self.code, np.full(len(columns), float(self.limit)), True, False)]
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,10 @@ class Flag:
     columns: Sequence[str]
     code: str = "flag"
 
-    def _standards(self, names: Sequence[str], quantile: Quantile) -> list[_Standard]:
+    def _checks(self, names: Sequence[str], quantile: Quantile) -> list[_Check]:
         """Return the limit of the columns, which is zero."""
         columns = select(names, self.columns)
-        return [_Standard(columns, self.code, np.zeros(len(columns)), False, True)]
+        return [_Check(columns, self.code, np.zeros(len(columns)), False, True)]
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,10 @@ class Percentile:
 
     percents: Sequence[float] = (99, 95)
 
-    def _standards(self, names: Sequence[str], quantile: Quantile) -> list[_Standard]:
+    def _checks(self, names: Sequence[str], quantile: Quantile) -> list[_Check]:
         """Return the percentiles of each column, the highest first."""
         return [
-            _Standard(
+            _Check(
                 list(names),
                 f">=p{percent:g}",
                 np.array([quantile(name, percent / 100) for name in names], dtype=np.float64),
@@ -141,9 +142,9 @@ def default_rules(zscores: str | None = ZSCORES, *, domain_defaults: bool = True
     Parameters
     ----------
     zscores : str or None, default="*zscore*"
-        Name or pattern of the features that are z-scores, which are flagged from 3 on. None means that no feature is.
+        Name or pattern of the features that are z-scores, which are flagged at 3 or more. None means no feature.
     domain_defaults : bool, default=True
-        Whether the usual flags are flagged whenever they are above zero.
+        Whether to flag ``leaver_action`` and ``is_weekend`` whenever they are above zero.
 
     Returns
     -------
@@ -159,7 +160,7 @@ def default_rules(zscores: str | None = ZSCORES, *, domain_defaults: bool = True
 
 
 def asked_quantiles(rules: Iterable[Rule]) -> list[float]:
-    """Return the quantiles, from 0 to 1, that rules ask for, each once.
+    """Return the distinct quantiles, from 0 to 1, that the rules need.
 
     Raises
     ------
@@ -181,45 +182,45 @@ def apply_rules(
     Parameters
     ----------
     rules : list of rule
-        Rules in the order in which they are tried. Only `ZScore` rules judge columns that one of them names.
+        Rules in the order in which they are tried. A column that a `ZScore` rule names is skipped by all other rules.
     names : sequence of str
         Names of the features.
     values : ndarray of shape (n_rows, n_features)
-        Values to judge.
+        Values to check.
     quantile : callable
         Function that returns a quantile of a column of the table, given its name and a number from 0 to 1.
 
     Returns
     -------
     DataFrame
-        A row per flagged value, in the order of the rows, then of the features: ``row`` (index of the row of
-        `values`), ``feature``, ``value``, ``rule`` (the text that marks it) and ``limit``.
+        One row per flagged value, ordered by row and then by feature: ``row`` (index of the row of `values`),
+        ``feature``, ``value``, ``rule`` (the code of the rule) and ``limit``.
     """
     rules, positions = list(rules), {name: j for j, name in enumerate(names)}
     zscores = {name for rule in rules if isinstance(rule, ZScore) for name in select(names, rule.columns)}
-    standard_of = np.full(values.shape, -1, dtype=np.int32)
+    check_of = np.full(values.shape, -1, dtype=np.int32)
     limits = np.full(values.shape, np.nan)
     codes: list[str] = []
     for rule in rules:
-        for standard in rule._standards(names, quantile):
-            kept = [isinstance(rule, ZScore) or name not in zscores for name in standard.columns]
-            columns = np.array([positions[name] for name in standard.columns], dtype=np.intp)[kept]
-            limit = standard.limits[kept]
+        for check in rule._checks(names, quantile):
+            kept = [isinstance(rule, ZScore) or name not in zscores for name in check.columns]
+            columns = np.array([positions[name] for name in check.columns], dtype=np.intp)[kept]
+            limit = check.limits[kept]
             own = values[:, columns]
-            flagged = own >= limit if standard.is_inclusive else own > limit
-            if standard.is_positive:
+            flagged = own >= limit if check.is_inclusive else own > limit
+            if check.is_positive:
                 flagged &= own > 0
-            rows, which = np.nonzero(flagged & (standard_of[:, columns] < 0))
-            standard_of[rows, columns[which]] = len(codes)
+            rows, which = np.nonzero(flagged & (check_of[:, columns] < 0))
+            check_of[rows, columns[which]] = len(codes)
             limits[rows, columns[which]] = limit[which]
-            codes.append(standard.code)
-    rows, columns = np.nonzero(standard_of >= 0)
+            codes.append(check.code)
+    rows, columns = np.nonzero(check_of >= 0)
     return pd.DataFrame(
         {
             "row": rows,
             "feature": pd.Series([names[int(j)] for j in columns], dtype=object).astype(str),
             "value": values[rows, columns],
-            "rule": pd.Series([codes[k] for k in standard_of[rows, columns]], dtype=object).astype(str),
+            "rule": pd.Series([codes[k] for k in check_of[rows, columns]], dtype=object).astype(str),
             "limit": limits[rows, columns],
         }
     )

@@ -1,4 +1,4 @@
-"""Feature tables in memory: a row per entity and time, read, parsed and profiled."""
+"""Feature tables in memory: one row per entity and time, read, parsed and profiled."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ except ImportError as error:
 
 __all__ = ["FeatureTable", "read_table"]
 
-#: Bytes that the hash tables of pandas take per row, and in addition to that.
+#: Bytes that the hash tables of pandas take per row, and bytes that they always take.
 _HASH_BYTES_PER_ROW, _HASH_BYTES_EXTRA = 128, 2**20
 
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """A table in memory with a row per entity and time.
+    """Table in memory with one row per entity and time.
 
     `read_table` returns instances.
 
     Attributes
     ----------
     frame : pandas.DataFrame
-        The rows that are kept, with all columns: entity, time, features and others. The entity is text, and features
-        are plain numbers. The index is the row number in the source.
+        Rows that are kept, with all columns: entity, time, features and others. Entities are text, and features have
+        NumPy dtypes. The index is the row number in the source.
     entity, time : str
         Names of the columns with the entity and the time.
     features : tuple of str
-        Names of the numeric columns that are features, in the order of the table.
+        Names of the feature columns, in the order of the table.
     profile : TableProfile
         Counts of rows, entities and days, the columns that are left out with the reasons, and data-quality warnings.
         ``print(table.profile)`` shows it.
     source : str or None
         Name of the file or folder. None for a table from a frame.
     checksum : str or None
-        SHA-256 of the bytes of the file. For several files it is that of their checksums and names.
+        SHA-256 of the bytes of the file. For several files, it is computed from their checksums and names.
     days : pandas.Series
         Day of each row, at midnight and without a time zone.
 
     See Also
     --------
-    read_table : Read a table with a row per entity and time.
+    read_table : Read a table with one row per entity and time.
 
     Examples
     --------
@@ -94,7 +94,7 @@ class FeatureTable:
         return self.frame[list(self.features)]
 
     def labels(self, name: str) -> pd.Series:
-        """Return a column as exact text, to group rows by.
+        """Return a column as exact text, for grouping rows.
 
         Parameters
         ----------
@@ -104,7 +104,7 @@ class FeatureTable:
         Returns
         -------
         pandas.Series
-            Text of each row as it is written in the source, or a missing value. The index is that of `frame`.
+            Text of each row exactly as in the source, or a missing value, with the index of `frame`.
 
         Raises
         ------
@@ -112,7 +112,7 @@ class FeatureTable:
             If the table has no such column.
         """
         if name not in self.frame.columns:
-            raise ValueError(f"groups={name!r} is no column of the table")
+            raise ValueError(f"groups={name!r} is not a column of the table")
         if self._source is None or name == self.entity:
             column = pa.Array.from_pandas(self.frame[name])
         else:
@@ -138,27 +138,27 @@ def read_table(
     time_format: str | None = None,
     timezone: str | None = None,
 ) -> FeatureTable:
-    """Read a table with a row per entity and time, and profile it.
+    """Read a table with one row per entity and time, and profile it.
 
-    Rows that are equal in all columns are kept once. Every numeric column besides `entity` and `time` is a feature
-    unless it has no values at all. Other columns are kept for grouping and joining. Columns of files without declared
-    types (CSV, JSON lines, spreadsheets) are judged by all of their cells: if at least half of the cells are numbers,
-    or look like numbers, then every other cell is an error that names column, row and value.
+    If rows are equal in all columns, only the first one is kept. Every numeric column except `entity` and `time` is a
+    feature, unless it has no values at all. Other columns are kept for grouping and joining. In files without declared
+    types (CSV, JSON lines, spreadsheets), all cells of a column decide its type: if at least half of the cells are
+    numbers, or look like numbers, then every other cell is an error that names column, row and value.
 
     Parameters
     ----------
     source : path, list of paths, open file, or frame
-        A file (CSV, TSV or other delimited text, also compressed; Parquet, Feather or Arrow; JSON lines; Excel), a
+        File (CSV, TSV or other delimited text, also compressed; Parquet, Feather or Arrow; JSON lines; Excel), a
         folder of such files with the same columns, which are read in the order of their names, ``"-"`` for standard
-        input, a frame of pandas or polars, or any object with an Arrow stream. Named levels of an index become columns.
+        input, a pandas or polars frame, or any object with an Arrow stream. Named levels of an index become columns.
     entity : str
         Column with the entity, such as an actor, a host or an account. It is read as exact text: ``0001`` and ``1`` are
         two entities. Only an empty cell is missing.
     time : str
-        Column with dates or times: of a type for these, as text in ISO 8601, or as eight digits such as 20250426.
+        Column with dates or times: a date or time type, text in ISO 8601, or eight digits such as 20250426.
     include : str or list of str, optional
-        Names or patterns (``"n_*"``) of the columns that are features; all others are not. A full name must be a
-        numeric column. By default all numeric columns are features.
+        Names or patterns (``"n_*"``) of the columns that are features; all others are not. A column given by its full
+        name must be numeric. By default all numeric columns are features.
     exclude : str or list of str, optional
         Names or patterns of columns that are not features. By default there are none.
     sep : str, optional
@@ -169,31 +169,31 @@ def read_table(
     thousands : str, optional
         Thousands separator of the numbers in a text file. By default there is none.
     missing : str or list of str, optional
-        Texts of cells for a missing number, such as ``"-"``, in addition to the usual ones (``NA``, ``NaN``, ``null``
-        and others).
+        Texts that mean a missing number, such as ``"-"``, in addition to the usual ones (``NA``, ``NaN``, ``null`` and
+        others).
     encoding : str, optional
         Encoding of a text file. By default it is UTF-8, or UTF-16 if the file begins with its byte order mark.
     time_format : str, optional
-        Pattern of the times as in `datetime.datetime.strptime`, such as ``"%d.%m.%Y"``, or the unit of numbers that
-        count since 1970 in UTC: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``. By default times are in ISO 8601.
+        Format of the times for `datetime.datetime.strptime`, such as ``"%d.%m.%Y"``, or the unit of numbers that count
+        from 1970 in UTC: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``. By default times are in ISO 8601.
     timezone : str, optional
         Time zone that decides which day a time belongs to, such as ``"Europe/Oslo"``. By default each time keeps the
-        day that is written.
+        day in the source.
 
     Returns
     -------
     FeatureTable
-        The table; its ``profile`` tells which columns are used and which are left out.
+        Table, whose ``profile`` lists the columns that are used and those that are left out.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If a column is missing, a cell is neither a number nor missing, a time cannot be read, or no row or feature is
-        left. The message names the column and the row.
+        If a column is missing, a cell is neither a number nor missing, a time cannot be read, or no row or feature
+        remains. The message names the column and the row.
     TypeError
-        If `source` is an object that no table can be read from.
+        If `source` is not a path, a file, a frame or an object with an Arrow stream.
     ImportError
         If reading needs a package that is not installed.
 
@@ -204,13 +204,13 @@ def read_table(
     gives the reasons.
 
     Columns without a declared type (CSV, JSON lines, Excel, object columns of pandas that mix numbers and text,
-    integers of 128 bits) are judged by all of their cells. If all cells are numbers or missing, the column is numeric;
-    if all are true or false, it is boolean. If at least half of the cells are numbers, or numbers with signs, units or
-    separators (``<5``, ``5%``, ``1 234``), every other cell is an error that names column, line and value. All other
-    columns are text.
+    128-bit integers) get their type from all of their cells. If all cells are numbers or missing, the column is
+    numeric; if all are true or false, it is boolean. If at least half of the cells are numbers, or numbers
+    with signs, units or separators (``<5``, ``5%``, ``1 234``), every other cell is an error that names column, line
+    and value. All other columns are text.
 
-    Entities are compared as exact text: integers of any width are written with their digits, and so are floats and
-    decimals that are whole. Floats beyond 2**53 have lost digits, so they are refused.
+    Entities are compared as exact text. Integers of any width, and whole floats and decimals, become their digits.
+    Floats beyond 2**53 may have lost digits, so they are refused.
 
     Named levels of an index are columns. Unnamed levels, and the columns that pandas writes for them into files, are
     left out.
@@ -254,8 +254,8 @@ def _read(
     exclude: str | list[str] | None,
     style: TimeStyle,
 ) -> FeatureTable:
-    """Return the feature table of a source; `given` is the frame of pandas that the source was made from, or None."""
-    # Columns of plain numbers are not copied.
+    """Return the feature table of a source; `given` is the pandas frame that the source was made from, or None."""
+    # Columns with NumPy dtypes are not copied.
     rows = source.held() if isinstance(source, PandasSource) else source.table()
     n_read = rows.num_rows
     if n_read == 0:
@@ -300,13 +300,13 @@ def _batches(
     held = rows.select(columns).to_batches(max_chunksize=1 << 18) if set(columns) <= set(rows.column_names) else None
     first_row = 0
     for batch in source.batches(columns) if held is None else held:
-        gone = is_repeated[first_row : first_row + batch.num_rows]
+        dropped = is_repeated[first_row : first_row + batch.num_rows]
         first_row += batch.num_rows
-        yield batch.filter(pa.array(~gone)) if gone.any() else batch
+        yield batch.filter(pa.array(~dropped)) if dropped.any() else batch
 
 
 def _frame(rows: pa.Table, given: pd.DataFrame | None, candidates: list[str]) -> pd.DataFrame:
-    """Return all columns as a frame of pandas: those of `candidates` in NumPy's types, others unchanged."""
+    """Return all columns as a pandas frame: `candidates` with NumPy dtypes, other columns unchanged."""
     if given is not None:
         held = set(rows.column_names)
         changed = {name: plain_numbers(rows[name]).to_pandas() for name in candidates if name in held}
@@ -328,11 +328,11 @@ def _frame(rows: pa.Table, given: pd.DataFrame | None, candidates: list[str]) ->
 
 
 def _repeated(frame: pd.DataFrame, entity: str, time: str) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], int]:
-    """Return which rows equal an earlier one, and how many of the others share entity and time with another."""
+    """Return which rows repeat an earlier row, and how many of the other rows share entity and time."""
     is_repeated = np.zeros(len(frame), dtype=bool)
-    # Where the hash tables of pandas do not fit, this raises MemoryError; pandas itself would end the process.
+    # Raise MemoryError if the hash tables of pandas do not fit in memory; pandas itself would crash the process.
     np.empty(len(frame) * _HASH_BYTES_PER_ROW + _HASH_BYTES_EXTRA, dtype=np.uint8)
-    # Equal rows have equal keys, and few rows share a key: all columns are compared for those only.
+    # Equal rows have equal keys, and few rows share a key. So all columns are compared only for rows that share one.
     shared = np.flatnonzero(frame.duplicated([entity, time], keep=False))
     if not shared.size:
         return is_repeated, 0

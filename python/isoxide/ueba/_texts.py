@@ -1,6 +1,6 @@
-"""Texts that both reports show: features, notes, descriptions of ranks, and long texts, which are cut.
+"""Text that both reports (HTML and Markdown) show: features, notes, descriptions of ranks, and shortened long texts.
 
-The full text of each cut one stands once at the end of a report.
+The end of a report has the full text of each shortened text, once.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from isoxide.ueba._findings_data import FindingsData
 
 __all__ = ["LongTexts", "Shown", "left_out", "notes", "rank_descriptions", "shown_features"]
 
-#: Texts of more characters are cut, to a length that leaves room for the reference to the full text.
+#: Longer texts are shortened to a length that leaves space for the reference to the full text.
 MAX_SHOWN_LENGTH, CUT_LENGTH = 120, 100
 
 
 class Shown(NamedTuple):
-    """A text in a report, which may be cut."""
+    """Text in a report, which may be shortened."""
 
     text: str
-    #: Number of the full text at the end of the report, from 1; 0 if the text is not cut.
+    #: Number of the full text at the end of the report, from 1; 0 if the text is not shortened.
     number: int
 
 
@@ -34,7 +34,7 @@ class LongTexts:
         self._numbers: dict[str, int] = {}
 
     def show(self, text: str) -> Shown:
-        """Return a text as the report shows it; the full text of a long one is kept."""
+        """Return a text as the report shows it; keep the full text if it is shortened."""
         if len(text) <= MAX_SHOWN_LENGTH:
             return Shown(text, 0)
         if text not in self._numbers:
@@ -51,13 +51,13 @@ def shown_features(findings: FindingsData, selected: NDArray[np.bool_]) -> list[
     findings : FindingsData
         Findings of the report.
     selected : ndarray of bool, shape (n_findings, n_features)
-        Values that are unusual.
+        Mask of the unusual values.
 
     Returns
     -------
     list of list of int
-        The selected features, or else the most unusual one. A finding without ranks also lists features that a rule
-        flags.
+        Selected features of each finding, or the most unusual feature if none is selected. For a finding without ranks,
+        the features that a rule flags are listed too.
     """
     positions = {name: j for j, name in enumerate(findings.features)}
     wanted = selected.copy()
@@ -91,9 +91,9 @@ def rank_descriptions(findings: FindingsData) -> tuple[str, list[str] | None]:
 
 
 def notes(findings: FindingsData) -> list[str]:
-    """Return the notes on the table, such as data-quality warnings, each once."""
+    """Return the notes on the table, such as data-quality warnings, without repetitions."""
     profile = findings.manifest.get("profile") or {}
-    # Findings of an earlier version have the notes of the table in one of the two only.
+    # Findings of earlier versions have the notes in only one of the two places.
     return list(dict.fromkeys([*(findings.manifest.get("notes") or []), *(profile.get("notes") or [])]))
 
 

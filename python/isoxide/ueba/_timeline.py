@@ -25,7 +25,7 @@ def draw(timeline: pd.DataFrame) -> dict[str, Any]:
     Parameters
     ----------
     timeline : DataFrame
-        A row per day: ``day``, ``rows``, ``lowest`` (the lowest score) and ``findings`` (their number).
+        One row per day: ``day``, ``rows``, ``lowest`` (the lowest score) and ``findings`` (their number).
 
     Returns
     -------

@@ -13,12 +13,12 @@ from isoxide._frames.keys import text_labels
 
 __all__ = ["Users", "load_users", "read_users", "unmatched_warning"]
 
-#: Largest number of names that a message lists, and of characters that it shows of each.
+#: Maximum number of names that a message lists, and of characters that it shows of each name.
 _MAX_LISTED, _MAX_SHOWN = 8, 60
 
 
 class Users(NamedTuple):
-    """A table with one row per entity."""
+    """Table that describes entities, with one row per entity."""
 
     #: Entity of each row as exact text, or None if it is missing.
     keys: list[str | None]
@@ -32,19 +32,18 @@ def read_users(users: Any, on: str, columns: Iterable[str] | None, sep: str | No
     Parameters
     ----------
     users : path or frame
-        A CSV file (its cells stay text, and empty ones are missing), a Parquet file, or a frame of pandas, polars or
-        pyarrow.
+        CSV file (every cell is text, and empty cells are missing), Parquet file, or pandas, polars or pyarrow frame.
     on : str
         Column that holds the entities.
     columns : iterable of str or None
-        Columns to add. None adds all others.
+        Columns to add. None adds all columns except `on`.
     sep : str or None
         Field delimiter of a CSV file. None guesses it from the header.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file cannot be read, a column is missing or occurs twice, or an entity has several rows.
     TypeError
@@ -71,12 +70,12 @@ def read_users(users: Any, on: str, columns: Iterable[str] | None, sep: str | No
 
 
 def load_users(users: Any, sep: str | None = None) -> pd.DataFrame:
-    """Return a table of users as a frame; all columns of files without declared types are text.
+    """Read a table of users as a pandas frame; if a file does not declare types, all columns are text.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file cannot be read.
     TypeError
@@ -88,18 +87,18 @@ def load_users(users: Any, sep: str | None = None) -> pd.DataFrame:
         opened = open_source(users, options=ReadOptions.of(sep=sep), roles=_all_text)
     except TypeError:
         raise TypeError(
-            f"users must be a path or a frame of pandas, polars or pyarrow, not {type(users).__name__}"
+            f"users must be a path or a pandas, polars or pyarrow frame, not {type(users).__name__}"
         ) from None
     return _from_arrow(opened.table())
 
 
 def _all_text(names: list[str], source_name: str) -> Roles:
-    """Return the roles of columns that are all read as text."""
+    """Assign all columns the role of text."""
     return Roles(texts=frozenset(names))
 
 
 def _from_arrow(table: Any) -> pd.DataFrame:
-    """Return a frame of Python objects; pandas would turn integers into floats if cells are missing."""
+    """Return a frame of Python objects, since pandas would convert integers to floats if cells are missing."""
     columns = [pd.Series(column.to_pylist(), dtype=object) for column in table.columns]
     frame = pd.concat(columns, axis=1) if columns else pd.DataFrame()
     frame.columns = pd.Index(list(table.column_names), dtype=object)
@@ -107,7 +106,7 @@ def _from_arrow(table: Any) -> pd.DataFrame:
 
 
 def matched(users: Users, entities: Sequence[str | None]) -> dict[str, pd.Series]:
-    """Return the columns of the users with a row per given entity; entities that users lacks get missing cells."""
+    """Return the columns of the users with one row per given entity; entities that users lacks get missing cells."""
     rows_by_key = {key: row for row, key in enumerate(users.keys) if key is not None}
     rows = np.array([-1 if key is None else rows_by_key.get(key, -1) for key in entities], dtype=np.intp)
     columns = {}
@@ -121,7 +120,7 @@ def matched(users: Users, entities: Sequence[str | None]) -> dict[str, pd.Series
 
 
 def unmatched_warning(users: Users, entities: Iterable[str | None]) -> str | None:
-    """Return a warning that names the entities which users lacks, or None if it has all of them."""
+    """Return a warning that names the entities missing in `users`, or None if none is missing."""
     distinct = list(dict.fromkeys(key for key in entities if key is not None))
     known = {key for key in users.keys if key is not None}
     absent = [key for key in distinct if key not in known]
@@ -136,5 +135,5 @@ def unmatched_warning(users: Users, entities: Iterable[str | None]) -> str | Non
 
 
 def _folded(key: str) -> str:
-    """Return a key without blanks and case, to recognise misspelt ones."""
+    """Return a key without blanks and case, to recognise similar keys."""
     return "".join(key.split()).casefold()

@@ -1,4 +1,4 @@
-//! Tests that plans have groups and exits where they should; from outside only the sums are visible, which must not differ.
+//! Tests the groups and exits of plans, which the tests of scores cannot see.
 
 use super::*;
 use crate::forest::{self, NodeNoise, path_length};
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 proptest! {
     #[test]
-    fn thresholds_order_as_numbers_do(a: f64, b: f64, left: bool) {
+    fn split_tests_have_the_order_of_their_thresholds(a: f64, b: f64, left: bool) {
         prop_assume!(!a.is_nan() && !b.is_nan());
         let threshold = |threshold| SplitTest::new(&Node { threshold, missing_go_to_left: left, ..Node::leaf(1) }, left);
         let (x, y) = (threshold(a), threshold(b));
@@ -15,8 +15,8 @@ proptest! {
     }
 }
 
-/// Makes a balanced tree; `node` returns threshold, feature and training rows of the `i`-th node. A split ignores the rows, a leaf
-/// all but the rows.
+/// Makes a balanced tree. `node(i)` returns the threshold, the feature and the number of training rows of the `i`-th node; a split
+/// uses the first two, and a leaf the last one.
 fn tree(n_splits: usize, d: usize, node: impl Fn(usize) -> (f64, u32, u32)) -> forest::Tree {
     let mut nodes: Vec<Node> = Vec::new();
     let mut waiting = vec![(n_splits, None)];
@@ -53,7 +53,7 @@ fn tree(n_splits: usize, d: usize, node: impl Fn(usize) -> (f64, u32, u32)) -> f
     }
 }
 
-/// Makes the plan of a forest, and checks what holds for every plan.
+/// Makes the plan of a forest, and checks the invariants of plans.
 fn plan(d: usize, trees: Vec<forest::Tree>) -> Plan {
     let n_trees = trees.len();
     let forest = Forest::from_trees(d, None, trees).unwrap();
@@ -78,7 +78,7 @@ fn n_exits(plan: &Plan) -> usize {
 }
 
 #[test]
-fn trees_share_a_group_as_long_as_a_search_holds_their_thresholds() {
+fn trees_share_a_group_up_to_the_maximum_number_of_thresholds() {
     let far = |tree_index: usize| tree(100, 1, move |i| ((tree_index * 1_000 + i) as f64, 0, i as u32));
     let groups = plan(1, (0..6).map(far).collect()).groups;
     assert_eq!(
@@ -97,7 +97,7 @@ fn trees_share_a_group_as_long_as_a_search_holds_their_thresholds() {
 }
 
 #[test]
-fn trees_share_a_group_as_long_as_there_is_room_for_the_masks() {
+fn trees_share_a_group_up_to_the_maximum_number_of_masks() {
     let wide = |tree_index: usize| {
         tree(150, 100, move |i| {
             ((tree_index * 1_000 + i) as f64, (i % 100) as u32, i as u32)
@@ -109,7 +109,7 @@ fn trees_share_a_group_as_long_as_there_is_room_for_the_masks() {
 }
 
 #[test]
-fn rare_branches_of_large_trees_leave_by_exits() {
+fn rare_branches_of_large_trees_are_exits() {
     // Most rows are in the first leaves.
     let size = |i: usize| if i < 10 { 100_000 } else { 1 + i as u32 % 2 };
     let plans = |n_splits| plan(1, vec![tree(n_splits, 1, |i| (i as f64, 0, size(i)))]);
@@ -118,7 +118,7 @@ fn rare_branches_of_large_trees_leave_by_exits() {
 }
 
 #[test]
-fn more_values_than_classes_leave_by_exits() {
+fn leaves_of_rare_values_are_exits_if_there_are_too_many_values() {
     // The leaves have different sizes, so that 300 of them add different values; no branch is rare.
     let leaves = |n_splits: usize| tree(n_splits, 20, |i| (i as f64, (i % 20) as u32, 1_000 + i as u32));
     let few = plan(20, vec![leaves(150)]);
@@ -130,7 +130,7 @@ fn more_values_than_classes_leave_by_exits() {
 }
 
 #[test]
-fn thresholds_that_are_no_number_leave_by_exits() {
+fn splits_with_a_nan_threshold_are_exits() {
     let missing = |at: usize| {
         tree(7, 2, move |i| {
             (if i == at { f64::NAN } else { i as f64 }, (i % 2) as u32, i as u32)
@@ -142,7 +142,7 @@ fn thresholds_that_are_no_number_leave_by_exits() {
         let plan = plans(at);
         assert!(plan.groups[0].has_exits && plan.groups[0].trees[0].exits[0].node as usize == at);
     }
-    // An exit at the root leaves nothing for the plan; the walk reads both columns.
+    // If the root is an exit, the plan has no splits, and the walk reads both columns.
     let plan = plans(0);
     let exits: Vec<_> = plan.groups[0].trees[0]
         .exits
@@ -153,8 +153,8 @@ fn thresholds_that_are_no_number_leave_by_exits() {
 }
 
 #[test]
-fn what_a_search_or_a_tree_cannot_hold_leaves_by_exits() {
-    // The sizes of the leaves are such that no branch is rare.
+fn splits_beyond_the_limits_of_a_column_or_a_tree_are_exits() {
+    // No branch is rare with these numbers of training rows.
     let one_column = plan(1, vec![tree(400, 1, |i| (i as f64, 0, 100 + (i % 50) as u32))]);
     assert!(n_exits(&one_column) > 0);
     let large = plan(
@@ -165,7 +165,7 @@ fn what_a_search_or_a_tree_cannot_hold_leaves_by_exits() {
 }
 
 #[test]
-fn siblings_that_add_the_same_are_one_leaf() {
+fn sibling_leaves_of_equal_value_are_merged() {
     let even = plan(1, vec![tree(1, 1, |_| (0.0, 0, 5))]);
     assert_eq!((even.groups[0].columns.len(), even.max_slots), (0, 1));
     let uneven = plan(1, vec![tree(1, 1, |i| (0.0, 0, 5 + i as u32))]);

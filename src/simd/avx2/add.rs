@@ -1,6 +1,6 @@
 //! Sums: the eight bytes of a value are looked up in tables of bytes, for 32 rows at a time, and put together.
 
-#[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
+#[allow(clippy::wildcard_imports, reason = "the names of instructions are unambiguous")]
 use std::arch::x86_64::*;
 
 use crate::simd::{BLOCK_ROWS, ClassValues, TABLED_CLASSES, portable};

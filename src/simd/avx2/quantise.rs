@@ -1,6 +1,6 @@
 //! Ranks as bit planes: sixteen values at a time are searched for by their 16-bit keys, or eight at a time by all their bits.
 
-#[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
+#[allow(clippy::wildcard_imports, reason = "the names of instructions are unambiguous")]
 use std::arch::x86_64::*;
 use std::ops::Range;
 

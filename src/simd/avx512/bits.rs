@@ -1,6 +1,6 @@
 //! Registers of bits: 512 rows, and half and a quarter of that for small batches.
 
-#[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
+#[allow(clippy::wildcard_imports, reason = "the names of instructions are unambiguous")]
 use std::arch::x86_64::*;
 
 use crate::simd::bits::Bits;

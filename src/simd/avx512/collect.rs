@@ -1,6 +1,6 @@
-//! Copying of columns out of rows, eight rows by eight columns at a time, transposed in registers.
+//! Copies columns out of rows, eight rows by eight columns at a time, which are transposed in registers.
 
-#[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
+#[allow(clippy::wildcard_imports, reason = "the names of instructions are unambiguous")]
 use std::arch::x86_64::*;
 use std::ops::Range;
 
@@ -9,9 +9,9 @@ use ndarray::ArrayView1;
 use super::lanes;
 use crate::simd::{convert, prefetch};
 
-/// Cells of f64 in a register.
+/// Number of f64 in a register: squares of so many rows and columns are transposed.
 const SQUARE: usize = 8;
-/// Rows between the row that is prefetched and the row that is read: the processor's own prefetching does not reach far enough.
+/// Distance in rows from the row that is read to the row that is prefetched. The processor's own prefetching does not reach as far.
 const AHEAD: usize = 64;
 
 /// Implements [`crate::simd::Kernel::collect`].
@@ -19,11 +19,12 @@ const AHEAD: usize = 64;
 pub(super) fn collect(columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: &mut [f64], stride: usize) {
     assert!(rows.len() <= stride && columns.iter().all(|column| rows.end <= column.len()));
     assert!(columns.is_empty() || (columns.len() - 1) * stride + rows.len() <= out.len());
-    let all = convert::neighbours(columns);
+    // Runs of columns whose cells lie side by side in each row.
+    let runs = convert::neighbours(columns);
     for top in (0..rows.len()).step_by(SQUARE) {
         let n_rows = SQUARE.min(rows.len() - top);
         let mut column = 0;
-        for neighbours in &all {
+        for neighbours in &runs {
             let row = |i: usize| {
                 let offset = (rows.start + top + i).cast_signed() * neighbours.step;
                 neighbours.first.wrapping_offset(offset)
@@ -33,7 +34,7 @@ pub(super) fn collect(columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: 
             }
             for left in (0..neighbours.len).step_by(SQUARE) {
                 let n_columns = SQUARE.min(neighbours.len - left);
-                let turned = turn(&std::array::from_fn(|i| {
+                let transposed = transpose(&std::array::from_fn(|i| {
                     if i < n_rows {
                         // SAFETY: the row exists, as asserted, and the mask leaves out cells beyond its neighbours.
                         unsafe { _mm512_maskz_loadu_pd(lanes(n_columns), row(i).wrapping_add(left)) }
@@ -41,11 +42,11 @@ pub(super) fn collect(columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: 
                         _mm512_setzero_pd()
                     }
                 }));
-                for cells in &turned[..n_columns] {
+                for cells in &transposed[..n_columns] {
                     // SAFETY: there is room for all rows of all columns, as asserted.
                     unsafe {
-                        let index = out.as_mut_ptr().add(column * stride + top);
-                        _mm512_mask_storeu_pd(index, lanes(n_rows), *cells);
+                        let target = out.as_mut_ptr().add(column * stride + top);
+                        _mm512_mask_storeu_pd(target, lanes(n_rows), *cells);
                     }
                     column += 1;
                 }
@@ -56,7 +57,7 @@ pub(super) fn collect(columns: &[ArrayView1<'_, f64>], rows: Range<usize>, out: 
 
 /// Transposes 8 x 8 cells.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn turn(rows: &[__m512d; SQUARE]) -> [__m512d; SQUARE] {
+fn transpose(rows: &[__m512d; SQUARE]) -> [__m512d; SQUARE] {
     let low = |i: usize| _mm512_unpacklo_pd(rows[2 * i], rows[2 * i + 1]);
     let high = |i: usize| _mm512_unpackhi_pd(rows[2 * i], rows[2 * i + 1]);
     // Quarter q of pair i holds columns 2q (low) or 2q + 1 (high) of rows 2i and 2i + 1.

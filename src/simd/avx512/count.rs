@@ -1,6 +1,6 @@
 //! Counting of values above and at thresholds: ranks become bit planes, planes become masks, and the bits of masks are counted.
 
-#[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
+#[allow(clippy::wildcard_imports, reason = "the names of instructions are unambiguous")]
 use std::arch::x86_64::*;
 
 use super::descend::{descend, f32_keys, word_of};

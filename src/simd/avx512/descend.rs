@@ -1,6 +1,6 @@
 //! Searches: sixteen values at a time take the same steps, with the thresholds of a step in registers.
 
-#[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
+#[allow(clippy::wildcard_imports, reason = "the names of instructions are unambiguous")]
 use std::arch::x86_64::*;
 use std::ops::Range;
 

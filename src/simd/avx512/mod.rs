@@ -1,6 +1,6 @@
 //! AVX-512 kernel: a block is one register of bits; values are compared sixteen at a time with thresholds held in registers.
 
-#[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
+#[allow(clippy::wildcard_imports, reason = "the names of instructions are unambiguous")]
 use std::arch::x86_64::*;
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! Ranks as bit planes: eight values at a time are searched for by their 16-bit keys, or four at a time by all their bits. Thresholds
 //! are looked up byte by byte.
 
-#[allow(clippy::wildcard_imports, reason = "names of instructions tell themselves apart")]
+#[allow(clippy::wildcard_imports, reason = "the names of instructions are unambiguous")]
 use super::*;
 use crate::simd::i16_keys::{I16Keys, MAX_KEY, MAX_STEPS, MAX_TIES, set_ranks};
 use crate::simd::search::SLACK;

@@ -1,4 +1,4 @@
-"""How the words of a command are understood, and what its messages look like. Nothing is read here."""
+"""Arguments of the command are parsed, refused and named in messages; no table is read."""
 
 import os
 import pathlib
@@ -11,18 +11,18 @@ import isoxide
 from isoxide._cli import _messages, _values
 from isoxide._cli._parser import make_parser
 
-pytestmark = pytest.mark.not_parallel(reason="it runs the command in processes of its own")
+pytestmark = pytest.mark.not_parallel(reason="it runs the command in other processes")
 
 NAMES = ("--entity", "actor", "--time", "day")
 
 
-def parsed(*words):
-    return make_parser().parse_args([str(word) for word in words])
+def parsed(*arguments):
+    return make_parser().parse_args([str(word) for word in arguments])
 
 
-def refused(capsys, *words):
+def refused(capsys, *arguments):
     with pytest.raises(SystemExit) as exit:
-        parsed(*words)
+        parsed(*arguments)
     assert exit.value.code == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
@@ -32,7 +32,7 @@ def refused(capsys, *words):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["t.csv", "--exclude", "a", "b", *NAMES],
         ["--exclude", "a", "b", *NAMES, "t.csv"],
@@ -48,13 +48,13 @@ def refused(capsys, *words):
     ],
 )
 @pytest.mark.parametrize("command", ["detect", "calibrate"])
-def test_the_table_stands_before_or_after_the_options(command, words):
-    options = parsed(command, *words)
+def test_the_table_stands_before_or_after_the_options(command, arguments):
+    options = parsed(command, *arguments)
     assert (options.table, options.exclude) == (["t.csv"], ["a", "b"])
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["m", "t", "--keep", "a", "b", "--out", "s.csv"],
         ["--keep", "a", "b", "m", "t", "--out", "s.csv"],
@@ -64,8 +64,8 @@ def test_the_table_stands_before_or_after_the_options(command, words):
         ["--out", "s.csv", "--keep", "a", "--keep", "b", "m", "t"],
     ],
 )
-def test_two_files_before_and_after_the_options(words):
-    options = parsed("score", *words)
+def test_two_files_before_and_after_the_options(arguments):
+    options = parsed("score", *arguments)
     assert (options.model, options.table, options.keep, options.out) == ("m", ["t"], ["a", "b"], "s.csv")
 
 
@@ -87,20 +87,20 @@ def test_lists_that_are_empty_or_not_given():
 
 @pytest.mark.parametrize("text", ["-1e-3", "-1e-1", "-.5", "-0.5", "-1E+0", "1e-9", "-1.", "-1_0.5", "+0.1"])
 def test_numbers_in_every_spelling(text):
-    for words in (["t.csv", "--threshold", text], ["--threshold", text, "t.csv"], [f"--threshold={text}", "t.csv"]):
-        assert parsed("detect", *words).threshold == float(text)
+    for arguments in (["t.csv", "--threshold", text], ["--threshold", text, "t.csv"], [f"--threshold={text}", "t.csv"]):
+        assert parsed("detect", *arguments).threshold == float(text)
 
 
 @pytest.mark.parametrize(
-    ("words", "wanted"),
+    ("arguments", "wanted"),
     [
         (["--cutoff", "250"], "argument --cutoff: '250' is not a percentile from 0 to 100"),
         (["--cutoff", "-3"], "'-3' is not a percentile from 0 to 100"),
         (["--cutoff", "nan"], "'nan' is not a percentile"),
-        (["--contamination", "0.7"], "argument --contamination: '0.7' is not a share above 0 and at most 0.5"),
-        (["--contamination", "0"], "'0' is not a share"),
-        (["--contamination", "-0.1"], "'-0.1' is not a share"),
-        (["--contamination", "auto"], "'auto' is not a share"),
+        (["--contamination", "0.7"], "argument --contamination: '0.7' is not a fraction above 0 and at most 0.5"),
+        (["--contamination", "0"], "'0' is not a fraction"),
+        (["--contamination", "-0.1"], "'-0.1' is not a fraction"),
+        (["--contamination", "auto"], "'auto' is not a fraction"),
         (["--threshold", "nan"], "'nan' is not a number"),
         (["--threshold", "-inf"], "'-inf' is not a number"),
         (["--threshold", "1e999"], "'1e999' is not a number"),
@@ -137,8 +137,8 @@ def test_numbers_in_every_spelling(text):
         (["-x"], "there is no option -x"),
     ],
 )
-def test_values_out_of_range_take_one_line(capsys, words, wanted):
-    assert wanted in refused(capsys, "detect", "t.csv", *words)
+def test_values_out_of_range_take_one_line(capsys, arguments, wanted):
+    assert wanted in refused(capsys, "detect", "t.csv", *arguments)
 
 
 def test_files_that_are_missing_or_too_many(capsys):
@@ -186,12 +186,12 @@ def test_home_folders(monkeypatch, tmp_path):
         ("say so with sep", "say so with --sep"),
         ("separated by ';'; give sep=';'", "separated by ';'; give --sep ';'"),
         ("use decimal=',' or thousands='.'", "use --decimal ',' or --thousands '.'"),
-        ("groups='team' is no column", "--groups 'team' is no column"),
+        ("groups='team' is not a column", "--groups 'team' is not a column"),
         ("t has no column 'who' (entity); there are 'sep'", "t has no column 'who' (--entity); there are 'sep'"),
         ("replace them, or leave the feature out (exclude)", "replace them, or leave the feature out (--exclude)"),
         ("is not empty; resume=True goes on", "is not empty; --resume goes on"),
         ("raise contamination or threshold", "raise --contamination or --threshold"),
-        ("exclude has 'x', which is no column", "--exclude has 'x', which is no column"),
+        ("exclude has 'x', which is not a column", "--exclude has 'x', which is not a column"),
         ("users has several rows of 'a'", "--users has several rows of 'a'"),
         ("give time_format, such as '%d.%m.%Y'", "give --time-format, such as '%d.%m.%Y'"),
         ("read with `timezone`", "read with --timezone"),

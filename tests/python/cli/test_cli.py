@@ -1,4 +1,4 @@
-"""The command, as a user runs it: what it writes and says, and how it fails."""
+"""The command as a user runs it: files, output, errors and exit codes."""
 
 import bz2
 import glob
@@ -30,14 +30,14 @@ from isoxide._frames.opening import column_names
 from ueba_tables import actor_days, users_of
 
 pytestmark = [
-    pytest.mark.not_parallel(reason="it runs the command in processes of its own"),
+    pytest.mark.not_parallel(reason="it runs the command in other processes"),
     pytest.mark.current_versions(reason="the command does not depend on scikit-learn"),
 ]
 
 
 @pytest.fixture(scope="module")
 def folder(seed, tmp_path_factory):
-    """A folder with tables in every form that help and the README use."""
+    """Return a folder with tables in every format that help and README use."""
     folder = tmp_path_factory.mktemp("cli")
     frame = actor_days(seed)
     for name in ("features.csv", "features.csv.gz", "new.csv"):
@@ -71,10 +71,10 @@ def test_detect(folder, detected):
     assert all(str(out / name) in text for name in names)
     table = ueba.read_table(folder / "features.csv", **{"entity": "actor", "time": "day"})
     expected = ueba.detect(table, contamination=0.02)
-    found = ueba.read_findings(out / names[1])
-    assert_array_equal(found.frame["score"], expected.frame["score"])
-    assert_array_equal(found.percentiles, expected.percentiles)
-    assert found.joined == ["email", "department"]
+    result = ueba.read_findings(out / names[1])
+    assert_array_equal(result.frame["score"], expected.frame["score"])
+    assert_array_equal(result.percentiles, expected.percentiles)
+    assert result.joined == ["email", "department"]
     assert len(pd.read_csv(out / names[0])) == len(expected)
     # The terminal has the table's check, and the lowest scores with the features that are most unusual.
     lines = text.splitlines()
@@ -182,7 +182,7 @@ def test_columns_of_other_files(folder, tmp_path):
     )
 
 
-def test_a_delimiter_that_is_not_the_tables_is_told(folder, tmp_path):
+def test_a_wrong_delimiter_is_reported(folder, tmp_path):
     (tmp_path / "t.csv").write_text((folder / "features.csv").read_text().replace(",", ";"))
     for names in ((), NAMES):
         Done("calibrate", tmp_path / "t.csv", "--sep", ",", *names).failed("seem to be separated by ';'; ")
@@ -190,6 +190,7 @@ def test_a_delimiter_that_is_not_the_tables_is_told(folder, tmp_path):
         assert Done("calibrate", tmp_path / "t.csv", *names).returncode == 0
 
 
+@pytest.mark.slow
 def test_score(folder, detected, tmp_path):
     _, out = detected
     [model] = out.glob("*.safetensors")
@@ -250,18 +251,18 @@ def broken_findings(document):
 def test_findings_that_are_damaged_take_one_line(detected, tmp_path, number):
     _, out = detected
     document = json.loads(next(out.glob("*.json")).read_text())
-    words, broken = list(broken_findings(document))[number]
+    expected_message, broken = list(broken_findings(document))[number]
     path = tmp_path / "f.json"
     path.write_text(json.dumps(broken))
-    Done("report", path, "--out", tmp_path / "o").failed(words)
+    Done("report", path, "--out", tmp_path / "o").failed(expected_message)
     assert [*tmp_path.iterdir()] == [path]
 
 
 def test_findings_that_are_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
-    for name, words in (("pipe.json", "is not a regular file"), ("/dev/zero", "is not a regular file"),
+    for name, expected_message in (("pipe.json", "is not a regular file"), ("/dev/zero", "is not a regular file"),
                         (".", "is not a regular file"), ("nothing.json", "nothing.json")):  # fmt: skip
-        Done("report", tmp_path / name, "--out", tmp_path / "o").failed(words)
+        Done("report", tmp_path / name, "--out", tmp_path / "o").failed(expected_message)
 
 
 def test_findings_of_another_version_still_make_pages(detected, tmp_path):
@@ -287,11 +288,11 @@ def test_calibrate(folder, tmp_path):
 
 def test_calibrate_without_an_amount_counts_what_detect_finds(folder, tmp_path):
     told = json.loads(Done("calibrate", folder / "features.csv", *NAMES, "--json").stdout)
-    found = json.loads(Done("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "o", "--json").stdout)
-    assert told["anomalies"] == found["findings"] > 0
-    assert sum(month["anomalies"] for month in told["months"]) == found["findings"]
+    result = json.loads(Done("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "o", "--json").stdout)
+    assert told["anomalies"] == result["findings"] > 0
+    assert sum(month["anomalies"] for month in told["months"]) == result["findings"]
     text = Done("calibrate", folder / "features.csv", *NAMES).ok()
-    assert f"anomalies are by default the {found['findings']} rows that the forest classifies as outliers" in text
+    assert f"anomalies are by default the {result['findings']} rows that the forest classifies as outliers" in text
     assert "Rows that score at or below each threshold" in text
 
 
@@ -305,7 +306,7 @@ def test_open(folder, tmp_path, monkeypatch):
     assert opened == [(tmp_path / "a b" / f"report-{STEM}.html").as_uri()] * 2
 
 
-def test_what_users_should_know_is_told(folder, tmp_path, monkeypatch):
+def test_notes_for_users_are_printed(folder, tmp_path, monkeypatch):
     real = ueba.detect
 
     def warned(*args, **more):
@@ -335,13 +336,13 @@ def test_options_of_reading_are_passed_on_only_if_given(folder, tmp_path, monkey
     monkeypatch.setattr(ueba, "read_table", stop)
     monkeypatch.setattr("isoxide.stream.open", opened)
     table = folder / "features.csv"
-    words = r"--sep \t --decimal , --thousands . --missing - n/a --encoding cp1252 --time-format %d.%m.%Y"
-    words = [*words.split(), "--timezone", "Europe/Oslo"]
+    expected_message = r"--sep \t --decimal , --thousands . --missing - n/a --encoding cp1252 --time-format %d.%m.%Y"
+    expected_message = [*expected_message.split(), "--timezone", "Europe/Oslo"]
     reading = {"sep": "\t", "decimal": ",", "thousands": ".", "missing": ["-", "n/a"], "encoding": "cp1252"}
     times = {"time_format": "%d.%m.%Y", "timezone": "Europe/Oslo"}
     for command in (["detect"], ["calibrate"], ["detect", "--stream"]):
         seen.clear()
-        for more in ([], [table, *words]):
+        for more in ([], [table, *expected_message]):
             done = Done(*command, table, *NAMES, *more)
             assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "isoxide: error: seen")
         assert [len(args) for args, _ in seen] == [1, 1]
@@ -381,21 +382,21 @@ def test_users_of_every_kind(folder, tmp_path):
         out = tmp_path / f"o{number}"
         name, *rest = more
         Done("detect", folder / "features.csv", *NAMES, "--users", tmp_path / name, *rest, "--out", out).ok()
-        found = ueba.read_findings(next(out.glob("*.json"))).frame
-        assert found["code"].tolist() == [codes[actor] for actor in found["actor"]]
-        assert set(found["name"]) == {"NA"}
+        result = ueba.read_findings(next(out.glob("*.json"))).frame
+        assert result["code"].tolist() == [codes[actor] for actor in result["actor"]]
+        assert set(result["name"]) == {"NA"}
     Done("detect", "t.csv", "--users-sep", ";").failed("--users-sep needs --users", 2)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "expected_message"),
     [
         (["detect", "nowhere.csv", *NAMES], "there is no file nowhere.csv"),
         (["calibrate", "nowhere.csv"], "there is no file nowhere.csv"),
         (["detect", "features.csv", "--entity", "who", "--time", "day"], "has no column 'who' (--entity); there are"),
         (["detect", "features.csv", "--entity", "actor", "--time", "actor"], "entity and time are both"),
         (["detect", "features.csv", "--entity", "day", "--time", "actor"], "line 2, which is not a day in ISO 8601"),
-        (["detect", "features.csv", *NAMES, "--groups", "team"], "--groups 'team' is no column"),
+        (["detect", "features.csv", *NAMES, "--groups", "team"], "--groups 'team' is not a column"),
         (["detect", "features.csv", *NAMES, "--users", "nobody.csv"], "nobody.csv"),
         (["detect", "features.csv", *NAMES, "--users", "users.csv", "--users-columns", "x"], "users has no column 'x'"),
         (
@@ -404,14 +405,14 @@ def test_users_of_every_kind(folder, tmp_path):
         ),
         (["detect", "features.csv", *NAMES, "--exclude", "nn"], "--exclude has 'nn', which matches no column"),
         (["score", "nowhere.safetensors", "features.csv"], "nowhere.safetensors: No such file"),
-        (["score", "features.csv", "features.csv"], "features.csv: not an isoxide forest: it is not a safetensors file"),
+        (["score", "features.csv", "features.csv"], "not an isoxide forest: it is not a safetensors file"),
     ],
 )
-def test_one_line_says_what_is_wrong(folder, tmp_path, monkeypatch, arguments, words):
+def test_an_error_is_one_line(folder, tmp_path, monkeypatch, arguments, expected_message):
     monkeypatch.chdir(folder)
     out = tmp_path / "out.csv" if arguments[0] == "score" else tmp_path / "out"
     done = Done(*arguments, *([] if arguments[0] == "calibrate" else ["--out", out]))
-    assert done.failed(words)
+    assert done.failed(expected_message)
     assert "{" not in done.stderr
     assert not out.exists()
 
@@ -423,10 +424,10 @@ def unusual_tables(frame):
     yield "infinite", frame.assign(n_0=[float("inf")] + [1.0] * (len(frame) - 1)), None
 
 
-@pytest.mark.parametrize("place", range(4))
-def test_unusual_tables(folder, tmp_path, place):
+@pytest.mark.parametrize("index", range(4))
+def test_unusual_tables(folder, tmp_path, index):
     frame = pd.read_csv(folder / "features.csv")
-    _, table, told = list(unusual_tables(frame))[place]
+    _, table, told = list(unusual_tables(frame))[index]
     table.to_csv(tmp_path / "t.csv", index=False)
     done = Done("detect", tmp_path / "t.csv", *NAMES, "--contamination", 0.1, "--out", tmp_path / "out")
     if told is None:
@@ -436,7 +437,7 @@ def test_unusual_tables(folder, tmp_path, place):
         assert done.returncode == 0
         assert told in done.stdout
         # So few rows are told.
-        assert done.stderr.count("isoxide: note: ") == done.stderr.count("\n") == (place == 0)
+        assert done.stderr.count("isoxide: note: ") == done.stderr.count("\n") == (index == 0)
 
 
 def test_misunderstood_commands(monkeypatch):
@@ -460,7 +461,7 @@ def test_defects_take_one_line_too(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(_commands, "_stem", fail)
     done = Done("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "o")
-    done.failed("unexpected KeyError: 'forgotten'; this is a defect of isoxide, please report it")
+    done.failed("unexpected KeyError: 'forgotten'; this is a bug in isoxide, please report it")
     monkeypatch.setattr(_commands, "_stem", lambda *_: (_ for _ in ()).throw(ModuleNotFoundError(name="jinja2")))
     done = Done("detect", folder / "features.csv", *NAMES, "--out", tmp_path / "o")
     done.failed("jinja2 is not installed: pip install 'isoxide[ueba]'")
@@ -468,7 +469,7 @@ def test_defects_take_one_line_too(folder, tmp_path, monkeypatch):
 
 
 def commands_shown():
-    """Every command in help and in the README that is given as an example."""
+    """Return every command that help and README give as an example."""
     parser = make_parser()
     [commands] = [action for action in parser._actions if action.choices]
     texts = [text.format_help() for text in (parser, *commands.choices.values())]
@@ -480,7 +481,7 @@ def commands_shown():
 
 @pytest.mark.slow
 def test_examples_run_as_they_are_shown(folder, tmp_path, monkeypatch):
-    """As a shell would run them, one after the other, with the files that they name."""
+    """Run the examples one after the other, with the files that they name."""
     for name in ("features.csv", "features.csv.gz", "features.parquet", "users.csv", "new.csv", "lake"):
         (tmp_path / name).symlink_to(folder / name)
     monkeypatch.chdir(tmp_path)
@@ -490,19 +491,41 @@ def test_examples_run_as_they_are_shown(folder, tmp_path, monkeypatch):
     assert len(shown) >= 14
     for line in shown:
         *before, command = line.split(" | ")
-        name, *words = shlex.split(command)
+        name, *arguments = shlex.split(command)
         assert name == "isoxide"
-        words = [path for word in words for path in (sorted(glob.glob(word)) if "*" in word else []) or [word]]
+        arguments = [path for word in arguments for path in (sorted(glob.glob(word)) if "*" in word else []) or [word]]
         if before:
             assert before == ["cat features.csv"]
             monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(pathlib.Path("features.csv").read_bytes())))
-        done = Done(*words)
+        done = Done(*arguments)
         assert done.returncode == 0, (line, done.stderr)
         for word in re.findall(r"(?:--out|--plot) (\S+)", line):
             assert os.path.exists(word), line
 
 
-# What terminals and shells do.
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="the lines are for a shell")
+def test_lines_for_the_table_that_ships_run_as_they_stand(tmp_path):
+    """Run the lines of the help and of docs/command.md that use the data set of the package in a shell."""
+    [block] = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "command.md").read_text(encoding="utf-8"), re.DOTALL)
+    [lines] = re.findall(r"a table to try it with:\n(.*?)\n\n", make_parser().format_help(), re.DOTALL)
+    python = shlex.quote(sys.executable)
+    for script in (block, lines):
+        assert "load_enron_user_day" in script
+        script = f'python() {{ {python} "$@"; }}\nisoxide() {{ {python} -m isoxide "$@"; }}\n{script}'
+        done = subprocess.run(
+            ["sh", "-e", "-c", script], capture_output=True, text=True, check=False, timeout=300, cwd=tmp_path,
+            env={**os.environ, "BROWSER": "true"},
+        )  # fmt: skip
+        assert done.returncode == 0, (script, done.stderr)
+        assert done.stderr.splitlines()
+        assert all(line.startswith("isoxide: ") for line in done.stderr.splitlines())
+    assert pd.read_csv(tmp_path / "scores.csv").shape == (10_969, 4)
+    for folder in ("out", "isoxide-results"):
+        assert len(list((tmp_path / folder).iterdir())) == 6
+
+
+# Terminals and shells.
 
 
 def test_standard_input(folder, tmp_path, monkeypatch):
@@ -561,7 +584,7 @@ def test_a_terminal_that_cannot_write_a_name(folder, tmp_path):
     done = isoxide(*usual, "--json", env=environment, encoding="ascii")
     assert (done.returncode, json.loads(done.stdout)["files"][0]) == (0, str(tmp_path / "Ł" / f"findings-{STEM}.csv"))
     done = isoxide(*usual, "--groups", "Ł", env=environment, encoding="ascii")
-    assert (done.returncode, done.stderr) == (1, "isoxide: error: --groups '\\u0141' is no column of the table\n")
+    assert (done.returncode, done.stderr) == (1, "isoxide: error: --groups '\\u0141' is not a column of the table\n")
     # Scores are data: UTF-8, as in a file.
     [model] = (tmp_path / "Ł").glob("*.safetensors")
     done = isoxide("score", model, path, "--keep", "actor", env=environment, encoding="utf-8")
@@ -578,7 +601,7 @@ def test_standard_output_that_is_closed_or_full(folder, detected, tmp_path):
     # More than a pipe holds.
     pd.concat([frame] * 10).to_csv(tmp_path / "long.csv", index=False)
     score = f"{command} score {model} {tmp_path / 'long.csv'} --keep actor day"
-    for line, code, words in (
+    for line, code, expected_message in (
         (f"{score} | head -1", 0, ""),
         (f"{command} detect {table} --out {tmp_path / 'closed'} >&- 2>&-", 0, ""),
         (f"{score} >&-", 1, "standard output is closed; give --out\n"),
@@ -598,8 +621,9 @@ def test_standard_output_that_is_closed_or_full(folder, detected, tmp_path):
         if "/dev/full" in line and not os.path.exists("/dev/full"):
             continue
         done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False, timeout=120)
-        assert (done.returncode, done.stderr[-len(words) :] if words else done.stderr) == (code, words), line
-        assert done.stderr.count("\n") == (1 if words else 0), done.stderr
+        end = done.stderr[-len(expected_message) :] if expected_message else done.stderr
+        assert (done.returncode, end) == (code, expected_message), line
+        assert done.stderr.count("\n") == (1 if expected_message else 0), done.stderr
     assert len(list((tmp_path / "closed").iterdir())) == 6
 
 
@@ -618,8 +642,8 @@ def test_results_that_cannot_be_put_in_place(folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("mine")
     for name in ("file", "file/below"):
         Done("detect", folder / "features.csv", *NAMES, "--out", name).failed(f"{name}: Not a directory")
-    way = tmp_path / "out" / f"report-{STEM}.md"
-    way.mkdir(parents=True)
+    obstacle = tmp_path / "out" / f"report-{STEM}.md"
+    obstacle.mkdir(parents=True)
     (tmp_path / "out" / f"findings-{STEM}.csv").write_text("old")
     done = Done("detect", folder / "features.csv", *NAMES, "--out", "out")
     done.failed(f"out/report-{STEM}.md: Is a directory; nothing in out was changed")
@@ -669,12 +693,12 @@ def test_two_runs_into_one_folder(folder, tmp_path):
     assert [run.wait(timeout=120) for run in runs] == [0, 0]
     out = tmp_path / "o"
     assert len(list(out.iterdir())) == 6
-    found = ueba.read_findings(next(out.glob("*.json")))
-    assert len(pd.read_csv(next(out.glob("*.csv")))) == len(found)
+    result = ueba.read_findings(next(out.glob("*.json")))
+    assert len(pd.read_csv(next(out.glob("*.csv")))) == len(result)
     forest = IsolationForest.load(next(out.glob("*.safetensors")))
-    assert forest.offset_ == found.manifest["offset"]
+    assert forest.offset_ == result.manifest["offset"]
     assert (
-        f"offset {found.manifest['offset']:.6f}"
+        f"offset {result.manifest['offset']:.6f}"
         in Done("report", next(out.glob("*.json")), "--out", tmp_path / "r").ok()
     )
     assert next(out.glob("*.md")).read_text() == next((tmp_path / "r").glob("*.md")).read_text()

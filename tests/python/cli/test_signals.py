@@ -1,4 +1,4 @@
-"""Signals that end the command: one line, the exit code of the signal, and nothing half written."""
+"""Test that a signal ends the command with one line on stderr and its exit code, and leaves no incomplete file."""
 
 import os
 import signal
@@ -14,13 +14,13 @@ from isoxide import ueba
 from ueba_tables import actor_days
 
 pytestmark = [
-    pytest.mark.not_parallel(reason="it runs the command in processes of its own"),
+    pytest.mark.not_parallel(reason="it runs the command in other processes"),
     pytest.mark.current_versions(reason="the command does not depend on scikit-learn"),
-    pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the signals are those of POSIX"),
+    pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no POSIX signals"),
 ]
 
-#: The command, with a signal that it sends itself at a given moment: where a module is imported, before or after the
-#: n-th move of a file, or in a function. As `python -m isoxide` otherwise.
+#: A script that runs the command as `python -m isoxide` does, and sends itself a signal at a given moment: when a
+#: module is imported, before or after the n-th move of a result file, or in a function.
 HOOKED = """
 import importlib.abc, os, runpy, signal, sys
 
@@ -42,7 +42,7 @@ if moment == "import":
 elif moment in ("before", "after"):
     real, left = os.replace, [int(name)]
     def replace(source, target):
-        # Moves of single files end with .part, that of the plan is no result.
+        # Results are moved out of the folder "new". Files that end with .part are temporary.
         is_result = os.path.basename(os.path.dirname(source)) == "new" and not str(source).endswith(".part")
         left[0] -= is_result
         if is_result and left[0] == 0 and moment == "before":
@@ -63,24 +63,24 @@ elif moment == "writing":
 elif moment == "swallowed":
     from isoxide import ueba
     detect = ueba.detect
-    def swallowing(*args, **more):
+    def swallowing(*args, **options):
         try:
             send()
             while True:
                 pass
         except KeyboardInterrupt:
             pass
-        return detect(*args, **more)
+        return detect(*args, **options)
     ueba.detect = swallowing
 elif moment == "converted":
     from isoxide import ueba
-    def converting(*args, **more):
+    def converting(*args, **options):
         try:
             send()
             while True:
                 pass
         except KeyboardInterrupt:
-            raise ValueError("a library makes an error of its own of it")
+            raise ValueError("a library raises its own error instead")
     ueba.detect = converting
 runpy.run_module("isoxide", run_name="__main__", alter_sys=True)
 """
@@ -93,13 +93,14 @@ def table(seed, tmp_path_factory):
     return path
 
 
-def hooked(moment, name, *arguments, **more):
+def hooked(moment, name, *arguments, **options):
+    """Run the command with the signal `name` at a moment."""
     command = [sys.executable, "-c", HOOKED, moment, name, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **more)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
 
 
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
-TOLD = {"SIGINT": "interrupted", "SIGTERM": "ended by SIGTERM", "SIGHUP": "ended by SIGHUP"}
+MESSAGES = {"SIGINT": "interrupted", "SIGTERM": "ended by SIGTERM", "SIGHUP": "ended by SIGHUP"}
 
 
 @pytest.mark.slow
@@ -111,7 +112,7 @@ TOLD = {"SIGINT": "interrupted", "SIGTERM": "ended by SIGTERM", "SIGHUP": "ended
         ("import:isoxide._core", "SIGINT"),
         ("import:pandas", "SIGTERM"),
         ("import:pyarrow.parquet", "SIGHUP"),
-        # Among the work.
+        # These moments are in the middle of the work.
         ("import:isoxide.ueba._page", "SIGTERM"),
         ("swallowed:", "SIGINT"),
         ("converted:", "SIGHUP"),
@@ -120,32 +121,32 @@ TOLD = {"SIGINT": "interrupted", "SIGTERM": "ended by SIGTERM", "SIGHUP": "ended
 def test_a_signal_before_the_results_are_in_place(table, tmp_path, moment, name):
     done = hooked(moment, name, "detect", table, *NAMES, "--out", tmp_path / "out")
     assert (done.returncode, done.stdout) == (CODES[name], "")
-    assert done.stderr == f"isoxide: error: {TOLD[name]}; nothing was written\n"
+    assert done.stderr == f"isoxide: error: {MESSAGES[name]}; nothing was written\n"
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("moment", "name"), [("before:1", "SIGINT"), ("before:4", "SIGHUP"), ("after:6", "SIGTERM")])
-def test_a_signal_while_results_are_put_in_place_waits(table, tmp_path, moment, name):
+def test_a_signal_takes_effect_after_all_results_are_in_place(table, tmp_path, moment, name):
     out = tmp_path / "out"
     out.mkdir()
     (out / "notes").write_text("mine")
     done = hooked(moment, name, "detect", table, *NAMES, "--out", out)
     assert (done.returncode, done.stdout) == (CODES[name], "")
-    assert done.stderr == f"isoxide: error: {TOLD[name]}; all results are in {out}\n"
+    assert done.stderr == f"isoxide: error: {MESSAGES[name]}; all results are in {out}\n"
     assert len(list(out.iterdir())) == 7
     assert len(ueba.read_findings(next(out.glob("*.json")))) == len(pd.read_csv(next(out.glob("*.csv"))))
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_is_finished_or_cleared_by_the_next(table, tmp_path):
+def test_the_next_run_completes_or_removes_the_files_of_a_killed_run(table, tmp_path):
     out = tmp_path / "out"
     for moment, n_left in (("import:isoxide.ueba._page", 0), ("after:3", 3)):
         done = hooked(moment, "SIGKILL", "detect", table, *NAMES, "--out", out)
         assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
         names = sorted(path.name for path in out.iterdir())
         assert [name.startswith(".isoxide-") for name in names] == [True] + [False] * n_left
-    # A report puts its two pages in the same folder, after the other files are there.
+    # The next run moves the remaining files of the killed run into the folder, then its own two pages.
     done = isoxide("report", out / f"findings-{STEM[:10]}-to-2025-02-08.json", "--out", out)
     assert (done.returncode, done.stderr) == (0, "")
     names = sorted(path.name for path in out.iterdir())
@@ -154,21 +155,21 @@ def test_a_run_that_is_killed_is_finished_or_cleared_by_the_next(table, tmp_path
 
 
 @pytest.mark.slow
-def test_a_command_under_nohup_goes_on(table, tmp_path):
+def test_a_command_under_nohup_ignores_sighup(table, tmp_path):
     done = hooked("import:isoxide.ueba._page", "SIGHUP", "detect", table, *NAMES, "--out", tmp_path / "out",
                   preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert len(list((tmp_path / "out").iterdir())) == 6
 
 
-def test_help_and_its_end(tmp_path):
+def test_help_without_a_signal(tmp_path):
     done = hooked("import:nothing", "SIGINT", "--help")
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.slow
 def test_a_signal_while_a_pipe_is_read(tmp_path):
-    """The pipe never ends, as a slow disk would seem to; others put something into the new folder meanwhile."""
+    """The pipe never ends, like a very slow disk. Another process writes a file into the output folder meanwhile."""
     pipe, out = tmp_path / "features.csv", tmp_path / "out"
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "isoxide", "detect", str(pipe), *NAMES, "--out", str(out)]
@@ -179,24 +180,24 @@ def test_a_signal_while_a_pipe_is_read(tmp_path):
             writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
             break
         except OSError:
-            # Nobody reads yet.
+            # The command has not opened the pipe yet.
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.02)
     os.write(writer, b"actor,day,x\n")
-    (out / "notes").write_text("somebody's")
+    (out / "notes").write_text("of another process")
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     os.close(writer)
     assert process.returncode == 130
     assert errors == "isoxide: error: interrupted; nothing was written\n"
-    assert contents(out) == {"notes": b"somebody's"}
+    assert contents(out) == {"notes": b"of another process"}
 
 
 @pytest.mark.slow
 def test_a_signal_while_scores_are_written(table, tmp_path):
-    """A single file is whole or not there, and the old one stays."""
+    """The old file stays until the new one is complete."""
     done = isoxide("detect", table, *NAMES, "--out", tmp_path / "out")
     assert done.returncode == 0
     [model] = (tmp_path / "out").glob("*.safetensors")

@@ -1,4 +1,4 @@
-"""The command on folders of Parquet, in memory and in batches."""
+"""Test that the command has equal results whether it reads a folder of Parquet in memory or in batches."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from stream_files import write_parts
 from ueba_tables import actor_days
 
 pytestmark = [
-    pytest.mark.not_parallel(reason="it runs the command in processes of its own"),
+    pytest.mark.not_parallel(reason="it runs the command in other processes"),
     pytest.mark.current_versions(reason="the command does not depend on scikit-learn"),
 ]
 
@@ -30,18 +30,18 @@ def folder(seed, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(folder, tmp_path_factory):
-    """What both ways print and write."""
-    found = {}
-    for way in ([], ["--stream"]):
+    """Return output and folder of a run in memory and of a run in batches."""
+    results = {}
+    for options in ([], ["--stream"]):
         out = tmp_path_factory.mktemp("out") / "results"
-        done = isoxide("detect", folder, *NAMES, "--contamination", 0.02, *way, "--out", out)
+        done = isoxide("detect", folder, *NAMES, "--contamination", 0.02, *options, "--out", out)
         assert done.returncode == 0, done.stderr
-        found[bool(way)] = done, out
-    return found
+        results[bool(options)] = done, out
+    return results
 
 
 @pytest.mark.slow
-def test_both_ways_write_the_same(results):
+def test_runs_in_memory_and_in_batches_write_the_same_files(results):
     (in_memory, first), (in_batches, second) = results[False], results[True]
     assert in_memory.stderr == ""
     assert in_batches.stderr.startswith("isoxide: ")
@@ -54,9 +54,9 @@ def test_both_ways_write_the_same(results):
     for name in names:
         ours, theirs = ((folder / name).read_bytes() for folder in (second, first))
         if name.endswith((".json", ".html")):
-            # Made at another second.
+            # The two runs were made at different times.
             ours, theirs = (re.sub(rb"\d\d:\d\d:\d\d\+00:00", b"", data) for data in (ours, theirs))
-            # What is read in batches is not read once as a whole, so that there is no checksum of it.
+            # A table that is read in batches is never read as a whole, so it has no checksum.
             theirs = theirs.replace(f'"{checksum}"'.encode(), b"null").replace(checksum.encode(), b"-")
         if not name.endswith(".parquet"):
             assert ours == theirs, name
@@ -65,23 +65,23 @@ def test_both_ways_write_the_same(results):
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_is_read_in_batches_by_itself(folder, seed, tmp_path):
-    """Under a limit of memory that a frame of this table would not fit in."""
+def test_a_table_larger_than_memory_is_read_in_batches_without_an_option(folder, seed, tmp_path):
+    """Detection works under a memory limit that a frame of this table exceeds."""
     resource = pytest.importorskip("resource")
     table, r = pd.read_parquet(folder), np.random.default_rng(seed)
     large = tmp_path / "large"
     large.mkdir()
     for number in range(12):
-        # Other entities and values each time, so that no row or score is there twice.
-        again = pd.concat([table.assign(actor=table["actor"] + f"-{number}-{k}") for k in range(240)])
-        again["share_0"] = r.normal(size=len(again))
-        again.to_parquet(large / f"{number:02}.parquet", index=False)
+        # Each file has other entities and values, so that no row or score occurs twice.
+        part = pd.concat([table.assign(actor=table["actor"] + f"-{number}-{k}") for k in range(240)])
+        part["share_0"] = r.normal(size=len(part))
+        part.to_parquet(large / f"{number:02}.parquet", index=False)
 
     def limit():
         resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 
     command = [sys.executable, "-m", "isoxide", "detect", str(large), *NAMES, "--contamination", "0.001", "--json"]
-    # One arena and few threads: address space is limited, and each of these takes much of it without using it.
+    # The address space is limited, and each arena and each thread reserves much of it without using it.
     environment = {**os.environ, "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "out")],
@@ -92,6 +92,7 @@ def test_what_does_not_fit_is_read_in_batches_by_itself(folder, seed, tmp_path):
     assert json.loads(done.stdout)["manifest"]["rows"] == len(table) * 2880
 
 
+@pytest.mark.slow
 def test_scores_of_a_folder(folder, results, tmp_path):
     model = next(results[True][1].glob("forest-*"))
     out = tmp_path / "scores"
@@ -99,21 +100,21 @@ def test_scores_of_a_folder(folder, results, tmp_path):
     text = Done(*command).ok()
     table = ueba.read_table(folder, entity="actor", time="day")
     assert text == f"{out}: {len(table.frame):,} rows scored by {len(table.features)} features\n"
-    found = pd.read_parquet(out)
+    results = pd.read_parquet(out)
     forest = IsolationForest.load(model)
-    assert found["score"].tolist() == forest.decision_function(table.X).tolist()
-    assert found["actor"].tolist() == table.frame["actor"].tolist()
+    assert results["score"].tolist() == forest.decision_function(table.X).tolist()
+    assert results["actor"].tolist() == table.frame["actor"].tolist()
     Done(*command).failed("--resume goes on")
     assert Done(*command, "--resume").ok() == text
-    # As one file, and on standard output.
+    # Scores can be written to one file, and to standard output.
     Done("score", model, folder, "--out", tmp_path / "scores.csv").ok()
     done = Done("score", model, folder)
     assert done.stdout == (tmp_path / "scores.csv").read_text()
-    assert pd.read_csv(tmp_path / "scores.csv")["score"].tolist() == found["score"].tolist()
+    assert pd.read_csv(tmp_path / "scores.csv")["score"].tolist() == results["score"].tolist()
 
 
-def test_a_run_into_a_folder_of_scores_that_was_killed_goes_on(folder, results, tmp_path):
-    """What it left besides whole parts is removed."""
+def test_a_killed_run_into_a_folder_of_scores_can_be_resumed(folder, results, tmp_path):
+    """The resumed run removes incomplete files."""
     model = next(results[True][1].glob("forest-*"))
     out = tmp_path / "scores"
     expected = Done("score", model, folder, "--out", out).ok()
@@ -124,22 +125,22 @@ def test_a_run_into_a_folder_of_scores_that_was_killed_goes_on(folder, results, 
     assert sorted(os.listdir(out)) == ["_SUCCESS", "_isoxide.json", "part-00000.parquet"]
 
 
-def test_refusals(folder, tmp_path):
+def test_folders_that_cannot_be_read(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     broken = write_parts(pd.read_parquet(folder), tmp_path / "broken", 3)
     path = broken / "001.parquet"
     path.write_bytes(path.read_bytes()[:-20])
-    for table, more, words in (
-        (tmp_path / "empty", [], "empty has no files of tables"),
+    for table, options, expected_message in (
+        (tmp_path / "empty", [], "empty has no files that can be read"),
         (tmp_path / "nothing.parquet", [], "nothing.parquet"),
         (broken, [], f"{path} cannot be read as Parquet"),
         (broken, ["--stream"], f"{path} cannot be read as Parquet"),
     ):
-        done = Done("detect", table, *NAMES, *more, "--out", tmp_path / "out")
-        *told, error = done.stderr.splitlines()
-        assert (done.returncode, done.stdout, len(told)) == (1, "", len(more))
+        done = Done("detect", table, *NAMES, *options, "--out", tmp_path / "out")
+        *notes, error = done.stderr.splitlines()
+        assert (done.returncode, done.stdout, len(notes)) == (1, "", len(options))
         assert error.startswith("isoxide: error: ")
-        assert words in error
+        assert expected_message in error
         assert not (tmp_path / "out").exists()
 
 

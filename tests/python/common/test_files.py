@@ -19,7 +19,7 @@ from isoxide._common import files as files_module
 from isoxide._common.files import FileSet, clear_leftovers, replace_file
 
 pytestmark = [
-    pytest.mark.not_parallel(reason="it runs processes of its own"),
+    pytest.mark.not_parallel(reason="it starts processes"),
     pytest.mark.current_versions(reason="files do not depend on scikit-learn"),
     pytest.mark.skipif(os.name == "nt", reason="modes, links and signals are those of POSIX"),
 ]
@@ -396,7 +396,7 @@ def killed(folder, number):
 
 
 @pytest.mark.parametrize("number", [-1, 0, 1, 2, 4, 5])
-def test_the_next_run_clears_what_a_killed_one_left(old, number):
+def test_the_next_run_removes_the_files_of_a_killed_run(old, number):
     """Kill a run while it writes, before and after it has its plan, in the middle of the moves, and after the last."""
     assert len(killed(old, number)) == 1
     (old / "b").touch() if number <= 1 else None
@@ -480,7 +480,7 @@ def test_a_run_that_keeps_the_folder_locked_is_not_waited_for_forever(old, monke
     monkeypatch.setattr(files_module, "_LOCK_TIMEOUT", 0.1)
     files = file_set(old, NEW)
     began = time.monotonic()
-    with files_module._locked_folder(old), pytest.raises(OSError, match="another run is putting its files there"):
+    with files_module._locked_folder(old), pytest.raises(OSError, match="another run is moving its files there"):
         files.put_in_place()
     assert time.monotonic() - began < 5
     files.close()

@@ -1,4 +1,4 @@
-"""Messages suggest the name that a user probably meant."""
+"""Test that messages suggest the name that a user probably meant."""
 
 import pytest
 
@@ -6,13 +6,13 @@ from isoxide._common.messages import closest_name, did_you_mean
 
 
 @pytest.mark.parametrize(
-    ("name", "close"),
+    ("name", "suggestion"),
     [("login", "logins"), ("Actor", "actor"), ("  DAY  ", "day"), ("nothing like these", None), ("", None)],
 )
-def test_the_closest_name(name, close):
+def test_closest_name(name, suggestion):
     names = ["actor", "day", "logins"]
-    assert closest_name(name, iter(names)) == close
-    assert did_you_mean(name, names) == ("" if close is None else f"; did you mean {close!r}?")
+    assert closest_name(name, iter(names)) == suggestion
+    assert did_you_mean(name, names) == ("" if suggestion is None else f"; did you mean {suggestion!r}?")
 
 
 def test_no_names():

@@ -1,4 +1,4 @@
-"""Options that are defined once: what functions show of them, and that both functions of detection take the same."""
+"""Test options that are defined once and taken by several functions: their keywords, messages and descriptions."""
 
 import inspect
 from dataclasses import dataclass
@@ -25,28 +25,28 @@ class Base:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen(Base):
+class Derived(Base):
     """More options.
 
     Parameters
     ----------
     factor : float
-        What the power is multiplied by.
+        The factor of the power.
     """
 
     factor: float
 
 
-@takes(Chosen)
-def raised(number: float, options: Chosen) -> float:
-    """Raise a number.
+@takes(Derived)
+def scaled_power(number: float, options: Derived) -> float:
+    """Raise a number to a power and multiply the result.
 
     Parameters
     ----------
     number : float
         The number.
     **options
-        The fields of `Chosen`.
+        The fields of `Derived`.
 
     Returns
     -------
@@ -57,19 +57,19 @@ def raised(number: float, options: Chosen) -> float:
 
 
 def test_fields_are_keywords():
-    assert raised(3, factor=2) == raised(number=3, factor=2) == 18
-    assert raised(3, power=1, factor=2) == 6
-    assert list(inspect.signature(raised).parameters) == ["number", "factor", "power"]
-    assert inspect.signature(raised).parameters["power"].default == 2
+    assert scaled_power(3, factor=2) == scaled_power(number=3, factor=2) == 18
+    assert scaled_power(3, power=1, factor=2) == 6
+    assert list(inspect.signature(scaled_power).parameters) == ["number", "factor", "power"]
+    assert inspect.signature(scaled_power).parameters["power"].default == 2
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: raised(3, factor=1, root=2), r"raised\(\) got an unexpected keyword argument 'root'"),
-        (lambda: raised(3), r"raised\(\) missing a required (keyword-only )?argument: 'factor'"),
-        (lambda: raised(3, 2), r"raised\(\) too many positional arguments"),
-        (lambda: raised(factor=2), r"raised\(\) missing a required argument: 'number'"),
+        (lambda: scaled_power(3, factor=1, root=2), r"scaled_power\(\) got an unexpected keyword argument 'root'"),
+        (lambda: scaled_power(3), r"scaled_power\(\) missing a required (keyword-only )?argument: 'factor'"),
+        (lambda: scaled_power(3, 2), r"scaled_power\(\) too many positional arguments"),
+        (lambda: scaled_power(factor=2), r"scaled_power\(\) missing a required argument: 'number'"),
     ],
 )
 def test_other_arguments_are_refused(call, message):
@@ -77,14 +77,14 @@ def test_other_arguments_are_refused(call, message):
         call()
 
 
-def test_descriptions_stand_where_the_options_are():
-    lines = [line.strip() for line in raised.__doc__.splitlines() if line.strip()]
+def test_docstrings_describe_each_option_in_place_of_options():
+    lines = [line.strip() for line in scaled_power.__doc__.splitlines() if line.strip()]
     start = lines.index("number : float")
     assert lines[start : start + 8] == [
         "number : float",
         "The number.",
         "factor : float",
-        "What the power is multiplied by.",
+        "The factor of the power.",
         "power : int, default=2",
         "The exponent.",
         "With a second paragraph.",
@@ -92,7 +92,7 @@ def test_descriptions_stand_where_the_options_are():
     ]
 
 
-def test_detection_takes_the_same_options_in_memory_and_in_partitions():
+def test_detect_has_the_same_options_in_memory_and_for_partitions():
     in_memory = inspect.signature(ueba.detect).parameters
     in_partitions = inspect.signature(stream.StreamTable.detect).parameters
     common = {name: parameter for name, parameter in in_memory.items() if name not in ("table", "n_jobs")}

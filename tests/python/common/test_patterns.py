@@ -1,4 +1,4 @@
-"""Patterns select columns, and a pattern that equals a name selects this name alone."""
+"""Test that patterns select columns, and that a pattern that equals a name selects only this name."""
 
 from fnmatch import fnmatchcase
 
@@ -15,11 +15,11 @@ NAMES = st.lists(st.text("ab*?[]!- ", max_size=6), max_size=6)
 
 @given(NAMES, NAMES)
 def test_an_exact_name_wins(names, patterns):
-    chosen = select(names, patterns)
+    selected = select(names, patterns)
     for name in names:
-        means = [pattern == name if pattern in names else fnmatchcase(name, pattern) for pattern in patterns]
-        assert (name in chosen) == any(means)
-    assert chosen == [name for name in dict.fromkeys(names) if name in chosen]
+        matches = [pattern == name if pattern in names else fnmatchcase(name, pattern) for pattern in patterns]
+        assert (name in selected) == any(matches)
+    assert selected == [name for name in dict.fromkeys(names) if name in selected]
 
 
 def test_one_pattern_several_or_none():
@@ -29,7 +29,7 @@ def test_one_pattern_several_or_none():
     assert select([], "*") == select(["a"], None) == []
 
 
-def test_the_features_that_come_last(seed):
+def test_patterns_of_rank_last(seed):
     values = np.random.default_rng(seed).normal(size=(50, 4))
     frame = pd.DataFrame(values, columns=["z[1]", "z1", "*", "b"])
     for last, expected in (("z[1]", {0}), ("z*", {0, 1}), ("*", {2}), ("?", {2, 3})):

@@ -59,20 +59,22 @@ def test_an_unknown_format_is_refused_by_its_number(number, monkeypatch):
     monkeypatch.setattr(serialization, "FORMAT", number)
     data = encoded()
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=f"not the bytes of a test piece: they have format {number}, and this"):
+    with pytest.raises(
+        ValueError, match=f"cannot decode these bytes as a test piece: they have format {number}, and this"
+    ):
         from_bytes("test piece", data, TYPES)
     with pytest.raises(ValueError, match=f"reads format {FORMAT}; install the same version of isoxide on all machines"):
         from_bytes("test piece", data, TYPES)
 
 
 def test_another_piece_is_refused_by_its_name():
-    with pytest.raises(ValueError, match="not the bytes of a score sketch: they are those of a test piece"):
+    with pytest.raises(ValueError, match="cannot decode these bytes as a score sketch: they hold a test piece"):
         from_bytes("score sketch", encoded(), TYPES)
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\n\n\n", pickle.dumps(FACTS), b'{"facts": {}}\n0\n'])
 def test_other_data_is_refused(data):
-    with pytest.raises(ValueError, match="they do not begin with 'isoxide piece '; pass what to_bytes returned"):
+    with pytest.raises(ValueError, match="they do not begin with 'isoxide piece '; pass the result of to_bytes"):
         from_bytes("test piece", data, TYPES)
 
 
@@ -81,10 +83,10 @@ def test_every_damage_is_noticed():
     for index in range(len(data)):
         damaged = bytearray(data)
         damaged[index] ^= 1
-        with pytest.raises(ValueError, match="not the bytes of a test piece: they "):
+        with pytest.raises(ValueError, match="cannot decode these bytes as a test piece: they "):
             from_bytes("test piece", bytes(damaged), TYPES)
     for end in range(len(data)):
-        with pytest.raises(ValueError, match="not the bytes of a test piece: they "):
+        with pytest.raises(ValueError, match="cannot decode these bytes as a test piece: they "):
             from_bytes("test piece", data[:end], TYPES)
     with pytest.raises(ValueError, match="damaged or truncated"):
         from_bytes("test piece", data + b"\n", TYPES)
@@ -98,18 +100,18 @@ TITLE = b"isoxide piece 1 test piece"
     [
         (b"isoxide piece x test piece", b"{}", b"", "they have no format number"),
         (b"isoxide piece ", b"{}", b"", "they have no format number"),
-        (TITLE, b"", b"", "not the bytes of a test piece"),
-        (TITLE, b"[]", b"", "not the bytes of a test piece"),
+        (TITLE, b"", b"", "cannot decode these bytes as a test piece"),
+        (TITLE, b"[]", b"", "cannot decode these bytes as a test piece"),
         (TITLE, b"{}", b"", "'facts'"),
-        (TITLE, b'{"facts": {}, "shapes": []}', b"", "not the bytes of a test piece"),
+        (TITLE, b'{"facts": {}, "shapes": []}', b"", "cannot decode these bytes as a test piece"),
         (TITLE, b'{"facts": {}, "shapes": [[2], [0]]}', b"1234567", "a block is too short"),
         (TITLE, b'{"facts": {}, "shapes": [[1], [2]]}', b"12345678x", "a block is too short"),
-        (TITLE, b'{"facts": {}, "shapes": [[1], [0]]}', b"12345678x", "they are too long"),
-        (TITLE, b'{"facts": {}, "shapes": [[-1], [0]]}', b"", "a block has no valid shape"),
-        (TITLE, b'{"facts": {}, "shapes": [[1.0], [0]]}', b"12345678", "a block has no valid shape"),
-        (TITLE, b'{"facts": {}, "shapes": [[true], [0]]}', b"12345678", "a block has no valid shape"),
+        (TITLE, b'{"facts": {}, "shapes": [[1], [0]]}', b"12345678x", "extra bytes after the last block"),
+        (TITLE, b'{"facts": {}, "shapes": [[-1], [0]]}', b"", "a block has an invalid shape"),
+        (TITLE, b'{"facts": {}, "shapes": [[1.0], [0]]}', b"12345678", "a block has an invalid shape"),
+        (TITLE, b'{"facts": {}, "shapes": [[true], [0]]}', b"12345678", "a block has an invalid shape"),
         (TITLE, b'{"facts": {}, "shapes": [[4611686018427387904, 4], [0]]}', b"", "a block is too short"),
-        (TITLE, b'{"facts": {}, "shapes": 3}', b"", "not the bytes of a test piece"),
+        (TITLE, b'{"facts": {}, "shapes": 3}', b"", "cannot decode these bytes as a test piece"),
         (TITLE, b"[" * 100_000, b"", "nested more than 4 levels deep"),
         (TITLE, b'{"facts": [' + b"0," * 300 + b"0]}", b"", "more than 200 items"),
     ],

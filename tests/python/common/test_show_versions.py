@@ -1,4 +1,4 @@
-"""What a bug report says about the machine, and the choice of the kernel."""
+"""Test `show_versions`, whose output belongs in bug reports, and the selection of the kernel."""
 
 import importlib.metadata
 import os
@@ -17,7 +17,7 @@ from isoxide import _core
 from isoxide._common import show_versions as versions_module
 from isoxide._common.threads import resolve_n_jobs
 
-pytestmark = pytest.mark.not_parallel(reason="it runs processes of its own")
+pytestmark = pytest.mark.not_parallel(reason="it starts processes")
 
 #: All kernels, the fastest first.
 KERNELS = ["avx512", "avx2", "neon", "portable"]
@@ -26,7 +26,7 @@ FLAGS = {"avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"}, "avx2": {"av
 
 
 def processor_kernels():
-    """The kernels that this processor can run, as the system sees it, without asking the core."""
+    """Return the kernels that this processor can run, according to the system instead of the core."""
     if platform.machine() in ("aarch64", "arm64"):
         return ["neon", "portable"]
     if platform.machine() not in ("x86_64", "AMD64"):
@@ -39,11 +39,12 @@ def processor_kernels():
 
 
 def printed(capsys):
+    """Return the printed lines as a dictionary."""
     assert isoxide.show_versions() is None
     return dict(line.strip().split(": ", 1) for line in capsys.readouterr().out.splitlines())
 
 
-def test_what_is_printed(capsys):
+def test_versions_kernel_and_threads_are_printed(capsys):
     facts = printed(capsys)
     assert facts["python"] == platform.python_version()
     assert facts["platform"] == platform.platform()
@@ -68,12 +69,12 @@ def import_with(kernel, code="from isoxide import _core; print(_core.kernel())")
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
 
 
-def test_the_kernels_are_those_that_the_processor_can_run():
+def test_the_core_lists_the_kernels_of_the_processor():
     assert _core.kernels() == processor_kernels()
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_the_environment_chooses_the_kernel(kernel):
+def test_the_environment_selects_the_kernel(kernel):
     result = import_with(kernel)
     if kernel in processor_kernels():
         assert (result.returncode, result.stdout) == (0, f"{kernel}\n"), result.stderr
@@ -84,13 +85,13 @@ def test_the_environment_chooses_the_kernel(kernel):
         assert f"ImportError: ISOXIDE_KERNEL={kernel}: this processor cannot run that kernel" in result.stderr
 
 
-def test_without_a_name_the_fastest_kernel_is_chosen():
+def test_an_empty_variable_selects_the_fastest_kernel():
     result = import_with("")
     assert (result.returncode, result.stdout) == (0, f"{processor_kernels()[0]}\n"), result.stderr
 
 
 @pytest.mark.parametrize("kernel", ["avx", "AVX2", " portable", "no such kernel", "\udcff"])
-def test_a_name_that_is_no_kernel_is_refused_when_the_package_is_imported(kernel):
+def test_an_unknown_kernel_makes_the_import_fail(kernel):
     result = import_with(kernel)
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
@@ -99,7 +100,7 @@ def test_a_name_that_is_no_kernel_is_refused_when_the_package_is_imported(kernel
     assert "panic" not in result.stderr
 
 
-def test_an_older_numpy_does_not_tell_its_features(capsys, monkeypatch):
+def test_an_older_numpy_does_not_report_its_features(capsys, monkeypatch):
     def show_config():
         raise AssertionError
 

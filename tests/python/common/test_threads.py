@@ -13,7 +13,7 @@ pytestmark = pytest.mark.parity
 CORES = joblib.cpu_count()
 
 
-def test_none_means_all_cores_within_what_joblib_says():
+def test_none_means_all_cores_up_to_the_limit_of_joblib():
     assert resolve_n_jobs(None) == CORES
     with joblib.parallel_config(backend="threading", n_jobs=1):
         assert resolve_n_jobs(None) == 1

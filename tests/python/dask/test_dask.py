@@ -22,7 +22,7 @@ import isoxide.dask
 from isoxide import IsolationForest, ueba
 from isoxide._partitioned.aggregators import CountRows
 from isoxide.dask._engine import DaskEngine
-from parity import KINDS, assert_same_forest, mixed_frame
+from parity import TABLE_MAKERS, assert_same_forest, mixed_frame
 from ueba_tables import actor_days
 
 N = 1000
@@ -33,7 +33,7 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.dask,
     pytest.mark.not_parallel(reason="Dask has threads and processes of its own"),
-    pytest.mark.current_versions(reason="Dask is not installed with them"),
+    pytest.mark.current_versions(reason="Dask is not installed with the oldest versions"),
     pytest.mark.filterwarnings(
         # Dask uses what pandas 4 will drop.
         "ignore:The inplace keyword in DataFrame",
@@ -164,12 +164,12 @@ def assert_same_ranks(ranks, expected):
         assert_array_equal(getattr(ranks, name), getattr(expected, name), err_msg=name)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_tables_of_all_kinds(kind, synchronous, seed):
-    r = np.random.default_rng([seed, KINDS.index(kind)])
+@pytest.mark.parametrize("make", TABLE_MAKERS, ids=lambda make: make.__name__)
+def test_random_tables(make, synchronous, seed):
+    r = np.random.default_rng([seed, TABLE_MAKERS.index(make)])
     for _ in range(3):
         n = int(r.choice([1, 2, 40, 300]))
-        frame = mixed_frame(r, kind(r, n, 4))
+        frame = mixed_frame(r, make(r, n, 4))
         n = len(frame)
         ddf = parted(frame, some_sizes(r, n, int(r.choice(N_PARTITIONS))))
         params = {"random_state": int(r.integers(2**32)), "n_estimators": 10}
@@ -200,7 +200,7 @@ def test_by_default_all_columns_of_numbers_are_features(frame, synchronous):
     assert forest.to_bytes() == IsolationForest(random_state=0).fit(frame.drop(columns="group")).to_bytes()
 
 
-def test_scores_are_lazy_and_read_only_what_is_asked_for(frame, tmp_path, synchronous):
+def test_scores_are_lazy_and_read_only_the_requested_columns(frame, tmp_path, synchronous):
     for start in (0, 500):
         frame.iloc[start : start + 500].to_parquet(tmp_path / f"{start:04}.parquet", index=False)
     forest = IsolationForest(random_state=0).fit(frame[["a", "b"]])
@@ -242,9 +242,9 @@ def test_bad_input(frame, synchronous):
         table.fit(features="abc")
     with pytest.raises(ValueError, match="the dask frame has no column 'b'"):
         isoxide.dask.table(parted(frame[["a"]], [N])).score(forest)
-    with pytest.raises(ValueError, match="the dask frame has a column 'n' already"):
+    with pytest.raises(ValueError, match="the dask frame already has a column 'n'"):
         table.score(forest, score="n")
-    with pytest.raises(ValueError, match="has a column 'anomaly' already"):
+    with pytest.raises(ValueError, match="already has a column 'anomaly'"):
         isoxide.dask.table(parted(frame.assign(anomaly=1), [N])).score(forest)
     with pytest.raises(ValueError, match="score and anomaly are both 'x'"):
         table.score(forest, score="x", anomaly="x")

@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.dask,
     pytest.mark.not_parallel(reason="Dask has threads and processes of its own"),
-    pytest.mark.current_versions(reason="Dask is not installed with them"),
+    pytest.mark.current_versions(reason="Dask is not installed with the oldest versions"),
     pytest.mark.filterwarnings(
         # Dask uses what pandas 4 will drop.
         "ignore:The inplace keyword in DataFrame",
@@ -248,7 +248,7 @@ def test_objects_and_categories_are_looked_at_in_all_partitions_if_need_be():
     ],
     ids=str,
 )
-def test_objects_are_what_they_hold_in_all_partitions(values, dtype, expected):
+def test_objects_have_the_dtype_of_their_values_in_all_partitions(values, dtype, expected):
     table = DaskEngine(parted(pd.DataFrame({"x": pd.Series(values, dtype=object)}), 1, 1))
     assert table.schema.field("x").type == dtype
     found = read(table, "x")["x"].to_pylist()
@@ -368,7 +368,7 @@ def test_what_is_no_dask_frame(table, words):
 def test_names_of_columns():
     with pytest.raises(TypeError, match="names of columns must be text; 0 is not"):
         DaskEngine(parted(pd.DataFrame([[1, 2]]), 1))
-    with pytest.raises(ValueError, match="several columns of the name 'x'"):
+    with pytest.raises(ValueError, match="several columns named 'x'"):
         DaskEngine(parted(pd.DataFrame([[1, 2]], columns=["x", "x"]), 1))
     with pytest.raises(ValueError, match="has no columns"):
         DaskEngine(parted(pd.DataFrame(index=[0]), 1))

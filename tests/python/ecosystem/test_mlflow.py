@@ -1,4 +1,4 @@
-"""MLflow logs, loads and serves forests; and what its autologging sees of them."""
+"""Test that MLflow logs, loads and serves forests, and which fits its autologging records."""
 
 import os
 import warnings
@@ -12,9 +12,9 @@ from alone import alone
 pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.slow,
-    pytest.mark.not_parallel(reason="it runs processes of its own"),
-    pytest.mark.current_versions(reason="MLflow is not installed with them"),
-    pytest.mark.thread_unsafe(reason="processes of their own"),
+    pytest.mark.not_parallel(reason="it starts processes"),
+    pytest.mark.current_versions(reason="MLflow is not installed with the oldest versions"),
+    pytest.mark.thread_unsafe(reason="it starts processes"),
 ]
 
 FORMATS = {
@@ -24,11 +24,11 @@ FORMATS = {
 
 
 def tracked(folder):
-    """MLflow with its runs in a folder."""
-    # Its data base needs a package more.
+    """Return MLflow, set up to keep its runs in a folder."""
+    # The default, a database, needs another package.
     os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
     os.chdir(folder)
-    # Its own warnings are not ours to answer for.
+    # MLflow itself warns about other things.
     warnings.simplefilter("ignore")
     warnings.filterwarnings("error", module="isoxide")
     import mlflow
@@ -59,7 +59,7 @@ def log_and_load(folder, name):
     served = mlflow.pyfunc.load_model(model.model_uri)
     np.testing.assert_array_equal(served.predict(X), forest.predict(X))
     assert model.signature is not None
-    # What a server installs.
+    # A server installs these packages.
     requirements = mlflow.pyfunc.get_model_dependencies(model.model_uri)
     with open(requirements) as file:
         packages = {line.split("==")[0].strip() for line in file}
@@ -81,10 +81,10 @@ def autolog(folder):
     sklearn.ensemble.IsolationForest(n_estimators=5).fit(X)
     first = mlflow.last_active_run()
     assert first.data.params["n_estimators"] == "5"
-    # A class of another package is not seen ...
+    # Autologging does not record a class of another package ...
     isoxide.IsolationForest(n_estimators=6).fit(X)
     assert mlflow.last_active_run().info.run_id == first.info.run_id
-    # ... but in a pipeline, which is scikit-learn's.
+    # ... but it records a pipeline, which is a class of scikit-learn.
     make_pipeline(isoxide.IsolationForest(n_estimators=7)).fit(X)
     last = mlflow.last_active_run()
     assert last.info.run_id != first.info.run_id
@@ -99,11 +99,11 @@ def test_a_forest_is_logged_and_loaded(name, tmp_path):
     assert ended.code == 0, ended.err
 
 
-def test_the_format_skops_wants_trust_in_the_class(tmp_path):
+def test_the_format_skops_requires_trust_in_the_class(tmp_path):
     ended = alone(log_without_trust, str(tmp_path))
     assert ended.code == 0, ended.err
 
 
-def test_autologging_sees_forests_in_pipelines(tmp_path):
+def test_autologging_records_forests_in_pipelines(tmp_path):
     ended = alone(autolog, str(tmp_path))
     assert ended.code == 0, ended.err

@@ -1,4 +1,4 @@
-"""Among other tools: pipelines, searches, workers, stores. And moving the threshold of a fitted forest."""
+"""Test forests with other tools (pipelines, searches, joblib, serialization), and the recalibration of forests."""
 
 import copy
 import io
@@ -36,13 +36,13 @@ def forest(**params):
     return IsolationForest(**{"n_estimators": 10, "random_state": 3, **params})
 
 
-def assert_same(one, other, table=X):
-    assert one.offset_ == other.offset_
+def assert_same(actual, expected, table=X):
+    assert actual.offset_ == expected.offset_
     for method in ("score_samples", "decision_function", "predict"):
-        np.testing.assert_array_equal(getattr(one, method)(table), getattr(other, method)(table), err_msg=method)
+        np.testing.assert_array_equal(getattr(actual, method)(table), getattr(expected, method)(table), err_msg=method)
 
 
-# Neighbours in a pipeline
+# Pipelines and searches
 
 
 def test_clone():
@@ -54,9 +54,11 @@ def test_clone():
     assert_same(twin.fit(X), fitted)
 
 
-def test_pipeline_and_columns():
+def test_pipeline_with_a_column_transformer():
     frame = FRAME.assign(kind=np.where(X[:, 0] > 0, "x", "y"))
-    columns = ColumnTransformer([("numbers", StandardScaler(), list("abcd")), ("words", OneHotEncoder(), ["kind"])])
+    columns = ColumnTransformer(
+        [("numbers", StandardScaler(), list("abcd")), ("categories", OneHotEncoder(), ["kind"])]
+    )
     pipeline = Pipeline([("columns", columns), ("forest", forest(contamination=0.1))]).fit(frame)
     assert_same(pipeline[-1], forest(contamination=0.1).fit(columns.fit_transform(frame)), columns.transform(frame))
     np.testing.assert_array_equal(pipeline.predict(frame), pipeline[-1].predict(columns.transform(frame)))
@@ -64,8 +66,8 @@ def test_pipeline_and_columns():
     assert pipeline.set_params(forest__n_estimators=3).fit(frame)[-1]._fitted.native.n_trees == 3
 
 
-def test_names_from_a_neighbour():
-    """Frames that a neighbour makes come with names, in fitting and scoring, and nothing is warned of."""
+def test_names_from_the_previous_step():
+    """A step that outputs frames gives names in fitting and in scoring, so there is no warning."""
     scaler = StandardScaler().set_output(transform="pandas")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -92,7 +94,7 @@ def test_grid_search():
     assert_same(searches[1].best_estimator_, forest(**searches[1].best_params_).fit(X))
 
 
-def test_routed_weights():
+def test_metadata_routing_of_weights():
     weights = R.random(400)
     expected = forest().fit(StandardScaler().fit_transform(X), sample_weight=weights)
     unweighted = forest().fit(StandardScaler().fit_transform(X))
@@ -109,7 +111,7 @@ def test_routed_weights():
     assert_same(make_pipeline(StandardScaler(), forest()).fit(X, isolationforest__sample_weight=weights)[-1], expected)
 
 
-# Workers
+# joblib and other processes
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky", "sequential"])
@@ -137,7 +139,7 @@ def test_inside_joblib_workers(backend):
 
 
 @pytest.mark.slow
-@pytest.mark.thread_unsafe(reason="a process of its own: four of them say no more than one")
+@pytest.mark.thread_unsafe(reason="it starts a process; four of them would test nothing more")
 def test_a_spawned_process_scores_an_unpickled_forest():
     fitted = forest(contamination=0.1).fit(X)
     with multiprocessing.get_context("spawn").Pool(2) as pool:
@@ -145,12 +147,12 @@ def test_a_spawned_process_scores_an_unpickled_forest():
             np.testing.assert_array_equal(scores, fitted.decision_function(X))
 
 
-# Stores
+# Serialization
 
 
-def by_joblib(path, fitted, compress=0, **how):
+def by_joblib(path, fitted, compress=0, **options):
     joblib.dump(fitted, path / "forest.joblib", compress=compress)
-    return joblib.load(path / "forest.joblib", **how)
+    return joblib.load(path / "forest.joblib", **options)
 
 
 STORES = {
@@ -163,13 +165,13 @@ STORES = {
     "copy": lambda path, fitted: copy.copy(fitted),
     "deepcopy": lambda path, fitted: copy.deepcopy(fitted),
 }
-#: As skops names it.
+#: The name of the class in files of skops.
 TYPE = f"{IsolationForest.__module__}.{IsolationForest.__qualname__}"
 
 
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("store", STORES)
-def test_stores(store, table, tmp_path):
+def test_a_loaded_forest_equals_the_stored_one(store, table, tmp_path):
     table = TABLES[table]
     weights = R.random(400)
     params = {"contamination": 0.1, "max_features": 2, "warm_start": True}
@@ -182,22 +184,22 @@ def test_stores(store, table, tmp_path):
     np.testing.assert_array_equal(twin.estimators_samples_, fitted.estimators_samples_)
     np.testing.assert_array_equal(twin.estimators_features_, fitted.estimators_features_)
     np.testing.assert_array_equal(twin.to_sklearn().score_samples(table), fitted.score_samples(table))
-    for one in (twin, fitted):
-        one.set_params(n_estimators=15).fit(table, sample_weight=weights)
+    for model in (twin, fitted):
+        model.set_params(n_estimators=15).fit(table, sample_weight=weights)
     assert_same(twin, fitted, table)
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_unfitted_forests_are_stored_too(store, tmp_path):
+def test_unfitted_forests_can_be_stored(store, tmp_path):
     twin = STORES[store](tmp_path, forest(max_features=2))
     assert twin.get_params() == forest(max_features=2).get_params()
     with pytest.raises(NotFittedError):
         twin.predict(X)
 
 
-def test_skops_needs_trust_in_the_class_only():
+def test_skops_needs_trust_only_in_the_class():
     fitted = forest(contamination=0.1).fit(FRAME)
-    assert fitted.estimators_  # trees that were made do not enter the file
+    assert fitted.estimators_  # These trees are made on demand, and are not stored in the file.
     stored = skops.io.dumps(fitted)
     assert skops.io.get_untrusted_types(data=stored) == [TYPE]
     assert TYPE == "isoxide.IsolationForest"
@@ -205,8 +207,8 @@ def test_skops_needs_trust_in_the_class_only():
         skops.io.loads(stored)
 
 
-def test_a_pickle_names_nothing_private():
-    """What a pickle names has to stay where it is; and trees made for `estimators_` are not stored."""
+def test_a_pickle_refers_to_no_private_module():
+    """A pickle refers to public names only, since these stay valid. Trees made for `estimators_` are not stored."""
     fitted = forest(contamination=0.1).fit(FRAME)
     plain = pickle.dumps(fitted)
     assert fitted.estimators_
@@ -218,33 +220,33 @@ def test_a_pickle_names_nothing_private():
     assert not any("tree" in name and name.startswith("sklearn") for name in names)
 
 
-# Moving the threshold
+# Recalibration
 
 
 @pytest.mark.parametrize("contamination", ["auto", 0.001, 0.01, 0.05, 0.1, 1 / 3, 0.5, np.float32(0.2)])
 @pytest.mark.parametrize("table", TABLES)
-def test_recalibrating_is_fitting_with_that_contamination(table, contamination):
+def test_recalibrating_equals_fitting_with_that_contamination(table, contamination):
     table = TABLES[table]
     expected = forest(contamination=contamination).fit(table)
     for before in ("auto", 0.25):
-        moved = forest(contamination=before).fit(table)
-        trees = moved._fitted.native
-        assert moved.recalibrate(table, contamination=contamination) is moved
-        assert moved._fitted.native is trees
-        assert moved.contamination == contamination
-        assert type(moved.offset_) is type(expected.offset_)
-        assert moved.get_params() == expected.get_params()
-        assert_same(moved, expected, table)
+        recalibrated = forest(contamination=before).fit(table)
+        trees = recalibrated._fitted.native
+        assert recalibrated.recalibrate(table, contamination=contamination) is recalibrated
+        assert recalibrated._fitted.native is trees
+        assert recalibrated.contamination == contamination
+        assert type(recalibrated.offset_) is type(expected.offset_)
+        assert recalibrated.get_params() == expected.get_params()
+        assert_same(recalibrated, expected, table)
 
 
 def test_recalibrating_on_other_rows():
-    moved = forest().fit(X).recalibrate(X[:100], contamination=0.1)
-    assert (moved.predict(X[:100]) == -1).sum() == 10
-    assert moved.offset_ == np.percentile(moved.score_samples(X[:100]), 10)
+    recalibrated = forest().fit(X).recalibrate(X[:100], contamination=0.1)
+    assert (recalibrated.predict(X[:100]) == -1).sum() == 10
+    assert recalibrated.offset_ == np.percentile(recalibrated.score_samples(X[:100]), 10)
 
 
 @pytest.mark.parametrize("contamination", [0, 0.0, -0.1, 0.51, 1, np.nan, np.inf, "many", None, [0.1]])
-def test_bad_contaminations(contamination):
+def test_invalid_contaminations_are_refused(contamination):
     fitted = forest(contamination=0.1).fit(X)
     offset = fitted.offset_
     with pytest.raises(ValueError, match="The 'contamination' parameter of IsolationForest must be"):
@@ -253,7 +255,7 @@ def test_bad_contaminations(contamination):
 
 
 @pytest.mark.parametrize("contamination", ["auto", 0.2])
-def test_bad_rows_change_nothing(contamination):
+def test_refused_rows_do_not_change_the_forest(contamination):
     fitted = forest(contamination=0.1).fit(X)
     offset = fitted.offset_
     for rows, message in (
@@ -268,7 +270,7 @@ def test_bad_rows_change_nothing(contamination):
     assert (fitted.offset_, fitted.contamination) == (offset, 0.1)
 
 
-def test_unfitted():
+def test_unfitted_forests_are_refused():
     with pytest.raises(NotFittedError):
         IsolationForest().recalibrate(X, contamination=0.1)
     with pytest.raises(NotFittedError):
@@ -290,7 +292,7 @@ def test_contamination_at(table):
 
 
 def test_contamination_at_counts_the_threshold_itself():
-    """`predict` calls an outlier what lies below; this one also counts what lies on it."""
+    """`predict` labels rows below the threshold as outliers; `contamination_at` also counts rows at the threshold."""
     fitted = forest().fit(X)
     fitted.offset_ = fitted.score_samples(X)[17]
     decision = fitted.decision_function(X)

@@ -1,4 +1,4 @@
-"""IsolationForest against scikit-learn itself: trees, scores, offset and predictions, bit for bit."""
+"""Compare IsolationForest with scikit-learn: trees, scores, offset and predictions must be bit-identical."""
 
 import copy
 import os
@@ -28,38 +28,38 @@ from seeds import SEED
 
 pytestmark = pytest.mark.parity
 
-#: Configurations at each run; a longer search is a matter of the environment.
+#: Number of random configurations in each run. ISOXIDE_TEST_GRID sets it for a longer search.
 GRID = int(os.environ.get("ISOXIDE_TEST_GRID", "240"))
 
 
 @pytest.mark.slow
 @pytest.mark.search
-@pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights otherwise")
+@pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights differently")
 @pytest.mark.parametrize("index", range(GRID))
 def test_grid(index):
-    """Random tables, containers and parameters; another set at every run."""
+    """Fit and score a random table in a random container with random parameters; all of them are drawn from SEED."""
     r = np.random.default_rng([SEED, index])
     x = random_table(r)
     X = random_container(r, x)
     params = random_params(r, *x.shape)
     seed = int(r.integers(2**32))
-    kind = r.integers(4)
+    state_type = ("instance", "global", "integer", "integer")[r.integers(4)]
     states = []
 
     def state():
-        if kind == 0:
+        if state_type == "instance":
             states.append(np.random.RandomState(seed))
             states[-1].random_sample(seed % 700)
             return states[-1]
-        if kind == 1:
-            np.random.seed(seed)  # the generator that random_state=None stands for
+        if state_type == "global":
+            np.random.seed(seed)  # random_state=None draws from this global generator.
             return None
         return seed
 
     weights = random_weights(r, len(x))
-    possible = weights is None or params["bootstrap"] or (weights > 0).all()
-    if not possible:
-        # Too few rows with a weight above zero; test_validation.py compares the refusals.
+    can_draw_every_row = weights is None or params["bootstrap"] or (weights > 0).all()
+    if not can_draw_every_row:
+        # Both libraries refuse max_samples above the number of rows of positive weight; test_validation.py checks that.
         params["max_samples"] = max(1, int((weights > 0).sum()) // 2)
     theirs, their_warnings = outcome(lambda: SklearnForest(random_state=state(), **params).fit(X, None, weights))
     global_state = np.random.get_state()
@@ -67,9 +67,9 @@ def test_grid(index):
     assert our_warnings == their_warnings
     assert_same_forest(ours, theirs)
     assert_same_scores(ours, theirs, X)
-    if kind == 0:
+    if state_type == "instance":
         assert states[0].randint(2**31) == states[1].randint(2**31)
-    if kind == 1:
+    if state_type == "global":
         np.testing.assert_array_equal(np.random.get_state()[1], global_state[1])
         assert np.random.get_state()[2] == global_state[2]
     if not hasattr(ours, "feature_names_in_"):
@@ -87,7 +87,7 @@ def test_grid(index):
         (20_000, {"contamination": 0.003}),
     ],
 )
-def test_every_way_of_sampling_rows(n, params, seed):
+def test_every_algorithm_for_sampling_rows(n, params, seed):
     r = np.random.default_rng(seed)
     X = np.column_stack([r.normal(size=n), r.poisson(1, n), r.normal(size=n).round(1)])
     ours, theirs = fit_both(X, lambda: seed, **{"n_estimators": 10, **params})
@@ -96,14 +96,14 @@ def test_every_way_of_sampling_rows(n, params, seed):
 
 
 @pytest.mark.parametrize("n_jobs", [None, 1, 2, 3, 64, -1, -2])
-def test_threads_change_no_bit(n_jobs, seed):
+def test_n_jobs_does_not_change_results(n_jobs, seed):
     r = np.random.default_rng(seed)
     X = r.normal(size=(5_000, 11))
     X[r.random(X.shape) < 0.1] = np.nan
-    one = IsolationForest(random_state=seed, contamination=0.1, n_jobs=1).fit(X)
-    many = IsolationForest(random_state=seed, contamination=0.1, n_jobs=n_jobs).fit(X)
-    assert many.offset_ == one.offset_
-    np.testing.assert_array_equal(many.score_samples(X), one.score_samples(X))
+    expected = IsolationForest(random_state=seed, contamination=0.1, n_jobs=1).fit(X)
+    result = IsolationForest(random_state=seed, contamination=0.1, n_jobs=n_jobs).fit(X)
+    assert result.offset_ == expected.offset_
+    np.testing.assert_array_equal(result.score_samples(X), expected.score_samples(X))
 
 
 def test_warm_start(seed):
@@ -175,17 +175,17 @@ def test_estimator_conventions(seed):
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda forest: pickle.loads(pickle.dumps(forest))])
-def test_copies_score_the_same_and_can_go_on(copied, seed):
+def test_copies_score_the_same_and_continue_a_warm_start(copied, seed):
     X = np.random.default_rng(seed).normal(size=(300, 4))
     forest = IsolationForest(n_estimators=10, random_state=seed, max_features=2, warm_start=True).fit(X)
     twin = copied(forest)
     np.testing.assert_array_equal(twin.score_samples(X), forest.score_samples(X))
-    for one in (forest, twin):
-        one.set_params(n_estimators=15).fit(X)
+    for model in (forest, twin):
+        model.set_params(n_estimators=15).fit(X)
     np.testing.assert_array_equal(twin.score_samples(X), forest.score_samples(X))
 
 
-def test_verbose_tells_of_the_fit(capsys, seed):
+def test_verbose_prints_the_number_of_trees(capsys, seed):
     X = np.random.default_rng(seed).normal(size=(50, 2))
     IsolationForest(random_state=seed).fit(X)
     assert capsys.readouterr().out == ""

@@ -1,4 +1,4 @@
-"""Forests saved and loaded: nothing is lost, and what was there stays when saving fails."""
+"""Test that saved and loaded forests are equal, and that an existing file stays if saving fails."""
 
 import copy
 import dataclasses
@@ -32,7 +32,7 @@ def kind(request):
     return request.param
 
 
-# There and back
+# Saving and loading
 
 
 @pytest.mark.parametrize("complete", [False, True])
@@ -44,14 +44,14 @@ def test_there_and_back(kind, complete, tmp_path):
     assert (tmp_path / "forest.safetensors").read_bytes() == data
     loaded = [IsolationForest.from_bytes(kind(data)) for kind in (bytes, bytearray, memoryview)]
     loaded += [IsolationForest.load(path(tmp_path / "forest.safetensors")) for path in (str, pathlib.Path)]
-    for one in loaded:
-        assert_same(one, forest, table, complete=complete)
-        # What is not there cannot be asked for.
-        assert one.to_bytes(complete=True) == data
-        assert one.to_bytes() == forest.to_bytes()
+    for twin in loaded:
+        assert_same(twin, forest, table, complete=complete)
+        # A loaded forest can only write what its file held, so `complete` adds nothing.
+        assert twin.to_bytes(complete=True) == data
+        assert twin.to_bytes() == forest.to_bytes()
 
 
-def test_going_on_with_a_warm_start(kind):
+def test_loaded_forests_continue_a_warm_start(kind):
     forest, (table, weights, _) = fit(kind), KINDS[kind]
     models = [forest, *(IsolationForest.from_bytes(forest.to_bytes(complete=complete)) for complete in (True, False))]
     for n_estimators in (11, 14):
@@ -62,17 +62,17 @@ def test_going_on_with_a_warm_start(kind):
         assert models[1].to_bytes(complete=True) == models[0].to_bytes(complete=True)
         assert models[2].to_bytes() == models[0].to_bytes()
         assert_same(models[1], models[0], table, complete=True)
-        # Rows are known of the trees of the last fit only.
+        # The drawn rows are known only for the trees of the last fit.
         assert_same(IsolationForest.from_bytes(models[0].to_bytes()), models[0], table, complete=False)
         assert len(models[0].estimators_samples_) == 3
-        again = IsolationForest.from_bytes(models[2].to_bytes(complete=True))
-        assert_array_equal(again.score_samples(table), models[0].score_samples(table))
-        impurities = [tree.tree_.impurity for tree in again.estimators_]
+        reloaded = IsolationForest.from_bytes(models[2].to_bytes(complete=True))
+        assert_array_equal(reloaded.score_samples(table), models[0].score_samples(table))
+        impurities = [tree.tree_.impurity for tree in reloaded.estimators_]
         assert [np.isnan(impurity).all() for impurity in impurities] == [True] * 8 + [False] * (n_estimators - 8)
 
 
-def test_seeds_that_are_not_known():
-    """scikit-learn does not keep those of trees before its last fit."""
+def test_unknown_seeds_are_stored():
+    """scikit-learn does not keep the seeds of trees before its last fit."""
     model = SklearnForest(n_estimators=4, random_state=5, warm_start=True).fit(X)
     forest = IsolationForest.from_sklearn(model.set_params(n_estimators=7).fit(X))
     for complete in (False, True):
@@ -81,7 +81,7 @@ def test_seeds_that_are_not_known():
         assert [tree.random_state is None for tree in loaded.estimators_] == [True] * 4 + [False] * 3
 
 
-def test_a_loaded_forest_is_changed_alone():
+def test_a_loaded_forest_shares_nothing_with_the_original():
     forest = fit("stream")
     data, state = forest.to_bytes(), repr(forest.random_state.get_state())
     loaded = IsolationForest.from_bytes(data)
@@ -90,6 +90,7 @@ def test_a_loaded_forest_is_changed_alone():
     assert (forest.to_bytes(), repr(forest.random_state.get_state())) == (data, state)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_every_process():
     kinds = [kind for kind in KINDS if kind != "seedless"]
     code = (
@@ -117,7 +118,7 @@ def test_files_are_small():
     assert len(pickle.dumps(forest)) < len(forest.to_bytes(complete=True)) + 1_000
 
 
-def test_numbers_of_numpy_become_plain():
+def test_numpy_numbers_become_python_numbers():
     params = {
         **{"n_estimators": np.int32(7), "max_samples": np.float64(0.5), "contamination": np.float32(0.1)},
         **{"bootstrap": np.bool_(True), "random_state": np.uint8(3), "max_features": np.int64(2)},
@@ -159,14 +160,14 @@ def test_a_subclass():
 KEPT = sorted(FIXTURES.glob("isoxide-format-*.safetensors"))
 
 
-def test_there_are_files_kept():
+def test_files_of_all_formats_are_kept():
     names = [path.name for path in KEPT]
     assert names == [f"isoxide-format-1{kind}.safetensors" for kind in ("-columns", "-complete", "")]
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_files_kept(path):
-    """Path lengths exactly; scores but for the last bit of NumPy's power, which differs between processors."""
+    """Path lengths are equal. Scores may differ by the last bit of NumPy's power, which depends on the processor."""
     number, _, kind = path.stem.removeprefix("isoxide-format-").partition("-")
     kind = f"-{kind}" if kind else ""
     forest = IsolationForest.load(path)
@@ -182,14 +183,14 @@ def test_files_kept(path):
         "-complete": {"n_estimators": 6, "max_samples": 20, "contamination": 0.2, "warm_start": True},
     }[kind]
     expected_params = {**IsolationForest(**params).get_params(), "random_state": 7}
-    found = forest.get_params()
+    actual = forest.get_params()
     if kind == "-complete":
-        found["random_state"] = 7
+        actual["random_state"] = 7
         assert isinstance(forest.random_state, np.random.RandomState)
         assert forest._sample_weight.dtype == np.float32
-    assert found == expected_params
+    assert actual == expected_params
     assert np.isnan(forest.estimators_[0].tree_.impurity).all() == (kind != "-complete")
-    # While this is the format that is written.
+    # This holds as long as this format is the one that is written.
     assert forest.to_bytes(complete=True) == path.read_bytes()
 
 
@@ -197,7 +198,7 @@ def test_files_kept(path):
 
 
 def test_pickles_kept():
-    """Pickles hold parameters and the bytes of a file, whatever the fitted state is in memory."""
+    """A pickle holds the parameters and the bytes of a file, so it does not depend on private attributes."""
     kept = pickle.loads((FIXTURES / "isoxide-format-1.pkl").read_bytes())
     loaded = IsolationForest.load(FIXTURES / "isoxide-format-1-columns.safetensors")
     with np.load(FIXTURES / "isoxide-format-1.npz") as expected:
@@ -216,34 +217,34 @@ def test_a_pickled_state_is_parameters_and_bytes():
     for twin in (pickle.loads(pickle.dumps(forest)), copy.deepcopy(forest)):
         assert_same(twin, forest, FRAME, complete=True)
         assert twin.remark == forest.remark
-    # What a file could not hold goes through a pickle all the same.
+    # A pickle can hold parameters that a file cannot.
     forest.set_params(contamination=fractions.Fraction(1, 10), n_jobs=10**30)
     assert pickle.loads(pickle.dumps(forest)).get_params() == forest.get_params()
 
 
-def test_states_that_are_not_taken():
+def test_invalid_pickled_states_are_refused():
     forest = fit("default")
     state = forest.__getstate__()
 
-    def take(state):
+    def set_state(state):
         IsolationForest.__new__(IsolationForest).__setstate__(state)
 
-    take(state)
-    for place in (0, 8, 200, len(state["_fitted"]) // 2, -1):
+    set_state(state)
+    for index in (0, 8, 200, len(state["_fitted"]) // 2, -1):
         damaged = bytearray(state["_fitted"])
-        damaged[place] ^= 1
+        damaged[index] ^= 1
         with pytest.raises(ValueError, match=r"not an isoxide forest|the file is damaged"):
-            take({**state, "_fitted": bytes(damaged)})
+            set_state({**state, "_fitted": bytes(damaged)})
     with pytest.raises(ValueError, match="pickled by another version of isoxide"):
-        take({**state, "_seeds": forest._seeds})
+        set_state({**state, "_seeds": forest._seeds})
     del state["_fitted"]
     with pytest.raises(ValueError, match="pickled by another version of isoxide"):
-        take({**state, "_forest": (1, 2)})
+        set_state({**state, "_forest": (1, 2)})
     with pytest.raises(ValueError, match="the state of a pickled forest, which lacks the parameters; load the pickle"):
         IsolationForest.from_bytes(forest.__getstate__()["_fitted"])
 
 
-# What cannot be saved
+# Forests that cannot be saved
 
 
 def test_an_unfitted_forest_is_not_saved(tmp_path):
@@ -277,7 +278,7 @@ def test_an_unfitted_forest_is_not_saved(tmp_path):
         ),
     ],
 )
-def test_parameters_that_are_not_saved(params, error, message, tmp_path):
+def test_parameters_that_cannot_be_saved(params, error, message, tmp_path):
     forest = fit("default").set_params(**params)
     with pytest.raises(error, match=message):
         forest.save(tmp_path / "forest")
@@ -292,7 +293,7 @@ def test_parameters_that_are_not_saved(params, error, message, tmp_path):
         ({"feature_names_in_": np.array([1, 2, 3, 4])}, "feature_names is not a list of strings|not JSON serializable"),
     ],
 )
-def test_attributes_that_are_not_saved(attributes, message):
+def test_attributes_that_cannot_be_saved(attributes, message):
     forest = fit("default")
     vars(forest).update(attributes)
     with pytest.raises((TypeError, ValueError), match=message):
@@ -307,7 +308,7 @@ def test_attributes_that_are_not_saved(attributes, message):
         ({"sample_weight": np.ones(3)}, "the forest cannot be stored: it has 3 sample weights, but 300 training rows"),
     ],
 )
-def test_fitted_states_that_are_not_saved(fields, message):
+def test_fitted_states_that_cannot_be_saved(fields, message):
     forest = fit("default")
     forest._fitted = dataclasses.replace(forest._fitted, **fields)
     with pytest.raises(ValueError, match=message):
@@ -322,13 +323,13 @@ class FullDiskError(OSError):
 
 
 @pytest.mark.parametrize("error", [FullDiskError, KeyboardInterrupt])
-def test_what_was_there_stays_when_saving_fails(tmp_path, monkeypatch, error):
+def test_an_existing_file_stays_if_saving_fails(tmp_path, monkeypatch, error):
     path = tmp_path / "forest.safetensors"
     fit("default").save(path)
     before = path.read_bytes()
 
     def fail(source, target):
-        # All of it had been written, beside.
+        # The new file was complete, beside the old one.
         assert len(pathlib.Path(source).read_bytes()) > len(before)
         assert path.read_bytes() == before
         raise error
@@ -340,7 +341,7 @@ def test_what_was_there_stays_when_saving_fails(tmp_path, monkeypatch, error):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_disk_that_is_full_in_the_middle_of_a_file(tmp_path):
+def test_a_disk_that_becomes_full_while_saving(tmp_path):
     path = tmp_path / "forest.safetensors"
     fit("default").save(path)
     before = path.read_bytes()
@@ -357,7 +358,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_threads_that_save_to_one_place(tmp_path):
+def test_threads_that_save_to_the_same_path(tmp_path):
     path = tmp_path / "forest.safetensors"
     forests = [fit("default", random_state=seed) for seed in range(4)]
     seen = {forest.to_bytes() for forest in forests}
@@ -373,7 +374,7 @@ def test_threads_that_save_to_one_place(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_permissions_are_those_of_any_new_file(tmp_path):
+def test_a_saved_file_has_the_permissions_of_a_new_file(tmp_path):
     before = os.umask(0o027)
     try:
         fit("default").save(tmp_path / "forest")
@@ -385,7 +386,7 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
     assert IsolationForest.load(tmp_path / name).n_features_in_ == 4
 
 
-def test_places_that_are_no_files(tmp_path):
+def test_paths_that_are_no_regular_files(tmp_path):
     with pytest.raises(FileNotFoundError):
         IsolationForest.load(tmp_path / "nowhere")
     with pytest.raises(IsADirectoryError):

@@ -163,7 +163,7 @@ def looks(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("training", TRAININGS)
 @pytest.mark.parametrize("query", QUERIES)
-def test_every_way_ends_alike(training, query):
+def test_every_shortcut_has_the_result_of_the_full_checks(training, query):
     table = QUERIES[query]
     ours = IsolationForest(n_estimators=5, random_state=0).fit(TRAININGS[training])
     theirs = SklearnForest(n_estimators=5, random_state=0).fit(TRAININGS[training])

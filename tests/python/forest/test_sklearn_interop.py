@@ -1,4 +1,4 @@
-"""Every name of scikit-learn's class; fitted forests as its objects and taken over from them, every field equal."""
+"""Test the conversion of forests to and from scikit-learn, and that every public name of its class exists."""
 
 import copy
 import inspect
@@ -26,11 +26,11 @@ from parity import assert_same_arrays, assert_same_forest, assert_same_scores
 
 pytestmark = [
     pytest.mark.parity,
-    pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights otherwise"),
+    pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights differently"),
 ]
 
 with warnings.catch_warnings():
-    # Its colour maps are made in a way that matplotlib is to give up.
+    # shap uses a function that matplotlib will remove.
     warnings.simplefilter("ignore", PendingDeprecationWarning)
     import shap
 
@@ -41,7 +41,7 @@ SPARSE = scipy.sparse.csr_array(np.where(DENSE > 1, DENSE, 0.0))
 FRAME = pd.DataFrame(DENSE, columns=["a", "b", "c", "d"])
 WEIGHTS = R.random(300)
 
-#: Table, weights, parameters.
+#: Table, sample weights and parameters of each forest.
 KINDS = {
     "default": (DENSE, None, {}),
     "contamination": (DENSE, None, {"contamination": 0.07, "max_samples": 0.5}),
@@ -56,23 +56,23 @@ KINDS = {
 }
 
 
-def fit(cls, kind, n_estimators=8, **more):
+def fit(cls, kind, n_estimators=8, **options):
     X, weights, params = KINDS[kind]
-    return cls(n_estimators=n_estimators, random_state=5, **params, **more).fit(X, sample_weight=weights)
+    return cls(n_estimators=n_estimators, random_state=5, **params, **options).fit(X, sample_weight=weights)
 
 
-def grow_on(model, kind, n_estimators):
+def fit_more_trees(model, kind, n_estimators):
     X, weights, _ = KINDS[kind]
     return model.set_params(n_estimators=n_estimators).fit(X, sample_weight=weights)
 
 
 def assert_same_trees(ours, theirs):
-    """Everything that a fitted tree has."""
+    """Compare the parameters, the state and all attributes of fitted trees."""
     assert len(ours) == len(theirs)
-    for index, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
-        assert type(mine) is type(other) is ExtraTreeRegressor
-        assert mine.get_params() == other.get_params(), index
-        state, expected = mine.tree_.__getstate__(), other.tree_.__getstate__()
+    for index, (our_tree, their_tree) in enumerate(zip(ours, theirs, strict=True)):
+        assert type(our_tree) is type(their_tree) is ExtraTreeRegressor
+        assert our_tree.get_params() == their_tree.get_params(), index
+        state, expected = our_tree.tree_.__getstate__(), their_tree.tree_.__getstate__()
         assert state.keys() == expected.keys()
         for key in ("max_depth", "node_count"):
             assert state[key] == expected[key], (index, key)
@@ -80,9 +80,9 @@ def assert_same_trees(ours, theirs):
         for name in expected["nodes"].dtype.names:
             np.testing.assert_array_equal(state["nodes"][name], expected["nodes"][name], err_msg=f"{index} {name}")
         np.testing.assert_array_equal(state["values"], expected["values"], err_msg=str(index))
-        attributes = {name: value for name, value in vars(other).items() if name != "tree_"}
-        assert {name: value for name, value in vars(mine).items() if name != "tree_"} == attributes
-        assert mine.tree_.n_features == other.tree_.n_features
+        attributes = {name: value for name, value in vars(their_tree).items() if name != "tree_"}
+        assert {name: value for name, value in vars(our_tree).items() if name != "tree_"} == attributes
+        assert our_tree.tree_.n_features == their_tree.tree_.n_features
 
 
 @pytest.fixture(params=KINDS)
@@ -101,17 +101,17 @@ def test_trees_after_a_warm_start(kind):
     ours, theirs = fit(IsolationForest, kind, warm_start=True), fit(SklearnForest, kind, warm_start=True)
     first = list(ours.estimators_)
     for n_estimators in (11, 14):
-        grow_on(ours, kind, n_estimators)
-        grow_on(theirs, kind, n_estimators)
+        fit_more_trees(ours, kind, n_estimators)
+        fit_more_trees(theirs, kind, n_estimators)
         assert all(now is before for now, before in zip(ours.estimators_, first, strict=False))
         assert_same_trees(ours.estimators_, theirs.estimators_)
     ours.set_params(warm_start=False)
-    grow_on(ours, kind, 3)
+    fit_more_trees(ours, kind, 3)
     assert len(ours.estimators_) == 3
     assert ours.estimators_[0] is not first[0]
 
 
-def test_trees_of_a_seed_that_is_a_stream():
+def test_trees_of_a_random_state_instance():
     ours, theirs = IsolationForest(n_estimators=5), SklearnForest(n_estimators=5)
     for forest in (ours, theirs):
         forest.set_params(random_state=np.random.RandomState(3)).fit(DENSE)
@@ -133,22 +133,22 @@ def test_to_sklearn(kind):
     assert model.get_params() == theirs.get_params()
     assert vars(model).keys() >= {name for name in vars(theirs) if name.endswith("_")}
     assert_same_trees(model.estimators_, theirs.estimators_)
-    for one in (model, pickle.loads(pickle.dumps(model))):
-        assert_same_forest(ours, one)
-        assert_same_scores(ours, one, X)
+    for converted in (model, pickle.loads(pickle.dumps(model))):
+        assert_same_forest(ours, converted)
+        assert_same_scores(ours, converted, X)
     assert clone(model).get_params() == model.get_params()
 
 
 @pytest.mark.slow
-def test_to_sklearn_goes_on_with_a_warm_start(kind):
+def test_a_converted_model_continues_a_warm_start(kind):
     X = KINDS[kind][0]
-    theirs = grow_on(fit(SklearnForest, kind, warm_start=True), kind, 12)
+    theirs = fit_more_trees(fit(SklearnForest, kind, warm_start=True), kind, 12)
     ours = fit(IsolationForest, kind, warm_start=True)
-    model = grow_on(ours.to_sklearn(), kind, 12)
+    model = fit_more_trees(ours.to_sklearn(), kind, 12)
     assert_same_trees(model.estimators_, theirs.estimators_)
     np.testing.assert_array_equal(model.score_samples(X), theirs.score_samples(X))
     assert model.offset_ == theirs.offset_
-    # The forest that the model was made from has not grown with it.
+    # The forest from which the model was made still has its own trees only.
     assert len(ours.estimators_) == ours._fitted.native.n_trees == 8
 
 
@@ -167,22 +167,22 @@ def test_from_sklearn(kind):
     assert_same_scores(copied, theirs, X)
 
 
-def test_from_sklearn_goes_on_with_a_warm_start(kind):
+def test_a_forest_from_sklearn_continues_a_warm_start(kind):
     X = KINDS[kind][0]
     theirs = fit(SklearnForest, kind, warm_start=True)
     ours = IsolationForest.from_sklearn(theirs)
     for n_estimators in (11, 14):
-        grow_on(ours, kind, n_estimators)
-        grow_on(theirs, kind, n_estimators)
+        fit_more_trees(ours, kind, n_estimators)
+        fit_more_trees(theirs, kind, n_estimators)
         assert_same_forest(ours, theirs)
         assert_same_scores(ours, theirs, X)
         assert_same_trees(ours.estimators_, theirs.estimators_)
 
 
 def test_from_sklearn_after_a_warm_start(kind):
-    """Seeds of trees before the last fit are not kept by scikit-learn, and so not known; all else is."""
+    """scikit-learn does not keep the seeds of trees before its last fit, so these are None; all else is equal."""
     X = KINDS[kind][0]
-    theirs = grow_on(fit(SklearnForest, kind, warm_start=True), kind, 12)
+    theirs = fit_more_trees(fit(SklearnForest, kind, warm_start=True), kind, 12)
     ours = IsolationForest.from_sklearn(theirs)
     assert_same_forest(ours, theirs)
     assert_same_scores(ours, theirs, X)
@@ -190,17 +190,17 @@ def test_from_sklearn_after_a_warm_start(kind):
     assert_same_trees(ours.estimators_[8:], theirs.estimators_[8:])
 
 
-def test_there_and_back_again(kind):
+def test_conversion_to_sklearn_and_back(kind):
     X = KINDS[kind][0]
     forest = fit(IsolationForest, kind)
-    again = IsolationForest.from_sklearn(forest.to_sklearn())
-    assert again.get_params() == forest.get_params()
-    assert_same_arrays(again.estimators_samples_, forest.estimators_samples_)
-    assert_same_trees(again.estimators_, forest.estimators_)
-    np.testing.assert_array_equal(again.decision_function(X), forest.decision_function(X))
+    converted = IsolationForest.from_sklearn(forest.to_sklearn())
+    assert converted.get_params() == forest.get_params()
+    assert_same_arrays(converted.estimators_samples_, forest.estimators_samples_)
+    assert_same_trees(converted.estimators_, forest.estimators_)
+    np.testing.assert_array_equal(converted.decision_function(X), forest.decision_function(X))
 
 
-def test_from_a_subclass_with_a_constructor_of_its_own():
+def test_from_a_subclass_with_another_constructor():
     class Mine(SklearnForest):
         def __init__(self, trees=4):
             super().__init__(n_estimators=trees, random_state=2, contamination=0.1)
@@ -213,19 +213,19 @@ def test_from_a_subclass_with_a_constructor_of_its_own():
 
 
 @pytest.mark.parametrize("other", [IsolationForest().fit(DENSE), RandomForestRegressor(), None, SklearnForest, "model"])
-def test_other_things_are_not_taken(other):
+def test_other_objects_are_refused(other):
     with pytest.raises(TypeError, match=r"must be a fitted sklearn\.ensemble\.IsolationForest"):
         IsolationForest.from_sklearn(other)
 
 
-def test_an_unfitted_model_is_not_taken():
+def test_an_unfitted_model_is_refused():
     with pytest.raises(NotFittedError):
         IsolationForest.from_sklearn(SklearnForest())
 
 
-def test_trees_in_another_numbering_are_not_taken():
+def test_trees_in_another_numbering_are_refused():
     model = fit(SklearnForest, "default")
-    # Left and right children change places.
+    # The left and the right child of each node are exchanged.
     tree = model.estimators_[3].tree_
     state = tree.__getstate__()
     left = state["nodes"]["left_child"].copy()
@@ -235,7 +235,7 @@ def test_trees_in_another_numbering_are_not_taken():
         IsolationForest.from_sklearn(model)
 
 
-def test_a_subclass_is_made_by_itself():
+def test_from_sklearn_of_a_subclass_returns_the_subclass():
     class Mine(IsolationForest):
         pass
 
@@ -243,7 +243,7 @@ def test_a_subclass_is_made_by_itself():
 
 
 def ours_and_loaded(kind):
-    """A forest, and the same from a file without what trees record of the noise target."""
+    """Return a forest, and the same forest loaded from a file without the noise values, as scikit-learn's models."""
     forest = fit(IsolationForest, kind)
     loaded = IsolationForest.from_bytes(forest.to_bytes())
     assert np.isnan(loaded.estimators_[0].tree_.value).all()
@@ -269,7 +269,7 @@ def test_onnx(kind):
         session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         labels, scores = session.run(None, {session.get_inputs()[0].name: X})
         np.testing.assert_array_equal(labels.ravel(), forest.predict(X))
-        # ONNX computes depths, c(n) and the power in float32: some roundings of 2**-24 each.
+        # ONNX computes depths, c(n) and the power in float32, so there are several rounding errors of 2**-24.
         np.testing.assert_allclose(scores.ravel(), forest.decision_function(X), rtol=0, atol=1e-6)
 
 
@@ -298,40 +298,40 @@ def test_copies_share_the_trees_and_nothing_that_changes():
     assert len(forest.estimators_) == len(trees) == 100
 
 
-# What scikit-learn's class has
+# The names of scikit-learn's class
 
-#: What the base class of scikit-learn's forest grows and scores with, and what ABCMeta leaves. README names it.
+#: Private names with which scikit-learn's base classes grow and score, and names of ABCMeta. The README lists them.
 INTERNAL = {
     *("_compute_chunked_score_samples", "_compute_score_samples", "_get_estimator", "_get_estimators_indices"),
     *("_make_estimator", "_parallel_args", "_score_samples", "_set_oob_score", "_validate_estimator", "_validate_y"),
     *("__abstractmethods__", "_abc_impl"),
 }
-#: Its attributes that look like parameters, and are none of an isolation forest.
-OF_THE_BASE = {"bootstrap_features": False, "estimator": None, "estimator_params": (), "oob_score": False}
+#: Attributes of scikit-learn's base class that look like parameters but are none of an isolation forest.
+BASE_ATTRIBUTES = {"bootstrap_features": False, "estimator": None, "estimator_params": (), "oob_score": False}
 
 
-def both(kind="names", **more):
-    return fit(IsolationForest, kind, **more), fit(SklearnForest, kind, **more)
+def both(kind="names", **options):
+    return fit(IsolationForest, kind, **options), fit(SklearnForest, kind, **options)
 
 
-def test_every_name_of_scikit_learn_is_there():
-    """A name that a later scikit-learn adds is noticed here: provide it, or name it in README."""
+def test_every_name_of_scikit_learn_exists():
+    """If a later scikit-learn adds a name, provide it, or list it in `INTERNAL` and in the README."""
     pairs = [(IsolationForest, SklearnForest), (IsolationForest(), SklearnForest()), both("names"), both("missing")]
     for ours, theirs in pairs:
         missing = {*dir(theirs)} - {*dir(ours)}
         assert {name for name in missing if not name.startswith("_")} == set()
         assert missing <= INTERNAL
-    # On a fitted forest every attribute too, private ones included.
+    # A fitted forest also has every attribute, including private ones.
     ours, theirs = both("names")
     assert vars(theirs).keys() <= {*dir(ours)}
 
 
-def test_internal_names_are_no_longer_than_they_must_be():
+def test_the_list_of_internal_names_has_no_unneeded_entries():
     assert {*dir(SklearnForest)} >= INTERNAL
     assert not {*dir(IsolationForest)} & INTERNAL
 
 
-def test_the_readme_names_what_is_missing():
+def test_the_readme_lists_the_missing_names():
     readme = (pathlib.Path(__file__).parents[3] / "README.md").read_text()
     (row,) = re.findall(r"^\| private methods \|.*$", readme, re.MULTILINE)
     assert {name for name in INTERNAL if "abc" not in name and "abstract" not in name} == set(
@@ -340,13 +340,13 @@ def test_the_readme_names_what_is_missing():
 
 
 def parameters(method):
-    """Names, kinds and defaults; what takes anything is called as it pleases."""
-    named = inspect.signature(method).parameters.values()
-    return [(p.name, p.kind, p.default) for p in named if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    """Return the names, kinds and defaults of the parameters, without `*args` and `**kwargs`."""
+    all_parameters = inspect.signature(method).parameters.values()
+    return [(p.name, p.kind, p.default) for p in all_parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
 def test_signatures():
-    """Parameters, their order and defaults."""
+    """Public methods have the same parameters in the same order with the same defaults."""
     for name in dir(SklearnForest):
         theirs, ours = getattr(SklearnForest, name), getattr(IsolationForest, name, None)
         if callable(theirs) and (not name.startswith("_") or name == "__init__"):
@@ -354,15 +354,15 @@ def test_signatures():
 
 
 def outcome(call, forest):
-    """What a call gives, or the exception that it raises."""
+    """Return the result of a call, or the type and the message of its exception."""
     try:
         return call(forest)
     except Exception as error:
         return type(error), str(error)
 
 
-#: Of a list; an exception has the list's own words.
-READS = {
+#: Operations of a list, which raise the same exceptions as for a list.
+LIST_OPERATIONS = {
     "length": len,
     "truth": bool,
     "an index out of range": lambda f: f[8],
@@ -378,10 +378,10 @@ READS = {
 }
 
 
-@pytest.mark.parametrize("read", READS)
-def test_a_forest_is_read_as_a_list_of_trees(read):
+@pytest.mark.parametrize("operation", LIST_OPERATIONS)
+def test_a_forest_is_read_as_a_list_of_trees(operation):
     ours, theirs = both("default")
-    assert outcome(READS[read], ours) == outcome(READS[read], theirs)
+    assert outcome(LIST_OPERATIONS[operation], ours) == outcome(LIST_OPERATIONS[operation], theirs)
 
 
 def test_trees_of_a_forest():
@@ -402,7 +402,7 @@ def test_trees_of_a_forest():
     assert trees == [tree.tree_.n_leaves for tree in theirs]
 
 
-def test_the_length_makes_no_trees():
+def test_len_makes_no_trees():
     ours = fit(IsolationForest, "default")
     assert len(ours) == 8
     assert bool(ours)
@@ -411,25 +411,25 @@ def test_the_length_makes_no_trees():
 
 def test_lengths_after_a_warm_start():
     ours, theirs = both("default", warm_start=True)
-    assert len(grow_on(ours, "default", 12)) == len(grow_on(theirs, "default", 12)) == 12
+    assert len(fit_more_trees(ours, "default", 12)) == len(fit_more_trees(theirs, "default", 12)) == 12
     assert len(IsolationForest.from_bytes(ours.to_bytes())) == len(pickle.loads(pickle.dumps(ours))) == 12
 
 
-READS_OF_THE_UNFITTED = {"len": len, "iter": iter, "index": lambda f: f[0], "slice": lambda f: f[:], "list": list}
+UNFITTED_OPERATIONS = {"len": len, "iter": iter, "index": lambda f: f[0], "slice": lambda f: f[:], "list": list}
 
 
-@pytest.mark.parametrize("read", READS_OF_THE_UNFITTED)
-def test_an_unfitted_forest_has_no_trees_to_read(read):
-    """scikit-learn's raises an AttributeError; ours raises one that says what to do."""
+@pytest.mark.parametrize("operation", UNFITTED_OPERATIONS)
+def test_an_unfitted_forest_has_no_trees(operation):
+    """Both raise an AttributeError; ours is also a NotFittedError, whose message says what to do."""
     for forest in (IsolationForest(), SklearnForest()):
         with pytest.raises(AttributeError):
-            READS_OF_THE_UNFITTED[read](forest)
+            UNFITTED_OPERATIONS[operation](forest)
     with pytest.raises(NotFittedError, match="not fitted yet"):
-        READS_OF_THE_UNFITTED[read](IsolationForest())
+        UNFITTED_OPERATIONS[operation](IsolationForest())
 
 
 def test_a_forest_is_always_true():
-    """Unlike scikit-learn's, whose truth before a fit is an exception; README names it."""
+    """`bool` of an unfitted forest raises in scikit-learn; the README lists the difference."""
     assert IsolationForest()
     assert fit(IsolationForest, "default")
     with pytest.raises(AttributeError):
@@ -438,31 +438,31 @@ def test_a_forest_is_always_true():
 
 def test_attributes_of_the_base_class():
     for ours, theirs in ((IsolationForest(), SklearnForest()), both("default")):
-        for name, value in OF_THE_BASE.items():
+        for name, value in BASE_ATTRIBUTES.items():
             assert getattr(ours, name) == getattr(theirs, name) == value
             assert type(getattr(ours, name)) is type(getattr(theirs, name))
-            # They would be passed over in silence.
+            # Setting them would have no effect, so it is refused.
             with pytest.raises(AttributeError):
                 setattr(ours, name, value)
             assert name not in ours.get_params()
 
 
 def test_attributes_of_a_fitted_forest(kind):
-    """All that scikit-learn sets, private ones too, which tools read."""
+    """A fitted forest has all attributes that scikit-learn sets, including private ones, because tools read them."""
     ours, theirs = fit(IsolationForest, kind), fit(SklearnForest, kind)
     for name, expected in vars(theirs).items():
-        found = getattr(ours, name)
-        assert type(found) is type(expected), name
+        actual = getattr(ours, name)
+        assert type(actual) is type(expected), name
         if name == "estimator_":
-            assert found.get_params() == expected.get_params()
+            assert actual.get_params() == expected.get_params()
         elif name == "estimators_":
-            assert_same_trees(found, expected)
+            assert_same_trees(actual, expected)
         elif isinstance(expected, (list, tuple)):
-            assert_same_arrays(found, expected)
+            assert_same_arrays(actual, expected)
         else:
-            np.testing.assert_array_equal(found, expected, err_msg=name)
+            np.testing.assert_array_equal(actual, expected, err_msg=name)
 
 
-def test_private_attributes_are_not_there_before_a_fit():
+def test_private_attributes_do_not_exist_before_a_fit():
     for name in ("_max_samples", "_average_path_length_per_tree", "_decision_path_lengths"):
         assert not hasattr(IsolationForest(), name)

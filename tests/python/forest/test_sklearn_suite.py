@@ -1,6 +1,6 @@
-"""scikit-learn's own tests of its isolation forest, and its checks of any estimator, on ours.
+"""Run scikit-learn's own tests of its isolation forest, and its checks for estimators, on ours.
 
-Both are those of the scikit-learn that is installed; they hold on 1.6 to 1.9.
+The tests and checks come from the installed scikit-learn; ours passes those of 1.6 to 1.9.
 """
 
 import os
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.parity
 ROOT = pathlib.Path(__file__).parents[3]
 SOURCE = pathlib.Path(sklearn.ensemble.__file__).parent / "tests" / "test_iforest.py"
 
-#: They count the calls of `sklearn.ensemble._iforest.get_chunk_n_rows`, a helper that we have no use for: our core
-#: takes no memory per row.
+#: Tests that replace `sklearn.ensemble._iforest.get_chunk_n_rows` by a mock and count its calls. Our core does not call
+#: it, since it needs no memory per row.
 MOCKING = {
     f"{name}[{calls}]"
     for name in ("test_iforest_chunks_works1", "test_iforest_chunks_works2")
@@ -42,10 +42,11 @@ def global_random_seed():
 INI = """
 [pytest]
 filterwarnings = error
-markers = thread_unsafe: scikit-learn's
+markers = thread_unsafe: a marker of scikit-learn
 """
 
-#: What scikit-learn lists as failing for its own class: a weight is the chance of a row to be drawn, not its number.
+#: Checks that scikit-learn expects to fail for its own class, since a weight is the probability that a row is drawn and
+#: not the number of times that it occurs.
 EXPECTED_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data",
     "check_sample_weight_equivalence_on_sparse_data",
@@ -61,7 +62,7 @@ def pytest_run(folder, *arguments, **environment):
 
 @pytest.mark.slow
 def test_the_tests_of_scikit_learn(tmp_path, seed):
-    """All tests of its class pass on ours, but those that look into its class."""
+    """Our class passes all of scikit-learn's tests, except those that mock scikit-learn's internals."""
     text, n_replaced = re.subn(
         r"^from sklearn\.ensemble import IsolationForest$",
         "from isoxide import IsolationForest",
@@ -71,42 +72,42 @@ def test_the_tests_of_scikit_learn(tmp_path, seed):
     assert n_replaced == 1
     assert "sklearn.ensemble import IsolationForest" not in text
     (tmp_path / "test_iforest.py").write_text(text)
-    # Its tests are made to hold for seeds below 100.
+    # The tests of scikit-learn are written to pass for all seeds below 100.
     (tmp_path / "conftest.py").write_text(CONFTEST.format(seed=seed % 100))
     (tmp_path / "pytest.ini").write_text(INI)
 
-    listed = pytest_run(tmp_path, "--collect-only", "-q").stdout
-    names = {line.split("::")[1] for line in listed.splitlines() if "::" in line}
+    collected = pytest_run(tmp_path, "--collect-only", "-q").stdout
+    names = {line.split("::")[1] for line in collected.splitlines() if "::" in line}
     assert names >= MOCKING
     assert len(names) > 30
     deselected = [f"--deselect=test_iforest.py::{name}" for name in sorted(MOCKING)]
     run = pytest_run(tmp_path, "--junitxml=results.xml", *deselected)
     assert run.returncode == 0, run.stdout
     cases = list(ET.parse(tmp_path / "results.xml").iter("testcase"))  # a file that pytest wrote just now
-    # A case that failed or was skipped has a child that says so.
+    # The XML element of a case has a child if the case failed or was skipped.
     passed = {case.get("name") for case in cases if len(case) == 0}
     assert passed == names - MOCKING, run.stdout
     assert len(passed) == len(cases) == len(names) - 4
 
 
 def estimator_checks():
-    """scikit-learn's checks as arguments of ``pytest.mark.parametrize``.
+    """Return scikit-learn's checks as arguments of ``pytest.mark.parametrize``.
 
-    Those expected to fail are marked so, and pytest's configuration makes it a failure if they pass.
+    Checks that are expected to fail are marked as such. If one passes, pytest's configuration makes it a failure.
     """
     mark = parametrize_with_checks([IsolationForest()], expected_failed_checks=lambda _: dict(LISTED))
-    # 1.6 gives a generator, which pytest would warn of.
+    # scikit-learn 1.6 returns a generator here, about which pytest would warn.
     cases = [case if hasattr(case, "marks") else pytest.param(*case) for case in mark.args[1]]
     return mark.args[0], cases, mark.kwargs["ids"]
 
 
 LISTED = PER_ESTIMATOR_XFAIL_CHECKS[sklearn.ensemble.IsolationForest]
 NAMES, CASES, ID = estimator_checks()
-#: scikit-learn skips them unless SCIPY_ARRAY_API is set before scipy is imported.
+#: Checks that scikit-learn skips unless SCIPY_ARRAY_API is set before scipy is imported.
 ARRAY_API = [case for case in CASES if "array_api" in ID(case.values[1])]
 
 
-def test_what_is_expected_to_fail():
+def test_the_list_of_checks_expected_to_fail():
     assert set(LISTED) == EXPECTED_FAILURES
     marked = {ID(case.values[1]).split("(")[0] for case in CASES if case.marks}
     assert marked == EXPECTED_FAILURES
@@ -119,7 +120,7 @@ def test_checks(estimator, check):
     check(estimator)
 
 
-# Collected in the process that the next test starts.
+# Only the process that the next test starts collects this test.
 if os.environ.get("SCIPY_ARRAY_API") == "1":
 
     @pytest.mark.parametrize(NAMES, ARRAY_API, ids=ID)
@@ -129,7 +130,7 @@ if os.environ.get("SCIPY_ARRAY_API") == "1":
 
 @pytest.mark.slow
 @pytest.mark.skipif(not ARRAY_API, reason="scikit-learn before 1.9 has no such check for estimators without array API")
-def test_array_api_checks_in_a_process_of_their_own():
+def test_array_api_checks_in_another_process():
     run = pytest_run(ROOT, f"{__file__}::test_array_api_checks", SCIPY_ARRAY_API="1")
     assert run.returncode == 0, run.stdout
     assert re.search(rf"= {len(ARRAY_API)} passed in ", run.stdout), run.stdout

@@ -1,4 +1,4 @@
-"""scikit-learn's trees in the layout of whichever version is installed, and layouts that are not known."""
+"""Test that trees have the layout of the installed scikit-learn, and that unknown layouts are refused."""
 
 import copy
 
@@ -14,12 +14,12 @@ from isoxide._forest.sklearn_tree import CATEGORY_FIELDS, FIELDS, UnknownTreeLay
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 
-#: Fields that scikit-learn 1.10 puts into a node beside the older ones.
-OF_1_10 = [("left_cat_bitset", np.uint32, (8,)), ("split_kind", np.uint8)]
+#: Fields that scikit-learn 1.10 adds to a node.
+FIELDS_OF_1_10 = [("left_cat_bitset", np.uint32, (8,)), ("split_kind", np.uint8)]
 
 
 class FakeTree:
-    """What is read of scikit-learn's private tree object."""
+    """Stand-in for scikit-learn's private tree object, with the methods that isoxide uses."""
 
     def __init__(self, n_features, *arguments):
         self.n_features, self.arguments = n_features, arguments
@@ -35,7 +35,7 @@ class FakeTree:
 
 
 def stump_with(more_fields=(), more_arguments=(), more_state=None, without=(), split_kinds=(1, 0)):
-    """A stump as another version of scikit-learn may fit it."""
+    """Return a stump as another version of scikit-learn might fit it."""
     stump = sklearn_tree.fit_stump()
     _, arguments, state = stump.tree_.__reduce__()
     ours = [(name, state["nodes"].dtype[name]) for name in FIELDS if name not in without]
@@ -51,7 +51,7 @@ def stump_with(more_fields=(), more_arguments=(), more_state=None, without=(), s
 
 
 def test_the_installed_layout_is_known():
-    """Fails where a scikit-learn is installed whose trees this version cannot make."""
+    """isoxide can make the trees of the installed scikit-learn."""
     layout = sklearn_tree.installed_layout()
     assert {*layout.split.dtype.names} - FIELDS.keys() <= CATEGORY_FIELDS
     assert (layout.split["left_child"], layout.leaf["left_child"]) == (1, -1)
@@ -65,14 +65,14 @@ def test_fitting_a_stump_draws_nothing_from_the_global_stream():
 
 @pytest.mark.parametrize("split_kinds", [(1, 0), (0, 7)])
 def test_trees_in_the_layout_of_1_10(split_kinds, monkeypatch):
-    """Kinds of nodes are the stump's, bit sets of categories are empty, and each feature has a number of categories."""
+    """Nodes have the kinds of the stump, bit sets are empty, and each feature has its number of categories."""
     categories = np.array([-1], dtype=np.intp)
-    layout = sklearn_tree.layout_of(stump_with(OF_1_10, [categories], split_kinds=split_kinds))
+    layout = sklearn_tree.layout_of(stump_with(FIELDS_OF_1_10, [categories], split_kinds=split_kinds))
     monkeypatch.setattr(sklearn_tree, "installed_layout", lambda: layout)
     forest = IsolationForest(n_estimators=3, random_state=0, max_features=2).fit(X)
     theirs = SklearnForest(n_estimators=3, random_state=0, max_features=2).fit(X)
-    for ours, other in zip(forest, theirs, strict=True):
-        tree, expected = ours.tree_, other.tree_
+    for our_tree, their_tree in zip(forest, theirs, strict=True):
+        tree, expected = our_tree.tree_, their_tree.tree_
         assert type(tree) is FakeTree
         assert (tree.n_features, tree.arguments[0].tolist(), tree.arguments[1]) == (2, [1], 1)
         assert tree.arguments[2].tolist() == [-1, -1]
@@ -88,17 +88,17 @@ def test_trees_in_the_layout_of_1_10(split_kinds, monkeypatch):
 
 @pytest.mark.parametrize("field", ["left_cat_bitset", "split_kind"])
 @pytest.mark.parametrize("node", [0, 1])
-def test_splits_on_categories_are_noticed(field, node, monkeypatch):
-    stump = stump_with(OF_1_10, [np.array([-1])])
+def test_splits_on_categories_are_detected(field, node, monkeypatch):
+    stump = stump_with(FIELDS_OF_1_10, [np.array([-1])])
     layout = sklearn_tree.layout_of(stump)
     monkeypatch.setattr(sklearn_tree, "installed_layout", lambda: layout)
-    tree = stump_with(OF_1_10, [np.array([-1])]).tree_
+    tree = stump_with(FIELDS_OF_1_10, [np.array([-1])]).tree_
     assert not sklearn_tree.has_categories(tree)
     tree.state["nodes"][field][node] = 5
     assert sklearn_tree.has_categories(tree)
 
 
-def test_a_model_split_on_categories_is_not_taken(monkeypatch):
+def test_a_model_that_splits_on_categories_is_refused(monkeypatch):
     model = SklearnForest(n_estimators=4, random_state=0).fit(X)
     third = model.estimators_[2].tree_
     monkeypatch.setattr(isoxide._forest.sklearn_interop, "has_categories", lambda tree: tree is third)
@@ -106,28 +106,29 @@ def test_a_model_split_on_categories_is_not_taken(monkeypatch):
         IsolationForest.from_sklearn(model)
 
 
+#: Changes to the layout, and the messages.
 UNKNOWN = {
-    "a field more": ({"more_fields": [("weight", float)]}, "a node has the fields .*'weight'"),
-    "a field less": ({"without": ["threshold"]}, "a node has the fields"),
-    "an argument more": ({"more_arguments": [np.array([-1]), 1]}, "Tree takes the arguments"),
+    "an additional field": ({"more_fields": [("weight", float)]}, "a node has the fields .*'weight'"),
+    "a missing field": ({"without": ["threshold"]}, "a node has the fields"),
+    "additional arguments": ({"more_arguments": [np.array([-1]), 1]}, "Tree takes the arguments"),
     "an argument with another meaning": ({"more_arguments": [np.array([7])]}, "Tree takes the arguments"),
     "an argument that is no array": ({"more_arguments": ["gini"]}, "Tree takes the arguments"),
-    "an entry more": ({"more_state": {"seed": 1}}, "a pickled Tree has the entries .*'seed'"),
+    "an additional entry": ({"more_state": {"seed": 1}}, "a pickled Tree has the entries .*'seed'"),
 }
 
 
 @pytest.mark.parametrize("change", UNKNOWN)
-def test_a_layout_that_is_not_known_is_refused(change):
-    how, message = UNKNOWN[change]
+def test_unknown_layouts_are_refused(change):
+    options, message = UNKNOWN[change]
     with pytest.raises(UnknownTreeLayoutError, match=message) as refused:
-        sklearn_tree.layout_of(stump_with(**how))
-    said = str(refused.value)
-    assert f"scikit-learn {sklearn.__version__}" in said
-    assert "isoxide 0." in said
-    assert "fitting, scoring and files do not" in said
+        sklearn_tree.layout_of(stump_with(**options))
+    text = str(refused.value)
+    assert f"scikit-learn {sklearn.__version__}" in text
+    assert "isoxide 0." in text
+    assert "fitting, scoring and files do not" in text
 
 
-def test_an_attribute_of_a_fitted_tree_that_is_not_known_is_refused():
+def test_unknown_attributes_of_a_fitted_tree_are_refused():
     stump = sklearn_tree.fit_stump()
     stump.some_cache_ = None
     assert sklearn_tree.layout_of(stump).absent[-1] == "some_cache_"
@@ -136,7 +137,7 @@ def test_an_attribute_of_a_fitted_tree_that_is_not_known_is_refused():
         sklearn_tree.layout_of(stump)
 
 
-def test_only_what_needs_the_trees_fails_with_an_unknown_layout(monkeypatch, tmp_path):
+def test_only_attributes_that_need_the_trees_fail_with_an_unknown_layout(monkeypatch, tmp_path):
     theirs = SklearnForest(n_estimators=5, random_state=0, contamination=0.1).fit(X)
 
     def unknown():
@@ -151,9 +152,9 @@ def test_only_what_needs_the_trees_fails_with_an_unknown_layout(monkeypatch, tmp
         forest.to_sklearn,
         lambda: IsolationForest.from_sklearn(theirs),
     ):
-        with pytest.raises(NotImplementedError, match=r"does not know how scikit-learn .* keeps its trees"):
+        with pytest.raises(NotImplementedError, match=r"does not know how scikit-learn .* stores its trees"):
             read()
-    # Tools that look first are told that it is not there.
+    # Tools that check for the attribute first find that it does not exist.
     assert not hasattr(forest, "estimators_")
     assert "predict" in dir(forest)
     assert len(forest) == 5
@@ -168,8 +169,8 @@ def test_only_what_needs_the_trees_fails_with_an_unknown_layout(monkeypatch, tmp
     assert len(twin.estimators_features_) == 7
 
 
-def test_attributes_of_a_fitted_forest_that_are_not_known(monkeypatch):
-    """None where a feature of a later scikit-learn is not in use; anything else may be needed to predict."""
+def test_unknown_attributes_of_a_fitted_forest(monkeypatch):
+    """None means that a feature of a later scikit-learn is not used. Any other value may be needed for predictions."""
     small = copy.copy(isoxide._forest.sklearn_interop._small_forest())
     monkeypatch.setattr(isoxide._forest.sklearn_interop, "_small_forest", lambda: small)
     forest = IsolationForest(n_estimators=3, random_state=0).fit(X)
@@ -184,7 +185,7 @@ def test_attributes_of_a_fitted_forest_that_are_not_known(monkeypatch):
 
 
 class LaterForest(SklearnForest):
-    """scikit-learn's forest with a parameter that it may have one day."""
+    """scikit-learn's forest with parameters that a later version may have."""
 
     def __init__(self, *, n_estimators=100, random_state=None, categorical_features=None, share=0.5):
         super().__init__(n_estimators=n_estimators, random_state=random_state)
@@ -192,7 +193,7 @@ class LaterForest(SklearnForest):
 
 
 @pytest.mark.parametrize(
-    ("set_", "message"),
+    ("params", "message"),
     [
         ({"categorical_features": [0]}, r"model has categorical_features=\[0\], and isoxide has no such parameter"),
         ({"categorical_features": np.array([True, False, False])}, "model has categorical_features=array"),
@@ -202,9 +203,9 @@ class LaterForest(SklearnForest):
         ({"share": 1 / 2}, None),
     ],
 )
-def test_parameters_of_a_later_scikit_learn(set_, message, monkeypatch):
+def test_parameters_of_a_later_scikit_learn(params, message, monkeypatch):
     monkeypatch.setattr(isoxide._forest.sklearn_interop, "SklearnForest", LaterForest)
-    model = LaterForest(n_estimators=3, random_state=0).fit(X).set_params(**set_)
+    model = LaterForest(n_estimators=3, random_state=0).fit(X).set_params(**params)
     if message:
         with pytest.raises(ValueError, match=message):
             IsolationForest.from_sklearn(model)

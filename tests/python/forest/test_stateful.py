@@ -19,7 +19,7 @@ from parity import assert_same_arrays, assert_same_scores, outcome
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights otherwise"),
+    pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights differently"),
 ]
 
 SHARES = st.floats(0.01, 0.5)

@@ -120,7 +120,7 @@ def test_columns_without_numbers_are_refused_by_dtype():
         (PolarsColumn(pl.Series(["a"])), "String"),
     ]  # fmt: skip
     for column, dtype in columns:
-        with pytest.raises(TypeError, match=f"column 'x' of rows has dtype {dtype}, which has no percentile ranks"):
+        with pytest.raises(TypeError, match=f"column 'x' of rows has dtype {dtype}, which cannot be ranked"):
             exact_numbers(column, "x", "rows")
 
 

@@ -26,7 +26,7 @@ from seeds import SEED
 
 pytestmark = [
     pytest.mark.parity,
-    pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights otherwise"),
+    pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights differently"),
 ]
 
 #: Integers of 128 bits, as far as the installed polars has them.

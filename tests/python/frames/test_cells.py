@@ -1,4 +1,4 @@
-"""Cells of columns without a declared dtype are numbers, missing, refused, or text."""
+"""Test how cells of columns without a declared dtype are read: as numbers, as missing, as text, or refused."""
 
 import datetime
 import decimal
@@ -29,7 +29,7 @@ NUMBERS = {
     "99999999999999999999": 1e20,
 }
 MISSING = ["", "   ", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "<NA>", "\\N"]
-#: Cells that are not numbers, and what the message advises.
+#: Cells that are refused in a column of numbers, and the advice that the message gives.
 REFUSED = {
     "-": "missing='-'",
     "--": "missing='--'",
@@ -67,7 +67,7 @@ REFUSED = {
 
 @pytest.fixture(params=["csv", "jsonl", "xlsx", "pandas"])
 def source_of(request, tmp_path):
-    """Return a function that makes a source of numbers with one cell of text."""
+    """Return a function that makes a source with a column `x` of `n` numbers and one more cell."""
     if request.param == "csv":
         return lambda cell, n=8: csv_of(tmp_path / "t.csv", [*(str(i * 1.5) for i in range(n)), cell])
     maker = {"jsonl": jsonl_of, "xlsx": xlsx_of}.get(request.param)
@@ -76,14 +76,15 @@ def source_of(request, tmp_path):
     return lambda cell, n=8: maker(tmp_path / f"t.{request.param}", [*(i * 1.5 for i in range(n)), cell])
 
 
-def place(source, row):
-    return (
-        f"row {row} "
-        if isinstance(source, pd.DataFrame)
-        else f"row {row + 2},"
-        if ".xlsx" in str(source)
-        else (f"line {row + 2}," if ".csv" in str(source) else f"line {row + 1},")
-    )
+def location(source, row):
+    """Return how a message names a row of a source: frames count from 0, and files from 1 with their header."""
+    if isinstance(source, pd.DataFrame):
+        return f"row {row} "
+    if ".xlsx" in str(source):
+        return f"row {row + 2},"
+    if ".csv" in str(source):
+        return f"line {row + 2},"
+    return f"line {row + 1},"
 
 
 @pytest.mark.slow
@@ -104,12 +105,12 @@ def test_missing(source_of, cell):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("cell", "advice"), REFUSED.items())
-def test_refused_by_column_place_and_value(source_of, cell, advice):
+def test_refusals_name_column_location_and_value(source_of, cell, advice):
     source = source_of(cell)
     with pytest.raises(BadCellError) as refused:
         read(source)
     message = str(refused.value)
-    assert message.startswith(f"column 'x' has {cell!r} in {place(source, 8)}")
+    assert message.startswith(f"column 'x' has {cell!r} in {location(source, 8)}")
     assert advice in message
     assert "exclude" in message
     assert read(source, exclude="x").features == ("y",)
@@ -164,7 +165,8 @@ def test_options_out_of_range(tmp_path, options, error):
         read(csv_of(tmp_path / "t.csv", ["1"]), **options)
 
 
-KINDS = {
+#: Cells of a column, whether it becomes a feature ("x"), is left out (None) or is refused, and the reason or message.
+COLUMNS = {
     "numbers and blanks": (["1", "", "  ", "4"], "x", None),
     "booleans": (["TRUE", "false", "", "True"], "x", None),
     "booleans and words": (["True", "NA", "False", "None"], "x", None),
@@ -190,17 +192,17 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_columns(tmp_path, kind):
-    cells, result, said = KINDS[kind]
+@pytest.mark.parametrize("name", COLUMNS)
+def test_columns(tmp_path, name):
+    cells, result, reason = COLUMNS[name]
     path = csv_of(tmp_path / "t.csv", cells)
     if result is BadCellError:
-        with pytest.raises(BadCellError, match=said):
+        with pytest.raises(BadCellError, match=reason):
             read(path)
         return
     table = read(path)
     assert ("x" in table.features) == (result == "x")
-    assert table.profile.left_out.get("x") == said
+    assert table.profile.left_out.get("x") == reason
     if result is None:
         assert "x" in str(table.profile)
 
@@ -254,13 +256,13 @@ def test_objects_that_are_numbers(values, expected):
     np.testing.assert_array_equal(table.frame["x"].to_numpy(dtype=float), expected)
 
 
-def test_declared_text_stays_text_and_is_told():
+def test_declared_text_is_left_out_with_a_warning():
     for values in (["1", "2", "3"], ["1", "-", "3"]):
         for column in (pd.Series(values, dtype="str"), pd.Series(values, dtype=object)):
-            check = read(frame_of(column)).profile
-            assert check.features == ["y"]
-            assert "cells are numbers" in check.left_out["x"]
-            assert any("'x'" in warning for warning in check.warnings)
+            profile = read(frame_of(column)).profile
+            assert profile.features == ["y"]
+            assert "cells are numbers" in profile.left_out["x"]
+            assert any("'x'" in warning for warning in profile.warnings)
 
 
 @pytest.mark.parametrize(
@@ -287,12 +289,12 @@ def test_json_lines_refused(tmp_path, values):
 
 
 @pytest.mark.parametrize("values", [[[1], [2]], [{"a": 1}, None]], ids=str)
-def test_values_within_values_are_left_out(tmp_path, values):
-    assert read(jsonl_of(tmp_path / "t.jsonl", values)).profile.left_out == {"x": "values within values"}
+def test_nested_values_are_left_out(tmp_path, values):
+    assert read(jsonl_of(tmp_path / "t.jsonl", values)).profile.left_out == {"x": "nested values"}
 
 
 @pytest.mark.parametrize(
-    ("values", "why"),
+    ("values", "reason"),
     [
         ([datetime.time(1), None], "times"),
         ([datetime.datetime(2025, 1, 1), None], "times"),
@@ -301,8 +303,8 @@ def test_values_within_values_are_left_out(tmp_path, values):
     ],
     ids=str,
 )
-def test_spreadsheets(tmp_path, values, why):
-    assert read(xlsx_of(tmp_path / "t.xlsx", values)).profile.left_out.get("x", why) == why
+def test_spreadsheets(tmp_path, values, reason):
+    assert read(xlsx_of(tmp_path / "t.xlsx", values)).profile.left_out.get("x", reason) == reason
 
 
 def test_facts_merge_in_any_order():
@@ -315,18 +317,18 @@ def test_facts_merge_in_any_order():
         pieces[-1].update(pa.array(texts[first : first + 3]), first)
     for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
         merged = CellFacts()
-        for place in order:
-            merged.merge(pieces[place])
+        for index in order:
+            merged.merge(pieces[index])
         assert merged == whole
 
 
-def test_errors_travel_between_processes():
+def test_errors_can_be_pickled():
     error = BadCellError("x", 3, "-", "no number").at("line 5")
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.row, copy.location) == (str(error), 3, "line 5")
 
 
-def test_parse_numbers_ignores_what_is_missing():
+def test_parse_numbers_reads_missing_cells_as_null():
     numbers, is_bad = parse_numbers(pa.array(["1", None, "NA", "x"]), NumberStyle())
     assert numbers.to_pylist() == [1.0, None, None, None]
     assert is_bad.to_pylist() == [False, False, False, True]

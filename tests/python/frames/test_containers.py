@@ -1,4 +1,4 @@
-"""Frames and other containers are borrowed where their dtypes allow it, with scikit-learn's results."""
+"""Test that frames and other containers are read without a copy if possible, with scikit-learn's results."""
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.parity
 N = 60
 
 
-def column(r, kind):
-    """Return a column of 60 rows, whose large integers round differently by way of float64."""
+def column(r, dtype):
+    """Return a column of 60 rows. Large integers round to another float32 if they become float64 first."""
     large = (1 << 60) + (1 << 36) * r.integers(0, 5, N) + r.integers(0, 3, N)
     return {
         "float64": lambda: r.normal(size=N),
@@ -31,7 +31,7 @@ def column(r, kind):
         "uint32": lambda: r.integers(0, 2**32, N).astype(np.uint32),
         "uint64": lambda: large.astype(np.uint64) * 3,
         "bool": lambda: r.random(N) < 0.5,
-    }[kind]()
+    }[dtype]()
 
 
 def frames(r, columns):
@@ -57,16 +57,16 @@ def refusal(forest, frame):
     return None
 
 
-KINDS = ["float64", "float32", "float16", "missing", "int64", "int32", "uint8", "uint32", "uint64", "bool"]
+DTYPES = ["float64", "float32", "float16", "missing", "int64", "int32", "uint8", "uint32", "uint64", "bool"]
 
 
 @pytest.mark.slow
-@pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights otherwise")
+@pytest.mark.current_versions(reason="scikit-learn 1.6 treats missing values and weights differently")
 @pytest.mark.parametrize("index", range(25))
 def test_mixed_frames(index, seed):
     r = np.random.default_rng([seed, index])
-    kinds = r.choice(KINDS, r.integers(1, 6))
-    columns = {f"c{j}": column(r, kind) for j, kind in enumerate(kinds)}
+    dtypes = r.choice(DTYPES, r.integers(1, 6))
+    columns = {f"c{j}": column(r, dtype) for j, dtype in enumerate(dtypes)}
     for frame in frames(r, columns):
         if (expected := refusal(SklearnForest(), frame)) is not None:
             assert refusal(IsolationForest(), frame) == expected
@@ -80,7 +80,7 @@ def test_mixed_frames(index, seed):
 def test_columns_are_borrowed(make, monkeypatch):
     monkeypatch.setattr(validation, "SMALL_FRAME_MAX_ROWS", 0)
     r = np.random.default_rng(0)
-    columns = {kind: column(r, kind) for kind in ("float64", "float32", "missing", "int64")}
+    columns = {dtype: column(r, dtype) for dtype in ("float64", "float32", "missing", "int64")}
     frame = make(columns)
     borrowed = check_input(IsolationForest(), frame, reset=True).table
     for name, array in zip(columns, borrowed, strict=True):
@@ -93,7 +93,8 @@ def test_columns_are_borrowed(make, monkeypatch):
         assert array.dtype == columns[name].dtype
 
 
-PIECES = {
+#: Frames whose columns lie in one array.
+ONE_ARRAY_FRAMES = {
     "row-major": lambda x: pd.DataFrame(x, copy=False),
     "column-major": lambda x: pd.DataFrame(np.asfortranarray(x), copy=False),
     "some rows": lambda x: pd.DataFrame(x, copy=False).iloc[5:50],
@@ -105,11 +106,11 @@ PIECES = {
 }
 
 
-@pytest.mark.parametrize("few_rows", [0, 2**14])
+@pytest.mark.parametrize("small_rows", [0, 2**14])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
-@pytest.mark.parametrize("make", PIECES.values(), ids=PIECES.keys())
-def test_a_large_frame_of_one_piece_is_one_array(make, dtype, few_rows, monkeypatch):
-    monkeypatch.setattr(validation, "SMALL_FRAME_MAX_ROWS", few_rows)
+@pytest.mark.parametrize("make", ONE_ARRAY_FRAMES.values(), ids=ONE_ARRAY_FRAMES.keys())
+def test_a_frame_of_one_array_is_read_as_this_array(make, dtype, small_rows, monkeypatch):
+    monkeypatch.setattr(validation, "SMALL_FRAME_MAX_ROWS", small_rows)
     frame = make((np.random.default_rng(0).normal(size=(N, 4)) * 100).astype(dtype))
     frame.columns = [f"c{j}" for j in range(frame.shape[1])]
     table = check_input(IsolationForest(), frame, reset=True).table
@@ -119,7 +120,7 @@ def test_a_large_frame_of_one_piece_is_one_array(make, dtype, few_rows, monkeypa
     np.testing.assert_array_equal(table, frame.to_numpy())
 
 
-def test_a_large_frame_of_several_pieces_is_not_copied(monkeypatch):
+def test_a_large_frame_of_several_arrays_is_not_copied(monkeypatch):
     r = np.random.default_rng(0)
     frame = pd.DataFrame({"a": column(r, "float64"), "b": column(r, "float64")})
     frame["c"] = column(r, "float64")
@@ -134,10 +135,10 @@ def test_a_large_frame_of_several_pieces_is_not_copied(monkeypatch):
 
 
 @pytest.mark.parametrize("index", range(25))
-def test_one_array_is_read_as_the_columns_are(index, seed, monkeypatch):
+def test_a_copy_in_one_array_scores_as_the_columns_do(index, seed, monkeypatch):
     r = np.random.default_rng([seed, index, 1])
-    kinds = r.choice([kind for kind in KINDS if kind not in ("bool", "uint64", "float16")], r.integers(1, 6))
-    frame = pd.DataFrame({f"c{j}": column(r, kind) for j, kind in enumerate(kinds)})
+    dtypes = r.choice([dtype for dtype in DTYPES if dtype not in ("bool", "uint64", "float16")], r.integers(1, 6))
+    frame = pd.DataFrame({f"c{j}": column(r, dtype) for j, dtype in enumerate(dtypes)})
     forest = IsolationForest(n_estimators=30, random_state=index).fit(frame)
     assert isinstance(check_input(forest, frame, reset=False).table, np.ndarray)
     scores = forest.score_samples(frame)
@@ -148,17 +149,17 @@ def test_one_array_is_read_as_the_columns_are(index, seed, monkeypatch):
     np.testing.assert_array_equal(again.score_samples(frame), scores)
 
 
-@pytest.mark.parametrize("kind", ["bool", "uint64", "float16"])
+@pytest.mark.parametrize("dtype", ["bool", "uint64", "float16"])
 @pytest.mark.parametrize("other", ["float64", "int64", "uint8"])
-def test_some_columns_are_never_brought_to_one_array(kind, other):
-    """Frames with booleans round each column for itself, and scikit-learn converts the other dtypes."""
+def test_frames_with_some_dtypes_are_never_copied_to_one_array(dtype, other):
+    """Columns of frames with booleans are rounded one by one, and scikit-learn converts uint64 and float16."""
     r = np.random.default_rng(0)
-    frame = pd.DataFrame({"a": column(r, other), "b": column(r, kind)})
+    frame = pd.DataFrame({"a": column(r, other), "b": column(r, dtype)})
     assert validation._one_array(frame) is None
 
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
-def test_names_are_checked_whatever_the_frame(make):
+def test_names_are_checked_in_every_type_of_frame(make):
     r = np.random.default_rng(0)
     columns = {"a": column(r, "float64"), "b": column(r, "int32")}
     forest, reference = (c(n_estimators=2).fit(make(columns)) for c in (IsolationForest, SklearnForest))
@@ -169,9 +170,9 @@ def test_names_are_checked_whatever_the_frame(make):
                 model.predict(make(other))
             messages.append(str(caught.value))
         assert messages[0] == messages[1]
-    # A forest fitted on one kind of frame scores another with the same names.
-    for kind in (pd.DataFrame, pl.DataFrame, pa.table):
-        np.testing.assert_array_equal(forest.predict(kind(columns)), forest.predict(make(columns)))
+    # A forest that was fitted on one type of frame scores the others if the names are the same.
+    for other_make in (pd.DataFrame, pl.DataFrame, pa.table):
+        np.testing.assert_array_equal(forest.predict(other_make(columns)), forest.predict(make(columns)))
 
 
 @pytest.mark.parametrize("make", [pl.DataFrame, pa.table])

@@ -57,7 +57,7 @@ def test_encodings_that_are_not_named(tmp_path):
     with pytest.raises(ValueError, match="encoding='utf-16-le'"):
         read(written(tmp_path, TEXT, "utf-16-le"))
     for text, line in ((TEXT + "ø,2025-01-04,4\n", 5), (LONG + "ø,2025-01-04,4\n", 300_002)):
-        with pytest.raises(ValueError, match=rf"not UTF-8 text \(line {line} is not\); say encoding='cp1252'"):
+        with pytest.raises(ValueError, match=rf"not UTF-8 text \(see line {line}\); give encoding='cp1252'"):
             read(written(tmp_path, text, "cp1252"))
     with pytest.raises(ValueError, match="not ASCII text"):
         read(written(tmp_path, TEXT + "ø,2025-01-04,4\n"), encoding="ascii")
@@ -72,7 +72,7 @@ REFUSED = {
         r"line 2 has 3 values.*header ends with ','",
     ),
     "a delimiter at the end of one row": (TEXT + "d,2025-01-04,4,\n", r"line 5 has 4 values"),
-    "a short row": (TEXT + "d,2025-01-04\n", r"line 5 has 2 values, and the header has 3 names"),
+    "a short row": (TEXT + "d,2025-01-04\n", r"line 5 has 2 values, but the header has 3 names"),
     "a long row": (TEXT + "d,2025-01-04,4,5\n", r"line 5 has 4 values"),
     "rows with an index": ("actor,day,x\n1,a,2025-01-01,1\n", r"line 2 has 4 values"),
     "a quote that stays open": (TEXT + '"d,2025-01-04,4\ne,2025-01-05,5\n', r"line 5 opens a double quote"),

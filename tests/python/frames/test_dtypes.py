@@ -71,7 +71,7 @@ DESCRIPTIONS = {
     pa.dictionary(pa.int32(), pa.int64()): "categories of numbers",
     pa.timestamp("us"): "times", pa.date32(): "times", pa.time64("us"): "times",
     pa.duration("us"): "durations; convert them to a number of seconds to use them",
-    pa.list_(pa.int64()): "values within values (list<item: int64>)", pa.null(): "no values", pa.binary(): "binary",
+    pa.list_(pa.int64()): "nested values (list<item: int64>)", pa.null(): "no values", pa.binary(): "binary",
 }  # fmt: skip
 
 

@@ -153,7 +153,7 @@ def test_what_is_no_file(tmp_path):
         with pytest.raises(FileNotFoundError, match="there is no file"):
             read(path)
     (tmp_path / "empty.csv").mkdir()
-    with pytest.raises(FileNotFoundError, match="has no files of tables"):
+    with pytest.raises(FileNotFoundError, match="has no files that can be read"):
         read(tmp_path / "empty.csv")
     for address in ("https://x.example/t.csv", "s3://x/t.parquet"):
         with pytest.raises(ValueError, match="is a URL; download"):
@@ -347,7 +347,7 @@ def test_spreadsheets(tmp_path):
         read(xlsx_of(path, [1, "-"]))
 
 
-def test_checksums_are_of_what_was_read(tmp_path):
+def test_checksums_cover_the_bytes_that_were_read(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(TEXT)
     source = open_source(path)

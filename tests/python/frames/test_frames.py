@@ -1,4 +1,4 @@
-"""Declared dtypes are believed: some are numbers, and the others are left out with a reason."""
+"""Test columns with a declared dtype: numeric dtypes become features, and all others are left out with a reason."""
 
 import datetime
 import decimal
@@ -12,7 +12,7 @@ import pytest
 
 from frame_tables import arrow_of, frame_of, read
 
-pytestmark = pytest.mark.current_versions(reason="pandas 2.2, polars 1.17 and pyarrow 18 lack types that are read")
+pytestmark = pytest.mark.current_versions(reason="pandas 2.2, polars 1.17 and pyarrow 18 lack some of these types")
 
 D = decimal.Decimal
 NAN = np.nan
@@ -36,8 +36,8 @@ OTHERS = {
     "days": (pa.array([1, None], pa.date32()), "times"),
     "bytes": (pa.array([b"a", None]), "binary"),
     "fixed bytes": (pa.array([b"a", None], pa.binary(1)), "fixed_size_binary"),
-    "structs": (pa.array([{"a": 1}, None]), "values within values"),
-    "lists": (pa.array([[1], None]), "values within values"),
+    "structs": (pa.array([{"a": 1}, None]), "nested values"),
+    "lists": (pa.array([[1], None]), "nested values"),
     "text": (pa.array(["a", None], pa.large_string()), "text"),
     "numbers as text": (pa.array(["1", None]), "text, though all its 1 cells are numbers"),
     "some numbers as text": (pa.array(["1", "-"]), "text; 1 of its 2 cells are numbers, but not '-'"),
@@ -49,7 +49,7 @@ IN_MEMORY = {
     "numeric categories": (pa.array([1, None]).dictionary_encode(), "categories of numbers"),
     "unions": (
         pa.UnionArray.from_sparse(pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["a", "b"])]),
-        "values within",
+        "nested values",
     ),
     "intervals": (pa.array([(1, 2, 3), None], pa.month_day_nano_interval()), "durations"),
     "views": (pa.array(["a", None], pa.string_view()), "text"),
@@ -60,45 +60,46 @@ IN_MEMORY = {
 }
 
 
-@pytest.mark.parametrize("kind", NUMBERS)
-@pytest.mark.parametrize("way", ["table", "parquet", "arrow"])
-def test_numbers(tmp_path, kind, way):
-    values, expected = NUMBERS[kind]
-    source = stored(tmp_path, arrow_of(values), way)
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("storage", ["table", "parquet", "arrow"])
+def test_numbers(tmp_path, name, storage):
+    values, expected = NUMBERS[name]
+    source = stored(tmp_path, arrow_of(values), storage)
     table = read(source)
     assert table.features == ("y", "x")
     np.testing.assert_array_equal(table.X["x"].to_numpy(dtype=float), expected)
     assert table.X["x"].dtype.kind in "fiub"
 
 
-@pytest.mark.parametrize("kind", OTHERS)
-@pytest.mark.parametrize("way", ["table", "parquet", "arrow"])
-def test_others_are_left_out_and_told(tmp_path, kind, way):
-    values, why = OTHERS[kind]
-    check = read(stored(tmp_path, arrow_of(values), way)).profile
-    assert check.features == ["y"]
-    assert check.left_out["x"].startswith(why)
-    assert "x" in str(check)
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("storage", ["table", "parquet", "arrow"])
+def test_others_are_left_out_with_a_reason(tmp_path, name, storage):
+    values, reason = OTHERS[name]
+    profile = read(stored(tmp_path, arrow_of(values), storage)).profile
+    assert profile.features == ["y"]
+    assert profile.left_out["x"].startswith(reason)
+    assert "x" in str(profile)
 
 
-def stored(tmp_path, table, way):
-    if way == "table":
+def stored(tmp_path, table, storage):
+    """Return the table itself, or the path of a file in the given format that holds it."""
+    if storage == "table":
         return table
-    path = tmp_path / f"t.{way}"
-    if way == "parquet":
+    path = tmp_path / f"t.{storage}"
+    if storage == "parquet":
         pq.write_table(table, path)
     else:
         pa.feather.write_feather(table, path)
     return path
 
 
-@pytest.mark.parametrize("kind", IN_MEMORY)
-def test_others_that_have_no_files(kind):
-    values, why = IN_MEMORY[kind]
-    assert read(arrow_of(values)).profile.left_out["x"].startswith(why)
+@pytest.mark.parametrize("name", IN_MEMORY)
+def test_others_that_no_file_can_hold(name):
+    values, reason = IN_MEMORY[name]
+    assert read(arrow_of(values)).profile.left_out["x"].startswith(reason)
 
 
-def test_encoded_runs_are_what_they_encode():
+def test_run_end_encoded_columns_are_decoded():
     table = read(arrow_of(pa.RunEndEncodedArray.from_arrays([1, 3], [1.0, 2.0])))
     assert table.frame["x"].tolist() == [1, 2, 2]
 
@@ -116,9 +117,9 @@ PANDAS = {
 }
 
 
-@pytest.mark.parametrize("kind", PANDAS)
-def test_pandas_numbers(kind):
-    values, expected = PANDAS[kind]
+@pytest.mark.parametrize("name", PANDAS)
+def test_pandas_numbers(name):
+    values, expected = PANDAS[name]
     table = read(frame_of(values))
     assert table.features == ("y", "x")
     np.testing.assert_array_equal(table.X["x"].to_numpy(dtype=float), expected)
@@ -138,16 +139,16 @@ PANDAS_OTHERS = {
     "times": (pd.date_range("2025", periods=2, tz="Europe/Oslo"), "times"),
     "NaT": (pd.Series([pd.NaT] * 2), "times"),
     "None": (pd.Series([None] * 2, dtype=object), "no values"),
-    "lists": (pd.Series([[1], [2]]), "values within values"),
+    "lists": (pd.Series([[1], [2]]), "nested values"),
     "objects": (pd.Series([object(), object()]), "objects"),
     "dates": (pd.Series([datetime.date(2025, 1, 1)] * 2), "times"),
 }
 
 
-@pytest.mark.parametrize("kind", PANDAS_OTHERS)
-def test_pandas_others(kind):
-    values, why = PANDAS_OTHERS[kind]
-    assert read(frame_of(values)).profile.left_out["x"].startswith(why)
+@pytest.mark.parametrize("name", PANDAS_OTHERS)
+def test_pandas_others(name):
+    values, reason = PANDAS_OTHERS[name]
+    assert read(frame_of(values)).profile.left_out["x"].startswith(reason)
 
 
 POLARS = {
@@ -157,7 +158,7 @@ POLARS = {
     "Float32": (pl.Series([1.5, None, NAN], dtype=pl.Float32), [1.5, NAN, NAN]),
     "Categorical": (pl.Series(["a", None], dtype=pl.Categorical), "categories"),
     "Duration": (pl.Series([datetime.timedelta(1)]), "durations"),
-    "Array": (pl.Series([[1, 2]], dtype=pl.Array(pl.Int64, 2)), "values within values"),
+    "Array": (pl.Series([[1, 2]], dtype=pl.Array(pl.Int64, 2)), "nested values"),
     "Null": (pl.Series([None, None]), "no values"),
     "Object": (pl.Series([object()], dtype=pl.Object), "fixed_size_binary"),
 }
@@ -165,9 +166,9 @@ if hasattr(pl, "Int128"):
     POLARS["Int128"] = (pl.Series([2**100, None, 3], dtype=pl.Int128), [2.0**100, NAN, 3])
 
 
-@pytest.mark.parametrize("kind", POLARS)
-def test_polars(kind):
-    values, expected = POLARS[kind]
+@pytest.mark.parametrize("name", POLARS)
+def test_polars(name):
+    values, expected = POLARS[name]
     n = len(values)
     frame = pl.DataFrame({"actor": [f"a{i}" for i in range(n)], "day": ["2025-01-01"] * n, "y": list(range(n))})
     table = read(frame.with_columns(values.alias("x")))

@@ -1,4 +1,4 @@
-"""Keys are exact text, whatever dtype a table stores them in."""
+"""Test that keys become exact text, whatever the dtype of their column."""
 
 import datetime
 import decimal
@@ -117,18 +117,18 @@ ARROW = {
 
 
 @pytest.mark.parametrize("kind", ARROW)
-@pytest.mark.parametrize("way", ["table", "parquet", "feather"])
-def test_arrow(tmp_path, kind, way):
+@pytest.mark.parametrize("storage", ["table", "parquet", "feather"])
+def test_arrow(tmp_path, kind, storage):
     values, expected = ARROW[kind]
     table = arrow_of(values, "actor")
-    if way == "parquet" and pa.types.is_dictionary(values.type) and values.dictionary.null_count:
-        # Arrow does not write it.
+    if storage == "parquet" and pa.types.is_dictionary(values.type) and values.dictionary.null_count:
+        # Arrow cannot write a dictionary with a null to Parquet.
         table = table.set_column(0, "actor", values.cast(pa.string()))
-    if way == "parquet":
+    if storage == "parquet":
         pq.write_table(table, tmp_path / "t.parquet")
-    elif way == "feather":
+    elif storage == "feather":
         pa.feather.write_feather(table, tmp_path / "t.feather")
-    assert actors(table if way == "table" else tmp_path / f"t.{way}") == expected
+    assert actors(table if storage == "table" else tmp_path / f"t.{storage}") == expected
 
 
 def test_arrow_types_without_files():
@@ -158,7 +158,7 @@ def test_polars(kind):
     assert actors(frame) == expected
 
 
-def test_every_spelling_stays(tmp_path):
+def test_every_spelling_is_kept(tmp_path):
     csv = csv_of(tmp_path / "t.csv", SPELLINGS, "actor")
     pq.write_table(arrow_of(SPELLINGS, "actor"), tmp_path / "t.parquet")
     sources = [
@@ -171,14 +171,14 @@ def test_every_spelling_stays(tmp_path):
     ]
     for source in sources:
         assert actors(source) == SPELLINGS
-    check = read(csv).profile
-    assert (check.n_entities, check.n_unnamed) == (len(SPELLINGS), 0)
-    assert ["A", "a", "a "] in check.spellings
-    assert ["e\u0301", "\u00e9"] in check.spellings
-    assert any("are kept apart" in warning for warning in check.warnings)
+    profile = read(csv).profile
+    assert (profile.n_entities, profile.n_unnamed) == (len(SPELLINGS), 0)
+    assert ["A", "a", "a "] in profile.spellings
+    assert ["e\u0301", "\u00e9"] in profile.spellings
+    assert any("remain separate entities" in warning for warning in profile.warnings)
 
 
-def test_only_empty_is_missing(tmp_path):
+def test_only_empty_cells_are_missing_keys(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text('actor,day,x\n,2025-01-01,1\n"",2025-01-02,2\n" ",2025-01-03,3\n"007",2025-01-04,4\n')
     assert actors(path) == [None, None, " ", "007"]
@@ -211,12 +211,12 @@ def test_json_numbers_and_spreadsheets(tmp_path):
     [[1001.0, 2.0**60], [1.0, np.inf], pd.Series(["a", 2.0**60], dtype=object), pd.Series([1, 2.0**53], dtype=object)],
     ids=str,
 )
-def test_floats_that_lost_digits(values):
+def test_floats_too_large_for_exact_digits_are_refused(values):
     with pytest.raises(BadCellError, match=r"column 'actor' has .* in row 1 .*too large for exact digits"):
         read(frame_of(values, "actor"))
 
 
-def test_numbers_of_files_that_lost_digits(tmp_path):
+def test_inexact_numbers_of_files_are_refused(tmp_path):
     with pytest.raises(BadCellError, match="in row 3, which is a float"):
         read(xlsx_of(tmp_path / "t.xlsx", ["a", 2**53 + 1], "actor"))
     with pytest.raises(BadCellError, match="in line 2, which is a float"):
@@ -241,7 +241,7 @@ def test_numbers_of_files_that_lost_digits(tmp_path):
     ],
     ids=lambda values: str(type(values[0])),
 )
-def test_what_cannot_be_a_key(values):
+def test_objects_that_cannot_be_keys_are_refused(values):
     with pytest.raises(TypeError, match=r"column 'actor' (has|holds) .*convert it to text"):
         read(frame_of(values, "actor"))
 
@@ -257,12 +257,12 @@ def test_what_cannot_be_a_key(values):
     ],
     ids=lambda values: str(values.type),
 )
-def test_what_cannot_be_a_key_in_arrow(values):
+def test_arrow_types_that_cannot_be_keys_are_refused(values):
     with pytest.raises(TypeError, match=r"column 'actor' holds .*convert it to text"):
         read(arrow_of(values, "actor"))
 
 
-def test_groups_are_the_text_that_was_written(tmp_path):
+def test_group_labels_are_the_text_of_the_file(tmp_path):
     r = np.random.default_rng(0)
     n = 400
     teams = np.array(["007", "7", "1e3", "1000", ""])[r.integers(0, 5, n)]
@@ -280,10 +280,10 @@ def test_groups_are_the_text_that_was_written(tmp_path):
     assert table.labels("team").fillna("").tolist() == teams.tolist()
     options = {"contamination": 0.05, "groups": "team"}
     expected = ueba.detect(table, **options)
-    found = stream.open(tmp_path / "t.csv").detect(entity="actor", time="day", **options)
-    pd.testing.assert_frame_equal(found.frame, expected.frame)
-    assert list(found.features) == ["x", "team"]
-    np.testing.assert_array_equal(found.percentiles, expected.percentiles)
+    actual = stream.open(tmp_path / "t.csv").detect(entity="actor", time="day", **options)
+    pd.testing.assert_frame_equal(actual.frame, expected.frame)
+    assert list(actual.features) == ["x", "team"]
+    np.testing.assert_array_equal(actual.percentiles, expected.percentiles)
 
 
 def test_labels_after_duplicates_and_of_nullable_types(tmp_path):
@@ -293,11 +293,11 @@ def test_labels_after_duplicates_and_of_nullable_types(tmp_path):
     path.write_text("actor,day,x,g\na,2025-01-01,1,01\na,2025-01-01,1,01\nb,2025-01-01,2,1\n")
     table = read(path)
     assert (table.labels("g").tolist(), table.labels("g").index.tolist()) == (["01", "1"], [0, 2])
-    with pytest.raises(ValueError, match="groups='h' is no column"):
+    with pytest.raises(ValueError, match="groups='h' is not a column"):
         table.labels("h")
 
 
-def test_text_of_one_value_is_that_of_a_column():
+def test_one_value_has_the_same_text_as_in_a_column():
     for value in (1, 2**70, 1.0, 1.5, True, D("1.50"), datetime.date(2025, 1, 1), "01"):
         if not (isinstance(value, int) and value > 2**64):
             assert as_text(pa.array([value]), "x").to_pylist() == [cell_text(value)]
@@ -305,5 +305,5 @@ def test_text_of_one_value_is_that_of_a_column():
     assert text_labels([1.0, float("nan")], "x") == ["1", None]
 
 
-def test_alike():
+def test_similar_spellings():
     assert similar_spellings(["a", "A", "a b", "ab", None, "c", "\uff41"]) == [("A", "a", "\uff41"), ("a b", "ab")]

@@ -1,4 +1,4 @@
-"""Labels of columns become distinct texts, and an index that pandas wrote is left out."""
+"""Test that labels of columns become distinct names, and that an index that pandas wrote is left out."""
 
 import numpy as np
 import pandas as pd
@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from frame_tables import NAMES, read
-from isoxide import stream
+from frame_tables import read
+from isoxide import stream, ueba
 from isoxide._frames.names import pandas_index_positions, text_names
 
 
@@ -32,7 +32,7 @@ def frame_with(labels):
     ],
     ids=str,
 )
-def test_labels_become_text_and_are_told(labels, names):
+def test_labels_become_text_with_a_note(labels, names):
     table = read(frame_with(labels))
     assert list(table.features) == names
     assert any("were changed" in note for note in table.profile.notes)
@@ -53,13 +53,17 @@ def test_labels_become_text_and_are_told(labels, names):
     ],
     ids=str,
 )
-def test_names_stay_as_they_are_on_every_way(tmp_path, labels):
+def test_names_are_kept_by_every_container_and_format(tmp_path, labels):
     frame = frame_with(labels)
     frame.to_csv(tmp_path / "t.csv", index=False)
     frame.to_parquet(tmp_path / "t.parquet")
     frame.to_excel(tmp_path / "t.xlsx", index=False)
     frame.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
-    sources = [frame, pl.from_pandas(frame), *(tmp_path / f"t.{kind}" for kind in ("csv", "parquet", "xlsx", "jsonl"))]
+    sources = [
+        frame,
+        pl.from_pandas(frame),
+        *(tmp_path / f"t.{suffix}" for suffix in ("csv", "parquet", "xlsx", "jsonl")),
+    ]
     for source in sources:
         assert list(read(source).features) == labels
         assert list(read(source, exclude=[labels[0]]).features) == labels[1:]
@@ -80,15 +84,17 @@ def test_duplicates_in_files(tmp_path):
     columns = [pa.array(["a"]), pa.array(["2025-01-01"]), pa.array([1]), pa.array([2])]
     pq.write_table(pa.Table.from_arrays(columns, names=["actor", "day", "x", "x"]), tmp_path / "t.parquet")
     (tmp_path / "t.jsonl").write_text('{"actor": "a", "day": "2025-01-01", "x": 1, "x": 2}\n')
-    for kind in ("csv", "parquet"):
-        with pytest.raises(ValueError, match=r"several columns of the name 'x'; rename them"):
-            read(tmp_path / f"t.{kind}")
+    for suffix in ("csv", "parquet"):
+        with pytest.raises(ValueError, match=r"several columns named 'x'; rename them"):
+            read(tmp_path / f"t.{suffix}")
     with pytest.raises(ValueError, match="line 1 has 'x' several times"):
         read(tmp_path / "t.jsonl")
 
 
-def test_names_that_differ_in_blanks_are_told():
-    assert any("only in blanks: 'x', 'x '" in note for note in read(frame_with(["x", "x "])).profile.notes)
+def test_names_that_differ_only_in_blanks_give_a_note():
+    assert any(
+        "only in leading or trailing blanks: 'x', 'x '" in note for note in read(frame_with(["x", "x "])).profile.notes
+    )
 
 
 def test_two_levels():
@@ -115,18 +121,18 @@ INDEXES = {
 }
 
 
-@pytest.mark.parametrize("kind", INDEXES)
-@pytest.mark.parametrize("way", ["frame", "parquet", "csv", "xlsx", "feather"])
-def test_indexes(tmp_path, kind, way):
-    frame, features = INDEXES[kind]
-    source = frame if way == "frame" else tmp_path / f"t.{way}"
-    if way == "parquet":
+@pytest.mark.parametrize("index", INDEXES)
+@pytest.mark.parametrize("storage", ["frame", "parquet", "csv", "xlsx", "feather"])
+def test_indexes(tmp_path, index, storage):
+    frame, features = INDEXES[index]
+    source = frame if storage == "frame" else tmp_path / f"t.{storage}"
+    if storage == "parquet":
         frame.to_parquet(source)
-    elif way == "csv":
+    elif storage == "csv":
         frame.to_csv(source)
-    elif way == "xlsx":
+    elif storage == "xlsx":
         frame.to_excel(source)
-    elif way == "feather":
+    elif storage == "feather":
         pa.feather.write_feather(pa.Table.from_pandas(frame), source)
     table = read(source)
     assert sorted(table.features) == features
@@ -152,25 +158,17 @@ def test_indexes_written_and_read_again(tmp_path):
 
 
 def test_pandas_index_positions():
-    assert pandas_index_positions(
-        ["", "Unnamed: 0", "Unnamed: 0.1", "actor", "", "Unnamed: 5", "__index_level_0__"]
-    ) == {
-        0,
-        1,
-        2,
-        6,
-    }
+    names = ["", "Unnamed: 0", "Unnamed: 0.1", "actor", "", "Unnamed: 5", "__index_level_0__"]
+    assert pandas_index_positions(names) == {0, 1, 2, 6}
     assert pandas_index_positions(["actor", "Unnamed: 0"]) == set()
 
 
-def test_names_keep_their_positions():
+def test_replaced_names_contain_the_position():
     assert text_names(["a", "", None], "here")[0] == ["a", "column_2", "column_3"]
 
 
-def test_roles_refuse_names_that_are_not_there():
+def test_entity_and_time_must_be_two_columns_of_the_table():
     with pytest.raises(ValueError, match=r"no column 'actor' \(entity\); did you mean ' actor '"):
         read(PLAIN.rename(columns={"actor": " actor "}))
     with pytest.raises(ValueError, match="entity and time are both"):
-        read(PLAIN, **{}) if NAMES["entity"] == NAMES["time"] else __import__("isoxide").ueba.read_table(
-            PLAIN, entity="day", time="day"
-        )
+        ueba.read_table(PLAIN, entity="day", time="day")

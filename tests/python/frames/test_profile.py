@@ -1,4 +1,4 @@
-"""The profile of a table does not depend on how its rows are divided into partitions."""
+"""Test that the profile of a table does not depend on how its rows are divided into partitions."""
 
 import numpy as np
 import pandas as pd
@@ -8,9 +8,10 @@ import pytest
 from frame_tables import frame_of, read
 from isoxide._frames.profile import Profiler, far_days, repeated_rows
 from isoxide._frames.times import Times
+from isoxide._partitioned.aggregators import decode, encode
 
 
-def profiled(seed, n=600):
+def table_to_profile(seed, n=600):
     r = np.random.default_rng(seed)
     return pa.table(
         {
@@ -25,24 +26,24 @@ def profiled(seed, n=600):
     )
 
 
-def test_parts_in_any_order(seed):
-    table = profiled(seed)
+def test_partitions_can_be_merged_in_any_order(seed):
+    table = table_to_profile(seed)
     profiler = Profiler("actor", Times("day"), ["x", "id"], ["t"])
 
-    def told(profile):
+    def contents(profile):
         summary = profiler.summary(
             profile, features=["x", "id"], left_out={"t": "text"}, n_read=600, n_duplicate_keys=0, notes=[]
         )
         return summary.to_dict(), {name: sketch.to_bytes() for name, sketch in profile.sketches.items()}, profile.days
 
     whole = profiler.update(profiler.start(), table.combine_chunks().to_batches()[0], 0)
-    parts = []
+    partitions = []
     for start in range(0, 600, 170):
         piece = table.slice(start, 170).combine_chunks().to_batches()[0]
-        parts.append(profiler.from_bytes(profiler.to_bytes(profiler.update(profiler.start(), piece, None))))
+        partitions.append(decode(encode(profiler.update(profiler.start(), piece, None))))
     for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
-        merged = profiler.merge([profiler.start(), *(parts[place] for place in order)])
-        assert told(merged) == told(whole)
+        merged = profiler.merge([profiler.start(), *(partitions[index] for index in order)])
+        assert contents(merged) == contents(whole)
 
 
 @pytest.mark.parametrize(
@@ -72,15 +73,15 @@ def test_far_days(days, far):
     assert far_days(pd.DatetimeIndex(np.array(days, dtype="datetime64[s]"))) == far
 
 
-def test_gaps_are_few():
+def test_the_number_of_listed_gaps_is_limited():
     days = pd.date_range("2025-01-01", periods=200)[::2].append(pd.DatetimeIndex(["2025-12-01"]))
     frame = frame_of(range(len(days))).assign(day=days)
-    check = read(frame).profile
-    assert (check.n_missing_days, len(check.gaps)) == (99 + 135, 20)
-    assert ["2025-07-19", "2025-11-30"] in check.gaps
+    profile = read(frame).profile
+    assert (profile.n_missing_days, len(profile.gaps)) == (99 + 135, 20)
+    assert ["2025-07-19", "2025-11-30"] in profile.gaps
 
 
-def test_equal_rows_of_any_columns():
+def test_repeated_rows_are_found_in_columns_of_any_type():
     frame = pd.DataFrame(
         {
             "a": [1.0, np.nan, np.nan, 1.0, 1.0],

@@ -304,7 +304,7 @@ def test_frames_are_read_without_narwhals(monkeypatch):
 
 
 @pytest.mark.parametrize("make", [Stream, Interchange])
-def test_tables_that_only_pyarrow_reads_say_what_to_install(make, monkeypatch):
+def test_tables_that_only_pyarrow_reads_name_the_missing_package(make, monkeypatch):
     frame = make(pa.table({"a": [1.0]}))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.interchange", None)

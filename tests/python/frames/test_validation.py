@@ -283,7 +283,7 @@ CONVERTED = {
     "nullable frame": FRAME.convert_dtypes(),
     "nullable with missing": pytest.param(
         pd.DataFrame({"a": pd.array([1, None, 3], dtype="Int64"), "b": [0.5, 1.5, 2.5]}),
-        marks=pytest.mark.current_versions(reason="scikit-learn 1.6 splits missing values otherwise"),
+        marks=pytest.mark.current_versions(reason="scikit-learn 1.6 splits missing values differently"),
     ),
     "number names": pd.DataFrame(X),
     "bool frame": FRAME > 0,
@@ -323,7 +323,7 @@ def parts_of(forest, average_path_lengths):
     return (forest.n_features, features.astype(np.uint32), *ends, nodes, noise, average_path_lengths)
 
 
-def test_the_native_forest_refuses_what_does_not_fit():
+def test_the_native_forest_refuses_invalid_arguments():
     c = average_path_length(np.arange(21))
     y, seeds = np.zeros(20), np.ones(1, dtype=np.uint32)
     sizes = {"max_samples": 20, "max_features": 3, "bootstrap": False, "average_path_lengths": c, "n_workers": 1}

@@ -1,4 +1,4 @@
-"""Scenes in a Python process of their own: a hang is a failure, a crash ends nothing else, and every word is seen."""
+"""Run functions in another Python process: a hang becomes a failure, and all output is kept, even after a crash."""
 
 import contextlib
 import os
@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from seeds import SEED
 
 HERE = pathlib.Path(__file__).parent
-#: From Python 3.12 on every fork of a process with threads is warned of; that it works is what is tested here.
+#: Python 3.12 and newer warn about every fork of a process with threads. The tests show that these forks work.
 WARNINGS = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
 
 
 class Ended(NamedTuple):
-    """How a process ended: its exit code, or minus the signal that ended it, and what it said."""
+    """The exit code of a process (minus the signal that ended it, if any) and its output."""
 
     code: int
     out: str
@@ -26,7 +26,7 @@ class Ended(NamedTuple):
 
 
 def alone(scene: Callable[..., Any], *args: Any, timeout: float = 120, **environment: str) -> Ended:
-    """Runs a function of a test module in a process of its own; its arguments must be literals."""
+    """Run a function of a test module in a new process; its arguments must be literals."""
     file = pathlib.Path(scene.__code__.co_filename)
     module = file.stem
     arguments = "".join(f"{arg!r}, " for arg in args)
@@ -39,7 +39,7 @@ def alone(scene: Callable[..., Any], *args: Any, timeout: float = 120, **environ
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": path, "ISOXIDE_TEST_SEED": str(SEED), **environment},
-        # A group of its own: where it hangs, its children are ended with it, which may be what hangs.
+        # The process starts a group, so that its children, one of which may be what hangs, are killed with it.
         start_new_session=True,
     )
     try:
@@ -67,7 +67,7 @@ def assert_silent(ended: Ended) -> None:
 
 
 def forked(job: Callable[..., Any], *args: Any) -> int:
-    """A child made by fork: it does the job and ends with 0, or with 1 and its traceback on stderr."""
+    """Fork a child that runs a job, and return its id. It exits with 0, or with 1 and its traceback on stderr."""
     child = os.fork()
     if child:
         return child
@@ -87,13 +87,13 @@ def exit_code(child: int) -> int:
 
 
 def pool_threads() -> int | None:
-    """How many threads of isoxide's pool this process has; None where the system does not tell."""
+    """Return the number of threads of isoxide's pool in this process; None if the system does not list threads."""
     tasks = pathlib.Path("/proc/self/task")
     if not tasks.is_dir():
         return None
     names = []
     for task in tasks.iterdir():
-        # A thread may end while it is looked at.
+        # A thread may end before its name is read.
         with contextlib.suppress(OSError):
             names.append((task / "comm").read_text())
     return sum(name.startswith("isoxide-") for name in names)

@@ -14,16 +14,16 @@ STEM = "2025-01-20-to-2025-02-28"
 
 
 def isoxide(*arguments, **options):
-    """The command in a process of its own."""
+    """Run the command in a process of its own, and return it."""
     command = [sys.executable, "-m", "isoxide", *map(str, arguments)]
     return subprocess.run(command, **{"capture_output": True, "text": True, "check": False, "timeout": 120, **options})
 
 
 class Done:
-    """What a command gave that ran in this process: as `isoxide`, only sooner."""
+    """Result of a command that ran in this process, which is faster than a process of its own."""
 
     def __init__(self, *arguments):
-        # As sys.stdout is in a process: text over bytes.
+        # Like sys.stdout of a process, the streams are text over bytes.
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             self.returncode = main([str(argument) for argument in arguments])
@@ -35,11 +35,11 @@ class Done:
         assert (self.returncode, self.stderr) == (0, "")
         return self.stdout
 
-    def failed(self, words, code=1):
+    def failed(self, message, code=1):
         assert (self.returncode, self.stdout) == (code, ""), self.stderr
         assert self.stderr.startswith("isoxide")
         assert self.stderr.count("\n") == 1
-        assert words in self.stderr
+        assert message in self.stderr
         return True
 
 

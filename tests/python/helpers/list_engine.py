@@ -1,4 +1,4 @@
-"""Partitions that lie in memory as Arrow tables: the plainest engine, and ways to part a table."""
+"""Provide the simplest engine, over a list of Arrow tables in memory, and divide tables into partitions."""
 
 import contextlib
 from itertools import pairwise
@@ -13,7 +13,7 @@ from isoxide._partitioned.views import ScoredRows
 
 
 class ListEngine(Engine):
-    """Aggregators and states go through bytes, and states are merged in some order and grouping."""
+    """Engine that serializes all aggregators and states, and merges the states in random order and groups."""
 
     name = "the list"
     n_jobs = 1
@@ -25,11 +25,11 @@ class ListEngine(Engine):
     def aggregate(self, aggregator):
         states, first_row = [], 0
         for number, table in enumerate(self.partitions):
-            own = decode(encode(aggregator))
-            batches = table.select(list(own.columns)).to_batches(max_chunksize=self.batch_rows)
-            if not own.columns:
+            copied = decode(encode(aggregator))
+            batches = table.select(list(copied.columns)).to_batches(max_chunksize=self.batch_rows)
+            if not copied.columns:
                 batches = table.to_batches(max_chunksize=self.batch_rows)
-            states.append(encode(own.accumulate(Partition(number, first_row if self.is_counted else None), batches)))
+            states.append(encode(copied.accumulate(Partition(number, first_row if self.is_counted else None), batches)))
             first_row += table.num_rows
         while len(states) > 1:
             self.random.shuffle(states)
@@ -49,7 +49,7 @@ class ListEngine(Engine):
 
 
 class ListTable(PartitionedTable):
-    """The public methods over such an engine."""
+    """Table whose public methods use a `ListEngine`."""
 
     def __init__(self, engine):
         self.engine = engine
@@ -62,7 +62,7 @@ class ListTable(PartitionedTable):
 
 
 def partitioned(table, n_partitions, seed=0, **options):
-    """A table in so many partitions of random sizes, some of them empty."""
+    """Return a table divided into partitions of random sizes, some of them empty."""
     r = np.random.default_rng(seed)
     cuts = (
         np.sort(r.integers(0, table.num_rows + 1, n_partitions - 1))

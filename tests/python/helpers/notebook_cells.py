@@ -1,4 +1,4 @@
-"""Run the cells of a notebook."""
+"""Run the cells of a notebook within this process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def code_cells() -> list[Any]:
 
 
 def run_cells(out: Path, parameters: dict[str, Any], engine: str = "isoxide") -> dict[str, Any]:
-    """Execute the code cells as they are, but for the parameters and the name of the engine; warnings are errors."""
+    """Execute the code cells with other parameters and with the forest of another package; warnings are errors."""
     namespace: dict[str, Any] = {"__name__": "__main__"}
     with warnings.catch_warnings(), matplotlib.rc_context():
         warnings.simplefilter("error")

@@ -58,7 +58,7 @@ def placed(array, side, steps=None):
     strides = [step * array.itemsize for step in steps]
     ways = [(n - 1) * stride for n, stride in zip(array.shape, strides, strict=True)]
     n_bytes = sum(map(abs, ways)) + array.itemsize
-    start = -sum(way for way in ways if way < 0)
+    start = -sum(step for step in ways if step < 0)
     if not array.size:
         return array
     out = np.ndarray(array.shape, array.dtype, memory(n_bytes, side), start, strides)
@@ -115,12 +115,12 @@ def sparse(rng, n, d):
         yield f"{np.dtype(index)}, {side}", x, at_edge
 
 
-def same(found, expected):
-    np.testing.assert_array_equal(found, expected, strict=True)
+def same(result, expected):
+    np.testing.assert_array_equal(result, expected, strict=True)
 
 
-def say(*what):
-    print(*what, flush=True)
+def say(*values):
+    print(*values, flush=True)
 
 
 def fitted(n, d, tables, **parameters):
@@ -129,8 +129,8 @@ def fitted(n, d, tables, **parameters):
             continue
         say("fit", n, d, parameters, name)
         make = IsolationForest(n_estimators=7, random_state=3, **parameters)
-        found = IsolationForest(**make.get_params()).fit(at_edge)
-        assert found.to_bytes(complete=True) == make.fit(x).to_bytes(complete=True)
+        result = IsolationForest(**make.get_params()).fit(at_edge)
+        assert result.to_bytes(complete=True) == make.fit(x).to_bytes(complete=True)
 
 
 def fit():
@@ -185,10 +185,10 @@ def parts():
             noise, seeds = at_edge(rng.random(700)), at_edge(_core.tree_seeds(0, 0, 7))
             weights = at_edge(np.full(700, 1 / 700))
             kwargs = {"max_samples": 64, "max_features": 3, "bootstrap": False, "n_workers": 1}
-            found = _core.Forest.grow(x, noise, seeds, average_path_lengths=table_of, weights=weights, **kwargs)
+            result = _core.Forest.grow(x, noise, seeds, average_path_lengths=table_of, weights=weights, **kwargs)
             kwargs["average_path_lengths"] = table_of.copy()
             expected = _core.Forest.grow(x, noise.copy(), seeds.copy(), weights=weights.copy(), **kwargs)
-            same(found.depth_sums(x, 1), expected.depth_sums(x, 1))
+            same(result.depth_sums(x, 1), expected.depth_sums(x, 1))
 
 
 def ranks():
@@ -208,14 +208,14 @@ def ranks():
                     same(mine, other)
                 continue
             expected = rank_features(rows, reference, nan_policy="omit", n_jobs=1)
-            found = rank_features(rows_at_edge, reference_at_edge, nan_policy="omit", n_jobs=1)
+            result = rank_features(rows_at_edge, reference_at_edge, nan_policy="omit", n_jobs=1)
             again = RankReference(reference_at_edge).rank_features(rows_at_edge, nan_policy="omit")
-            for other in (found, again):
+            for other in (result, again):
                 same(other.percentiles, expected.percentiles)
                 same(other.directions, expected.directions)
             if isinstance(reference, np.ndarray):
-                found = percentileofscore(reference_at_edge[:, 0], rows_at_edge[:, 0], nan_policy="omit")
-                same(found, percentileofscore(reference[:, 0], rows[:, 0], nan_policy="omit"))
+                result = percentileofscore(reference_at_edge[:, 0], rows_at_edge[:, 0], nan_policy="omit")
+                same(result, percentileofscore(reference[:, 0], rows[:, 0], nan_policy="omit"))
 
 
 def prepared():

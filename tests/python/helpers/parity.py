@@ -1,4 +1,4 @@
-"""Comparing a forest of ours with scikit-learn's, bit for bit, and making the tables to do so on."""
+"""Compare forests with scikit-learn's bit for bit, and draw random tables and parameters for such comparisons."""
 
 import warnings
 from collections.abc import Callable
@@ -17,7 +17,7 @@ TREE_ARRAYS = ("children_left", "children_right", "feature", "threshold", "n_nod
 
 
 def assert_same_forest(ours: IsolationForest, theirs: SklearnForest) -> None:
-    """Trees, drawn rows and columns, and offset."""
+    """Assert that the trees, the drawn rows and columns, and the offset are equal."""
     assert ours.max_samples_ == theirs.max_samples_
     assert ours.n_features_in_ == theirs.n_features_in_
     assert ours._fitted.native.n_trees == len(theirs.estimators_)
@@ -36,32 +36,32 @@ def assert_same_forest(ours: IsolationForest, theirs: SklearnForest) -> None:
 
 def assert_same_arrays(ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:
     assert len(ours) == len(theirs)
-    for mine, other in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(mine, other)
-        assert mine.dtype == other.dtype
+    for our_array, their_array in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(our_array, their_array)
+        assert our_array.dtype == their_array.dtype
 
 
 def assert_same_scores(ours: IsolationForest, theirs: SklearnForest, X: Any) -> None:
     for method in ("score_samples", "decision_function", "predict"):
-        mine, our_warnings = outcome(getattr(ours, method), X)
-        other, their_warnings = outcome(getattr(theirs, method), X)
+        our_result, our_warnings = outcome(getattr(ours, method), X)
+        their_result, their_warnings = outcome(getattr(theirs, method), X)
         assert our_warnings == their_warnings
-        np.testing.assert_array_equal(mine, other, err_msg=method)
-        assert mine.dtype == other.dtype
+        np.testing.assert_array_equal(our_result, their_result, err_msg=method)
+        assert our_result.dtype == their_result.dtype
 
 
 def outcome(call: Callable[..., Any], *args: Any) -> tuple[Any, list[tuple[type, str]]]:
-    """What a call returns and what it warns of."""
+    """Return the result of a call and its warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        # NumPy's, where scikit-learn casts the table to float32; ours casts cell by cell, without a word (README).
+        # NumPy warns when scikit-learn casts a table to float32; isoxide casts cell by cell without this warning.
         warnings.filterwarnings("ignore", "overflow encountered in cast", RuntimeWarning)
         result = call(*args)
     return result, [(w.category, str(w.message)) for w in caught]
 
 
 def fit_both(X: Any, make_state: Callable[[], Any] = lambda: 0, **params: Any) -> tuple[IsolationForest, SklearnForest]:
-    """Both forests, fitted on X; their warnings are compared as well."""
+    """Return both forests, fitted on X, after a comparison of their warnings."""
     theirs, their_warnings = outcome(lambda: SklearnForest(random_state=make_state(), **params).fit(X))
     ours, our_warnings = outcome(lambda: IsolationForest(random_state=make_state(), **params).fit(X))
     assert our_warnings == their_warnings
@@ -94,8 +94,8 @@ def _missing(r: np.random.Generator, n: int, d: int) -> np.ndarray:
 
 
 def _extremes(r: np.random.Generator, n: int, d: int) -> np.ndarray:
-    odd = [np.inf, -np.inf, np.nan, 0.0, -0.0, 1e300, -1e300, 3e38, 1e-45, 1.0, 2.0**24 + 1]
-    return np.where(r.random((n, d)) < 0.3, r.choice(odd, (n, d)), r.integers(0, 4, (n, d)))
+    special = [np.inf, -np.inf, np.nan, 0.0, -0.0, 1e300, -1e300, 3e38, 1e-45, 1.0, 2.0**24 + 1]
+    return np.where(r.random((n, d)) < 0.3, r.choice(special, (n, d)), r.integers(0, 4, (n, d)))
 
 
 def _near_constant(r: np.random.Generator, n: int, d: int) -> np.ndarray:
@@ -106,22 +106,22 @@ def _large_integers(r: np.random.Generator, n: int, d: int) -> np.ndarray:
     return (r.integers(0, 50, (n, d)) + (1 << 60)) * 3 + (1 << r.integers(30, 37, (n, d)))
 
 
-KINDS = (_gauss, _counts, _flags, _duplicates, _missing, _extremes, _near_constant, _large_integers)
+TABLE_MAKERS = (_gauss, _counts, _flags, _duplicates, _missing, _extremes, _near_constant, _large_integers)
 
 
 def random_table(r: np.random.Generator) -> np.ndarray:
-    """A small table of a random kind and shape."""
+    """Return a small table with values of a random type and with a random shape."""
     n = int(r.choice([1, 2, 3, 7, 20, 100, 257, 259, 400, 1000]))
     d = int(r.choice([1, 2, 3, 5, 9, 20]))
-    return KINDS[r.integers(len(KINDS))](r, n, d)
+    return TABLE_MAKERS[r.integers(len(TABLE_MAKERS))](r, n, d)
 
 
 def random_container(r: np.random.Generator, x: np.ndarray) -> Any:
-    """The same numbers in a container, dtype and layout that scikit-learn takes."""
+    """Return the same numbers in a random container, dtype and layout that scikit-learn accepts."""
     if r.random() < 0.3:
         with np.errstate(all="ignore"):
-            kinds = [np.float32, np.float64] + ([np.int64, np.int32, np.uint8] if np.isfinite(x).all() else [])
-            x = x.astype(kinds[r.integers(len(kinds))])
+            dtypes = [np.float32, np.float64] + ([np.int64, np.int32, np.uint8] if np.isfinite(x).all() else [])
+            x = x.astype(dtypes[r.integers(len(dtypes))])
     match int(r.integers(15)):
         case 0:
             return np.asfortranarray(x)
@@ -154,18 +154,18 @@ def random_container(r: np.random.Generator, x: np.ndarray) -> Any:
 
 
 def mixed_frame(r: np.random.Generator, x: np.ndarray) -> pd.DataFrame:
-    """Columns of different dtypes, as a CSV file gives."""
+    """Return a frame whose columns have different dtypes, as after reading a CSV file."""
     columns = {}
     for j, column in enumerate(x.T.astype(np.float64)):
         small = np.isfinite(column).all() and (np.abs(column) < 2**31).all()
-        kinds = [np.float64, np.float32] + ([np.int64, np.int32, np.int16, np.bool_, np.uint8] if small else [])
+        dtypes = [np.float64, np.float32] + ([np.int64, np.int32, np.int16, np.bool_, np.uint8] if small else [])
         with np.errstate(all="ignore"):
-            columns[f"c{j}"] = column.astype(np.int64 if small else np.float64).astype(kinds[r.integers(len(kinds))])
+            columns[f"c{j}"] = column.astype(np.int64 if small else np.float64).astype(dtypes[r.integers(len(dtypes))])
     return pd.DataFrame(columns)
 
 
 def random_weights(r: np.random.Generator, n_samples: int) -> Any:
-    """Sample weights, most often none."""
+    """Return sample weights, or None in most cases."""
     if r.random() < 0.6:
         return None
     weights = r.random(n_samples).astype([np.float32, np.float64][r.integers(2)])
@@ -175,7 +175,7 @@ def random_weights(r: np.random.Generator, n_samples: int) -> Any:
 
 
 def random_params(r: np.random.Generator, n_samples: int, n_features: int) -> dict[str, Any]:
-    """Constructor arguments other than random_state."""
+    """Return random constructor arguments, without random_state."""
     share = float(r.uniform(1 / n_samples, 1.0)) if n_samples > 1 else 1.0
     max_samples = [
         "auto", "auto", 1.0, share, int(r.integers(1, n_samples + 1)), n_samples, n_samples + int(r.integers(1, 50)), 2,

@@ -1,7 +1,7 @@
-"""The oracle of the Python tests: scikit-learn's forest and scipy's percentile ranks, one cell at a time.
+"""Rank cells and score rows with scikit-learn and scipy alone, so that tests can compare isoxide with the results.
 
-It has isoxide's names but knows nothing of isoxide, so that a test may put one in the place of the other. It is slow
-on purpose: every number comes from a plain call of the original, every order from a plain stable sort.
+The module has the names of isoxide but never imports it, so a test can replace one with the other. It is slow on
+purpose: every number comes from one call of scikit-learn or scipy, and every order from a stable sort.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class FeatureRanks:
         self.values = values
         self.order = np.empty(percentiles.shape, dtype=np.intp)
         for i, row in enumerate(percentiles):
-            # NaN would make the sort undefined, so those features wait aside and are appended.
+            # NaN would make the sort undefined, so features with NaN are appended at the end.
             known = [j for j in range(len(features)) if not np.isnan(row[j])]
             unknown = [j for j in range(len(features)) if np.isnan(row[j])]
-            # Two stable sorts, as an analyst writes them: by rank, then the `rank_last` features behind all others.
+            # There are two stable sorts: by percentile, then to move the `rank_last` features behind all others.
             known = sorted(known, key=lambda j: row[j], reverse=True)
             self.order[i] = sorted(known, key=lambda j: is_last[j]) + sorted(unknown, key=lambda j: is_last[j])
 
@@ -77,7 +77,7 @@ class FeatureRanks:
             ]
             if any(hits):
                 counts[feature] = sum(hits)
-        # A stable sort keeps ties in column order.
+        # A stable sort keeps features with equal counts in the order of the columns.
         ordered = sorted(counts.items(), key=lambda item: item[1], reverse=True)
         names = pd.Index([feature for feature, _ in ordered], dtype="str", name="feature")
         return pd.Series([count for _, count in ordered], index=names, name="count", dtype=np.int64)
@@ -116,7 +116,7 @@ def rank_features(
 
 
 def _frame(data: Any, other: Any) -> pd.DataFrame:
-    """A frame as it is; an array with the names of the other side, or with x0, x1, ... where both have none."""
+    """Return data as a frame. An array gets the column names of the other frame, or x0, x1, ... if both are arrays."""
     if isinstance(data, pd.DataFrame):
         return data
     array = np.asarray(data)

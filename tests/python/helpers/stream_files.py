@@ -1,4 +1,4 @@
-"""Files that are read in batches."""
+"""Write tables as several files, which are read in batches."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 
 def write_parts(frame, folder, n_parts, seed=0):
-    """Files of random sizes, some empty, in groups of few rows."""
+    """Write a frame as Parquet files of random sizes, some of them empty, with row groups of 300 rows."""
     r = np.random.default_rng(seed)
     edges = [0, *np.sort(r.integers(0, len(frame) + 1, n_parts - 1)).tolist(), len(frame)]
     table = pa.Table.from_pandas(frame, preserve_index=False)

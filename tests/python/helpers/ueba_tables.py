@@ -1,11 +1,11 @@
-"""Tables with a row per actor and day, as the users' notebook reads them."""
+"""Make tables with a row per actor and day for the tests of `isoxide.ueba` and the command."""
 
 import numpy as np
 import pandas as pd
 
 
 def actor_days(seed, *, n_actors=25, n_days=40):
-    """Zero-heavy counts, a flag, z-scores, and some actor-days that are odd in three features."""
+    """Return counts with many zeros, two flags, z-scores, and a few actor-days that are unusual in three features."""
     rng = np.random.default_rng(seed)
     days = pd.date_range("2025-01-20", periods=n_days)
     frame = pd.DataFrame(
@@ -19,15 +19,15 @@ def actor_days(seed, *, n_actors=25, n_days=40):
         frame[f"zscore_{j}"] = rng.normal(size=n)
     frame["is_weekend"] = (frame["day"].dt.day_of_week >= 5).astype(int)
     frame["leaver_action"] = (rng.random(n) < 0.01).astype(int)
-    odd = rng.choice(n, max(3, n // 60), replace=False)
+    unusual = rng.choice(n, max(3, n // 60), replace=False)
     for column in ("n_0", "n_3", "share_1"):
-        frame.loc[odd, column] = frame[column].max() * 3 + rng.integers(1, 50, len(odd))
-    frame.loc[odd[:2], "zscore_1"] = 5.5
+        frame.loc[unusual, column] = frame[column].max() * 3 + rng.integers(1, 50, len(unusual))
+    frame.loc[unusual[:2], "zscore_1"] = 5.5
     return frame
 
 
 def users_of(frame):
-    """One row per actor, with a comma inside quotes and a column more than wanted."""
+    """Return a table of users with a row per actor. Some departments contain a comma, which CSV files must quote."""
     actors = sorted(frame["actor"].unique())
     return pd.DataFrame(
         {

@@ -67,8 +67,10 @@ def test_several_aggregators_in_one_pass(seed):
     assert picked["x"].to_pylist() == values[[3, 80]].tolist()
 
 
-def test_rows_that_are_gone_are_told():
+def test_rows_that_no_longer_exist_are_reported():
     pick = PickRows(np.array([1, 7]), pa.schema([("x", pa.float64())]), ["x"], "the table")
     batch = pa.record_batch({"x": [1.0, 2.0, 3.0]})
-    with pytest.raises(ValueError, match="the table changed while it was read: 2 rows were asked for and 1 came"):
+    with pytest.raises(
+        ValueError, match="the table changed while it was read: 2 rows were requested, but 1 were found"
+    ):
         pick.finish(pick.accumulate(Partition(0, 0), [batch]))

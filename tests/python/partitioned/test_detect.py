@@ -126,7 +126,7 @@ def test_a_table_smaller_than_a_tree_draws_is_told(frame, seed):
     with pytest.warns(UserWarning, match="the forest is fitted on a table of") as caught:
         found = partitioned(arrow(some), 3, seed).detect(**NAMES, contamination=0.02)
     assert [str(warning.message) for warning in caught] == found.manifest["notes"][: len(caught)]
-    with pytest.warns(UserWarning, match="fewer than the 256 rows a tree draws"):
+    with pytest.warns(UserWarning, match="fewer than the 256 rows that a tree draws"):
         expected = ueba.detect(ueba.read_table(some, **NAMES), contamination=0.02)
     assert_same_findings(found, expected)
 

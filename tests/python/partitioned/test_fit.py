@@ -101,7 +101,7 @@ def table_of(**columns):
         (lambda t: t.rank_features(np.zeros((1, 2))), "rows must be a frame with column names"),
         (lambda t: t.rank_features(pd.DataFrame({"z": [1.0]})), "has no column 'z'"),
         (lambda t: t.rank_features(pd.DataFrame({"a": [1.0]}), groups="q"), "has no column 'q'"),
-        (lambda t: t.rank_features(pd.DataFrame({"a": [1.0]}), groups="text"), "names no column of rows"),
+        (lambda t: t.rank_features(pd.DataFrame({"a": [1.0]}), groups="text"), "is not a column of rows"),
         (lambda t: t.rank_features(pd.DataFrame({"a": [1.0]}), nan_policy="raise"), "column 'a' of the table"),
     ],
 )

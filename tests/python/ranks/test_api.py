@@ -103,7 +103,7 @@ def arrays(shape):
     kind=st.sampled_from([*KINDS, "median"]),
     nan_policy=st.sampled_from([*POLICIES, "skip"]),
 )
-def test_any_input_gives_what_scipy_gives(a, score, kind, nan_policy):
+def test_any_input_has_the_result_of_scipy(a, score, kind, nan_policy):
     assert_same(a, score, kind=kind, nan_policy=nan_policy)
 
 

@@ -1,4 +1,4 @@
-"""Which types the core compares, and as what: all others are compared by NumPy, one query at a time."""
+"""Test which pairs of dtypes the core ranks, and as which dtype; NumPy ranks all other pairs, one query at a time."""
 
 import numpy as np
 import pytest
@@ -6,18 +6,19 @@ import pytest
 from isoxide._frames.dtypes import native
 from isoxide._ranks.dtypes import comparison, native_pair
 
+#: Dtypes whose values the core compares without a conversion that could round them.
 OWN = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "f2", "f4", "f8"]
 
 
-@pytest.mark.parametrize("other", OWN)
-@pytest.mark.parametrize("one", OWN)
-def test_numbers_of_64_bits_at_most_are_compared_by_the_core(one, other):
-    assert comparison(np.dtype(one), np.dtype(other)) == "own"
+@pytest.mark.parametrize("reference", OWN)
+@pytest.mark.parametrize("queries", OWN)
+def test_numbers_of_64_bits_at_most_are_compared_by_the_core(reference, queries):
+    assert comparison(np.dtype(reference), np.dtype(queries)) == "own"
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(
-    ("other", "how"),
+    ("other", "method"),
     [
         ("u8", "flipped"),
         ("u4", "flipped"),
@@ -28,26 +29,30 @@ def test_numbers_of_64_bits_at_most_are_compared_by_the_core(one, other):
         ("i1", None),
     ],
 )
-def test_unsigned_integers_of_64_bits(order, other, how):
+def test_unsigned_integers_of_64_bits(order, other, method):
     unsigned, other = np.dtype(f"{order}u8"), np.dtype(other)
-    assert comparison(unsigned, other) == comparison(other, unsigned) == how
+    assert comparison(unsigned, other) == comparison(other, unsigned) == method
     pair = native_pair(np.array([2**64 - 1, 0, 2**63], dtype=unsigned), np.ones(3, dtype=other))
-    assert [None if how is None else (array.dtype.kind, array.dtype.itemsize) for array in pair or [None]] == (
-        [None] if how is None else [("f" if how == "float" else "i", 8)] * 2
-    )
+    if method is None:
+        assert pair is None
+    else:
+        expected = np.dtype("f8" if method == "float" else "i8")
+        assert [array.dtype for array in pair] == [expected] * 2
 
 
-@pytest.mark.parametrize("other", ["f8", "i8", "u8"])
-@pytest.mark.parametrize("one", ["O", "c8", "c16", "U3", "S3", "M8[ns]", "m8[ns]", np.longdouble, np.clongdouble])
-def test_other_types_are_not(one, other):
-    one, other = np.dtype(one), np.dtype(other)
-    assert comparison(one, other) is comparison(other, one) is comparison(one, one) is None
-    assert native_pair(np.empty(1, dtype=one), np.empty(1, dtype=other)) is None
+@pytest.mark.parametrize("number", ["f8", "i8", "u8"])
+@pytest.mark.parametrize("other", ["O", "c8", "c16", "U3", "S3", "M8[ns]", "m8[ns]", np.longdouble, np.clongdouble])
+def test_other_types_are_not_compared_by_the_core(other, number):
+    other, number = np.dtype(other), np.dtype(number)
+    assert comparison(other, number) is comparison(number, other) is comparison(other, other) is None
+    assert native_pair(np.empty(1, dtype=other), np.empty(1, dtype=number)) is None
 
 
-@pytest.mark.parametrize(("given", "taken"), [("f2", "f4"), ("f4", "f4"), (">f4", "=f4"), (">i2", "i8"), ("?", "i8")])
-def test_values_are_held_exactly(given, taken):
-    x = np.array([0, 1, 1, 0], dtype=given)
-    assert native(x).dtype == np.dtype(taken)
+@pytest.mark.parametrize(
+    ("dtype", "expected"), [("f2", "f4"), ("f4", "f4"), (">f4", "=f4"), (">i2", "i8"), ("?", "i8")]
+)
+def test_native_arrays_hold_the_same_values(dtype, expected):
+    x = np.array([0, 1, 1, 0], dtype=dtype)
+    assert native(x).dtype == np.dtype(expected)
     assert native(x).tolist() == x.tolist()
-    assert (native(x) is x) == (x.dtype == np.dtype(taken))
+    assert (native(x) is x) == (x.dtype == np.dtype(expected))

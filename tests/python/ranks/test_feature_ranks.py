@@ -1,4 +1,4 @@
-"""What `rank_features` returns, and the tables made of it."""
+"""Test `FeatureRanks`, the result of `rank_features`, and the tables that it makes."""
 # ruff: noqa: PD011 (`values` belongs to FeatureRanks here, not to pandas)
 
 import pickle
@@ -18,28 +18,28 @@ from rank_tables import CONTAINERS, mixed_table, reference_frame
 pytestmark = pytest.mark.parity
 
 POLARS, PYARROW = pl.DataFrame, pa.Table
-#: Which class of frame is made for rows in each container.
-KINDS = {
+#: Class of the tables that are made if the rows came in each container.
+FRAME_CLASSES = {
     "pandas": pd.DataFrame, "pandas nullable": pd.DataFrame, "pandas Arrow": pd.DataFrame, "polars": POLARS,
     "polars pieces": POLARS, "pyarrow": PYARROW, "pyarrow pieces": PYARROW, "record batch": PYARROW, "stream": PYARROW,
     "reader": PYARROW, "interchange": PYARROW, "narwhals": POLARS,
 }  # fmt: skip
 
 
-def test_the_class_is_found_in_both_places():
+def test_the_class_is_public():
     assert module_of_rank_features.FeatureRanks is FeatureRanks
 
 
 def test_empty_tables():
     frame = pd.DataFrame({"a": [1.0, 2.0], "b": [1, 2]})
-    none = rank_features(frame[:0], frame)
-    assert none.percentiles.shape == none.values.shape == none.order.shape == (0, 2)
-    assert (len(none), none.to_records(), len(none.to_frame())) == (0, [], 0)
+    empty = rank_features(frame[:0], frame)
+    assert empty.percentiles.shape == empty.values.shape == empty.order.shape == (0, 2)
+    assert (len(empty), empty.to_records(), len(empty.to_frame())) == (0, [], 0)
     assert np.isnan(rank_features(frame, frame[:0]).percentiles).all()
     assert rank_features(frame, frame, features=[]).percentiles.shape == (2, 0)
     assert rank_features(np.empty((3, 0)), np.empty((5, 0))).order.shape == (3, 0)
-    np.testing.assert_array_equal(none.cutoff_table([50])[["mean", "min"]], [[np.nan, 0]])
-    assert none.feature_counts(50).empty
+    np.testing.assert_array_equal(empty.cutoff_table([50])[["mean", "min"]], [[np.nan, 0]])
+    assert empty.feature_counts(50).empty
 
 
 def notebook_records(rows, reference, features, last):
@@ -61,10 +61,10 @@ def test_records_equal_the_loop_of_the_notebook(columns, seed):
     if columns != "all":
         rows = rows[columns]
     features = [name for name in rows.columns if name != "actor"]
-    found = rank_features(rows, reference, features=features, rank_last="*zscore*").to_records()
+    actual = rank_features(rows, reference, features=features, rank_last="*zscore*").to_records()
     expected = notebook_records(rows, reference, features, "zscore")
-    assert found == expected
-    types = [[tuple(type(item) for item in record) for record in row] for row in found]
+    assert actual == expected
+    types = [[tuple(type(item) for item in record) for record in row] for row in actual]
     assert types == [[tuple(type(item) for item in record) for record in row] for row in expected]
 
 
@@ -77,7 +77,7 @@ def ranks():
 
 def test_order(ranks):
     np.testing.assert_array_equal(ranks.percentiles, [[100, 100, 100, np.nan], [25, 50, 0, np.nan]])
-    # Ties in the order of the columns, then what comes last, then NaN.
+    # Tied features keep the order of the columns. The features of `rank_last` follow, and then those with NaN.
     np.testing.assert_array_equal(ranks.order, [[1, 2, 0, 3], [1, 2, 0, 3]])
     assert ranks.order.dtype == np.intp
     chosen = rank_features([[1.0, 5.0]], [[1.0, 0.0]], rank_last=lambda name: name == "x0")
@@ -96,7 +96,7 @@ def test_array_protocol(ranks):
     assert len(ranks) == 2
 
 
-def test_ranks_do_not_change(ranks):
+def test_ranks_are_read_only(ranks):
     for array in (ranks.percentiles, ranks.values, ranks.order):
         with pytest.raises(ValueError, match="read-only"):
             array[0, 0] = 1
@@ -151,7 +151,7 @@ def test_feature_counts(ranks):
         ranks.feature_counts(50, always_show="n")
 
 
-def test_tables_without_pandas_say_what_to_install(ranks, monkeypatch):
+def test_tables_without_pandas_name_the_missing_package(ranks, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     for call in (ranks.to_frame, lambda: ranks.cutoff_table([99]), lambda: ranks.feature_counts(99)):
         with pytest.raises(ImportError, match=r'pip install "isoxide\[notebook\]"'):
@@ -159,32 +159,32 @@ def test_tables_without_pandas_say_what_to_install(ranks, monkeypatch):
 
 
 def as_dict(frame):
-    """Columns of any frame, as lists."""
+    """Return the columns of any frame as lists."""
     if isinstance(frame, pl.DataFrame):
         return frame.to_dict(as_series=False)
     return frame.to_pydict() if isinstance(frame, pa.Table) else frame.to_dict("list")
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_tables_are_of_the_callers_kind(container, seed):
+def test_tables_have_the_class_of_the_rows(container, seed):
     rng = np.random.default_rng(seed)
     reference = mixed_table(rng, 40)
     rows = reference[5:25]
-    # An array has the tables that others are compared with.
+    # The tables of pandas rows are those that the others are compared with.
     expected = rank_features(CONTAINERS["pandas"](rows), reference, nan_policy="omit")
-    found = rank_features(CONTAINERS[container](rows), reference, nan_policy="omit")
-    assert set(KINDS) == set(CONTAINERS)
+    actual = rank_features(CONTAINERS[container](rows), reference, nan_policy="omit")
+    assert set(FRAME_CLASSES) == set(CONTAINERS)
     for table in (lambda ranks: ranks.to_frame(), lambda ranks: ranks.cutoff_table([0, 50, 99.5])):
-        assert type(table(found)) is KINDS[container]
-        columns, expected_columns = as_dict(table(found)), as_dict(table(expected))
+        assert type(table(actual)) is FRAME_CLASSES[container]
+        columns, expected_columns = as_dict(table(actual)), as_dict(table(expected))
         assert list(columns) == list(expected_columns)
         for name, column in columns.items():
             np.testing.assert_array_equal(column, expected_columns[name])
-    counts, expected_counts = found.feature_counts(50), expected.feature_counts(50)
-    if KINDS[container] is pd.DataFrame:
+    counts, expected_counts = actual.feature_counts(50), expected.feature_counts(50)
+    if FRAME_CLASSES[container] is pd.DataFrame:
         pd.testing.assert_series_equal(counts, expected_counts)
     else:
-        assert type(counts) is KINDS[container]
+        assert type(counts) is FRAME_CLASSES[container]
         assert as_dict(counts) == {"feature": list(expected_counts.index), "count": expected_counts.tolist()}
 
 
@@ -192,15 +192,15 @@ def test_types_of_columns():
     rows = pl.DataFrame({"n": [1, 2], "x": [0.5, None]})
     ranks = rank_features(rows, rows)
     types = {"row": pl.Int64, "position": pl.Int64, "feature": pl.String, "percentile": pl.Float64, "value": pl.Float64}
-    counted = {"feature": pl.String, "count": pl.Int64}
-    cuts = {"cutoff": pl.Float64, "mean": pl.Float64, "min": pl.Int64}
-    for some in (ranks, rank_features(rows[:0], rows), rank_features(rows, rows, features=[])):
-        assert some.to_frame().schema == types
-        assert some.feature_counts(101).schema == counted
-        assert some.cutoff_table([]).schema == cuts
+    count_types = {"feature": pl.String, "count": pl.Int64}
+    cutoff_types = {"cutoff": pl.Float64, "mean": pl.Float64, "min": pl.Int64}
+    for result in (ranks, rank_features(rows[:0], rows), rank_features(rows, rows, features=[])):
+        assert result.to_frame().schema == types
+        assert result.feature_counts(101).schema == count_types
+        assert result.cutoff_table([]).schema == cutoff_types
     none = rank_features(rows.to_arrow()[:0], rows).to_frame()
     assert [str(field.type) for field in none.schema] == ["int64", "int64", "string", "double", "double"]
-    # NaN is a value of scipy's, not a missing one.
+    # scipy returns NaN as a value, so it is not a null.
     assert ranks.to_frame()["percentile"].null_count() == 0
     assert ranks.to_frame()["percentile"].is_nan().sum() == 2
 
@@ -216,14 +216,14 @@ def test_records_of_frames_without_a_common_type(make):
     assert type(ranks.to_records()[0][0][1]) is np.float64
 
 
-def test_labels_of_rows_are_kept_of_pandas_only():
+def test_only_pandas_rows_have_labels():
     rows = pd.DataFrame({"a": [1.0, 2.0]}, index=["mon", "tue"])
     reference = pl.DataFrame({"a": [1.0, 2.0]})
     assert rank_features(rows, reference).to_frame()["row"].tolist() == ["mon", "tue"]
     assert rank_features(reference, rows).to_frame()["row"].to_list() == [0, 1]
 
 
-def test_tables_without_narwhals_say_what_to_install(monkeypatch):
+def test_tables_without_narwhals_name_the_missing_package(monkeypatch):
     rows = pl.DataFrame({"a": [1.0, 2.0]})
     ranks = rank_features(rows, rows)
     monkeypatch.setitem(sys.modules, "narwhals", None)
@@ -234,7 +234,7 @@ def test_tables_without_narwhals_say_what_to_install(monkeypatch):
     assert rank_features([[1.0]], [[1.0]]).to_frame().shape == (1, 5)
 
 
-def test_ranks_of_every_kind_can_be_pickled(seed):
+def test_ranks_of_polars_rows_can_be_pickled(seed):
     table = mixed_table(np.random.default_rng(seed), 20)
     ranks = rank_features(pl.from_arrow(table), table)
     again = pickle.loads(pickle.dumps(ranks))

@@ -148,7 +148,7 @@ def test_nan_is_refused_in_the_groups_that_occur():
 def test_wrong_groups_are_refused_by_name():
     frame = pd.DataFrame({"a": [1.0, 2.0], "g": ["x", "y"]})
     for groups, match in [
-        ("dept", r"groups='dept' names no column of rows: its columns are \['a', 'g'\]"),
+        ("dept", r"groups='dept' is not a column of rows: its columns are \['a', 'g'\]"),
         ((["x"], ["x", "y"]), "groups has 1 labels for rows, which has 2 rows"),
         ((["x", "y"], ["x"]), "groups has 1 labels for reference, which has 2 rows"),
         ((["x", "y"],), r"groups must be the name of a column or a pair .*, got tuple of length 1"),
@@ -160,9 +160,9 @@ def test_wrong_groups_are_refused_by_name():
     ]:
         with pytest.raises(ValueError, match=match):
             rank_features(frame, frame, features=["a"], groups=groups)
-    with pytest.raises(ValueError, match="groups='g' names no column of reference"):
+    with pytest.raises(ValueError, match="groups='g' is not a column of reference"):
         rank_features(frame, frame[["a"]], groups="g")
-    with pytest.raises(ValueError, match="groups='g' names no column of reference: its columns have no names"):
+    with pytest.raises(ValueError, match="groups='g' is not a column of reference: its columns have no names"):
         rank_features(frame, [[1.0, 2.0]], groups="g")
     with pytest.raises(ValueError, match="groups='a' is among the features"):
         rank_features(frame, frame, features=["a"], groups="a")

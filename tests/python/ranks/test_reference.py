@@ -1,4 +1,4 @@
-"""A prepared reference gives what `rank_features` gives, in every bit and attribute."""
+"""Test that `RankReference.rank_features` returns exactly the results of `rank_features`."""
 
 import pickle
 
@@ -12,12 +12,12 @@ from rank_tables import CONTAINERS, DTYPES, KINDS, TAILS, mixed_table, odd_value
 pytestmark = pytest.mark.parity
 
 
-def assert_same(found, expected):
-    assert found.features == expected.features
+def assert_same(actual, expected):
+    assert actual.features == expected.features
     for name in ("percentiles", "directions", "values", "order"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), strict=True)
-    assert str(found.to_records()) == str(expected.to_records())
-    assert type(found.to_frame()) is type(expected.to_frame())
+        np.testing.assert_array_equal(getattr(actual, name), getattr(expected, name), strict=True)
+    assert str(actual.to_records()) == str(expected.to_records())
+    assert type(actual.to_frame()) is type(expected.to_frame())
 
 
 @pytest.mark.slow
@@ -44,9 +44,9 @@ def test_every_container(container, nan_policy, seed):
     make = CONTAINERS[container]
     prepared = RankReference(make(table))
     for make_rows in (make, CONTAINERS["pandas"]):
-        found = prepared.rank_features(make_rows(rows), tail="both", nan_policy=nan_policy, rank_last="c1*")
+        actual = prepared.rank_features(make_rows(rows), tail="both", nan_policy=nan_policy, rank_last="c1*")
         expected = rank_features(make_rows(rows), make(table), tail="both", nan_policy=nan_policy, rank_last="c1*")
-        assert_same(found, expected)
+        assert_same(actual, expected)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
@@ -58,13 +58,13 @@ def test_missing_values_by_policy(share, nan_policy, seed):
             reference = values.astype(dtype)
             reference[rng.random(500) < share, 0] = np.nan
             for rows in (reference[:50], values[:50].astype(int)):
-                found = RankReference(reference).rank_features(rows, nan_policy=nan_policy)
-                assert_same(found, rank_features(rows, reference, nan_policy=nan_policy))
+                actual = RankReference(reference).rank_features(rows, nan_policy=nan_policy)
+                assert_same(actual, rank_features(rows, reference, nan_policy=nan_policy))
 
 
 @pytest.mark.parametrize("distinct", [3, 100, 10_000, 70_000])
 def test_long_references_on_any_number_of_threads(distinct, seed):
-    # With all values different, with most, and with hardly any.
+    # The reference has few distinct values, many, or almost only distinct ones.
     rng = np.random.default_rng(seed)
     for values in (rng.integers(0, distinct, (70_000, 4)), rng.integers(0, distinct, (70_000, 4)) / 7):
         rows = np.vstack([values[:300], values[:1] + 0.5, values.max(axis=0) + 1, values.min(axis=0) - 1])
@@ -87,14 +87,14 @@ def test_features_and_names(seed):
     assert prepared.n_samples == 400
     assert_same(prepared.rank_features(rows), rank_features(rows, frame, features=features))
     assert_same(prepared.rank_features(rows[features[::-1]]), rank_features(rows, frame, features=features))
-    # Without names in both, by position.
+    # Columns are matched by position unless both tables have names.
     array = frame[features].to_numpy(dtype=float)
     by_position = RankReference(array, features=["flag"]).rank_features(rows[features])
     assert_same(by_position, rank_features(rows[features], array, features=["flag"]))
     assert_same(RankReference(array).rank_features(array[:3]), rank_features(array[:3], array))
 
 
-def test_refusals_are_those_of_rank_features(seed):
+def test_messages_equal_those_of_rank_features(seed):
     frame = pd.DataFrame({"a": [1.0, np.nan], "b": [1, 2], "text": ["x", "y"]})
     numbers = frame[["a", "b"]]
     calls = [
@@ -112,9 +112,9 @@ def test_refusals_are_those_of_rank_features(seed):
         with pytest.raises(ValueError) as expected:  # noqa: PT011 (the text is compared)
             rank_features(rows, reference, **options)
         prepared = RankReference(reference)
-        with pytest.raises(ValueError) as found:  # noqa: PT011
+        with pytest.raises(ValueError) as actual:  # noqa: PT011
             prepared.rank_features(rows, **options)
-        assert str(found.value) == str(expected.value)
+        assert str(actual.value) == str(expected.value)
     assert RankReference(numbers).rank_features(numbers[:0], nan_policy="raise").percentiles.shape == (0, 2)
     with pytest.raises(TypeError, match="column 'text' of reference has dtype"):
         RankReference(frame)
@@ -134,12 +134,12 @@ def test_a_prepared_reference_can_be_pickled(seed):
     rng = np.random.default_rng(seed)
     table = mixed_table(rng, 200)
     prepared = RankReference(table)
-    again = pickle.loads(pickle.dumps(prepared))
-    assert repr(again) == repr(prepared)
-    assert_same(again.rank_features(table[:20], tail="both"), prepared.rank_features(table[:20], tail="both"))
+    copied = pickle.loads(pickle.dumps(prepared))
+    assert repr(copied) == repr(prepared)
+    assert_same(copied.rank_features(table[:20], tail="both"), prepared.rank_features(table[:20], tail="both"))
 
 
-def test_nothing_of_the_reference_is_kept():
+def test_the_reference_is_copied():
     values = np.arange(20.0)[:, None]
     prepared = RankReference(values)
     values[:] = 0

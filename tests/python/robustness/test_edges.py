@@ -11,7 +11,7 @@ from isoxide import _core
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.not_parallel(reason="it runs processes of its own"),
+    pytest.mark.not_parallel(reason="it starts processes"),
     pytest.mark.current_versions(reason="processes, threads, signals and memory do not depend on scikit-learn"),
 ]
 

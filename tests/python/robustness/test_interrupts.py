@@ -1,4 +1,4 @@
-"""A signal ends a long call soon, whatever it does, and leaves everything as it was."""
+"""Test that a signal ends any long call soon, and that the interrupted call changes nothing."""
 
 import contextlib
 import signal
@@ -15,7 +15,7 @@ from isoxide import IsolationForest, RankReference, percentileofscore, rank_feat
 
 pytestmark = [
     pytest.mark.slow,
-    # The tests set the alarm that would otherwise be the timer of pytest-timeout.
+    # The tests set the alarm that pytest-timeout uses by default.
     pytest.mark.timeout(method="thread"),
     pytest.mark.current_versions(reason="processes, threads, signals and memory do not depend on scikit-learn"),
     pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals"),
@@ -28,7 +28,7 @@ class AlarmError(Exception):
 
 @contextlib.contextmanager
 def alarm(seconds):
-    """The alarm rings after so many seconds; gives that time, for Python may come to the handler later."""
+    """Raise `AlarmError` after so many seconds, and give the time of the alarm; Python may run the handler later."""
 
     def ring(_signal, _frame):
         raise AlarmError
@@ -62,20 +62,20 @@ def large_forest(table):
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize(
-    ("what", "within"),
+    ("params", "within"),
     [
         ({"n_estimators": 1_000_000}, 1),
         ({"n_estimators": 1000, "random_state": np.random.RandomState(0), "bootstrap": True}, 1),
         ({"n_estimators": 200, "max_samples": 1.0}, 2.5),
         ({"n_estimators": 2, "max_samples": 1.0, "max_features": 1}, 2.5),
     ],
-    ids=["many trees", "live stream", "huge trees", "two huge trees"],
+    ids=["many trees", "RandomState instance", "huge trees", "two huge trees"],
 )
-def test_a_fit_ends_soon(table, n_jobs, what, within):
-    table = np.tile(table, (4, 1)) if what.get("max_samples") == 1.0 else table
-    if what["n_estimators"] == 1000:
-        what = {**what, "max_samples": 100_000}
-    forest = IsolationForest(n_jobs=n_jobs, **{"random_state": 0, **what})
+def test_a_fit_ends_soon(table, n_jobs, params, within):
+    table = np.tile(table, (4, 1)) if params.get("max_samples") == 1.0 else table
+    if params["n_estimators"] == 1000:
+        params = {**params, "max_samples": 100_000}
+    forest = IsolationForest(n_jobs=n_jobs, **{"random_state": 0, **params})
     check_it_ends_soon(lambda: forest.fit(table), within=within)
     assert not hasattr(forest, "n_features_in_")
 
@@ -83,11 +83,11 @@ def test_a_fit_ends_soon(table, n_jobs, what, within):
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_scoring_ends_soon(table, large_forest, n_jobs):
     large_forest.n_jobs = n_jobs
-    few = table[:100]
-    expected = large_forest.score_samples(few)
-    for many in (table, np.asfortranarray(table)):
-        check_it_ends_soon(lambda many=many: large_forest.score_samples(many), within=1)
-    np.testing.assert_array_equal(large_forest.score_samples(few), expected)
+    first_rows = table[:100]
+    expected = large_forest.score_samples(first_rows)
+    for rows in (table, np.asfortranarray(table)):
+        check_it_ends_soon(lambda rows=rows: large_forest.score_samples(rows), within=1)
+    np.testing.assert_array_equal(large_forest.score_samples(first_rows), expected)
 
 
 def test_the_preparation_of_huge_trees_ends_soon(table):
@@ -108,7 +108,7 @@ def test_ranking_one_column_ends_soon():
     check_it_ends_soon(lambda: percentileofscore(column, column[:2_000_000]), within=1)
 
 
-def test_a_reference_ends_soon(table):
+def test_sorting_a_reference_ends_soon(table):
     reference = np.tile(table, (2, 4))
     check_it_ends_soon(lambda: RankReference(reference, n_jobs=1), within=1)
 
@@ -124,12 +124,12 @@ def test_an_interrupted_fit_leaves_the_estimator_as_it_was(table):
     np.testing.assert_array_equal(forest.score_samples(small), scores)
 
 
-#: Tables that cannot be fitted, and how the message begins.
+#: Tables that cannot be fitted, and the beginning of the message.
 FAILURES = {
     "text": (lambda X: [["a", "b", "c"]], "could not convert string to float: 'a'"),
     "a row": (lambda X: X[0], "Expected 2D array, got 1D array instead"),
     "no rows": (lambda X: X[:0], r"Found array with 0 sample\(s\) \(shape=\(0, 3\)\) while a minimum of 1 is required"),
-    "other columns, and fewer rows than max_samples draws one of": (
+    "other columns, and so few rows that max_samples is below one": (
         lambda X: X[:3, :2],
         "Sample weights must contain at least one non-zero number",
     ),
@@ -162,32 +162,32 @@ def test_a_handler_that_does_not_raise_changes_nothing(table):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    # Handled while the forest grew, not all of them afterwards.
+    # The handler ran while the forest grew, and not only afterwards.
     assert len(handled) > 2
     assert handled[0] < ended - 0.05
-    again = IsolationForest(n_estimators=40_000, random_state=0).fit(table)
-    np.testing.assert_array_equal(forest.score_samples(table[:500]), again.score_samples(table[:500]))
+    undisturbed = IsolationForest(n_estimators=40_000, random_state=0).fit(table)
+    np.testing.assert_array_equal(forest.score_samples(table[:500]), undisturbed.score_samples(table[:500]))
 
 
-def started_and_awaited(worker):
+def start_and_sleep(worker):
     worker.start()
     time.sleep(10)
 
 
 def test_other_threads_are_not_interrupted(table):
-    # Python handles signals on the main thread only; a call on another one goes on.
+    # Python handles signals on the main thread only, so a call on another thread continues.
     scores = []
     forest = IsolationForest(n_estimators=500, random_state=0).fit(table)
     expected = forest.score_samples(table)
     worker = threading.Thread(target=lambda: scores.append(forest.score_samples(table)))
     with alarm(0.05), pytest.raises(AlarmError):
-        started_and_awaited(worker)
+        start_and_sleep(worker)
     worker.join()
     np.testing.assert_array_equal(scores[0], expected)
 
 
 def the_very_first_call_imports_nothing():
-    """What it would import, a signal could interrupt, and rust-numpy panics then."""
+    """A signal could interrupt an import in the first call, and rust-numpy would panic."""
     import builtins
 
     from isoxide import _core
@@ -195,14 +195,14 @@ def the_very_first_call_imports_nothing():
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    usual, builtins.__import__ = builtins.__import__, interrupted
+    original, builtins.__import__ = builtins.__import__, interrupted
     try:
         seeds = _core.tree_seeds(0, 0, 3)
         rows = _core.sample_rows(
             seeds, n_samples=9, n_features=1, max_samples=9, max_features=1, bootstrap=False, n_workers=1
         )
     finally:
-        builtins.__import__ = usual
+        builtins.__import__ = original
     print(len(seeds), len(rows))
 
 
@@ -226,7 +226,7 @@ def test_control_c_ends_a_script():
         assert script.stdout.readline() == "ready\n"
         time.sleep(0.5)
         script.send_signal(signal.SIGINT)
-        # It would take minutes; how soon the call itself ends is seen above.
+        # The fit would take minutes. The tests above measure how soon a call ends.
         _, errors = script.communicate(timeout=30)
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert "panic" not in errors

@@ -1,4 +1,4 @@
-"""Processes made after a parallel call, by fork or anew, work in silence and come to the same numbers."""
+"""Test processes that are forked or spawned after a parallel call: they print nothing and get the same results."""
 
 import concurrent.futures
 import multiprocessing
@@ -27,12 +27,12 @@ PARALLEL = joblib.cpu_count() > 1
 
 
 class Work:
-    """What a process fitted, scored and ranked in parallel, to be done again in another one."""
+    """A fit, scores and ranks that one process computed in parallel, so that another process can compare its own."""
 
     def __init__(self, seed: int) -> None:
         r = np.random.default_rng(seed)
         self.seed = seed
-        # So many rows that ranks are counted in parallel too.
+        # Ranks of so many rows are counted in parallel too.
         self.X = np.column_stack([r.normal(size=40_000), r.poisson(0.3, 40_000), r.normal(size=(40_000, 2)).round(1)])
         self.X[::97, 2] = np.nan
         self.forest = self.fit()
@@ -49,22 +49,22 @@ class Work:
     def check(self) -> None:
         np.testing.assert_array_equal(self.forest.score_samples(self.X), self.scores)
         np.testing.assert_array_equal(self.forest.score_samples(self.X[:3]), self.scores[:3])
-        again = self.fit()
-        assert again.offset_ == self.forest.offset_
-        np.testing.assert_array_equal(again.score_samples(self.X), self.scores)
+        refitted = self.fit()
+        assert refitted.offset_ == self.forest.offset_
+        np.testing.assert_array_equal(refitted.score_samples(self.X), self.scores)
         np.testing.assert_array_equal(self.rank(), self.ranks)
         ranks = self.reference.rank_features(self.X[:300], nan_policy="omit", n_jobs=N_JOBS).percentiles
         np.testing.assert_array_equal(ranks, self.ranks)
 
 
-def checked(work: Work) -> int:
-    """What a worker of a pool does; its process, to see that it is another one."""
+def check_and_return_pid(work: Work) -> int:
+    """Check the results in a worker of a pool, and return its process id, so that the caller sees that it differs."""
     work.check()
     return os.getpid()
 
 
 def check_with_own_pool(work: Work) -> None:
-    """In a child: the parent's threads are not there, and it works in parallel all the same."""
+    """Check in a forked child that the threads of the parent's pool do not exist, and that it works in parallel."""
     if pool_threads() is not None:
         assert pool_threads() == 0
     work.check()
@@ -87,7 +87,7 @@ def fork_of_a_fork(seed):
         work.check()
 
     def idle_child():
-        # The first one makes no pool of its own: the parent's reaches the grandchild.
+        # This child makes no pool of its own, so the grandchild inherits the pool of the parent.
         assert exit_code(forked(check_with_own_pool, work)) == 0
 
     children = [forked(child), forked(idle_child), forked(check_with_own_pool, work)]
@@ -97,14 +97,14 @@ def fork_of_a_fork(seed):
 
 
 @needs_fork
-def test_a_fork_and_the_fork_of_a_fork(seed):
+def test_a_fork_and_a_fork_of_a_fork_work_in_parallel(seed):
     assert_silent(alone(fork_of_a_fork, seed))
 
 
-def fork_in_mid_call(seed):
+def fork_during_calls(seed):
     work = Work(seed)
     blob = pickle.dumps(work.forest)
-    #: A forest that has scored nothing yet, or is doing so for the first time.
+    # A forest that has not scored anything yet, or is scoring for the first time.
     newest = [pickle.loads(blob)]
     stop = threading.Event()
     failures = []
@@ -152,10 +152,10 @@ def fork_in_mid_call(seed):
 
 @needs_fork
 def test_forks_while_other_threads_fit_score_and_rank(seed):
-    assert_silent(alone(fork_in_mid_call, seed))
+    assert_silent(alone(fork_during_calls, seed))
 
 
-def fork_in_the_first_call(seed):
+def fork_while_the_pool_is_made(seed):
     work = Work(seed)
     pauses = np.random.default_rng(seed).uniform(0, 0.001, FORKS)
 
@@ -163,7 +163,7 @@ def fork_in_the_first_call(seed):
         np.testing.assert_array_equal(work.forest.score_samples(work.X), work.scores)
 
     def child(pause):
-        # Has no pool yet: that is made while it is forked again.
+        # This child has no pool yet; it makes one while it is forked again.
         thread = threading.Thread(target=score)
         thread.start()
         time.sleep(pause)
@@ -177,14 +177,14 @@ def fork_in_the_first_call(seed):
 
 @needs_fork
 def test_forks_while_the_threads_are_made(seed):
-    assert_silent(alone(fork_in_the_first_call, seed))
+    assert_silent(alone(fork_while_the_pool_is_made, seed))
 
 
 def multiprocessing_pool(method, seed):
     work = Work(seed)
     with multiprocessing.get_context(method).Pool(2) as pool:
-        processes = pool.map(checked, [work] * 4, chunksize=1)
-        # Ended by itself: terminating it would leave a worker in the middle of something unseen.
+        processes = pool.map(check_and_return_pid, [work] * 4, chunksize=1)
+        # The workers end by themselves; `terminate` would hide a worker that hangs or fails at its end.
         pool.close()
         pool.join()
     assert os.getpid() not in processes
@@ -195,7 +195,7 @@ def executor(method, seed):
     work = Work(seed)
     context = multiprocessing.get_context(method)
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
-        processes = list(pool.map(checked, [work] * 4))
+        processes = list(pool.map(check_and_return_pid, [work] * 4))
     assert os.getpid() not in processes
     work.check()
 
@@ -216,7 +216,7 @@ def test_an_executor_of_processes(method, seed):
 def joblib_backend(backend, seed):
     work = Work(seed)
     workers = joblib.Parallel(n_jobs=2, backend=backend)
-    assert os.getpid() not in workers(joblib.delayed(checked)(work) for _ in range(4))
+    assert os.getpid() not in workers(joblib.delayed(check_and_return_pid)(work) for _ in range(4))
     work.check()
 
 
@@ -226,7 +226,7 @@ def test_workers_of_joblib(backend, seed):
 
 
 class Server:
-    """A worker of a prefork server: a child with the master's model, asked over a pipe."""
+    """A worker of a prefork server: a forked child that answers requests over a pipe with the master's model."""
 
     def __init__(self, work: Work) -> None:
         self.pipe, child_end = multiprocessing.Pipe()
@@ -236,15 +236,15 @@ class Server:
     @staticmethod
     def serve(work, pipe):
         while (request := pipe.recv()) != "stop":
-            if request == "for ever":
+            if request == "work forever":
                 pipe.send("begun")
                 while True:
                     work.check()
-            kind, rows = request
+            method, rows = request
             X = work.X[slice(*rows)]
-            if kind == "score":
+            if method == "score":
                 pipe.send(work.forest.score_samples(X))
-            elif kind == "rank":
+            elif method == "rank":
                 pipe.send(work.reference.rank_features(X, nan_policy="omit", n_jobs=N_JOBS).percentiles)
             else:
                 pipe.send(work.fit().score_samples(X))
@@ -261,18 +261,20 @@ def prefork_server(seed):
     work.check()
 
     def serve(server):
-        for kind in ("score", "rank", "refit"):
+        for method in ("score", "rank", "refit"):
             start = int(r.integers(0, 250))
-            rows = (start, start + int(r.integers(1, 50))) if kind == "rank" else (start, int(r.integers(300, 40_000)))
-            expected = work.ranks if kind == "rank" else work.scores
-            np.testing.assert_array_equal(server.ask((kind, rows)), expected[slice(*rows)])
+            rows = (
+                (start, start + int(r.integers(1, 50))) if method == "rank" else (start, int(r.integers(300, 40_000)))
+            )
+            expected = work.ranks if method == "rank" else work.scores
+            np.testing.assert_array_equal(server.ask((method, rows)), expected[slice(*rows)])
 
     servers = [Server(work) for _ in range(4)]
     for server in servers:
         serve(server)
     work.check()
-    # One is killed in the middle of its work and replaced, while the master is in the middle of scoring.
-    assert servers[1].ask("for ever") == "begun"
+    # A worker is killed in the middle of its work and replaced, while the master is scoring.
+    assert servers[1].ask("work forever") == "begun"
     stop = threading.Event()
 
     def master():

@@ -1,4 +1,4 @@
-"""A cluster of Spark, of processes: rows travel between executors, and a worker is killed in the middle of the work."""
+"""Test a Spark cluster of several processes, also when a worker is killed in the middle of the work."""
 
 import contextlib
 import os
@@ -26,16 +26,16 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.spark,
     pytest.mark.not_parallel(reason="one Spark session for all"),
-    pytest.mark.current_versions(reason="Spark is not installed with them"),
+    pytest.mark.current_versions(reason="Spark is not installed with the oldest versions"),
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
 
-# What is slow below travels to workers, which do not know this module.
+# Spark sends the function `slow` to workers, which cannot import this module.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 SPARK_CLASS = pathlib.Path(pyspark.__file__).parent / "bin" / "spark-class"
-PATIENCE = 120
+TIMEOUT = 120
 
 
 def free_port():
@@ -45,32 +45,32 @@ def free_port():
 
 
 def processes_of(session):
-    """The processes of a session of the system: those that a process started with all that these started."""
-    found = []
+    """Return the ids of all processes of an operating-system session: its leader and all that it has started."""
+    processes = []
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            # The name, in parentheses, may hold anything.
+            # The fields follow the name of the program, which is in parentheses and may contain any characters.
             state, _, _, owner = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
             if int(owner) == session and state != "Z":
-                found.append(int(folder.name))
-    return found
+                processes.append(int(folder.name))
+    return processes
 
 
 def kill_all(process):
-    """Kills a process with all that it started, and waits until they are gone."""
-    deadline = time.monotonic() + PATIENCE
-    while found := processes_of(process.pid):
-        for number in found:
+    """Kill a process and all that it has started, and wait until they have ended."""
+    deadline = time.monotonic() + TIMEOUT
+    while running := processes_of(process.pid):
+        for number in running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
         process.poll()
-        assert time.monotonic() < deadline, f"processes are left: {found}"
+        assert time.monotonic() < deadline, f"processes are still running: {running}"
         time.sleep(0.05)
-    process.wait(timeout=PATIENCE)
+    process.wait(timeout=TIMEOUT)
 
 
 class Cluster:
-    """A master and workers of one core, each a session of the system of its own."""
+    """A Spark master and workers of one core. Each of them leads its own operating-system session."""
 
     def __init__(self, folder):
         self.folder, self.processes, self.logs = folder, [], []
@@ -91,9 +91,9 @@ class Cluster:
         self.logs.append(log)
         return process
 
-    def wait_for(self, log, words, times=1):
-        deadline = time.monotonic() + PATIENCE
-        while log.read_text().count(words) < times:
+    def wait_for(self, log, text, times=1):
+        deadline = time.monotonic() + TIMEOUT
+        while log.read_text().count(text) < times:
             assert time.monotonic() < deadline, log.read_text()[-3000:]
             time.sleep(0.1)
 
@@ -105,9 +105,9 @@ class Cluster:
         self.wait_for(self.logs[0], "Registering worker", n_workers)
 
     def add_worker(self):
-        place = self.folder / f"work{len(self.processes)}"
+        work_folder = self.folder / f"work{len(self.processes)}"
         return self.start(
-            "Worker", "--cores", 1, "--memory", "900m", "--webui-port", free_port(), "--work-dir", place, self.url
+            "Worker", "--cores", 1, "--memory", "900m", "--webui-port", free_port(), "--work-dir", work_folder, self.url
         )
 
     def stop(self):
@@ -122,9 +122,9 @@ def cluster_session(folder):
         cluster.start_all(2)
         settings = {"spark.executor.memory": "600m", "spark.executor.cores": "1", "spark.sql.shuffle.partitions": "4"}
         with spark_session(folder / "driver", cluster.url, **settings) as spark:
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + TIMEOUT
             while executors(spark) < 2:
-                assert time.monotonic() < deadline, "the executors do not come"
+                assert time.monotonic() < deadline, "the executors did not start in time"
                 time.sleep(0.1)
             yield spark, cluster
     finally:
@@ -133,7 +133,7 @@ def cluster_session(folder):
 
 
 def executors(spark):
-    # The driver is among them.
+    # Spark counts the driver too.
     return spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() - 1
 
 
@@ -143,7 +143,7 @@ def running(tmp_path_factory):
         yield both
 
 
-def test_a_cluster_computes_what_memory_does(running, seed):
+def test_a_cluster_has_the_results_of_memory(running, seed):
     spark, _ = running
     expected = actor_days(seed, flag=np.int8)
     df = shuffled(spark, expected, seed, 4)
@@ -159,14 +159,14 @@ def test_a_cluster_computes_what_memory_does(running, seed):
 
 
 def slow(batches):
-    """Hands rows on, at a pace at which there is time to kill somebody."""
+    """Yield the batches slowly, so that there is time to kill a worker."""
     for batch in batches:
         time.sleep(0.15)
         yield batch
 
 
 class Killer(threading.Thread):
-    """Kills a worker with its executor once the n-th stage has done some of its tasks, and starts another one."""
+    """A thread that kills a worker once the n-th stage has done some of its tasks, and starts a new worker."""
 
     def __init__(self, spark, cluster, stages):
         super().__init__()
@@ -194,27 +194,27 @@ class Killer(threading.Thread):
             yield
         finally:
             self.done.set()
-            self.join(timeout=PATIENCE)
-        assert self.killed is not None, f"nobody was killed; stages seen: {self.seen}"
+            self.join(timeout=TIMEOUT)
+        assert self.killed is not None, f"no worker was killed; stages seen: {self.seen}"
 
 
-# What the executor had is lost with it: sorted keys, what was shuffled, scores that were kept. The second long stage is
-# the one that sorts the keys, in the third rows are looked up by them; detection comes to scores.
+# A killed executor loses its sorted keys, its shuffled rows and its cached scores. The second long stage sorts the
+# keys, the third one looks up rows by them, and the fifth stage of a detection computes scores.
 @pytest.mark.parametrize("stages", [2, 3])
-def test_a_worker_is_killed_in_mid_fit(running, seed, stages):
+def test_a_worker_is_killed_during_a_fit(running, seed, stages):
     spark, cluster = running
     expected = actor_days(seed, flag=np.int8)
     df = shuffled(spark, expected, seed, 9)
     df = df.mapInArrow(slow, df.schema)
-    given = IsolationForest(contamination=0.02, random_state=0)
+    params = IsolationForest(contamination=0.02, random_state=0)
     killer = Killer(spark, cluster, stages)
     with killer.at_work():
-        ours = isoxide.spark.table(df, order_by=KEY).fit(given, features=FEATURES)
+        ours = isoxide.spark.table(df, order_by=KEY).fit(params, features=FEATURES)
     print("killed", killer.killed)
     assert_same_forest(ours, in_memory(expected, contamination=0.02))
 
 
-def test_a_worker_is_killed_in_mid_detection(running, seed):
+def test_a_worker_is_killed_during_a_detection(running, seed):
     spark, cluster = running
     expected = actor_days(seed, flag=np.int8)
     df = shuffled(spark, expected, seed, 9)
@@ -234,11 +234,12 @@ def test_rows_keep_their_numbers_when_sorted_keys_are_lost(running, seed):
     expected = actor_days(seed)
     with contextlib.closing(SparkEngine(shuffled(spark, expected, seed, 6), order_by=KEY)) as table:
         assert table.count() == len(expected)
-        # Both, one after the other: nothing of what was kept is left.
+        # Both workers are killed, one after the other, so all cached data is lost.
         for victim in [process for process in cluster.processes[1:] if process.poll() is None]:
             kill_all(victim)
             cluster.add_worker()
-        some = np.sort(np.random.default_rng(seed).choice(len(expected), 300, replace=False))
-        came = table.fetch(some, [*KEY, "count"])
-        assert came.equals(expected.select([*KEY, "count"]).take(some))
-        assert table.row_numbers(expected.take(some[::-1])).tolist() == some[::-1].tolist()
+        row_numbers = np.sort(np.random.default_rng(seed).choice(len(expected), 300, replace=False))
+        rows = table.fetch(row_numbers, [*KEY, "count"])
+        assert rows.equals(expected.select([*KEY, "count"]).take(row_numbers))
+        reverse = row_numbers[::-1]
+        assert table.row_numbers(expected.take(reverse)).tolist() == reverse.tolist()

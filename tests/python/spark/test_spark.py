@@ -1,4 +1,4 @@
-"""Tables of Spark: results are those in memory, whatever the partitions are."""
+"""Test that Spark tables have the same results as tables in memory, for any partitions."""
 
 import decimal
 import doctest
@@ -19,12 +19,11 @@ from isoxide import IsolationForest
 from spark_results import assert_same_findings, assert_same_forest, assert_scored, in_memory
 from spark_tables import FEATURES, KEY, PARTITIONS, actor_days, cached, shuffled, spark_session
 
-# As in test_spark_table.py.
 pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.spark,
     pytest.mark.not_parallel(reason="one Spark session for all"),
-    pytest.mark.current_versions(reason="Spark is not installed with them"),
+    pytest.mark.current_versions(reason="Spark is not installed with the oldest versions"),
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
@@ -37,16 +36,16 @@ def spark(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("version", "words"), [(None, "needs PySpark: pip"), ("3.5.1", "needs PySpark 4, this is 3.5.1: pip")]
+    ("version", "message"), [(None, "needs PySpark: pip"), ("3.5.1", "needs PySpark 4, this is 3.5.1: pip")]
 )
-def test_without_pyspark(monkeypatch, version, words):
+def test_without_pyspark(monkeypatch, version, message):
     for name in [name for name in sys.modules if name.startswith("isoxide.spark")]:
         monkeypatch.delitem(sys.modules, name)
     if version is None:
         monkeypatch.setitem(sys.modules, "pyspark", None)
     else:
         monkeypatch.setattr(pyspark, "__version__", version)
-    with pytest.raises(ImportError, match=words + r" install 'isoxide\[spark\]'"):
+    with pytest.raises(ImportError, match=message + r" install 'isoxide\[spark\]'"):
         importlib.import_module("isoxide.spark")
 
 
@@ -86,14 +85,14 @@ def test_offsets(spark, seed, n_partitions):
 )
 def test_parameters(spark, seed, params):
     expected = actor_days(seed, 700)
-    given = IsolationForest(random_state=0, **params)
-    ours = isoxide.spark.table(shuffled(spark, expected, seed, 3), order_by=KEY).fit(given, features=FEATURES)
-    assert not hasattr(given, "offset_")
+    unfitted = IsolationForest(random_state=0, **params)
+    ours = isoxide.spark.table(shuffled(spark, expected, seed, 3), order_by=KEY).fit(unfitted, features=FEATURES)
+    assert not hasattr(unfitted, "offset_")
     assert_same_forest(ours, in_memory(expected, **params))
 
 
 def test_the_default_features(spark, seed):
-    # All numbers but the key.
+    # By default, all numeric columns except the key are features.
     expected = actor_days(seed, 300).append_column("id", pa.array(np.arange(300)))
     df = shuffled(spark, expected, seed)
     assert_same_forest(isoxide.spark.table(df, order_by="id").fit(), in_memory(expected))
@@ -119,12 +118,12 @@ def test_scores_of_a_skewed_and_of_an_empty_frame(spark, seed):
     forest = in_memory(expected)
     df = shuffled(spark, expected, seed).repartition(5, F.lit(1))
     assert_scored(isoxide.spark.table(df).score(forest), expected, forest)
-    nothing = isoxide.spark.table(df.where("false")).score(forest, score="s", anomaly="a").toArrow()
-    assert nothing.num_rows == 0
-    assert nothing.schema.types[-2:] == [pa.float64(), pa.bool_()]
+    empty = isoxide.spark.table(df.where("false")).score(forest, score="s", anomaly="a").toArrow()
+    assert empty.num_rows == 0
+    assert empty.schema.types[-2:] == [pa.float64(), pa.bool_()]
 
 
-def test_scores_are_made_when_they_are_asked_for(spark):
+def test_scores_are_lazy(spark):
     df = spark.range(3).selectExpr("IF(id = 2, raise_error('computed'), 1.0D) AS x")
     forest = IsolationForest(n_estimators=2, random_state=0).fit(pa.table({"x": [1.0, 2.0]}))
     scored = isoxide.spark.table(df).score(forest)
@@ -160,7 +159,7 @@ def test_ranks(spark, seed, n_partitions):
     ids=str,
 )
 def test_findings(spark, seed, n_partitions, options):
-    # pandas knows no quantiles of booleans.
+    # pandas computes no quantiles of booleans, so flags are integers.
     expected = actor_days(seed, flag=np.int8)
     ours = isoxide.spark.table(shuffled(spark, expected, seed, n_partitions)).detect(
         entity="actor", time="day", **options
@@ -175,32 +174,32 @@ def test_findings_where_actors_have_several_rows_a_day(spark, seed):
     expected = days.set_column(1, "day", pa.array(pairs.astype("datetime64[D]").astype("datetime64[us]")))
     expected = expected.append_column("number", pa.array([f"{i:05}" for i in range(800)]))
     df = shuffled(spark, expected, seed)
-    with pytest.raises(ValueError, match="have the same 'actor', 'day' as one before them, such as actor='actor0"):
+    with pytest.raises(ValueError, match="repeat the 'actor', 'day' of an earlier row, such as actor='actor0"):
         isoxide.spark.table(df).detect(entity="actor", time="day")
     ours = isoxide.spark.table(df, order_by="number").detect(entity="actor", time="day", contamination=0.02)
     table = isoxide.ueba.read_table(expected.to_pandas(), entity="actor", time="day")
     theirs = isoxide.ueba.detect(table, contamination=0.02)
-    # Keys that are shared are not counted where rows are told apart by others.
+    # Spark does not count shared keys if `order_by` distinguishes the rows.
     theirs.manifest["profile"]["n_duplicate_keys"] = ours.manifest["profile"]["n_duplicate_keys"]
     assert_same_findings(ours, theirs)
 
 
-NASTY = {
+UNUSUAL_KEYS = {
     "identifiers with missing cells": lambda n: pa.array([None if i % 50 == 7 else 2**60 + i % 20 for i in range(n)]),
     "spellings": lambda n: pa.array([["007", "7", "NA", " 7", "null", "a\nb"][i % 6] for i in range(n)]),
     "decimals": lambda n: pa.array([decimal.Decimal(i % 9) for i in range(n)], pa.decimal128(20, 2)),
 }
 
 
-@pytest.mark.parametrize("kind", NASTY)
-def test_findings_of_nasty_tables(spark, seed, kind):
+@pytest.mark.parametrize("keys", UNUSUAL_KEYS)
+def test_findings_of_unusual_tables(spark, seed, keys):
     n = 400
     r = np.random.default_rng(seed)
     x = r.normal(size=n)
     table = pa.table(
         {
             "Unnamed: 0": pa.array(range(n)),
-            "actor": NASTY[kind](n),
+            "actor": UNUSUAL_KEYS[keys](n),
             "day": pa.array([f"2025-{1 + i // 200:02}-{1 + i % 28:02}T00:00:00+0{1 + i % 2}:00" for i in range(n)]),
             "row": pa.array([f"{i:04}" for i in range(n)]),
             "bytes [MB]": x,
@@ -227,9 +226,9 @@ def test_bad_input(spark, seed):
     df = shuffled(spark, expected, seed)
     forest = in_memory(expected)
     table = isoxide.spark.table(df, order_by=KEY)
-    for nothing in (None, [], ()):
+    for no_columns in (None, [], ()):
         with pytest.raises(ValueError, match=r"a forest depends on the order of the rows.*: name in order_by"):
-            isoxide.spark.table(df, order_by=nothing).fit(features=FEATURES)
+            isoxide.spark.table(df, order_by=no_columns).fit(features=FEATURES)
     with pytest.raises(ValueError, match=r"the DataFrame has no column 'shares' \(features\); did you mean 'share'"):
         table.fit(features=["shares"])
     with pytest.raises(ValueError, match="column 'team' of the DataFrame holds text, not numbers"):
@@ -238,13 +237,13 @@ def test_bad_input(spark, seed):
         table.fit(features=[1])
     with pytest.raises(TypeError, match="order_by must be names of columns, not int"):
         isoxide.spark.table(df, order_by=[1])
-    with pytest.raises(TypeError, match="df must be a DataFrame of Spark, not Table"):
+    with pytest.raises(TypeError, match="df must be a Spark DataFrame, not Table"):
         isoxide.spark.table(expected)
     with pytest.raises(ValueError, match=r"no column 'dya' \(order_by\); did you mean 'day'"):
         isoxide.spark.table(df, order_by=["actor", "dya"])
     with pytest.raises(ValueError, match="the DataFrame has no rows"):
         isoxide.spark.table(df.where("false"), order_by=KEY).fit(features=FEATURES)
-    with pytest.raises(ValueError, match="rows have the same 'actor' as one before them"):
+    with pytest.raises(ValueError, match="rows repeat the 'actor' of an earlier row"):
         isoxide.spark.table(df, order_by="actor").fit(features=FEATURES)
     with pytest.raises(ValueError, match="'day' has no value in 100 rows"):
         isoxide.spark.table(df.withColumn("day", F.lit(None).cast("date")), order_by=KEY).fit(features=FEATURES)
@@ -252,12 +251,12 @@ def test_bad_input(spark, seed):
         isoxide.spark.table(df.drop("count")).score(forest)
     with pytest.raises(NotFittedError):
         table.score(IsolationForest())
-    with pytest.raises(ValueError, match="has a column 'Score' already; choose another name with score or anomaly"):
+    with pytest.raises(ValueError, match="already has a column 'Score'; choose another name with score= or anomaly="):
         isoxide.spark.table(df.withColumn("Score", F.lit(1))).score(forest)
-    with pytest.raises(ValueError, match="has a column 'team' already"):
+    with pytest.raises(ValueError, match="already has a column 'team'"):
         table.score(forest, anomaly="team")
-    # Spark takes upper and lower case for the same.
-    with pytest.raises(ValueError, match="has a column 'a' already"):
+    # Spark does not distinguish upper and lower case in names of columns.
+    with pytest.raises(ValueError, match="already has a column 'a'"):
         table.score(forest, score="a", anomaly="A")
     with pytest.raises(ValueError, match="no column 'shares'"):
         table.rank_features(pa.table({"shares": [1.0]}))
@@ -265,7 +264,7 @@ def test_bad_input(spark, seed):
         table.detect(entity="who", time="day")
 
 
-def test_what_was_kept_is_given_back(spark, seed):
+def test_cached_data_is_released(spark, seed):
     expected = actor_days(seed, 300)
     before = set(cached(spark))
     df = shuffled(spark, expected, seed)

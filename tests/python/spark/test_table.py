@@ -40,7 +40,7 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.spark,
     pytest.mark.not_parallel(reason="one Spark session for all"),
-    pytest.mark.current_versions(reason="Spark is not installed with them"),
+    pytest.mark.current_versions(reason="Spark is not installed with the oldest versions"),
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
@@ -242,7 +242,7 @@ def test_types_of_keys(spark, seed, kind, zone):
 )
 def test_keys_without_an_order_of_ours(spark, column):
     df = spark.range(3).selectExpr(f"{column} AS key")
-    with pytest.raises(ValueError, match=r"order_by has 'key', which is .*; rows are ordered by numbers"):
+    with pytest.raises(ValueError, match=r"order_by has 'key', which is .*; name columns of numbers"):
         SparkEngine(df, order_by=["key"])
 
 
@@ -253,7 +253,7 @@ def test_rows_that_share_a_key(spark, batch):
     with (
         setting(spark, "spark.sql.execution.arrow.maxRecordsPerBatch", batch),
         closed(SparkEngine(df, order_by=["who", "id"])) as table,
-        pytest.raises(ValueError, match=r"3 rows have the same 'who', 'id' as one before them, such as who='a', id=5"),
+        pytest.raises(ValueError, match=r"3 rows repeat the 'who', 'id' of an earlier row, such as who='a', id=5"),
     ):
         table.count()
 
@@ -263,7 +263,7 @@ def test_numbers_that_are_equal_to_spark(spark, values):
     df = spark.sql(f"SELECT explode(array({values}, 1.0D)) AS id")
     with (
         closed(SparkEngine(df, order_by=["id"])) as table,
-        pytest.raises(ValueError, match=r"1 rows have the same 'id' as one before them, such as id=(nan|-?0\.0); name"),
+        pytest.raises(ValueError, match=r"1 rows repeat the 'id' of an earlier row, such as id=(nan|-?0\.0); name"),
     ):
         table.count()
 
@@ -296,10 +296,10 @@ def test_columns_of_any_type(spark):
 
 
 def test_what_is_no_table(spark):
-    with pytest.raises(TypeError, match="df must be a DataFrame of Spark, not dict"):
+    with pytest.raises(TypeError, match="df must be a Spark DataFrame, not dict"):
         SparkEngine({"id": [1]})
     df = spark.range(3)
-    with pytest.raises(ValueError, match="several columns of the name 'id'; rename"):
+    with pytest.raises(ValueError, match="several columns named 'id'; rename"):
         SparkEngine(df.select("id", "id"))
     with pytest.raises(ValueError, match=r"no column 'ids' \(order_by\); did you mean 'id'"):
         SparkEngine(df, order_by=["ids"])
@@ -340,9 +340,9 @@ def test_a_frame_that_comes_out_otherwise_each_time(spark):
     with closed(SparkEngine(df, order_by=["id"])) as table:
         assert table.count() == 100
         for rows in (np.array([1, 50]), np.arange(100)):
-            with pytest.raises(ValueError, match="has other rows than when it was read first"):
+            with pytest.raises(ValueError, match="the rows of the DataFrame changed since it was first read"):
                 table.fetch(rows, ["id"])
-        with pytest.raises(ValueError, match="has other rows than when it was read first"):
+        with pytest.raises(ValueError, match="the rows of the DataFrame changed since it was first read"):
             table.row_numbers(pa.table({"id": [-1]}))
 
 

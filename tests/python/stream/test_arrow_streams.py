@@ -1,4 +1,4 @@
-"""Other engines' tables, by their Arrow streams, give what the same rows give in memory, bit for bit."""
+"""Test that tables of other engines, read through their Arrow streams, have the same results as in memory."""
 
 import datafusion
 import duckdb
@@ -17,7 +17,7 @@ from isoxide import IsolationForest, stream, ueba
 from parity import assert_same_forest
 from ueba_tables import actor_days
 
-pytestmark = pytest.mark.current_versions(reason="DuckDB and DataFusion are not installed with them")
+pytestmark = pytest.mark.current_versions(reason="DuckDB and DataFusion are not installed with the oldest versions")
 
 N = 5000
 FEATURES = ["x", "small", "n", "none", "flag", "tiny"]
@@ -44,7 +44,7 @@ def frame(seed):
 
 @pytest.fixture(scope="module")
 def path(frame, tmp_path_factory):
-    """With missing values as nulls, in groups of rows that are read by several threads."""
+    """Return the path of a Parquet file with nulls and several row groups, which several threads read."""
     path = tmp_path_factory.mktemp("streams") / "table.parquet"
     pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path, row_group_size=700)
     return path
@@ -55,7 +55,7 @@ def duckdb_file(frame, path):
 
 
 def duckdb_query(frame, path):
-    """With a filter that leaves all rows, and columns in another order."""
+    """Return a query with a filter that all rows pass, and with the columns in another order."""
     return duckdb.connect().sql(f"SELECT row, * EXCLUDE row FROM '{path}' WHERE row >= 0 ORDER BY row")
 
 
@@ -74,13 +74,13 @@ def polars_collected(frame, path):
 
 
 def polars_pieces(frame, path):
-    """In several chunks, with categories and views of text."""
+    """Return a frame of several chunks, with categories."""
     whole = pl.from_pandas(frame).with_columns(pl.col("team").cast(pl.Categorical))
     return pl.concat([whole[:1], whole[1:1], whole[1:3000], whole[3000:]], rechunk=False)
 
 
 def datafusion_file(frame, path):
-    # On several threads it keeps no order of rows.
+    # With several partitions it does not keep the order of the rows.
     config = datafusion.SessionConfig().with_target_partitions(1)
     return datafusion.SessionContext(config).read_parquet(str(path))
 
@@ -101,7 +101,7 @@ def arrow_pieces(frame, path):
 
 
 def arrow_nan(frame, path):
-    """Missing values as NaN, not as nulls."""
+    """Return a table whose missing values are NaN instead of nulls."""
     columns = {name: pa.array(frame[name].to_numpy()) for name in [*FEATURES, "row"]}
     return pa.table({"team": pa.array(frame["team"]).dictionary_encode(), **columns})
 
@@ -123,7 +123,7 @@ SOURCES = [
 @pytest.mark.slow
 @pytest.mark.parametrize("make", SOURCES, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("batch_rows", [None, 333])
-def test_as_in_memory(frame, path, make, batch_rows, tmp_path):
+def test_results_equal_those_in_memory(frame, path, make, batch_rows, tmp_path):
     source = make(frame, path)
     theirs = SklearnForest(random_state=1, contamination=0.02).fit(frame[FEATURES])
     params = IsolationForest(random_state=1, contamination=0.02)
@@ -164,21 +164,21 @@ def test_findings(make, seed):
     frame = actor_days(seed)
     frame = pd.concat([frame, frame.iloc[3:9]], ignore_index=True).assign(row=lambda f: np.arange(len(f)))
     frame.loc[frame.index[-6:], "row"] = np.arange(3, 9)
-    # Those that are there twice follow one another, in whichever order: they are equal.
+    # Repeated rows follow each other; their order does not matter, because they are equal.
     frame = frame.sort_values("row", kind="stable", ignore_index=True)
     source = make(pa.Table.from_pandas(frame, preserve_index=False))
     options = {"contamination": 0.02, "groups": "actor"}
-    chosen = {"entity": "actor", "time": "day", "exclude": "row"}
-    expected = ueba.detect(ueba.read_table(frame, **chosen), **options)
-    found = stream.open(source).detect(**chosen, **options)
-    pd.testing.assert_frame_equal(found.frame, expected.frame)
-    pd.testing.assert_frame_equal(found.reference, expected.reference)
-    pd.testing.assert_frame_equal(found.timeline, expected.timeline)
+    columns = {"entity": "actor", "time": "day", "exclude": "row"}
+    expected = ueba.detect(ueba.read_table(frame, **columns), **options)
+    actual = stream.open(source).detect(**columns, **options)
+    pd.testing.assert_frame_equal(actual.frame, expected.frame)
+    pd.testing.assert_frame_equal(actual.reference, expected.reference)
+    pd.testing.assert_frame_equal(actual.timeline, expected.timeline)
     for name in ("values", "percentiles", "order", "directions", "flags"):
-        assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+        assert_array_equal(getattr(actual, name), getattr(expected, name), err_msg=name)
 
 
-def test_a_reader_is_read_once(frame, path, tmp_path):
+def test_a_reader_can_be_read_only_once(frame, path, tmp_path):
     forest = IsolationForest(random_state=0).fit(frame[FEATURES])
 
     def reader():
@@ -197,11 +197,11 @@ def test_a_reader_is_read_once(frame, path, tmp_path):
         stream.open(readers()).fit(features=FEATURES)
 
 
-def test_what_is_no_table(frame, path):
+def test_objects_that_are_no_tables_are_refused(frame, path):
     lazy = pl.scan_parquet(path)
     if not hasattr(lazy, "__arrow_c_stream__"):
         with pytest.raises(TypeError, match="LazyFrame"):
             stream.open(lazy)
-    for nothing in (duckdb.connect(), frame["x"].to_numpy(), iter([]), None):
+    for source in (duckdb.connect(), frame["x"].to_numpy(), iter([]), None):
         with pytest.raises(TypeError, match=r"source must be a path, a list of paths, .* or have an Arrow stream"):
-            stream.open(nothing)
+            stream.open(source)

@@ -145,7 +145,7 @@ def drifted(folder, change):
 
 def test_schema_drift_names_file_and_column(folder, features):
     path = drifted(folder, lambda table: table.drop_columns(["small"]))
-    with pytest.raises(ValueError, match=f"{path} has no column 'small', which .*000.parquet has once"):
+    with pytest.raises(ValueError, match=f"{path} has no column 'small', but .*000.parquet has one"):
         stream.open(folder).fit(features=features)
 
 
@@ -174,7 +174,7 @@ def test_a_truncated_file_is_named(folder, features, share):
         stream.open(folder).fit(features=features)
 
 
-def test_damaged_pages_are_told(folder, features):
+def test_damaged_pages_are_reported(folder, features):
     path = max(folder.iterdir(), key=lambda path: path.stat().st_size)
     data = bytearray(path.read_bytes())
     data[4 : len(data) // 2] = bytes(len(data) // 2 - 4)
@@ -183,7 +183,7 @@ def test_damaged_pages_are_told(folder, features):
         stream.open(folder).fit(features=features)
 
 
-def test_a_file_that_changes_between_passes_is_told(folder, features):
+def test_a_file_that_changes_between_passes_is_reported(folder, features):
     source = open_source(folder)
     path = sorted(folder.iterdir())[1]
     pq.write_table(pq.read_table(path).slice(1), path)
@@ -202,7 +202,7 @@ def test_a_file_that_changes_between_passes_is_told(folder, features):
         ([], TypeError, "source is an empty list, or holds something other than paths"),
         (["a", 3], TypeError, "source is an empty list, or holds something other than paths"),
         (pa.chunked_array([[1.0]]), TypeError, "not ChunkedArray"),
-        (pa.table([[1.0], [2.0]], names=["a", "a"]), ValueError, "several columns of the name 'a'"),
+        (pa.table([[1.0], [2.0]], names=["a", "a"]), ValueError, "several columns named 'a'"),
         (pl.LazyFrame({"a": [1.0]}), TypeError, "source is a polars LazyFrame, which has no rows yet"),
         (pa.table({"text": ["x"]}), ValueError, "none of its columns are numbers"),
     ],
@@ -213,7 +213,7 @@ def test_sources_that_are_none(source, error, message):
 
 
 def test_other_refusals(tmp_path, folder, expected):
-    with pytest.raises(FileNotFoundError, match="has no files of tables"):
+    with pytest.raises(FileNotFoundError, match="has no files that can be read"):
         stream.open(_empty(tmp_path))
     with pytest.raises(ValueError, match="batch_rows must be at least 1, got 0"):
         stream.open(folder, batch_rows=0)
@@ -246,7 +246,7 @@ def test_scores_as_arrow_batches(frame, features, expected, tmp_path):
     assert_array_equal(found["s"], scores)
     assert_array_equal(found["a"], scores < 0)
     assert found["group"].to_pylist() == frame["group"].tolist()
-    with pytest.raises(ValueError, match="the frame has a column 'group' already"):
+    with pytest.raises(ValueError, match="the frame already has a column 'group'"):
         table.score(expected, score="group")
     with pytest.raises(ValueError, match="score and anomaly are both 'x'"):
         table.score(expected, score="x", anomaly="x")

@@ -1,4 +1,4 @@
-"""Any JSON whatever is read whole and can be written in every way, or is refused in a sentence."""
+"""Every JSON file is either read in full and can be written in every format, or refused with a message."""
 
 import copy
 import json
@@ -41,9 +41,9 @@ def findings(seed):
     frame = actor_days(seed, n_actors=6, n_days=50)
     frame["odd"] = "text"
     table = ueba.read_table(frame, entity="actor", time="day")
-    found = ueba.detect(table, contamination=0.02, groups="actor", min_group=44).join(users_of(frame))
-    found.manifest["profile"]["notes"] = ["three cells of 'n_0' are no numbers"]
-    return found
+    result = ueba.detect(table, contamination=0.02, groups="actor", min_group=44).join(users_of(frame))
+    result.manifest["profile"]["notes"] = ["three cells of 'n_0' are no numbers"]
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def document(findings):
 
 
 def nodes(value, path=()):
-    """Every place in a document."""
+    """Yield the path of every value in a document."""
     yield path
     if isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else range(len(value)):
@@ -60,11 +60,11 @@ def nodes(value, path=()):
 
 
 def replaced(document, path, value):
-    """A copy with another value in one place; without it if the value is `...`."""
-    *way, last = path
+    """Return a copy with another value at a path; the value `...` removes the entry."""
+    *parents, last = path
     changed = copy.deepcopy(document)
     home = changed
-    for key in way:
+    for key in parents:
         home = home[key]
     if value is ...:
         del home[last]
@@ -74,11 +74,11 @@ def replaced(document, path, value):
 
 
 def read_or_refused(document, folder):
-    """The message of the refusal; or None if every way of writing what was read works."""
+    """Return the message of the refusal, or None if the document is read and written in every format."""
     path = folder / "any.json"
     path.write_text(json.dumps(document))
     try:
-        found = ueba.read_findings(path)
+        result = ueba.read_findings(path)
     except ValueError as error:
         message = str(error)
         assert message.startswith(str(path))
@@ -86,13 +86,13 @@ def read_or_refused(document, folder):
         assert "\x1b" not in message
         assert len(message) < 500
         return message
-    text, page = found.to_markdown(), found.to_html()
+    text, page = result.to_markdown(), result.to_html()
     assert "\x1b" not in text
     assert "<img" not in re.sub(r'<script type="application/json".*?</script>', "", page, flags=re.DOTALL)
     assert re.fullmatch(r"# Findings: [0-9\\-]{12} to [0-9\\-]{12}", text.splitlines()[0])
-    found.to_csv(folder / "any.csv")
-    assert len(ueba.read_findings(found.to_json(folder / "again.json"))) == len(found)
-    found.cutoff_table(), found.feature_counts(), found.group_by("day"), repr(found), found._repr_html_()
+    result.to_csv(folder / "any.csv")
+    assert len(ueba.read_findings(result.to_json(folder / "again.json"))) == len(result)
+    result.cutoff_table(), result.feature_counts(), result.group_by("day"), repr(result), result._repr_html_()
     return None
 
 
@@ -105,11 +105,11 @@ def read_or_refused(document, folder):
 @given(data=st.data())
 def test_any_change_is_refused_or_harmless(document, tmp_path, data):
     # Places by their shape, so that the many numbers do not hide the few names.
-    places = {}
+    paths_by_shape = {}
     for path in nodes(document):
         if path:
-            places.setdefault(tuple("*" if isinstance(key, int) else key for key in path), []).append(path)
-    path = data.draw(st.sampled_from(data.draw(st.sampled_from(sorted(places.values(), key=str)))))
+            paths_by_shape.setdefault(tuple("*" if isinstance(key, int) else key for key in path), []).append(path)
+    path = data.draw(st.sampled_from(data.draw(st.sampled_from(sorted(paths_by_shape.values(), key=str)))))
     read_or_refused(replaced(document, path, data.draw(JSON | st.just(...))), tmp_path)
 
 
@@ -118,7 +118,7 @@ def shape(path):
 
 
 def test_every_field_is_typed(document, tmp_path):
-    """One place of each kind against every hostile value: what reports show is refused, or stays harmless."""
+    """Put every hostile value at a path of each shape: it is refused, or harmless in reports."""
     seen = {}
     for path in nodes(document):
         if path and (len(path) < 2 or path[:2] not in [("manifest", "profile"), ("manifest", "forest")]):
@@ -138,7 +138,7 @@ def test_every_field_is_typed(document, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "words"),
+    ("path", "value", "expected_message"),
     [
         (("joined",), "email", "'joined' is 'email', but must be a list"),
         (("features",), [], "'features' is empty"),
@@ -160,13 +160,13 @@ def test_every_field_is_typed(document, tmp_path):
         (("findings", 0, "group"), 99, "'group' is 99, but must be an integer from -1"),
         (("findings", 0, "joined", "email"), [1], "'joined' is a list, but must be a number"),
         (("time_zone",), "Europe/Nowhere", "which is not a known time zone"),
-        (("version",), 4, "is of version 4; this release reads versions 1 to 3"),
+        (("version",), 4, "has format version 4; this release reads versions 1 to 3"),
     ],
 )
-def test_refusals(document, tmp_path, path, value, words):
+def test_refusals(document, tmp_path, path, value, expected_message):
     message = read_or_refused(replaced(document, path, value), tmp_path)
     assert message is not None
-    assert re.search(words, message), message
+    assert re.search(expected_message, message), message
 
 
 def test_order_names_each_feature_once(document, tmp_path):
@@ -198,9 +198,9 @@ def test_numbers_of_a_million_digits_are_not_computed(tmp_path):
 @pytest.mark.parametrize("chosen", [{"threshold": np.float32(-0.01)}, {"alerts_per_month": np.int64(9)}], ids=str)
 def test_numbers_of_numpy_are_written(seed, tmp_path, chosen):
     table = ueba.read_table(actor_days(seed), entity="actor", time="day")
-    found = ueba.detect(table, **chosen)
+    result = ueba.detect(table, **chosen)
     name, value = next(iter(chosen.items()))
-    assert ueba.read_findings(found.to_json(tmp_path / "f.json")).manifest[name] == value
+    assert ueba.read_findings(result.to_json(tmp_path / "f.json")).manifest[name] == value
 
 
 def test_brackets_in_names_are_no_nesting(findings, tmp_path):
@@ -228,14 +228,14 @@ def test_what_never_ends_is_not_read(tmp_path):
         ueba.read_findings(tmp_path / "nothing.json")
     with open(tmp_path / "large.json", "wb") as file:
         file.truncate(2**33)
-    assert "bytes; files of findings have at most" in refused_file(tmp_path / "large.json")
+    assert "bytes, but files of findings have at most" in refused_file(tmp_path / "large.json")
 
 
 def test_counts_are_bounded(document, tmp_path, monkeypatch):
-    for name, words in (("_MAX_FINDINGS", "'findings' has"), ("_MAX_DAYS", "'timeline' has")):
+    for name, expected_message in (("_MAX_FINDINGS", "'findings' has"), ("_MAX_DAYS", "'timeline' has")):
         with monkeypatch.context() as patch:
             patch.setattr(_document, name, 2)
-            assert words in read_or_refused(document, tmp_path)
+            assert expected_message in read_or_refused(document, tmp_path)
     monkeypatch.setattr("isoxide.ueba._fields._MAX_ENTRIES", 20)
     assert "'manifest' has more than 20 entries" in read_or_refused(document, tmp_path)
 
@@ -252,22 +252,22 @@ def test_everything_comes_back(findings, tmp_path):
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "+05:30"])
 def test_times_keep_their_zone(seed, tmp_path, zone):
-    """Across a change of the clock, too: a day stays the day that was written."""
+    """Days stay the days that were written, also across a change of the clock."""
     frame = actor_days(seed)
     frame["day"] = (frame["day"] + pd.Timedelta("40D")).dt.tz_localize(zone)
-    found = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.1)
-    again = ueba.read_findings(found.to_json(tmp_path / "f.json"))
-    pd.testing.assert_frame_equal(again.frame, found.frame, check_dtype=False, check_index_type=False)
+    result = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.1)
+    again = ueba.read_findings(result.to_json(tmp_path / "f.json"))
+    pd.testing.assert_frame_equal(again.frame, result.frame, check_dtype=False, check_index_type=False)
     # Frames of equal instants are equal to pandas in any zone; days have none.
     for days in (again.frame["first_seen"], again.timeline["day"]):
         assert days.dt.tz is None
         assert (days == days.dt.normalize()).all()
-    assert again.timeline["day"].tolist() == found.timeline["day"].tolist()
-    assert (again.to_markdown(), again.to_html()) == (found.to_markdown(), found.to_html())
+    assert again.timeline["day"].tolist() == result.timeline["day"].tolist()
+    assert (again.to_markdown(), again.to_html()) == (result.to_markdown(), result.to_html())
 
 
 def first_version(document):
-    """The document as earlier releases wrote it."""
+    """Return a document as version 1 had it."""
     old = copy.deepcopy(document)
     old["version"] = 1
     del old["time_zone"], old["groups"]

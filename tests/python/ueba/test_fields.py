@@ -1,4 +1,4 @@
-"""Fields of findings at the edges of their ranges: the last that is taken, and the first that is refused."""
+"""Test the limits of the fields of a findings document: the last accepted value and the first refused one."""
 
 import numpy as np
 import pytest
@@ -10,15 +10,15 @@ LARGEST = 2**63 - 1
 
 @pytest.mark.parametrize("depth", [1, 99, 100])
 @pytest.mark.parametrize("pair", [b"[]", b"{}"])
-def test_depth(depth, pair):
+def test_nesting_depth_is_limited(depth, pair):
     _fields.check_depth(pair[:1] * depth + b'"[[[{{{"' + pair[1:] * depth)
-    # Many beside each other are not deep.
+    # Many lists side by side are not deep.
     _fields.check_depth((pair[:1] * depth + pair[1:] * depth) * 50)
     with pytest.raises(ValueError, match="nested more than 100 deep"):
         _fields.check_depth(pair[:1] * (101 - depth) + pair[:1] * depth)
 
 
-def test_digits():
+def test_numbers_of_digits_are_limited():
     assert _fields.parse_integer("9" * 1000) == 10**1000 - 1
     assert _fields.parse_integer("-12") == -12
     with pytest.raises(ValueError, match="a number has 1,001 digits"):
@@ -26,14 +26,14 @@ def test_digits():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "words"), [(1, 5, "from 1 to 5"), (-1, 1, "from -1 to 1"), (0, 0, "from 0 to 0")]
+    ("low", "high", "expected_message"), [(1, 5, "from 1 to 5"), (-1, 1, "from -1 to 1"), (0, 0, "from 0 to 0")]
 )
-def test_integers_in_a_range(low, high, words):
-    found = _fields.integers(list(range(low, high + 1)), "x", low, high)
-    assert found.dtype == np.int64
-    assert found.tolist() == list(range(low, high + 1))
+def test_integers_in_a_range(low, high, expected_message):
+    result = _fields.integers(list(range(low, high + 1)), "x", low, high)
+    assert result.dtype == np.int64
+    assert result.tolist() == list(range(low, high + 1))
     for value in (low - 1, high + 1, float(low), None, "1", True, [1], LARGEST + 1):
-        with pytest.raises(ValueError, match=f"^'x' is .*, but must be an integer {words}$"):
+        with pytest.raises(ValueError, match=f"^'x' is .*, but must be an integer {expected_message}$"):
             _fields.integers([low, value], "x", low, high)
 
 
@@ -52,9 +52,9 @@ def test_integers_up_to_the_largest():
 def test_numbers():
     assert _fields.numbers([0, 100, 99.5], "x", 0, 100).tolist() == [0, 100, 99.5]
     assert _fields.numbers([-1e308, 2**70], "x").tolist() == [-1e308, 2.0**70]
-    found = _fields.numbers([None, 1.5], "x", 0, 2, missing=True)
-    assert np.isnan(found[0])
-    assert found[1] == 1.5
+    result = _fields.numbers([None, 1.5], "x", 0, 2, missing=True)
+    assert np.isnan(result[0])
+    assert result[1] == 1.5
     for value in (np.nextafter(0.0, -1).item(), np.nextafter(100.0, 101).item(), float("inf"), -float("inf")):
         with pytest.raises(ValueError, match=r"^'x' is .*, but must be from 0 to 100$"):
             _fields.numbers([5, value], "x", 0, 100)
@@ -68,34 +68,34 @@ def test_numbers():
         _fields.numbers([None, True], "x", missing=True)
 
 
-def test_lists_have_their_length():
+def test_lists_of_another_length_are_refused():
     rows = [{"x": [1, None, 3]}, {"x": [4.5, 5, 6]}]
     assert np.array_equal(_fields.matrix(rows, "x", 3), [[1, np.nan, 3], [4.5, 5, 6]], equal_nan=True)
     assert _fields.matrix([], "x", 3).shape == (0, 3)
     assert _fields.integer_matrix([{"x": [2, 0, 1]}], "x", 3, 0, 2).tolist() == [[2, 0, 1]]
     for width in (2, 4):
-        words = rf"^'x' must be a list of {width} numbers, not a list$"
-        with pytest.raises(ValueError, match=words):
+        expected_message = rf"^'x' must be a list of {width} numbers, not a list$"
+        with pytest.raises(ValueError, match=expected_message):
             _fields.matrix(rows, "x", width)
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(ValueError, match=expected_message):
             _fields.integer_matrix(rows, "x", width, 0, 9)
 
 
-def test_the_most_entries_are_taken_and_one_more_is_not():
+def test_numbers_of_entries_are_limited():
     assert _fields.names(["a", "b"], "x", 2) == ["a", "b"]
     assert _fields.records([{}, {}], "x", 2) == [{}, {}]
-    for read, one in ((_fields.names, "a"), (_fields.records, {})):
+    for read, item in ((_fields.names, "a"), (_fields.records, {})):
         with pytest.raises(ValueError, match="'x' has 3 entries, more than 2"):
-            read([one] * 3, "x", 2)
+            read([item] * 3, "x", 2)
 
 
 def test_counts_are_whole_unless_some_are_missing():
-    found = _fields.counts([{"x": 0}, {"x": 2**53 + 1}], "x")
-    assert found.dtype == np.int64
-    assert found.tolist() == [0, 2**53 + 1]
-    found = _fields.counts([{"x": 7}, {"x": None}], "x")
-    assert found.dtype == np.float64
-    assert np.array_equal(found, [7, np.nan], equal_nan=True)
+    result = _fields.counts([{"x": 0}, {"x": 2**53 + 1}], "x")
+    assert result.dtype == np.int64
+    assert result.tolist() == [0, 2**53 + 1]
+    result = _fields.counts([{"x": 7}, {"x": None}], "x")
+    assert result.dtype == np.float64
+    assert np.array_equal(result, [7, np.nan], equal_nan=True)
     with pytest.raises(ValueError, match="'x' is -1, but must be an integer of at least 0"):
         _fields.counts([{"x": -1}], "x")
 

@@ -1,4 +1,4 @@
-"""Findings: what they tell, and the ways they are handed on."""
+"""Findings: columns, joins, ranks, selections, and the formats they are written in."""
 
 import copy
 import decimal
@@ -33,8 +33,8 @@ def findings(frame):
 @pytest.fixture
 def hostile(frame):
     names = dict(zip(sorted(frame["actor"].unique()), HOSTILE * 9, strict=False))
-    strange = frame.assign(actor=frame["actor"].map(names)).rename(columns={"n_0": "=n|0", "share_1": "<b>share</b>"})
-    return ueba.detect(ueba.read_table(strange, entity="actor", time="day"), contamination=0.05)
+    renamed = frame.assign(actor=frame["actor"].map(names)).rename(columns={"n_0": "=n|0", "share_1": "<b>share</b>"})
+    return ueba.detect(ueba.read_table(renamed, entity="actor", time="day"), contamination=0.05)
 
 
 def test_frame_has_every_anomaly_with_its_rank_among_all_rows_and_in_its_day(frame, findings):
@@ -71,8 +71,8 @@ def test_join(frame, findings):
     assert joined.frame["email"].tolist() == [f"{actor}@example.org" for actor in findings.frame["actor"]]
     assert "email" not in findings.frame
     with pytest.warns(UserWarning, match="1 of .* entities of the findings are not in users"):
-        some = findings.join(users[users["actor"] != findings.frame["actor"].iloc[0]], columns=["email"])
-    assert some.frame["email"].isna().sum() == (findings.frame["actor"] == findings.frame["actor"].iloc[0]).sum()
+        current = findings.join(users[users["actor"] != findings.frame["actor"].iloc[0]], columns=["email"])
+    assert current.frame["email"].isna().sum() == (findings.frame["actor"] == findings.frame["actor"].iloc[0]).sum()
 
 
 def test_join_with_numbers_here_and_text_there(frame, tmp_path):
@@ -85,7 +85,7 @@ def test_join_with_numbers_here_and_text_there(frame, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "arguments", "words"),
+    ("change", "arguments", "expected_message"),
     [
         (
             lambda u: pd.concat([u, u.iloc[[4]]]),
@@ -100,8 +100,8 @@ def test_join_with_numbers_here_and_text_there(frame, tmp_path):
         (lambda u: u.rename(columns={"email": "rank_among"}), {}, "already have a column 'rank_among'"),
     ],
 )
-def test_join_refusals(frame, findings, change, arguments, words):
-    with pytest.raises(ValueError, match=words):
+def test_join_refusals(frame, findings, change, arguments, expected_message):
+    with pytest.raises(ValueError, match=expected_message):
         findings.join(change(users_of(frame)), **arguments)
 
 
@@ -115,7 +115,7 @@ def test_other_ranks_of_the_same_findings(frame, findings, arguments):
     assert_array_equal(again.directions, expected.directions)
     assert again.manifest["ranking"] == expected.manifest["ranking"] != findings.manifest["ranking"]
     other = ueba.read_table(frame, entity="actor", time="day", exclude="zscore_*")
-    with pytest.raises(ValueError, match="table is not the one"):
+    with pytest.raises(ValueError, match="the findings do not come from this table"):
         findings.rank_features(other)
 
 
@@ -178,14 +178,14 @@ def detected(frame, **chosen):
 
 @pytest.fixture(scope="module")
 def digits(frame):
-    """Findings of entities that are digits, as text."""
-    found = detected(frame)
-    found.frame["actor"] = found.frame["actor"].str[5:].map(lambda text: str(int(text) + 1000)).astype(object)
-    return found
+    """Return findings whose entities are texts of digits."""
+    result = detected(frame)
+    result.frame["actor"] = result.frame["actor"].str[5:].map(lambda text: str(int(text) + 1000)).astype(object)
+    return result
 
 
 NUMBERS = range(1000, 1025)
-WAYS = {
+USER_TABLES = {
     "a file": lambda folder: write(folder / "u.csv", "actor,email\n" + "".join(f"{i},{i}@x\n" for i in NUMBERS)),
     "a file with a missing key": lambda folder: write(
         folder / "u.csv", "actor,email\n,nobody\n" + "".join(f"{i},{i}@x\n" for i in NUMBERS)
@@ -231,39 +231,39 @@ def parquet(folder, table):
     return str(folder / "u.parquet")
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_users_from_anywhere(digits, tmp_path, way):
-    joined = digits.join(WAYS[way](tmp_path), on="actor", columns=["email"])
+@pytest.mark.parametrize("source_name", USER_TABLES)
+def test_users_from_anywhere(digits, tmp_path, source_name):
+    joined = digits.join(USER_TABLES[source_name](tmp_path), on="actor", columns=["email"])
     assert joined.frame["email"].tolist() == [f"{i}@x" for i in digits.frame["actor"]]
     joined.to_csv(tmp_path / "f.csv"), joined.to_parquet(tmp_path / "f.parquet"), joined.to_html()
 
 
 def test_keys_keep_their_spelling(frame, tmp_path):
-    found = detected(frame)
+    result = detected(frame)
     names = ["0001", "1", "null", "NA", "nan", "None", "9007199254740993", "1e3", "1.0", "TRUE"]
-    found.frame["actor"] = (names * 9)[: len(found)]
+    result.frame["actor"] = (names * 9)[: len(result)]
     write(tmp_path / "u.csv", "actor,level\n" + "".join(f"{name},is {name}\n" for name in names))
-    joined = found.join(tmp_path / "u.csv")
-    assert joined.frame["level"].tolist() == [f"is {name}" for name in found.frame["actor"]]
+    joined = result.join(tmp_path / "u.csv")
+    assert joined.frame["level"].tolist() == [f"is {name}" for name in result.frame["actor"]]
     with pytest.warns(UserWarning, match="'0001'"):
-        other = found.join(pd.DataFrame({"actor": [1, 9007199254740993], "level": ["one", "large"]}))
+        other = result.join(pd.DataFrame({"actor": [1, 9007199254740993], "level": ["one", "large"]}))
     known = {"1": "one", "9007199254740993": "large"}
-    assert [known.get(name) for name in found.frame["actor"]] == [
+    assert [known.get(name) for name in result.frame["actor"]] == [
         None if pd.isna(level) else level for level in other.frame["level"]
     ]
 
 
 def test_missing_keys_match_nothing(frame):
-    found = detected(frame)
-    found.frame["actor"] = found.frame["actor"].astype(object)
-    found.frame.iloc[0, found.frame.columns.get_loc("actor")] = None
+    result = detected(frame)
+    result.frame["actor"] = result.frame["actor"].astype(object)
+    result.frame.iloc[0, result.frame.columns.get_loc("actor")] = None
     users = pd.DataFrame({"actor": [None, "", *sorted(frame["actor"].unique())], "email": "x"})
-    joined = found.join(users)
-    assert joined.frame["email"].isna().tolist() == [True] + [False] * (len(found) - 1)
+    joined = result.join(users)
+    assert joined.frame["email"].isna().tolist() == [True] + [False] * (len(result) - 1)
     assert joined.to_markdown()
 
 
-def test_who_is_not_among_users_is_told(frame, findings):
+def test_actors_without_a_user_give_a_note(frame, findings):
     users = users_of(frame)
     actors = list(dict.fromkeys(findings.frame["actor"]))
     spelled = users.assign(actor=[f"{name.upper()} " if name == actors[0] else name for name in users["actor"]])
@@ -286,12 +286,12 @@ def test_users_that_cannot_be_read(findings, tmp_path):
     with pytest.raises(ValueError, match=r"u\.csv is not UTF-8 text"):
         findings.join(tmp_path / "u.csv")
     write(tmp_path / "u.csv", "actor,email\na,b,c\n")
-    with pytest.raises(ValueError, match=r"u\.csv: line 2 has 3 values, and the header has 2 names"):
+    with pytest.raises(ValueError, match=r"u\.csv: line 2 has 3 values, but the header has 2 names"):
         findings.join(tmp_path / "u.csv")
     write(tmp_path / "u.csv", "actor,actor\na,b\n")
-    with pytest.raises(ValueError, match=r"u\.csv has several columns of the name 'actor'"):
+    with pytest.raises(ValueError, match=r"u\.csv has several columns named 'actor'"):
         findings.join(tmp_path / "u.csv")
-    with pytest.raises(TypeError, match="users must be a path or a frame"):
+    with pytest.raises(TypeError, match="users must be a path or a pandas, polars or pyarrow frame"):
         findings.join({"actor": "email"})
     with pytest.raises(ValueError, match="users has no column 'actor'; its columns are 'actor;email'"):
         findings.join(write(tmp_path / "u.csv", "actor;email\na;b\n"), sep=",")
@@ -302,15 +302,15 @@ def test_users_that_cannot_be_read(findings, tmp_path):
 
 def test_exact_names_win(frame):
     named = frame.rename(columns={"n_0": "bytes [MB]", "n_1": "bytes M", "zscore_0": "z*", "zscore_1": "zz"})
-    found = detected(named, zscores="z*", rules=[ueba.Flag(["bytes [MB]"]), ueba.ZScore(-9, columns="z*")])
-    assert set(found.flags["feature"]) == {"bytes [MB]", "z*"}
-    always = found.selected(200, always_show=["bytes [MB]"])
-    column = found.features.index("bytes [MB]")
-    assert always[:, column].sum() == (found.values[:, column] > 0).sum() == always.sum()  # noqa: PD011
-    # As a pattern that is no name it would mean others.
-    assert found.selected(200, always_show=["bytes [M]"])[:, found.features.index("bytes M")].any()
-    last = found.features.index("z*")
-    assert (found.order[:, -1] == last).all()
+    result = detected(named, zscores="z*", rules=[ueba.Flag(["bytes [MB]"]), ueba.ZScore(-9, columns="z*")])
+    assert set(result.flags["feature"]) == {"bytes [MB]", "z*"}
+    always = result.selected(200, always_show=["bytes [MB]"])
+    column = result.features.index("bytes [MB]")
+    assert always[:, column].sum() == (result.values[:, column] > 0).sum() == always.sum()  # noqa: PD011
+    # If it were taken for a pattern, it would match other columns.
+    assert result.selected(200, always_show=["bytes [M]"])[:, result.features.index("bytes M")].any()
+    last = result.features.index("z*")
+    assert (result.order[:, -1] == last).all()
 
 
 @pytest.mark.parametrize("name", RESULT_COLUMNS)
@@ -335,7 +335,7 @@ def test_wide_tables_have_each_column_once(findings, frame):
 
 @pytest.fixture(scope="module")
 def periods(seed):
-    """An earlier and a later table, and the findings of the later one."""
+    """Return an earlier and a later table, and the findings of the later one."""
     frame = actor_days(seed, n_days=80).assign(dept=lambda f: "dept" + f["actor"].str[-1])
     late = frame["day"] >= frame["day"].min() + pd.Timedelta("50D")
     old, new = (
@@ -345,34 +345,36 @@ def periods(seed):
 
 
 def test_rows_of_another_table_are_refused(periods):
-    old, new, found = periods
+    old, new, result = periods
     for other, reason in (
         (old, "rows instead of"),
         (ueba.read_table(new.frame.iloc[:-1], entity="actor", time="day"), "rows instead of"),
-        (changed(new, 0, 0, found), "has other typical values|no row of it has the values"),
-        (changed(new, 0, 10**6, found), "no row of it has the values"),
+        (changed(new, 0, 0, result), "are different|none of its rows has the values"),
+        (changed(new, 0, 10**6, result), "none of its rows has the values"),
         (ueba.read_table(new.frame, entity="actor", time="day", exclude="n_0"), "it has no feature 'n_0'"),
     ):
-        with pytest.raises(ValueError, match=f"table is not the one .*({reason}).*pass it as reference="):
-            found.rank_features(other)
-    with pytest.raises(ValueError, match="give the table that the findings were found in"):
-        found.rank_features()
+        with pytest.raises(
+            ValueError, match=f"the findings do not come from this table.*({reason}).*pass it as reference="
+        ):
+            result.rank_features(other)
+    with pytest.raises(ValueError, match="give the table that the findings come from"):
+        result.rank_features()
 
 
-def changed(table, position, by, found):
-    """The table with one value of a finding, or of all other rows, changed."""
+def changed(table, position, by, result):
+    """Return the table with one value of a finding, or of all other rows, changed."""
     frame = table.frame.copy()
-    rows = frame.index.isin(found.frame.index[[position]]) if by else ~frame.index.isin(found.frame.index)
+    rows = frame.index.isin(result.frame.index[[position]]) if by else ~frame.index.isin(result.frame.index)
     frame["share_0"] = np.where(rows, frame["share_0"] + (by or 1), frame["share_0"])
     return ueba.read_table(frame, entity="actor", time="day")
 
 
 def test_rows_are_found_in_any_order(periods, tmp_path, seed):
-    _, new, found = periods
+    _, new, result = periods
     shuffled = new.frame.sample(frac=1, random_state=seed % 2**31).reset_index(drop=True)
     table = ueba.read_table(shuffled, entity="actor", time="day")
     expected = ueba.detect(new, contamination=0.03, groups="dept", tail="both")
-    for findings in (found, ueba.read_findings(found.to_json(tmp_path / "f.json"))):
+    for findings in (result, ueba.read_findings(result.to_json(tmp_path / "f.json"))):
         again = findings.rank_features(table, groups="dept", tail="both")
         for name in ("percentiles", "order", "group_of"):
             assert_array_equal(getattr(again, name), getattr(expected, name))
@@ -383,14 +385,14 @@ def test_rows_are_found_in_any_order(periods, tmp_path, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("groups", [None, "actor", "dept"])
 def test_ranks_among_another_table(periods, tmp_path, groups):
-    """Each rank, median and p99 is scipy's and pandas' of exactly the rows that are named."""
-    old, new, found = periods
+    """Each rank, median and p99 equals that of scipy and pandas on exactly the rows that are named."""
+    old, new, result = periods
     source = tmp_path / "calibration_contamination.csv"
     old.frame.to_csv(source, index=False)
     reference = ueba.read_table(source, entity="actor", time="day")
     table = new if groups == "dept" else None
-    ranked = found.rank_features(table, reference=reference, groups=groups)
-    values = found.values  # noqa: PD011
+    ranked = result.rank_features(table, reference=reference, groups=groups)
+    values = result.values  # noqa: PD011
     for number, row in enumerate(ranked.frame.itertuples()):
         rows = reference.frame
         if groups is not None:
@@ -413,53 +415,53 @@ def test_ranks_among_another_table(periods, tmp_path, groups):
     assert ranked.to_frame()["rank_among"].str.contains("calibration_contamination.csv").all()
     again = ueba.read_findings(ranked.to_json(tmp_path / "f.json"))
     assert again.to_html() == ranked.to_html()
-    # What they were found in is still found, though their typical values are now those of another table.
+    # The findings are still matched with their table, though their typical values are now those of another one.
     back = ranked.rank_features(new)
-    assert_array_equal(back.percentiles, found.percentiles)
+    assert_array_equal(back.percentiles, result.percentiles)
 
 
 def test_groups_that_findings_do_not_know(periods):
-    old, _, found = periods
-    with pytest.raises(ValueError, match=r"groups='dept' is no column of the findings; pass the table .* or join"):
-        found.rank_features(reference=old, groups="dept")
-    joined = found.join(old.frame[["actor", "dept"]].drop_duplicates())
+    old, _, result = periods
+    with pytest.raises(ValueError, match=r"groups='dept' is not a column of the findings; pass the table .* or join"):
+        result.rank_features(reference=old, groups="dept")
+    joined = result.join(old.frame[["actor", "dept"]].drop_duplicates())
     assert joined.rank_features(reference=old, groups="dept").frame["rank_among"].str.contains("with dept").all()
     without = ueba.read_table(old.frame.drop(columns="n_0"), entity="actor", time="day")
     with pytest.raises(ValueError, match="reference has no feature 'n_0'"):
-        found.rank_features(reference=without)
+        result.rank_features(reference=without)
     infinite = ueba.read_table(old.frame.assign(n_0=np.inf), entity="actor", time="day")
     with pytest.raises(ValueError, match="feature 'n_0' has infinite values"):
-        found.rank_features(reference=infinite)
+        result.rank_features(reference=infinite)
 
 
 def test_typical_values_are_those_of_the_group(frame, tmp_path):
     named = frame.assign(dept=np.where(frame["actor"] < "actor12", "R&D", "<i>"))
-    found = detected(named, groups="dept")
-    for number, actor in enumerate(found.frame["actor"]):
+    result = detected(named, groups="dept")
+    for number, actor in enumerate(result.frame["actor"]):
         rows = named[(named["actor"] < "actor12") == (actor < "actor12")]
         label = "'R&D'" if actor < "actor12" else "'<i>'"
-        assert found.frame["rank_among"].iloc[number] == f"the {len(rows)} rows with dept {label}"
-        for j in found.order[number, :3]:
-            name = found.features[j]
-            assert found.typical("median")[number, j] == rows[name].quantile(0.5)
-            assert found.typical("p99")[number, j] == rows[name].quantile(0.99)
+        assert result.frame["rank_among"].iloc[number] == f"the {len(rows)} rows with dept {label}"
+        for j in result.order[number, :3]:
+            name = result.features[j]
+            assert result.typical("median")[number, j] == rows[name].quantile(0.5)
+            assert result.typical("p99")[number, j] == rows[name].quantile(0.99)
     with pytest.raises(ValueError, match="statistic='mean' must be one of"):
-        found.typical("mean")
+        result.typical("mean")
 
 
 @pytest.fixture(scope="module")
 def newcomers(frame):
-    """The lowest score is of somebody with two days, the next of somebody in a department of three rows."""
-    strange = frame.assign(dept="many")
+    """Return a table whose lowest score belongs to an actor of two days, and the next to a department of three rows."""
+    renamed = frame.assign(dept="many")
     new = frame.iloc[[0, 1, 2]].assign(actor=["new", "new", "lone"], dept="few")
     for j, name in enumerate(("n_0", "n_3", "share_1")):
         new[name] = frame[name].max() * 2 + np.arange(3) + j
     new["zscore_2"] = 9.0
-    return pd.concat([strange, new.assign(day=[frame["day"].min(), frame["day"].max(), frame["day"].max()])])
+    return pd.concat([renamed, new.assign(day=[frame["day"].min(), frame["day"].max(), frame["day"].max()])])
 
 
 @pytest.mark.parametrize(
-    ("groups", "words", "n_rows"),
+    ("groups", "expected_message", "n_rows"),
     [
         ("actor", {"new": "no ranks: 2 days of history", "lone": "no ranks: 1 day of history"}, {"new": 2, "lone": 1}),
         (
@@ -469,69 +471,69 @@ def newcomers(frame):
         ),
     ],
 )
-def test_small_groups_give_no_ranks(newcomers, tmp_path, groups, words, n_rows):
-    found = detected(newcomers, groups=groups)
-    small = found.frame["actor"].isin(["new", "lone"]).to_numpy()
+def test_small_groups_give_no_ranks(newcomers, tmp_path, groups, expected_message, n_rows):
+    result = detected(newcomers, groups=groups)
+    small = result.frame["actor"].isin(["new", "lone"]).to_numpy()
     assert small.sum() == 3
-    for who, among, n in found.frame.loc[small, ["actor", "rank_among", "rank_rows"]].itertuples(index=False):
-        assert (among, n) == (words[who], n_rows[who])
-    assert np.isnan(found.percentiles[small]).all()
-    assert np.isnan(found.typical("p99")[small]).all()
-    assert not np.isnan(found.percentiles[~small]).any()
-    assert (found.directions[small] == 0).all()
+    for actor, among, n in result.frame.loc[small, ["actor", "rank_among", "rank_rows"]].itertuples(index=False):
+        assert (among, n) == (expected_message[actor], n_rows[actor])
+    assert np.isnan(result.percentiles[small]).all()
+    assert np.isnan(result.typical("p99")[small]).all()
+    assert not np.isnan(result.percentiles[~small]).any()
+    assert (result.directions[small] == 0).all()
     # Their features are in the order of their ranks among all rows, and what rules flag is shown.
     everything = detected(newcomers)
-    assert_array_equal(found.order[small], everything.order[small])
-    text, page = found.to_markdown().replace("\\", ""), found.to_html()
-    csv = found.to_csv(tmp_path / "f.csv").read_text()
-    document = found.to_json(tmp_path / "f.json").read_text()
-    for who, told in words.items():
+    assert_array_equal(result.order[small], everything.order[small])
+    text, page = result.to_markdown().replace("\\", ""), result.to_html()
+    csv = result.to_csv(tmp_path / "f.csv").read_text()
+    document = result.to_json(tmp_path / "f.json").read_text()
+    for actor, told in expected_message.items():
         assert told in text
         assert told.replace("'", "&#39;") in page
         assert told in csv
         assert told in document
-        section = text.split(f"## {who}")[1].split("## ")[0]
+        section = text.split(f"## {actor}")[1].split("## ")[0]
         for name in ("n_0", "n_3", "share_1", "zscore_2"):
             assert f"| {name} |" in section
         assert "nan" not in section
-    assert not found.selected(0)[small].any()
-    assert found.cutoff_table([0])["none"].tolist() == [3]
-    assert found.feature_counts(0).max() == (~small).sum()
+    assert not result.selected(0)[small].any()
+    assert result.cutoff_table([0])["none"].tolist() == [3]
+    assert result.feature_counts(0).max() == (~small).sum()
     # One row fewer is asked for: the group has its ranks.
     enough = detected(newcomers, groups=groups, min_group=min(n_rows.values()))
     assert not np.isnan(enough.percentiles[small]).all()
 
 
 @pytest.mark.parametrize(
-    ("value", "kind", "words"),
+    ("value", "kind", "expected_message"),
     [(0, ValueError, "at least 1 row"), (2.0, TypeError, "must be an integer"), (True, TypeError, "an integer")],
 )
-def test_min_group_is_a_number_of_rows(frame, findings, value, kind, words):
-    with pytest.raises(kind, match=f"min_group.*{words}"):
+def test_min_group_is_a_number_of_rows(frame, findings, value, kind, expected_message):
+    with pytest.raises(kind, match=f"min_group.*{expected_message}"):
         detected(frame, groups="actor", min_group=value)
-    with pytest.raises(kind, match=f"min_group.*{words}"):
+    with pytest.raises(kind, match=f"min_group.*{expected_message}"):
         findings.rank_features(ueba.read_table(frame, entity="actor", time="day"), min_group=value)
 
 
 def test_rows_in_no_group(frame):
-    found = detected(frame.assign(dept=np.where(frame["actor"] < "actor12", "a", None)), groups="dept")
-    lonely = (found.frame["actor"] >= "actor12").to_numpy()
-    assert set(found.frame["rank_among"][lonely]) == {"no ranks: no value in dept"}
-    assert np.isnan(found.percentiles[lonely]).all()
+    result = detected(frame.assign(dept=np.where(frame["actor"] < "actor12", "a", None)), groups="dept")
+    lonely = (result.frame["actor"] >= "actor12").to_numpy()
+    assert set(result.frame["rank_among"][lonely]) == {"no ranks: no value in dept"}
+    assert np.isnan(result.percentiles[lonely]).all()
 
 
 # Limits and ties.
 
 
 def test_a_percentile_at_the_cutoff_is_selected(findings):
-    found = copy.copy(findings)
-    found.percentiles = np.full(findings.percentiles.shape, 98.0)
-    found.percentiles[0, 0] = 99.0
-    found.percentiles[1, 1] = np.nextafter(99.0, 0)
-    assert np.argwhere(found.selected(99.0)).tolist() == [[0, 0]]
-    table = found.cutoff_table([98.0, 99.0])
-    assert table["mean"].tolist() == [len(found.features), 1 / len(found)]
-    assert table["none"].tolist() == [0, len(found) - 1]
+    result = copy.copy(findings)
+    result.percentiles = np.full(findings.percentiles.shape, 98.0)
+    result.percentiles[0, 0] = 99.0
+    result.percentiles[1, 1] = np.nextafter(99.0, 0)
+    assert np.argwhere(result.selected(99.0)).tolist() == [[0, 0]]
+    table = result.cutoff_table([98.0, 99.0])
+    assert table["mean"].tolist() == [len(result.features), 1 / len(result)]
+    assert table["none"].tolist() == [0, len(result) - 1]
 
 
 def test_of_equal_scores_the_latest_comes_first(frame):
@@ -539,8 +541,8 @@ def test_of_equal_scores_the_latest_comes_first(frame):
     copies = pd.concat([frame.loc[[worst]]] * 4).assign(
         actor=["b", "a", "c", "d"], day=pd.to_datetime(["2025-03-03", "2025-03-05", "2025-03-01", "2025-03-04"])
     )
-    found = detected(pd.concat([frame, copies], ignore_index=True), contamination=0.03)
-    equal = found.frame[found.frame["actor"].isin(list("abcd"))]
+    result = detected(pd.concat([frame, copies], ignore_index=True), contamination=0.03)
+    equal = result.frame[result.frame["actor"].isin(list("abcd"))]
     assert set(equal["score"]) == {equal["score"].iloc[0]}
     assert equal["actor"].tolist() == ["a", "d", "b", "c"]
 
@@ -549,7 +551,7 @@ def test_of_equal_scores_the_latest_comes_first(frame):
 
 
 @pytest.mark.parametrize("arguments", [{"threshold": -0.9}, {"threshold": -0.9, "groups": "actor"}], ids=str)
-def test_a_quiet_day_works_in_every_way(frame, tmp_path, arguments):
+def test_a_day_without_findings_works_with_all_options(frame, tmp_path, arguments):
     table = ueba.read_table(frame.assign(why="text"), entity="actor", time="day")
     quiet = ueba.detect(table, **arguments)
     assert len(quiet) == 0
@@ -574,19 +576,19 @@ def test_a_quiet_day_works_in_every_way(frame, tmp_path, arguments):
     for shown in (text, page):
         assert "why" in shown
         assert "text" in shown
-    for some in (quiet, again):
-        joined = some.join(users_of(frame))
+    for current in (quiet, again):
+        joined = current.join(users_of(frame))
         assert joined.to_frame().columns.tolist()[9:11] == ["email", "department"]
-        ranked = some.rank_features(table, groups="actor")
+        ranked = current.rank_features(table, groups="actor")
         assert len(ranked.to_frame()) == 0
-        assert len(some.rank_features(reference=table).frame) == 0
-        assert some.group_by("day") == some.group_by("actor") == {}
-        assert some.selected().shape == (0, 14)
-        assert len(some.feature_counts()) == 0
-        cutoffs = some.cutoff_table([95, 99])
+        assert len(current.rank_features(reference=table).frame) == 0
+        assert current.group_by("day") == current.group_by("actor") == {}
+        assert current.selected().shape == (0, 14)
+        assert len(current.feature_counts()) == 0
+        cutoffs = current.cutoff_table([95, 99])
         assert cutoffs["mean"].isna().all()
         assert cutoffs[["min", "none"]].to_numpy().tolist() == [[0, 0], [0, 0]]
-        assert "<table" in some._repr_html_()
+        assert "<table" in current._repr_html_()
 
 
 @pytest.mark.parametrize("cutoff", [99.5, 100.0])

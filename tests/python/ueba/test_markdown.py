@@ -1,4 +1,4 @@
-"""The Markdown report, read by a CommonMark reader with tables: every name stays text."""
+"""The Markdown report, read by a CommonMark reader with tables, shows every name as text."""
 
 import re
 from html import unescape
@@ -23,7 +23,7 @@ READER = MarkdownIt("commonmark").enable("table")
 
 
 class Text(HTMLParser):
-    """The tags of a text, and what stands between them."""
+    """Parser that collects the tags of a text and the text between them."""
 
     def __init__(self, html):
         super().__init__(convert_charrefs=True)
@@ -38,7 +38,7 @@ class Text(HTMLParser):
 
 
 def as_shown(name):
-    """Without line breaks and what turns the direction."""
+    """Return a name without line breaks and marks of direction."""
     return " ".join(
         re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+", " ", name).split()
     )
@@ -58,9 +58,9 @@ def test_escaped_text_is_shown_as_it_was(name):
 def report(seed):
     frame = actor_days(seed)
     names = dict(zip(sorted(frame["actor"].unique()), HOSTILE * 3, strict=False))
-    strange = frame.assign(actor=frame["actor"].map(names))
-    strange = strange.rename(columns=dict(zip(["n_0", "n_3", "share_1"], HOSTILE, strict=False)))
-    return ueba.detect(ueba.read_table(strange, entity="actor", time="day"), contamination=0.05)
+    renamed = frame.assign(actor=frame["actor"].map(names))
+    renamed = renamed.rename(columns=dict(zip(["n_0", "n_3", "share_1"], HOSTILE, strict=False)))
+    return ueba.detect(ueba.read_table(renamed, entity="actor", time="day"), contamination=0.05)
 
 
 def test_tables_keep_their_columns(report):
@@ -77,31 +77,31 @@ def test_tables_keep_their_columns(report):
 
 @pytest.mark.parametrize("groups", [None, "dept"])
 def test_every_text_stays_text(seed, groups):
-    """Joined names and values, notes, columns left out, groups: whatever can be in a report."""
+    """Joined columns, notes, columns that are not features and groups stay text."""
     frame = actor_days(seed)
     names = dict(zip(sorted(frame["actor"].unique()), HOSTILE * 3, strict=False))
-    strange = frame.assign(actor=frame["actor"].map(names), dept=frame["actor"].map(names))
-    strange["<i>left</i>"] = "text"
+    renamed = frame.assign(actor=frame["actor"].map(names), dept=frame["actor"].map(names))
+    renamed["<i>left</i>"] = "text"
     users = pd.DataFrame({"actor": HOSTILE, "<i>mail</i>": HOSTILE[::-1], "|": "<b>*x*</b>|[a](b)"})
-    table = ueba.read_table(strange, entity="actor", time="day")
-    found = ueba.detect(table, contamination=0.05, groups=groups).join(users)
-    found.manifest["profile"]["notes"] = HOSTILE
-    found.manifest["notes"] = ["# no heading\n\n- no list"]
-    found.manifest["first_day"] = "<img src=x>\n# heading"
-    html = READER.render(found.to_markdown(cutoff=99.0))
+    table = ueba.read_table(renamed, entity="actor", time="day")
+    result = ueba.detect(table, contamination=0.05, groups=groups).join(users)
+    result.manifest["profile"]["notes"] = HOSTILE
+    result.manifest["notes"] = ["# no heading\n\n- no list"]
+    result.manifest["first_day"] = "<img src=x>\n# heading"
+    html = READER.render(result.to_markdown(cutoff=99.0))
     shown = Text(html)
     assert set(shown.tags) <= {"h1", "h2", "p", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td"}
     assert shown.tags.count("h1") == 1
-    # Of each entity, and of the notes and what is left out.
-    assert shown.tags.count("h2") == found.frame["actor"].nunique() + 2
-    assert shown.tags.count("li") == len(HOSTILE) + 1 + len(found.manifest["profile"]["left_out"])
+    # Each entity has a heading, and so have the notes and the columns that are not features.
+    assert shown.tags.count("h2") == result.frame["actor"].nunique() + 2
+    assert shown.tags.count("li") == len(HOSTILE) + 1 + len(result.manifest["profile"]["left_out"])
     for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL):
         assert len(re.findall(r"<t[hd]\b", row)) == (7 if groups is None else 8)
-    words = " ".join(shown.text.split())
+    shown_text = " ".join(shown.text.split())
     for name in HOSTILE:
-        assert as_shown(name) in words
-    assert "<b>*x*</b>|[a](b)" in words
-    assert "<i>left</i>: text" in words
+        assert as_shown(name) in shown_text
+    assert "<b>*x*</b>|[a](b)" in shown_text
+    assert "<i>left</i>: text" in shown_text
 
 
 @pytest.mark.slow
@@ -123,80 +123,81 @@ def test_long_names_are_cut_with_the_full_text_at_the_end(seed):
 @pytest.mark.parametrize("joined", [False, True])
 @pytest.mark.parametrize("arguments", [{"tail": "both"}, {"tail": "lower", "groups": "actor", "min_group": 37}])
 def test_every_line_tells_its_value(seed, arguments, joined):
-    """Days, scores, values, typical values, percentiles and arrows: each in its place, and nothing else."""
+    """Each line has day, score, value, typical value, percentile and arrow in its column, and nothing else."""
     frame = actor_days(seed)
-    found = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03, **arguments)
-    found = found.join(users_of(frame)) if joined else found
+    result = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03, **arguments)
+    result = result.join(users_of(frame)) if joined else result
     # Every direction, whatever was drawn.
-    found.directions = np.array([1, -1, 0])[np.arange(len(found)) % 3, np.newaxis].repeat(len(found.features), axis=1)
-    lines, values = [], found.values  # noqa: PD011
-    for actor in dict.fromkeys(found.frame["actor"]):
+    n_features = len(result.features)
+    result.directions = np.array([1, -1, 0])[np.arange(len(result)) % 3, np.newaxis].repeat(n_features, axis=1)
+    lines, values = [], result.values  # noqa: PD011
+    for actor in dict.fromkeys(result.frame["actor"]):
         known = [f"{actor}@example.org", "Research, Berlin" if int(actor[5:]) % 2 else "Sales"] if joined else []
         lines.append(", ".join([actor, *known]))
-        for number in np.flatnonzero(found.frame["actor"] == actor):
-            row = found.frame.iloc[number]
+        for number in np.flatnonzero(result.frame["actor"] == actor):
+            row = result.frame.iloc[number]
             lead = [f"{row['day']:%Y-%m-%d}", f"{row['score']:.6f}", f"{row['severity']:.2f}"]
             lead += [row["rank_among"]] if "groups" in arguments else []
             at_hand = [
-                j for j in found.order[number] if found.percentiles[number, j] >= 99 or _flagged(found, number, j)
+                j for j in result.order[number] if result.percentiles[number, j] >= 99 or _flagged(result, number, j)
             ]
-            for j in at_hand or [found.order[number, 0]]:
-                percentile = found.percentiles[number, j]
+            for j in at_hand or [result.order[number, 0]]:
+                percentile = result.percentiles[number, j]
                 lines.append(
                     [
                         *lead,
-                        found.features[j] + {1: " ↑", -1: " ↓", 0: ""}[found.directions[number, j]],
+                        result.features[j] + {1: " ↑", -1: " ↓", 0: ""}[result.directions[number, j]],
                         format_value(values[number, j]),
-                        format_value(found.typical()[number, j]),
+                        format_value(result.typical()[number, j]),
                         "-" if np.isnan(percentile) else f"{percentile:.2f}",
                     ]
                 )
                 lead = [""] * len(lead)
     assert {line[-4][-1] for line in lines if isinstance(line, list)} >= {"↑", "↓"}
-    parts = re.findall(r"<h2>(.*?)</h2>|<tr>(.*?)</tr>", READER.render(found.to_markdown(cutoff=99.0)), re.DOTALL)
+    matches = re.findall(r"<h2>(.*?)</h2>|<tr>(.*?)</tr>", READER.render(result.to_markdown(cutoff=99.0)), re.DOTALL)
     told = [
         unescape(title) if title else [unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
-        for title, row in parts
+        for title, row in matches
     ]
     assert [
         line for line in told if line and line not in ("Notes on the table", "Columns that are not features")
     ] == lines
 
 
-def _flagged(found, number, j):
-    """Whether the report shows a feature without a percentile that reaches the cutoff."""
-    if found.features[j] == "is_weekend":
-        return found.values[number, j] > 0  # noqa: PD011
-    rules = found.flags[(found.flags["row"] == number) & (found.flags["feature"] == found.features[j])]
-    return len(rules) > 0 and np.isnan(found.percentiles[number]).all()
+def _flagged(result, number, j):
+    """Return whether the report shows a feature whose percentile does not reach the cutoff."""
+    if result.features[j] == "is_weekend":
+        return result.values[number, j] > 0  # noqa: PD011
+    rules = result.flags[(result.flags["row"] == number) & (result.flags["feature"] == result.features[j])]
+    return len(rules) > 0 and np.isnan(result.percentiles[number]).all()
 
 
 def test_the_head_tells_how_much_was_looked_at(seed):
     frame = actor_days(seed)
-    found = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03)
+    result = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03)
     of = f"{len(frame):,} rows of 25 entities"
-    text = found.to_markdown(cutoff=99.5)
+    text = result.to_markdown(cutoff=99.5)
     assert "# Findings: 2025\\-01\\-20 to 2025\\-02\\-28\n" in text
-    told = f"{len(found)} findings, {found.frame['actor'].nunique()} entities with findings."
+    told = f"{len(result)} findings, {result.frame['actor'].nunique()} entities with findings."
     assert f"\n40 days, {of}: {told} " in text
     assert " Features at or above percentile 99.5 are listed, or otherwise the most unusual one.\n" in text
     assert "No row is an anomaly." not in text
     # Findings of an earlier version may not say.
-    del found.manifest["days"], found.manifest["entities"]
-    assert f"\n{of.split(' of ')[0]}: {told}" in found.to_markdown()
+    del result.manifest["days"], result.manifest["entities"]
+    assert f"\n{of.split(' of ')[0]}: {told}" in result.to_markdown()
 
 
 @pytest.mark.parametrize("order", ["score", "entity"])
-def test_findings_of_nobody_are_told_too(seed, order):
+def test_findings_without_an_actor_are_listed(seed, order):
     frame = actor_days(seed)
     frame["actor"] = frame["actor"].astype(object)
-    found = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03)
-    found.frame.iloc[1, found.frame.columns.get_loc("actor")] = None
-    text = found.to_markdown(order=order)
+    result = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03)
+    result.frame.iloc[1, result.frame.columns.get_loc("actor")] = None
+    text = result.to_markdown(order=order)
     assert text.count("\n## \\-\n") == 1
-    assert len(re.findall(r"^\| 2025", text, re.MULTILINE)) == len(found)
+    assert len(re.findall(r"^\| 2025", text, re.MULTILINE)) == len(result)
 
 
-def test_a_quiet_day_is_told(seed):
-    found = ueba.detect(ueba.read_table(actor_days(seed), entity="actor", time="day"), threshold=-0.9)
-    assert found.to_markdown().count("No row is an anomaly.") == 1
+def test_a_day_without_findings_is_reported(seed):
+    result = ueba.detect(ueba.read_table(actor_days(seed), entity="actor", time="day"), threshold=-0.9)
+    assert result.to_markdown().count("No row is an anomaly.") == 1

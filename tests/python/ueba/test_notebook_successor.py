@@ -1,4 +1,4 @@
-"""Every step of `isoxide.ueba` against the users' notebook, done with scikit-learn, scipy and pandas as there."""
+"""Every step of `isoxide.ueba` gives the numbers of a notebook with scikit-learn, scipy and pandas."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ OUTSIDE = ("actor", "day", "anomaly_score")
 
 @pytest.fixture(scope="module")
 def notebook(seed):
-    """The notebook's variables, of the cells in its order, with the contamination taken of one population."""
+    """Return the variables of the notebook's cells in their order, with the contamination of one population."""
     features = actor_days(seed).drop_duplicates()
     inputs = features.drop(columns=["actor", "day"])
     first = SklearnForest(random_state=0, contamination=0.1).fit(inputs)
@@ -27,13 +27,13 @@ def notebook(seed):
     threshold = np.sort(scores)[len(scores) // 80]
     contamination = np.sum(scores <= threshold) / len(scores)
     forest = SklearnForest(random_state=0, contamination=contamination).fit(inputs)
-    found = []
+    result = []
     for day in sorted(features["day"].unique(), reverse=True):
         of_day = features[features["day"] == day].copy()
         of_day["anomaly_score"] = forest.decision_function(of_day[inputs.columns])
         of_day["anomaly"] = forest.predict(of_day[inputs.columns])
-        found.append(of_day[of_day["anomaly"] == -1].drop(columns="anomaly"))
-    results = pd.concat(found).sort_values(by=["anomaly_score", "day"], ascending=[True, False])
+        result.append(of_day[of_day["anomaly"] == -1].drop(columns="anomaly"))
+    results = pd.concat(result).sort_values(by=["anomaly_score", "day"], ascending=[True, False])
     ranked = []
     for _, row in results.iterrows():
         ranks = [(c, stats.percentileofscore(features[c], row[c]), row[c]) for c in results.columns if c not in OUTSIDE]
@@ -107,7 +107,7 @@ def test_days(notebook, findings):
 
 
 def test_rules_with_the_percentiles_of_the_notebook(notebook):
-    """It takes percentiles of the anomalies; with these as the reference its flags come out."""
+    """The notebook takes percentiles of the anomalies; with these as quantiles its flags come out."""
     results = notebook["results"]
     values = results.drop(columns=list(OUTSIDE))
     limits = values.describe(percentiles=[0.95, 0.99]).transpose()[["95%", "99%"]]
@@ -131,7 +131,7 @@ def test_rules_with_the_percentiles_of_the_notebook(notebook):
 
 
 def test_months_share_a_scale(notebook, study):
-    """The notebook's monthly forests have offsets of their own; ours are the one forest's scores, month by month."""
+    """Months are scored by one forest here; the notebook's monthly forests have offsets of their own."""
     months = notebook["features"]["day"].dt.to_period("M").astype(str).to_numpy()
     drift = study.by_period()
     for row in drift.itertuples():

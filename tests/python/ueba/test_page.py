@@ -1,4 +1,4 @@
-"""The page, in a real browser: what it shows, sorts and filters, and that every name stays text."""
+"""The HTML report in a real browser: it shows, sorts and filters the findings, and every name stays text."""
 
 import base64
 import html
@@ -47,16 +47,16 @@ def findings(seed):
 def hostile(seed):
     frame = actor_days(seed)
     names = dict(zip(sorted(frame["actor"].unique()), (HOSTILE * 3), strict=False))
-    strange = frame.assign(actor=frame["actor"].map(names))
-    strange = strange.rename(columns=dict(zip(["n_0", "n_3", "share_1"], HOSTILE, strict=False)))
-    table = ueba.read_table(strange, entity="actor", time="day")
+    renamed = frame.assign(actor=frame["actor"].map(names))
+    renamed = renamed.rename(columns=dict(zip(["n_0", "n_3", "share_1"], HOSTILE, strict=False)))
+    table = ueba.read_table(renamed, entity="actor", time="day")
     users = pd.DataFrame({"actor": HOSTILE, "<i>mail</i>": HOSTILE[::-1]})
     return ueba.detect(table, contamination=0.05).join(users)
 
 
 @pytest.fixture
 def opened(browser, findings, tmp_path):
-    """The page of the findings, at its top, in a light window of usual size; afterwards its console must be empty."""
+    """Open the page at its top in a light window of usual size; the console must be empty afterwards."""
     path = findings.to_html(tmp_path / "report.html")
     browser.get("about:blank")
     browser.get(path.as_uri())
@@ -85,7 +85,7 @@ def choose(browser, field, value):
     Select(browser.find_element(By.ID, field)).select_by_value(value)
 
 
-def test_everything_is_there(opened, findings):
+def test_the_page_has_all_contents(opened, findings):
     assert sorted(numbers(opened)) == list(range(1, len(findings) + 1))
     assert names(opened) == list(dict.fromkeys(findings.frame["actor"]))
     row = findings.frame.iloc[0]
@@ -141,7 +141,7 @@ def test_filter(opened, findings):
 
 
 def comes_into_view(browser, number):
-    """Whether the top of a finding is in the window within a few seconds, and stays there."""
+    """Return whether the top of a finding comes into the window within a few seconds, and stays there."""
     look = (
         "const box = document.getElementById(arguments[0]).getBoundingClientRect();"
         "return box.height > 0 && box.top >= -1 && box.top < innerHeight"
@@ -208,14 +208,14 @@ def test_needs_nothing_from_elsewhere(findings):
 
 
 def test_without_scripts_it_reads_in_full(findings, tmp_path):
-    """As in a mail program: what sorts and filters is hidden, all else is there."""
+    """Without scripts, as in a mail program, sorting and filtering are hidden and all findings are shown."""
     text = re.sub(r"<script.*?</script>", "", findings.to_html(), flags=re.DOTALL)
     assert text.count('class="f"') == len(findings)
     assert re.search(r'<form id="controls"[^>]* hidden>', text)
 
 
 class Tags(HTMLParser):
-    """The tags and the text of a page."""
+    """Parser that collects the tags and the text of a page."""
 
     def __init__(self, page):
         super().__init__(convert_charrefs=True)
@@ -230,23 +230,23 @@ class Tags(HTMLParser):
 
 
 def marked(seed):
-    """Findings with markup of its own in every text that a page can hold, and the page's title."""
+    """Return findings with different markup in every text that a page can show, and a title for the page."""
     frame = actor_days(seed, n_days=20)
     marks = (f"<mark id=m{k}>&{k}" for k in itertools.count())
     names = {name: next(marks) for name in frame["actor"].unique()}
-    strange = frame.assign(actor=frame["actor"].map(names), dept=[next(marks)] * len(frame))
-    strange[next(marks)] = "text"
-    strange = strange.rename(columns={name: next(marks) for name in frame.columns[2:]})
-    strange = strange.rename(columns={"dept": (dept := next(marks))})
+    renamed = frame.assign(actor=frame["actor"].map(names), dept=[next(marks)] * len(frame))
+    renamed[next(marks)] = "text"
+    renamed = renamed.rename(columns={name: next(marks) for name in frame.columns[2:]})
+    renamed = renamed.rename(columns={"dept": (dept := next(marks))})
     rules = [ueba.Percentile((50,)), ueba.Flag(["<mark*"], code=next(marks))][::-1]
-    table = ueba.read_table(strange, entity="actor", time="day")
-    found = ueba.detect(table, contamination=0.2, groups=dept, rules=rules)
+    table = ueba.read_table(renamed, entity="actor", time="day")
+    result = ueba.detect(table, contamination=0.2, groups=dept, rules=rules)
     users = pd.DataFrame({"actor": list(names.values()), next(marks): [next(marks) for _ in names]})
-    found = found.join(users)
-    found.manifest["profile"]["notes"] = [next(marks), next(marks) + "x" * 200]
-    found.manifest["profile"]["left_out"] |= {next(marks): next(marks)}
-    found.manifest[next(marks)] = {next(marks): [next(marks)]}
-    return found, next(marks)
+    result = result.join(users)
+    result.manifest["profile"]["notes"] = [next(marks), next(marks) + "x" * 200]
+    result.manifest["profile"]["left_out"] |= {next(marks): next(marks)}
+    result.manifest[next(marks)] = {next(marks): [next(marks)]}
+    return result, next(marks)
 
 
 def n_marks(page):
@@ -254,29 +254,29 @@ def n_marks(page):
 
 
 def test_every_text_is_escaped_in_its_place(seed, monkeypatch):
-    """`|safe` put into any one place of the template that shows a text lets markup through, and is noticed here."""
-    found, title = marked(seed)
-    assert n_marks(found.to_html(title=title)) == 0
+    """Marking any expression of the template as `|safe` lets markup through, which this test notices."""
+    result, title = marked(seed)
+    assert n_marks(result.to_html(title=title)) == 0
     source = (pathlib.Path(_page.__file__).parent / "templates" / "report.html.j2").read_text()
     assert not re.search(r"\|\s*safe|autoescape|Markup", source)
-    places = list(re.finditer(r"\{\{ (.+?) \}\}", source))
+    expressions = list(re.finditer(r"\{\{ (.+?) \}\}", source))
     noticed = set()
     loader = jinja2.FileSystemLoader
-    for place in places:
-        broken = f"{source[: place.start(1)]}({place[1]})|safe{source[place.end(1) :]}"
+    for expression in expressions:
+        broken = f"{source[: expression.start(1)]}({expression[1]})|safe{source[expression.end(1) :]}"
         own = jinja2.ChoiceLoader(
             [jinja2.DictLoader({"report.html.j2": broken}), loader(pathlib.Path(_page.__file__).parent / "templates")]
         )
         with monkeypatch.context() as patch:
             patch.setattr(jinja2, "FileSystemLoader", lambda _, own=own: own)
-            if n_marks(found.to_html(title=title)):
-                noticed.add(place[1])
+            if n_marks(result.to_html(title=title)):
+                noticed.add(expression[1])
     assert noticed == {"title", "item.text", "name.text", "name", "value", "text"}
 
 
 def test_the_data_block_cannot_be_left(seed):
-    found, _ = marked(seed)
-    page = found.to_html()
+    result, _ = marked(seed)
+    page = result.to_html()
     blocks = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     assert len(blocks) == 1
     assert "<" not in blocks[0]
@@ -303,7 +303,7 @@ def test_a_quiet_day(browser, seed, tmp_path):
     assert f"of {len(table):,} rows" in text
 
 
-def test_what_ranks_are_among_is_told(browser, findings, seed, tmp_path):
+def test_the_page_names_the_reference_of_ranks(browser, findings, seed, tmp_path):
     among = findings.frame["rank_among"].iloc[0]
     text = shown_page(browser, findings.to_html(), tmp_path / "all.html")
     assert f"Percentiles, medians and p99 are those of {among}." in text
@@ -328,23 +328,23 @@ def test_long_names_are_cut_with_the_full_text_at_hand(browser, seed, tmp_path):
     end = " the end of this name"
     long = {name: f"{name} {'x' * 10_000}{end}" for name in [*frame["actor"].unique(), "n_0", "n_3"]}
     table = frame.assign(actor=frame["actor"].map(long)).rename(columns=long)
-    found = ueba.detect(ueba.read_table(table, entity="actor", time="day"), contamination=0.03)
-    page = found.to_html()
+    result = ueba.detect(ueba.read_table(table, entity="actor", time="day"), contamination=0.03)
+    page = result.to_html()
     assert page.count(long["n_0"]) == 1
-    who = found.frame["actor"].iloc[0]
-    assert page.count(who) == 1
+    actor = result.frame["actor"].iloc[0]
+    assert page.count(actor) == 1
     shown_page(browser, page, tmp_path / "long.html")
     heading = browser.find_element(By.CSS_SELECTOR, ".card h3")
     assert len(heading.text) < 130
     link = heading.find_element(By.CSS_SELECTOR, "a.more")
     browser.execute_script("arguments[0].dispatchEvent(new PointerEvent('pointerover', {bubbles: true}))", link)
-    assert link.get_attribute("title") == who
+    assert link.get_attribute("title") == actor
     browser.execute_script("arguments[0].click()", link)
     target = browser.find_element(By.CSS_SELECTOR, link.get_attribute("hash"))
     assert target.is_displayed()
-    assert target.text == who
+    assert target.text == actor
     browser.find_element(By.ID, "text").send_keys(end)
-    assert len(numbers(browser)) == len(found)
+    assert len(numbers(browser)) == len(result)
     # A name that is cut can still be looked for from the summary.
     browser.find_element(By.ID, "clear").click()
     button = browser.find_element(By.CSS_SELECTOR, ".frequent button")
@@ -353,7 +353,7 @@ def test_long_names_are_cut_with_the_full_text_at_hand(browser, seed, tmp_path):
 
 
 def contrast(browser, element):
-    """Between an element's text and what is behind it."""
+    """Return the contrast ratio between an element's text and its background."""
     colours = browser.execute_script(
         "let e = arguments[0], back = 'rgba(0, 0, 0, 0)'; const text = getComputedStyle(e).color;"
         "while (e && /, 0\\)$/.test(back)) { back = getComputedStyle(e).backgroundColor; e = e.parentElement; }"
@@ -438,7 +438,7 @@ def test_print(opened):
 
 @pytest.mark.parametrize("padding", [0, 10_000])
 def test_five_thousand_findings(browser, tmp_path, padding):
-    """With names of ten thousand letters, too."""
+    """Loading, following a link, filtering and sorting stay fast, also with names of ten thousand letters."""
     rng = np.random.default_rng(0)
     n, n_features = 5000, 8
     actors = [f"actor{i:04}{'x' * padding}" for i in rng.integers(0, 1500, n)]

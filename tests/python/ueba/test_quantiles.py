@@ -1,4 +1,4 @@
-"""Quantiles of many columns at once, against those of pandas in every bit."""
+"""Quantiles of many columns at once equal those of pandas in every bit."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ QS = [0.0, 0.01, 1 / 3, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0]
 def assert_equal_to_pandas(frame, rows=None):
     quantiles = TableQuantiles(frame, QS)
     own = frame if rows is None else frame.iloc[rows]
-    found = None if rows is None else quantiles.of_rows(rows, QS)
+    result = None if rows is None else quantiles.of_rows(rows, QS)
     for j, name in enumerate(frame.columns):
         column = own[name]
         if pd.api.types.is_bool_dtype(column.dtype):
@@ -27,7 +27,7 @@ def assert_equal_to_pandas(frame, rows=None):
         for k, q in enumerate(QS):
             expected = column.quantile(q)
             expected = np.nan if expected is pd.NA else np.float64(expected)
-            value = np.float64(quantiles.quantile(name, q)) if rows is None else found[j, k]
+            value = np.float64(quantiles.quantile(name, q)) if rows is None else result[j, k]
             assert_array_equal(value, expected, err_msg=f"{name} {q}")
 
 

@@ -35,7 +35,7 @@ def test_limits_of_zscores_and_percentiles_are_reached_at_them():
 
 @pytest.mark.parametrize("limit", [0.0, -2.0])
 def test_values_are_above_zero_but_for_zscores(limit):
-    """Of a table of zeros the 99th percentile is zero, too, and nothing is out of the ordinary."""
+    """In a table of zeros the 99th percentile is zero too, and no value is flagged."""
     tiny = np.nextafter(0.0, 1)
     values = [[0.0], [-0.5], [0.5], [tiny], [-1.0], [1.0]]
     assert [row for row, *_ in flagged([ueba.Percentile((99,))], ["n"], values, {0.99: limit})] == [2, 3, 5]
@@ -44,10 +44,10 @@ def test_values_are_above_zero_but_for_zscores(limit):
     assert [row for row, *_ in flagged([ueba.ZScore(limit, "n")], ["n"], values)] == at_or_above
 
 
-def test_the_highest_percentile_reached_is_told():
+def test_the_highest_percentile_is_reported():
     limits = {0.5: 1.0, 0.95: 2.0, 0.99: 3.0}
-    found = flagged([ueba.Percentile((95, 50, 99))], ["n"], [[0.9], [1.0], [2.0], [2.9], [3.0]], limits)
-    assert [(row, rule, limit) for row, _, _, rule, limit in found] == [
+    result = flagged([ueba.Percentile((95, 50, 99))], ["n"], [[0.9], [1.0], [2.0], [2.9], [3.0]], limits)
+    assert [(row, rule, limit) for row, _, _, rule, limit in result] == [
         (1, ">=p50", 1.0),
         (2, ">=p95", 2.0),
         (3, ">=p95", 2.0),
@@ -57,8 +57,8 @@ def test_the_highest_percentile_reached_is_told():
 
 def test_the_first_rule_is_told_and_zscores_are_for_their_own_rule():
     rules = [ueba.Percentile((99,)), ueba.Flag(["*"], code="set"), ueba.ZScore(5)]
-    found = flagged(rules, NAMES, [[7.0, 4.0, 1.0], [1.0, 5.0, 0.0]], {0.99: 6.0})
-    assert [(row, feature, rule) for row, feature, _, rule, _ in found] == [
+    result = flagged(rules, NAMES, [[7.0, 4.0, 1.0], [1.0, 5.0, 0.0]], {0.99: 6.0})
+    assert [(row, feature, rule) for row, feature, _, rule, _ in result] == [
         (0, "n", ">=p99"),
         (0, "is_weekend", "set"),
         (1, "n", "set"),
@@ -68,8 +68,8 @@ def test_the_first_rule_is_told_and_zscores_are_for_their_own_rule():
 
 def test_default_rules():
     limits = {0.99: 6.0, 0.95: 4.0}
-    found = flagged(default_rules(), NAMES, [[6.0, 2.9, 1.0], [4.0, 3.0, 0.0], [3.9, 9.0, 0.0]], limits)
-    assert [(row, feature, rule) for row, feature, _, rule, _ in found] == [
+    result = flagged(default_rules(), NAMES, [[6.0, 2.9, 1.0], [4.0, 3.0, 0.0], [3.9, 9.0, 0.0]], limits)
+    assert [(row, feature, rule) for row, feature, _, rule, _ in result] == [
         (0, "n", ">=p99"),
         (0, "is_weekend", "flag"),
         (1, "n", ">=p95"),
@@ -103,7 +103,7 @@ def renamed_back(findings, names):
 
 @pytest.mark.parametrize("switch", [{"domain_defaults": False}, {"zscores": "none", "rules": [ueba.Percentile()]}])
 def test_one_argument_switches_off_the_meaning_of_names(seed, switch):
-    """The findings are those of the same table with names that mean nothing."""
+    """Without the defaults, findings equal those of the same table with names that mean nothing."""
     frame = actor_days(seed)
     names = {f"column {j}": name for j, name in enumerate(frame.columns) if name not in ("actor", "day")}
     plain = frame.rename(columns={name: new for new, name in names.items()})
@@ -154,12 +154,12 @@ def test_asked_quantiles_are_each_once():
 def test_percentiles_are_those_of_the_table(seed, percents):
     frame = actor_days(seed)
     table = ueba.read_table(frame, entity="actor", time="day")
-    found = ueba.detect(table, contamination=0.05, rules=[ueba.Percentile(percents)])
+    result = ueba.detect(table, contamination=0.05, rules=[ueba.Percentile(percents)])
     expected = []
-    for row, values in enumerate(found.values):
-        for name, value in zip(found.features, values, strict=True):
+    for row, values in enumerate(result.values):
+        for name, value in zip(result.features, values, strict=True):
             reached = [p for p in percents if value > 0 and value >= frame[name].quantile(p / 100)]
             if reached:
                 expected.append((row, name, value, f">=p{max(reached):g}", frame[name].quantile(max(reached) / 100)))
-    assert list(found.flags.itertuples(index=False, name=None)) == expected
+    assert list(result.flags.itertuples(index=False, name=None)) == expected
     assert expected

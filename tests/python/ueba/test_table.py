@@ -1,4 +1,4 @@
-"""Reading tables: what is taken, what is told, what is refused."""
+"""Reading tables: features, profile and refusals."""
 
 import numpy as np
 import pandas as pd
@@ -85,7 +85,7 @@ def test_times(values, day):
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "words"),
+    ("change", "error", "expected_message"),
     [
         (
             lambda f: f.rename(columns={"actor": "Actor"}),
@@ -102,12 +102,12 @@ def test_times(values, day):
         (lambda f: f.assign(day=None), ValueError, r"column 'day' has no value in row 0"),
         (lambda f: f.iloc[:0], ValueError, "has no rows"),
         (lambda f: f[["actor", "day"]], ValueError, "no features are left"),
-        (lambda f: pd.concat([f, f[["n_0"]]], axis=1), ValueError, "several columns of the name 'n_0'"),
+        (lambda f: pd.concat([f, f[["n_0"]]], axis=1), ValueError, "several columns named 'n_0'"),
         (lambda f: f.to_numpy(), TypeError, "source must be a path, a list of paths"),
     ],
 )
-def test_refusals(frame, change, error, words):
-    with pytest.raises(error, match=words):
+def test_refusals(frame, change, error, expected_message):
+    with pytest.raises(error, match=expected_message):
         ueba.read_table(change(frame), **NAMES)
 
 

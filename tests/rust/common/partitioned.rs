@@ -6,22 +6,22 @@ use proptest::prelude::*;
 /// Changes of bytes that keep their checksum valid: the index of a number, the kind of change, and its operand.
 pub(crate) type Edits = Vec<(usize, u8, u64)>;
 
-/// Merges all parts into one, two at a time; `picks` chooses which ones.
-pub(crate) fn merged<T>(mut parts: Vec<T>, picks: &[usize], merge: impl Fn(&mut T, &T)) -> T {
+/// Merges all partitions into one, two at a time; `picks` chooses the two.
+pub(crate) fn merged<T>(mut partitions: Vec<T>, picks: &[usize], merge: impl Fn(&mut T, &T)) -> T {
     for step in 0.. {
-        if parts.len() == 1 {
+        if partitions.len() == 1 {
             break;
         }
         let pick = picks[step % picks.len()];
-        let mut one = parts.remove(pick % parts.len());
-        let other = parts.swap_remove(pick / 7 % parts.len());
-        merge(&mut one, &other);
-        parts.push(one);
+        let mut first = partitions.remove(pick % partitions.len());
+        let second = partitions.swap_remove(pick / 7 % partitions.len());
+        merge(&mut first, &second);
+        partitions.push(first);
     }
-    parts.remove(0)
+    partitions.remove(0)
 }
 
-/// Draws a few changes, or none now and then.
+/// Draws up to four changes.
 pub(crate) fn edits() -> impl Strategy<Value = Edits> {
     let number = prop_oneof![
         0_u64..4,
@@ -42,9 +42,9 @@ pub(crate) fn edits() -> impl Strategy<Value = Edits> {
     prop::collection::vec((0_usize..40, 0_u8..7, number), 0..5)
 }
 
-/// Returns the bytes with their numbers changed, and a valid checksum.
+/// Returns the bytes with changed numbers and a valid checksum.
 pub(crate) fn edited(bytes: &[u8], edits: &Edits) -> Vec<u8> {
-    let (kind, rest) = bytes.split_first_chunk::<8>().unwrap();
+    let (signature, rest) = bytes.split_first_chunk::<8>().unwrap();
     let (numbers, _) = rest.split_last_chunk::<32>().unwrap();
     let mut numbers: Vec<u64> = numbers
         .as_chunks::<8>()
@@ -52,13 +52,13 @@ pub(crate) fn edited(bytes: &[u8], edits: &Edits) -> Vec<u8> {
         .iter()
         .map(|&word| u64::from_le_bytes(word))
         .collect();
-    for &(position, how, number) in edits {
+    for &(position, change, number) in edits {
         let n = numbers.len().max(1);
         let (position, other) = (position % n, number as usize % n);
-        if numbers.is_empty() || (how == 0 && numbers.len() == 1) {
+        if numbers.is_empty() || (change == 0 && numbers.len() == 1) {
             break;
         }
-        match how {
+        match change {
             0 => drop(numbers.remove(position)),
             1 => numbers.insert(position, number),
             2 => numbers[position] = number,
@@ -68,19 +68,19 @@ pub(crate) fn edited(bytes: &[u8], edits: &Edits) -> Vec<u8> {
             _ => numbers[position] = numbers[other],
         }
     }
-    bytes_of(*kind, &numbers)
+    bytes_of(*signature, &numbers)
 }
 
-/// The bytes that hold these numbers, with a checksum that is right.
-pub(crate) fn bytes_of(kind: [u8; 8], numbers: &[u64]) -> Vec<u8> {
-    let mut writer = Writer::with_capacity(kind, 0).unwrap();
+/// Returns the bytes of a signature and numbers, with a valid checksum.
+pub(crate) fn bytes_of(signature: [u8; 8], numbers: &[u64]) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(signature, 0).unwrap();
     for &number in numbers {
         writer.put(number);
     }
     writer.finish()
 }
 
-/// Returns whether the bytes are rejected when they are cut off anywhere, or with any bit changed.
+/// Returns whether the bytes are accepted, but rejected if they are cut off, longer, or changed in any bit.
 pub(crate) fn damage_is_refused(bytes: &[u8], is_accepted: impl Fn(&[u8]) -> bool) -> bool {
     let cut = (0..bytes.len()).all(|end| !is_accepted(&bytes[..end]));
     let flipped = (0..8 * bytes.len()).all(|bit| {
