@@ -1,7 +1,7 @@
 """Plots of scores and findings in the style of scikit-learn's display classes.
 
-Each class holds what it draws. Create one with ``from_estimator`` or ``from_findings``, or from arrays, and draw it
-with ``plot``. Matplotlib is imported only when something is drawn.
+Each class holds the data that it draws. Create a display with ``from_estimator`` or ``from_findings``, which also draw
+it, or create it from arrays and call ``plot``. Matplotlib is imported only when something is drawn.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["CutoffDisplay", "FeatureRankDisplay", "ScoreTimelineDisplay", "ThresholdDisplay"]
 
 _NORMAL_COLOR, _ANOMALY_COLOR, _MUTED_COLOR = "#3b6ea5", "#c0392b", "#9aa5b1"
-#: Scatter plots of more points are drawn as an image inside vector graphics, which would otherwise be slow to open.
+#: If a scatter plot has more points, it is an image inside vector graphics, which would otherwise be slow to open.
 MAX_VECTOR_POINTS = 5000
 
 
 class FindingsLike(Protocol):
-    """Interface of the findings that displays draw: the part of `isoxide.ueba.Findings` that they read.
+    """Interface of the findings that displays draw: the attributes of `isoxide.ueba.Findings` that they read.
 
     `isoxide.ueba` is built on this module, so this module names the interface instead of importing the class.
     """
@@ -75,7 +75,7 @@ class ThresholdDisplay(_Display):
     by : array-like of shape (n_samples,), optional
         Vertical coordinate of each row, such as its day. By default it is the row number, counted from 0.
     threshold : float, optional
-        Rows that score at or below it are drawn as anomalies. By default no row is.
+        Rows that score at or below it are drawn as anomalies. By default no row is an anomaly.
 
     Attributes
     ----------
@@ -126,14 +126,14 @@ class ThresholdDisplay(_Display):
         by : array-like of shape (n_samples,), optional
             Vertical coordinate of each row, such as its day. By default it is the row number, counted from 0.
         threshold : float, optional
-            Rows that score at or below it are drawn as anomalies. By default no row is.
+            Rows that score at or below it are drawn as anomalies. By default no row is an anomaly.
         ax : matplotlib.axes.Axes, optional
             Axes to draw on. By default a new figure is created.
 
         Returns
         -------
         ThresholdDisplay
-            The display, already drawn.
+            Display that has been drawn.
         """
         return cls(scores=estimator.decision_function(X), by=by, threshold=threshold).plot(ax=ax)
 
@@ -223,7 +223,7 @@ class ScoreTimelineDisplay(_Display):
         Returns
         -------
         ScoreTimelineDisplay
-            The display, already drawn.
+            Display that has been drawn.
         """
         timeline, frame = findings.timeline, findings.frame
         display = cls(
@@ -273,7 +273,7 @@ class FeatureRankDisplay(_Display):
     labels : list of str, optional
         Text at the end of each bar, such as the value. By default it is the percentile.
     cutoff : float or None, default=99.0
-        Percentile from which on bars are highlighted, marked by a vertical line. None highlights no bar.
+        Percentile at or above which bars are highlighted; a vertical line marks it. None highlights no bar.
     title : str, optional
         Title of the plot, such as entity and time of the finding. By default there is none.
 
@@ -331,14 +331,14 @@ class FeatureRankDisplay(_Display):
         n_features : int, default=12
             Largest number of features to draw.
         cutoff : float or None, default=99.0
-            Percentile from which on bars are highlighted, marked by a vertical line. None highlights no bar.
+            Percentile at or above which bars are highlighted; a vertical line marks it. None highlights no bar.
         ax : matplotlib.axes.Axes, optional
             Axes to draw on. By default a new figure is created.
 
         Returns
         -------
         FeatureRankDisplay
-            The display, already drawn.
+            Display that has been drawn.
         """
         if not -len(findings) <= finding < len(findings):
             raise IndexError(f"finding={finding} is out of range: there are {len(findings)} findings")
@@ -443,7 +443,7 @@ class CutoffDisplay(_Display):
         Returns
         -------
         CutoffDisplay
-            The display, already drawn.
+            Display that has been drawn.
         """
         table = findings.cutoff_table() if cutoffs is None else findings.cutoff_table(cutoffs)
         display = cls(

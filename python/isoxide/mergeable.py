@@ -1,16 +1,17 @@
-"""Mergeable pieces of a fit, an offset and ranks, for a table that is distributed or larger than memory.
+"""Mergeable building blocks of a fit, an offset and ranks, for tables that are distributed or larger than memory.
 
-Each piece summarises the partitions that it has seen, in bounded memory; pieces merge in any order and grouping. The
-results are bit for bit those of `isoxide.IsolationForest` and `isoxide.rank_features` on the table in one piece:
+Each object here (a piece) summarises the partitions that were added to it, in bounded memory. Pieces can be merged in
+any order and grouping. Results are bit-identical to `isoxide.IsolationForest` and `isoxide.rank_features` on the whole
+table in memory:
 
-- `sample_plan` lists the rows that the trees draw, which depend on the number of rows and the seed alone. `SampleRows`
+- `sample_plan` lists the rows that the trees draw, which depend only on the number of rows and the seed. `SampleRows`
   collects these rows, and `SamplePlan.grow` grows the forest on them.
-- `ScoreSketch` summarises scores. The offset of a contamination depends on two neighbouring scores only.
-- `RankCounts` counts the values below, and at or below, each ranked value. Percentile ranks follow from the counts.
+- `ScoreSketch` summarises scores. The offset of a contamination depends on only two neighbouring scores.
+- `RankCounts` counts the values below each ranked value, and at or below it. Percentile ranks follow from the counts.
 
 `isoxide.stream`, `isoxide.spark` and `isoxide.dask` are built from these pieces; use them directly with other engines.
-Pieces are pickled and sent as bytes (``to_bytes``, ``from_bytes``) of one format with a number, so all machines need
-versions of isoxide with the same number. Decoding untrusted bytes never executes code.
+Pieces are pickled and sent as bytes (``to_bytes``, ``from_bytes``). The bytes begin with a format number, and all
+machines need versions of isoxide with the same format number. Decoding untrusted bytes never executes code.
 
 Examples
 --------

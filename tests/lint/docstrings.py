@@ -46,7 +46,7 @@ def prose(text: str) -> Iterator[tuple[int, str]]:
         if literal is not None and (not line.strip() or depth > literal):
             continue
         literal = None
-        # What an example prints ends with the next blank line.
+        # The output of an example ends with the next blank line.
         in_example = bool(line.strip()) and (in_example or line.lstrip().startswith(">>>"))
         if lines and (not line.strip() or in_example or depth != indent or ITEM.match(line)):
             yield begin, " ".join(lines)

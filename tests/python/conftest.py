@@ -1,4 +1,4 @@
-"""What all tests share: one seed for everything random, and which tests and modules belong to which run.
+"""Set up all tests: one seed for everything random, and which tests and modules belong to which run.
 
 The markers are listed in `pyproject.toml`. Two things are added here to what pytest does with them:
 

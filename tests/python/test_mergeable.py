@@ -174,7 +174,7 @@ def test_sketches(seed, trial):
         assert whole == seen
         if seen.is_resolved:
             break
-        with pytest.raises(ValueError, match="add all scores once more"):
+        with pytest.raises(ValueError, match="add all scores again"):
             seen.offset()
         sketch = seen.refined()
     assert passes <= 4

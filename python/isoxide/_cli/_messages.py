@@ -1,4 +1,4 @@
-"""Output of the command: one line per error, with names of options, and with control characters escaped."""
+"""Output of the command: one line per error, with option names, and with control characters escaped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["in_options", "one_line", "print_json", "print_lines", "shown", "tell"]
 
-#: Options of the command, by the argument of Python functions that each sets.
+#: Options of the command, by the name of the Python argument that each one sets.
 _OPTIONS = {
     name: f"--{name.replace('_', '-')}"
     for name in (
@@ -46,7 +46,7 @@ _VALUE = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\[[^\]]*\]|[^\s,;()]+"
 _ARGUMENT = re.compile(
     rf"""
       \b(?P<set>{_NAME})=(?P<value>{_VALUE})?             # sep=';', resume=True
-    | (?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")    # the name of a column is left as it is
+    | (?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")    # a column name is not changed
     | \((?P<listed>(?:{_NAME})(?:(?:,\ |\ or\ |\ and\ )(?:{_NAME}))*)\)
     | (?:^|(?<=:\ ))(?P<subject>include|exclude|keep|users|always_show)(?=\ has\ )
     | `(?P<ticked>{_NAME})`
@@ -57,12 +57,12 @@ _ARGUMENT = re.compile(
     """,
     re.VERBOSE,
 )
-#: Longest line of a message, in characters.
+#: Maximum length of a message, in characters.
 MAX_LINE_LENGTH = 2000
 
 
 def in_options(message: str) -> str:
-    """Replace the names of arguments of Python functions in a message by the options of the command.
+    """Replace the names of Python arguments in a message with the command's options.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def in_options(message: str) -> str:
 
 
 def _in_options(match: re.Match[str]) -> str:
-    """Return the text that takes the place of a match of `_ARGUMENT`."""
+    """Return the text that replaces a match of `_ARGUMENT`."""
     groups = match.groupdict()
     if groups["quoted"]:
         return match[0]
@@ -91,12 +91,12 @@ def _in_options(match: re.Match[str]) -> str:
 
 
 def _name_options(text: str) -> str:
-    """Replace all names of arguments in a text by options."""
+    """Replace all argument names in a text with options."""
     return re.sub(rf"\b({_NAME})\b", lambda match: _OPTIONS[match[0]], text)
 
 
 def shown(text: object) -> str:
-    r"""Escape characters that are not printable, so that a terminal shows them instead of obeying them.
+    r"""Escape characters that are not printable, so that a terminal shows them instead of interpreting them.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def shown(text: object) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a message in one line, escaped, and cut if it is very long."""
+    """Return a message as one escaped line, shortened if it is very long."""
     line = shown(re.sub(r"\s*\n\s*", " ", text.strip()))
     return line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]} ..."
 
@@ -127,12 +127,12 @@ def print_lines(text: object) -> None:
 
 
 def print_json(document: Any) -> None:
-    """Print a document as JSON in ASCII, which every terminal can write and no terminal obeys."""
+    """Print a document as ASCII JSON, which contains no control characters."""
     print(json.dumps(_finite(document), default=str, allow_nan=False))
 
 
 def _finite(value: Any) -> Any:
-    """Return a document with None in place of numbers that JSON does not have."""
+    """Return a document with None instead of NaN and infinities, which JSON lacks."""
     if isinstance(value, dict):
         return {name: _finite(inner) for name, inner in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Progress bar of a command, shown on terminals only."""
+"""Progress bar of a command, which is shown only on terminals."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["steps"]
 
 @contextmanager
 def steps(total: int, command: str) -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows which step begins.
+    """Show a progress bar, and yield a function that starts the step with a given name.
 
     Parameters
     ----------
     total : int
         Number of steps.
     command : str
-        Name of the command, which the bar begins with.
+        Name of the command, with which the bar begins.
     """
     try:
         from tqdm import tqdm

@@ -1,7 +1,7 @@
-"""Options of several functions, defined and described once.
+"""Options that several functions share, defined and described once.
 
-A dataclass lists the options with their types, defaults and descriptions. `takes` lets a function be called with its
-fields as keywords: signature and docstring of the function show them, and the function gets one checked object.
+A dataclass lists the options with their types, defaults and descriptions. With `takes`, a function is called with the
+fields as keyword arguments. Its signature and docstring show them, and the function gets one checked object.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ P = ParamSpec("P")
 First = TypeVar("First")
 Options = TypeVar("Options")
 Result = TypeVar("Result")
-#: The entry of a docstring that the descriptions of all options take the place of.
+#: Entry of a docstring that the descriptions of all options replace.
 _MARK = re.compile(r"^\*\*options\n(?: .*\n)+", re.MULTILINE)
 
 
 def takes(
     options: Callable[P, Options],
 ) -> Callable[[Callable[[First, Options], Result]], Callable[Concatenate[First, P], Result]]:
-    """Let a function of an object and its options be called with the options as keywords.
+    """Make a decorator that lets a function take the fields of an options class as keyword arguments.
 
     Parameters
     ----------
     options : type
-        A dataclass. Its docstring, or that of the base class where a field stands, describes each field in a section
-        of parameters.
+        Dataclass of the options. Its docstring, or the docstring of the base class that defines a field, describes
+        each field in its section of parameters.
 
     Returns
     -------
     callable
-        A decorator. The entry ``**options`` in the docstring of the function is replaced by the descriptions.
+        Decorator. It replaces the entry ``**options`` in the docstring of the function with the descriptions.
 
     Examples
     --------
@@ -53,7 +53,7 @@ def takes(
     27
     """
     assert isinstance(options, type)
-    # Required ones first; Python's sort keeps the order otherwise.
+    # Put required options first; the sort is stable, so it keeps the order of all others.
     named = sorted(fields(options), key=lambda field: field.default is not MISSING)
     parameters = [
         inspect.Parameter(

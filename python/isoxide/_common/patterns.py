@@ -1,4 +1,4 @@
-"""Choose columns by name or pattern, and check lists of names, in the same way everywhere."""
+"""Choose columns by name or pattern, and check lists of names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def select(names: Sequence[str], patterns: str | Iterable[str] | None) -> list[s
     Returns
     -------
     list of str
-        The selected names, each once.
+        Distinct selected names.
 
     Examples
     --------
@@ -52,27 +52,27 @@ def select(names: Sequence[str], patterns: str | Iterable[str] | None) -> list[s
 
 
 def name_list(names: Iterable[str], argument: str) -> list[str]:
-    """Return names as a list, but refuse a string, which would become a list of letters."""
+    """Return names as a list; refuse a string, which would become a list of letters."""
     if isinstance(names, str):
         raise ValueError(f"{argument} must be a list of names, got the string {names!r}")
     return list(names)
 
 
 def check_distinct(names: list[str], subject: str) -> None:
-    """Refuse names that occur more than once; `subject` is what the message calls them."""
+    """Refuse names that occur more than once; `subject` is the subject of the message."""
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise ValueError(f"{subject} must differ, but these occur more than once: {repeated}")
 
 
 def check_known(names: list[str], known: list[str], message: str) -> None:
-    """Refuse names that are not among the known ones; `message` comes before the unknown names."""
+    """Refuse names that are not in `known`; the error is `message` followed by the unknown names."""
     unknown = names_without(names, known)
     if unknown:
         raise ValueError(f"{message}: {unknown}")
 
 
 def names_without(names: list[str], others: list[str]) -> list[str]:
-    """Return the names that are not among the others, in their order."""
+    """Return the names that are not in `others`, in order."""
     known = set(others)
     return [name for name in names if name not in known]

@@ -98,7 +98,7 @@ def estimators_features(fitted: FittedForest) -> list[NDArray[np.int64]]:
 
 def average_path_length_per_tree(fitted: FittedForest) -> tuple[NDArray[np.float64], ...]:
     """Return c(n) for each node of each tree, where n is the number of its rows; tools read it from the forest."""
-    # Use the stored values: the installed NumPy may compute another last bit than the NumPy that fitted the forest.
+    # Use the stored values, since the last bits may differ between the installed NumPy and the one used in the fit.
     c = fitted.native.average_path_lengths
     return tuple(c[estimator.tree_.n_node_samples] for estimator in estimators(fitted))
 

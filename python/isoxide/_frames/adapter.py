@@ -212,7 +212,7 @@ class ObjectColumn(NumpyColumn):
 
 
 class ExtensionColumn(Column):
-    """Column of a pandas frame with another extension dtype than Arrow's: nullable, sparse, or of another package."""
+    """Column of a pandas frame with an extension dtype that is not Arrow's: nullable, sparse, or of another package."""
 
     __slots__ = ()
 

@@ -311,21 +311,21 @@ def _advice(bad: str, style: NumberStyle) -> str:
     whole = text.lstrip("+-")
     points, commas = r"\d{1,3}(\.\d{3})+(,\d*)?", r"\d{1,3}(,\d{3})+(\.\d*)?"
     if style.decimal == "." and re.fullmatch(points, whole):
-        hint = "if the points separate thousands, say thousands='.', decimal=','"
+        hint = "if the points separate thousands, give thousands='.', decimal=','"
     elif style.decimal == "." and re.fullmatch(r"\d{1,3},\d{3}", whole):
-        hint = "if the comma is a decimal one, say decimal=','; if it separates thousands, thousands=','"
+        hint = "if the comma is a decimal separator, give decimal=','; if it separates thousands, give thousands=','"
     elif style.decimal == "." and re.fullmatch(r"\d*,\d*", whole):
-        hint = "if the comma is a decimal one, say decimal=','"
+        hint = "if the comma is a decimal separator, give decimal=','"
     elif re.fullmatch(commas, whole):
-        hint = "if ',' separates thousands, say thousands=','"
+        hint = "if ',' separates thousands, give thousands=','"
     elif match := re.fullmatch(rf"\d{{1,3}}([{_SEPARATORS}])\d{{3}}(\1\d{{3}})*([.,]\d*)?", whole):
-        hint = f"if {match[1]!r} separates thousands, say thousands={match[1]!r}"
+        hint = f"if {match[1]!r} separates thousands, give thousands={match[1]!r}"
     elif text.lower() in ("true", "false"):
         hint = "a column has either numbers or true and false; write 1 and 0"
     elif re.search(r"\d", text) and pc.match_substring_regex(pa.array([text]), _DECORATED)[0].as_py():
         hint = "write the number alone, without signs and units"
     else:
-        hint = f"if it stands for a missing value, say missing={text!r}"
+        hint = f"if it stands for a missing value, give missing={text!r}"
     return f"{hint}; or leave the column out (exclude)"
 
 

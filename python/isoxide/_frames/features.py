@@ -84,7 +84,7 @@ def _check_roles(names: list[str], entity: str, time: str, source_name: str) -> 
     if len(names) == 1 and entity not in names and (sep := next((s for s in ";\t|," if s in names[0]), None)):
         raise ValueError(
             f"{source_name} has a single column, {names[0][:80]!r}: its values seem to be separated by {sep!r}; "
-            f"say sep={sep!r}"
+            f"give sep={sep!r}"
         )
     need_column(names, entity, "entity", source_name)
     need_column(names, time, "time", source_name)
@@ -120,7 +120,7 @@ def choose_features(
     Raises
     ------
     ValueError
-        If a pattern matches no column, a column named in full holds no numbers, or no features are left.
+        If a pattern matches no column, a column named in full does not hold numbers, or no column can be a feature.
     """
     names = schema.names
     patterns = None if include is None else as_patterns(include)
@@ -139,7 +139,7 @@ def choose_features(
         elif not is_number(dtype):
             reason = reasons.get(name, describe_dtype(dtype))
             if patterns is not None and name in patterns:
-                raise ValueError(f"include has {name!r}, which holds no numbers: {reason}")
+                raise ValueError(f"include has {name!r}, which is not a column of numbers: {reason}")
             left_out[name] = reason
         elif is_empty(name):
             left_out[name] = "no values"
@@ -148,5 +148,5 @@ def choose_features(
     if not features:
         listed = "; ".join(f"{name!r}: {reason}" for name, reason in list(left_out.items())[:8]) or "none"
         more = f"; and {len(left_out) - 8} more" if len(left_out) > 8 else ""
-        raise ValueError(f"no features are left besides {entity!r} and {time!r}; columns left out: {listed}{more}")
+        raise ValueError(f"no column except {entity!r} and {time!r} can be a feature; columns left out: {listed}{more}")
     return features, left_out

@@ -1,4 +1,4 @@
-"""Keys as text: an entity or group keeps its spelling, whatever dtype the table stores it in."""
+"""Convert keys to text: an entity or group label keeps its spelling, regardless of the dtype of its column."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str, first_row: int | None
     name : str
         Name of the column in messages.
     first_row : int, optional
-        Number of the first row in the table, for messages; None if rows have no numbers.
+        Number of the first row in the table, for messages; None if it is not known.
 
     Raises
     ------
     BadCellError
-        If the column holds floats that are too large to have kept all digits.
+        If the column holds floats of 2**53 or more, which may have lost digits.
     TypeError
         If it holds lists, bytes or other values that have no text form.
     """
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if isinstance(column, pa.ChunkedArray):
-        # An Arrow array of texts holds 2 GB at most, so larger columns stay in several pieces.
+        # An Arrow array holds at most 2 GB of text, so larger columns stay in several chunks.
         return pa.chunked_array([as_text(piece, name, first_row) for piece in column.chunks], pa.string())
     dtype, types = column.type, pa.types
     if types.is_dictionary(dtype):
@@ -92,13 +92,13 @@ def _from_floats(column: pa.Array, name: str, first_row: int | None) -> pa.Array
 
 
 def refuse_inexact_key(value: float, name: str, row: int | None, location: str | None = None) -> NoReturn:
-    """Refuse a key that is a float of 2**53 or more, since the integer that it was may have lost digits."""
+    """Refuse a key that is a float of 2**53 or more, since the original integer may have lost digits."""
     lost = "a float too large for exact digits (2**53 or more); read the column as text or as integers"
     raise BadCellError(name, row, value, lost, location=location)
 
 
 def _from_times(texts: pa.Array) -> pa.Array:
-    """Return times without trailing zeros of the second, and midnights without a time of day."""
+    """Remove trailing zeros of fractions of a second, and the time of day of midnights."""
     texts = pc.replace_substring_regex(texts, r"\.(\d*?)0+(Z|[+-]\d+)?$", r".\1\2")
     texts = pc.replace_substring_regex(texts, r"\.(Z|[+-]\d+)?$", r"\1")
     return pc.replace_substring_regex(texts, r" 00:00:00$", "")
@@ -128,7 +128,7 @@ def text_labels(values: list[Any], name: str) -> list[str | None]:
     try:
         texts: list[str | None] = as_text(pa.array(values, from_pandas=True), name).to_pylist()
     except pa.ArrowException:
-        # Arrow has no type for numbers among texts, so each cell becomes text by itself.
+        # Arrow has no type for mixed numbers and text, so each cell is converted separately.
         missing = [value is None or value != value or value == "" for value in values]
         texts = [None if absent else cell_text(value) for value, absent in zip(values, missing, strict=True)]
     return texts

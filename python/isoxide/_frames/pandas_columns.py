@@ -166,7 +166,7 @@ def _typed(column: pd.Series) -> Any:
         values = np.asarray(column)
         if values.dtype.kind == "f" and values.dtype.itemsize > 8:
             values = values.astype(np.float64)
-        # NaN stays a number, as it is in NumPy; Arrow reads the byte order of the machine only.
+        # NaN stays a number, as in NumPy. Arrow supports only the byte order of the machine.
         return pa.array(values.astype(values.dtype.newbyteorder("="), copy=False), from_pandas=False)
     return pa.Array.from_pandas(column)
 
@@ -234,9 +234,7 @@ def index_as_columns(frame: Any, source_name: str) -> tuple[Any, list[str]]:
         values = index.get_level_values(level).to_series().reset_index(drop=True)
         if name in frame.columns:
             if not values.equals(frame[name].reset_index(drop=True)):
-                raise ValueError(
-                    f"{source_name} has an index level and a column of the name {name!r}; rename one of them"
-                )
+                raise ValueError(f"{source_name} has an index level and a column named {name!r}; rename one of them")
             continue
         levels[name] = values
     plain = frame.reset_index(drop=True)

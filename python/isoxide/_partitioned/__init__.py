@@ -1,1 +1,1 @@
-"""Tables in partitions, on any engine: aggregators, and the fit, offset, ranks and findings made of them."""
+"""Partitioned tables on any engine: aggregators, and fit, offset, ranks and detection built on them."""

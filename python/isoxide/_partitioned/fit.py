@@ -1,8 +1,8 @@
-"""Fit a forest on a table in partitions, and find its offset.
+"""Fit a forest on a partitioned table, and find its offset.
 
-The rows that trees draw follow from the number of rows and the seed alone, so a fit is: count the rows, plan the
-samples, fetch the drawn rows, grow the trees. An offset is a percentile of all scores: sketches of the scores find its
-two neighbours exactly.
+The rows that trees draw depend only on the number of rows and the seed. So a fit has these steps: count the rows, plan
+the samples, fetch the drawn rows, grow the trees. An offset is a percentile of all scores. It lies between two
+neighbouring scores, which sketches of the scores find exactly.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ __all__ = ["fit", "grow", "offset", "score_offset"]
 
 
 def fit(engine: Engine, forest: IsolationForest, features: Iterable[str] | None) -> IsolationForest:
-    """Return a forest with the parameters of `forest`, fitted on columns of a table.
+    """Fit a copy of a forest on columns of a table.
 
     Parameters
     ----------
     engine : Engine
-        The table.
+        Engine that reads the table.
     forest : IsolationForest
-        It is not changed.
+        Forest with the parameters; it is not changed.
     features : iterable of str or None
-        The columns to fit on; None means all numeric columns that are not part of the key.
+        Columns to fit on; None means all numeric columns that are not part of the key.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def fit(engine: Engine, forest: IsolationForest, features: Iterable[str] | None)
 
 
 def grow(engine: Engine, plan: SamplePlan, names: list[str]) -> IsolationForest:
-    """Return the forest of a plan, with the names of its columns; its offset is not set yet."""
+    """Grow the forest of a plan, and set its feature names but not its offset."""
     rows = engine.fetch(plan.rows, names)
     if rows.num_rows != len(plan.rows):
         raise ValueError(
@@ -71,7 +71,7 @@ def grow(engine: Engine, plan: SamplePlan, names: list[str]) -> IsolationForest:
 
 
 def offset(engine: Engine, forest: IsolationForest, contamination: float | Literal["auto"]) -> float:
-    """Return the offset that `forest` has for a contamination of the rows of a table.
+    """Compute the offset of a forest for a contamination of the rows of a table.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def offset(engine: Engine, forest: IsolationForest, contamination: float | Liter
     features_of(forest, engine.schema, engine.name)
     n_samples = engine.count()
     if n_samples == 0:
-        raise ValueError(f"{engine.name} has no rows to take a percentile of")
+        raise ValueError(f"{engine.name} has no rows, but an offset needs at least one")
     scores = engine.scores(forest)
     try:
         return score_offset(scores, n_samples, contamination)
@@ -94,13 +94,13 @@ def offset(engine: Engine, forest: IsolationForest, contamination: float | Liter
 
 
 def score_offset(scores: Engine, n_samples: int, contamination: float) -> np.float64:
-    """Return the offset for a contamination, given a table of scores."""
+    """Compute the offset for a contamination from a table of scores."""
     sketch = ScoreSketch(n_samples, contamination)
     while True:
         sketch = scores.aggregate(SketchScores(sketch))
         if sketch.n_seen != n_samples:
             raise ValueError(
-                f"{scores.name} changed while it was read: it had {n_samples} rows when they were counted, and "
+                f"{scores.name} changed while it was read: it had {n_samples} rows when they were counted, but "
                 f"{sketch.n_seen} when they were scored"
             )
         if sketch.is_resolved:

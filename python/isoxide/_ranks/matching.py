@@ -10,14 +10,14 @@ import numpy as np
 from isoxide._common.patterns import check_distinct, check_known, name_list, names_without
 from isoxide._frames.tables import Table
 
-#: Limit on the number of columns: more fit in no memory, and NumPy refuses such sizes with other messages.
+#: Maximum number of columns: more fit into no memory, and NumPy's message for such sizes would be less clear.
 MAX_COLUMNS = 2**40
-#: Bytes of the objects that are made for each column: its name, its position, an array that borrows it.
+#: Bytes of the objects for each column: its name, its position, and a view of it.
 _COLUMN_BYTES = 1024
 
 
 class Layout(NamedTuple):
-    """Names and number of the columns of a table that is not kept, to match other tables with."""
+    """Names and number of the columns of a table, which other tables can be matched with later."""
 
     names: list[str] | None
     n_columns: int
@@ -35,7 +35,7 @@ def match(
     reference : Table or Layout
         Table to rank among, or its names and number of columns.
     features : list of str or None
-        Columns to use, in this order; None means all, in the order of `rows`.
+        Columns to use, in this order; None means all columns, in the order of `rows`.
 
     Returns
     -------
@@ -49,13 +49,13 @@ def match(
     Raises
     ------
     ValueError
-        If a column has no counterpart, or `features` are unknown, repeated, or one string.
+        If a column has no counterpart, or `features` has unknown or repeated names, or is a single string.
     """
     by_name = rows.names is not None and reference.names is not None
     if not by_name and rows.n_columns != reference.n_columns:
         raise ValueError(
-            f"rows has {rows.n_columns} columns and reference has {reference.n_columns}; "
-            "columns are matched by position unless both tables have names, so the numbers must agree"
+            f"rows has {rows.n_columns} columns, but reference has {reference.n_columns}; "
+            "columns are matched by position unless both tables have names, so the numbers must be equal"
         )
     row_names = rows.names or reference.names or numbered_names(rows.n_columns)
     reference_names = reference.names or row_names
@@ -83,10 +83,10 @@ def numbered_names(n: int) -> list[str]:
     Raises
     ------
     MemoryError
-        If there is no memory for what is made for each column.
+        If there is not enough memory for the names.
     """
     if n > MAX_COLUMNS:
-        raise MemoryError(f"a table of {n} columns fits in no memory; use at most {MAX_COLUMNS} of them")
-    # Fail at once if there is no memory for all names: a growing list would take the memory of other programs first.
+        raise MemoryError(f"a table of {n} columns fits in no memory; use at most {MAX_COLUMNS} columns")
+    # Fail early if there is no memory for all names: a growing list would first take the memory of other programs.
     np.empty(n * _COLUMN_BYTES, dtype=np.uint8)
     return [f"x{j}" for j in range(n)]

@@ -1,4 +1,4 @@
-"""The engine of Dask: the partitions of a dask frame, in their order."""
+"""Engine that reads the partitions of a Dask frame in order."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from isoxide.dask._batches import joined_type, partition_batches
 
 __all__ = ["DaskEngine"]
 
-#: States that are merged by one task.
+#: Maximum number of states that one task merges.
 _MERGED_STATES = 8
-#: Partitions that are read at once in search of the one that cannot be read.
+#: Number of partitions that are read in parallel to find the one that cannot be read.
 _SEARCHED = 16
-#: What dask says where a partition is not what its frame says.
+#: Beginnings of Dask's messages about a partition that does not match the metadata of its frame.
 _MISMATCH = ("Metadata mismatch", "The columns in the computed data do not match", "Length mismatch")
 
 R = TypeVar("R")
 
 
 class DaskEngine(Engine):
-    """A dask frame, read by tasks of the active client, or on threads of this process.
+    """Engine of a Dask frame, which tasks of the active client, or threads of this process, read.
 
-    Rows have numbers once the lengths of the partitions are known, which any pass over all of them tells.
+    Row numbers are known as soon as any pass over all partitions has found their lengths.
 
     Parameters
     ----------
     frame : dask.dataframe.DataFrame
-        The rows.
+        Frame to read.
     """
 
     name = "the dask frame"
@@ -53,12 +53,12 @@ class DaskEngine(Engine):
 
     def __init__(self, frame: Any) -> None:
         self._frame, self.notes = _without_index(checked(frame))
-        #: The number of the first row of each partition, and of all rows.
+        #: Number of the first row of each partition, then the number of all rows.
         self._starts: NDArray[np.int64] | None = None
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """Return names and types of the columns; partitions are read only for objects and unknown categories."""
+        """Return the names and types of the columns; only objects and unknown categories require reading partitions."""
         meta = self._frame._meta
         types = {name: declared_type(meta[name]) for name in meta.columns}
         unknown = [name for name, known in types.items() if known is None]
@@ -74,29 +74,29 @@ class DaskEngine(Engine):
         )
 
     def aggregate(self, aggregator: Aggregator[Any, R]) -> R:
-        """Aggregate each partition and merge the states, some at a time, in tasks as well."""
+        """Aggregate each partition in a task, and merge the states in further tasks, a few at a time."""
         schema = self._schema_of(aggregator.columns)
         job = _once(_Job(aggregator, schema, self.name))
         run, merge = delayed(_run, pure=False), delayed(_merge, pure=False)
         partitions = self._partitions(schema.names)
         states = [run(job, self._known(number), partition) for number, partition in enumerate(partitions)]
         done = self._compute(_in_stages(states, lambda tasks: merge(job, *tasks)), schema.names)
-        # They cost nothing here, so that counting needs no pass of its own.
+        # Every pass returns the lengths at no cost, so counting needs no separate pass.
         self._learn(done.lengths)
         return aggregator.finish(decode(done.state))
 
     def count(self) -> int:
-        """Return the number of rows; they are only read for this if nothing has been aggregated before."""
+        """Return the number of rows; the frame is read only if no earlier pass has counted them."""
         if self._starts is None:
             self.aggregate(CountRows())
         assert self._starts is not None
         return int(self._starts[-1])
 
     def fetch(self, rows: NDArray[np.int64], columns: Iterable[str]) -> pa.Table:
-        """Return rows by number; partitions without any of them are not read."""
+        """Return the rows with the given numbers; only partitions that contain them are read."""
         n_rows, schema = self.count(), self._schema_of(columns)
         if rows.size and not (rows[0] >= 0 and rows[-1] < n_rows):
-            raise IndexError(f"rows {rows[0]} to {rows[-1]} are asked for; {self.name} has {n_rows}")
+            raise IndexError(f"rows {rows[0]} to {rows[-1]} were requested, but {self.name} has {n_rows} rows")
         assert self._starts is not None
         job, take = _once(_Job(None, schema, self.name)), delayed(_take, pure=False)
         partitions = self._partitions(schema.names)
@@ -111,11 +111,11 @@ class DaskEngine(Engine):
         return self._compute(_in_stages(tables, lambda tasks: concat(*tasks)), schema.names)
 
     def scores(self, forest: IsolationForest) -> Engine:
-        """Return the scores, made anew whenever they are read."""
+        """Return the scores, which are computed again each time they are read."""
         return ScoredRows(self, forest)
 
     def broadcast(self, forest: IsolationForest) -> BroadcastForest:
-        """Return a forest that scores on the one thread of a task."""
+        """Return the forest in a form that scores on the single thread of a task."""
         return BroadcastForest(forest.to_bytes(), n_jobs=self.n_jobs)
 
     def _known(self, number: int) -> _Known:
@@ -131,9 +131,9 @@ class DaskEngine(Engine):
         return pa.schema([self.schema.field(name) for name in columns])
 
     def _narrow_column(self) -> str:
-        """Return a column that is read fast."""
+        """Return a column that is fast to read."""
         dtypes = self._frame._meta.dtypes
-        # Objects are larger than they look.
+        # The item size of an object column does not include the objects.
         sizes = {
             name: dtype.itemsize for name, dtype in dtypes.items() if isinstance(dtype, np.dtype) and dtype.kind != "O"
         }
@@ -146,14 +146,14 @@ class DaskEngine(Engine):
             return int(self._frame.optimize().npartitions)
 
     def _partitions(self, names: Sequence[str]) -> list[Delayed]:
-        """Return the partitions with these columns, or more; they hold the same rows whatever the columns are."""
+        """Return the partitions with at least these columns; the rows of a partition do not depend on the columns."""
         frame = self._frame
         with _untuned():
             partitions: list[Delayed] = frame[list(names) or [self._narrow_column()]].to_delayed()
             return partitions if len(partitions) == self._n_partitions else list(frame.to_delayed())
 
     def _look_at(self, names: list[str]) -> dict[str, pa.DataType]:
-        """Return the types of some columns by what they hold in all partitions."""
+        """Return the types of the given columns, inferred from the cells of all partitions."""
         looks = [delayed(_types)(partition, names) for partition in self._partitions(names)]
         types: list[dict[str, pa.DataType]] = self._compute(_in_stages(looks, _listed), names)
         return {name: joined_type([own[name] for own in types]) for name in names}
@@ -167,7 +167,7 @@ class DaskEngine(Engine):
             raise
 
     def _blame(self, names: Sequence[str]) -> None:
-        """Name the first partition that dask cannot read since it is not as the frame says."""
+        """Raise an error that names the first partition that does not match the metadata of the frame."""
         partitions = [delayed(len)(partition) for partition in self._partitions(names)]
         for start in range(0, len(partitions), _SEARCHED):
             searched = partitions[start : start + _SEARCHED]
@@ -180,35 +180,37 @@ class DaskEngine(Engine):
                     except (KeyError, ValueError) as error:
                         reason = error.args[0] if error.args else error
                         raise ValueError(
-                            f"partition {number} of {self.name} is not as the frame says: {reason}"
+                            f"partition {number} of {self.name} does not match its metadata: {reason}"
                         ) from error
 
 
 def checked(frame: Any) -> Any:
-    """Return a dask frame of pandas partitions, whose columns have distinct names that are text."""
+    """Check a Dask frame: its partitions are pandas frames, and its column names are distinct text."""
     if not isinstance(frame, dd.DataFrame):
         given = f"{type(frame).__module__.split('.')[0]}.{type(frame).__name__}"
         if isinstance(frame, pd.DataFrame):
             instead = "for a frame in memory use IsolationForest, isoxide.rank_features and isoxide.ueba"
         elif type(frame).__module__.startswith("dask."):
-            instead = "make one of it (to_frame, to_dask_dataframe, to_dataframe)"
+            instead = "convert it to a frame (to_frame, to_dask_dataframe, to_dataframe)"
         else:
-            instead = "paths, Arrow readers and other engines' tables are read by isoxide.stream"
-        raise TypeError(f"isoxide.dask works on dask.dataframe.DataFrame, not {given}; {instead}")
+            instead = "use isoxide.stream for paths, Arrow readers and tables of other engines"
+        raise TypeError(f"ddf must be a dask.dataframe.DataFrame, not {given}; {instead}")
     meta = frame._meta
     if not isinstance(meta, pd.DataFrame):
-        raise TypeError(f"partitions must be of pandas, not {type(meta).__module__}; use to_backend('pandas')")
+        raise TypeError(
+            f"the partitions of ddf must be pandas frames, not {type(meta).__module__}; use to_backend('pandas')"
+        )
     if not len(meta.columns):
         raise ValueError("the dask frame has no columns")
     for name in meta.columns:
         if not isinstance(name, str):
-            raise TypeError(f"names of columns must be text; {name!r} is not: use rename(columns=str)")
+            raise TypeError(f"column names must be text, but {name!r} is not; use rename(columns=str)")
     repeated = meta.columns[meta.columns.duplicated()]
     if len(repeated):
         raise ValueError(f"the dask frame has several columns named {repeated[0]!r}; rename them")
     if meta.index.name is not None:
         if meta.index.name in meta.columns:
-            raise ValueError(f"the dask frame has an index and a column of the name {meta.index.name!r}; rename one")
+            raise ValueError(f"the dask frame has an index and a column named {meta.index.name!r}; rename one")
         frame = frame.reset_index()
     return frame
 
@@ -230,7 +232,7 @@ class _Job(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """A partition, and what is known of it after a first pass."""
+    """Number of a partition, with its first row and its length if a pass has found them."""
 
     number: int
     first_row: int | None
@@ -238,9 +240,9 @@ class _Known(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """The encoded state of some partitions, and how long they are.
+    """Encoded state of one or more partitions, with the lengths of the partitions.
 
-    Tasks must not change what they are given, as dask may run them again; so states are bytes between tasks.
+    Tasks must not change their inputs, since Dask may run a task again. So tasks exchange states as bytes.
     """
 
     state: bytes
@@ -248,7 +250,7 @@ class _Done(NamedTuple):
 
 
 def _once(job: _Job) -> Delayed:
-    """Return an object that each worker gets once, not with each task; it is made anew if its worker is lost."""
+    """Return an object that each worker gets once, not with each task; Dask recomputes it if its worker is lost."""
     once: Delayed = delayed(job, name=f"isoxide-{uuid.uuid4().hex}", pure=False, traverse=False)
     return once
 
@@ -262,11 +264,11 @@ def _run(job: _Job, known: _Known, partition: pd.DataFrame) -> _Done:
 
 
 def _checked_label(job: _Job, known: _Known, partition: pd.DataFrame) -> str:
-    """Return what a partition is called, and refuse one that is not as long as it was."""
+    """Return the name of a partition for messages, and refuse a partition whose length has changed."""
     label = f"partition {known.number} of {job.name}"
     if known.length not in (None, len(partition)):
         raise ValueError(
-            f"{label} had {known.length} rows when they were counted, and now has {len(partition)}: "
+            f"{label} had {known.length} rows when they were counted, but now has {len(partition)}: "
             "partitions must be the same each time they are read; persist() the frame, or write it to a file first"
         )
     return label
@@ -290,7 +292,7 @@ def _concat(*tables: pa.Table) -> pa.Table:
 
 
 def _in_stages(tasks: list[Delayed], merge: Callable[[list[Delayed]], Delayed]) -> Delayed:
-    """Return one task for the results of many, in their order; a few at a time, so that none waits for all."""
+    """Return one task that merges the results of all tasks in order, a few at a time."""
     while True:
         tasks = [merge(tasks[start : start + _MERGED_STATES]) for start in range(0, len(tasks), _MERGED_STATES)]
         if len(tasks) == 1:
@@ -316,5 +318,5 @@ def _compute(*tasks: Delayed) -> tuple[Any, ...]:
 
 
 def _untuned() -> Any:
-    """Return a context in which dask does not read small files together: how many depends on the columns."""
+    """Return a context in which Dask does not combine small files, since the number depends on the columns."""
     return dask.config.set({"optimization.tune.active": False})

@@ -1,4 +1,4 @@
-"""Functions that run in Spark's workers, on the batches of one partition at a time."""
+"""Functions that run in Spark's workers, each on the batches of one partition."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from isoxide._partitioned.columns import batch_scores, score_batch
 
 Batches = Iterator[pa.RecordBatch]
 
-#: The columns of encoded states, as Spark and as Arrow say them.
+#: Schema of encoded states, in the notation of Spark and of Arrow.
 STATE = "partition long, state binary, refusal string"
 _STATE = pa.schema([("partition", pa.int64()), ("state", pa.binary()), ("refusal", pa.string())])
-#: Errors that come again however often a task is tried: they are handed on, not raised, for Spark would wrap each in
-#: pages of its own words, after three more tries.
+#: Errors that a retry of the task would raise again. They are passed to the driver instead of raised, since Spark
+#: would retry three times, and then add pages of its own text.
 _REFUSALS = {"ValueError": ValueError, "TypeError": TypeError}
-#: `monotonically_increasing_id` puts the partition above these bits, and below them the row's position in it.
+#: Number of low bits in `monotonically_increasing_id` that hold the row's position; higher bits hold the partition.
 ROW_BITS = 33
 
 
 def accumulate_partition(aggregator: Aggregator[Any, Any], schema: pa.Schema) -> Callable[[Batches], Batches]:
-    """Return the function for ``mapInArrow`` that aggregates a partition, whose columns are those of the schema."""
+    """Return the function for ``mapInArrow`` that aggregates a partition with the columns of a schema."""
 
     def run(batches: Batches) -> Batches:
         number = _partition_id()
@@ -41,7 +41,7 @@ def accumulate_partition(aggregator: Aggregator[Any, Any], schema: pa.Schema) ->
 
 
 def merge_states(aggregator: Aggregator[Any, Any]) -> Callable[[Batches], Batches]:
-    """Return the function for ``mapInArrow`` that merges the states of a partition, or hands on the first refusal."""
+    """Return the function for ``mapInArrow`` that merges the states of a partition, or passes on the first error."""
 
     def merge(batches: Batches) -> Batches:
         states = []
@@ -75,13 +75,13 @@ def _encoded(partition: int, compute: Callable[[], Any]) -> pa.RecordBatch:
 
 
 def raise_refusal(refusal: str) -> None:
-    """Raise on the driver what a worker refused; its cause says in which line that was."""
+    """Raise a worker's error on the driver; its cause contains the worker's traceback."""
     name, message, trace = json.loads(refusal)
-    raise _REFUSALS[name](message) from RuntimeError(f"in a worker of Spark:\n{trace}")
+    raise _REFUSALS[name](message) from RuntimeError(f"in a Spark worker:\n{trace}")
 
 
 def as_declared(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Batches:
-    """Yield batches with names and types as the driver knows them: times are in UTC, not in the session's zone."""
+    """Yield batches with the driver's names and types: times are in UTC instead of the session's zone."""
     for batch in batches:
         columns = [column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)]
         yield pa.RecordBatch.from_arrays(columns, schema=schema)
@@ -95,17 +95,17 @@ class Order:
     rows: dict[int, int] = field(default_factory=dict)
     n_missing: int = 0
     n_repeated: int = 0
-    #: A key with a missing value, and one that is repeated, as text.
+    #: Examples of a missing and a repeated key, as text.
     shown: dict[str, str] = field(default_factory=dict)
-    #: The last key of a partition while it is read.
+    #: Last key that was read.
     last: pa.RecordBatch | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # A slice would travel with the batch it was cut from.
+        # Pickling a slice would pickle the whole batch.
         return {**self.__dict__, "last": None}
 
     def count(self, mask: pa.Array, keys: pa.RecordBatch, label: str) -> int:
-        """Return the number of keys that a mask selects, one of which is shown."""
+        """Return the number of keys that a mask selects, and keep one of them as an example."""
         selected = keys.filter(mask)
         if len(selected) and label not in self.shown:
             (row,) = selected.slice(0, 1).to_pylist()
@@ -117,21 +117,21 @@ class Order:
 
 
 class CheckOrder(Aggregator[Order, Order]):
-    """The number of sorted rows in each partition, and whether their key tells them apart."""
+    """Count the sorted rows in each partition, and the keys that are missing or repeated."""
 
     def __init__(self, key: tuple[str, ...]) -> None:
         self._key = key
         self.columns = (*key, ROW_NUMBER)
 
     def init(self, partition: Partition) -> Order:
-        """Return the counts of no rows."""
+        """Return the counts before the first row."""
         return Order()
 
     def update(self, state: Order, batch: pa.RecordBatch, first_row: int | None) -> Order:
-        """Look at the keys of a batch. Equal keys follow one another, and never lie in two partitions."""
+        """Count the keys of a batch. Equal keys are next to each other, and never in two partitions."""
         if not batch.num_rows:
             return state
-        # The numbers say in which partition rows were sorted, whichever they are read in.
+        # The ids contain the partition in which rows were sorted, which may differ from the one that is read.
         sorted_in = batch[ROW_NUMBER].to_numpy() >> ROW_BITS
         for number, count in zip(*np.unique(sorted_in, return_counts=True), strict=True):
             state.rows[int(number)] = state.rows.get(int(number), 0) + int(count)
@@ -146,7 +146,7 @@ class CheckOrder(Aggregator[Order, Order]):
         return state
 
     def merge(self, states: Iterable[Order]) -> Order:
-        """Return the sums, and one key of each kind."""
+        """Return the sums of all counts, and one example of each kind."""
         merged = Order()
         for state in states:
             for number, count in state.rows.items():
@@ -158,7 +158,7 @@ class CheckOrder(Aggregator[Order, Order]):
 
 
 def _same(left: pa.RecordBatch, right: pa.RecordBatch) -> pa.Array:
-    """Return per row whether two keys are equal to Spark, to which NaN equals NaN; null where one has a null."""
+    """Return for each row whether two keys are equal in Spark, where NaN equals NaN; null if a key has a null."""
     same = pa.scalar(True)
     for mine, theirs in zip(left.columns, right.columns, strict=True):
         equal = pc.equal(mine, theirs)
@@ -176,7 +176,7 @@ def _any(masks: Iterable[pa.Array]) -> pa.Array:
 
 
 def score_column(forest: BroadcastForest, schema: pa.Schema) -> Callable[[Batches], Batches]:
-    """Return the function for ``mapInArrow`` that gives the scores alone, as ``score_samples`` does."""
+    """Return the function for ``mapInArrow`` that returns only the results of ``score_samples``."""
 
     def run(batches: Batches) -> Batches:
         for batch in as_declared(batches, schema):
@@ -187,7 +187,7 @@ def score_column(forest: BroadcastForest, schema: pa.Schema) -> Callable[[Batche
 
 
 def score_rows(forest: BroadcastForest, features: list[str], names: list[str]) -> Callable[[Batches], Batches]:
-    """Return the function for ``mapInArrow`` that gives every batch as it came, with two more columns."""
+    """Return the function for ``mapInArrow`` that adds the two score columns to each batch."""
 
     def run(batches: Batches) -> Batches:
         for batch in batches:

@@ -1,4 +1,4 @@
-"""Tables of one machine: the constructor, and scores that are written to Parquet."""
+"""Table on one machine: the constructor, and writing scores to Parquet."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from isoxide.stream._write import ROWS_PER_FILE, ScoredStream, ScoreWriter
 
 __all__ = ["StreamTable", "open"]
 
-#: Sources whose columns have declared types: they are the same whatever columns are wanted for.
+#: Sources whose columns have declared types, which do not depend on the roles of the columns.
 _TYPED = (ArrowStream, DatasetSource, ParquetFiles)
 
 
 class StreamTable(PartitionedTable):
-    """A table that is read batch by batch on this machine, made by `isoxide.stream.open`.
+    """Table that is read batch by batch on this machine, made by `isoxide.stream.open`.
 
-    Besides the methods of all partitioned tables it has `write_scores`.
+    In addition to the methods of all partitioned tables, it has `write_scores`.
 
     See Also
     --------
-    open : Make one.
+    open : Open a table.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class StreamTable(PartitionedTable):
             roles(self._source.schema.names, self._source.name)
         source: Source = open_source(self._source, self._batch_rows, options=self._options, roles=roles)
         if isinstance(source, _TYPED):
-            # What can be read once must not look new to the next method.
+            # Keep the source, so that a stream that can be read once is not read again by the next method.
             self._source = source
         return StreamEngine(source, n_jobs=self._n_jobs, progress=self._progress)
 
@@ -71,7 +71,7 @@ class StreamTable(PartitionedTable):
         return pa.RecordBatchReader.from_batches(scored.schema, scored.batches())
 
     def _writer(self, forest: IsolationForest, keep: str | Iterable[str]) -> ScoreWriter:
-        """Return the writer of scores; columns to keep stay the text that was written if their type is not declared."""
+        """Return the writer of scores; columns in `keep` without a declared type are written as the original text."""
         check_is_fitted(forest)
         keep = [keep] if isinstance(keep, str) else column_names(keep, "keep")
         return ScoreWriter(forest, self._engine(roles_of(keep, forest_features(forest), "keep")), keep)
@@ -87,30 +87,29 @@ class StreamTable(PartitionedTable):
     ) -> int:
         """Score all rows and write the scores to Parquet.
 
-        The columns written are those of `keep`, ``score`` (that of ``IsolationForest.decision_function``: the lower,
-        the more abnormal) and ``anomaly`` (whether the score is below 0), row by row in the order of the table.
+        The columns are those of `keep`, then ``score`` (``IsolationForest.decision_function``: the lower, the more
+        abnormal) and ``anomaly`` (whether the score is below 0), row by row in the order of the table.
 
         Parameters
         ----------
         forest : IsolationForest
-            A fitted forest. With names of features its columns are found by these; otherwise all numeric columns are
-            taken.
+            Fitted forest. If it has feature names, they select the columns; otherwise all numeric columns are used.
         out : path
-            A file, if its name ends with ``.parquet``: it is replaced when the new one is whole. Otherwise a folder
-            for files of `rows_per_file` rows each, which are put in it one after the other as they are whole; at the
-            end the empty file ``_SUCCESS`` is added.
+            File to write, if the name ends with ``.parquet``; an existing file is replaced when the new one is
+            complete. Any other name is a folder for files of `rows_per_file` rows each, which appear one after the
+            other when they are complete. At the end, the empty file ``_SUCCESS`` is added.
         keep : list of str, optional
-            Columns of the table to write beside the scores. By default there are none.
+            Columns of the table to write next to the scores. By default there are none.
         rows_per_file : int, default=10,000,000
-            Rows of each file of a folder, at least 1.
+            Number of rows of each file of a folder, at least 1.
         resume : bool, default=False
-            Whether to continue after the last whole file of a folder that was begun with the same forest, table and
-            arguments.
+            Whether to continue after the last complete file of a folder that an interrupted call wrote with the same
+            forest, table and arguments.
 
         Returns
         -------
         int
-            The number of rows that have scores, those of an earlier call included.
+            Number of rows that have scores, including the rows of an earlier call.
 
         Raises
         ------
@@ -119,7 +118,7 @@ class StreamTable(PartitionedTable):
         FileExistsError
             If the folder exists and is not empty, unless `resume` is true.
         ValueError
-            If the table lacks columns or is damaged, or the folder was begun with something else.
+            If the table lacks columns or is damaged, or the folder holds scores of another forest or table.
 
         See Also
         --------
@@ -145,7 +144,7 @@ class StreamTable(PartitionedTable):
         return self._writer(forest, keep).write(Path(out), rows_per_file=rows_per_file, resume=resume)
 
     def __repr__(self) -> str:
-        return f"<StreamTable of {_told(self._source)}>"
+        return f"<StreamTable of {_source_name(self._source)}>"
 
 
 def open(
@@ -160,50 +159,50 @@ def open(
     missing: str | Iterable[str] = (),
     encoding: str | None = None,
 ) -> StreamTable:
-    """Open a table that need not fit in memory.
+    """Open a table that may be larger than memory.
 
-    Its rows are read when a method needs them. They must come in the same order each time.
+    Methods read the rows when they need them. The source must return the rows in the same order each time.
 
     Parameters
     ----------
     source : path, list of paths, frame, pyarrow.dataset.Dataset, or object with an Arrow stream
-        A file (Parquet, Feather or Arrow, CSV and its kin, JSON lines, Excel), an open file, or ``"-"`` for standard
-        input; a folder of files, read in the order of their names (folders with names like ``day=2025-04-26`` make
-        columns of Parquet files); a pandas or polars frame; a dataset; or any object with ``__arrow_c_stream__``,
-        such as a relation of DuckDB. JSON lines and Excel files are read into memory. CSV files are read once more for
-        each method, to learn what their columns hold.
+        File (Parquet, Feather or Arrow, CSV and other delimited text, JSON lines, Excel), an open file, or ``"-"`` for
+        standard input; a folder of files, read in the order of their names (folders with names like
+        ``day=2025-04-26`` become columns of Parquet files); a pandas or polars frame; a dataset; or any object with
+        ``__arrow_c_stream__``, such as a DuckDB relation. JSON lines and Excel files are read into memory. Each method
+        reads CSV files once more, to infer the dtypes of their columns.
     batch_rows : int, optional
-        Rows read at a time, at least 1. By default as many as make about 16 MB.
+        Number of rows that are read at a time, at least 1. By default about 16 MB are read at a time.
     progress : bool, optional
-        Whether to show a progress bar. By default it is shown on a terminal only.
+        Whether to show a progress bar. By default it is shown only on a terminal.
     n_jobs : int, optional
-        Threads that count ranks, and that grow and score with forests fitted by default; None means all cores. A
-        forest that is given has an `n_jobs` of its own.
+        Number of threads for ranks, and for fitting and scoring the default forest; None means all cores. A forest
+        that you pass uses its own `n_jobs`.
     sep : str, optional
-        Field delimiter of text files. By default it is found from the first two rows.
+        Field delimiter of text files. By default it is guessed from the first two rows.
     decimal : str, default="."
-        Decimal mark of the numbers in text files.
+        Decimal separator of the numbers in text files.
     thousands : str, optional
-        Mark between groups of three digits in text files. By default there is none.
+        Thousands separator of the numbers in text files. By default there is none.
     missing : str or list of str, optional
-        Words for a missing number in text files, besides the usual ones such as ``NA``.
+        Texts that mean a missing number in text files, in addition to the usual ones such as ``NA``.
     encoding : str, optional
-        Encoding of text files. By default UTF-8, or UTF-16 where a file begins with its mark.
+        Encoding of text files. By default UTF-8, or UTF-16 if a file begins with its byte order mark.
 
     Returns
     -------
     StreamTable
-        A table with the methods ``fit``, ``score``, ``write_scores``, ``offset``, ``rank_features`` and ``detect``.
+        Table with the methods ``fit``, ``score``, ``write_scores``, ``offset``, ``rank_features`` and ``detect``.
 
     Raises
     ------
     FileNotFoundError
         If the file does not exist, or a folder has no readable files.
     ValueError
-        If an option is out of range. Methods raise it if the contents cannot be read: a file is damaged or has other
-        columns than the first one, or a source that can be read only once is read again.
+        If an option is out of range. Methods raise it if the contents cannot be read: a file is damaged, its columns
+        differ from the first file's, or a source that can be read only once is read again.
     TypeError
-        If `source` is nothing that rows can be read from.
+        If rows cannot be read from `source`.
 
     See Also
     --------
@@ -211,9 +210,9 @@ def open(
 
     Notes
     -----
-    Methods that need scores several times keep them in a temporary file, 8 bytes a row, in the folder that the
-    environment variable ``TMPDIR`` names. Sources that do not state how many rows they have are read once more to
-    count them.
+    Methods that need scores several times keep them in a temporary file, 8 bytes per row, in the folder that the
+    environment variable ``TMPDIR`` names. If a source does not state its number of rows, it is read once more to count
+    them.
 
     Examples
     --------
@@ -240,7 +239,7 @@ def open(
 
 
 def _reopenable(source: Any) -> Any:
-    """Return what can be opened several times: standard input, pipes and open files are kept in temporary files."""
+    """Return a source that can be opened again; standard input, pipes and open files go to temporary files."""
     if isinstance(source, (str, os.PathLike)):
         if str(source) != "-" and local_path(source).is_dir():
             files_of(source)
@@ -248,7 +247,7 @@ def _reopenable(source: Any) -> Any:
         return open_input(source)
     if isinstance(source, (list, tuple)):
         if not source or not all(isinstance(path, (str, os.PathLike, InputFile)) for path in source):
-            # It is refused where sources are opened.
+            # `open_source` refuses it with a message.
             return tuple(source)
         return [path if isinstance(path, InputFile) else _reopenable(path) for path in source]
     is_table = hasattr(source, "__arrow_c_stream__") or hasattr(source, "iloc") or isinstance(source, Source)
@@ -258,8 +257,8 @@ def _reopenable(source: Any) -> Any:
     return source
 
 
-def _told(source: Any) -> str:
-    """Return what a source is called."""
+def _source_name(source: Any) -> str:
+    """Return the name of a source for its representation."""
     if isinstance(source, (str, os.PathLike)):
         return str(source)
     if isinstance(source, list):

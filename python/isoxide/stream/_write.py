@@ -1,4 +1,4 @@
-"""Scores of a stream, batch by batch: as Arrow, in one Parquet file, or in a folder of files that can be resumed."""
+"""Write the scores of a stream batch by batch: to Arrow, one Parquet file, or a folder of files that can be resumed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ROWS_PER_FILE", "Rebatcher", "ScoreWriter", "ScoredStream", "is_one_file"]
 
-#: The file that says which scores a folder holds, and the one that says that they are complete; readers of Parquet
-#: pass over both.
+#: Names of the file that describes the scores in a folder, and of the file that marks them as complete. Readers of
+#: Parquet ignore both.
 _NOTE, _DONE = "_isoxide.json", "_SUCCESS"
 _FORMAT = 1
-#: Rows of each file of a folder.
+#: Default number of rows of each file of a folder.
 ROWS_PER_FILE = 10_000_000
 _FILE_SUFFIXES = (".parquet", ".pq", ".parq")
 
@@ -38,18 +38,18 @@ class ScoredStream:
     Parameters
     ----------
     forest : IsolationForest
-        A fitted forest.
+        Fitted forest.
     engine : StreamEngine
-        The rows.
+        Engine that reads the rows.
     keep : iterable of str
-        The columns that stand before the scores.
+        Columns of the table to put before the scores.
     score, anomaly : str
-        Names of the columns of scores.
+        Names of the score columns.
 
     Attributes
     ----------
     features : list of str
-        The columns that the forest reads.
+        Columns that the forest reads.
     schema : pyarrow.Schema
         Names and types of the columns.
     """
@@ -68,7 +68,7 @@ class ScoredStream:
         self.schema = pa.schema([*kept, pa.field(score, pa.float64()), pa.field(anomaly, pa.bool_())])
 
     def batches(self, first_row: int = 0) -> Iterator[pa.RecordBatch]:
-        """Yield the rows from one on, in their order."""
+        """Yield the rows in order, beginning with the row `first_row`."""
         columns = dict.fromkeys([*self.features, *self.keep])
         with Prefetcher(self.engine.source.batches(columns, first_row)) as batches:
             for batch in self.engine.shown(batches, "scoring", first_row):
@@ -79,16 +79,16 @@ class ScoredStream:
 
 
 class ScoreWriter:
-    """Writes the scores of a stream with some of its columns.
+    """Writer of the scores of a stream, together with some of its columns.
 
     Parameters
     ----------
     forest : IsolationForest
-        A fitted forest.
+        Fitted forest.
     engine : StreamEngine
-        The rows.
+        Engine that reads the rows.
     keep : iterable of str
-        Names of the columns that are written beside the scores.
+        Names of the columns to write next to the scores.
     """
 
     def __init__(self, forest: IsolationForest, engine: StreamEngine, keep: Iterable[str]) -> None:
@@ -96,7 +96,7 @@ class ScoreWriter:
         for name in keep:
             check_column(engine.schema, name, "keep", engine.name)
             if name in ("score", "anomaly"):
-                raise ValueError(f"keep has {name!r}, which is the name of a column that is written")
+                raise ValueError(f"keep has {name!r}, but scores are written to a column of this name; rename it")
             if keep.count(name) > 1:
                 raise ValueError(f"keep has {name!r} twice")
         self.forest, self.source = forest, engine.source
@@ -104,32 +104,32 @@ class ScoreWriter:
         self.schema, self.features = self.scored.schema, self.scored.features
 
     def frame(self) -> pd.DataFrame:
-        """Return all of them as a pandas frame, in memory."""
+        """Return all scores as a pandas frame in memory."""
         import pandas as pd
 
         table = pa.Table.from_batches(self.scored.batches(), self.schema)
         columns = {}
         for name in table.column_names:
             column = table[name]
-            # Identifiers with missing cells do not become floats.
+            # Integers with missing cells may be identifiers, which floats would round.
             is_whole = pa.types.is_integer(column.type) and column.null_count
             columns[name] = column.to_pandas(types_mapper={column.type: pd.Int64Dtype()}.get if is_whole else None)
         return pd.DataFrame(columns, columns=table.column_names)
 
     def write(self, out: Path, *, rows_per_file: int, resume: bool) -> int:
-        """Write all scores to a file or a folder, whichever the name tells; return the number of rows."""
+        """Write all scores to a Parquet file, or to a folder for other names; return the number of rows."""
         if not is_one_file(out):
             return self.write_folder(out, rows_per_file, resume)
         if resume:
-            raise ValueError(f"{out} is one file, which is written as a whole; resume=True needs a folder")
+            raise ValueError(f"{out} is a single file, which cannot be resumed; give a folder with resume=True")
         return self.write_file(out)
 
     def write_file(self, out: Path) -> int:
-        """Write all scores into one file; return their number."""
+        """Write all scores to one file, and return the number of rows."""
         return self._replace(out, self.scored.batches())
 
     def write_folder(self, out: Path, rows_per_file: int, resume: bool) -> int:
-        """Write scores into a folder, file by file; return the number of rows that are there at the end."""
+        """Write scores to a folder, file by file, and return the number of rows in the folder."""
         existing = self._begin(out, self._note(rows_per_file), resume)
         n_rows, n_files = sum(existing), len(existing)
         if (out / _DONE).exists():
@@ -144,18 +144,18 @@ class ScoreWriter:
             n_rows += self._replace(_numbered_file(out, n_files), itertools.chain([first], taken))
             n_files += 1
         if n_files == 0:
-            # A folder from which readers learn the columns.
+            # Write an empty file, from which readers learn the columns.
             self._replace(_numbered_file(out, 0), [])
         replace_file(out / _DONE, lambda path: path.write_text(""))
         return n_rows
 
     def _replace(self, path: Path, batches: Iterable[pa.RecordBatch]) -> int:
-        """Write a file that replaces the one of its name when it is whole; return its number of rows."""
+        """Write a file, which replaces an existing one when it is complete, and return its number of rows."""
         n_rows = 0
 
         def write(temporary: Path) -> None:
             nonlocal n_rows
-            # Scores hardly repeat: a dictionary of them would only take time.
+            # Scores rarely repeat, so a dictionary of them would only cost time.
             with pq.ParquetWriter(temporary, self.schema, use_dictionary=self.scored.keep) as writer:
                 for batch in batches:
                     writer.write_batch(batch)
@@ -174,14 +174,14 @@ class ScoreWriter:
         }
 
     def _begin(self, out: Path, note: dict[str, Any], resume: bool) -> list[int]:
-        """Make the folder, or return the number of rows of each file that is there already."""
+        """Create the folder, and return the number of rows of each file that it already contains."""
         if out.exists() and not out.is_dir():
             raise FileExistsError(f"{out} is a file; give a folder, or a name that ends with .parquet")
         clear_leftovers(out)
         is_begun = out.exists() and any(out.iterdir())
         if is_begun and not resume:
             raise FileExistsError(
-                f"the folder {out} is not empty; resume=True goes on with what is there, or choose another"
+                f"the folder {out} is not empty; continue it with resume=True, or choose another folder"
             )
         if is_begun:
             try:
@@ -191,7 +191,8 @@ class ScoreWriter:
             for name, value in note.items():
                 if not isinstance(existing, dict) or existing.get(name) != value:
                     raise ValueError(
-                        f"{out} holds scores of another {name}; give what it was begun with, or another folder"
+                        f"cannot resume: the scores in {out} have a different {name}; give the same one, or "
+                        "another folder"
                     )
         else:
             out.mkdir(parents=True, exist_ok=True)
@@ -210,12 +211,12 @@ def _rows_of_whole_files(out: Path) -> Iterator[int]:
 
 
 class Rebatcher:
-    """Batches of which so many rows are taken at a time.
+    """Divide batches into groups with a given number of rows.
 
     Parameters
     ----------
     batches : iterator of pyarrow.RecordBatch
-        The rows.
+        Batches to divide.
     """
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
@@ -223,7 +224,7 @@ class Rebatcher:
         self._left: pa.RecordBatch | None = None
 
     def take(self, n_rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the next rows, at most this number."""
+        """Yield the next `n_rows` rows, or fewer at the end."""
         while n_rows > 0:
             batch = self._left if self._left is not None else next(self._batches, None)
             self._left = None
@@ -240,5 +241,5 @@ def _numbered_file(out: Path, number: int) -> Path:
 
 
 def is_one_file(out: Path) -> bool:
-    """Return whether a name is that of a file rather than of a folder."""
+    """Return whether a path names a Parquet file instead of a folder."""
     return out.suffix.lower() in _FILE_SUFFIXES and not out.is_dir()

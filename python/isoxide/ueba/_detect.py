@@ -58,7 +58,8 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     Returns
     -------
     Findings
-        One row per anomaly, the lowest score first; of equal scores the latest time. On a quiet day there is none.
+        One row per anomaly: the lowest score first, and the latest time first among equal scores. A day may have no
+        anomaly.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
         )
         forest, contamination = study.forest, study.contamination
         if contamination == 0:
-            # No row reaches the threshold: it becomes the offset, without a fraction of the rows that would give it.
+            # No row reaches the threshold, so no contamination gives this offset; set the offset directly.
             forest, contamination = study.at_threshold(), None
     forest = fitted(table, forest, contamination=contamination, random_state=options.random_state, n_jobs=n_jobs)
     scores = forest.decision_function(table.X)
@@ -128,7 +129,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
         scores_sha256=hashlib.sha256(np.ascontiguousarray(scores, dtype="<f8").tobytes()).hexdigest(),
         rows=table.frame.iloc[anomalies][[table.entity, table.time, *features]],
         scores=scores[anomalies],
-        # Lower scores are worse: the percentile from the other end.
+        # Negate the scores, since lower scores are more abnormal.
         severity=np.atleast_1d(percentileofscore(-scores, -scores[anomalies])),
         days=pd.DataFrame({"rows": by_day.size(), "lowest": by_day.min()}).reset_index(),
         first_seen=first.iloc[anomalies],

@@ -1,6 +1,6 @@
 """Checks of the fields of an untrusted JSON document: type, range and size.
 
-Each function returns a field in the type that findings need, or raises a ValueError that names the field.
+Each function converts a field to the type in `Findings`, or raises a ValueError that names the field.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 #: Scores are differences of numbers from -1 to 0, but an offset set by hand can move them.
 MAX_SCORE = 1e15
-#: Bounds of a document's nesting, of the number of entries of its manifest, and of integers.
+#: Maximum nesting of a document, maximum number of entries of its manifest, and limits of integers.
 _MAX_DEPTH, _MAX_ENTRIES = 100, 1_000_000
 _MAX_INTEGER, _MAX_DIGITS = 2**63 - 1, 1_000
-#: Largest number of characters of a value that messages show.
+#: Maximum number of characters of a value in messages.
 _MAX_SHOWN = 60
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _DAY = r"\d{4}-\d{2}-\d{2}"
@@ -29,11 +29,11 @@ _TIME = re.compile(rf"{_DAY}(?:T\d\d:\d\d:\d\d(?:\.\d{{1,9}})?(?:[+-]\d\d:\d\d)?
 
 
 def short(value: Any) -> str:
-    """Return a value as messages show it, cut if it is long."""
+    """Return a value as text for messages, shortened if it is long."""
     try:
         shown = repr(value) if isinstance(value, (str, int, float, bool, type(None))) else f"a {type(value).__name__}"
     except ValueError:
-        # Python refuses to write integers of thousands of digits.
+        # Python refuses to convert integers of thousands of digits to text.
         shown = "an integer of thousands of digits"
     return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}..."
 
@@ -60,14 +60,14 @@ def refuse_constant(name: str) -> Any:
 
 
 def parse_integer(digits: str) -> int:
-    """Parse an integer of a bounded number of digits, since parsing takes time that grows with their square."""
+    """Parse an integer with a limited number of digits, since the time grows with the square of the number."""
     if len(digits) > _MAX_DIGITS:
         raise ValueError(f"a number has {len(digits):,} digits")
     return int(digits)
 
 
 def text(value: Any, name: str) -> str:
-    """Return a text, which UTF-8 must be able to hold."""
+    """Check that a value is text that UTF-8 can encode, and return it."""
     if not isinstance(value, str):
         raise ValueError(f"{name!r} is {short(value)}, but must be text")
     if not value.isascii():
@@ -86,7 +86,7 @@ def member(value: Any, name: str) -> Any:
 
 
 def _list(value: Any, name: str, max_entries: int) -> list[Any]:
-    """Return a list of a bounded number of entries."""
+    """Check that a value is a list with a limited number of entries, and return it."""
     if not isinstance(value, list):
         raise ValueError(f"{name!r} is {short(value)}, but must be a list")
     if len(value) > max_entries:
@@ -95,12 +95,12 @@ def _list(value: Any, name: str, max_entries: int) -> list[Any]:
 
 
 def names(value: Any, name: str, max_entries: int) -> list[str]:
-    """Return a list of texts, with a bounded number of entries."""
+    """Return a list of strings, with a limited number of entries."""
     return [text(item, name) for item in _list(value, name, max_entries)]
 
 
 def records(value: Any, name: str, max_entries: int) -> list[dict[str, Any]]:
-    """Return a list of objects, with a bounded number of entries."""
+    """Return a list of objects, with a limited number of entries."""
     for item in _list(value, name, max_entries):
         if not isinstance(item, dict):
             raise ValueError(f"{name!r} contains {short(item)}, but must contain objects")
@@ -108,7 +108,7 @@ def records(value: Any, name: str, max_entries: int) -> list[dict[str, Any]]:
 
 
 def check_distinct(columns: Sequence[str]) -> None:
-    """Refuse names of columns that occur twice."""
+    """Refuse column names that occur twice."""
     seen: set[str] = set()
     for column in columns:
         if column in seen:
@@ -128,9 +128,9 @@ def numbers(
     name : str
         Name of the field, for messages.
     low, high : float, optional
-        Smallest and largest number that is accepted.
+        Smallest and largest accepted number.
     missing : bool, default=False
-        Whether null is accepted, which becomes NaN.
+        Whether null is accepted; it becomes NaN.
     """
     types = {float, int, type(None)} if missing else {float, int}
     for value in values:
@@ -178,7 +178,7 @@ def _line(value: Any, name: str, width: int) -> list[Any]:
 
 
 def counts(rows: Sequence[dict[str, Any]], name: str) -> NDArray[Any]:
-    """Return the integers that the rows hold under a name; with nulls they become floats, and the nulls NaN."""
+    """Return the integers that the rows hold under a name; if there are nulls, return floats with NaN."""
     cells = [row[name] for row in rows]
     present = integers([value for value in cells if value is not None], name, 0)
     if len(present) == len(cells):
@@ -210,7 +210,7 @@ def entity(value: Any) -> str | None:
 
 
 def zone(value: Any) -> Any:
-    """Return the time zone of a name; None means times without a zone."""
+    """Return the time zone with a name; None means times without a zone."""
     if value is None:
         return None
     try:
@@ -220,7 +220,7 @@ def zone(value: Any) -> Any:
 
 
 def times(values: Iterable[Any], name: str, tz: Any) -> pd.Series:
-    """Return times in ISO 8601 as a column, in the time zone `tz` or without any."""
+    """Return times in ISO 8601 as a column, in the time zone `tz` or without a zone."""
     values = list(values)
     for value in values:
         if not isinstance(value, str) or not _TIME.fullmatch(value):
@@ -237,12 +237,12 @@ def times(values: Iterable[Any], name: str, tz: Any) -> pd.Series:
 
 
 def days(values: Iterable[Any], name: str) -> pd.Series:
-    """Return days in ISO 8601 as a column without a zone: each is the day that is written, whatever offset follows."""
+    """Return days in ISO 8601 as a column without a zone; an offset after a day is ignored."""
     return times([_OFFSET.sub("", value) if isinstance(value, str) else value for value in values], name, None)
 
 
 def day(value: Any, name: str) -> str:
-    """Return a text that is an existing day in ISO 8601."""
+    """Check that a value is an existing day in ISO 8601, and return it."""
     if isinstance(value, str) and re.fullmatch(_DAY, value, re.ASCII):
         with suppress(ValueError):
             datetime.date.fromisoformat(value)
@@ -251,7 +251,7 @@ def day(value: Any, name: str) -> str:
 
 
 def manifest(value: Any) -> dict[str, Any]:
-    """Return a manifest: entries that reports show are checked one by one, all others are plain and bounded."""
+    """Check a manifest: entries that reports show one by one, and all others for plain types and limits."""
     if not isinstance(value, dict):
         raise ValueError(f"'manifest' is {short(value)}, but must be an object")
     for name in ("first_day", "last_day"):
@@ -287,7 +287,7 @@ def _optional(holder: dict[str, Any], name: str, expected: type[Any]) -> Any:
 
 
 def _check_plain(value: Any) -> None:
-    """Refuse a manifest of too many entries, and numbers and texts in it that cannot be written again."""
+    """Refuse a manifest with too many entries, or with numbers or text that cannot be written again."""
     pending, n_entries = [value], 0
     while pending:
         item = pending.pop()

@@ -22,7 +22,7 @@ _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u20
 
 
 def escape(text: Any) -> str:
-    r"""Return a text in one line in which no Markdown reader finds markup.
+    r"""Escape a text for Markdown, and return it as one line.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     findings : FindingsData
         Findings to report.
     selected : ndarray of bool, shape (n_findings, n_features)
-        Values that are unusual.
+        Mask of the unusual values.
     cutoff : float
         Percentile at or above which values count as unusual; the report states it.
     order : {"score", "entity"}
@@ -62,7 +62,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     columns += ["Typical", "Percentile"]
     rule = "|".join("--:" if name in ("Score", "Severity", *columns[-3:]) else "---" for name in columns)
     medians = findings.typical("median")
-    # Findings are in the order of their scores, so groups come in the order of their lowest score.
+    # Findings are in the order of their scores, so groups are in the order of their lowest score.
     for entity, rows in frame.groupby(findings.entity, sort=order == "entity", dropna=False):
         known = [_shown(frame[name].iloc[rows.index[0]], long) for name in findings.joined]
         lines += [
@@ -79,13 +79,13 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
         lines += ["No row is an anomaly.", ""]
     lines += _left_out(findings, long)
     if long.texts:
-        # Texts that are cut above refer to these numbers.
+        # Shortened texts above refer to these numbers.
         lines += ["## Full texts", "", *(f"{k}. {escape(text)}" for k, text in enumerate(long.texts, 1)), ""]
     return "\n".join(lines)
 
 
 def _shown(text: Any, long: LongTexts) -> str:
-    """Return an escaped text in one line, cut if it is long."""
+    """Return an escaped text in one line, shortened if it is long."""
     if text is None or (pd.api.types.is_scalar(text) and pd.isna(text)):
         return "\\-"
     shown = long.show(_INVISIBLE.sub(" ", str(text)))
@@ -93,7 +93,7 @@ def _shown(text: Any, long: LongTexts) -> str:
 
 
 def _count(value: Any, noun: str) -> list[str]:
-    """Return a number with its noun; an empty list if the manifest lacks the number."""
+    """Return a number with its noun, or an empty list if the manifest lacks the number."""
     return [f"{value:,} {noun}"] if isinstance(value, int) else []
 
 
@@ -111,19 +111,19 @@ def _head(findings: FindingsData, cutoff: float, among: str, long: LongTexts) ->
         f" the row; severity is the percentile of its abnormality among all rows. Features at or above percentile"
         f" {cutoff:g} are listed, or otherwise the most unusual one.",
         "",
-        f"Percentiles and typical values (medians) are those of {_shown(among, long)}.",
+        f"Percentiles and typical values (medians) refer to {_shown(among, long)}.",
         "",
     ]
 
 
 def _notes(findings: FindingsData, long: LongTexts) -> list[str]:
-    """Return the lines of the section with notes; none without notes."""
+    """Return the lines of the section with notes, or an empty list if there are no notes."""
     texts = notes(findings)
     return ["## Notes on the table", "", *(f"- {_shown(note, long)}" for note in texts), ""] if texts else []
 
 
 def _left_out(findings: FindingsData, long: LongTexts) -> list[str]:
-    """Return the lines of the section with columns that are not features; none without such columns."""
+    """Return the lines of the section about columns that are not features, or an empty list if there are none."""
     columns = left_out(findings)
     lines = [f"- {_shown(name, long)}: {_shown(reason, long)}" for name, reason in columns]
     return ["## Columns that are not features", "", *lines, ""] if lines else []

@@ -42,7 +42,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     selected : ndarray of bool, shape (n_findings, n_features)
         Values that are unusual.
     cutoff : float
-        Percentile from which on values are unusual, which the page states.
+        Percentile at or above which values count as unusual; the page states it.
     title : str or None
         Title of the page. None gives the first and the last day.
 

@@ -12,10 +12,10 @@ from isoxide._common.format import format_value
 
 __all__ = ["draw"]
 
-#: Pixels from top to bottom of the plot; widths are percentages, so that text and dots keep their size on any screen.
+#: Height of the plot in pixels. Widths are percentages, so that text and dots have the same size on every screen.
 HEIGHT = 180
 _TOP, _BOTTOM = 8, 172
-#: Largest number of days that label the horizontal axis; more would overlap on a phone.
+#: Maximum number of labels of the horizontal axis; more labels would overlap on a phone.
 _MAX_LABELS = 4
 
 
@@ -74,7 +74,7 @@ def draw(timeline: pd.DataFrame) -> dict[str, Any]:
 
 
 def _step(span: float) -> float:
-    """Return a round distance that puts three to six lines into a span of scores."""
+    """Return a round distance between grid lines that gives three to six lines in a span of scores."""
     if span <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(span / 3))

@@ -104,7 +104,7 @@ def test_scores_of_a_folder(folder, results, tmp_path):
     forest = IsolationForest.load(model)
     assert results["score"].tolist() == forest.decision_function(table.X).tolist()
     assert results["actor"].tolist() == table.frame["actor"].tolist()
-    Done(*command).failed("--resume goes on")
+    Done(*command).failed("continue it with --resume")
     assert Done(*command, "--resume").ok() == text
     # Scores can be written to one file, and to standard output.
     Done("score", model, folder, "--out", tmp_path / "scores.csv").ok()

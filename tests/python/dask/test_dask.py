@@ -232,7 +232,7 @@ def test_empty_frames_and_partitions(frame, synchronous):
 def test_bad_input(frame, synchronous):
     table = isoxide.dask.table(parted(frame, [N]))
     forest = table.fit(features=["a", "b"])
-    with pytest.raises(TypeError, match=r"works on dask.dataframe.DataFrame, not pandas\.DataFrame"):
+    with pytest.raises(TypeError, match=r"ddf must be a dask.dataframe.DataFrame, not pandas\.DataFrame"):
         isoxide.dask.table(frame)
     with pytest.raises(ValueError, match="the dask frame has no column 'A'"):
         table.fit(features=["A"])

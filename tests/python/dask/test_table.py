@@ -166,7 +166,7 @@ def test_fetch(frame, sizes, seed):
         assert found.schema == pa.schema([table.schema.field(name) for name in ("missing", "groups", "objects")])
         assert_array_equal(found["missing"].to_numpy(), frame["missing"].to_numpy()[wanted])
         assert [*found["objects"].to_pylist()] == frame["objects"].iloc[wanted].tolist()
-    with pytest.raises(IndexError, match=f"rows 0 to {N} are asked for; the dask frame has {N}"):
+    with pytest.raises(IndexError, match=f"rows 0 to {N} were requested, but the dask frame has {N} rows"):
         table.fetch(np.array([0, N]), ["missing"])
 
 
@@ -330,7 +330,7 @@ def test_partitions_that_change(frame, again):
     assert table.schema.field("flags").type == pa.bool_()
     LENGTHS.clear()
     assert table.count() == 60
-    with pytest.raises(ValueError, match=r"partition 1 of the dask frame had 30 rows .*, and now has 20: .*persist"):
+    with pytest.raises(ValueError, match=r"partition 1 of the dask frame had 30 rows .*, but now has 20: .*persist"):
         again(table)
 
 
@@ -361,12 +361,12 @@ def test_errors_of_reading_are_left_as_they_are(frame):
     ids=lambda value: type(value).__name__,
 )
 def test_what_is_no_dask_frame(table, words):
-    with pytest.raises(TypeError, match=f"works on dask.dataframe.DataFrame, {words}"):
+    with pytest.raises(TypeError, match=f"ddf must be a dask.dataframe.DataFrame, {words}"):
         DaskEngine(table)
 
 
 def test_names_of_columns():
-    with pytest.raises(TypeError, match="names of columns must be text; 0 is not"):
+    with pytest.raises(TypeError, match="column names must be text, but 0 is not"):
         DaskEngine(parted(pd.DataFrame([[1, 2]]), 1))
     with pytest.raises(ValueError, match="several columns named 'x'"):
         DaskEngine(parted(pd.DataFrame([[1, 2]], columns=["x", "x"]), 1))

@@ -585,7 +585,7 @@ def test_decimals_are_those_of_python(numbers, scale):
 def test_decimals_that_the_binding_refuses():
     words = np.zeros((3, 2), dtype=np.int64)
     for bad in (np.asfortranarray(words), np.zeros((3, 3), np.int64), words[::-1]):
-        with pytest.raises(ValueError, match="two words each"):
+        with pytest.raises(ValueError, match="two columns"):
             _core.float32_of_decimals(bad, 2)
     for bad, error in ((packed(words), ValueError), (words.astype(">i8"), TypeError), (words.ravel(), TypeError)):
         with pytest.raises(error):

@@ -40,7 +40,7 @@ REFUSED = {
     "1\u00a0234": "thousands='\\xa0'",
     "1'234": 'thousands="\'"',
     "1_000": "thousands='_'",
-    "1,234": "decimal=','; if it separates thousands, thousands=','",
+    "1,234": "decimal=','; if it separates thousands, give thousands=','",
     "1,5": "decimal=','",
     "1,234,567": "thousands=','",
     "1.234,5": "thousands='.', decimal=','",

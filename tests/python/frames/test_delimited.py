@@ -98,7 +98,7 @@ def test_refused(tmp_path, kind):
 
 
 def test_the_wrong_delimiter(tmp_path):
-    with pytest.raises(ValueError, match="say sep=','"):
+    with pytest.raises(ValueError, match="give sep=','"):
         read(written(tmp_path, TEXT), sep=";")
     assert actors(written(tmp_path, TEXT.replace(",", ":")), sep=":") == ["a", "b", "c"]
 

@@ -55,7 +55,8 @@ def test_wide_numbers():
     assert {arrow_family(pa.decimal128(5, 2)), arrow_family(pa.decimal256(50, 2))} == {"decimal"}
     assert polars_family(pl.Decimal(10, 2)) == "decimal"
     assert polars_name(pl.Decimal(10, 2)) == "Decimal"
-    assert polars_family(pl.Int128) == "integer"
+    if hasattr(pl, "Int128"):  # polars 1.17 lacks the name
+        assert polars_family(pl.Int128) == "integer"
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ def test_patterns(frame, include, exclude, features):
         ({"include": ["z"]}, "include has 'z', which matches no column"),
         ({"include": ["N_a"]}, "did you mean 'n_a'"),
         ({"exclude": "z*"}, r"exclude has 'z\*'"),
-        ({"include": ["text"]}, "include has 'text', which holds no numbers: text"),
-        ({"exclude": "*"}, "no features are left besides 'actor' and 'day'; columns left out: .*not chosen"),
+        ({"include": ["text"]}, "include has 'text', which is not a column of numbers: text"),
+        ({"exclude": "*"}, "no column except 'actor' and 'day' can be a feature; columns left out: .*not chosen"),
         ({"include": ["nothing"]}, "'nothing': no values"),
     ],
 )

@@ -142,7 +142,7 @@ def test_indexes(tmp_path, index, storage):
 
 def test_an_index_and_a_column_of_one_name():
     assert read(PLAIN.set_index("actor", drop=False)).features == ("x",)
-    with pytest.raises(ValueError, match="index level and a column of the name 'actor'"):
+    with pytest.raises(ValueError, match="index level and a column named 'actor'"):
         read(PLAIN.set_axis(pd.Index(["b", "a", "c"], name="actor")))
 
 

@@ -114,7 +114,7 @@ def test_refusals_of_tables():
         rank_features(frame, np.zeros((1, 1, 1)))
     with pytest.raises(ValueError, match=r"not in rows: \['a'\], not in reference: \['c'\]"):
         rank_features(frame.rename(columns={"a": "c"}), frame)
-    with pytest.raises(ValueError, match="rows has 1 columns and reference has 2; "):
+    with pytest.raises(ValueError, match="rows has 1 columns, but reference has 2; "):
         rank_features([[1.0]], frame)
     with pytest.raises(ValueError, match=r"features not in rows: \['c'\]"):
         rank_features(frame, frame.assign(c=1), features=["a", "c"])

@@ -87,7 +87,7 @@ def test_times(frame, seed, kind):
 def test_quantiles_of_many_distinct_values_take_more_passes(seed, monkeypatch, chosen):
     frame = actor_days(seed)
     expected = ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.02, **chosen)
-    # Of groups, and of whole columns.
+    # Both the quantiles of groups and those of whole columns are limited.
     monkeypatch.setattr("isoxide._partitioned.quantiles.CAPACITY", 20)
     monkeypatch.setattr("isoxide._frames.profile.CAPACITY", 20)
     found = partitioned(arrow(frame), 4, seed).detect(**NAMES, contamination=0.02, **chosen)

@@ -93,7 +93,7 @@ def table_of(**columns):
             lambda t: t.fit(features=["a", "text"]),
             "column 'text' of the list holds text, not numbers",
         ),
-        (lambda t: t.fit(features=[]), "no features are left"),
+        (lambda t: t.fit(features=[]), "remains: none of its columns holds numbers"),
         (lambda t: t.fit(IsolationForest(warm_start=True), features=None), "warm_start=True"),
         (lambda t: t.fit(IsolationForest(contamination=2), features=None), "contamination"),
         (lambda t: t.offset(fitted(), contamination=0.7), "contamination"),

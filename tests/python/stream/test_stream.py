@@ -204,7 +204,7 @@ def test_a_file_that_changes_between_passes_is_reported(folder, features):
         (pa.chunked_array([[1.0]]), TypeError, "not ChunkedArray"),
         (pa.table([[1.0], [2.0]], names=["a", "a"]), ValueError, "several columns named 'a'"),
         (pl.LazyFrame({"a": [1.0]}), TypeError, "source is a polars LazyFrame, which has no rows yet"),
-        (pa.table({"text": ["x"]}), ValueError, "none of its columns are numbers"),
+        (pa.table({"text": ["x"]}), ValueError, "none of its columns holds numbers"),
     ],
 )
 def test_sources_that_are_none(source, error, message):
@@ -221,7 +221,7 @@ def test_other_refusals(tmp_path, folder, expected):
         stream.open(folder).write_scores(expected, tmp_path / "out", rows_per_file=0)
     with pytest.raises(ValueError, match=r"has no column 'nobody' \(keep\)"):
         stream.open(folder).write_scores(expected, tmp_path / "out", keep=["nobody"])
-    with pytest.raises(ValueError, match="resume=True needs a folder"):
+    with pytest.raises(ValueError, match="give a folder with resume=True"):
         stream.open(folder).write_scores(expected, tmp_path / "out.parquet", resume=True)
     with pytest.raises(ValueError, match="is not fitted"):
         stream.open(folder).write_scores(IsolationForest(), tmp_path / "out")
@@ -323,7 +323,7 @@ def test_resume_goes_on_after_the_last_whole_part(frame, features, expected, tmp
     assert not (out / "_SUCCESS").exists()
     assert not [path for path in out.iterdir() if path.name.startswith(".isoxide-")]
     stamps = {name: (out / name).stat().st_mtime_ns for name in there}
-    with pytest.raises(FileExistsError, match="resume=True goes on"):
+    with pytest.raises(FileExistsError, match="continue it with resume=True"):
         stream.open(frame).write_scores(expected, out, **chosen)
     assert stream.open(frame).write_scores(expected, out, resume=True, **chosen) == N
     assert {name: (out / name).stat().st_mtime_ns for name in there} == stamps
@@ -347,10 +347,10 @@ def test_resume_wants_the_same(frame, folder, expected, tmp_path):
         ("columns", expected, folder, {"keep": ["group"]}),
         ("source", expected, frame, {}),
     ):
-        with pytest.raises(ValueError, match=f"holds scores of another {message}"):
+        with pytest.raises(ValueError, match=f"have a different {message}"):
             stream.open(source).write_scores(forest, out, resume=True, **{"rows_per_file": 999, **chosen})
     (out / "_isoxide.json").write_text("{}")
-    with pytest.raises(ValueError, match="holds scores of another format"):
+    with pytest.raises(ValueError, match="have a different format"):
         stream.open(folder).write_scores(expected, out, resume=True, rows_per_file=999)
     (out / "_isoxide.json").unlink()
     with pytest.raises(ValueError, match=r"has no _isoxide\.json"):
@@ -516,4 +516,4 @@ def test_the_passes_of_detect_are_as_many_as_its_documentation_says(
     if passes == 8 and "groups" not in chosen:
         assert sum(set(columns) <= {"actor", "day"} for columns in read) == 3
     documented = " ".join(stream.StreamTable.detect.__doc__.split())
-    assert "read eight times, three of them for entity and time only. Times that are not text save one" in documented
+    assert "read eight times, three of them for entity and time only. If times are not text, one of these" in documented

@@ -101,7 +101,7 @@ def test_times(values, day):
         (lambda f: f.assign(day=20259999), ValueError, r"column 'day' has 20259999 in row 0"),
         (lambda f: f.assign(day=None), ValueError, r"column 'day' has no value in row 0"),
         (lambda f: f.iloc[:0], ValueError, "has no rows"),
-        (lambda f: f[["actor", "day"]], ValueError, "no features are left"),
+        (lambda f: f[["actor", "day"]], ValueError, "can be a feature"),
         (lambda f: pd.concat([f, f[["n_0"]]], axis=1), ValueError, "several columns named 'n_0'"),
         (lambda f: f.to_numpy(), TypeError, "source must be a path, a list of paths"),
     ],
