@@ -29,6 +29,7 @@ macro_rules! for_every_kernel {
     };
 }
 
+mod i16_keys;
 mod transpose;
 
 /// Random numbers for inputs that are too large for proptest to draw one by one.
@@ -372,12 +373,15 @@ proptest! {
 
     #[test]
     fn add_takes_the_trees_in_order(
-        lens in prop::collection::vec(prop_oneof![1..=256_usize, prop::sample::select(vec![1, 15, 16, 17, 31, 32, 33, 64, 255, 256])], 1..=4),
+        lens in prop::collection::vec(prop_oneof![1..=256_usize, prop::sample::select(vec![1, 15, 16, 17, 31, 32, 33, 64, 255, 256])], 1..=5),
         seed: u64,
     ) {
         let mut random = Random::new(seed);
         // The numbers have such different sizes that every other order gives other sums.
-        let mut number = || (random.word() as f64 / u64::MAX as f64 - 0.3) * [1.0, 1e3, 1e8, 1e15][random.below(4)];
+        let mut number = || match random.below(8) {
+            0 => random.of(&[0.0, -0.0, f64::MIN_POSITIVE, -5e-324, 1e300, f64::INFINITY]),
+            scale => (random.word() as f64 / u64::MAX as f64 - 0.3) * [1.0, 1e3, 1e8, 1e15][scale % 4],
+        };
         let tables: Vec<Vec<f64>> = lens.iter().map(|&len| (0..len).map(|_| number()).collect()).collect();
         let sums: [f64; BLOCK_ROWS] = std::array::from_fn(|_| number());
         let classes: Vec<[u8; BLOCK_ROWS]> = lens.iter().map(|&len| std::array::from_fn(|_| random.below(len) as u8)).collect();

@@ -118,9 +118,9 @@ fn transpose(criterion: &mut Criterion) {
     );
 }
 
-/// Makes a search among 100 thresholds, of depth 7.
-fn search(numbers: &mut Numbers) -> Search {
-    let mut values: Vec<f32> = (0..100).map(|_| numbers.continuous() as f32).collect();
+/// Makes a search among `n` thresholds.
+fn search(numbers: &mut Numbers, n: usize) -> Search {
+    let mut values: Vec<f32> = (0..n).map(|_| numbers.continuous() as f32).collect();
     values.sort_unstable_by(f32::total_cmp);
     let thresholds = values.into_iter().map(|value| Threshold {
         value,
@@ -130,27 +130,39 @@ fn search(numbers: &mut Numbers) -> Search {
     Search::new(&thresholds.collect::<Vec<_>>())
 }
 
-/// Measures the time per value.
+/// Measures the time per value: few of them are near a threshold, or all of them.
 fn quantise(criterion: &mut Criterion) {
     let mut numbers = Numbers(1);
-    let searches: Vec<Search> = (0..COLUMNS).map(|_| search(&mut numbers)).collect();
     let mut values: Vec<f32> = (0..COLUMNS * TILE_ROWS).map(|_| numbers.continuous() as f32).collect();
-    let tile = Tile {
-        values: &mut values,
-        stride: TILE_ROWS,
-        first: 0,
-    };
     let mut planes = vec![Planes::NONE; COLUMNS];
-    each_kernel!(group(criterion, "quantise", COLUMNS * TILE_ROWS), |kernel| {
-        kernel.quantise(black_box(&searches), &tile, &mut planes, 0..1);
-        black_box(&mut planes);
-    });
+    let mut ties = Vec::new();
+    for n_thresholds in [12, 25, 60, 100, 200] {
+        let searches: Vec<Search> = (0..COLUMNS).map(|_| search(&mut numbers, n_thresholds)).collect();
+        let mut measure = |name: String, values: &mut [f32]| {
+            let tile = Tile {
+                values,
+                stride: TILE_ROWS,
+                first: 0,
+            };
+            each_kernel!(group(criterion, &name, COLUMNS * TILE_ROWS), |kernel| {
+                kernel.quantise(black_box(&searches), &tile, &mut planes, 0..1);
+                black_box(&mut planes);
+            });
+        };
+        measure(format!("quantise/{n_thresholds} thresholds"), &mut values);
+        if n_thresholds == 60 {
+            for search in &searches {
+                ties.extend((0..TILE_ROWS).map(|i| search.thresholds()[i % n_thresholds].value));
+            }
+            measure(format!("quantise/{n_thresholds} thresholds, ties"), &mut ties);
+        }
+    }
 }
 
 /// Measures the time per threshold and row, with and without missing values.
 fn thermometer(criterion: &mut Criterion) {
     let mut numbers = Numbers(2);
-    let search = search(&mut numbers);
+    let search = search(&mut numbers, 100);
     let mut planes = Planes::NONE;
     for plane in &mut planes.bits[..search.depth()] {
         *plane = mask(&mut numbers);
@@ -227,7 +239,7 @@ fn classes(criterion: &mut Criterion) {
 /// Measures the time per tree and row, for tables that fill one and two registers of AVX-512, and for the largest one.
 fn add(criterion: &mut Criterion) {
     let mut numbers = Numbers(5);
-    for n_classes in [16, 32, 255] {
+    for n_classes in [16, 24, 32, 255] {
         let mut table = || ClassValues::new(&(0..n_classes).map(|_| numbers.unit()).collect::<Vec<_>>());
         let values: [ClassValues; BATCH] = std::array::from_fn(|_| table());
         let mut class = || (numbers.word() % n_classes) as u8;
@@ -243,6 +255,18 @@ fn add(criterion: &mut Criterion) {
 
 /// Measures the time per row, for 100 trees, by the plan on each kernel and by the walk.
 fn scoring(criterion: &mut Criterion) {
+    // Blocks of these tables do not stay in the second-level cache.
+    for (n_rows, n_columns) in [(16 * 1024, 100), (8 * 1024, 400), (4096, 2000)] {
+        let x = table(n_rows, n_columns);
+        let x = dense(&x);
+        let scorer = scorer(&x).unwrap();
+        let mut group = group(criterion, &format!("score/plan, {n_columns} columns"), n_rows);
+        group.sampling_mode(SamplingMode::Flat);
+        for choice in Choice::all() {
+            let sums = || scorer.path_length_sums_with(black_box(&x), 1, score::Strategy::Plan, choice);
+            group.bench_function(choice.name(), |b| b.iter(sums));
+        }
+    }
     let x = table(32 * 1024, COLUMNS);
     let x = dense(&x);
     let scorer = scorer(&x).unwrap();
