@@ -23,6 +23,8 @@ pub(super) const MAX_TIES: u32 = 12;
 
 /// Absolute keys of the lowest and of the highest threshold, up to rounding. Some keys are left for values outside.
 const HALF_RANGE: f32 = 32_500.0;
+/// Largest scale. A difference that a processor may take as zero, since it is denormal, then has key 0 too.
+const MAX_SCALE: f32 = 1e34;
 /// Keys are not used if more than one in so many thresholds has the key of another one: values then tie as often.
 const THRESHOLDS_PER_TIE: usize = 16;
 
@@ -42,7 +44,7 @@ impl I16Keys {
         let range = last - first;
         let scale = 2.0 * HALF_RANGE / range;
         // Without a range the scale is infinite, and with an infinite threshold it is 0 or NaN.
-        if heap.len() > (1 << MAX_STEPS) + SLACK || !(scale.is_normal() && range.is_finite()) {
+        if heap.len() > (1 << MAX_STEPS) + SLACK || !(scale.is_normal() && scale < MAX_SCALE && range.is_finite()) {
             return None;
         }
         let mut keys = Self {

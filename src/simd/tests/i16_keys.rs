@@ -112,6 +112,8 @@ fn keys_that_tell_too_little_are_not_made() {
     assert!(keys(&[f32::NEG_INFINITY, f32::INFINITY]).is_none());
     assert!(keys(&[-f32::MAX, f32::MAX]).is_none());
     assert!(keys(&[0.0, 1e-45]).is_none());
+    assert!(keys(&[0.0, 6e-30]).is_none());
+    assert!(keys(&[0.0, 7e-30]).is_some());
     // Three thresholds in 48 have the key of another one, then four.
     let mut numbers: Vec<f32> = (0..48).map(|i| i as f32).collect();
     for i in [1, 11, 21] {
