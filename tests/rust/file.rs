@@ -423,11 +423,11 @@ fn each_refusal_names_the_reason() {
         ),
         (
             contents.with("tree_depths", Dtype::U32, u32s(&[MAX_DEPTH + 1, 9])),
-            "its limit is 65 of start most 64",
+            "its limit is 65 of at most 64",
         ),
         (
             chain(65).bytes(),
-            "tree 0: it is deeper than its limit, 65 of start most 64",
+            "tree 0: it is deeper than its limit, 65 of at most 64",
         ),
         (
             contents.with("tree_seeds", Dtype::I64, zeros(8)),
