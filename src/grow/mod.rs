@@ -48,7 +48,7 @@ const BYTES_PER_ROW: usize = 192;
 /// Bytes that a tree needs for each column it draws: the column drawn and kept, its position in the splitter, and for sparse input
 /// the ranges of its cells.
 const BYTES_PER_FEATURE: usize = 96;
-/// Bytes of the lists of a bag or a tree beside their items.
+/// Bytes of the lists of a bag or a tree in addition to their items.
 const BYTES_PER_TREE: usize = 256;
 
 /// The random target that scikit-learn fits its trees to.
@@ -316,7 +316,7 @@ fn check_rows(label: &'static str, actual: usize, x: &Input<'_>) -> Result<()> {
     }
 }
 
-/// The place where trees read their cells.
+/// The source from which trees read their cells.
 enum CellSource<'a, 'm> {
     InPlace(&'a Matrix<'m>),
     Copied(F32Copy),
@@ -414,14 +414,14 @@ impl<'a, 'm> ForestBuilder<'a, 'm> {
                 builders.iter_mut().for_each(TreeBuilder::gather);
                 builders.iter_mut().for_each(TreeBuilder::advance);
             }
-            for ((position, tree), features) in trees.iter_mut().zip(builders).zip(features) {
+            for ((slot, tree), features) in trees.iter_mut().zip(builders).zip(features) {
                 let tree = tree.into_tree(features)?;
                 account.take(needed(&[
                     (tree.nodes.capacity(), size_of::<Node>() + size_of::<NodeNoise>()),
                     (tree.features.len(), size_of::<u32>()),
                     (1, BYTES_PER_TREE),
                 ]))?;
-                *position = Some(tree);
+                *slot = Some(tree);
             }
             Ok(())
         };

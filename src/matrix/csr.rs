@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_come_back() {
+    fn scatter_writes_rows_and_unscatter_clears_them() {
         let values = [1.0, 2.0, f64::NAN];
         let matrix = Csr::new(
             Indices::I64(&[0, 2, 2, 3]),

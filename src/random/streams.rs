@@ -145,9 +145,9 @@ impl Bagging {
     }
 }
 
-/// Number of trees whose streams are seeded side by side. In one stream each word of the initial state depends on the one before
-/// it, so the processor has time for the other streams.
-const SEEDS_TOGETHER: usize = 4;
+/// Number of trees whose streams are seeded in one call. In one stream each word of the initial state depends on the one before it,
+/// so the processor has time for the other streams.
+const SEEDS_PER_BATCH: usize = 4;
 
 /// Draws the columns and rows of the tree with this seed: step 3. `weights` are the probabilities of the rows, if these differ.
 ///
@@ -174,10 +174,10 @@ pub fn bags<'w>(
 ) -> Result<Vec<Bag>> {
     let workers = workers.into();
     let mut bags = memory::with_capacity(tree_seeds.len())?;
-    let (groups, rest) = tree_seeds.as_chunks::<SEEDS_TOGETHER>();
+    let (batches, rest) = tree_seeds.as_chunks::<SEEDS_PER_BATCH>();
     // These are loops because an iterator would move the generators, which are so large that moving takes as long as drawing.
-    for &seeds in groups {
-        for stream in &mut Mt19937::new_together(seeds) {
+    for &seeds in batches {
+        for stream in &mut Mt19937::from_seeds(seeds) {
             bags.push(bag_from(stream, bagging, weights, workers)?);
         }
     }
@@ -215,7 +215,7 @@ pub fn splits(tree_seeds: &[u32]) -> Vec<XorShift32> {
     fn states<const K: usize>(seeds: [u32; K]) -> [XorShift32; K] {
         first_below(first_below(seeds, MAX_SEED), MAX_SEED).map(XorShift32::new)
     }
-    let (groups, rest) = tree_seeds.as_chunks::<SEEDS_TOGETHER>();
-    let together = groups.iter().flat_map(|&seeds| states(seeds));
-    together.chain(rest.iter().flat_map(|&seed| states([seed]))).collect()
+    let (batches, rest) = tree_seeds.as_chunks::<SEEDS_PER_BATCH>();
+    let batched = batches.iter().flat_map(|&seeds| states(seeds));
+    batched.chain(rest.iter().flat_map(|&seed| states([seed]))).collect()
 }

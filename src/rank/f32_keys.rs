@@ -11,7 +11,7 @@ use crate::simd::{
 /// Maximum number of values searched for at once.
 const MAX_SEARCHED: usize = 1024;
 
-/// The searchable keys of some queries.
+/// The searchable keys of the queries of a column.
 #[derive(Debug, Clone)]
 #[allow(unreachable_pub, reason = "part of a sealed trait")]
 pub struct F32Keys {

@@ -6,7 +6,7 @@
 
 use super::counts::Counts;
 
-/// The ways in which equal values can share a rank; SciPy's `kind`.
+/// The rank that equal values share; SciPy's `kind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Mean rank of all values equal to the query.
@@ -69,7 +69,7 @@ impl Tail {
 /// The definition of a percentile rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Definition {
-    /// The way in which equal values share a rank.
+    /// The rank that equal values share.
     pub kind: Kind,
     /// The side from which a value is ranked.
     pub tail: Tail,
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_higher_percentile_says_on_which_side_a_value_stands_out() {
+    fn the_direction_is_the_side_of_the_higher_percentile() {
         let reference = [1., 2., 3., 4.];
         for (query, upper, lower, direction) in [(1., 25., 100., -1), (2.5, 50., 50., 1), (9., 100., 0., 1)] {
             for (name, percentile) in [("upper", upper), ("lower", lower), ("two", f64::max(upper, lower))] {

@@ -48,7 +48,7 @@ impl<'a> Sorted<'a> {
         }
     }
 
-    /// Returns the ranks of some queries. Two columns of integers are compared as integers, all others as f64.
+    /// Returns the ranks of queries. Two columns of integers are compared as integers, all others as f64.
     fn ranks(&self, queries: Column<'_>, definition: Definition) -> Vec<Rank> {
         let n = match definition.nan_policy {
             NanPolicy::Propagate if self.n_missing > 0 => 0,
