@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn ties_are_shared_by_kind() {
+    fn equal_values_share_the_rank_of_the_kind() {
         let reference = [1., 2., 3., 4., 4., 4., 5., 6., 7., 8.];
         let expected = [("rank", 50.), ("weak", 60.), ("strict", 30.), ("mean", 45.)];
         for (name, percentile) in expected {
