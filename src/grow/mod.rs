@@ -401,12 +401,12 @@ impl<'a, 'm> ForestBuilder<'a, 'm> {
             memory::check_available(&[(self.bagging.max_samples.saturating_mul(trees.len()), BYTES_PER_ROW)])?;
             let first = group * self.trees_together;
             let group = first..first + trees.len();
-            let streams = streams::splits(&self.seeds[group.clone()]);
+            let rngs = streams::split_rngs(&self.seeds[group.clone()]);
             let mut features = Vec::with_capacity(trees.len());
             let mut builders = Vec::with_capacity(trees.len());
-            for ((bag, y), stream) in bags(group)?.into_iter().zip(streams) {
+            for ((bag, y), rng) in bags(group)?.into_iter().zip(rngs) {
                 let columns: Vec<u32> = bag.features.iter().map(|&column| column as u32).collect();
-                builders.push(TreeBuilder::new(sample(bag, y)?, columns.len(), stream, self.max_depth));
+                builders.push(TreeBuilder::new(sample(bag, y)?, columns.len(), rng, self.max_depth));
                 features.push(columns);
             }
             while builders.iter().any(|tree| !tree.is_finished()) {

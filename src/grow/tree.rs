@@ -125,7 +125,7 @@ pub(super) struct TreeBuilder<S, R> {
 }
 
 impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
-    pub(super) fn new(sample: S, n_features: usize, stream: R, max_depth: u32) -> Self {
+    pub(super) fn new(sample: S, n_features: usize, rng: R, max_depth: u32) -> Self {
         let n = sample.rows().len();
         let root = OpenNode {
             start: 0,
@@ -144,7 +144,7 @@ impl<S: Sample, R: Rng + Clone> TreeBuilder<S, R> {
         let mut tree = Self {
             total_weight: sample.rows().weight(),
             sample,
-            splitter: Splitter::new(n_features, stream),
+            splitter: Splitter::new(n_features, rng),
             max_depth,
             current: None,
             undecided: None,

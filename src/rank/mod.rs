@@ -1,9 +1,9 @@
 //! Percentile ranks: a reference and queries become counts, and counts become percentiles.
 //!
 //! Columns are counted in groups. The columns of a row-major reference are copied out of it first (`column_blocks`). Groups are
-//! divided among the workers; if there are too few groups, the rows of each group are, and their counts are merged. Counts are
-//! integers, so neither changes a result. In addition to input and output, memory holds only the queries, counts and column blocks of the
-//! groups in progress.
+//! divided among the workers. If there are too few groups, the rows of each group are divided instead, and their counts are merged.
+//! Counts are integers, so neither changes a result. In addition to input and output, memory holds only the queries, counts and
+//! column blocks of the groups in progress.
 
 #![allow(
     clippy::indexing_slicing,

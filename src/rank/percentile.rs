@@ -1,7 +1,7 @@
 //! Percentile ranks from counts, in SciPy's order of operations.
 //!
-//! The rank from below is the rank of the negated query among the negated reference. The values above a value are all those that
-//! are not at or below it, so the mirrored counts are differences, and nothing has to be negated (the lowest integer has no
+//! The percentile for [`Tail::Lower`] is that of the negated query among the negated reference. The values above a query are those
+//! that are not at or below it, so the counts of negated values are differences, and nothing is negated (the lowest integer has no
 //! negative).
 
 use super::counts::Counts;
@@ -82,7 +82,7 @@ pub struct Definition {
 pub struct Rank {
     /// Percentile from 0 to 100; NaN if there is nothing to compare with.
     pub percentile: f64,
-    /// 1 if the percentile from above is at least the one from below, else -1; 0 if the percentile is NaN.
+    /// 1 if the upper percentile is at least the lower one, else -1; 0 if the percentile is NaN.
     pub direction: i8,
 }
 

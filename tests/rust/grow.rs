@@ -43,7 +43,7 @@ impl Plain<'_> {
             .collect();
         let mut plain = Plain {
             x,
-            random: streams::splits(&[seed]).remove(0),
+            random: streams::split_rngs(&[seed]).remove(0),
             order: (0..bag.features.len()).collect(),
             constants: vec![0; bag.features.len()],
             features: bag.features,
