@@ -1,7 +1,8 @@
 //! Serialization of forests in the safetensors format: numbers and one text, no code.
 //!
-//! The nodes of all trees are stored depth first, left before right. So the tensor `kind` alone determines whose child a node is and
-//! where a tree ends: the format cannot express a cycle or a child in another tree. All tensors have one axis and are little-endian:
+//! The nodes of all trees are stored depth first, left before right. So the tensor `kind` alone determines whose child a node is
+//! and where a tree ends: the format cannot express a cycle or a child in another tree. All tensors have one axis and are
+//! little-endian:
 //!
 //! | tensor | type | one per | content |
 //! |---|---|---|---|

@@ -29,14 +29,14 @@ pub struct Tree {
 ///
 /// [`Forest::new`] checks these invariants, on which scoring relies:
 ///
-/// 1. Tree `t` has the nodes `starts[t]..starts[t + 1]` and the columns `feature_starts[t]..feature_starts[t + 1]`: both lists begin
-///    with 0, rise strictly and end with the number of all nodes or columns. There is at least one tree.
-/// 2. The left child of a split is the next node, and its right child comes after that, within the same tree. Every node but the root
-///    is the child of exactly one split. So a walk always moves on and ends in a leaf.
+/// 1. Tree `t` has the nodes `starts[t]..starts[t + 1]` and the columns `feature_starts[t]..feature_starts[t + 1]`: both lists
+///    begin with 0, rise strictly and end with the number of all nodes or columns. There is at least one tree.
+/// 2. The left child of a split is the next node, and its right child comes after that, within the same tree. Every node but the
+///    root is the child of exactly one split. So a walk always moves on and ends in a leaf.
 /// 3. The feature of a split is one of its tree's columns, and a tree's columns are columns of the input.
 /// 4. There is one record of the noise target per node.
-/// 5. A split has as many training rows as its children together, and a leaf equals the result of [`Node::leaf`]. So only the leaves'
-///    rows need to be stored.
+/// 5. A split has as many training rows as its children together, and a leaf equals the result of [`Node::leaf`]. So only the
+///    numbers of the leaves need to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forest {
     n_features: usize,

@@ -37,7 +37,7 @@ impl PySketch {
             let values: ColumnArray<'_> = values.extract()?;
             let column = values.column();
             detached(py, 1, |workers| {
-                // Chunks let signals be handled in between.
+                // Signals are handled between chunks.
                 for start in (0..column.len()).step_by(VALUES_PER_CHECK) {
                     workers.check_cancelled()?;
                     let end = column.len().min(start + VALUES_PER_CHECK);

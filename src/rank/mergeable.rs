@@ -134,7 +134,7 @@ impl RankCounts {
     /// # Errors
     /// [`Error::Partitions`] when they were made for other rows.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
-        let same = |(a, b): (&ColumnCounts, &ColumnCounts)| {
+        let same_queries = |(a, b): (&ColumnCounts, &ColumnCounts)| {
             a.positions == b.positions
                 && match (&a.queries, &b.queries) {
                     (ColumnQueries::Integers(a), ColumnQueries::Integers(b)) => a.values() == b.values(),
@@ -143,7 +143,10 @@ impl RankCounts {
                 }
         };
         let columns = self.columns.iter().zip(&other.columns);
-        if self.n_rows != other.n_rows || self.columns.len() != other.columns.len() || !columns.clone().all(same) {
+        if self.n_rows != other.n_rows
+            || self.columns.len() != other.columns.len()
+            || !columns.clone().all(same_queries)
+        {
             return Err(Error::Partitions(
                 "cannot merge these counts: they were made for other rows".into(),
             ));

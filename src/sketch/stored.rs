@@ -54,7 +54,8 @@ impl Sketch {
     /// Deserializes a sketch.
     ///
     /// # Errors
-    /// [`Error::File`](crate::error::Error::File) when the bytes are not a valid sketch; [`Error::Memory`](crate::error::Error::Memory).
+    /// [`Error::File`](crate::error::Error::File) when the bytes are not a valid sketch;
+    /// [`Error::Memory`](crate::error::Error::Memory).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new("a sketch", SIGNATURE, bytes)?;
         let scope = (reader.take()?, reader.take()?);

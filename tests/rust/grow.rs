@@ -297,11 +297,11 @@ fn a_tree_grown_alone_equals_the_one_grown_among_many() {
         bootstrap: false,
     };
     let seeds: Vec<u32> = (0..9).collect();
-    let many = grow(&input, NoiseTarget::Drawn(&y), &seeds, params, None, None, 2).unwrap();
+    let forest = grow(&input, NoiseTarget::Drawn(&y), &seeds, params, None, None, 2).unwrap();
     for (tree, seed) in seeds.iter().enumerate() {
         let alone = grow(&input, NoiseTarget::Drawn(&y), &[*seed], params, None, None, 1).unwrap();
-        assert_eq!(alone.tree(0), many.tree(tree));
-        assert_eq!(alone.tree_noise(0), many.tree_noise(tree));
+        assert_eq!(alone.tree(0), forest.tree(tree));
+        assert_eq!(alone.tree_noise(0), forest.tree_noise(tree));
     }
 }
 
