@@ -125,7 +125,7 @@ pub fn percentile_ranks<'w>(
     })
 }
 
-/// Returns the number of columns to count together: fewer if the counts of so many rows take much memory.
+/// Returns the number of columns to count together: fewer if the counts of `n_rows` rows take much memory.
 fn group_width(n_rows: usize) -> usize {
     (MAX_GROUP_QUERIES / n_rows.max(1)).clamp(1, MAX_GROUP_COLUMNS)
 }

@@ -106,8 +106,8 @@ fn value(ordinal: u64) -> f64 {
 }
 
 impl Sketch {
-    /// Creates an empty sketch whose scope is from `low` to `high`. If `lowest` is given, only so many of the lowest values in the
-    /// scope are kept. Up to `capacity` distinct values are stored exactly.
+    /// Creates an empty sketch whose scope is from `low` to `high`. If `lowest` is given, only this number of
+    /// values is kept, the lowest in the scope. Up to `capacity` distinct values are stored exactly.
     ///
     /// # Errors
     /// [`Error::Partitions`] when the scope is empty, `lowest` is zero, or `capacity` is below two.

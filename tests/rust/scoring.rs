@@ -431,7 +431,7 @@ fn sums_stay_the_same_when_workers_share_blocks() {
         n_thresholds: None,
         has_nan: true,
     };
-    // The scorer uses three workers for so many trees and rows, and divides the rows into several chunks.
+    // The scorer uses three workers for this number of trees and rows, and divides the rows into several chunks.
     let scorer = params.scorer(&mut random, 5, 120);
     let x = table(&mut random, 3_500, 5);
     check_doubles(&scorer, &x, &LAYOUTS[..2]);

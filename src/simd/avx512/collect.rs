@@ -9,7 +9,7 @@ use ndarray::ArrayView1;
 use super::lanes;
 use crate::simd::{convert, prefetch};
 
-/// Number of f64 in a register: squares of so many rows and columns are transposed.
+/// Number of f64 in a register, and of rows and columns that are transposed together.
 const SQUARE: usize = 8;
 /// Distance in rows from the row that is read to the row that is prefetched. The processor's own prefetching does not reach as far.
 const PREFETCH_DISTANCE: usize = 64;
