@@ -225,6 +225,7 @@ def test_score(folder, detected, tmp_path):
         assert Done("score", model, table, "--out", out, "--keep", "actor", "--resume").ok() == told
 
 
+@pytest.mark.slow
 def test_report(detected, tmp_path, monkeypatch):
     _, out = detected
     [findings] = out.glob("*.json")

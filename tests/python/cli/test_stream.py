@@ -113,6 +113,7 @@ def test_scores_of_a_folder(folder, results, tmp_path):
     assert pd.read_csv(tmp_path / "scores.csv")["score"].tolist() == results["score"].tolist()
 
 
+@pytest.mark.slow
 def test_a_killed_run_into_a_folder_of_scores_can_be_resumed(folder, results, tmp_path):
     """The resumed run removes incomplete files."""
     model = next(results[True][1].glob("forest-*"))

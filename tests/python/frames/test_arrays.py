@@ -517,7 +517,9 @@ ODD_CELLS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cell", "is_known"), [*((c, True) for c in CELLS), *((c, False) for c in ODD_CELLS)], ids=repr
+    ("cell", "is_known"),
+    [*((c, True) for c in CELLS), *((c, False) for c in ODD_CELLS)],
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )
 def test_each_kind_of_object(cell, is_known):
     cells = np.empty(3, dtype=object)
@@ -570,6 +572,7 @@ def test_null_pointers_among_objects():
 
 @hypothesis.seed(SEED)
 @hypothesis.settings(max_examples=300, deadline=None, database=None)
+@pytest.mark.slow
 @hypothesis.given(
     numbers=st.lists(st.integers(-(10**38) + 1, 10**38 - 1) | st.integers(-(2**54), 2**54), min_size=1, max_size=20),
     scale=st.integers(-5, 38),
