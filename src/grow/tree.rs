@@ -50,8 +50,9 @@ struct OpenNode {
     depth: u32,
     /// Index of the split whose right child this node is.
     right_child_of: Option<usize>,
+    /// Number of features known to be constant in the node.
     n_constants: usize,
-    /// Noise sums over the rows; computed no later than when the values of the node are gathered.
+    /// Noise sums over the rows; `None` until its values are gathered, unless they are known from the split of its parent.
     sums: Option<Sums>,
     impurity: Impurity,
 }
