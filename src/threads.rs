@@ -87,9 +87,9 @@ struct Pool {
 impl Pool {
     /// Takes one of the idle threads, if there is one.
     fn hire(&self) -> bool {
-        let one_less = |idle: usize| idle.checked_sub(1);
+        let decrement = |idle: usize| idle.checked_sub(1);
         self.idle
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, decrement)
             .is_ok()
     }
 }
@@ -304,12 +304,12 @@ mod tests {
             let outcome = map(1_000_000, workers.into(), |i| {
                 calls.fetch_add(1, Ordering::Relaxed);
                 if i == 20 {
-                    Err(Error::Sparse("it".into()))
+                    Err(Error::Sparse("item 20".into()))
                 } else {
                     Ok(i)
                 }
             });
-            assert_eq!(outcome, Err(Error::Sparse("it".into())));
+            assert_eq!(outcome, Err(Error::Sparse("item 20".into())));
             assert!(calls.into_inner() < 1_000_000);
         }
     }

@@ -1,4 +1,4 @@
-"""Tables that the contenders work on: made once per run, saved, and read by every child."""
+"""Make the tables of the works once per run, and read them in the process of each contender."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-#: Rows that forests are fitted on when it is scoring that is timed: trees of 256 rows do not depend on more.
+#: Rows on which forests are fitted when scoring is timed. More rows would not change the size of trees of 256 rows.
 FIT_ROWS = 100_000
-#: Of a mixed frame, so many of the columns with counts are integers.
+#: Number of integer columns in a pandas frame of mixed types.
 INTEGER_COLUMNS = 10
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a table holds: "plain", "missing" (NaN) or "sparse"; and its shape."""
+    """The shape of a table, and its kind: "plain", "missing" (with NaN) or "sparse"."""
 
     kind: str
     n: int
@@ -28,7 +28,7 @@ class Data:
 
 
 def table(n: int, d: int, seed: int = 0) -> np.ndarray:
-    """Half normal columns, half counts with 70 % zeros, and 1 % of the rows three times as large."""
+    """Make a table: half normal columns, half counts with 70 % zeros, and 1 % of the rows three times as large."""
     r = np.random.default_rng(seed)
     x = np.empty((n, d))
     for j in range(d):
@@ -40,7 +40,7 @@ def table(n: int, d: int, seed: int = 0) -> np.ndarray:
 
 
 def with_missing(x: np.ndarray, seed: int = 1) -> np.ndarray:
-    """NaN in 10 % of the cells of half of the columns, of both kinds."""
+    """Set 10 % of the cells of every other pair of columns to NaN."""
     r = np.random.default_rng(seed)
     for j in range(x.shape[1]):
         if j % 4 < 2:
@@ -49,7 +49,7 @@ def with_missing(x: np.ndarray, seed: int = 1) -> np.ndarray:
 
 
 def sparse_table(n: int, d: int, seed: int = 2) -> Any:
-    """Compressed rows with 1 % of the cells filled with counts."""
+    """Make compressed rows with counts in 1 % of the cells."""
     import scipy.sparse
 
     r = np.random.default_rng(seed)
@@ -59,7 +59,7 @@ def sparse_table(n: int, d: int, seed: int = 2) -> Any:
 
 
 def save(data: Data, folder: Path) -> Path:
-    """Makes the table unless it is there."""
+    """Make and save the table unless its file exists, and return the path."""
     path = folder / data.file
     if path.exists():
         return path
@@ -74,7 +74,7 @@ def save(data: Data, folder: Path) -> Path:
 
 
 def read(data: Data, folder: Path, layout: str) -> Any:
-    """The table in memory of this process: "C", "F", "pandas" (mixed types), "pandas floats", "polars" or "csr"."""
+    """Read the table in a layout: "C", "F", "pandas" (mixed types), "pandas floats", "polars" or "csr"."""
     if layout == "csr":
         import scipy.sparse
 
@@ -94,18 +94,18 @@ def read(data: Data, folder: Path, layout: str) -> Any:
     return pd.DataFrame(columns)
 
 
-def columns_of(data: Data, folder: Path, places: range) -> list[np.ndarray]:
-    """Columns side by side in memory each, as a frame holds them and as sorting and comparing like them best."""
+def columns_of(data: Data, folder: Path, indices: range) -> list[np.ndarray]:
+    """Return columns as contiguous arrays, as a frame has them."""
     x = np.load(folder / data.file, mmap_mode="r")
-    return [np.ascontiguousarray(x[:, j]) for j in places]
+    return [np.ascontiguousarray(x[:, j]) for j in indices]
 
 
 def queries_of(data: Data, folder: Path, count: int) -> np.ndarray:
-    """Rows to rank: every so many, so that they are rows of the table too."""
+    """Return the rows to rank: `count` rows of the table at equal distances."""
     x = np.load(folder / data.file, mmap_mode="r")
     return np.array(x[:: max(1, data.n // count)][:count])
 
 
 def head(x: Any, n: int) -> Any:
-    """The first rows of a table of any layout."""
+    """Return the first rows of a table in any layout but "csr"."""
     return x.iloc[:n] if hasattr(x, "iloc") else x[:n]

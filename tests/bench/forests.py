@@ -1,4 +1,4 @@
-"""Isolation forests of all libraries behind one interface, each at its best setting for the work."""
+"""Call the isolation forests of all libraries through one interface, each with its best settings for the work."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .works import Work
 
 @dataclass
 class Job:
-    """What a child does when asked."""
+    """The calls that a contender's process makes on request."""
 
     #: The timed call.
     call: Callable[[], Any]
-    #: What is compared with the other contenders: the same work, once.
+    #: Does the same work once, and returns the results that are compared with those of the other contenders.
     check: Callable[[], dict[str, np.ndarray]]
-    #: How much more the whole work is than the call.
+    #: The size of the work divided by that of the timed call.
     scale: float = 1.0
 
 
@@ -33,12 +33,12 @@ class Forest(Protocol):
 
 
 def _array(x: Any) -> Any:
-    """For libraries that do not read frames; what it takes is part of the timing."""
+    """Convert a frame for libraries that read arrays only; the conversion is timed."""
     return x.to_numpy() if hasattr(x, "to_numpy") else x
 
 
 def _parameters(work: Work, threads: int) -> dict[str, Any]:
-    """Of scikit-learn's class and ours."""
+    """Return the parameters that scikit-learn's class, PyOD's and isoxide's share."""
     return {
         "n_estimators": work.trees,
         "max_samples": work.max_samples,
@@ -66,7 +66,7 @@ class Isoxide:
 
 
 class _UnderJoblib:
-    """Threads of joblib for fit and scores: scikit-learn scores with one thread unless a context says otherwise."""
+    """Run fits and scores in joblib threads, because scikit-learn scores on one thread outside such a context."""
 
     threads: int
     model: Any
@@ -101,7 +101,7 @@ class Sklearn(_UnderJoblib):
 
 
 class Isotree:
-    """Its plain forest. A missing value takes the larger branch, not both: nearer to the others, and faster."""
+    """Forest of isotree. Missing values take the larger branch, which is closer to the others and faster."""
 
     def __init__(self, work: Work, threads: int) -> None:
         import isotree
@@ -144,7 +144,7 @@ class Coniferest:
 
 
 class Pyod(_UnderJoblib):
-    """Around scikit-learn's; it knows no contamination="auto" and scores the training data in every fit."""
+    """Wrapper of scikit-learn's forest, without contamination="auto"; every fit scores the training data."""
 
     def __init__(self, work: Work, threads: int) -> None:
         from pyod.models.iforest import IForest
@@ -166,7 +166,7 @@ class Pyod(_UnderJoblib):
 
 
 class NumpySum:
-    """No forest: one pass over the table, to see what memory alone costs."""
+    """Sum of the table instead of a forest, to measure the cost of memory checked."""
 
     def __init__(self, work: Work, threads: int) -> None:
         pass
@@ -189,28 +189,28 @@ _FORESTS: dict[str, Callable[[Work, int], Forest]] = {
 
 
 def forest_job(work: Work, library: str, threads: int, layout: str, folder: Path) -> Job:
-    """Reads the table and fits the forest, if it is not the fit that is timed."""
+    """Read the table, and fit the forest unless the fit is timed."""
     warnings.filterwarnings("ignore")
     x = read(work.data, folder, layout)
     forest: Any = _FORESTS[library](work, threads)
-    # Under joblib's threads the last bits of scikit-learn's scores vary from run to run, so it is checked without.
-    alone: Any = _FORESTS[library](work, 1) if isinstance(forest, _UnderJoblib) else forest
+    # In joblib threads the last bits of scikit-learn's scores vary between runs, so the check uses one thread.
+    checked: Any = _FORESTS[library](work, 1) if isinstance(forest, _UnderJoblib) else forest
     if work.kind == "fit":
-        some = head(x, 1000)
+        first_rows = head(x, 1000)
 
         def check_fit() -> dict[str, np.ndarray]:
-            alone.fit(x)
-            offset = getattr(alone.model, "offset_", 0.0)
-            return {"scores": np.asarray(alone.score(some)), "offset": np.asarray(offset)}
+            checked.fit(x)
+            offset = getattr(checked.model, "offset_", 0.0)
+            return {"scores": np.asarray(checked.score(first_rows)), "offset": np.asarray(offset)}
 
         return Job(lambda: forest.fit(x), check_fit)
     forest.fit(head(x, FIT_ROWS))
     if isinstance(forest, _UnderJoblib):
-        alone.model = forest.model
+        checked.model = forest.model
     if work.take:
         x = head(x, work.take).copy()
     if work.kind == "day":
-        return Job(lambda: forest.day(x), lambda: dict(zip(("decision", "prediction"), alone.day(x), strict=True)))
+        return Job(lambda: forest.day(x), lambda: dict(zip(("decision", "prediction"), checked.day(x), strict=True)))
     if work.kind == "memory":
         forest.score(head(x, 2000))
-    return Job(lambda: forest.score(x), lambda: {"scores": alone.score(x)})
+    return Job(lambda: forest.score(x), lambda: {"scores": checked.score(x)})

@@ -44,7 +44,7 @@ class Work:
 
     row: int
     #: Description of the task, without the shape of the table and the number of threads.
-    what: str
+    task: str
     #: "score", "fit", "day", "rank" or "memory".
     kind: str
     data: Data
@@ -62,7 +62,7 @@ class Work:
     def title(self) -> str:
         n = self.data.n if self.kind == "rank" or not self.take else self.take
         shape = f"{n:,} x {self.data.d}"
-        return f"rank {self.take:,} rows in {shape}{self.what}" if self.kind == "rank" else f"{self.what}, {shape}"
+        return f"rank {self.take:,} rows in {shape}{self.task}" if self.kind == "rank" else f"{self.task}, {shape}"
 
     def scaled(self, scale: float) -> Work:
         """Return the same work on a smaller table, for trying things out."""
@@ -109,8 +109,8 @@ def _scoring() -> list[Work]:
     works.append(Work(6, "score", "score", _SMALL, _FORESTS))
     works += [Work(7, "score", "score", _HUNDRED_THOUSAND, _FORESTS, take=take, rounds=7) for take in (1, 100)]
     day = Data("plain", 10_000, 46)
-    what = "one day, pandas: decision_function and predict"
-    works.append(Work(8, what, "day", day, _OURS_AND_SKLEARN, layout="pandas floats", take=108, rounds=7))
+    task = "one day, pandas: decision_function and predict"
+    works.append(Work(8, task, "day", day, _OURS_AND_SKLEARN, layout="pandas floats", take=108, rounds=7))
     return works
 
 

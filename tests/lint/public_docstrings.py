@@ -1,4 +1,4 @@
-"""numpydoc's validation of every public name; `make lint` runs it. (Its own command looks at private names as well.)"""
+"""Validate the docstring of every public name with numpydoc, whose own command checks private names too."""
 
 import inspect
 import sys
@@ -15,7 +15,7 @@ import isoxide.spark
 import isoxide.stream
 import isoxide.ueba
 
-#: Checks that are not ours, with the reason.
+#: Checks of numpydoc that are not made, with the reason.
 EXCLUDED = {
     "ES01": "an extended summary only where there is more to say",
     "SA01": "a See Also section likewise",
@@ -32,7 +32,7 @@ MODULES = (
     isoxide.spark,
     isoxide.dask,
 )
-#: Of a property, and of a class whose instances a function makes.
+#: Checks that are not made for a property, and for a class whose instances a function makes.
 NOT_FOR_PROPERTIES = {"RT01"}
 MADE_BY_FUNCTIONS = {
     name: {"PR01"}
@@ -44,7 +44,7 @@ MADE_BY_FUNCTIONS = {
 
 
 def public_names() -> Iterator[tuple[str, set[str]]]:
-    """Dotted names, and which further checks do not apply."""
+    """Yield the dotted name of each public object, and further checks that are not made for it."""
     for module, name in ((home, name) for home in MODULES for name in home.__all__):
         item = getattr(module, name)
         yield f"{module.__name__}.{name}", MADE_BY_FUNCTIONS.get(name, set())
@@ -60,14 +60,14 @@ def public_names() -> Iterator[tuple[str, set[str]]]:
 
 
 def main() -> int:
-    """Print what numpydoc objects to; the exit code is 1 if there is anything."""
-    found = 0
+    """Print each violation; the exit code is 1 if there is any."""
+    count = 0
     for name, exempt in public_names():
         for code, message in validate(name)["errors"]:
             if code not in EXCLUDED and code not in exempt:
                 print(f"{name}: {code} {message}")
-                found += 1
-    return min(found, 1)
+                count += 1
+    return min(count, 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Typical code of a user, which the public annotations must carry: `make lint` type-checks it, nothing runs it."""
+"""Typical user code that `make lint` type-checks against the public annotations; nothing runs it."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ drawn: list[NDArray[np.int64]] = forest.estimators_samples_
 forest.save("forest.safetensors", complete=True)
 loaded: IsolationForest = IsolationForest.load("forest.safetensors")
 stored: bytes = loaded.to_bytes()
-again: IsolationForest = IsolationForest.from_bytes(bytearray(stored))
+restored: IsolationForest = IsolationForest.from_bytes(bytearray(stored))
 
 ranks: FeatureRanks = rank_features(features[labels == -1], features, rank_last="zscore*", nan_policy="omit")
 percentiles: NDArray[np.float64] = ranks.percentiles
@@ -32,7 +32,7 @@ names: list[str] = ranks.features
 for record in ranks.to_records():
     feature, percentile, value = record[0]
     print(feature.upper(), round(float(percentile), 2), value)
-one = percentileofscore([1, 2, 3], 2)
+single = percentileofscore([1, 2, 3], 2)
 
 days: ueba.FeatureTable = ueba.read_table("features.csv", entity="actor", time="day", exclude="zscore_*")
 study: ueba.Calibration = ueba.calibrate(days, alerts_per_month=25)
