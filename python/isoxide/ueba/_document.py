@@ -51,7 +51,7 @@ def dump(findings: FindingsData) -> dict[str, Any]:
     """Convert findings to a document of dicts, lists, strings and numbers for JSON."""
     flags: dict[int, list[dict[str, Any]]] = {}
     for flag in findings.flags.to_dict("records"):
-        entry = {name: plain(flag[name]) for name in ("feature", "rule", "limit")}
+        entry = {name: json_value(flag[name]) for name in ("feature", "rule", "limit")}
         flags.setdefault(int(flag["row"]), []).append(entry)
     rows = []
     records = findings.frame.to_dict("records")
@@ -59,14 +59,14 @@ def dump(findings: FindingsData) -> dict[str, Any]:
         rows.append(
             {
                 "row": int(index),
-                "entity": plain(row[findings.entity]),
+                "entity": json_value(row[findings.entity]),
                 "time": row[findings.time].isoformat(),
-                **{name: plain(row[name]) for name in ("score", "severity", "day_rank", "day_rows")},
+                **{name: json_value(row[name]) for name in ("score", "severity", "day_rank", "day_rows")},
                 "first_seen": row["first_seen"].isoformat(),
-                "rank_rows": _whole(row.get("rank_rows")),
-                "rank_among": plain(row.get("rank_among")),
+                "rank_rows": _row_count(row.get("rank_rows")),
+                "rank_among": json_value(row.get("rank_among")),
                 "group": _group(findings, number),
-                "joined": {name: plain(row[name]) for name in findings.joined},
+                "joined": {name: json_value(row[name]) for name in findings.joined},
                 "values": _numbers(findings.values[number]),  # noqa: PD011
                 "percentiles": _numbers(findings.percentiles[number]),
                 "order": findings.order[number].tolist(),
@@ -87,11 +87,11 @@ def dump(findings: FindingsData) -> dict[str, Any]:
         "joined": findings.joined,
         "features": findings.features,
         "reference": {
-            name: {statistic: plain(value) for statistic, value in row.items()}
+            name: {statistic: json_value(value) for statistic, value in row.items()}
             for name, row in zip(findings.features, findings.reference.to_dict("records"), strict=True)
         },
-        "groups": None if typical is None else [[_numbers(own) for own in group.T] for group in typical],
-        "timeline": [{name: plain(value) for name, value in row.items()} for row in timeline.to_dict("records")],
+        "groups": None if typical is None else [[_numbers(statistic) for statistic in group.T] for group in typical],
+        "timeline": [{name: json_value(value) for name, value in row.items()} for row in timeline.to_dict("records")],
         "findings": rows,
     }
 
@@ -101,7 +101,7 @@ def _numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
     return [value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True)]
 
 
-def _whole(value: Any) -> int | None:
+def _row_count(value: Any) -> int | None:
     """Convert a number of rows to an integer, since a column with missing cells holds floats."""
     return None if value is None or np.isnan(value) else int(value)
 
@@ -122,7 +122,7 @@ def _zone_name(zone: Any) -> str:
     return f"UTC{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Convert a cell to a JSON value; missing and infinite values become None."""
     if value is None or isinstance(value, str):
         return value

@@ -54,25 +54,25 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     """
     if order not in ("score", "entity"):
         raise ValueError(f"order={order!r} must be 'score' or 'entity'")
-    long, (among, own_among) = LongTexts(), rank_descriptions(findings)
+    long, (among, among_by_finding) = LongTexts(), rank_descriptions(findings)
     lines = [*_head(findings, cutoff, among, long), *_notes(findings, long)]
     features = shown_features(findings, selected)
     frame = findings.frame.reset_index(drop=True)
-    columns = ["Day", "Score", "Severity", *([] if own_among is None else ["Ranked among"]), "Feature", "Value"]
+    columns = ["Day", "Score", "Severity", *([] if among_by_finding is None else ["Ranked among"]), "Feature", "Value"]
     columns += ["Typical", "Percentile"]
     rule = "|".join("--:" if name in ("Score", "Severity", *columns[-3:]) else "---" for name in columns)
     medians = findings.typical("median")
     # Findings are in the order of their scores, so groups are in the order of their lowest score.
     for entity, rows in frame.groupby(findings.entity, sort=order == "entity", dropna=False):
-        known = [_shown(frame[name].iloc[rows.index[0]], long) for name in findings.joined]
+        joined = [_shown(frame[name].iloc[rows.index[0]], long) for name in findings.joined]
         lines += [
-            f"## {', '.join([_shown(entity, long), *known])}",
+            f"## {', '.join([_shown(entity, long), *joined])}",
             "",
             f"| {' | '.join(columns)} |",
             f"|{rule}|",
         ]
         for number in rows.index:
-            ranked_among = None if own_among is None else _shown(own_among[number], long)
+            ranked_among = None if among_by_finding is None else _shown(among_by_finding[number], long)
             lines += _finding(findings, number, features[number], medians[number], ranked_among, long)
         lines.append("")
     if not len(findings):

@@ -60,14 +60,14 @@ def shown_features(findings: FindingsData, selected: NDArray[np.bool_]) -> list[
         the features that a rule flags are listed too.
     """
     positions = {name: j for j, name in enumerate(findings.features)}
-    wanted = selected.copy()
-    unranked = np.asarray(np.isnan(findings.percentiles).all(axis=1))
+    is_listed = selected.copy()
+    is_unranked = np.asarray(np.isnan(findings.percentiles).all(axis=1))
     for row, feature in zip(findings.flags["row"], findings.flags["feature"], strict=True):
-        if unranked[int(row)]:
-            wanted[int(row), positions[feature]] = True
+        if is_unranked[int(row)]:
+            is_listed[int(row), positions[feature]] = True
     return [
-        [int(j) for j in order if own[j]] or [int(j) for j in order[:1]]
-        for order, own in zip(findings.order, wanted, strict=True)
+        [int(j) for j in order if listed[j]] or [int(j) for j in order[:1]]
+        for order, listed in zip(findings.order, is_listed, strict=True)
     ]
 
 
@@ -78,16 +78,16 @@ def rank_descriptions(findings: FindingsData) -> tuple[str, list[str] | None]:
     -------
     overall : str
         Description for all findings.
-    own : list of str or None
+    by_finding : list of str or None
         Description for each finding, or None if all are ranked among the same rows.
     """
     ranking = findings.ranking
-    own = findings.frame["rank_among"].tolist() if "rank_among" in findings.frame else []
-    if not own or any(not isinstance(description, str) for description in own):
+    by_finding = findings.frame["rank_among"].tolist() if "rank_among" in findings.frame else []
+    if not by_finding or any(not isinstance(description, str) for description in by_finding):
         return str(ranking.get("among") or "all rows"), None
-    if ranking.get("groups") is None and len(set(own)) == 1:
-        return str(own[0]), None
-    return str(ranking.get("among") or "the rows of their group"), [str(description) for description in own]
+    if ranking.get("groups") is None and len(set(by_finding)) == 1:
+        return str(by_finding[0]), None
+    return str(ranking.get("among") or "the rows of their group"), [str(description) for description in by_finding]
 
 
 def notes(findings: FindingsData) -> list[str]:
