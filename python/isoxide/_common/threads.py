@@ -106,7 +106,7 @@ def resolve_n_jobs_for(n_jobs: int | None, n_steps: int) -> int:
     return resolve_n_jobs(n_jobs)
 
 
-def ask_for_threads(n: int) -> None:
+def check_thread_memory(n: int) -> None:
     """Check that there is memory to start `n` threads, since Python waits forever for a thread that fails to start.
 
     Raises
@@ -139,7 +139,7 @@ def mapped(function: Callable[[_Item], _Result], items: Sequence[_Item], n_worke
     """
     if n_workers > 1 and len(items) > 1:
         try:
-            ask_for_threads(n_workers)
+            check_thread_memory(n_workers)
             with ThreadPoolExecutor(n_workers) as pool:
                 return list(pool.map(function, items))
         except (RuntimeError, MemoryError):
@@ -195,7 +195,7 @@ def apply_in_slices(function: Callable[[NDArray[Any]], None], array: NDArray[Any
     threads = [threading.Thread(target=work, name="isoxide-slices") for _ in range(n_threads - 1)]
     try:
         with suppress(RuntimeError, MemoryError):
-            ask_for_threads(len(threads))
+            check_thread_memory(len(threads))
             for thread in threads:
                 thread.start()
         work()

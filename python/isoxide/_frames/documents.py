@@ -22,7 +22,7 @@ __all__ = ["json_lines", "spreadsheet"]
 
 #: Arrow dtypes of columns whose cells all have one of these types; days among times become times.
 _TYPES = {datetime.date: pa.timestamp("us"), datetime.timedelta: pa.duration("us"), datetime.time: pa.time64("us")}
-#: Lines of JSON that are turned into columns at a time.
+#: Number of lines of JSON that are converted to columns at once.
 _BLOCK_LINES = 1 << 16
 #: Deepest nesting that a line may have.
 _MAX_DEPTH = 100
@@ -31,10 +31,10 @@ _MAX_DEPTH = 100
 class DocumentTable(TableSource):
     """Table of a file that is read as a whole."""
 
-    def __init__(self, file: InputFile, row_name: str, rows: list[int] | int, **more: Any) -> None:
-        # These come before the cells are inspected, since errors name rows.
+    def __init__(self, file: InputFile, row_name: str, rows: list[int] | int, table: pa.Table, **options: Any) -> None:
+        # Set before the base class inspects the cells, since its errors name rows.
         self.file, self._row_name, self._rows = file, row_name, rows
-        super().__init__(name=file.name, fingerprint=[file.name, file.size, more["table"].num_rows], **more)
+        super().__init__(table, file.name, fingerprint=[file.name, file.size, table.num_rows], **options)
 
     def locate(self, row: int) -> str:
         """Return the line or row of the file, such as ``"line 5"``."""
@@ -68,7 +68,7 @@ def _document(
     cells : list of list of list
         Cells of each column, in blocks of rows.
     file : InputFile
-        File that they come from.
+        File that holds the table.
     row_name : str
         Word for a row of the file in messages: ``"line"`` or ``"row"``.
     rows : list of int or int
@@ -78,22 +78,23 @@ def _document(
     roles : callable
         Assigns roles to the columns.
     notes : list of str
-        Notes that were made so far.
+        Notes so far.
     """
     names, renames = names_without_index(labels, file.name)
-    chosen = roles([name for name in names if name is not None], file.name)
+    column_roles = roles([name for name in names if name is not None], file.name)
     columns, untyped, nested = {}, set(), {}
     for name, pieces in zip(names, cells, strict=True):
         if name is None:
             continue
         classes = {type(value) for piece in pieces for value in piece} - {type(None)}
-        if name in chosen.texts:
+        is_text = name in column_roles.texts
+        if is_text:
             _check_key(name, pieces, lambda row: _location(row_name, rows, row), row_name == "row")
-        columns[name] = pa.chunked_array(_typed(pieces, classes, is_text=name in chosen.texts, options=options))
+        columns[name] = pa.chunked_array(_typed(pieces, classes, is_text=is_text, options=options))
         if pa.types.is_string(columns[name].type):
             if classes <= {dict, list}:
                 nested[name] = "nested values"
-            elif name not in chosen.texts:
+            elif not is_text:
                 untyped.add(name)
     table = pa.table(columns)
     source = DocumentTable(
@@ -245,6 +246,6 @@ def spreadsheet(file: InputFile, options: ReadOptions, roles: ChooseRoles) -> Ta
     n_columns = max(map(len, rows))
     rows = [[*row, *[None] * (n_columns - len(row))] for row in rows]
     header, body = rows[0], rows[1:]
-    kept = [j for j in range(n_columns) if header[j] is not None or any(row[j] is not None for row in body)]
-    cells = [[[row[j] for row in body]] for j in kept]
-    return _document([header[j] for j in kept], cells, file, "row", 2, options, roles, notes)
+    used = [j for j in range(n_columns) if header[j] is not None or any(row[j] is not None for row in body)]
+    cells = [[[row[j] for row in body]] for j in used]
+    return _document([header[j] for j in used], cells, file, "row", 2, options, roles, notes)

@@ -93,8 +93,8 @@ def _from_floats(column: pa.Array, name: str, first_row: int | None) -> pa.Array
 
 def refuse_inexact_key(value: float, name: str, row: int | None, location: str | None = None) -> NoReturn:
     """Refuse a key that is a float of 2**53 or more, since the original integer may have lost digits."""
-    lost = "a float too large for exact digits (2**53 or more); read the column as text or as integers"
-    raise BadCellError(name, row, value, lost, location=location)
+    problem = "a float too large for exact digits (2**53 or more); read the column as text or as integers"
+    raise BadCellError(name, row, value, problem, location=location)
 
 
 def _from_times(texts: pa.Array) -> pa.Array:

@@ -72,11 +72,11 @@ def dump(findings: FindingsData) -> str:
         "joined": findings.joined,
         "features": findings.features,
         "reference": {
-            name: {statistic: plain(value) for statistic, value in row.items()}
+            name: {statistic: json_value(value) for statistic, value in row.items()}
             for name, row in zip(findings.features, findings.reference.to_dict("records"), strict=True)
         },
         "groups": None if typical is None else [[_numbers(own) for own in group.T] for group in typical],
-        "timeline": [{name: plain(value) for name, value in row.items()} for row in timeline.to_dict("records")],
+        "timeline": [{name: json_value(value) for name, value in row.items()} for row in timeline.to_dict("records")],
     }
     return f'{_encode(head)[:-1]}, "findings": [{", ".join(_rows(findings))}]}}'
 
@@ -93,10 +93,10 @@ def _rows(findings: FindingsData) -> Iterator[str]:
         strict=True,
     )
     names = ("score", "severity", "day_rank", "day_rows")
-    cells = zip(*([plain(cell) for cell in columns[name]] for name in (findings.entity, *names)), strict=True)
+    cells = zip(*([json_value(cell) for cell in columns[name]] for name in (findings.entity, *names)), strict=True)
     nothing = [None] * len(frame)
     ranked = zip(*(columns.get(name, nothing) for name in ("rank_rows", "rank_among")), strict=True)
-    joined = [{name: plain(columns[name][number]) for name in findings.joined} for number in range(len(frame))]
+    joined = [{name: json_value(columns[name][number]) for name in findings.joined} for number in range(len(frame))]
     rows = zip(frame.index.tolist(), cells, ranked, joined, lists, strict=True)
     for number, (index, (entity, *figures), (rank_rows, rank_among), known, numbers) in enumerate(rows):
         values, percentiles, order, directions, flags = numbers
@@ -106,8 +106,8 @@ def _rows(findings: FindingsData) -> Iterator[str]:
             "time": times[number].isoformat(),
             **dict(zip(names, figures, strict=True)),
             "first_seen": first_seen[number].isoformat(),
-            "rank_rows": _whole(rank_rows),
-            "rank_among": plain(rank_among),
+            "rank_rows": _row_count(rank_rows),
+            "rank_among": json_value(rank_among),
             "group": _group(findings, number),
             "joined": known,
         }
@@ -132,7 +132,7 @@ def _flag_lists(findings: FindingsData) -> list[str]:
         text = texts.get((feature, rule, limit)) if limit else None
         if text is None:
             text = texts[feature, rule, limit] = _encode(
-                {"feature": plain(feature), "rule": plain(rule), "limit": plain(limit)}
+                {"feature": json_value(feature), "rule": json_value(rule), "limit": json_value(limit)}
             )
         lists[int(row)].append(text)
     return [", ".join(own) for own in lists]
@@ -143,7 +143,7 @@ def _numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
     return [value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True)]
 
 
-def _whole(value: Any) -> int | None:
+def _row_count(value: Any) -> int | None:
     """Convert a number of rows to an integer, since a column with missing cells holds floats."""
     return None if value is None or math.isnan(value) else int(value)
 
@@ -164,7 +164,7 @@ def _zone_name(zone: Any) -> str:
     return f"UTC{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Convert a cell to a JSON value; missing and infinite values become None."""
     if value is None or isinstance(value, str):
         return value

@@ -111,15 +111,15 @@ class Findings(FindingsData):
             If `users` lacks entities of the findings; the warning names them.
         """
         on = self.entity if on is None else on
-        known = read_users(users, on, columns, sep)
-        for column in known.columns:
+        loaded = read_users(users, on, columns, sep)
+        for column in loaded.columns:
             if column in RESULT_COLUMNS or column in self.frame.columns or column in self.features:
                 raise ValueError(f"the findings already have a column {column!r}; rename the column of users")
         entities = text_labels(self.frame[self.entity].tolist(), self.entity)
-        if (message := unmatched_warning(known, entities)) is not None:
+        if (message := unmatched_warning(loaded, entities)) is not None:
             warnings.warn(message, stacklevel=2)
         joined = copy.copy(self)
-        added = {name: column.set_axis(self.frame.index) for name, column in matched(known, entities).items()}
+        added = {name: column.set_axis(self.frame.index) for name, column in matched(loaded, entities).items()}
         joined.frame = self.frame.assign(**added)
         joined.joined = [*self.joined, *added]
         return joined

@@ -65,17 +65,17 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     """
     if order not in ("score", "entity"):
         raise ValueError(f"order={order!r} must be 'score' or 'entity'")
-    long, (among, own_among) = LongTexts(), rank_descriptions(findings)
+    long, (among, among_by_finding) = LongTexts(), rank_descriptions(findings)
     lines = [*_head(findings, cutoff, among, long), *_notes(findings, long)]
-    columns = ["Day", "Score", "Severity", *([] if own_among is None else ["Ranked among"]), "Feature", "Value"]
+    columns = ["Day", "Score", "Severity", *([] if among_by_finding is None else ["Ranked among"]), "Feature", "Value"]
     columns += ["Typical", "Percentile"]
     rule = "|".join("--:" if name in ("Score", "Severity", *columns[-3:]) else "---" for name in columns)
-    tables = _tables(findings, shown_features(findings, selected), own_among, long)
+    tables = _tables(findings, shown_features(findings, selected), among_by_finding, long)
     joined = {name: findings.frame[name].tolist() for name in findings.joined}
     for entity, numbers in entity_groups(findings, sort=order == "entity"):
-        known = [_shown(cells[numbers[0]], long) for cells in joined.values()]
+        joined = [_shown(cells[numbers[0]], long) for cells in joined.values()]
         lines += [
-            f"## {', '.join([_shown(entity, long), *known])}",
+            f"## {', '.join([_shown(entity, long), *joined])}",
             "",
             f"| {' | '.join(columns)} |",
             f"|{rule}|",
@@ -138,7 +138,7 @@ def _left_out(findings: FindingsData, long: LongTexts) -> list[str]:
 
 
 def _tables(
-    findings: FindingsData, features: list[list[int]], own_among: list[str] | None, long: LongTexts
+    findings: FindingsData, features: list[list[int]], among_by_finding: list[str] | None, long: LongTexts
 ) -> Callable[[int], list[str]]:
     """Return a function that returns the lines of a finding in the table of its entity."""
     frame = findings.frame
@@ -158,8 +158,8 @@ def _tables(
     def lines(number: int) -> list[str]:
         lead = f"| {format_time(times[number])} | {scores[number]:.6f} | {severities[number]:.2f} | "
         blank = "|  |  |  | "
-        if own_among is not None:
-            lead, blank = f"{lead}{_shown(own_among[number], long)} | ", f"{blank} | "
+        if among_by_finding is not None:
+            lead, blank = f"{lead}{_shown(among_by_finding[number], long)} | ", f"{blank} | "
         own = values[number], medians[number], percentiles[number], directions[number]
         own_values, own_medians, own_percentiles, own_directions = own
         written = [

@@ -81,16 +81,16 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     timeline = pd.DatetimeIndex(findings.timeline["day"])
     first = findings.manifest.get("first_day") or f"{timeline.min():%Y-%m-%d}"
     last = findings.manifest.get("last_day") or f"{timeline.max():%Y-%m-%d}"
-    long, (among, own_among) = LongTexts(), rank_descriptions(findings)
+    long, (among, among_by_finding) = LongTexts(), rank_descriptions(findings)
     names = [long.show(text_of(name)) for name in findings.features]
     macros: Any = environment.get_template("shown.html.j2").module
-    cards = _cards(findings, selected, days, names, own_among, long, macros.shown)
+    cards = _cards(findings, selected, days, names, among_by_finding, long, macros.shown)
     page: str = environment.get_template("report.html.j2").render(
         title=text_of(title) if title else text_of(f"Findings, {first} to {last}"),
         policy=_policy(environment),
         cutoff=f"{cutoff:g}",
         among=long.show(text_of(among)),
-        is_grouped=own_among is not None,
+        is_grouped=among_by_finding is not None,
         tiles=_tiles(findings, days, text_of(f"{first} to {last}")),
         frequent=_frequent_features(selected, names),
         notes=[long.show(text_of(note)) for note in notes(findings)],
@@ -221,7 +221,7 @@ def _cards(
     selected: NDArray[np.bool_],
     days: list[str],
     names: list[Shown],
-    own_among: list[str] | None,
+    among_by_finding: list[str] | None,
     long: LongTexts,
     shown: Callable[[Shown], Markup],
 ) -> list[dict[str, Any]]:
@@ -247,7 +247,7 @@ def _cards(
                 first_seen=format_time(first_seen),
                 is_first=days[number] == f"{first_seen:%Y-%m-%d}",
                 features=rows_of(number, listed),
-                among=None if own_among is None else long.show(text_of(own_among[number])),
+                among=None if among_by_finding is None else long.show(text_of(among_by_finding[number])),
                 # The script filters by number, day and listed features. These are counted from 1, and negative if the
                 # value is low; features without a direction come in a list of their own.
                 entry=[
@@ -264,7 +264,7 @@ def _cards(
         name = long.show(text_of(entity))
         known = [(column, text_of(cells[numbers[0]])) for column, cells in joined_cells.items()]
         joined = [(long.show(column), long.show(value)) for column, value in known]
-        of_entity = sorted(days[number] for number in numbers)
+        entity_days = sorted(days[number] for number in numbers)
         cards.append(
             {
                 "name": name,
@@ -272,7 +272,9 @@ def _cards(
                 "known": [value.number or value.text for _, value in joined],
                 "joined": joined,
                 "rows": [rows[number] for number in numbers],
-                "span": of_entity[0] if of_entity[0] == of_entity[-1] else f"{of_entity[0]} to {of_entity[-1]}",
+                "span": entity_days[0]
+                if entity_days[0] == entity_days[-1]
+                else f"{entity_days[0]} to {entity_days[-1]}",
             }
         )
     return cards

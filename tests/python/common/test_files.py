@@ -172,9 +172,9 @@ def refuse_as_nobody(folder):
 @pytest.mark.slow
 @pytest.mark.thread_unsafe(reason="another process")
 def test_read_only_files_and_folders_are_refused(tmp_path):
-    from alone import alone
+    from new_process import run_in_new_process
 
-    ended = alone(refuse_as_nobody, str(tmp_path))
+    ended = run_in_new_process(refuse_as_nobody, str(tmp_path))
     assert ended.code == 0, ended.err
     closed = tmp_path / "closed"
     assert ended.out == f"{tmp_path / 'kept.txt'}\n{closed}\n{closed}\nold ['closed', 'kept.txt']\n"

@@ -7,7 +7,7 @@ import pytest
 from sklearn.pipeline import make_pipeline
 
 import isoxide
-from alone import alone
+from new_process import run_in_new_process
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -95,15 +95,15 @@ def autolog(folder):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_forest_is_logged_and_loaded(name, tmp_path):
-    ended = alone(log_and_load, str(tmp_path), name)
+    ended = run_in_new_process(log_and_load, str(tmp_path), name)
     assert ended.code == 0, ended.err
 
 
 def test_the_format_skops_requires_trust_in_the_class(tmp_path):
-    ended = alone(log_without_trust, str(tmp_path))
+    ended = run_in_new_process(log_without_trust, str(tmp_path))
     assert ended.code == 0, ended.err
 
 
 def test_autologging_records_forests_in_pipelines(tmp_path):
-    ended = alone(autolog, str(tmp_path))
+    ended = run_in_new_process(autolog, str(tmp_path))
     assert ended.code == 0, ended.err

@@ -124,11 +124,11 @@ def test_columns_without_numbers_are_refused_by_dtype():
             exact_numbers(column, "x", "rows")
 
 
-def test_integers_round_once_or_by_way_of_float64():
+def test_integers_round_once_or_via_float64():
     # The second rounds up as float32 at once, and down by way of float64.
     values = np.array([2**24 + 1, 2**60 + 2**36 + 1], dtype=np.uint64)
     once = float32_source(NumpyColumn(values))
-    twice = float32_source(NumpyColumn(values), by_way_of_float64=True)
+    twice = float32_source(NumpyColumn(values), via_float64=True)
     assert (once.dtype, twice.dtype) == (np.float32, np.float64)
     assert once.tolist() == values.astype(np.float32).tolist()
     assert twice.astype(np.float32).tolist() == values.astype(np.float64).astype(np.float32).tolist()

@@ -102,7 +102,7 @@ def test_a_quiet_day(frame, seed, chosen):
     one = frame[frame["day"] == frame["day"].iloc[0]].reset_index(drop=True)
     if "contamination" in chosen:
         # All scores are equal: none is below the percentile.
-        one = one.drop(columns="nothing").dropna().iloc[[0]]
+        one = one.drop(columns="empty").dropna().iloc[[0]]
     expected = ueba.detect(ueba.read_table(one, **NAMES, include=list(table.features)), forest=forest, **chosen)
     found = partitioned(arrow(one), 3, seed).detect(**NAMES, include=list(table.features), forest=forest, **chosen)
     assert len(found) == 0
@@ -110,7 +110,7 @@ def test_a_quiet_day(frame, seed, chosen):
 
 
 def test_of_equal_scores_the_latest_comes_first(frame, seed):
-    frame = frame.drop(columns="nothing").dropna()
+    frame = frame.drop(columns="empty").dropna()
     worst = ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.02).frame.index[0]
     days = ["2025-03-03", "2025-03-05", "2025-03-05T01:00:00", "2025-03-01"]
     copies = pd.concat([frame.iloc[[worst]]] * 4).assign(actor=list("abcd"), day=days)
@@ -122,7 +122,7 @@ def test_of_equal_scores_the_latest_comes_first(frame, seed):
 
 
 def test_a_table_smaller_than_a_tree_draws_is_told(frame, seed):
-    some = frame.iloc[:200].drop(columns="nothing")
+    some = frame.iloc[:200].drop(columns="empty")
     with pytest.warns(UserWarning, match="the forest is fitted on a table of") as caught:
         found = partitioned(arrow(some), 3, seed).detect(**NAMES, contamination=0.02)
     assert [str(warning.message) for warning in caught] == found.manifest["notes"][: len(caught)]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from isoxide import RankReference, rank_features
-from rank_tables import CONTAINERS, DTYPES, KINDS, TAILS, mixed_table, odd_values, reference_frame
+from rank_tables import CONTAINERS, DTYPES, KINDS, TAILS, mixed_table, reference_frame, tied_values
 
 pytestmark = pytest.mark.parity
 
@@ -26,10 +26,10 @@ def assert_same(actual, expected):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_every_pair_of_types(dtype, kind, tail, seed):
     rng = np.random.default_rng(seed)
-    reference = odd_values(rng, dtype, 150)[:, None]
+    reference = tied_values(rng, dtype, 150)[:, None]
     prepared = RankReference(reference)
     for row_dtype in DTYPES:
-        rows = odd_values(rng, row_dtype, 40)[:, None]
+        rows = tied_values(rng, row_dtype, 40)[:, None]
         assert_same(
             prepared.rank_features(rows, kind=kind, tail=tail), rank_features(rows, reference, kind=kind, tail=tail)
         )

@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.sparse
 
-from alone import alone
 from isoxide import IsolationForest, RankReference, percentileofscore, rank_features, stream, ueba
 from isoxide.mergeable import RankCounts, SampleRows, ScoreSketch, sample_plan
+from new_process import run_in_new_process
 
 pytestmark = [
     pytest.mark.slow,
@@ -274,7 +274,7 @@ def under_limits(of, seed):
 
 @pytest.mark.parametrize("of", ["forests", "ranks"])
 def test_memory_that_runs_out_is_a_refusal_whenever_it_does(of, seed):
-    ended = alone(of_limits, of, seed, timeout=300, **STRICT)
+    ended = run_in_new_process(of_limits, of, seed, timeout=300, **STRICT)
     assert (ended.code, ended.out) == (0, ""), ended.err
 
 
@@ -373,7 +373,7 @@ def absurd_calls():
 
 
 def test_absurd_sizes_are_refused_at_once():
-    ended = alone(absurd_calls)
+    ended = run_in_new_process(absurd_calls)
     assert (ended.code, ended.out, ended.err) == (0, "", "")
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from alone import alone, assert_silent, exit_code
 from isoxide import IsolationForest, RankReference, percentileofscore, rank_features
+from new_process import assert_silent, exit_code, run_in_new_process
 
 pytestmark = [
     pytest.mark.slow,
@@ -289,7 +289,7 @@ def scribble_over(X, scribble, rounds, seed):
     ids=["dense", "sparse", "sparse float64"],
 )
 def test_tables_changed_in_mid_call_do_not_crash(kinds, seed):
-    ended = alone(scribbled_over, kinds, ROUNDS, seed)
+    ended = run_in_new_process(scribbled_over, kinds, ROUNDS, seed)
     # A worker may tell on stderr of an index that was out of range all of a sudden; the process lives, and works on.
     assert (ended.code, ended.out) == (0, ""), ended.err
 
@@ -345,7 +345,7 @@ CODES = {"return": 0, "sys.exit": 3, "exception": 1}
 
 @pytest.mark.parametrize("how", CODES)
 def test_the_interpreter_ends_with_work_in_flight(how, seed):
-    code, out, err = alone(end_with_work_in_flight, how, ENDS, seed)
+    code, out, err = run_in_new_process(end_with_work_in_flight, how, ENDS, seed)
     if how == "exception":
         # What Python says of it itself.
         lines = [line for line in err.splitlines(keepends=True) if not line.startswith("  ")]
@@ -374,7 +374,7 @@ def threads_that_outlive_the_main_thread(seed):
 
 
 def test_threads_that_outlive_the_main_thread(seed):
-    assert_silent(alone(threads_that_outlive_the_main_thread, seed))
+    assert_silent(run_in_new_process(threads_that_outlive_the_main_thread, seed))
 
 
 def calls_in_an_exit_hook(seed):
@@ -395,4 +395,4 @@ def calls_in_an_exit_hook(seed):
 
 def test_calls_in_an_exit_hook(seed):
     """A service that scores what is left when it is stopped."""
-    assert alone(calls_in_an_exit_hook, seed) == (0, "done\n", "")
+    assert run_in_new_process(calls_in_an_exit_hook, seed) == (0, "done\n", "")

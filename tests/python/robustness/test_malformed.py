@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from alone import alone, assert_silent, exit_code, forked
 from isoxide import IsolationForest
+from new_process import assert_silent, exit_code, run_in_fork, run_in_new_process
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +80,7 @@ def refused(layout, dtype):
 
     for damage in DAMAGE[layout]:
         for call in (IsolationForest(n_estimators=2).fit, forest.predict):
-            if code := exit_code(forked(check, damage, call)):
+            if code := exit_code(run_in_fork(check, damage, call)):
                 print(f"{call.__name__} with {damage.__name__}: {code}")
 
 
@@ -88,4 +88,4 @@ def refused(layout, dtype):
 @pytest.mark.parametrize("layout", DAMAGE)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_parts_that_do_not_fit_are_refused(layout, dtype):
-    assert_silent(alone(refused, layout, dtype))
+    assert_silent(run_in_new_process(refused, layout, dtype))

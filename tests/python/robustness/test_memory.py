@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from alone import alone
 from isoxide import IsolationForest, RankReference, percentileofscore, rank_features
+from new_process import run_in_new_process
 
 STATUS = pathlib.Path("/proc/self/status")
 pytestmark = [
@@ -89,7 +89,7 @@ def many_calls(seed):
 
 
 def test_a_thousand_calls_of_each_kind_leave_memory_as_it_is(seed):
-    assert alone(many_calls, seed) == (0, "", "")
+    assert run_in_new_process(many_calls, seed) == (0, "", "")
 
 
 def report(name, before, job):
@@ -125,7 +125,7 @@ def rank_a_large_table(n_rows, n_columns):
 
 def test_ranks_in_ten_million_rows():
     """The table is neither copied nor sorted: 200 MiB would be a quarter of it."""
-    more = numbers(alone(rank_a_large_table, 10_000_000, 10))
+    more = numbers(run_in_new_process(rank_a_large_table, 10_000_000, 10))
     assert max(more.values()) < 16, more
 
 
@@ -141,5 +141,5 @@ def score_a_large_table(n_rows, n_columns):
 
 def test_scores_of_a_million_rows():
     """Nothing but the result, at most twice: 16 bytes a row, and less than a megabyte for each thread."""
-    more = numbers(alone(score_a_large_table, 1_000_000, 50))
+    more = numbers(run_in_new_process(score_a_large_table, 1_000_000, 50))
     assert max(more.values()) < 16 * 1_000_000 / MIB + 4, more

@@ -12,8 +12,8 @@ import joblib
 import numpy as np
 import pytest
 
-from alone import alone, assert_silent, exit_code, forked, pool_threads
 from isoxide import IsolationForest, RankReference, rank_features
+from new_process import assert_silent, exit_code, pool_threads, run_in_fork, run_in_new_process
 
 pytestmark = [
     pytest.mark.slow,
@@ -82,15 +82,15 @@ def fork_of_a_fork(seed):
 
     def child():
         check_with_own_pool(work)
-        grandchild = forked(check_with_own_pool, work)
+        grandchild = run_in_fork(check_with_own_pool, work)
         assert exit_code(grandchild) == 0
         work.check()
 
     def idle_child():
         # This child makes no pool of its own, so the grandchild inherits the pool of the parent.
-        assert exit_code(forked(check_with_own_pool, work)) == 0
+        assert exit_code(run_in_fork(check_with_own_pool, work)) == 0
 
-    children = [forked(child), forked(idle_child), forked(check_with_own_pool, work)]
+    children = [run_in_fork(child), run_in_fork(idle_child), run_in_fork(check_with_own_pool, work)]
     work.check()
     assert [exit_code(child) for child in children] == [0, 0, 0]
     work.check()
@@ -98,7 +98,7 @@ def fork_of_a_fork(seed):
 
 @needs_fork
 def test_a_fork_and_a_fork_of_a_fork_work_in_parallel(seed):
-    assert_silent(alone(fork_of_a_fork, seed))
+    assert_silent(run_in_new_process(fork_of_a_fork, seed))
 
 
 def fork_during_calls(seed):
@@ -139,7 +139,7 @@ def fork_during_calls(seed):
     pauses = np.random.default_rng(seed).uniform(0, 0.02, FORKS)
     for pause in pauses:
         time.sleep(pause)
-        code = exit_code(forked(child))
+        code = exit_code(run_in_fork(child))
         if code:
             failures.append(code)
             break
@@ -152,7 +152,7 @@ def fork_during_calls(seed):
 
 @needs_fork
 def test_forks_while_other_threads_fit_score_and_rank(seed):
-    assert_silent(alone(fork_during_calls, seed))
+    assert_silent(run_in_new_process(fork_during_calls, seed))
 
 
 def fork_while_the_pool_is_made(seed):
@@ -167,17 +167,17 @@ def fork_while_the_pool_is_made(seed):
         thread = threading.Thread(target=score)
         thread.start()
         time.sleep(pause)
-        grandchild = forked(score)
+        grandchild = run_in_fork(score)
         thread.join()
         assert exit_code(grandchild) == 0
 
     for pause in pauses:
-        assert exit_code(forked(child, pause)) == 0
+        assert exit_code(run_in_fork(child, pause)) == 0
 
 
 @needs_fork
 def test_forks_while_the_threads_are_made(seed):
-    assert_silent(alone(fork_while_the_pool_is_made, seed))
+    assert_silent(run_in_new_process(fork_while_the_pool_is_made, seed))
 
 
 def multiprocessing_pool(method, seed):
@@ -205,12 +205,12 @@ METHODS = [pytest.param("fork", marks=needs_fork), "spawn", pytest.param("forkse
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_pool_of_multiprocessing(method, seed):
-    assert_silent(alone(multiprocessing_pool, method, seed))
+    assert_silent(run_in_new_process(multiprocessing_pool, method, seed))
 
 
 @pytest.mark.parametrize("method", METHODS[:2])
 def test_an_executor_of_processes(method, seed):
-    assert_silent(alone(executor, method, seed))
+    assert_silent(run_in_new_process(executor, method, seed))
 
 
 def joblib_backend(backend, seed):
@@ -222,7 +222,7 @@ def joblib_backend(backend, seed):
 
 @pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
 def test_workers_of_joblib(backend, seed):
-    assert_silent(alone(joblib_backend, backend, seed))
+    assert_silent(run_in_new_process(joblib_backend, backend, seed))
 
 
 class Server:
@@ -230,7 +230,7 @@ class Server:
 
     def __init__(self, work: Work) -> None:
         self.pipe, child_end = multiprocessing.Pipe()
-        self.process = forked(self.serve, work, child_end)
+        self.process = run_in_fork(self.serve, work, child_end)
         child_end.close()
 
     @staticmethod
@@ -298,4 +298,4 @@ def prefork_server(seed):
 
 @needs_fork
 def test_a_prefork_server_whose_worker_is_killed_and_replaced(seed):
-    assert_silent(alone(prefork_server, seed))
+    assert_silent(run_in_new_process(prefork_server, seed))

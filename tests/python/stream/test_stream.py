@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_array_equal
 
-from alone import alone
 from isoxide import IsolationForest, rank_features, stream, ueba
 from isoxide._frames import Source, open_source
+from new_process import run_in_new_process
 from partition_findings import NAMES, actor_days, assert_same_findings
 from partition_tables import frame_of, in_memory
 from stream_files import write_parts
@@ -436,7 +436,7 @@ def test_an_interrupt_leaves_whole_parts(seed, tmp_path):
     for number in range(4):
         columns = {f"f{j}": r.normal(size=250_000) for j in range(8)}
         pq.write_table(pa.table(columns), folder / f"{number}.parquet")
-    ended = alone(interrupted_while_scoring, str(folder), str(tmp_path / "out"), seed % 2**32)
+    ended = run_in_new_process(interrupted_while_scoring, str(folder), str(tmp_path / "out"), seed % 2**32)
     assert (ended.code, ended.out) == (0, "stopped\n"), ended.err
 
 
@@ -468,7 +468,7 @@ def test_memory_does_not_grow_with_the_table(tmp_path):
         for number in range(n_files):
             columns = {f"f{j}": r.normal(size=500_000) for j in range(10)}
             pq.write_table(pa.table(columns), folder / f"{number:02}.parquet", use_dictionary=False)
-        ended = alone(peak_of_a_stream, str(folder), str(tmp_path / f"out{n_files}"))
+        ended = run_in_new_process(peak_of_a_stream, str(folder), str(tmp_path / f"out{n_files}"))
         assert ended.code == 0, ended.err
         peaks.append(int(ended.out))
     # The second table is 400 MB larger.

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from isoxide import ueba
-from isoxide.ueba._rules import apply_rules, asked_quantiles, default_rules
+from isoxide.ueba._rules import apply_rules, default_rules, quantiles_of_rules
 from ueba_tables import actor_days
 
 pytestmark = pytest.mark.current_versions(reason="quantiles of pandas 2.2 have other last bits")
@@ -142,12 +142,12 @@ def test_an_empty_list_of_rules_flags_nothing(seed):
     assert len(ueba.detect(table, contamination=0.05, rules=[]).flags) == 0
 
 
-def test_asked_quantiles_are_each_once():
+def test_the_quantiles_of_rules_are_distinct():
     rules = [ueba.Percentile((97, 0, 100)), ueba.ZScore(), ueba.Percentile((50, 97))]
-    assert asked_quantiles(rules) == [0.97, 0.0, 1.0, 0.5]
+    assert quantiles_of_rules(rules) == [0.97, 0.0, 1.0, 0.5]
     for percent in (-0.1, 100.1, float("nan")):
         with pytest.raises(ValueError, match=r"percents of the rule Percentile contain .*; each must be from 0 to 100"):
-            asked_quantiles([ueba.Percentile((percent,))])
+            quantiles_of_rules([ueba.Percentile((percent,))])
 
 
 @pytest.mark.parametrize("percents", [(97.5,), (0, 100), (12, 88, 99)])
