@@ -1,4 +1,4 @@
-"""Make the tables of the works once per run, and read them in the process of each contender."""
+"""Tables that the contenders work on: made once per run, saved, and read by every child."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-#: Rows on which forests are fitted when scoring is timed. More rows would not change the size of trees of 256 rows.
+#: Rows that forests are fitted on when it is scoring that is timed: trees of 256 rows do not depend on more.
 FIT_ROWS = 100_000
-#: Number of integer columns in a pandas frame of mixed types.
+#: Of a mixed frame, so many of the columns with counts are integers.
 INTEGER_COLUMNS = 10
 
 
 @dataclass(frozen=True)
 class Data:
-    """The shape of a table, and its kind: "plain", "missing" (with NaN) or "sparse"."""
+    """Content of a table ("plain", "missing" with NaN, "sparse", or "none" for no table), and its shape."""
 
     kind: str
     n: int
@@ -28,7 +28,7 @@ class Data:
 
 
 def table(n: int, d: int, seed: int = 0) -> np.ndarray:
-    """Make a table: half normal columns, half counts with 70 % zeros, and 1 % of the rows three times as large."""
+    """Half normal columns, half counts with 70 % zeros, and 1 % of the rows three times as large."""
     r = np.random.default_rng(seed)
     x = np.empty((n, d))
     for j in range(d):
@@ -40,7 +40,7 @@ def table(n: int, d: int, seed: int = 0) -> np.ndarray:
 
 
 def with_missing(x: np.ndarray, seed: int = 1) -> np.ndarray:
-    """Set 10 % of the cells of every other pair of columns to NaN."""
+    """NaN in 10 % of the cells of half of the columns, of both kinds."""
     r = np.random.default_rng(seed)
     for j in range(x.shape[1]):
         if j % 4 < 2:
@@ -49,7 +49,7 @@ def with_missing(x: np.ndarray, seed: int = 1) -> np.ndarray:
 
 
 def sparse_table(n: int, d: int, seed: int = 2) -> Any:
-    """Make compressed rows with counts in 1 % of the cells."""
+    """Compressed rows with 1 % of the cells filled with counts."""
     import scipy.sparse
 
     r = np.random.default_rng(seed)
@@ -59,9 +59,9 @@ def sparse_table(n: int, d: int, seed: int = 2) -> Any:
 
 
 def save(data: Data, folder: Path) -> Path:
-    """Make and save the table unless its file exists, and return the path."""
+    """Make the table unless it is there; data of kind "none" has no table."""
     path = folder / data.file
-    if path.exists():
+    if path.exists() or data.kind == "none":
         return path
     if data.kind == "sparse":
         import scipy.sparse
@@ -74,14 +74,15 @@ def save(data: Data, folder: Path) -> Path:
 
 
 def read(data: Data, folder: Path, layout: str) -> Any:
-    """Read the table in a layout: "C", "F", "pandas" (mixed types), "pandas floats", "polars" or "csr"."""
+    """Return the table in memory of this process, in a layout that `Work.layout` describes."""
     if layout == "csr":
         import scipy.sparse
 
         return scipy.sparse.load_npz(folder / data.file)
     x = np.load(folder / data.file, mmap_mode="r")
-    if layout in "CF":
-        return np.array(x, order="C" if layout == "C" else "F")
+    order, dtype = order_and_dtype(layout)
+    if order in ("C", "F"):
+        return np.array(x, order="C" if order == "C" else "F", dtype=dtype)
     names = [f"c{j}" for j in range(data.d)]
     if layout == "polars":
         import polars as pl
@@ -94,18 +95,24 @@ def read(data: Data, folder: Path, layout: str) -> Any:
     return pd.DataFrame(columns)
 
 
-def columns_of(data: Data, folder: Path, indices: range) -> list[np.ndarray]:
-    """Return columns as contiguous arrays, as a frame has them."""
-    x = np.load(folder / data.file, mmap_mode="r")
-    return [np.ascontiguousarray(x[:, j]) for j in indices]
+def order_and_dtype(layout: str) -> tuple[str, str]:
+    """Split "F int64" into the order and the dtype, which is float64 by default."""
+    order, _, dtype = layout.partition(" ")
+    return order, dtype or "float64"
 
 
-def queries_of(data: Data, folder: Path, count: int) -> np.ndarray:
-    """Return the rows to rank: `count` rows of the table at equal distances."""
+def columns_of(data: Data, folder: Path, positions: range, dtype: str = "float64") -> list[np.ndarray]:
+    """Return contiguous columns, which a frame holds and which sort and compare fastest."""
     x = np.load(folder / data.file, mmap_mode="r")
-    return np.array(x[:: max(1, data.n // count)][:count])
+    return [np.ascontiguousarray(x[:, j], dtype=dtype) for j in positions]
+
+
+def queries_of(data: Data, folder: Path, count: int, dtype: str = "float64") -> np.ndarray:
+    """Return rows of the table at equal distances, to be ranked in it."""
+    x = np.load(folder / data.file, mmap_mode="r")
+    return np.array(x[:: max(1, data.n // count)][:count], dtype=dtype)
 
 
 def head(x: Any, n: int) -> Any:
-    """Return the first rows of a table in any layout but "csr"."""
+    """The first rows of a table of any layout."""
     return x.iloc[:n] if hasattr(x, "iloc") else x[:n]

@@ -1,4 +1,4 @@
-"""Call the isolation forests of all libraries through one interface, each with its best settings for the work."""
+"""Isolation forests of all libraries behind one interface, each at its best setting for the work."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .compiled import COMPILED, MAX_ROWS
 from .data import FIT_ROWS, head, read
 from .works import Work
 
 
 @dataclass
 class Job:
-    """The calls that a contender's process makes on request."""
+    """What a child does when asked."""
 
     #: The timed call.
     call: Callable[[], Any]
-    #: Does the same work once, and returns the results that are compared with those of the other contenders.
+    #: Do the same work once, and return what is compared with the other contenders.
     check: Callable[[], dict[str, np.ndarray]]
-    #: The size of the work divided by that of the timed call.
+    #: The size of the work divided by that of the call.
     scale: float = 1.0
+    #: Remark on the last call, for the record.
+    note: str = ""
 
 
 class Forest(Protocol):
@@ -33,12 +36,12 @@ class Forest(Protocol):
 
 
 def _array(x: Any) -> Any:
-    """Convert a frame for libraries that read arrays only; the conversion is timed."""
+    """For libraries that do not read frames; what it takes is part of the timing."""
     return x.to_numpy() if hasattr(x, "to_numpy") else x
 
 
 def _parameters(work: Work, threads: int) -> dict[str, Any]:
-    """Return the parameters that scikit-learn's class, PyOD's and isoxide's share."""
+    """Of scikit-learn's class and ours."""
     return {
         "n_estimators": work.trees,
         "max_samples": work.max_samples,
@@ -46,6 +49,13 @@ def _parameters(work: Work, threads: int) -> dict[str, Any]:
         "n_jobs": threads,
         "random_state": 0,
     }
+
+
+def _rows_per_tree(work: Work) -> int | None:
+    """Return the number of rows that each tree draws; None for all rows of the table."""
+    if work.max_samples == "auto":
+        return 256
+    return work.max_samples if isinstance(work.max_samples, int) else None
 
 
 class Isoxide:
@@ -66,7 +76,7 @@ class Isoxide:
 
 
 class _UnderJoblib:
-    """Run fits and scores in joblib threads, because scikit-learn scores on one thread outside such a context."""
+    """Threads of joblib for fit and scores: scikit-learn scores with one thread unless a context says otherwise."""
 
     threads: int
     model: Any
@@ -101,12 +111,12 @@ class Sklearn(_UnderJoblib):
 
 
 class Isotree:
-    """Forest of isotree. Missing values take the larger branch, which is closer to the others and faster."""
+    """Its plain forest. A missing value takes the larger branch, not both: nearer to the others, and faster."""
 
     def __init__(self, work: Work, threads: int) -> None:
         import isotree
 
-        rows = 256 if work.max_samples == "auto" else None
+        rows = _rows_per_tree(work)
         missing = "impute" if work.data.kind == "missing" else "fail"
         self._new: Callable[[int], Any] = lambda n: isotree.IsolationForest(
             ntrees=work.trees,
@@ -130,7 +140,7 @@ class Coniferest:
     def __init__(self, work: Work, threads: int) -> None:
         from coniferest.isoforest import IsolationForest
 
-        rows = 256 if work.max_samples == "auto" else None
+        rows = _rows_per_tree(work)
         self._new: Callable[[int], Any] = lambda n: IsolationForest(
             n_trees=work.trees, n_subsamples=min(rows or n, n), random_seed=0, n_jobs=threads
         )
@@ -144,7 +154,7 @@ class Coniferest:
 
 
 class Pyod(_UnderJoblib):
-    """Wrapper of scikit-learn's forest, without contamination="auto"; every fit scores the training data."""
+    """Around scikit-learn's; it knows no contamination="auto" and scores the training data in every fit."""
 
     def __init__(self, work: Work, threads: int) -> None:
         from pyod.models.iforest import IForest
@@ -166,7 +176,7 @@ class Pyod(_UnderJoblib):
 
 
 class NumpySum:
-    """Sum of the table instead of a forest, to measure the cost of memory checked."""
+    """No forest: one pass over the table, to see what memory alone costs."""
 
     def __init__(self, work: Work, threads: int) -> None:
         pass
@@ -189,28 +199,40 @@ _FORESTS: dict[str, Callable[[Work, int], Forest]] = {
 
 
 def forest_job(work: Work, library: str, threads: int, layout: str, folder: Path) -> Job:
-    """Read the table, and fit the forest unless the fit is timed."""
+    """Read the table, fit the forest unless the fit is timed, and return the job."""
     warnings.filterwarnings("ignore")
     x = read(work.data, folder, layout)
+    if library in COMPILED:
+        return _compiled_job(work, library, threads, x, folder)
     forest: Any = _FORESTS[library](work, threads)
-    # In joblib threads the last bits of scikit-learn's scores vary between runs, so the check uses one thread.
-    checked: Any = _FORESTS[library](work, 1) if isinstance(forest, _UnderJoblib) else forest
+    # Under joblib's threads the last bits of scikit-learn's scores vary from run to run, so it is checked without.
+    alone: Any = _FORESTS[library](work, 1) if isinstance(forest, _UnderJoblib) else forest
     if work.kind == "fit":
-        first_rows = head(x, 1000)
+        some = head(x, 1000)
 
         def check_fit() -> dict[str, np.ndarray]:
-            checked.fit(x)
-            offset = getattr(checked.model, "offset_", 0.0)
-            return {"scores": np.asarray(checked.score(first_rows)), "offset": np.asarray(offset)}
+            alone.fit(x)
+            offset = getattr(alone.model, "offset_", 0.0)
+            return {"scores": np.asarray(alone.score(some)), "offset": np.asarray(offset)}
 
         return Job(lambda: forest.fit(x), check_fit)
     forest.fit(head(x, FIT_ROWS))
     if isinstance(forest, _UnderJoblib):
-        checked.model = forest.model
+        alone.model = forest.model
     if work.take:
         x = head(x, work.take).copy()
     if work.kind == "day":
-        return Job(lambda: forest.day(x), lambda: dict(zip(("decision", "prediction"), checked.day(x), strict=True)))
+        return Job(lambda: forest.day(x), lambda: dict(zip(("decision", "prediction"), alone.day(x), strict=True)))
     if work.kind == "memory":
         forest.score(head(x, 2000))
-    return Job(lambda: forest.score(x), lambda: {"scores": checked.score(x)})
+    return Job(lambda: forest.score(x), lambda: {"scores": alone.score(x)})
+
+
+def _compiled_job(work: Work, library: str, threads: int, x: Any, folder: Path) -> Job:
+    """Return the job of scoring by a converted forest; the slow ones score a part of the rows."""
+    forest = COMPILED[library](work, threads, folder)
+    forest.fit(head(x, FIT_ROWS))
+    n = work.take or work.data.n
+    scored = n if library == "tl2cgen" else min(n, MAX_ROWS)
+    x = head(x, scored).copy()
+    return Job(lambda: forest.score(x), lambda: {"scores": forest.score(x)}, n / scored)

@@ -1,6 +1,6 @@
-"""Install the package and its rivals (the extra `bench`).
+"""Installs the package and its rivals (the extra `bench`); a rival that cannot be installed is told, not fatal.
 
-A rival that cannot be installed is printed. The benchmark then records an error for each of its works.
+What is missing is recorded by the benchmark as the error of that contender.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 _PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
 
 
-def installs(requirement: str) -> bool:
-    return subprocess.run([*_PIP, requirement], cwd=ROOT).returncode == 0
+def installs(what: str) -> bool:
+    return subprocess.run([*_PIP, what], cwd=ROOT).returncode == 0
 
 
 def main() -> int:
@@ -26,7 +26,7 @@ def main() -> int:
         return 1
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     missing = [rival for rival in project["optional-dependencies"]["bench"] if not installs(rival)]
-    print(f"NOT INSTALLED, and so not measured: {', '.join(missing) or 'none at the second attempt'}", file=sys.stderr)
+    print(f"NOT INSTALLED, and so not measured: {', '.join(missing) or 'nothing, after all'}", file=sys.stderr)
     return 0
 
 

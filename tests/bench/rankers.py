@@ -1,4 +1,4 @@
-"""Rank rows among a table with each library, which gets the columns in its fastest layout."""
+"""Ways to get the percentile ranks of some rows in a table, each given columns in the layout it likes best."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from .data import columns_of, queries_of, read
+from .data import columns_of, order_and_dtype, queries_of, read
 from .forests import Job
 from .works import Work
 
-#: Slow rivals rank four columns, two with counts and two without; their times are scaled up.
-MAX_COLUMNS = 4
-#: scipy ranks this number of rows, scaled up too: each row takes the same time, one pass over the column.
-MAX_QUERIES = 20
+#: Work that would take minutes is done on four columns, two of each kind, and scaled up.
+FEW_COLUMNS = 4
+#: scipy ranks this many queries, and its time is scaled up: each query takes one pass over the column.
+FEW_QUERIES = 20
+#: Up to this many comparisons per column, scipy ranks all queries.
+FEW_COMPARISONS = 1_000_000
 
 Rank = Callable[[], np.ndarray]
 
 
 def _formula(left: np.ndarray, right: np.ndarray, n: int) -> np.ndarray:
-    """Return percentiles of kind "rank", given the numbers of values below, and at or below."""
+    """Percentiles of kind "rank" of how many values lie below, and at or below."""
     percentiles: np.ndarray = (left + right + (right > left)) * (50.0 / n)
     return percentiles
 
@@ -56,14 +58,14 @@ def _by_polars(columns: list[np.ndarray], queries: np.ndarray) -> Rank:
     import polars as pl
 
     series = [pl.Series(c) for c in columns]
-    values = [pl.Series(np.ascontiguousarray(queries[:, j])) for j in range(len(columns))]
+    wanted = [pl.Series(np.ascontiguousarray(queries[:, j])) for j in range(len(columns))]
 
     def rank() -> np.ndarray:
         out = np.empty(queries.shape)
         for j, column in enumerate(series):
             ordered = column.sort()
-            left = ordered.search_sorted(values[j], side="left").to_numpy().astype(np.int64)
-            right = ordered.search_sorted(values[j], side="right").to_numpy().astype(np.int64)
+            left = ordered.search_sorted(wanted[j], side="left").to_numpy().astype(np.int64)
+            right = ordered.search_sorted(wanted[j], side="right").to_numpy().astype(np.int64)
             out[:, j] = _formula(left, right, len(column))
         return out
 
@@ -71,12 +73,12 @@ def _by_polars(columns: list[np.ndarray], queries: np.ndarray) -> Rank:
 
 
 def _by_pandas(columns: list[np.ndarray], queries: np.ndarray) -> Rank:
-    """Rank all rows of the table, and return the ranks of the queries, which are rows of the table."""
+    """Ranks all rows, from which those of interest are taken: only for rows of the table itself."""
     import pandas as pd
 
     frame = pd.DataFrame(dict(enumerate(columns)))
-    positions = np.arange(0, len(frame), max(1, len(frame) // len(queries)))[: len(queries)]
-    return lambda: frame.rank(pct=True).to_numpy()[positions] * 100
+    places = np.arange(0, len(frame), max(1, len(frame) // len(queries)))[: len(queries)]
+    return lambda: frame.rank(pct=True).to_numpy()[places] * 100
 
 
 _RANKERS: dict[str, Callable[[list[np.ndarray], np.ndarray], Rank]] = {
@@ -89,10 +91,12 @@ _RANKERS: dict[str, Callable[[list[np.ndarray], np.ndarray], Rank]] = {
 
 
 def rank_job(work: Work, library: str, threads: int, layout: str, folder: Path) -> Job:
-    """Read the table. The check compares only the rows and columns that all contenders rank."""
+    """Read the table and return the job; the check is made on the part that all contenders rank."""
     assert work.take is not None
-    queries = queries_of(work.data, folder, work.take)
-    n_checked_columns, n_checked_rows = min(MAX_COLUMNS, work.data.d), min(MAX_QUERIES, work.take)
+    dtype = order_and_dtype(layout)[1]
+    queries = queries_of(work.data, folder, work.take, dtype)
+    few = min(FEW_COLUMNS, work.data.d)
+    share = work.take if work.data.n * work.take <= FEW_COMPARISONS else min(FEW_QUERIES, work.take)
     if library == "isoxide":
         from isoxide import rank_features
 
@@ -102,10 +106,34 @@ def rank_job(work: Work, library: str, threads: int, layout: str, folder: Path) 
             percentiles: np.ndarray = rank_features(queries, x, n_jobs=threads).percentiles
             return percentiles
 
-        return Job(call, lambda: {"percentiles": call()[:n_checked_rows, :n_checked_columns]})
-    n_columns = work.data.d if library in ("numpy", "polars") else n_checked_columns
-    n_queries = n_checked_rows if library in ("scipy", "scipy_array") else work.take
-    columns = columns_of(work.data, folder, range(n_columns))
+        return Job(call, lambda: {"percentiles": call()[:share, :few]})
+    n_columns = work.data.d if library in ("numpy", "polars") else few
+    n_queries = share if library in ("scipy", "scipy_array") else work.take
+    columns = _columns(work, n_columns, layout, folder)
     rank = _RANKERS[library](columns, np.ascontiguousarray(queries[:n_queries, :n_columns]))
     scale = work.data.d / n_columns * work.take / n_queries
-    return Job(rank, lambda: {"percentiles": rank()[:n_checked_rows, :n_checked_columns]}, scale)
+    return Job(rank, lambda: {"percentiles": rank()[:share, :few]}, scale)
+
+
+def reference_job(work: Work, library: str, threads: int, layout: str, folder: Path) -> Job:
+    """Read the table and return the job of sorting its columns; the check is made by ranking a few rows."""
+    queries = queries_of(work.data, folder, FEW_QUERIES, order_and_dtype(layout)[1])
+    if library == "isoxide":
+        from isoxide import RankReference
+
+        x = read(work.data, folder, layout)
+        return Job(
+            lambda: RankReference(x, n_jobs=threads),
+            lambda: {"percentiles": RankReference(x, n_jobs=threads).rank_features(queries).percentiles},
+        )
+    columns = _columns(work, work.data.d, layout, folder)
+    rank = _by_numpy(columns, queries)
+    return Job(lambda: [np.sort(column) for column in columns], lambda: {"percentiles": rank()})
+
+
+def _columns(work: Work, count: int, layout: str, folder: Path) -> list[np.ndarray]:
+    """Return the first columns of the table as the rivals get them."""
+    if work.same_array:
+        x = read(work.data, folder, layout)
+        return [x[:, j] for j in range(count)]
+    return columns_of(work.data, folder, range(count), order_and_dtype(layout)[1])
