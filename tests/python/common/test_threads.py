@@ -194,7 +194,7 @@ def test_a_thread_that_fails_to_start_for_lack_of_memory_is_not_waited_for(monke
     def refuse(n):
         raise MemoryError
 
-    monkeypatch.setattr(threads, "ask_for_threads", refuse)
+    monkeypatch.setattr(threads, "check_thread_memory", refuse)
     array = np.zeros(2 * THREAD_MIN_VALUES)
     apply_in_slices(power, array, 2)
     assert (array == 1).all()
