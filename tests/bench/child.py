@@ -87,11 +87,11 @@ class Child:
         self.repeats = 1
 
     def prepare(self, work: dict[str, Any], contender: dict[str, Any], folder: str) -> dict[str, Any]:
-        own = Contender(**contender)
-        task = Work(**work | {"data": Data(**work["data"]), "contenders": (own,)})
+        c = Contender(**contender)
+        task = Work(**work | {"data": Data(**work["data"]), "contenders": (c,)})
         make = rank_job if task.kind == "rank" else forest_job
-        self.job = make(task, own.library, own.threads or task.threads, own.layout or task.layout, Path(folder))
-        return {"scale": self.job.scale, "facts": isoxide_facts() if own.library == "isoxide" else {}}
+        self.job = make(task, c.library, c.threads or task.threads, c.layout or task.layout, Path(folder))
+        return {"scale": self.job.scale, "facts": isoxide_facts() if c.library == "isoxide" else {}}
 
     def check(self, path: str) -> dict[str, Any]:
         """Do the work once, save the result, and choose the number of repeats by the time that a call takes."""

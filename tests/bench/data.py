@@ -1,4 +1,4 @@
-"""Tables that the contenders work on: made once per run, saved, and read by every child."""
+"""Make and save the tables that the contenders work on, and read them in each process."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-#: Rows that forests are fitted on when it is scoring that is timed: trees of 256 rows do not depend on more.
+#: Number of rows for fitting if only scoring is timed. The size of trees of 256 rows does not depend on it.
 FIT_ROWS = 100_000
-#: Of a mixed frame, so many of the columns with counts are integers.
+#: Number of integer columns in a mixed frame.
 INTEGER_COLUMNS = 10
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a table holds: "plain", "missing" (NaN) or "sparse"; and its shape."""
+    """The contents of a table ("plain", "missing" with NaN, or "sparse"), and its shape."""
 
     kind: str
     n: int
@@ -28,7 +28,7 @@ class Data:
 
 
 def table(n: int, d: int, seed: int = 0) -> np.ndarray:
-    """Half normal columns, half counts with 70 % zeros, and 1 % of the rows three times as large."""
+    """Return normal columns and columns of counts with 70 % zeros in turn; 1 % of the rows are three times as large."""
     r = np.random.default_rng(seed)
     x = np.empty((n, d))
     for j in range(d):
@@ -40,7 +40,7 @@ def table(n: int, d: int, seed: int = 0) -> np.ndarray:
 
 
 def with_missing(x: np.ndarray, seed: int = 1) -> np.ndarray:
-    """NaN in 10 % of the cells of half of the columns, of both kinds."""
+    """Set 10 % of the cells to NaN, in half of the normal columns and half of those of counts."""
     r = np.random.default_rng(seed)
     for j in range(x.shape[1]):
         if j % 4 < 2:
@@ -49,7 +49,7 @@ def with_missing(x: np.ndarray, seed: int = 1) -> np.ndarray:
 
 
 def sparse_table(n: int, d: int, seed: int = 2) -> Any:
-    """Compressed rows with 1 % of the cells filled with counts."""
+    """Return compressed rows with counts in 1 % of the cells."""
     import scipy.sparse
 
     r = np.random.default_rng(seed)
@@ -59,7 +59,7 @@ def sparse_table(n: int, d: int, seed: int = 2) -> Any:
 
 
 def save(data: Data, folder: Path) -> Path:
-    """Makes the table unless it is there."""
+    """Make the table unless its file exists, and return the path."""
     path = folder / data.file
     if path.exists():
         return path
@@ -74,7 +74,7 @@ def save(data: Data, folder: Path) -> Path:
 
 
 def read(data: Data, folder: Path, layout: str) -> Any:
-    """The table in memory of this process: "C", "F", "pandas" (mixed types), "pandas floats", "polars" or "csr"."""
+    """Read the table in a layout: "C", "F", "pandas" (mixed types), "pandas floats", "polars" or "csr"."""
     if layout == "csr":
         import scipy.sparse
 
@@ -94,18 +94,18 @@ def read(data: Data, folder: Path, layout: str) -> Any:
     return pd.DataFrame(columns)
 
 
-def columns_of(data: Data, folder: Path, places: range) -> list[np.ndarray]:
-    """Columns side by side in memory each, as a frame holds them and as sorting and comparing like them best."""
+def columns_of(data: Data, folder: Path, numbers: range) -> list[np.ndarray]:
+    """Return columns that are contiguous in memory each, which is fastest for sorting and comparing."""
     x = np.load(folder / data.file, mmap_mode="r")
-    return [np.ascontiguousarray(x[:, j]) for j in places]
+    return [np.ascontiguousarray(x[:, j]) for j in numbers]
 
 
 def queries_of(data: Data, folder: Path, count: int) -> np.ndarray:
-    """Rows to rank: every so many, so that they are rows of the table too."""
+    """Return rows of the table at equal distances, to be ranked."""
     x = np.load(folder / data.file, mmap_mode="r")
     return np.array(x[:: max(1, data.n // count)][:count])
 
 
 def head(x: Any, n: int) -> Any:
-    """The first rows of a table of any layout."""
+    """Return the first rows of a table of any layout."""
     return x.iloc[:n] if hasattr(x, "iloc") else x[:n]

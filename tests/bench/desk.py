@@ -1,6 +1,7 @@
-"""A desk's half year: `isoxide detect` from a Parquet file of 1,000,000 rows to the pages, with its time and memory.
+"""Measure time and memory of `isoxide detect` on half a year of data: a Parquet file of 1,000,000 rows.
 
-``python -m bench.desk --folder DIR`` makes the table there (once), runs the command, and prints where time went.
+``python -m bench.desk --folder DIR`` writes the table into the folder once, runs the command, and prints the time of
+each stage.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ ROWS, FEATURES, DAYS, FINDINGS = 1_000_000, 50, 180, 2_000
 
 
 def desk_table(rows: int, seed: int = 0) -> pd.DataFrame:
-    """Counts that are mostly zero, shares, a flag, and some actor-days that are odd in a few features."""
+    """Return counts with many zeros, normal columns, a flag, and some rows with large values in a few features."""
     rng = np.random.default_rng(seed)
     n_actors = -(-rows // DAYS)
     number = np.arange(rows)
@@ -27,11 +28,11 @@ def desk_table(rows: int, seed: int = 0) -> pd.DataFrame:
         "actor": np.char.add("actor", (number % n_actors).astype(str)),
         "day": pd.Timestamp("2025-01-01") + pd.to_timedelta(number // n_actors, unit="D"),
     }
-    odd = rng.choice(rows, FINDINGS * rows // ROWS, replace=False)
+    anomalies = rng.choice(rows, FINDINGS * rows // ROWS, replace=False)
     for j in range(FEATURES - 1):
         values = rng.normal(size=rows) if j % 2 else np.where(rng.random(rows) < 0.6, 0.0, rng.geometric(0.1, rows))
-        some = odd[rng.random(len(odd)) < 0.2]
-        values[some] = values.max() * rng.uniform(1, 3, len(some))
+        rows_of_feature = anomalies[rng.random(len(anomalies)) < 0.2]
+        values[rows_of_feature] = values.max() * rng.uniform(1, 3, len(rows_of_feature))
         columns[f"feature_{j:02}"] = values
     columns["is_weekend"] = ((number // n_actors) % 7 >= 5).astype(np.int64)
     return pd.DataFrame(columns)
@@ -41,10 +42,10 @@ STAGES = """
 import sys, time
 from isoxide import ueba
 started = time.perf_counter()
-def lap(what):
+def lap(stage):
     global started
     now = time.perf_counter()
-    print(f"  {what:<28}{now - started:6.2f} s")
+    print(f"  {stage:<28}{now - started:6.2f} s")
     started = now
 table = ueba.read_table(sys.argv[1], entity="actor", time="day")
 lap("read and check")
@@ -58,7 +59,7 @@ for write, name in ((findings.to_csv, "f.csv"), (findings.to_parquet, "f.parquet
 
 
 def main() -> None:
-    """Make, run, print."""
+    """Write the table, run the command, and print time and memory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=ROWS)
@@ -72,10 +73,10 @@ def main() -> None:
     command = ["detect", str(path), "--entity", "actor", "--time", "day", "--contamination", share, "--out", str(out)]
     started = time.perf_counter()
     subprocess.run([sys.executable, "-m", "isoxide", *command], check=True)
-    took = time.perf_counter() - started
+    seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     print(
-        f"{path.stat().st_size / 2**20:.0f} MiB of Parquet to pages: {took:.1f} s, {peak:.2f} GiB at most; by stages:"
+        f"{path.stat().st_size / 2**20:.0f} MiB of Parquet to pages: {seconds:.1f} s, {peak:.2f} GiB at most; stages:"
     )
     subprocess.run([sys.executable, "-c", STAGES, str(path), str(out), share], check=True)
 

@@ -1,4 +1,4 @@
-"""Isolation forests of all libraries behind one interface, each at its best setting for the work."""
+"""Wrap the isolation forests of all libraries in one interface, each with its best settings for the work."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .works import Work
 
 @dataclass
 class Job:
-    """What a child does when asked."""
+    """The calls that a child makes on request."""
 
     #: The timed call.
     call: Callable[[], Any]
-    #: What is compared with the other contenders: the same work, once.
+    #: Does the work once, and returns the results that are compared with those of the other contenders.
     check: Callable[[], dict[str, np.ndarray]]
-    #: How much more the whole work is than the call.
+    #: Size of the whole work divided by that of the timed call.
     scale: float = 1.0
 
 
@@ -33,12 +33,12 @@ class Forest(Protocol):
 
 
 def _array(x: Any) -> Any:
-    """For libraries that do not read frames; what it takes is part of the timing."""
+    """Convert a frame for libraries that do not read frames; this is part of the timing."""
     return x.to_numpy() if hasattr(x, "to_numpy") else x
 
 
 def _parameters(work: Work, threads: int) -> dict[str, Any]:
-    """Of scikit-learn's class and ours."""
+    """Return the parameters of scikit-learn's and isoxide's class."""
     return {
         "n_estimators": work.trees,
         "max_samples": work.max_samples,
@@ -65,8 +65,8 @@ class Isoxide:
         return self.model.decision_function(x), self.model.predict(x)
 
 
-class _UnderJoblib:
-    """Threads of joblib for fit and scores: scikit-learn scores with one thread unless a context says otherwise."""
+class _WithJoblib:
+    """Use threads of joblib for scoring too; scikit-learn scores with one thread by default."""
 
     threads: int
     model: Any
@@ -79,7 +79,7 @@ class _UnderJoblib:
         return joblib.parallel_config(backend="threading", n_jobs=self.threads)
 
 
-class Sklearn(_UnderJoblib):
+class Sklearn(_WithJoblib):
     def __init__(self, work: Work, threads: int) -> None:
         from sklearn.ensemble import IsolationForest
 
@@ -101,7 +101,7 @@ class Sklearn(_UnderJoblib):
 
 
 class Isotree:
-    """Its plain forest. A missing value takes the larger branch, not both: nearer to the others, and faster."""
+    """isotree with single-variable splits; a missing value takes the larger branch, which is faster than both."""
 
     def __init__(self, work: Work, threads: int) -> None:
         import isotree
@@ -143,8 +143,8 @@ class Coniferest:
         return scores
 
 
-class Pyod(_UnderJoblib):
-    """Around scikit-learn's; it knows no contamination="auto" and scores the training data in every fit."""
+class Pyod(_WithJoblib):
+    """PyOD wraps scikit-learn's forest, lacks contamination="auto", and scores the training data in every fit."""
 
     def __init__(self, work: Work, threads: int) -> None:
         from pyod.models.iforest import IForest
@@ -166,7 +166,7 @@ class Pyod(_UnderJoblib):
 
 
 class NumpySum:
-    """No forest: one pass over the table, to see what memory alone costs."""
+    """No forest, but one pass over the table, whose time is a lower limit."""
 
     def __init__(self, work: Work, threads: int) -> None:
         pass
@@ -189,28 +189,28 @@ _FORESTS: dict[str, Callable[[Work, int], Forest]] = {
 
 
 def forest_job(work: Work, library: str, threads: int, layout: str, folder: Path) -> Job:
-    """Reads the table and fits the forest, if it is not the fit that is timed."""
+    """Read the table, and fit the forest unless the fit is timed."""
     warnings.filterwarnings("ignore")
     x = read(work.data, folder, layout)
     forest: Any = _FORESTS[library](work, threads)
-    # Under joblib's threads the last bits of scikit-learn's scores vary from run to run, so it is checked without.
-    alone: Any = _FORESTS[library](work, 1) if isinstance(forest, _UnderJoblib) else forest
+    # With joblib's threads, the last bits of scikit-learn's scores vary, so its results are checked on one thread.
+    serial: Any = _FORESTS[library](work, 1) if isinstance(forest, _WithJoblib) else forest
     if work.kind == "fit":
-        some = head(x, 1000)
+        first_rows = head(x, 1000)
 
         def check_fit() -> dict[str, np.ndarray]:
-            alone.fit(x)
-            offset = getattr(alone.model, "offset_", 0.0)
-            return {"scores": np.asarray(alone.score(some)), "offset": np.asarray(offset)}
+            serial.fit(x)
+            offset = getattr(serial.model, "offset_", 0.0)
+            return {"scores": np.asarray(serial.score(first_rows)), "offset": np.asarray(offset)}
 
         return Job(lambda: forest.fit(x), check_fit)
     forest.fit(head(x, FIT_ROWS))
-    if isinstance(forest, _UnderJoblib):
-        alone.model = forest.model
+    if isinstance(forest, _WithJoblib):
+        serial.model = forest.model
     if work.take:
         x = head(x, work.take).copy()
     if work.kind == "day":
-        return Job(lambda: forest.day(x), lambda: dict(zip(("decision", "prediction"), alone.day(x), strict=True)))
+        return Job(lambda: forest.day(x), lambda: dict(zip(("decision", "prediction"), serial.day(x), strict=True)))
     if work.kind == "memory":
         forest.score(head(x, 2000))
-    return Job(lambda: forest.score(x), lambda: {"scores": alone.score(x)})
+    return Job(lambda: forest.score(x), lambda: {"scores": serial.score(x)})

@@ -1,4 +1,4 @@
-"""Starts the children of a work, checks that they agree, and asks them for timings in turn."""
+"""Start a process per contender of a work, check that their results agree, and request timings in turn."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from .data import save
 from .record import Outcome, summary
 from .works import Contender, Work
 
-#: Seconds after which a child that does not answer is given up.
-PATIENCE = 900
+#: Seconds after which a child that does not answer has failed.
+TIMEOUT = 900
 _THREAD_VARIABLES = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
     *("NUMBA_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS"),
 )
-#: Rivals whose results isoxide reproduces; of the others is only asked whether they find the same rows odd.
+#: Libraries whose results must equal those of isoxide. The scores of the others are only correlated with them.
 _SAME_BITS = {"sklearn", "scipy", "scipy_array", "isoxide"}
-#: Scores that are compared by rank, which takes sorting.
-_SOME = 10_000
+#: Number of scores that are correlated; sorting more would take long.
+_N_CORRELATED = 10_000
 
 
 class ChildError(Exception):
-    """What went wrong in a child, in one line."""
+    """Error of a child, described in one line."""
 
 
 def _one_line(message: str) -> str:
-    """Without paths: a record is published, and where things lie on this machine is nobody's business."""
+    """Return the first line of a message, without the paths of this machine, since records are published."""
     return re.sub(r"(?<![\w.])/[^\s:)'\"]*", "(path)", message.strip().splitlines()[0])[:300]
 
 
 class Process:
-    """One contender's process."""
+    """Process of one contender."""
 
     def __init__(self, work: Work, contender: Contender) -> None:
         threads = str(contender.threads or work.threads)
         package = Path(__file__).parent
         environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, threads) | contender.environment
         environment |= {"PYTHONPATH": str(package.parent), "PYTHONWARNINGS": "ignore"}
-        # Kept in a file: a pipe that nobody reads while the child works could fill up.
+        # A file, since a pipe could fill up while the child works.
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-m", f"{package.name}.child"],
@@ -61,24 +61,24 @@ class Process:
             text=True,
         )
 
-    def ask(self, what: str, **details: Any) -> None:
+    def request(self, action: str, **details: Any) -> None:
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(json.dumps({"do": what, **details}) + "\n")
+            self.process.stdin.write(json.dumps({"do": action, **details}) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            # What it died of is told when the answer is read.
+            # `answer` raises the error.
             return
 
     def answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
-        if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
-            raise ChildError(f"no answer in {PATIENCE} s")
+        if not select.select([self.process.stdout], [], [], TIMEOUT)[0]:
+            raise ChildError(f"no answer in {TIMEOUT} s")
         line = self.process.stdout.readline()
         if not line:
             self.errors.seek(0)
-            said = self.errors.read().strip().splitlines() or ["nothing on its standard error"]
-            raise ChildError(_one_line(f"ended with code {self.process.wait()}: {said[-1]}"))
+            lines = self.errors.read().strip().splitlines() or ["nothing on its standard error"]
+            raise ChildError(_one_line(f"ended with code {self.process.wait()}: {lines[-1]}"))
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise ChildError(_one_line(answer["error"]))
@@ -91,7 +91,7 @@ class Process:
 
 
 class Team:
-    """The contenders of a work that are still in the race, and what became of each."""
+    """The processes of the contenders that have not failed, and the outcome of each contender."""
 
     def __init__(self, work: Work, folder: Path) -> None:
         self.work, self.folder = work, folder
@@ -101,10 +101,10 @@ class Team:
         self.processes: dict[str, Process] = {}
 
     def __enter__(self) -> Team:
-        # All at once: imports and reading take longer than many a work, and nothing is timed yet.
+        # All processes import and read at the same time, since nothing is timed yet.
         for contender in self.work.contenders:
             process = self.processes[contender.name] = Process(self.work, contender)
-            process.ask("prepare", work=asdict(self.work), contender=asdict(contender), folder=str(self.folder))
+            process.request("prepare", work=asdict(self.work), contender=asdict(contender), folder=str(self.folder))
         for name, answer in self.each(lambda process, _: process.answer()):
             self.outcomes[name].scale = answer["scale"]
             self.outcomes[name].facts = answer["facts"]
@@ -114,53 +114,53 @@ class Team:
         for process in self.processes.values():
             process.stop()
 
-    def each(self, do: Callable[[Process, str], dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-        """One after the other; who fails is out, and the reason kept."""
+    def each(self, function: Callable[[Process, str], dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+        """Call a function for each process in turn, and return the answers; a process that fails is stopped."""
         answers = []
         for name, process in list(self.processes.items()):
             try:
-                answers.append((name, do(process, name)))
+                answers.append((name, function(process, name)))
             except ChildError as error:
                 self.outcomes[name].error = str(error)
                 self.processes.pop(name).stop()
         return answers
 
-    def all_asked(self, what: str) -> list[tuple[str, dict[str, Any]]]:
+    def request_each(self, action: str) -> list[tuple[str, dict[str, Any]]]:
         def do(process: Process, _: str) -> dict[str, Any]:
-            process.ask(what)
+            process.request(action)
             return process.answer()
 
         return self.each(do)
 
     def check(self) -> None:
-        """Lets everyone do the work once, which also warms up, and compares the results with ours."""
+        """Let each process do the work once, which also warms it up, and compare the results with isoxide's."""
 
         def do(process: Process, name: str) -> dict[str, Any]:
             path = self.folder / "result.npz"
-            process.ask("check", path=str(path))
+            process.request("check", path=str(path))
             answer = process.answer()
             with np.load(path) as result:
                 return answer | {"result": dict(result)}
 
         answers = dict(self.each(do))
-        ours = answers.get(self.work.contenders[0].name)
+        expected = answers.get(self.work.contenders[0].name)
         for name, answer in answers.items():
             outcome = self.outcomes[name]
             outcome.repeats = answer["repeats"]
-            if ours is None or answer is ours or outcome.library == "numpy_sum":
+            if expected is None or answer is expected or outcome.library == "numpy_sum":
                 continue
-            self._compare(outcome, ours["result"], answer["result"])
+            self._compare(outcome, expected["result"], answer["result"])
 
-    def _compare(self, outcome: Outcome, ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
+    def _compare(self, outcome: Outcome, expected: dict[str, np.ndarray], actual: dict[str, np.ndarray]) -> None:
         if outcome.library not in _SAME_BITS and self.work.kind != "rank":
-            outcome.agreement = rank_correlation(ours["scores"], theirs["scores"])
+            outcome.agreement = rank_correlation(expected["scores"], actual["scores"])
             return
         try:
-            for key in ours:
+            for key in expected:
                 if outcome.library in _SAME_BITS:
-                    np.testing.assert_array_equal(ours[key], theirs[key])
+                    np.testing.assert_array_equal(expected[key], actual[key])
                 else:
-                    np.testing.assert_allclose(ours[key], theirs[key], rtol=1e-12)
+                    np.testing.assert_allclose(expected[key], actual[key], rtol=1e-12)
         except AssertionError as error:
             outcome.equal = False
             outcome.error = "other results than isoxide: " + " ".join(str(error).split())[:200]
@@ -170,25 +170,25 @@ class Team:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Spearman's, of some scores and whatever their sign; `None` of one row."""
+    """Return the absolute value of Spearman's correlation of the first scores, or None for fewer than three."""
     if a.size < 3:
         return None
-    x, y = (np.argsort(np.argsort(scores[:_SOME])).astype(np.float64) for scores in (a, b))
+    x, y = (np.argsort(np.argsort(scores[:_N_CORRELATED])).astype(np.float64) for scores in (a, b))
     return round(abs(float(np.corrcoef(x, y)[0, 1])), 3)
 
 
 def run(work: Work, folder: Path) -> dict[str, Any]:
-    """All rounds of a work; what came of it goes into the record."""
+    """Run all rounds of a work, and return its entry in the record."""
     save(work.data, folder)
     with Team(work, folder) as team:
         if work.kind == "memory":
-            for name, answer in team.all_asked("memory"):
+            for name, answer in team.request_each("memory"):
                 team.outcomes[name].memory = answer["bytes"]
                 team.outcomes[name].note = answer["how"]
         else:
             team.check()
             for _ in range(work.rounds):
-                for name, answer in team.all_asked("time"):
+                for name, answer in team.request_each("time"):
                     team.outcomes[name].timings.append(tuple(answer["timing"]))
         outcomes = list(team.outcomes.values())
     return summary(work, outcomes)

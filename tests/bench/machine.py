@@ -1,4 +1,4 @@
-"""What a run was made on, without anything that names the machine."""
+"""Describe the machine of a run without anything that identifies it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIMD = ("avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512vbmi", "asimd"
 
 
 def _cpuinfo() -> dict[str, str]:
-    """The first processor of Linux's list."""
+    """Return the entry of the first processor in /proc/cpuinfo, if it exists."""
     try:
         text = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     except OSError:
@@ -30,12 +30,12 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return int(joblib.cpu_count())
 
 
 def load() -> float:
-    """Processes that wanted to run during the last minute; above 0 before a run, somebody else works here."""
+    """Return the load of the last minute; if it is above 0 before a run, other programs are running."""
     try:
         return round(os.getloadavg()[0], 2)
     except (OSError, AttributeError):
@@ -64,26 +64,26 @@ def machine() -> dict[str, Any]:
 
 
 def slug(facts: dict[str, Any]) -> str:
-    """For the name of a record."""
+    """Return a short name of the machine for the file name of a record."""
     name = re.sub(r"\((r|tm)\)|\b(cpu|processor)\b|@.*", " ", facts["cpu"].lower())
     return re.sub(r"[^a-z0-9]+", "-", f"{name} {facts['cores']} cores").strip("-")
 
 
 def versions() -> dict[str, str | None]:
-    """Of everything that takes part; `None` is what is not installed."""
-    found: dict[str, str | None] = {}
+    """Return the version of each library, or None if it is not installed."""
+    result: dict[str, str | None] = {}
     for library in LIBRARIES:
         try:
-            found[library] = importlib.metadata.version(library)
+            result[library] = importlib.metadata.version(library)
         except importlib.metadata.PackageNotFoundError:
-            found[library] = None
-    return found
+            result[library] = None
+    return result
 
 
 def commit() -> str | None:
-    """The commit of this source, marked if there are changes to it."""
+    """Return the commit of this source, marked if there are uncommitted changes."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "describe", "--always-show", "--dirty"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -92,4 +92,4 @@ def commit() -> str | None:
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    return process.stdout.strip()

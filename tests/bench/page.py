@@ -25,19 +25,19 @@ def duration(seconds: float) -> str:
 
 
 def _digits(value: float) -> str:
-    places = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
-    return f"{value:,.{min(places, 2)}f}"
+    decimals = max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0
+    return f"{value:,.{min(decimals, 2)}f}"
 
 
 def times(ratio: float) -> str:
     return f"{ratio:,.0f} x" if ratio >= 9.95 else f"{ratio:.1f} x" if ratio >= 0.95 else f"{ratio:.2f} x"
 
 
-def machine_in_words(facts: Record) -> str:
+def machine_text(facts: Record) -> str:
     simd = "AVX-512" if "avx512f" in facts["simd"] else "AVX2" if "avx2" in facts["simd"] else "no AVX2"
     memory = f", {facts['memory_gib']:g} GiB" if facts["memory_gib"] else ""
-    kind = f" (family {facts['family']}, model {facts['model']})" if facts.get("model") else ""
-    return f"{facts['cores']} cores of an {facts['cpu']}{kind}, {simd}{memory}"
+    cpu_model = f" (family {facts['family']}, model {facts['model']})" if facts.get("model") else ""
+    return f"{facts['cores']} cores of an {facts['cpu']}{cpu_model}, {simd}{memory}"
 
 
 def _table(head: list[str], rows: list[list[Any]], left: int = 1) -> str:
@@ -57,23 +57,23 @@ def _cell(contender: Record | None) -> str:
 def _ratios(works: list[Record], libraries: tuple[str, ...]) -> str:
     rows = []
     for work in works:
-        found = {c["library"]: c for c in work["contenders"] if not c["variant"]}
-        ours = work["contenders"][0]
-        wall = "failed" if ours["error"] else duration(ours["medians"]["wall"]).strip()
-        rows.append([label_of(work), wall, *(_cell(found.get(library)) for library in libraries)])
+        by_library = {c["library"]: c for c in work["contenders"] if not c["variant"]}
+        isoxide = work["contenders"][0]
+        wall = "failed" if isoxide["error"] else duration(isoxide["medians"]["wall"]).strip()
+        rows.append([label_of(work), wall, *(_cell(by_library.get(library)) for library in libraries)])
     return _table(["row, work", "isoxide", *(LABELS[library] for library in libraries)], rows)
 
 
-def _ourselves(works: list[Record]) -> str:
+def _comparison_with_itself(works: list[Record]) -> str:
     """Return the table that compares isoxide with itself on other threads, kernels or layouts."""
     rows = []
     for work in works:
-        ours = work["contenders"][0]
+        isoxide = work["contenders"][0]
         for other in work["contenders"][1:]:
             if other["library"] == "isoxide" and other["ratio"] and "wall" in other["ratio"]:
-                kernels = [str(c["facts"].get("kernel") or "not told") for c in (ours, other)]
-                both = [duration(c["medians"]["wall"]).strip() for c in (ours, other)]
-                name = ours["variant"] or "as in the table above"
+                kernels = [str(c["facts"].get("kernel") or "not told") for c in (isoxide, other)]
+                both = [duration(c["medians"]["wall"]).strip() for c in (isoxide, other)]
+                name = isoxide["variant"] or "as in the table above"
                 rows.append([label_of(work), f"{name}: {both[0]}", f"{other['variant']}: {both[1]}",
                              _cell(other), " / ".join(dict.fromkeys(kernels))])  # fmt: skip
     head = ["row, work", "this", "other", "other / this: wall / CPU", "kernels"]
@@ -110,16 +110,16 @@ def _everything(works: list[Record]) -> str:
 def _agreement(record: Record) -> str:
     outcomes = [c for work in record["works"] for c in work["contenders"]]
     same = [c["equal"] for c in outcomes if c["library"] in ("sklearn", "scipy", "scipy_array")]
-    found: dict[str, list[float]] = {}
+    correlations: dict[str, list[float]] = {}
     for c in outcomes:
         if c["agreement"] is not None:
-            found.setdefault(LABELS[c["library"]], []).append(c["agreement"])
-    ranges = [f"{min(values):.2f} to {max(values):.2f} for {name}" for name, values in found.items()]
-    correlations = ", ".join(ranges) or "not computed"
+            correlations.setdefault(LABELS[c["library"]], []).append(c["agreement"])
+    ranges = [f"{min(values):.2f} to {max(values):.2f} for {name}" for name, values in correlations.items()]
+    text = ", ".join(ranges) or "not computed"
     return (
         "Results were compared bit for bit with scikit-learn's and scipy's before they were timed. They were equal "
         f"{same.count(True)} times and different {same.count(False)} times.\nOther forests draw other trees. "
-        f"Spearman's correlation of their scores with isoxide's was {correlations}."
+        f"Spearman's correlation of their scores with isoxide's was {text}."
     )
 
 
@@ -129,19 +129,19 @@ def _conditions(record: Record) -> str:
     python = f"{facts['system']}, Python {facts['python']}"
     versions = ", ".join(f"{k} {v or 'NOT INSTALLED'}" for k, v in record["versions"].items())
     kernels = {c["facts"].get("kernel") for w in works for c in w["contenders"] if c["library"] == "isoxide"}
-    told = ", ".join(sorted(k for k in kernels if k)) or "unknown; this build may ignore `ISOXIDE_KERNEL`"
+    kernel_names = ", ".join(sorted(k for k in kernels if k)) or "unknown; this build may ignore `ISOXIDE_KERNEL`"
     minutes = f"{record.get('seconds', 0) / 60:.0f} minutes."
     loads = facts["load_before"], facts.get("load_after", "unknown")
     lines = [
-        f"Run: {record['started'][:10]}, {machine_in_words(facts)}, {python}, commit {record['commit']}.",
+        f"Run: {record['started'][:10]}, {machine_text(facts)}, {python}, commit {record['commit']}.",
         f"Versions: {versions}.",
-        f"Kernels of isoxide: {told}.",
+        f"Kernels of isoxide: {kernel_names}.",
         f"Load: {loads[0]} before the run and {loads[1]} after it. The run took {minutes}",
     ]
     settings = record["settings"]
-    odd = [f"{k}={v}" for k, v in settings.items() if v and k != "left_out" and (k, v) != ("scale", 1)]
-    if odd or not record["complete"]:
-        lines.append(f"**This is not the whole benchmark**: {', '.join(odd) or 'it stopped before its end'}.")
+    changed = [f"{k}={v}" for k, v in settings.items() if v and k != "left_out" and (k, v) != ("scale", 1)]
+    if changed or not record["complete"]:
+        lines.append(f"**This is not the whole benchmark**: {', '.join(changed) or 'it stopped before its end'}.")
     if settings.get("left_out"):
         lines.append(f"Memory was too small for some points of growth: {'; '.join(settings['left_out'])}.")
     return "\n".join(f"- {line}" for line in lines)
@@ -181,7 +181,7 @@ which is one unless the row says otherwise.
 
 ## Kernels, layouts and threads of isoxide
 
-{_ourselves(timed)}
+{_comparison_with_itself(timed)}
 
 ## Memory
 

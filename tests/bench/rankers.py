@@ -1,4 +1,4 @@
-"""Ways to get the percentile ranks of some rows in a table, each given columns in the layout it likes best."""
+"""Compute percentile ranks of rows in a table with each library, with columns in the layout that is fastest for it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .data import columns_of, queries_of, read
 from .forests import Job
 from .works import Work
 
-#: What would take minutes is done on four columns, two of either kind, and scaled up.
+#: Slow libraries rank four columns, two normal ones and two of counts, and the time is scaled up.
 FEW_COLUMNS = 4
-#: Likewise with scipy's queries: each takes the same time, one pass over the column.
+#: scipy ranks this number of rows, since each row takes one pass over the column, and the time is scaled up.
 FEW_QUERIES = 20
 
 Rank = Callable[[], np.ndarray]
 
 
 def _formula(left: np.ndarray, right: np.ndarray, n: int) -> np.ndarray:
-    """Percentiles of kind "rank" of how many values lie below, and at or below."""
+    """Return percentiles of kind "rank" from the numbers of values below, and at or below, the queries."""
     percentiles: np.ndarray = (left + right + (right > left)) * (50.0 / n)
     return percentiles
 
@@ -56,14 +56,14 @@ def _by_polars(columns: list[np.ndarray], queries: np.ndarray) -> Rank:
     import polars as pl
 
     series = [pl.Series(c) for c in columns]
-    wanted = [pl.Series(np.ascontiguousarray(queries[:, j])) for j in range(len(columns))]
+    query_series = [pl.Series(np.ascontiguousarray(queries[:, j])) for j in range(len(columns))]
 
     def rank() -> np.ndarray:
         out = np.empty(queries.shape)
         for j, column in enumerate(series):
             ordered = column.sort()
-            left = ordered.search_sorted(wanted[j], side="left").to_numpy().astype(np.int64)
-            right = ordered.search_sorted(wanted[j], side="right").to_numpy().astype(np.int64)
+            left = ordered.search_sorted(query_series[j], side="left").to_numpy().astype(np.int64)
+            right = ordered.search_sorted(query_series[j], side="right").to_numpy().astype(np.int64)
             out[:, j] = _formula(left, right, len(column))
         return out
 
@@ -71,12 +71,12 @@ def _by_polars(columns: list[np.ndarray], queries: np.ndarray) -> Rank:
 
 
 def _by_pandas(columns: list[np.ndarray], queries: np.ndarray) -> Rank:
-    """Ranks all rows, from which those of interest are taken: only for rows of the table itself."""
+    """Rank all rows, and select the queries, which are rows of the table at equal distances."""
     import pandas as pd
 
     frame = pd.DataFrame(dict(enumerate(columns)))
-    places = np.arange(0, len(frame), max(1, len(frame) // len(queries)))[: len(queries)]
-    return lambda: frame.rank(pct=True).to_numpy()[places] * 100
+    positions = np.arange(0, len(frame), max(1, len(frame) // len(queries)))[: len(queries)]
+    return lambda: frame.rank(pct=True).to_numpy()[positions] * 100
 
 
 _RANKERS: dict[str, Callable[[list[np.ndarray], np.ndarray], Rank]] = {
@@ -89,10 +89,10 @@ _RANKERS: dict[str, Callable[[list[np.ndarray], np.ndarray], Rank]] = {
 
 
 def rank_job(work: Work, library: str, threads: int, layout: str, folder: Path) -> Job:
-    """Reads the table; the check is made on the part that all contenders rank."""
+    """Read the table and return the job; its check covers the rows and columns that all contenders rank."""
     assert work.take is not None
     queries = queries_of(work.data, folder, work.take)
-    few, share = min(FEW_COLUMNS, work.data.d), min(FEW_QUERIES, work.take)
+    checked_columns, checked_queries = min(FEW_COLUMNS, work.data.d), min(FEW_QUERIES, work.take)
     if library == "isoxide":
         from isoxide import rank_features
 
@@ -102,10 +102,10 @@ def rank_job(work: Work, library: str, threads: int, layout: str, folder: Path) 
             percentiles: np.ndarray = rank_features(queries, x, n_jobs=threads).percentiles
             return percentiles
 
-        return Job(call, lambda: {"percentiles": call()[:share, :few]})
-    n_columns = work.data.d if library in ("numpy", "polars") else few
-    n_queries = share if library in ("scipy", "scipy_array") else work.take
+        return Job(call, lambda: {"percentiles": call()[:checked_queries, :checked_columns]})
+    n_columns = work.data.d if library in ("numpy", "polars") else checked_columns
+    n_queries = checked_queries if library in ("scipy", "scipy_array") else work.take
     columns = columns_of(work.data, folder, range(n_columns))
     rank = _RANKERS[library](columns, np.ascontiguousarray(queries[:n_queries, :n_columns]))
     scale = work.data.d / n_columns * work.take / n_queries
-    return Job(rank, lambda: {"percentiles": rank()[:share, :few]}, scale)
+    return Job(rank, lambda: {"percentiles": rank()[:checked_queries, :checked_columns]}, scale)

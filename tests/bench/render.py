@@ -1,4 +1,4 @@
-"""Writes the documents of a record, and the lines that a run prints."""
+"""Write the documents of a record, and the lines that a run prints."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _BEGIN, _END = "<!-- benchmark: written by make bench-docs -->", "<!-- end of be
 
 def headline(record: Record) -> str:
     facts = record["machine"]
-    return f"{record['started'][:10]}, {page.machine_in_words(facts)}, load before {facts['load_before']}"
+    return f"{record['started'][:10]}, {page.machine_text(facts)}, load before {facts['load_before']}"
 
 
 def lines_of(work: Record) -> str:
-    """One line per contender, for the terminal."""
+    """Return a line per contender for the terminal."""
     kernel = next((c["facts"].get("kernel") for c in work["contenders"] if c["facts"]), None)
     threads = f"{work['threads']} thread{'s' if work['threads'] > 1 else ''}"
     name = f"row {work['row']}" if work["row"] else "growth by"
@@ -42,28 +42,28 @@ def lines_of(work: Record) -> str:
     return "\n".join(lines)
 
 
-def _find(record: Record, row: int, **wanted: Any) -> Record | None:
+def _find(record: Record, row: int, **filters: Any) -> Record | None:
     def fits(work: Record) -> bool:
-        return work["row"] == row and all((work | work["data"])[k] == v for k, v in wanted.items())
+        return work["row"] == row and all((work | work["data"])[k] == v for k, v in filters.items())
 
     return next((work for work in record["works"] if fits(work)), None)
 
 
 def _readme_works(record: Record) -> list[Record]:
-    """A few that say most."""
-    most = record["machine"]["cores"]
+    """Return the works that the README's table shows."""
+    cores = record["machine"]["cores"]
     million = {"n": 1_000_000}
-    wanted: list[tuple[int, dict[str, Any]]] = [
+    selected: list[tuple[int, dict[str, Any]]] = [
         (1, {"layout": "C"}),
         (2, {"layout": "C"}),
         (5, {"layout": "pandas"}),
         (7, {"take": 1}),
         (8, {}),
-        (9, million | {"threads": most}),
-        (10, million | {"threads": most}),
+        (9, million | {"threads": cores}),
+        (10, million | {"threads": cores}),
         (13, {"threads": 1}),
     ]
-    return [work for row, filters in wanted if (work := _find(record, row, **filters))]
+    return [work for row, filters in selected if (work := _find(record, row, **filters))]
 
 
 def readme_table(record: Record) -> str:
@@ -71,7 +71,7 @@ def readme_table(record: Record) -> str:
     against = f"scikit-learn {versions['scikit-learn']} and scipy {versions['scipy']}"
     lines = [
         f"The table compares isoxide with {against}, with the same number of threads. Times are medians of",
-        f"interleaved rounds on {page.machine_in_words(facts)}, {record['started'][:10]}. `make bench` repeats the",
+        f"interleaved rounds on {page.machine_text(facts)}, {record['started'][:10]}. `make bench` repeats the",
         "measurement, and [docs/benchmarks.md](docs/benchmarks.md) has all rows, other libraries and the limits of the",
         "comparison.",
         "",
@@ -79,19 +79,19 @@ def readme_table(record: Record) -> str:
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for work in _readme_works(record):
-        ours, *others = work["contenders"]
-        who = [c for c in others if c["library"] in ("sklearn", "scipy") and not c["variant"]]
-        if not who or not who[0]["ratio"] or not ours["medians"]:
+        isoxide, *rivals = work["contenders"]
+        baselines = [c for c in rivals if c["library"] in ("sklearn", "scipy") and not c["variant"]]
+        if not baselines or not baselines[0]["ratio"] or not isoxide["medians"]:
             continue
-        theirs = who[0]
-        rest = [c for c in charts.rivals_of(work) if c["library"] not in ("sklearn", "scipy", "pyod")]
-        closest = min(rest, key=lambda c: float(c["ratio"]["wall"])) if rest else None
-        last = f"{LABELS[closest['library']]} {page.times(closest['ratio']['wall'])}" if closest else ""
+        baseline = baselines[0]
+        other_rivals = [c for c in charts.rivals_of(work) if c["library"] not in ("sklearn", "scipy", "pyod")]
+        closest = min(other_rivals, key=lambda c: float(c["ratio"]["wall"])) if other_rivals else None
+        fastest = f"{LABELS[closest['library']]} {page.times(closest['ratio']['wall'])}" if closest else ""
         cells = [
             *(work["title"], work["threads"]),
-            *(page.duration(c["medians"]["wall"]).strip() for c in (ours, theirs)),
-            *(page.times(theirs["ratio"][k]) for k in ("wall", "cpu")),
-            last,
+            *(page.duration(c["medians"]["wall"]).strip() for c in (isoxide, baseline)),
+            *(page.times(baseline["ratio"][k]) for k in ("wall", "cpu")),
+            fastest,
         ]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
@@ -105,7 +105,7 @@ def put_between_markers(text: str, table: str) -> str:
 
 
 def write_all(record: Record, record_name: str, into: Path | None = None) -> None:
-    """The page, its charts and the README's table; with `into`, only there, and the table in a file of its own."""
+    """Write the page, its charts and the README's table; with `into`, the table goes into a file in that folder."""
     docs = into or ROOT / "docs"
     docs.mkdir(parents=True, exist_ok=True)
     charts.ratios(record, docs / "benchmark-ratios.svg")
