@@ -38,6 +38,8 @@ PIP := $(BIN)/python $(PIP_INSTALL)
 DEV := .venv-dev
 OLDEST := .venv-oldest
 BENCH := .venv-bench
+# All processors run tests, each its own files. More than four processes would need much memory.
+PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 SOURCES := pyproject.toml README.md LICENSE $(RUST_SOURCES) $(shell find python -type f -not -name '*.pyc' -not -name '*.so')
@@ -63,7 +65,7 @@ dev: $(DEV)/.core
 
 test-quick: $(DEV)/.core
 	cargo test --quiet --lib
-	$(DEV)/bin/python -m pytest --quiet -m "not slow and not spark and not dask and not browser"
+	$(DEV)/bin/python $(PYTEST) --quiet -m "not slow and not spark and not dask and not browser"
 
 test: test-rust test-python
 
@@ -74,11 +76,11 @@ test-rust:
 # Runs all Python tests on the kernel that the package chooses. Then it runs the comparisons with scikit-learn, scipy and golden
 # vectors on each other kernel of this processor, whose names it gets from the package.
 test-python: $(VENV)/.test browser java
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 	@set -e; kernels=$$($(BIN)/python -c "from isoxide import _core; print(*{*_core.kernels()} - {_core.kernel()})"); \
 	for kernel in $$kernels; do \
 		echo "comparisons on the kernel $$kernel"; \
-		ISOXIDE_KERNEL=$$kernel $(BIN)/python -m pytest -m parity; \
+		ISOXIDE_KERNEL=$$kernel $(BIN)/python $(PYTEST) -m parity; \
 	done
 
 # Searches for failures that do not occur with the seed of `make test`. A number in ISOXIDE_TEST_SEED repeats a search. Tests of
@@ -88,7 +90,7 @@ test-search:
 
 search: $(VENV)/.test
 	cargo test --quiet
-	$(BIN)/python -m pytest -m "search and not not_parallel"
+	$(BIN)/python $(PYTEST) -m "search and not not_parallel"
 
 # Runs each Python test on four threads at once, which share arrays, forests and the core's pool. Tests that start processes or read
 # source files are left out. Tests that are not thread-safe run on one thread: the pytest plugin recognises most of them by the
@@ -100,7 +102,7 @@ test-parallel: $(VENV)/.test
 # with the marker `current_versions` are left out, and the marker says why: scikit-learn, pandas or polars have changed since, the test
 # needs a current version of Spark or Dask, or the version makes no difference to it.
 test-oldest: $(OLDEST)/.test
-	$(OLDEST)/bin/python -m pytest -m "not current_versions"
+	$(OLDEST)/bin/python $(PYTEST) -m "not current_versions"
 
 # Mutation tests of ranks, sketches and `isoxide.ueba`: changes the code in one place at a time (a mutant), and lists the mutants that no
 # test detects. A surviving mutant is not a failure, but somebody should look at it. Python and Rust each get half of the time, in which

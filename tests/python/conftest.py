@@ -8,6 +8,7 @@ The markers are listed in `pyproject.toml`. This file adds two rules:
 """
 
 import ast
+import os
 import pathlib
 import re
 
@@ -25,7 +26,8 @@ hypothesis.settings.load_profile("isoxide")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Seed Hypothesis before its own plugin looks for a seed."""
+    """Seed Hypothesis before its own plugin looks for a seed, and the workers of pytest-xdist with the same seed."""
+    os.environ["ISOXIDE_TEST_SEED"] = str(SEED)
     if config.getoption("--hypothesis-seed") is None:
         config.option.hypothesis_seed = str(SEED)
 

@@ -55,6 +55,7 @@ def test_names_are_imported_when_they_are_first_used():
     assert not packages(modules) & SLOW
 
 
+@pytest.mark.slow
 def test_a_forest_imports_no_more_than_scikit_learn():
     modules, _ = imported_by("import sklearn.ensemble; before |= {*sys.modules}; from isoxide import IsolationForest")
     assert "isoxide._forest.estimator" in modules
@@ -68,6 +69,7 @@ def test_ranks_import_numpy_only(name):
     assert packages(modules) & SLOW == {"numpy"}
 
 
+@pytest.mark.slow
 def test_a_forest_and_ranks_work_without_the_packages_of_the_extras():
     code = """
 import importlib.abc

@@ -225,6 +225,7 @@ def test_score_writes_scores_in_every_format(folder, detected, tmp_path):
         assert Done("score", model, table, "--out", out, "--keep", "actor", "--resume").ok() == text
 
 
+@pytest.mark.slow
 def test_report_writes_the_pages_of_findings(detected, tmp_path, monkeypatch):
     _, out = detected
     [findings] = out.glob("*.json")

@@ -113,6 +113,7 @@ def test_scores_of_a_folder_equal_those_in_memory(folder, results, tmp_path):
     assert pd.read_csv(tmp_path / "scores.csv")["score"].tolist() == results["score"].tolist()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_completes_a_folder_of_scores_and_removes_incomplete_files(folder, results, tmp_path):
     model = next(results[True][1].glob("forest-*"))
     out = tmp_path / "scores"

@@ -530,7 +530,9 @@ OTHER_CELLS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cell", "is_converted"), [*((c, True) for c in CONVERTED_CELLS), *((c, False) for c in OTHER_CELLS)], ids=repr
+    ("cell", "is_converted"),
+    [*((c, True) for c in CONVERTED_CELLS), *((c, False) for c in OTHER_CELLS)],
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )
 def test_each_object_is_read_as_numpy_reads_it(cell, is_converted):
     cells = np.empty(3, dtype=object)
@@ -576,6 +578,7 @@ def test_null_pointers_among_objects_are_left_to_numpy():
 
 @hypothesis.seed(SEED)
 @hypothesis.settings(max_examples=300, deadline=None, database=None)
+@pytest.mark.slow
 @hypothesis.given(
     numbers=st.lists(st.integers(-(10**38) + 1, 10**38 - 1) | st.integers(-(2**54), 2**54), min_size=1, max_size=20),
     scale=st.integers(-5, 38),

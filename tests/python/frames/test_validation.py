@@ -51,7 +51,7 @@ BAD_PARAMS = [
 ]
 
 
-@pytest.mark.parametrize("params", BAD_PARAMS, ids=str)
+@pytest.mark.parametrize("params", BAD_PARAMS, ids=lambda params: str(params).partition(" at 0x")[0])
 def test_invalid_parameters_raise_scikit_learns_exception(params):
     try:
         SklearnForest(**params).fit(X)

@@ -129,7 +129,7 @@ def test_equal_days_match_across_units(unit):
         pa.array([None, None]), pd.Series(pd.Categorical([None, None])), [pd.NA, pd.NA],
         [float("nan"), np.float64("nan")],
     ],
-    ids=repr,
+    ids=lambda labels: type(labels).__name__,
 )  # fmt: skip
 def test_missing_labels_form_no_group(missing):
     ranks = rank_features([[1.0], [1.0]], [[1.0], [2.0]], groups=(missing, missing))
