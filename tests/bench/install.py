@@ -1,6 +1,6 @@
-"""Installs the package and its rivals (the extra `bench`); a rival that cannot be installed is told, not fatal.
+"""Install the package and its rivals (the extra `bench`), and print the rivals that cannot be installed.
 
-What is missing is recorded by the benchmark as the error of that contender.
+The benchmark records a missing rival as the error of that contender.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ ROOT = Path(__file__).parents[2]
 _PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
 
 
-def installs(what: str) -> bool:
-    return subprocess.run([*_PIP, what], cwd=ROOT).returncode == 0
+def install(requirement: str) -> bool:
+    return subprocess.run([*_PIP, requirement], cwd=ROOT).returncode == 0
 
 
 def main() -> int:
-    if installs(".[bench]"):
+    if install(".[bench]"):
         return 0
-    if not installs("."):
+    if not install("."):
         return 1
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    missing = [rival for rival in project["optional-dependencies"]["bench"] if not installs(rival)]
-    print(f"NOT INSTALLED, and so not measured: {', '.join(missing) or 'nothing, after all'}", file=sys.stderr)
+    missing = [rival for rival in project["optional-dependencies"]["bench"] if not install(rival)]
+    print(f"NOT INSTALLED, and so not measured: {', '.join(missing) or 'nothing'}", file=sys.stderr)
     return 0
 
 

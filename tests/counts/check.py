@@ -1,8 +1,8 @@
-"""Count the instructions of fixed workloads and compare them with counts.json; `make counts` runs it.
+"""Count the instructions of fixed workloads, and compare them with counts.json; `make counts` runs it.
 
-Other programs on the machine change times but not the number of instructions. Caches, branches and waiting do not show
-in it; `make bench` measures times. callgrind counts, and reports the same processor everywhere, so that the C library
-selects the same functions.
+The number of instructions does not depend on other programs on the machine, unlike time, but it does not show the costs
+of caches, branches and waiting, which `make bench` measures. callgrind counts, and simulates a fixed processor, so that
+the C library always chooses the same functions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).parents[2]
 RECORD = pathlib.Path(__file__).with_name("counts.json")
-#: The check fails if a count grows by more than this share.
+#: Maximum growth of a count that is accepted, as a share.
 LIMIT = 0.05
 #: Exit code of workloads.rs if the processor lacks the kernel.
 NO_SUCH_KERNEL = 3
@@ -52,17 +52,17 @@ def tools() -> dict[str, str]:
 
 
 def build() -> str:
-    """Compile the program with the workloads as a release, and return its path."""
+    """Compile the workloads like a release, and return the path of the program."""
     messages = output("cargo", "bench", "--quiet", "--locked", "--no-run", "--bench=counts", "--message-format=json")
     programs = [json.loads(line).get("executable") for line in messages.splitlines()]
     return next(program for program in programs if program)
 
 
 def count(program: str, workload: str, kernel: str) -> int | None:
-    """Return the number of instructions of one workload, or None if the processor lacks the kernel."""
+    """Return the number of instructions of a workload, or None if the processor lacks the kernel."""
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "callgrind.out"
-        run = subprocess.run(
+        process = subprocess.run(
             [
                 "valgrind",
                 "--tool=callgrind",
@@ -71,32 +71,32 @@ def count(program: str, workload: str, kernel: str) -> int | None:
                 program,
                 workload,
             ],
-            # The environment has no other variables, because some change what a program does before its work.
+            # No other variables, since some change what a program does when it starts.
             env={"PATH": os.environ["PATH"], "ISOXIDE_KERNEL": kernel},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             check=False,
         )
-        if run.returncode == NO_SUCH_KERNEL:
+        if process.returncode == NO_SUCH_KERNEL:
             return None
         total = re.search(r"^totals: (\d+)$", out.read_text(), re.M) if out.exists() else None
-        if run.returncode or not total or not int(total[1]):
-            sys.exit(f"{workload} ({kernel}) was not counted:\n{run.stderr}")
+        if process.returncode or not total or not int(total[1]):
+            sys.exit(f"{workload} ({kernel}) was not counted:\n{process.stderr}")
         return int(total[1])
 
 
 def count_all() -> dict[str, int | None]:
     program = build()
     jobs = [(workload, kernel) for workload, kernels in WORKLOADS.items() for kernel in kernels]
-    # Workloads run in parallel, which changes no count.
+    # In parallel, since other programs do not change the counts.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         counts = list(pool.map(lambda job: count(program, *job), jobs))
     return {f"{workload}, {kernel}": n for (workload, kernel), n in zip(jobs, counts, strict=True)}
 
 
 def compare(counts: dict[str, int | None], recorded: dict[str, int]) -> list[str]:
-    """Print the table, and return the workloads that grew too much or have no recorded count."""
+    """Print a table, and return the workloads that grew too much or have no recorded count."""
     grown = []
     print(f"{'workload, kernel':24}{'recorded':>14}{'now':>14}{'change':>10}")
     for name, now in counts.items():
@@ -112,7 +112,7 @@ def compare(counts: dict[str, int | None], recorded: dict[str, int]) -> list[str
 def main() -> None:
     """Compare the counts with the record, or record them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--accept", action="store_true", help="record the counts")
+    parser.add_argument("--accept", action="store_true", help="record the new counts")
     accept = parser.parse_args().accept
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {"counts": {}}
     now, counts = tools(), count_all()
@@ -120,7 +120,7 @@ def main() -> None:
     lacking = [name for name, n in counts.items() if n is None]
     if accept:
         if lacking:
-            sys.exit(f"nothing was recorded, because this processor cannot run {'; '.join(lacking)}.")
+            sys.exit(f"Nothing is recorded: this processor cannot run {'; '.join(lacking)}.")
         RECORD.write_text(json.dumps({**now, "counts": counts}, indent=2) + "\n")
         print("Recorded. Say in the commit why counts grew, if any did.")
         return
@@ -130,11 +130,11 @@ def main() -> None:
     if differing:
         print(f"Counted with {', '.join(differing)}.")
     if record.get("compiler") != now["compiler"]:
-        print("Counts of different compilers cannot be compared. `make accept-counts` records those of this compiler.")
+        print("Counts of two compilers cannot be compared. `make accept-counts` records those of this one.")
     elif grown:
         sys.exit(
             f"More than {LIMIT:.0%} above the record, or not in it: {'; '.join(grown)}.\n"
-            "If the change is worth it, `make accept-counts` records the counts."
+            "If the growth is justified, `make accept-counts` records it."
         )
 
 

@@ -1,4 +1,7 @@
-"""Validate the docstring of every public name with numpydoc, whose own command checks private names too."""
+"""Check the docstrings of all public names with numpydoc; `make lint` runs it.
+
+The command of numpydoc would check private names too.
+"""
 
 import inspect
 import sys
@@ -15,11 +18,11 @@ import isoxide.spark
 import isoxide.stream
 import isoxide.ueba
 
-#: Checks of numpydoc that are not made, with the reason.
+#: Checks that are skipped, and the reason.
 EXCLUDED = {
     "ES01": "an extended summary only where there is more to say",
-    "SA01": "a See Also section likewise",
-    "EX01": "examples of simple methods stand in their class; functions must have one (test_docstrings.py)",
+    "SA01": "a See Also section only where it helps",
+    "EX01": "examples of simple methods are in their class; functions must have one (test_docstrings.py)",
     "GL08": "attributes set by scikit-learn's base classes",
 }
 MODULES = (
@@ -32,7 +35,7 @@ MODULES = (
     isoxide.spark,
     isoxide.dask,
 )
-#: Checks that are not made for a property, and for a class whose instances a function makes.
+#: Further checks that are skipped for properties, and for classes whose instances are made by functions.
 NOT_FOR_PROPERTIES = {"RT01"}
 MADE_BY_FUNCTIONS = {
     name: {"PR01"}
@@ -44,8 +47,8 @@ MADE_BY_FUNCTIONS = {
 
 
 def public_names() -> Iterator[tuple[str, set[str]]]:
-    """Yield the dotted name of each public object, and further checks that are not made for it."""
-    for module, name in ((home, name) for home in MODULES for name in home.__all__):
+    """Yield dotted names, and the further checks that are skipped for each."""
+    for module, name in ((public, name) for public in MODULES for name in public.__all__):
         item = getattr(module, name)
         yield f"{module.__name__}.{name}", MADE_BY_FUNCTIONS.get(name, set())
         for member, value in vars(item).items() if inspect.isclass(item) else ():

@@ -1,4 +1,4 @@
-"""Typical user code that `make lint` type-checks against the public annotations; nothing runs it."""
+"""Typical code of a user, which mypy must accept; `make lint` checks its types, and nothing runs it."""
 
 import numpy as np
 import pandas as pd
@@ -25,14 +25,14 @@ restored: IsolationForest = IsolationForest.from_bytes(bytearray(stored))
 ranks: FeatureRanks = rank_features(features[labels == -1], features, rank_last="zscore*", nan_policy="omit")
 percentiles: NDArray[np.float64] = ranks.percentiles
 directions: NDArray[np.int8] = ranks.directions
-prepared: RankReference = RankReference(features)
-daily: FeatureRanks = prepared.rank_features(features[:3], tail="both")
-own: FeatureRanks = rank_features(features, features, groups=(labels, labels))
+reference: RankReference = RankReference(features)
+daily: FeatureRanks = reference.rank_features(features[:3], tail="both")
+grouped: FeatureRanks = rank_features(features, features, groups=(labels, labels))
 names: list[str] = ranks.features
 for record in ranks.to_records():
     feature, percentile, value = record[0]
     print(feature.upper(), round(float(percentile), 2), value)
-single = percentileofscore([1, 2, 3], 2)
+rank = percentileofscore([1, 2, 3], 2)
 
 days: ueba.FeatureTable = ueba.read_table("features.csv", entity="actor", time="day", exclude="zscore_*")
 study: ueba.Calibration = ueba.calibrate(days, alerts_per_month=25)

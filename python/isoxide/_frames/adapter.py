@@ -270,7 +270,7 @@ class ArrowColumn(Column):
         return self.data.drop_null().to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
     def values(self) -> NDArray[Any]:
-        """Return the buffer of a column of one piece, else a copy."""
+        """Return the buffer of a column of one chunk, else a copy."""
         return self.data.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
     def with_nan(self) -> NDArray[Any]:
@@ -322,7 +322,7 @@ class PolarsColumn(Column):
         return self.data.drop_nulls().to_numpy()  # type: ignore[no-any-return]
 
     def values(self) -> NDArray[Any]:
-        """Return the buffer of a column of one piece, else a copy."""
+        """Return the buffer of a column of one chunk, else a copy."""
         return self.data.to_numpy()  # type: ignore[no-any-return]
 
     def with_nan(self) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from isoxide._frames.source import ChooseRoles, ReadOptions
 
 __all__ = ["json_lines", "spreadsheet"]
 
-#: Arrow dtypes of columns whose cells all have one of these types; days among times become times.
+#: Arrow dtypes of columns whose cells all have one of these types; a column of days and times becomes one of times.
 _TYPES = {datetime.date: pa.timestamp("us"), datetime.timedelta: pa.duration("us"), datetime.time: pa.time64("us")}
 #: Number of lines of JSON that are converted to columns at once.
 _BLOCK_LINES = 1 << 16
@@ -83,14 +83,14 @@ def _document(
     names, renames = names_without_index(labels, file.name)
     column_roles = roles([name for name in names if name is not None], file.name)
     columns, untyped, nested = {}, set(), {}
-    for name, pieces in zip(names, cells, strict=True):
+    for name, blocks in zip(names, cells, strict=True):
         if name is None:
             continue
-        classes = {type(value) for piece in pieces for value in piece} - {type(None)}
+        classes = {type(value) for block in blocks for value in block} - {type(None)}
         is_text = name in column_roles.texts
         if is_text:
-            _check_key(name, pieces, lambda row: _location(row_name, rows, row), row_name == "row")
-        columns[name] = pa.chunked_array(_typed(pieces, classes, is_text=is_text, options=options))
+            _check_key(name, blocks, lambda row: _location(row_name, rows, row), row_name == "row")
+        columns[name] = pa.chunked_array(_typed(blocks, classes, is_text=is_text, options=options))
         if pa.types.is_string(columns[name].type):
             if classes <= {dict, list}:
                 nested[name] = "nested values"
@@ -104,9 +104,9 @@ def _document(
     return source
 
 
-def _check_key(name: str, pieces: list[list[Any]], location: Callable[[int], str], has_floats_only: bool) -> None:
+def _check_key(name: str, blocks: list[list[Any]], location: Callable[[int], str], has_floats_only: bool) -> None:
     """Refuse keys without a text form, and numbers too large for exact digits."""
-    for row, value in enumerate(value for piece in pieces for value in piece):
+    for row, value in enumerate(value for block in blocks for value in block):
         if isinstance(value, (dict, list)):
             raise BadCellError(
                 name, row, value, "neither text nor a number nor a time, and cannot be a key", location=location(row)
@@ -127,17 +127,17 @@ def _typed(cells: list[list[Any]], classes: set[type], *, is_text: bool, options
     """Return the cells of a column in their common type, or as text to be inspected if they have none."""
     for cls, dtype in _TYPES.items():
         if classes and issubclass(next(iter(classes)), cls) and all(issubclass(other, cls) for other in classes):
-            return [pa.array(piece, dtype) for piece in cells]
+            return [pa.array(block, dtype) for block in cells]
     if not classes:
-        return [pa.nulls(len(piece)) for piece in cells]
+        return [pa.nulls(len(block)) for block in cells]
     if classes == {bool}:
-        return [pa.array(piece, pa.bool_()) for piece in cells]
+        return [pa.array(block, pa.bool_()) for block in cells]
     if classes == {int} and not is_text and not options.numbers.has_missing_numbers:
         try:
-            return [pa.array(piece, pa.int64()) for piece in cells]
+            return [pa.array(block, pa.int64()) for block in cells]
         except (pa.ArrowInvalid, OverflowError):
             pass
-    return [pa.array([_text_or_json(value) for value in piece], pa.string()) for piece in cells]
+    return [pa.array([_text_or_json(value) for value in block], pa.string()) for block in cells]
 
 
 def json_lines(file: InputFile, compression: str | None, options: ReadOptions, roles: ChooseRoles) -> TableSource:
@@ -154,8 +154,8 @@ def json_lines(file: InputFile, compression: str | None, options: ReadOptions, r
         for name in dict.fromkeys(name for _, line in lines for name in line):
             if name not in cells:
                 cells[name] = [[None] * len(rows)] if rows else []
-        for name, pieces in cells.items():
-            pieces.append([line.get(name) for _, line in lines])
+        for name, blocks in cells.items():
+            blocks.append([line.get(name) for _, line in lines])
         rows += [number for number, _ in lines]
     if not cells:
         raise ValueError(f"{file.name} is empty")

@@ -85,9 +85,9 @@ class TableSource(Source):
         self.written = {**self.written, name: TEXT_PREFIX + name}
         self._as_written[TEXT_PREFIX + name] = texts
         if category == "booleans":
-            return pa.chunked_array([parse_booleans(piece, options.numbers) for piece in texts.chunks], pa.bool_())
-        pieces = [parse_numbers(piece, options.numbers)[0] for piece in texts.chunks]
-        return pa.chunked_array(pieces, pa.float64())
+            return pa.chunked_array([parse_booleans(chunk, options.numbers) for chunk in texts.chunks], pa.bool_())
+        chunks = [parse_numbers(chunk, options.numbers)[0] for chunk in texts.chunks]
+        return pa.chunked_array(chunks, pa.float64())
 
     def count(self) -> int | None:
         """Return the number of rows."""

@@ -46,7 +46,7 @@ def as_text(column: pa.Array | pa.ChunkedArray, name: str, first_row: int | None
         column = column.combine_chunks()
     if isinstance(column, pa.ChunkedArray):
         # An Arrow array holds at most 2 GB of text, so larger columns stay in several chunks.
-        return pa.chunked_array([as_text(piece, name, first_row) for piece in column.chunks], pa.string())
+        return pa.chunked_array([as_text(chunk, name, first_row) for chunk in column.chunks], pa.string())
     dtype, types = column.type, pa.types
     if types.is_dictionary(dtype):
         return pc.take(as_text(column.dictionary, name), column.indices)

@@ -13,11 +13,11 @@ from typing import Any
 from isoxide._common.files import replace_file
 from isoxide._frames.keys import text_labels
 from isoxide.ueba import _document
-from isoxide.ueba._again import rank_again
 from isoxide.ueba._columns import RESULT_COLUMNS
 from isoxide.ueba._files import write_csv
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._ranks import MIN_GROUP, RankOptions
+from isoxide.ueba._reranking import rerank
 from isoxide.ueba._table import FeatureTable
 from isoxide.ueba._users import matched, read_users, unmatched_warning
 
@@ -178,7 +178,7 @@ class Findings(FindingsData):
             range.
         """
         options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group, self.domain_defaults).check()
-        return rank_again(self, table, reference, options, n_jobs)
+        return rerank(self, table, reference, options, n_jobs)
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Write the result of `to_frame` as CSV that is safe to open in a spreadsheet.

@@ -597,7 +597,7 @@ def test_characters_that_the_terminal_lacks_are_escaped(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_standard_output_that_is_closed_or_full(folder, detected, tmp_path):
+def test_a_closed_or_full_standard_output_ends_the_command(folder, detected, tmp_path):
     _, out = detected
     [model] = out.glob("*.safetensors")
     command = shlex.join([sys.executable, "-m", "isoxide"])

@@ -82,6 +82,6 @@ def test_threads_that_read_the_trees_at_once_get_the_same_objects():
 
 
 @pytest.mark.parametrize(("max_samples", "limit"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (256, 8), (257, 9)])
-def test_depth_limit(max_samples, limit):
+def test_the_depth_limit_equals_scikit_learns(max_samples, limit):
     theirs = SklearnForest(n_estimators=1, max_samples=max_samples).fit(X)
     assert depth_limit(max_samples) == theirs.estimators_[0].max_depth == limit

@@ -50,7 +50,7 @@ def test_there_are_cases():
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_golden(name):
+def test_forests_equal_the_golden_vectors(name):
     golden = json.loads((FOLDER / f"{name}.json").read_text())
     X = table(golden["data"])
     params = {**golden["params"], "random_state": state(golden["params"]["random_state"])}

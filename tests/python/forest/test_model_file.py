@@ -91,7 +91,7 @@ def test_a_loaded_forest_shares_nothing_with_the_original():
 
 
 @pytest.mark.slow
-def test_the_same_bytes_in_every_process():
+def test_every_process_saves_the_same_bytes():
     names = [name for name in FORESTS if name != "seedless"]
     code = (
         "import hashlib; from stored_forests import fit; "
@@ -274,7 +274,7 @@ def test_an_unfitted_forest_is_not_saved(tmp_path):
         ),
     ],
 )
-def test_parameters_that_cannot_be_saved(params, error, message, tmp_path):
+def test_parameters_that_cannot_be_saved_are_refused(params, error, message, tmp_path):
     forest = fit("default").set_params(**params)
     with pytest.raises(error, match=message):
         forest.save(tmp_path / "forest")
@@ -289,7 +289,7 @@ def test_parameters_that_cannot_be_saved(params, error, message, tmp_path):
         ({"feature_names_in_": np.array([1, 2, 3, 4])}, "feature_names is not a list of strings|not JSON serializable"),
     ],
 )
-def test_attributes_that_cannot_be_saved(attributes, message):
+def test_attributes_that_cannot_be_saved_are_refused(attributes, message):
     forest = fit("default")
     vars(forest).update(attributes)
     with pytest.raises((TypeError, ValueError), match=message):
@@ -304,7 +304,7 @@ def test_attributes_that_cannot_be_saved(attributes, message):
         ({"sample_weight": np.ones(3)}, "the forest cannot be stored: it has 3 sample weights, but 300 training rows"),
     ],
 )
-def test_fitted_states_that_cannot_be_saved(fields, message):
+def test_fitted_states_that_cannot_be_saved_are_refused(fields, message):
     forest = fit("default")
     forest._fitted = dataclasses.replace(forest._fitted, **fields)
     with pytest.raises(ValueError, match=message):
@@ -337,7 +337,7 @@ def test_an_existing_file_stays_if_saving_fails(tmp_path, monkeypatch, error):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_disk_that_becomes_full_while_saving(tmp_path):
+def test_an_existing_file_stays_if_the_disk_becomes_full(tmp_path):
     path = tmp_path / "forest.safetensors"
     fit("default").save(path)
     before = path.read_bytes()

@@ -200,7 +200,7 @@ JSON = st.recursive(
 )
 @given(data=st.data())
 @pytest.mark.filterwarnings("ignore")
-def test_manipulated_files_are_refused_or_a_working_forest(data):
+def test_manipulated_files_are_refused_or_hold_a_working_forest(data):
     forest_name = data.draw(st.sampled_from(sorted(FILES)))
     forest = copy.deepcopy(FILES[forest_name])
     for _ in range(data.draw(st.integers(1, 3))):

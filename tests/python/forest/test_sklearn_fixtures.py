@@ -85,7 +85,7 @@ def test_parameters_attributes_and_trees_equal_those_of_the_model(fixture):
             np.testing.assert_array_equal(state["nodes"][name], expected["nodes"][name], err_msg=name)
 
 
-def test_conversion_back_to_scikit_learn_and_again(fixture):
+def test_converting_to_scikit_learn_and_back_changes_no_result(fixture):
     X = fixture["X"]
     forest = IsolationForest.from_sklearn(fixture["model"])
     model = forest.to_sklearn()

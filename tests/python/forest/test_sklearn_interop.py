@@ -90,7 +90,7 @@ def name(request):
     return request.param
 
 
-def test_trees(name):
+def test_trees_equal_scikit_learns(name):
     ours, theirs = fit(IsolationForest, name), fit(SklearnForest, name)
     assert_same_trees(ours.estimators_, theirs.estimators_)
     assert ours.estimator_.get_params() == {**theirs.estimators_[0].get_params(), "random_state": 5}
@@ -111,21 +111,21 @@ def test_trees_after_a_warm_start(name):
     assert ours.estimators_[0] is not first[0]
 
 
-def test_trees_of_a_random_state_instance():
+def test_trees_of_a_random_state_instance_equal_scikit_learns():
     ours, theirs = IsolationForest(n_estimators=5), SklearnForest(n_estimators=5)
     for forest in (ours, theirs):
         forest.set_params(random_state=np.random.RandomState(3)).fit(DENSE)
     assert_same_trees(ours.estimators_, theirs.estimators_)
 
 
-def test_trees_and_models_of_an_unfitted_forest():
+def test_an_unfitted_forest_has_no_trees_and_cannot_be_converted():
     for name in ("estimators_", "estimator_", "estimators_samples_", "estimators_features_"):
         assert not hasattr(IsolationForest(), name)
     with pytest.raises(NotFittedError):
         IsolationForest().to_sklearn()
 
 
-def test_to_sklearn(name):
+def test_to_sklearn_returns_the_model_of_scikit_learn(name):
     X = FORESTS[name][0]
     ours, theirs = fit(IsolationForest, name), fit(SklearnForest, name)
     model = ours.to_sklearn()
@@ -152,7 +152,7 @@ def test_a_converted_model_continues_a_warm_start(name):
     assert len(ours.estimators_) == ours._fitted.native.n_trees == 8
 
 
-def test_from_sklearn(name):
+def test_from_sklearn_returns_an_equal_forest(name):
     X = FORESTS[name][0]
     theirs = fit(SklearnForest, name)
     ours = IsolationForest.from_sklearn(theirs)
@@ -190,7 +190,7 @@ def test_from_sklearn_after_a_warm_start(name):
     assert_same_trees(ours.estimators_[8:], theirs.estimators_[8:])
 
 
-def test_conversion_to_sklearn_and_back(name):
+def test_converting_to_sklearn_and_back_gives_an_equal_forest(name):
     X = FORESTS[name][0]
     forest = fit(IsolationForest, name)
     converted = IsolationForest.from_sklearn(forest.to_sklearn())
@@ -200,7 +200,7 @@ def test_conversion_to_sklearn_and_back(name):
     np.testing.assert_array_equal(converted.decision_function(X), forest.decision_function(X))
 
 
-def test_from_a_subclass_with_another_constructor():
+def test_from_sklearn_reads_a_subclass_with_another_constructor():
     class Mine(SklearnForest):
         def __init__(self, trees=4):
             super().__init__(n_estimators=trees, random_state=2, contamination=0.1)
@@ -251,7 +251,7 @@ def ours_and_loaded(name):
 
 
 @pytest.mark.parametrize("name", ["default", "bootstrap and columns", "names"])
-def test_shap(name):
+def test_shap_values_equal_those_of_scikit_learns_model(name):
     X = FORESTS[name][0][:20]
     values = [shap.TreeExplainer(model).shap_values(X) for model in (*ours_and_loaded(name), fit(SklearnForest, name))]
     assert np.abs(values[0]).max() > 0
@@ -261,7 +261,7 @@ def test_shap(name):
 
 # The converter refuses scikit-learn's forests too if their trees draw columns.
 @pytest.mark.parametrize("name", ["default", "contamination", "weights, bootstrap"])
-def test_onnx(name):
+def test_onnx_models_give_equal_scores(name):
     X = DENSE.astype(np.float32)
     forest = fit(IsolationForest, name)
     for ours in ours_and_loaded(name):
@@ -274,7 +274,7 @@ def test_onnx(name):
 
 
 @pytest.mark.parametrize("name", ["default", "contamination", "missing"])
-def test_treelite(name):
+def test_treelite_models_give_equal_predictions(name):
     X = FORESTS[name][0].astype(np.float32)
     predictions = [
         treelite.gtil.predict(treelite.sklearn.import_model(model), X)
@@ -345,7 +345,7 @@ def parameters(method):
     return [(p.name, p.kind, p.default) for p in all_parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
-def test_signatures():
+def test_signatures_equal_scikit_learns():
     """Public methods have the same parameters in the same order with the same defaults."""
     for name in dir(SklearnForest):
         theirs, ours = getattr(SklearnForest, name), getattr(IsolationForest, name, None)
@@ -384,7 +384,7 @@ def test_a_forest_is_read_as_a_list_of_trees(operation):
     assert outcome(LIST_OPERATIONS[operation], ours) == outcome(LIST_OPERATIONS[operation], theirs)
 
 
-def test_trees_of_a_forest():
+def test_indexing_and_slicing_return_the_trees():
     ours, theirs = both("default")
     assert len(ours) == len(theirs) == len(ours.estimators_) == 8
     for index in (0, 7, -1, -8, np.int64(3), True):
@@ -436,7 +436,7 @@ def test_a_forest_is_always_true():
         bool(SklearnForest())
 
 
-def test_attributes_of_the_base_class():
+def test_attributes_of_the_base_class_are_equal_and_read_only():
     for ours, theirs in ((IsolationForest(), SklearnForest()), both("default")):
         for name, value in BASE_ATTRIBUTES.items():
             assert getattr(ours, name) == getattr(theirs, name) == value
@@ -447,7 +447,7 @@ def test_attributes_of_the_base_class():
             assert name not in ours.get_params()
 
 
-def test_attributes_of_a_fitted_forest(name):
+def test_a_fitted_forest_has_the_attributes_of_scikit_learns(name):
     """A fitted forest has all attributes that scikit-learn sets, including private ones, because tools read them."""
     ours, theirs = fit(IsolationForest, name), fit(SklearnForest, name)
     for attribute, expected in vars(theirs).items():

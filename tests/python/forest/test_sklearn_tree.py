@@ -64,7 +64,7 @@ def test_fitting_a_stump_draws_nothing_from_the_global_stream():
 
 
 @pytest.mark.parametrize("split_kinds", [(1, 0), (0, 7)])
-def test_trees_in_the_layout_of_1_10(split_kinds, monkeypatch):
+def test_trees_can_have_the_layout_of_1_10(split_kinds, monkeypatch):
     """Nodes have the kinds of the stump, bit sets are empty, and each feature has its number of categories."""
     categories = np.array([-1], dtype=np.intp)
     layout = sklearn_tree.layout_of(stump_with(FIELDS_OF_1_10, [categories], split_kinds=split_kinds))

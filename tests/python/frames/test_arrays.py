@@ -175,7 +175,7 @@ def test_ranks_on_every_layout_equal_those_on_a_copy(layout, dtype, order, seed)
     signs=st.tuples(st.sampled_from([1, -1, 0]), st.sampled_from([1, -1, 0])),
     is_transposed=st.booleans(),
 )
-def test_any_strides_offset_dtype_and_byte_order(case, dtype, order, shape, offset, gaps, signs, is_transposed):
+def test_arrays_of_any_strides_are_read_like_a_copy(case, dtype, order, shape, offset, gaps, signs, is_transposed):
     dtype = np.dtype(dtype).newbyteorder(order)
     n, d = shape[::-1] if is_transposed else shape
     row_step = dtype.itemsize + gaps[1]
@@ -221,7 +221,7 @@ def test_memory_maps_of_packed_records_are_read_like_a_copy(tmp_path):
 
 @pytest.mark.parametrize("dtype", CORE_DTYPES)
 @pytest.mark.parametrize("layout", ["packed records", "odd address", "reversed packed records", "broadcast"])
-def test_frames_whose_columns_have_such_layouts(layout, dtype, seed):
+def test_frames_with_unusual_layouts_are_read_like_a_copy(layout, dtype, seed):
     X = LAYOUTS[layout](values(np.random.default_rng(seed), 60, 3, dtype))
     frames = [
         pd.DataFrame(X, columns=["a", "b", "c"], copy=False),
@@ -243,7 +243,7 @@ def unaligned_buffers(column):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_weights_and_scores_of_any_layout(dtype, seed):
+def test_weights_and_scores_of_any_layout_are_read(dtype, seed):
     X = np.random.default_rng(seed).normal(size=(50, 2))
     weights = np.random.default_rng(seed).random(50).astype(dtype)
     for view in (packed(weights), shifted(weights), np.repeat(weights, 2)[::2], weights[::-1].copy()[::-1]):
@@ -264,7 +264,7 @@ def test_weights_and_scores_of_any_layout(dtype, seed):
 @pytest.mark.parametrize(
     "change_layout", [packed, shifted, lambda x: np.repeat(x, 2)[::2], lambda x: x.astype(">" + x.dtype.str[1:])]
 )
-def test_sparse_matrices_whose_arrays_have_any_layout(change_layout, index_dtype):
+def test_sparse_matrices_are_read_from_arrays_of_any_layout(change_layout, index_dtype):
     X = scipy.sparse.random(60, 5, density=0.4, format="csr", random_state=0, dtype=np.float32)
     X.indices, X.indptr = X.indices.astype(index_dtype), X.indptr.astype(index_dtype)
     theirs = SklearnForest(n_estimators=4, random_state=0).fit(X)
@@ -277,7 +277,7 @@ def test_sparse_matrices_whose_arrays_have_any_layout(change_layout, index_dtype
         np.testing.assert_array_equal(ours.score_samples(changed), theirs.score_samples(X))
 
 
-def test_models_of_scikit_learn_whose_arrays_are_not_aligned():
+def test_from_sklearn_reads_arrays_that_are_not_aligned():
     X = np.random.default_rng(0).normal(size=(50, 3))
     theirs = SklearnForest(n_estimators=4, random_state=0, max_features=2).fit(X)
     theirs.estimators_features_ = [packed(features) for features in theirs.estimators_features_]
@@ -356,7 +356,7 @@ def with_steps_of_half_cells(x):
 
 @pytest.mark.parametrize("call", TABLE_CALLS.values(), ids=TABLE_CALLS.keys())
 @pytest.mark.parametrize("dtype", CORE_DTYPES)
-def test_tables_that_the_core_refuses(call, dtype):
+def test_the_core_refuses_tables_that_it_cannot_read_in_place(call, dtype):
     x = (X * 100).astype(dtype)
     call(x)
     call(list(x.T))
@@ -373,7 +373,7 @@ def test_tables_that_the_core_refuses(call, dtype):
 
 
 @pytest.mark.parametrize(("call", "good"), CONTIGUOUS_CALLS.values(), ids=CONTIGUOUS_CALLS.keys())
-def test_arrays_that_the_core_refuses(call, good):
+def test_the_core_refuses_arrays_that_it_cannot_read_in_place(call, good):
     call(good)
     call(read_only(good.copy()))
     for bad, error, message in unreadable(good):
@@ -384,7 +384,7 @@ def test_arrays_that_the_core_refuses(call, good):
             call(bad)
 
 
-def test_parts_of_a_forest_that_the_core_refuses():
+def test_the_core_refuses_parts_of_a_forest_that_it_cannot_read_in_place():
     parts = native_parts(IsolationForest(n_estimators=3, random_state=0).fit(X).to_sklearn())
     expected = _core.Forest.from_parts(*parts).depth_sums(X, 1)
     # All parts but the first are arrays or tuples of arrays.
@@ -427,7 +427,7 @@ def test_sorted_columns_and_scores_that_the_core_refuses():
 
 
 @pytest.mark.parametrize("name", ["data", "indices", "indptr"])
-def test_sparse_matrices_that_the_core_refuses(name):
+def test_the_core_refuses_sparse_arrays_that_it_cannot_read_in_place(name):
     matrix = scipy.sparse.csr_matrix(X)
     FOREST.depth_sums(matrix, 1)
     good = getattr(matrix, name)
@@ -451,7 +451,7 @@ class UncheckedCsr:
 
 
 @pytest.mark.parametrize("layout", ["csc", "bsr"])
-def test_sparse_formats_that_the_core_refuses(layout):
+def test_the_core_refuses_other_sparse_formats(layout):
     """The attributes alone do not tell: a CSC matrix has those of a CSR matrix, its transpose."""
     matrix = scipy.sparse.csr_matrix(np.arange(9.0).reshape(3, 3)).asformat(layout)
     with pytest.raises(TypeError, match=f"must be in the format csr, got {layout}"):
@@ -550,7 +550,7 @@ def test_each_object_is_read_as_numpy_reads_it(cell, is_converted):
         assert_same_fit(X)
 
 
-def test_arrays_of_objects_that_the_core_refuses():
+def test_the_core_refuses_arrays_of_other_objects():
     cells = X[:, 0].astype(object)
     with pytest.raises(ValueError, match="do not lie side by side"):
         _core.float32_of_objects(cells[::2], addresses(cells[:10]))
@@ -591,7 +591,7 @@ def test_decimals_equal_those_of_python(numbers, scale):
         np.testing.assert_array_equal(_core.float32_of_decimals(halves, scale), np.array(expected).astype(np.float32))
 
 
-def test_arrays_of_decimals_that_the_core_refuses():
+def test_the_core_refuses_other_arrays_of_decimals():
     halves = np.zeros((3, 2), dtype=np.int64)
     for bad in (np.asfortranarray(halves), np.zeros((3, 3), np.int64), halves[::-1]):
         with pytest.raises(ValueError, match="two columns"):
@@ -675,7 +675,7 @@ def polars_column(values):
 @pytest.mark.slow
 @pytest.mark.parametrize("index", range(60))
 @pytest.mark.parametrize("container", ["pandas", "polars", "pyarrow"])
-def test_random_frames_of_every_column_type(container, index, seed):
+def test_random_frames_of_every_column_type_are_read_as_by_scikit_learn(container, index, seed):
     r = np.random.default_rng([seed, index])
     candidates = r.permutation(COLUMN_TYPES)[: r.integers(1, len(COLUMN_TYPES))]
     column_types = r.choice(candidates, r.integers(1, 5))
@@ -702,7 +702,7 @@ def test_random_frames_of_every_column_type(container, index, seed):
     ids=str,
 )
 @pytest.mark.parametrize("has_missing", [False, True])
-def test_integers_of_128_bits(dtype, others, has_missing):
+def test_integers_of_128_bits_are_read_as_by_scikit_learn(dtype, others, has_missing):
     r = np.random.default_rng(0)
     values = [int(v) * 2**40 + 1 for v in r.integers(0, 2**62, N)]
     if has_missing:

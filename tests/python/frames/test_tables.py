@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from isoxide import rank_features
 from isoxide._frames.dtypes import native
 from isoxide._frames.tables import read_table
-from rank_tables import CONTAINERS, Interchange, Stream, by_scipy, in_pieces, mixed_table, plain
+from rank_tables import CONTAINERS, Interchange, Stream, by_scipy, in_chunks, mixed_table, to_pandas
 from seeds import SEED
 
 pytestmark = pytest.mark.parity
@@ -31,13 +31,13 @@ def test_ranks_from_every_container_equal_scipys(container, nan_policy, seed):
     rng = np.random.default_rng(seed)
     reference = mixed_table(rng, 60, columns=12)
     rows = mixed_table(rng, 15, columns=12).select(rng.permutation(reference.column_names).tolist())
-    expected = by_scipy(plain(rows), plain(reference), nan_policy=nan_policy)
+    expected = by_scipy(to_pandas(rows), to_pandas(reference), nan_policy=nan_policy)
     make = CONTAINERS[container]
-    for r, t in [(make(rows), make(reference)), (plain(rows), make(reference)), (make(rows), plain(reference))]:
+    for r, t in [(make(rows), make(reference)), (to_pandas(rows), make(reference)), (make(rows), to_pandas(reference))]:
         ranks = rank_features(r, t, nan_policy=nan_policy)
         np.testing.assert_array_equal(ranks.percentiles, expected, strict=True)
         assert ranks.features == rows.column_names
-        np.testing.assert_array_equal(ranks.values, plain(rows).to_numpy(dtype=ranks.values.dtype))
+        np.testing.assert_array_equal(ranks.values, to_pandas(rows).to_numpy(dtype=ranks.values.dtype))
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_ranks_from_every_container_equal_scipys(container, nan_policy, seed):
 def test_random_frames_have_equal_percentiles_in_pandas_polars_and_pyarrow(case, n_rows, n_samples, kind, nan_policy):
     rng = np.random.default_rng(case)
     reference, rows = mixed_table(rng, n_samples), mixed_table(rng, n_rows)
-    expected = by_scipy(plain(rows), plain(reference), kind=kind, nan_policy=nan_policy)
+    expected = by_scipy(to_pandas(rows), to_pandas(reference), kind=kind, nan_policy=nan_policy)
     containers = [name for name in CONTAINERS if name.startswith(("pandas", "polars", "pyarrow"))]
     for row_container in containers:
         r, t = CONTAINERS[row_container](rows), CONTAINERS[rng.choice(containers)](reference)
@@ -67,7 +67,7 @@ def test_ranks_of_float16_columns_equal_scipys(container):
     make = CONTAINERS[container]
     for nan_policy in ("propagate", "omit"):
         percentiles = rank_features(make(table), make(table), nan_policy=nan_policy).percentiles
-        np.testing.assert_array_equal(percentiles, by_scipy(plain(table), plain(table), nan_policy=nan_policy))
+        np.testing.assert_array_equal(percentiles, by_scipy(to_pandas(table), to_pandas(table), nan_policy=nan_policy))
 
 
 def test_ranks_of_nullable_and_sparse_columns():
@@ -180,7 +180,7 @@ def test_columns_without_missing_values_are_borrowed(dtype, seed):
 
 
 @pytest.mark.parametrize(
-    "container", ["pandas nullable", "pandas Arrow", "polars", "polars pieces", "pyarrow", "stream"]
+    "container", ["pandas nullable", "pandas Arrow", "polars", "polars chunks", "pyarrow", "stream"]
 )
 @pytest.mark.parametrize("dtype", [np.int64, np.uint64])
 def test_integers_that_would_be_rounded_are_refused_by_name(container, dtype):
@@ -285,7 +285,7 @@ def test_columns_of_arrow_are_matched_by_name_or_by_position():
     assert rank_features(frame.to_numpy(), frame).features == ["a", "b"]
     assert rank_features(frame.select("b", "a"), frame.to_arrow()).features == ["b", "a"]
     with pytest.raises(ValueError, match=r"not in rows: \['a'\], not in reference: \['c'\]"):
-        rank_features(frame.rename({"a": "c"}), in_pieces(frame.to_arrow()))
+        rank_features(frame.rename({"a": "c"}), in_chunks(frame.to_arrow()))
 
 
 def test_missing_values_of_arrow_are_refused_by_name():

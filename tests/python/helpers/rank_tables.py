@@ -81,13 +81,13 @@ NULLABLE = {
 }  # fmt: skip
 
 
-def in_pieces(table):
+def in_chunks(table):
     """Return a pyarrow table in three chunks, one of them empty."""
     cut = len(table) // 3
     return pa.concat_tables([table[:cut], table[:0], table[cut:]])
 
 
-def plain(table):
+def to_pandas(table):
     """Return a pyarrow table as a pandas frame of NumPy dtypes, which scipy can read, with NaN for null."""
     columns = {name: table[name].to_pandas() for name in table.column_names}
     # pandas converts Booleans with nulls to objects, and before version 3 also text.
@@ -97,13 +97,13 @@ def plain(table):
 
 #: Functions that convert a pyarrow table to another container.
 CONTAINERS = {
-    "pandas": plain,
+    "pandas": to_pandas,
     "pandas nullable": lambda table: table.to_pandas(types_mapper=NULLABLE.get),
-    "pandas Arrow": lambda table: in_pieces(table).to_pandas(types_mapper=pd.ArrowDtype),
+    "pandas Arrow": lambda table: in_chunks(table).to_pandas(types_mapper=pd.ArrowDtype),
     "polars": pl.from_arrow,
-    "polars pieces": lambda table: pl.concat([pl.from_arrow(table[:7]), pl.from_arrow(table[7:])], rechunk=False),
+    "polars chunks": lambda table: pl.concat([pl.from_arrow(table[:7]), pl.from_arrow(table[7:])], rechunk=False),
     "pyarrow": lambda table: table,
-    "pyarrow pieces": in_pieces,
+    "pyarrow chunks": in_chunks,
     "record batch": lambda table: table.combine_chunks().to_batches()[0],
     "stream": Stream,
     "reader": pa.RecordBatchReader.from_stream,

@@ -34,7 +34,7 @@ def by_scipy(reference, values, kind, tail, nan_policy):
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_every_pair_of_dtypes(dtype, kind, tail, seed):
+def test_every_pair_of_dtypes_gives_scipys_ranks(dtype, kind, tail, seed):
     rng = np.random.default_rng(seed)
     reference = tied_values(rng, dtype, 150)
     for row_dtype in DTYPES:
@@ -48,7 +48,7 @@ def test_every_pair_of_dtypes(dtype, kind, tail, seed):
 @pytest.mark.parametrize("nan_policy", ["propagate", "omit"])
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_missing_values_by_policy(kind, tail, nan_policy, seed):
+def test_missing_values_follow_the_policy(kind, tail, nan_policy, seed):
     rng = np.random.default_rng(seed)
     dtypes = {"a": "f8", "b": "f4", "c": "i8", "d": "u8", "e": "f8", "f": np.longdouble}
     reference = pd.DataFrame({name: tied_values(rng, dtype, 300) for name, dtype in dtypes.items()})
@@ -65,7 +65,7 @@ def test_missing_values_by_policy(kind, tail, nan_policy, seed):
 
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("n_rows", [3, 30, 700])
-def test_long_references_on_any_number_of_threads(n_rows, tail, seed):
+def test_long_references_give_the_same_ranks_on_any_number_of_threads(n_rows, tail, seed):
     # A column with more than 511 distinct queries is counted by another algorithm.
     rng = np.random.default_rng(seed)
     reference = np.column_stack([rng.standard_normal(70_001), rng.poisson(0.3, 70_001)])
@@ -90,7 +90,7 @@ def test_directions_do_not_depend_on_the_tail_or_the_kind(seed):
     assert not expected.flags.writeable
 
 
-def test_directions_of_tables_without_rows_or_columns():
+def test_tables_without_rows_or_columns_have_no_directions():
     ranks = rank_features(np.empty((0, 2)), np.ones((5, 2)), tail="both")
     assert (ranks.percentiles.shape, ranks.directions.shape, ranks.directions.dtype) == ((0, 2), (0, 2), np.int8)
     assert rank_features(np.ones((2, 0)), np.ones((5, 0)), tail="lower").directions.shape == (2, 0)

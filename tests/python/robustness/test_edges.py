@@ -22,7 +22,7 @@ CHECKS = ["fit", "score", "from_parts", "ranks", "sorted_ranks"]
 @pytest.mark.skipif(sys.platform != "linux", reason="the script protects memory with a system call of Linux")
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("kernel", ["avx512", "avx2", "portable"])
-def test_arrays_at_the_edge_of_memory(kernel, check):
+def test_no_call_reads_beyond_the_ends_of_an_array(kernel, check):
     if kernel not in _core.kernels():
         pytest.skip(f"this processor has no {kernel}")
     done = subprocess.run(

@@ -151,7 +151,7 @@ def fork_during_calls(seed):
 
 
 @needs_fork
-def test_forks_while_other_threads_fit_score_and_rank(seed):
+def test_a_child_forked_while_other_threads_work_fits_and_scores(seed):
     assert_silent(run_in_new_process(fork_during_calls, seed))
 
 
@@ -176,7 +176,7 @@ def fork_while_the_pool_is_made(seed):
 
 
 @needs_fork
-def test_forks_while_the_threads_are_made(seed):
+def test_a_child_forked_while_the_threads_are_made_scores(seed):
     assert_silent(run_in_new_process(fork_while_the_pool_is_made, seed))
 
 
@@ -204,12 +204,12 @@ METHODS = [pytest.param("fork", marks=needs_fork), "spawn", pytest.param("forkse
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_pool_of_multiprocessing(method, seed):
+def test_workers_of_a_multiprocessing_pool_give_equal_results(method, seed):
     assert_silent(run_in_new_process(multiprocessing_pool, method, seed))
 
 
 @pytest.mark.parametrize("method", METHODS[:2])
-def test_an_executor_of_processes(method, seed):
+def test_workers_of_a_process_executor_give_equal_results(method, seed):
     assert_silent(run_in_new_process(executor, method, seed))
 
 
@@ -221,7 +221,7 @@ def joblib_backend(backend, seed):
 
 
 @pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
-def test_workers_of_joblib(backend, seed):
+def test_workers_of_joblib_give_equal_results(backend, seed):
     assert_silent(run_in_new_process(joblib_backend, backend, seed))
 
 
@@ -249,7 +249,7 @@ class Server:
             else:
                 pipe.send(work.fit().score_samples(X))
 
-    def ask(self, request):
+    def answer(self, request):
         self.pipe.send(request)
         assert self.pipe.poll(60), f"no answer to {request}"
         return self.pipe.recv()
@@ -267,14 +267,14 @@ def prefork_server(seed):
                 (start, start + int(r.integers(1, 50))) if method == "rank" else (start, int(r.integers(300, 40_000)))
             )
             expected = work.ranks if method == "rank" else work.scores
-            np.testing.assert_array_equal(server.ask((method, rows)), expected[slice(*rows)])
+            np.testing.assert_array_equal(server.answer((method, rows)), expected[slice(*rows)])
 
     servers = [Server(work) for _ in range(4)]
     for server in servers:
         serve(server)
     work.check()
     # A worker is killed in the middle of its work and replaced, while the master is scoring.
-    assert servers[1].ask("work forever") == "begun"
+    assert servers[1].answer("work forever") == "begun"
     stop = threading.Event()
 
     def master():
@@ -297,5 +297,5 @@ def prefork_server(seed):
 
 
 @needs_fork
-def test_a_prefork_server_whose_worker_is_killed_and_replaced(seed):
+def test_a_prefork_server_works_if_a_worker_is_killed_and_replaced(seed):
     assert_silent(run_in_new_process(prefork_server, seed))

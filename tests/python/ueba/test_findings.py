@@ -603,7 +603,7 @@ def test_reports_show_percentiles_from_99_and_weekends_by_default(findings, cuto
     assert findings.feature_counts().equals(findings.feature_counts(99.0, ()))
 
 
-def test_columns_of_the_table_of_cutoffs(findings):
+def test_the_cutoff_table_counts_features_per_finding(findings):
     table = findings.cutoff_table()
     assert table["cutoff"].tolist() == [95, 96, 97, 98, 99, *np.round(np.arange(99.1, 99.95, 0.1), 1), 99.99]
     for row in table.itertuples():

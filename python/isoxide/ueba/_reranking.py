@@ -16,12 +16,12 @@ from isoxide.ueba._quantiles import TableQuantiles
 from isoxide.ueba._ranks import Ranked, RankOptions, Scope, rank_rows, ranking
 from isoxide.ueba._table import FeatureTable
 
-__all__ = ["rank_again"]
+__all__ = ["rerank"]
 
 F = TypeVar("F", bound=FindingsData)
 
 
-def rank_again(
+def rerank(
     findings: F,
     table: FeatureTable | None,
     reference: FeatureTable | None,
