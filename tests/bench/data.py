@@ -29,22 +29,22 @@ class Data:
 
 def table(n: int, d: int, seed: int = 0) -> np.ndarray:
     """Make a table: half normal columns, half counts with 70 % zeros, and 1 % of the rows three times as large."""
-    r = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     x = np.empty((n, d))
     for j in range(d):
-        zero = r.random(n) < 0.7
-        counts = np.where(zero, 0, r.geometric(0.05 if j % 4 == 1 else 0.3, n))
-        x[:, j] = counts if j % 2 else r.normal(j % 7, 1 + j % 3, n)
-    x[r.choice(n, max(1, n // 100), replace=False)] *= 3
+        zero = rng.random(n) < 0.7
+        counts = np.where(zero, 0, rng.geometric(0.05 if j % 4 == 1 else 0.3, n))
+        x[:, j] = counts if j % 2 else rng.normal(j % 7, 1 + j % 3, n)
+    x[rng.choice(n, max(1, n // 100), replace=False)] *= 3
     return x
 
 
 def with_missing(x: np.ndarray, seed: int = 1) -> np.ndarray:
     """Set 10 % of the cells of every other pair of columns to NaN."""
-    r = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     for j in range(x.shape[1]):
         if j % 4 < 2:
-            x[r.random(len(x)) < 0.1, j] = np.nan
+            x[rng.random(len(x)) < 0.1, j] = np.nan
     return x
 
 
@@ -52,9 +52,9 @@ def sparse_table(n: int, d: int, seed: int = 2) -> Any:
     """Make compressed rows with counts in 1 % of the cells."""
     import scipy.sparse
 
-    r = np.random.default_rng(seed)
-    x = scipy.sparse.random_array((n, d), density=0.01, format="csr", rng=r)
-    x.data = r.geometric(0.05, x.nnz).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    x = scipy.sparse.random_array((n, d), density=0.01, format="csr", rng=rng)
+    x.data = rng.geometric(0.05, x.nnz).astype(np.float64)
     return x
 
 

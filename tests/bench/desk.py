@@ -38,23 +38,24 @@ def desk_table(rows: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+#: The code of the stages, which a new process runs and times.
 STAGES = """
 import sys, time
 from isoxide import ueba
-started = time.perf_counter()
-def lap(stage):
-    global started
+start = time.perf_counter()
+def end(stage):
+    global start
     now = time.perf_counter()
-    print(f"  {stage:<28}{now - started:6.2f} s")
-    started = now
+    print(f"  {stage:<28}{now - start:6.2f} s")
+    start = now
 table = ueba.read_table(sys.argv[1], entity="actor", time="day")
-lap("read and check")
+end("read and check")
 findings = ueba.detect(table, contamination=float(sys.argv[3]))
-lap("fit, score, rank, rules")
+end("fit, score, rank, rules")
 for write, name in ((findings.to_csv, "f.csv"), (findings.to_parquet, "f.parquet"), (findings.to_json, "f.json"),
                     (findings.to_markdown, "r.md"), (findings.to_html, "r.html")):
     write(sys.argv[2] + "/" + name)
-    lap("write " + name[2:])
+    end("write " + name[2:])
 """
 
 
@@ -71,11 +72,11 @@ def main() -> None:
     share = str(FINDINGS / ROWS)
     out = options.folder / "out"
     command = ["detect", str(path), "--entity", "actor", "--time", "day", "--contamination", share, "--out", str(out)]
-    started = time.perf_counter()
+    start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "isoxide", *command], check=True)
-    took = time.perf_counter() - started
+    seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    print(f"{path.stat().st_size / 2**20:.0f} MiB of Parquet: {took:.1f} s, peak memory {peak:.2f} GiB; the stages:")
+    print(f"{path.stat().st_size / 2**20:.0f} MiB of Parquet: {seconds:.1f} s, peak memory {peak:.2f} GiB; the stages:")
     subprocess.run([sys.executable, "-c", STAGES, str(path), str(out), share], check=True)
 
 

@@ -27,7 +27,7 @@ def write_table(rows: int, folder: Path) -> None:
     actors = pa.array([f"user{i:06}" for i in range(N_ACTORS)])
     first_day = np.datetime64("2024-01-01")
     for number, start in enumerate(range(0, rows, PER_FILE)):
-        r = np.random.default_rng(number)
+        rng = np.random.default_rng(number)
         row = np.arange(start, min(rows, start + PER_FILE))
         columns = {
             "actor": actors.take(pa.array(row % N_ACTORS)),
@@ -35,12 +35,12 @@ def write_table(rows: int, folder: Path) -> None:
         }
         for j, name in enumerate(FEATURES):
             if j < 10:
-                counts = r.geometric(0.1 + 0.04 * j, len(row))
-                values = np.where(r.random(len(row), dtype=np.float32) < 0.7, 0, counts).astype(np.float32)
+                counts = rng.geometric(0.1 + 0.04 * j, len(row))
+                values = np.where(rng.random(len(row), dtype=np.float32) < 0.7, 0, counts).astype(np.float32)
             else:
-                values = r.standard_normal(len(row), dtype=np.float32)
+                values = rng.standard_normal(len(row), dtype=np.float32)
             if j in (3, 13):
-                values[r.random(len(row), dtype=np.float32) < 0.05] = np.nan
+                values[rng.random(len(row), dtype=np.float32) < 0.05] = np.nan
             columns[name] = pa.array(values)
         pq.write_table(pa.table(columns), folder / f"part-{number:03}.parquet", row_group_size=1_000_000)
 
@@ -74,9 +74,9 @@ if "in_memory()" in code:
 def peak():
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
-started, before = time.perf_counter(), time.process_time()
+wall, cpu = time.perf_counter(), time.process_time()
 exec(code)
-print(json.dumps([time.perf_counter() - started, time.process_time() - before, peak()]))
+print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu, peak()]))
 """
 
 

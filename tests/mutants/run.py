@@ -54,8 +54,8 @@ PRELOAD = ["cosmic_ray.mutating", "pytest", "jinja2", "pandas", "pyarrow", "scip
 
 def tests_of(file: str) -> list[str]:
     """Return the test files of a module, the one of its name first."""
-    room, _, module = file.removesuffix(".py").rpartition("/")
-    own = TESTS / room.removeprefix("_") / f"test_{module.removeprefix('_')}.py"
+    package, _, module = file.removesuffix(".py").rpartition("/")
+    own = TESTS / package.removeprefix("_") / f"test_{module.removeprefix('_')}.py"
     more = [TESTS / name for name in MORE_TESTS.get(file, [])]
     paths = [own, *more] if own.exists() else more or [TESTS / "ueba" / "test_findings.py"]
     return [str(path) for path in paths]
@@ -148,25 +148,27 @@ def main() -> None:
         FORKS.set_forkserver_preload(PRELOAD)
         limits: dict[str, float] = {}
         tried, survived = collections.Counter(), collections.Counter()
-        for file, broken, code in sample(random.Random(options.seed), files, package):
+        for file, description, code in sample(random.Random(options.seed), files, package):
             if time.monotonic() > end:
                 break
             tests = tests_of(file)
             if file not in limits:
                 start = time.monotonic()
                 if is_noticed(folder, tests, 600.0):
-                    sys.exit(f"the tests of {file} fail as it is:\n{pathlib.Path(folder, 'log').read_text()[-2000:]}")
+                    sys.exit(
+                        f"the tests of {file} fail without a break:\n{pathlib.Path(folder, 'log').read_text()[-2000:]}"
+                    )
                 limits[file] = 30 + 3 * (time.monotonic() - start)
             path = pathlib.Path(folder, "isoxide", file)
-            whole = path.read_text()
+            original = path.read_text()
             path.write_text(code)
             tried[file] += 1
             if not is_noticed(folder, tests, limits[file]):
                 survived[file] += 1
-                changes = difflib.ndiff(whole.splitlines(), code.splitlines())
+                changes = difflib.ndiff(original.splitlines(), code.splitlines())
                 lines = [f"  {line}" for line in changes if line[0] in "-+"]
-                print(f"SURVIVED {file}:{broken}", *lines, sep="\n", flush=True)
-            path.write_text(whole)
+                print(f"SURVIVED {file}:{description}", *lines, sep="\n", flush=True)
+            path.write_text(original)
     for file in files:
         print(f"{file}: {tried[file]} tried, {survived[file]} not noticed")
     print(f"{tried.total()} tried, {survived.total()} not noticed")
