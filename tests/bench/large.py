@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 ROWS = (1_000_000, 10_000_000, 100_000_000)
 FEATURES = [f"f{j:02}" for j in range(20)]
-PER_FILE, N_ACTORS = 5_000_000, 100_000
+ROWS_PER_FILE, N_ACTORS = 5_000_000, 100_000
 
 
 def write_table(rows: int, folder: Path) -> None:
@@ -26,9 +26,9 @@ def write_table(rows: int, folder: Path) -> None:
     folder.mkdir(parents=True)
     actors = pa.array([f"user{i:06}" for i in range(N_ACTORS)])
     first_day = np.datetime64("2024-01-01")
-    for number, start in enumerate(range(0, rows, PER_FILE)):
+    for number, start in enumerate(range(0, rows, ROWS_PER_FILE)):
         rng = np.random.default_rng(number)
-        row = np.arange(start, min(rows, start + PER_FILE))
+        row = np.arange(start, min(rows, start + ROWS_PER_FILE))
         columns = {
             "actor": actors.take(pa.array(row % N_ACTORS)),
             "day": pa.array(first_day + row // N_ACTORS),
@@ -56,7 +56,8 @@ WORKS = {
     "detect, 2,000 findings": "table.detect(entity='actor', time='day', contamination=2000 / n_rows)",
     "in memory: score": "forest().decision_function(in_memory())",
 }
-PRELUDE = """
+#: The program that runs and times the code of a work.
+PROGRAM = """
 import json, pathlib, resource, shutil, sys, time
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
 from isoxide import IsolationForest, stream
@@ -100,7 +101,7 @@ def main() -> None:
                     continue
                 arguments = [source, options.folder / "out", options.folder / "model.safetensors", code, rows]
                 done = subprocess.run(
-                    [sys.executable, "-c", PRELUDE, *map(str, arguments)], check=True, capture_output=True, text=True
+                    [sys.executable, "-c", PROGRAM, *map(str, arguments)], check=True, capture_output=True, text=True
                 )
                 results[work].append(json.loads(done.stdout))
         for work, rounds in results.items():

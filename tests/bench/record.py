@@ -58,8 +58,8 @@ def _ratio(theirs: Outcome, ours: Outcome) -> dict[str, float] | None:
         return None
     factor = theirs.scale / ours.scale
     # The clock of the processor may not have moved during a very short timing.
-    tiny = 1e-9
-    wall, cpu = (statistics.median(factor * a[k] / max(tiny, b[k]) for a, b in rounds) for k in (0, 1))
+    min_seconds = 1e-9
+    wall, cpu = (statistics.median(factor * a[k] / max(min_seconds, b[k]) for a, b in rounds) for k in (0, 1))
     return {"wall": wall, "cpu": cpu}
 
 
