@@ -86,9 +86,10 @@ def _run(options: argparse.Namespace) -> int:
         print(f"record: {path}")
     if path and whole and not options.record:
         render.write_all()
-    wrong = record.failures(result)
-    print(f"\n{result['seconds']} s" + "".join(f"\nFAILED: {line}" for line in wrong))
-    return 1 if wrong else 0
+    failed = record.failures(result)
+    print(f"\n{result['seconds']} s" + "".join(f"\nFAILED: {line}" for line in failed))
+    outcomes = [outcome for work in result["works"] + result["growth"] for outcome in work["contenders"]]
+    return 1 if any(map(record.is_wrong, outcomes)) else 0
 
 
 def main() -> int:
@@ -102,8 +103,8 @@ def main() -> int:
     os.environ |= machine.without_avx512()
     if options.command == "run":
         return _run(options)
-    grid.search(options.seconds, options.seed, options.kinds)
-    return 0
+    results = grid.search(options.seconds, options.seed, options.kinds)
+    return 1 if any(entry["wrong"] for entry in results.entries) else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A desk's half year: `isoxide detect` from a Parquet file of 1,000,000 rows to the pages, with its time and memory.
+"""Measure the work of an analyst's desk on half a year of data: `isoxide detect` from 1,000,000 rows to the reports.
 
 ``python -m bench.desk --folder DIR`` makes the table there (once), runs the command, and prints where time went.
 """

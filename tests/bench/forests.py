@@ -36,12 +36,12 @@ class Forest(Protocol):
 
 
 def _array(x: Any) -> Any:
-    """For libraries that do not read frames; what it takes is part of the timing."""
+    """Return an array for libraries that do not read frames; the conversion is part of the timing."""
     return x.to_numpy() if hasattr(x, "to_numpy") else x
 
 
 def _parameters(work: Work, threads: int) -> dict[str, Any]:
-    """Of scikit-learn's class and ours."""
+    """Return the parameters of scikit-learn's class and of isoxide's."""
     return {
         "n_estimators": work.trees,
         "max_samples": work.max_samples,

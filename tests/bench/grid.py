@@ -119,6 +119,7 @@ def _measure(point: int, stage: str, work: Work, folder: Path, pool: dict[str, h
         "seconds": float(f"{ours['medians']['cpu']:.4g}") if ours["medians"] else None,
         "ratios": {c["library"]: round(c["ratio"]["cpu"], 3) for c in summary["contenders"] if c["ratio"]},
         "errors": {c["library"]: c["error"] for c in summary["contenders"] if c["error"]},
+        "wrong": any(map(record.is_wrong, summary["contenders"])),
     }
 
 

@@ -1,4 +1,4 @@
-"""Starts the children of a work, checks that they agree, and asks them for timings in turn."""
+"""Start the children of a work, check that they agree, and ask them for timings in turn."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _SOME = 10_000
 
 
 class ChildError(Exception):
-    """What went wrong in a child, in one line."""
+    """Failure of a child, described in one line."""
 
 
 def _one_line(message: str) -> str:
-    """Without paths: a record is published, and where things lie on this machine is nobody's business."""
+    """Return the first line without paths, because records are published."""
     return re.sub(r"(?<![\w.])/[^\s:)'\"]*", "(path)", message.strip().splitlines()[0])[:300]
 
 
@@ -69,7 +69,7 @@ class Process:
             self.process.stdin.write(json.dumps({"do": what, **details}) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            # What it died of is told when the answer is read.
+            # The reason of its end is read instead of its answer.
             return
 
     def answer(self) -> dict[str, Any]:
@@ -144,7 +144,7 @@ class Team:
         return self.each(do)
 
     def check(self) -> None:
-        """Lets everyone do the work once, which also warms up, and compares the results with ours."""
+        """Let every contender do the work once, which also warms up, and compare the results with isoxide's."""
 
         def do(process: Process, name: str) -> dict[str, Any]:
             path = self.folder / "result.npz"
@@ -191,7 +191,7 @@ def stop(pool: dict[str, Process] | None) -> None:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Spearman's, of some scores and whatever their sign; `None` of one row."""
+    """Return Spearman's correlation of the first scores without its sign; None for fewer than three rows."""
     if a.size < 3:
         return None
     x, y = (np.argsort(np.argsort(scores[:_SOME])).astype(np.float64) for scores in (a, b))

@@ -12,7 +12,7 @@ import numpy as np
 from .forests import Job
 from .works import Work
 
-_IMPORTS = {"isoxide": "import isoxide", "sklearn": "from sklearn.ensemble import IsolationForest"}
+_PACKAGES = {"isoxide": "isoxide", "sklearn": "sklearn.ensemble"}
 
 
 def _run(arguments: list[str]) -> None:
@@ -26,8 +26,11 @@ def _nothing() -> dict[str, np.ndarray]:
 
 def start_job(work: Work, library: str, threads: int, layout: str, folder: Path) -> Job:
     """Return the job of starting Python with the command or an import."""
-    version = work.what == "isoxide --version"
-    arguments = ["-m", "isoxide", "--version"] if version else ["-c", _IMPORTS[library]]
+    arguments = {
+        "isoxide --version": ["-m", "isoxide", "--version"],
+        "import isoxide": ["-c", "import isoxide"],
+        "import IsolationForest": ["-c", f"from {_PACKAGES[library]} import IsolationForest"],
+    }[work.what]
     # The first start writes compiled files and fills the cache of the system.
     _run(arguments)
     return Job(lambda: _run(arguments), _nothing)

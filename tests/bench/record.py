@@ -146,8 +146,13 @@ def find(record: Record, row: int, features: dict[str, Any]) -> Record | None:
     return next((work for work in record["works"] if fits(work)), None)
 
 
+def is_wrong(outcome: Record) -> bool:
+    """Return whether an outcome is a defect of isoxide: it failed, or its results differ from those it reproduces."""
+    return bool(outcome["equal"] is False or (outcome["library"] == "isoxide" and outcome["error"]))
+
+
 def failures(record: Record) -> list[str]:
-    """Return a line for each contender that failed."""
+    """Return a line for each contender that failed, or that is not installed."""
     return [
         f"{kind(record)}: row {work['row']}, {work['title']}, {work['threads']} thread(s), "
         f"{outcome['name']}: {outcome['error']}"

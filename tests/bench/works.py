@@ -191,7 +191,8 @@ def _starting(cores: int) -> list[Work]:
     desk = Data("none", 1_000_000, 50)
     return [
         Work(18, "isoxide --version", contenders=_named("isoxide"), **start),
-        Work(18, "import isoxide", contenders=_named("isoxide", "sklearn"), **start),
+        Work(18, "import isoxide", contenders=_named("isoxide"), **start),
+        Work(18, "import IsolationForest", contenders=_named("isoxide", "sklearn"), **start),
         Work(19, "isoxide detect, Parquet to reports", "desk", desk, _named("isoxide"), threads=cores, rounds=3),
     ]
 
