@@ -71,9 +71,9 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     columns += ["Typical", "Percentile"]
     rule = "|".join("--:" if name in ("Score", "Severity", *columns[-3:]) else "---" for name in columns)
     tables = _tables(findings, shown_features(findings, selected), among_by_finding, long)
-    joined = {name: findings.frame[name].tolist() for name in findings.joined}
+    joined_columns = [findings.frame[name].tolist() for name in findings.joined]
     for entity, numbers in entity_groups(findings, sort=order == "entity"):
-        joined = [_shown(cells[numbers[0]], long) for cells in joined.values()]
+        joined = [_shown(cells[numbers[0]], long) for cells in joined_columns]
         lines += [
             f"## {', '.join([_shown(entity, long), *joined])}",
             "",
