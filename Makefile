@@ -17,8 +17,8 @@
 #   make memcheck       Run the tests of the core under valgrind and AddressSanitizer.
 #   make fuzz           Run the core on arbitrary bytes; `make fuzz-keep` keeps the inputs that reached new code.
 #   make mutants        Change the code in one place at a time, and list the changes that no test detects.
-#   make bench          Measure how many times faster isoxide is than scikit-learn and scipy on this machine. bench-quick, bench-docs,
-#                       bench-kernels, bench-desk and bench-large are described at their definitions.
+#   make bench          Measure how many times faster isoxide is than scikit-learn and scipy on this machine. bench-quick, bench-grid,
+#                       bench-docs, bench-goals, bench-kernels, bench-desk and bench-large are described at their definitions.
 #   make demo           Run the users' notebook and the command on the table that ships with the package.
 #   make clean          Remove the environments and everything that was built.
 #
@@ -52,7 +52,7 @@ export ISOXIDE_TEST_SEED
 export PROPTEST_RNG_SEED := $(ISOXIDE_TEST_SEED)
 endif
 
-.PHONY: demo dev test-quick test test-rust test-python test-search search test-oldest test-parallel test-arm arm-tools mutants fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-large bench-quick bench-docs bench-kernels clippy \
+.PHONY: demo dev test-quick test test-rust test-python test-search search test-oldest test-parallel test-arm arm-tools mutants fuzz fuzz-keep fuzzer memcheck counts accept-counts browser java valgrind bench bench-desk bench-large bench-quick bench-grid bench-docs bench-goals bench-kernels clippy \
 	lint format clean
 
 # Runs the users' notebook on the table of the package, then the command; both print the paths of their results.
@@ -244,18 +244,31 @@ bench-desk: $(VENV)/.demo
 bench-large: $(VENV)/.demo
 	PYTHONPATH=tests $(BIN)/python -m bench.large --folder demo-output/large $(ARGS)
 
-# Compares isoxide with rival libraries on this machine. `make bench` takes half an hour on two cores, keeps a record in
-# tests/bench/records, and writes docs/benchmarks.md and the README's table. `make bench-quick` takes three minutes and only prints.
-# `ARGS='--rows 7 --rounds 3'` selects rows of the table and the number of rounds.
+# Compares isoxide with rival libraries on this machine. `make bench` takes three quarters of an hour on two cores, keeps the record of
+# this kind of machine (processor and kernel) in tests/bench/records, and writes docs/benchmarks.md and the README's table from the
+# records of all kinds. `ISOXIDE_KERNEL=avx2 make bench` on a processor with AVX-512 is a kind of its own, in which NumPy does without
+# AVX-512 too. `make bench-quick` takes about a minute and only prints. `ARGS='--rows 7 --rounds 3'` selects rows of the table and the
+# number of rounds.
 bench: $(BENCH)/.bench
 	PYTHONPATH=tests $(BENCH)/bin/python -m bench run $(ARGS)
 
 bench-quick: $(BENCH)/.bench
 	PYTHONPATH=tests $(BENCH)/bin/python -m bench run --quick $(ARGS)
 
-# Writes the documents again from the latest record, without timing anything.
+# Searches for half an hour, or for GRID_SECONDS, for tables and forests with which another library is faster than isoxide, prints
+# them, and keeps all results in tests/bench/records. A run that was stopped goes on where it was, and another run adds configurations;
+# after a change to the package, the search begins anew. `make bench-docs` lists the findings in docs/benchmarks.md.
+# `ARGS='--kinds fit'` searches among fits only.
+bench-grid: $(BENCH)/.bench
+	PYTHONPATH=tests $(BENCH)/bin/python -m bench grid --seconds $${GRID_SECONDS:-1800} $(ARGS)
+
+# Writes the documents again from the records, without timing anything.
 bench-docs: $(BENCH)/.bench
 	PYTHONPATH=tests $(BENCH)/bin/python -m bench render $(ARGS)
+
+# Prints the records beside the goals of development, and marks the goals that are missed.
+bench-goals: $(BENCH)/.bench
+	PYTHONPATH=tests $(BENCH)/bin/python -m bench goals
 
 # Checks the crate with and without the Python binding, because clippy sees only the code of the enabled features.
 clippy:

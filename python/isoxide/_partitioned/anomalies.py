@@ -125,7 +125,7 @@ class FindAnomalies(Aggregator[AnomalyState, Anomalies]):
             state.digest.add(scores)
         days = days_of(self.times.of(batch, first_row))
         lowest = pd.Series(scores).groupby(days.to_numpy()).min()
-        _keep_least(state.lowest, lowest.items())
+        _update_least(state.lowest, lowest.items())
         rows = np.flatnonzero(scores < 0)
         if rows.size:
             state.n += int(rows.size)
@@ -148,7 +148,7 @@ class FindAnomalies(Aggregator[AnomalyState, Anomalies]):
             merged.digest = None
             merged.n += other.n
             merged.rows += other.rows
-            _keep_least(merged.lowest, other.lowest.items())
+            _update_least(merged.lowest, other.lowest.items())
         self._check_number(merged.n)
         return merged
 
@@ -186,15 +186,15 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         positions = pc.fill_null(pc.index_in(column, value_set=self.entities), -1).to_numpy(zero_copy_only=False)
-        is_wanted = positions >= 0
-        _keep_least(state, pd.Series(days[is_wanted]).groupby(positions[is_wanted]).min().items())
+        is_given = positions >= 0
+        _update_least(state, pd.Series(days[is_given]).groupby(positions[is_given]).min().items())
         return state
 
     def merge(self, states: Iterable[dict[int, Any]]) -> dict[int, Any]:
         """Return the earliest day of each entity."""
         merged, *others = states
         for other in others:
-            _keep_least(merged, other.items())
+            _update_least(merged, other.items())
         return merged
 
     def finish(self, state: dict[int, Any]) -> list[Any]:
@@ -202,10 +202,10 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
         return [state[position] for position in range(len(self.entities))]
 
 
-def _keep_least(kept: dict[Any, Any], items: Iterable[tuple[Any, Any]]) -> None:
+def _update_least(least: dict[Any, Any], items: Iterable[tuple[Any, Any]]) -> None:
     """Update a dictionary with the smallest value of each key."""
     for key, value in items:
-        kept[key] = min(kept.get(key, value), value)
+        least[key] = min(least.get(key, value), value)
 
 
 class CountDecisions(MappedAggregator[list[RankCounts], list[RankCounts]]):

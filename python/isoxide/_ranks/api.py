@@ -23,9 +23,9 @@ from isoxide._ranks.dtypes import (
     RankDefinition,
     Ranks,
     check_kind,
+    check_nan,
     check_nan_policy,
     column_ranks,
-    look_for_nan,
     native_pair,
     native_ranks,
     ranks_by_numpy,
@@ -90,7 +90,7 @@ def percentileofscore(
     check_nan_policy(nan_policy)
     # Allocate the result first, so that too many scores for the memory are refused before any work.
     percentiles = np.full(score.shape, np.nan)
-    a_has_nan, score_has_nan = (look_for_nan(x, nan_policy) for x in (a, score))
+    a_has_nan, score_has_nan = (check_nan(x, nan_policy) for x in (a, score))
     if score_has_nan:
         np.isnan(score)  # raises for objects, as in SciPy
     if a.size > 0 and not (a_has_nan and (nan_policy == "propagate" or np.isnan(a).all())):

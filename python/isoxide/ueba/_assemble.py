@@ -21,13 +21,13 @@ from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.table_profile import TableProfile
 from isoxide._frames.times import days_of
 from isoxide._ranks.options import RankOptions
-from isoxide.ueba._document import plain
+from isoxide.ueba._document import json_value
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import STATISTICS, typical_frame
 from isoxide.ueba._ranks import Ranked, Scope, ranking
 from isoxide.ueba._rules import Quantile, Rule, apply_rules, default_rules
 
-__all__ = ["Detection", "assemble", "chosen_rules", "order_of_findings"]
+__all__ = ["Detection", "assemble", "order_of_findings", "rules_or_default"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Detection:
     notes: list[str]
 
 
-def chosen_rules(rules: Iterable[Rule] | None, options: RankOptions) -> list[Rule]:
+def rules_or_default(rules: Iterable[Rule] | None, options: RankOptions) -> list[Rule]:
     """Return the given rules as a list, or the default rules if `rules` is None."""
     if rules is None:
         return default_rules(options.zscores, domain_defaults=options.domain_defaults)
@@ -134,8 +134,8 @@ def assemble(detection: Detection, anomalies: AnomalyOptions, ranks: RankOptions
         timeline=_timeline(detection),
         manifest={
             **_manifest(detection),
-            "threshold": plain(anomalies.threshold),
-            "alerts_per_month": plain(anomalies.alerts_per_month),
+            "threshold": json_value(anomalies.threshold),
+            "alerts_per_month": json_value(anomalies.alerts_per_month),
             "ranking": ranking(ranks, scope, detection.profile.n_rows),
             "notes": [*detection.notes, *detection.profile.warnings],
         },

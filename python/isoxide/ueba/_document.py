@@ -23,7 +23,9 @@ lacks time_zone, groups, rank_rows, rank_among and group; both versions use othe
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from isoxide._common.files import read_file
 from isoxide.ueba import _fields as fields
 from isoxide.ueba._columns import RESULT_COLUMNS
 from isoxide.ueba._findings_data import FindingsData
+from isoxide.ueba._numbers import joined_rows
 from isoxide.ueba._quantiles import STATISTICS
 
 __all__ = ["dump", "load", "read"]
@@ -46,38 +49,20 @@ _MAX_BYTES = 2**32
 _MAX_PERCENTILE = 100.0 + 1e-9  # rounding can make the largest percentile 100.00000000000001
 _MAX_FEATURES, _MAX_FINDINGS, _MAX_DAYS, _MAX_JOINED = 100_000, 1_000_000, 4_000_000, 1_000
 
+#: Write a value as JSON; NaN and infinities, which JSON does not have, are refused.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
-def dump(findings: FindingsData) -> dict[str, Any]:
-    """Convert findings to a document of dicts, lists, strings and numbers for JSON."""
-    flags: dict[int, list[dict[str, Any]]] = {}
-    for flag in findings.flags.to_dict("records"):
-        entry = {name: plain(flag[name]) for name in ("feature", "rule", "limit")}
-        flags.setdefault(int(flag["row"]), []).append(entry)
-    rows = []
-    records = findings.frame.to_dict("records")
-    for number, (index, row) in enumerate(zip(findings.frame.index, records, strict=True)):
-        rows.append(
-            {
-                "row": int(index),
-                "entity": plain(row[findings.entity]),
-                "time": row[findings.time].isoformat(),
-                **{name: plain(row[name]) for name in ("score", "severity", "day_rank", "day_rows")},
-                "first_seen": row["first_seen"].isoformat(),
-                "rank_rows": _whole(row.get("rank_rows")),
-                "rank_among": plain(row.get("rank_among")),
-                "group": _group(findings, number),
-                "joined": {name: plain(row[name]) for name in findings.joined},
-                "values": _numbers(findings.values[number]),  # noqa: PD011
-                "percentiles": _numbers(findings.percentiles[number]),
-                "order": findings.order[number].tolist(),
-                "directions": findings.directions[number].tolist(),
-                "flags": flags.get(number, []),
-            }
-        )
+
+def dump(findings: FindingsData) -> str:
+    """Return findings as the text of a JSON document.
+
+    The text is what the module `json` makes of the whole document. The lists of numbers, which are nearly all of it,
+    are written by `joined_rows`.
+    """
     timeline = findings.timeline.assign(day=[day.isoformat() for day in pd.DatetimeIndex(findings.timeline["day"])])
     zone = findings.frame[findings.time].dt.tz
     typical = findings.group_typical
-    return {
+    head = {
         "format": FORMAT,
         "version": VERSION,
         "manifest": findings.manifest,
@@ -87,13 +72,70 @@ def dump(findings: FindingsData) -> dict[str, Any]:
         "joined": findings.joined,
         "features": findings.features,
         "reference": {
-            name: {statistic: plain(value) for statistic, value in row.items()}
+            name: {statistic: json_value(value) for statistic, value in row.items()}
             for name, row in zip(findings.features, findings.reference.to_dict("records"), strict=True)
         },
         "groups": None if typical is None else [[_numbers(own) for own in group.T] for group in typical],
-        "timeline": [{name: plain(value) for name, value in row.items()} for row in timeline.to_dict("records")],
-        "findings": rows,
+        "timeline": [{name: json_value(value) for name, value in row.items()} for row in timeline.to_dict("records")],
     }
+    return f'{_encode(head)[:-1]}, "findings": [{", ".join(_rows(findings))}]}}'
+
+
+def _rows(findings: FindingsData) -> Iterator[str]:
+    """Yield each finding as a JSON object."""
+    frame = findings.frame
+    columns = {name: frame[name].tolist() for name in frame.columns}
+    times, first_seen = columns[findings.time], columns["first_seen"]
+    lists = zip(
+        *(_finite_rows(matrix) for matrix in (findings.values, findings.percentiles)),  # noqa: PD011
+        *(joined_rows(matrix, ", ") for matrix in (findings.order, findings.directions)),
+        _flag_lists(findings),
+        strict=True,
+    )
+    names = ("score", "severity", "day_rank", "day_rows")
+    cells = zip(*([json_value(cell) for cell in columns[name]] for name in (findings.entity, *names)), strict=True)
+    nothing = [None] * len(frame)
+    ranked = zip(*(columns.get(name, nothing) for name in ("rank_rows", "rank_among")), strict=True)
+    joined = [{name: json_value(columns[name][number]) for name in findings.joined} for number in range(len(frame))]
+    rows = zip(frame.index.tolist(), cells, ranked, joined, lists, strict=True)
+    for number, (index, (entity, *figures), (rank_rows, rank_among), known, numbers) in enumerate(rows):
+        values, percentiles, order, directions, flags = numbers
+        head = {
+            "row": int(index),
+            "entity": entity,
+            "time": times[number].isoformat(),
+            **dict(zip(names, figures, strict=True)),
+            "first_seen": first_seen[number].isoformat(),
+            "rank_rows": _row_count(rank_rows),
+            "rank_among": json_value(rank_among),
+            "group": _group(findings, number),
+            "joined": known,
+        }
+        yield (
+            f'{_encode(head)[:-1]}, "values": [{values}], "percentiles": [{percentiles}], "order": [{order}], '
+            f'"directions": [{directions}], "flags": [{flags}]}}'
+        )
+
+
+def _finite_rows(values: np.ndarray[Any, Any]) -> Iterator[str]:
+    """Yield each row of numbers as JSON, with null for those that are missing or infinite."""
+    return joined_rows(np.where(np.isfinite(values), values, np.nan), ", ", missing="null")
+
+
+def _flag_lists(findings: FindingsData) -> list[str]:
+    """Return the flags of each finding as JSON objects."""
+    lists: list[list[str]] = [[] for _ in range(len(findings))]
+    columns = (findings.flags[name].tolist() for name in ("row", "feature", "rule", "limit"))
+    # Most flags of a feature have the same limit. Zero has two signs, which are equal as keys.
+    texts: dict[Any, str] = {}
+    for row, feature, rule, limit in zip(*columns, strict=True):
+        text = texts.get((feature, rule, limit)) if limit else None
+        if text is None:
+            text = texts[feature, rule, limit] = _encode(
+                {"feature": json_value(feature), "rule": json_value(rule), "limit": json_value(limit)}
+            )
+        lists[int(row)].append(text)
+    return [", ".join(own) for own in lists]
 
 
 def _numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
@@ -101,9 +143,9 @@ def _numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
     return [value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True)]
 
 
-def _whole(value: Any) -> int | None:
+def _row_count(value: Any) -> int | None:
     """Convert a number of rows to an integer, since a column with missing cells holds floats."""
-    return None if value is None or np.isnan(value) else int(value)
+    return None if value is None or math.isnan(value) else int(value)
 
 
 def _group(findings: FindingsData, number: int) -> int | None:
@@ -122,7 +164,7 @@ def _zone_name(zone: Any) -> str:
     return f"UTC{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Convert a cell to a JSON value; missing and infinite values become None."""
     if value is None or isinstance(value, str):
         return value
@@ -131,7 +173,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, (int, np.integer)):
         return int(value)
     if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None
     return None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
 
 
