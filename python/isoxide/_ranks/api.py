@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isoxide._common.threads import resolve_n_jobs
+from isoxide._common.threads import resolve_n_jobs, resolve_n_jobs_for
 from isoxide._frames.dtypes import native
 from isoxide._frames.tables import ArrayTable, read_table
 from isoxide._ranks import groups as _groups
@@ -209,7 +209,8 @@ def rank_features(
     columns = [reference_table.column(j, name) for j, name in zip(reference_positions, names, strict=True)]
     if nan_policy == "raise":
         refuse_nan(queries, names, "rows")
-    pairs, n_workers = list(zip(columns, queries, strict=True)), resolve_n_jobs(n_jobs)
+    pairs = list(zip(columns, queries, strict=True))
+    n_workers = resolve_n_jobs_for(n_jobs, reference_table.n_rows * len(columns))
     if labels is None:
         ranks = _checked_ranks(pairs, names, row_table.n_rows, definition, n_workers)
     else:

@@ -121,6 +121,8 @@ def column_ranks(pairs: Pairs, n_rows: int, definition: RankDefinition, n_worker
         Directions, with one column for each pair.
     """
     native_pairs = {j: converted for j, pair in enumerate(pairs) if (converted := native_pair(*pair)) is not None}
+    if len(native_pairs) == len(pairs) > 0:
+        return native_ranks(list(native_pairs.values()), definition, n_workers)
     percentiles, directions = np.empty((n_rows, len(pairs))), np.empty((n_rows, len(pairs)), dtype=np.int8)
     if native_pairs:
         positions = list(native_pairs)

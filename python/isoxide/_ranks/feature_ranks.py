@@ -334,7 +334,9 @@ def _is_last(names: list[str], rank_last: str | Callable[[str], bool] | None) ->
     if isinstance(rank_last, str):
         selected = set(select(names, rank_last))
         return np.array([name in selected for name in names], dtype=bool)
-    return np.array([rank_last is not None and bool(rank_last(name)) for name in names], dtype=bool)
+    if rank_last is None:
+        return np.zeros(len(names), dtype=bool)
+    return np.array([bool(rank_last(name)) for name in names], dtype=bool)
 
 
 # Pickles, skops files and messages contain the public module's name, so that private modules can move.

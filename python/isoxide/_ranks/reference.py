@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from isoxide import _core
 from isoxide._common.patterns import check_distinct, check_known, name_list
-from isoxide._common.threads import mapped, resolve_n_jobs
+from isoxide._common.threads import mapped, resolve_n_jobs_for
 from isoxide._frames.dtypes import native, readable
 from isoxide._frames.tables import Table, read_table
 from isoxide._ranks.dtypes import RankDefinition, Ranks, as_compared, comparison, nan_error, ranks_by_numpy, refuse_nan
@@ -118,7 +118,8 @@ class RankReference:
         self._layout = Layout(table.names, table.n_columns)
         self._n_samples: int = table.n_rows
         columns = [table.column(j, names[j]) for j in positions]
-        self._columns = dict(zip(positions, mapped(_Column.of, columns, resolve_n_jobs(n_jobs)), strict=True))
+        n_workers = resolve_n_jobs_for(n_jobs, table.n_rows * len(columns))
+        self._columns = dict(zip(positions, mapped(_Column.of, columns, n_workers), strict=True))
 
     @property
     def n_samples(self) -> int:
@@ -198,7 +199,8 @@ class RankReference:
             missing = [name for name, column in zip(names, columns, strict=True) if column.n_missing and table.n_rows]
             if missing:
                 raise nan_error(missing[0], "reference")
-        ranks = _ranks(columns, queries, table, definition, resolve_n_jobs(n_jobs))
+        n_workers = resolve_n_jobs_for(n_jobs, table.n_rows * len(columns))
+        ranks = _ranks(columns, queries, table, definition, n_workers)
         return feature_ranks(table, row_positions, names, queries, ranks, rank_last)
 
 
