@@ -63,12 +63,12 @@ impl PySketch {
         guarded(|| Ok(self.sketch.merge(&other.sketch)?))
     }
 
-    /// Return the values number `k` and `k + 1` in ascending order, or None if another pass over the values is needed (`refined`).
+    /// Return the values at positions `k` and `k + 1` in ascending order, or None if another pass (`refined`) is needed.
     fn neighbours(&mut self, k: u64) -> PyResult<Option<(f64, f64)>> {
         guarded(|| Ok(self.sketch.neighbours(k)?))
     }
 
-    /// Return an empty sketch of the bucket with the values number `k` and `k + 1`, for another pass over the values.
+    /// Return an empty sketch of the bucket with the values at positions `k` and `k + 1`, for another pass over the values.
     fn refined(&mut self, k: u64) -> PyResult<Self> {
         guarded(|| {
             Ok(Self {

@@ -60,7 +60,8 @@ impl F32Keys {
     }
 
     /// Counts whole blocks of values, and returns the values that are not in a whole block. Calls `left_out` with each value that
-    /// its key does not decide, because it equals the key of a query. If too many values have been left out, it returns all values uncounted.
+    /// its key does not decide, because it equals the key of a query. If too many values have been left out, it returns all values
+    /// uncounted.
     pub(super) fn count_blocks<'v>(
         &self,
         counter: &mut BlockCounter,
