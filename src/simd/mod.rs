@@ -271,6 +271,11 @@ pub trait Kernel: Copy + Send + Sync {
     fn prefetch(self, matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
         prefetch::prefetch_rows(matrix, rows, part, parts);
     }
+
+    /// Prefetches the cells of some rows and columns of a row-major table, which will be read soon. May do nothing.
+    fn prefetch_columns(self, matrix: &Matrix<'_>, rows: Range<usize>, columns: Range<usize>) {
+        prefetch::prefetch_columns(matrix, rows, columns);
+    }
 }
 
 /// Names of all kernels, for all processors.

@@ -55,7 +55,7 @@ fn compare(search: &Search, values: &[f32; TILE_ROWS], planes: &mut Planes, word
         let above = |x: [float32x4_t; VECTORS]| narrow(x.map(|x| vreinterpretq_u8_u32(vcgtq_f32(x, threshold))));
         plane.0[word] = word_of(x.map(above), u8::MAX);
     }
-    planes.missing.0[word] = !word_of(x.map(|x| numbers(x)), u8::MAX);
+    planes.missing.0[word] = !word_of([numbers(x[0]), numbers(x[1]), numbers(x[2]), numbers(x[3])], u8::MAX);
 }
 
 /// The codes that four values have in a search; equal in all four bytes of a value, except for the last bits of `low`.
