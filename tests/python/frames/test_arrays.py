@@ -517,7 +517,9 @@ ODD_CELLS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cell", "is_known"), [*((c, True) for c in CELLS), *((c, False) for c in ODD_CELLS)], ids=repr
+    ("cell", "is_known"),
+    [*((c, True) for c in CELLS), *((c, False) for c in ODD_CELLS)],
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )
 def test_each_kind_of_object(cell, is_known):
     cells = np.empty(3, dtype=object)
