@@ -22,7 +22,7 @@ ENGINES = ("isoxide.dask", "isoxide.spark")
 MODULES = ["isoxide", *(module.name for module in pkgutil.walk_packages(isoxide.__path__, "isoxide."))]
 MODULES = [name for name in MODULES if not name.startswith(ENGINES)]
 #: Classes whose instances functions make; the examples of these show one.
-MADE = {"FeatureRanks", "Calibration", "Findings", "TableProfile", "SamplePlan"}
+MADE = {"FeatureRanks", "Calibration", "Drift", "Findings", "TableProfile", "SamplePlan"}
 HOMES = (isoxide, isoxide.datasets, isoxide.ueba, isoxide.displays, isoxide.mergeable, isoxide.stream)
 PUBLIC = [*((home, name) for home in HOMES for name in home.__all__), (table, "PartitionedTable")]
 
@@ -61,7 +61,7 @@ def test_budgets_are_per_month(path):
         assert "month" in text or text.strip().startswith("See `calibrate`"), text
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/large-tables.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/large-tables.md", "docs/second-month.md"])
 def test_documents(name):
     results = doctest.testfile(str(ROOT / name), module_relative=False)
     assert results.attempted > 0

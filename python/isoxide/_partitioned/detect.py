@@ -42,6 +42,7 @@ from isoxide.ueba._calibrate import (
     check_amount,
     check_share,
     check_share_above,
+    check_training,
     refuse_infinite,
     share_of_alerts,
     small_table_notes,
@@ -85,6 +86,7 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
         groups=groups, style=TimeStyle(options.time_format, options.timezone),
     )  # fmt: skip
     refuse_infinite(table.profile.infinite)
+    check_training(table.n_rows, table.profile.n_days, options.forest, train_on_this=options.train_on_this)
     notes = small_table_notes(table.n_rows, options.forest)
     for note in notes:
         warn_caller(note)

@@ -14,7 +14,14 @@ from isoxide._forest.anomaly_options import AnomalyOptions
 from isoxide._ranks.api import percentileofscore
 from isoxide._ranks.options import RankOptions
 from isoxide.ueba._assemble import Detection, Highest, assemble, chosen_rules, order_of_findings
-from isoxide.ueba._calibrate import calibrate, check_amount, check_share_above, fitted, small_table_notes
+from isoxide.ueba._calibrate import (
+    calibrate,
+    check_amount,
+    check_share_above,
+    check_training,
+    fitted,
+    small_table_notes,
+)
 from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import TableQuantiles
@@ -71,7 +78,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     Warns
     -----
     UserWarning
-        If no fitted forest is given and the table has fewer rows than a tree draws.
+        If a forest is fitted on a table that has fewer rows than a tree draws, since `train_on_this` is True.
 
     Examples
     --------
@@ -92,6 +99,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     labels = None if groups is None else table.labels(groups)
     rules = chosen_rules(options.rules, rank_options)
     qs = asked_quantiles(rules)
+    check_training(len(table), table.profile.n_days, options.forest, train_on_this=options.train_on_this)
     notes = small_table_notes(len(table), options.forest)
     forest, contamination = options.forest, options.contamination
     if options.threshold is not None or options.alerts_per_month is not None:

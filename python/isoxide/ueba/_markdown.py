@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from isoxide._common.format import format_time, format_value
 from isoxide.ueba._findings_data import FindingsData
-from isoxide.ueba._texts import LongTexts, left_out, notes, rank_descriptions, shown_features
+from isoxide.ueba._rarity import rarity_text
+from isoxide.ueba._texts import LongTexts, left_out, notes, quiet_text, rank_descriptions, shown_features
 
 __all__ = ["escape", "render"]
 
@@ -45,7 +46,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     cutoff : float
         Percentile at or above which values count as unusual; the report states it.
     order : {"score", "entity"}
-        Order of the entities: by their lowest score, or by name.
+        Order of the entities: by their highest anomaly score, or by name.
 
     Raises
     ------
@@ -58,11 +59,19 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     lines = [*_head(findings, cutoff, among, long), *_notes(findings, long)]
     features = shown_features(findings, selected)
     frame = findings.frame.reset_index(drop=True)
-    columns = ["Day", "Score", "Severity", *([] if own_among is None else ["Ranked among"]), "Feature", "Value"]
+    columns = [
+        "Day",
+        "Anomaly score",
+        "Rarity",
+        "Band",
+        *([] if own_among is None else ["Ranked among"]),
+        "Feature",
+        "Value",
+    ]
     columns += ["Typical", "Percentile"]
-    rule = "|".join("--:" if name in ("Score", "Severity", *columns[-3:]) else "---" for name in columns)
+    rule = "|".join("--:" if name in ("Anomaly score", "Rarity", *columns[-3:]) else "---" for name in columns)
     medians = findings.typical("median")
-    # Findings are in the order of their scores, so groups are in the order of their lowest score.
+    # Findings are in the order of their scores, so groups are in the order of their highest anomaly score.
     for entity, rows in frame.groupby(findings.entity, sort=order == "entity", dropna=False):
         known = [_shown(frame[name].iloc[rows.index[0]], long) for name in findings.joined]
         lines += [
@@ -76,7 +85,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
             lines += _finding(findings, number, features[number], medians[number], ranked_among, long)
         lines.append("")
     if not len(findings):
-        lines += ["No row is an anomaly.", ""]
+        lines += [f"No row is an anomaly. {_shown(quiet_text(findings), long)}", ""]
     lines += _left_out(findings, long)
     if long.texts:
         # Shortened texts above refer to these numbers.
@@ -107,8 +116,9 @@ def _head(findings: FindingsData, cutoff: float, among: str, long: LongTexts) ->
     return [
         f"# Findings: {escape(days)}",
         "",
-        f"{of}: {len(findings):,} findings, {n_entities:,} entities with findings. The lower a score, the more abnormal"
-        f" the row; severity is the percentile of its abnormality among all rows. Features at or above percentile"
+        f"{of}: {len(findings):,} findings, {n_entities:,} entities with findings. The higher an anomaly"
+        f" score, the more abnormal the row; findings are above {findings.anomaly_threshold:.4f}. A rarity of 1 in 100"
+        f" means that one row of the reference in 100 scores as high. Features at or above percentile"
         f" {cutoff:g} are listed, or otherwise the most unusual one.",
         "",
         f"Percentiles and typical values (medians) refer to {_shown(among, long)}.",
@@ -139,7 +149,8 @@ def _finding(
 ) -> list[str]:
     """Return the lines of a finding in the table of its entity."""
     row = findings.frame.iloc[number]
-    first = [format_time(row[findings.time]), f"{row['score']:.6f}", f"{row['severity']:.2f}"]
+    rarity = "-" if np.isnan(row["rows_as_high"]) else rarity_text(int(row["rows_as_high"]), findings.n_reference)
+    first = [format_time(row[findings.time]), f"{row['anomaly_score']:.4f}", rarity, row["band"]]
     lead, lines = first if among is None else [*first, among], []
     for j in features:
         arrow = {1: " ↑", -1: " ↓"}.get(int(findings.directions[number, j]), "")

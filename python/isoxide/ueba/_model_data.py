@@ -141,6 +141,11 @@ class ModelData:
         """Return the anomaly score above which a row is a finding."""
         return -float(self.forest.offset_)
 
+    @property
+    def n_above(self) -> int:
+        """Return the number of training rows whose anomaly score is above the threshold."""
+        return int(self.reference.scores.count_at_or_above(np.array([np.nextafter(self.threshold, 2.0)]))[0])
+
     @cached_property
     def files(self) -> Mapping[str, bytes]:
         """Return the content of the files besides the document, by name."""
