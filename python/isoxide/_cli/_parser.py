@@ -43,8 +43,8 @@ examples:
   isoxide calibrate features.csv
   isoxide detect features.csv --alerts-per-month 25 --users users.csv --out out/
   isoxide train features.csv --alerts-per-month 25 --out model/
-  isoxide detect today.csv --model model/ --out out/
-  isoxide drift today.csv --model model/
+  isoxide detect new.csv --model model/ --out runs/
+  isoxide drift new.csv --model model/
   isoxide score out/forest-*.safetensors features.csv --keep actor day --out scores.csv
   isoxide report out/findings-*.json --cutoff 99.5 --out out/
 
@@ -60,7 +60,7 @@ examples:
   isoxide detect features.parquet --alerts-per-month 25 --exclude 'zscore_*' --tail both --out out/
   isoxide detect features.csv --threshold 0.6 --users users.csv --groups actor --out out/
   isoxide detect lake/features/ --contamination 0.01 --out out/
-  isoxide detect features.csv --model model/ --since 2025-04-26 --fail-on new --out out/
+  isoxide detect features.csv --model model/ --since 2025-02-20 --fail-on new --out runs/
   cat features.csv | isoxide detect - --contamination 0.01 --json
 """
 _TRAIN_EXAMPLES = f"""files in the folder --out (default: {DEFAULT_MODEL}): model.json, forest.safetensors,
@@ -68,11 +68,11 @@ _TRAIN_EXAMPLES = f"""files in the folder --out (default: {DEFAULT_MODEL}): mode
 
 examples:
   isoxide train features.csv --entity actor --time day --alerts-per-month 25 --out model/
-  isoxide train features.parquet --threshold 0.6 --groups department --trees 1000 --out model/
+  isoxide train features.parquet --threshold 0.6 --groups actor --trees 1000 --out model/
 """
 _DRIFT_EXAMPLES = """examples:
-  isoxide drift features.csv --model model/ --since 2025-04-01
-  isoxide drift month.parquet --model model/ --fail-on drift --json
+  isoxide drift features.csv --model model/ --since 2025-02-01
+  isoxide drift new.csv --model model/ --fail-on drift --json
 """
 _CALIBRATE_EXAMPLES = """a table to try it with:
   TABLE=$(python -c "from isoxide.datasets import *; print(load_enron_user_day(as_path=True))")

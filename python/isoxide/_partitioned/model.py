@@ -48,7 +48,7 @@ class CountKeys(Aggregator[KeyCounts, KeyCounts]):
         self.columns = (entity, times.name, *([] if groups is None else [groups]))
 
     def init(self, partition: Partition) -> KeyCounts:
-        """Return empty counts."""
+        """Return the counts of a table without rows."""
         return KeyCounts()
 
     def update(self, state: KeyCounts, batch: pa.RecordBatch, first_row: int | None) -> KeyCounts:
@@ -84,7 +84,7 @@ class CountCells(Aggregator[CellCounts, CellCounts]):
         self.columns = tuple(dict.fromkeys([*keys.columns, *features]))
 
     def init(self, partition: Partition) -> CellCounts:
-        """Return empty counts."""
+        """Return the counts of a table without rows."""
         return CellCounts(len(self.features), has_groups=self.keys.groups is not None)
 
     def update(self, state: CellCounts, batch: pa.RecordBatch, first_row: int | None) -> CellCounts:

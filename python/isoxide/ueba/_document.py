@@ -36,8 +36,8 @@ import pandas as pd
 from isoxide._common.files import read_file
 from isoxide.ueba import _fields as fields
 from isoxide.ueba._columns import NEW_COLUMNS, RESULT_COLUMNS
-from isoxide.ueba._finding_ids import finding_ids
 from isoxide.ueba._findings_data import FindingsData
+from isoxide.ueba._identifiers import finding_ids
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
 from isoxide.ueba._rarity import BANDS, rarity_of
@@ -332,7 +332,7 @@ def _add_rarity(
             raise ValueError(f"'id' is {fields.short(row['id'])}, but must be {own!r} for this entity and time")
     frame["anomaly_score"] = fields.numbers([row["anomaly_score"] for row in rows], "anomaly_score", *_ANOMALY_SCORES)
     rows_as_high = fields.counts(rows, "rows_as_high")
-    n_reference = fields.integers([manifest.get("reference_rows", manifest["rows"])], "reference_rows", 1)[0]
+    n_reference = manifest["rows"] if manifest.get("reference_rows") is None else manifest["reference_rows"]
     frame["rarity"] = rarity_of(rows_as_high, n_reference)
     frame["rows_as_high"] = rows_as_high
     bands = fields.texts(rows, "band")

@@ -53,7 +53,7 @@ class Drift:
     Attributes
     ----------
     verdict : {"ok", "watch", "retrain"}
-        What to do with the model.
+        Whether the model still fits, should be watched, or should be trained again.
     reasons : list of str
         One sentence for each reason of the verdict; empty if it is "ok".
     worst : list of str

@@ -108,12 +108,14 @@ class FindingsData:
     @property
     def anomaly_threshold(self) -> float:
         """Return the anomaly score that all findings are above, from 0 to 1."""
-        return float(self.manifest.get("anomaly_threshold", -self.manifest["offset"]))
+        threshold = self.manifest.get("anomaly_threshold")
+        return -float(self.manifest["offset"]) if threshold is None else float(threshold)
 
     @property
     def n_reference(self) -> int:
         """Return the number of rows that the scores are compared with."""
-        return int(self.manifest.get("reference_rows", self.manifest["rows"]))
+        n_rows = self.manifest.get("reference_rows")
+        return int(self.manifest["rows"] if n_rows is None else n_rows)
 
     def rarity_texts(self) -> list[str]:
         """Return how rare the score of each finding is.

@@ -91,7 +91,7 @@ class Model:
 
     @property
     def forest(self) -> IsolationForest:
-        """Return the forest."""
+        """Return the forest that scores rows."""
         return self._data.forest
 
     @property
@@ -299,7 +299,7 @@ class Model:
         >>> model = ueba.Model.fit(ueba.read_table(frame[:300], entity="actor", time="day"), threshold=0.7)
         >>> findings = model.detect(ueba.read_table(frame, entity="actor", time="day"), since="2025-10-28")
         >>> findings.rarity_texts()
-        ['more than 1 in 300']
+        ['1 in 300']
         """
         day = parse_day(since)
         drift = self.drift(table, since=day)

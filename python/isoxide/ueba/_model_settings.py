@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from isoxide._ranks.model_options import ModelOptions
 from isoxide._ranks.options import RankOptions
 from isoxide.ueba._calibrate import check_amount
 from isoxide.ueba._rarity import check_bands
-from isoxide.ueba._rules import Flag, Percentile, Rule, ZScore, asked_quantiles, default_rules
+from isoxide.ueba._rules import Rule, asked_quantiles, default_rules, rules_of_list, rules_to_list
 
 __all__ = ["ModelSettings", "settings_of"]
-
-#: Kinds of rules by their names in a file.
-_RULES: dict[str, Callable[..., Rule]] = {"zscore": ZScore, "flag": Flag, "percentile": Percentile}
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,6 @@ class ModelSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as dicts, lists, texts and numbers for JSON."""
-        kinds: dict[Any, str] = {kind: name for name, kind in _RULES.items()}
         return {
             "entity": self.entity,
             "time": self.time,
@@ -62,7 +57,7 @@ class ModelSettings:
             "ranks": self.ranks.to_dict(),
             "min_history": self.min_history,
             "bands": list(self.bands),
-            "rules": [{"rule": kinds[type(rule)], **_plain(asdict(rule))} for rule in self.rules],
+            "rules": rules_to_list(self.rules),
         }
 
     @classmethod
@@ -78,12 +73,7 @@ class ModelSettings:
         unknown = set(ranks) - {field.name for field in fields(RankOptions)}
         if unknown:
             raise ValueError(f"'ranks' has the unknown entry {min(unknown)!r}")
-        rules: list[Rule] = []
-        for entry in document["rules"]:
-            own: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()
-            }
-            rules.append(_RULES[own.pop("rule")](**own))
+        rules = rules_of_list(document["rules"])
         options = ModelOptions(
             **ranks, **document["amount"], min_history=document["min_history"], bands=tuple(document["bands"]),
             rules=rules,
@@ -103,9 +93,9 @@ def settings_of(options: ModelOptions, entity: str, time: str) -> ModelSettings:
     TypeError, ValueError
         If an option has the wrong type or is out of range.
     """
-    if options.threshold is not None:
-        check_amount(None, None, None, options.threshold)
     check_amount(options.threshold, options.contamination, options.alerts_per_month)
+    if options.threshold is not None and not 0 < options.threshold < 1:
+        raise ValueError(f"threshold={options.threshold!r} must be an anomaly score between 0 and 1")
     if isinstance(options.min_history, bool) or not isinstance(options.min_history, numbers.Integral):
         raise TypeError(f"min_history must be an integer, not {options.min_history!r}")
     if options.min_history < 1:
@@ -119,8 +109,3 @@ def settings_of(options: ModelOptions, entity: str, time: str) -> ModelSettings:
     return ModelSettings(
         entity, time, amount, ranks, int(options.min_history), check_bands(options.bands), tuple(rules)
     )
-
-
-def _plain(entries: dict[str, Any]) -> dict[str, Any]:
-    """Return the entries of a rule with lists instead of other sequences."""
-    return {name: value if isinstance(value, (str, int, float)) else list(value) for name, value in entries.items()}

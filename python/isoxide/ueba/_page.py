@@ -83,7 +83,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
         manifest=_entries(findings.manifest),
         timeline=_timeline.draw(findings.timeline, findings.anomaly_threshold),
         threshold=format_value(findings.anomaly_threshold),
-        quiet=long.show(text_of(quiet_text(findings))),
+        quiet=None if len(findings) else long.show(text_of(quiet_text(findings))),
         finding_days=_finding_days(findings, days),
         months=sorted({day[:7] for day in days}),
         cards=cards,

@@ -146,8 +146,8 @@ def test_reasons_are_in_the_wide_table(findings):
 
 def test_every_finding_is_in_the_report(findings):
     text = findings.to_markdown(cutoff=99.99, always_show=())
-    for row in findings.frame.itertuples():
-        assert f"| {row.day:%Y-%m-%d} | {row.score:.6f} |" in text
+    for row, rarity in zip(findings.frame.itertuples(), findings.rarity_texts(), strict=True):
+        assert f"| {row.day:%Y-%m-%d} | {row.anomaly_score:.4f} | {rarity} | {row.band} |" in text
 
 
 def test_markdown_orders_entities(findings):
