@@ -13,6 +13,12 @@ use crate::simd::{BLOCK_ROWS, Kernel, MAX_PLANES, Mask, Planes, TILE_ROWS, Tile}
 /// Trees whose values are added at once: the sums stay in registers meanwhile.
 const TREES_PER_ADD: usize = 4;
 
+/// Bytes of a row-major block from which on it no longer stays in the second-level cache beside masks and slots.
+const LARGE_BLOCK_BYTES: usize = 256 * 1024;
+
+/// Columns between two prefetches of a large block: requests that come too fast are dropped.
+const COLUMNS_PER_PREFETCH: usize = 4;
+
 /// Memory that a worker needs beside the plan; under a megabyte for a plan of usual size.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
@@ -60,7 +66,7 @@ pub(super) struct Runner<'a, K> {
 }
 
 impl<K: Kernel> Runner<'_, K> {
-    /// Writes the sums of path lengths of up to [`BLOCK_ROWS`] rows; prefetches the rows `next` meanwhile.
+    /// Writes the sums of path lengths of up to [`BLOCK_ROWS`] rows; prefetches the rows `next`, which follow them, meanwhile.
     pub(super) fn dense(
         &self,
         x: &Matrix<'_>,
@@ -70,11 +76,14 @@ impl<K: Kernel> Runner<'_, K> {
         out: &mut [f64],
     ) {
         let n_trees = self.walk.n_trees();
+        // The trees leave a small block in the cache until it is compared; of a large one only a tile.
+        let is_large = x.is_row_major() && BLOCK_ROWS * x.n_columns() * size_of::<f64>() > LARGE_BLOCK_BYTES;
         scratch.sums.fill([0.0; BLOCK_ROWS]);
         for group in &self.plan.groups {
-            self.compare(group, x, rows.clone(), scratch);
+            let prefetch_end = if is_large { next.end } else { 0 };
+            self.compare(group, x, rows.clone(), prefetch_end, scratch);
             let prefetch = |tree| {
-                if !next.is_empty() {
+                if !next.is_empty() && !is_large {
                     self.kernel.prefetch(x, next.clone(), tree, n_trees);
                 }
             };
@@ -96,8 +105,9 @@ impl<K: Kernel> Runner<'_, K> {
         out.copy_from_slice(&scratch.sums[0][..rows.len()]);
     }
 
-    /// Compares the rows with all thresholds of a group.
-    fn compare(&self, group: &Group, x: &Matrix<'_>, rows: Range<usize>, scratch: &mut Scratch) {
+    /// Compares the rows with all thresholds of a group. Meanwhile it prefetches the next tile of a row-major table, up to
+    /// row `prefetch_end`.
+    fn compare(&self, group: &Group, x: &Matrix<'_>, rows: Range<usize>, prefetch_end: usize, scratch: &mut Scratch) {
         let Scratch {
             cells, planes, masks, ..
         } = scratch;
@@ -108,8 +118,21 @@ impl<K: Kernel> Runner<'_, K> {
                 let first = if group.has_exits { word * TILE_ROWS } else { 0 };
                 let mut tile = Tile { values, stride, first };
                 let rows = top..rows.end.min(top + TILE_ROWS);
+                let later = rows.end..prefetch_end.min(rows.end + TILE_ROWS);
                 self.kernel.transpose(x, rows, &group.columns, &mut tile);
-                self.kernel.quantise(&group.searches, &tile, planes, word..word + 1);
+                if later.is_empty() {
+                    self.kernel.quantise(&group.searches, &tile, planes, word..word + 1);
+                    continue;
+                }
+                let n_parts = group.searches.len().div_ceil(COLUMNS_PER_PREFETCH);
+                let searches = group.searches.chunks(COLUMNS_PER_PREFETCH);
+                let planes = planes.chunks_mut(COLUMNS_PER_PREFETCH);
+                let values = tile.values.chunks_mut(COLUMNS_PER_PREFETCH * stride);
+                for (part, ((searches, planes), values)) in searches.zip(planes).zip(values).enumerate() {
+                    self.kernel.prefetch(x, later.clone(), part, n_parts);
+                    let tile = Tile { values, stride, first };
+                    self.kernel.quantise(searches, &tile, planes, word..word + 1);
+                }
             }
         } else {
             // Each column replaces the one before it, unless walked rows need the cells later.

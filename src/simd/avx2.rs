@@ -4,6 +4,9 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+mod add;
+mod quantise;
+
 use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
 use super::convert::{self, Rows};
 use super::search::{SLACK, Search};
@@ -95,7 +98,7 @@ impl Kernel for Avx2 {
 
     fn quantise(self, searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
         // SAFETY: `self` is proof of the instructions.
-        unsafe { quantise(searches, tile, planes, words) }
+        unsafe { quantise::quantise(searches, tile, planes, words) }
     }
 
     fn thermometer(self, search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]) {
@@ -122,7 +125,7 @@ impl Kernel for Avx2 {
 
     fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
         // SAFETY: `self` is proof of the instructions.
-        unsafe { add(values, classes, sums) }
+        unsafe { add::add(values, classes, sums) }
     }
 
     fn find_codes(self, search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {
@@ -206,44 +209,6 @@ fn transpose_rows<T: Copy>(
             }
         }
     }
-}
-
-#[target_feature(enable = "avx2")]
-fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
-    for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
-        for (values, word) in values[tile.first..].chunks_exact(TILE_ROWS).zip(words.clone()) {
-            quantise_column(search, values, planes, word);
-        }
-    }
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-fn quantise_column(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
-    at_depth!(search.depth(), quantise_values(search, values, planes, word));
-}
-
-/// Searches all values in step; each step gives one bit of the ranks.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
-    let mut bits = [0_u64; DEPTH];
-    let mut missing = 0;
-    let (groups, _) = values.as_chunks::<{ 8 * VECTORS }>();
-    for group in groups.iter().rev() {
-        let (eights, _) = group.as_chunks::<8>();
-        // SAFETY: the array has eight values.
-        let x: [__m256; VECTORS] = std::array::from_fn(|v| unsafe { _mm256_loadu_ps(eights[v].as_ptr()) });
-        let (_, above) = descend::<DEPTH>(search, &x);
-        for (bits, above) in bits.iter_mut().zip(above) {
-            *bits = *bits << (8 * VECTORS) | mask(above);
-        }
-        missing = missing << (8 * VECTORS) | mask(x.map(|x| _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x)));
-    }
-    for (level, bits) in bits.into_iter().enumerate() {
-        planes.bits[DEPTH - 1 - level].0[word] = bits;
-    }
-    planes.missing.0[word] = missing;
 }
 
 /// Takes the first `DEPTH` steps of a search, with the thresholds of the first seven steps in registers. Returns the codes, and for
@@ -382,65 +347,6 @@ fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
         // SAFETY: the array has 32 bytes.
         unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), class) };
     }
-}
-
-#[target_feature(enable = "avx2")]
-fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
-    const AT_ONCE: usize = 4;
-    if values.iter().any(|values| values.len > 16) {
-        return portable::add(values, classes, sums);
-    }
-    for (values, classes) in values.chunks(AT_ONCE).zip(classes.chunks(AT_ONCE)) {
-        let mut halves = [[_mm256_setzero_ps(); 4]; AT_ONCE];
-        for (halves, values) in halves.iter_mut().zip(values) {
-            *halves = split(values);
-        }
-        let (eights, _) = sums.as_chunks_mut::<8>();
-        for (eight, sums) in eights.iter_mut().enumerate() {
-            // SAFETY: eight sums are two registers, here and below.
-            let (a, b) = unsafe { (_mm256_loadu_pd(sums.as_ptr()), _mm256_loadu_pd(sums.as_ptr().add(4))) };
-            // The order is rows 0, 1, 4, 5 and rows 2, 3, 6, 7, because the halves of their values come together so.
-            let mut total = (
-                _mm256_permute2f128_pd::<0x20>(a, b),
-                _mm256_permute2f128_pd::<0x31>(a, b),
-            );
-            for (halves, classes) in halves.iter().zip(classes) {
-                let (bytes, _) = classes[eight * 8..].as_chunks::<8>();
-                // SAFETY: the array has eight bytes.
-                let class = _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(bytes[0].as_ptr().cast()) });
-                let upper = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(class));
-                let half = |i: usize| {
-                    let (lower, higher) = (halves[i], halves[i + 1]);
-                    _mm256_blendv_ps(
-                        _mm256_permutevar8x32_ps(lower, class),
-                        _mm256_permutevar8x32_ps(higher, class),
-                        upper,
-                    )
-                };
-                let (low, high) = (half(0), half(2));
-                total.0 = _mm256_add_pd(total.0, _mm256_castps_pd(_mm256_unpacklo_ps(low, high)));
-                total.1 = _mm256_add_pd(total.1, _mm256_castps_pd(_mm256_unpackhi_ps(low, high)));
-            }
-            let a = _mm256_permute2f128_pd::<0x20>(total.0, total.1);
-            let b = _mm256_permute2f128_pd::<0x31>(total.0, total.1);
-            // SAFETY: as above.
-            unsafe {
-                _mm256_storeu_pd(sums.as_mut_ptr(), a);
-                _mm256_storeu_pd(sums.as_mut_ptr().add(4), b);
-            }
-        }
-    }
-}
-
-/// Returns the lower halves of values 0 to 7 and 8 to 15, then the upper halves.
-#[target_feature(enable = "avx2")]
-fn split(values: &ClassValues) -> [__m256; 4] {
-    let half = |first: usize, shift: u32| {
-        let words: [i32; 8] = std::array::from_fn(|i| (values.table[first + i].to_bits() >> shift) as i32);
-        // SAFETY: the array has eight words.
-        unsafe { _mm256_loadu_ps(words.as_ptr().cast()) }
-    };
-    [half(0, 0), half(8, 0), half(0, 32), half(8, 32)]
 }
 
 const _: () = assert!(WORDS == 2 * 4);

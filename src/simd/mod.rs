@@ -70,6 +70,11 @@ mod avx2;
 mod avx512;
 mod bits;
 mod convert;
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, reason = "the portable kernel does not search by them")
+)]
+mod i16_keys;
 mod logic;
 // On other processors the source is tested over emulated instructions.
 #[cfg(any(target_arch = "aarch64", test))]
@@ -130,8 +135,15 @@ impl Planes {
 #[repr(C, align(64))]
 pub struct ClassValues {
     table: [f64; 256],
+    /// Byte `k` of the values of the first classes, for lookups of bytes.
+    #[cfg(target_arch = "x86_64")]
+    bytes: [[u8; TABLED_CLASSES]; 8],
     len: usize,
 }
+
+/// Classes whose values are also stored byte by byte.
+#[cfg(target_arch = "x86_64")]
+const TABLED_CLASSES: usize = 32;
 
 impl ClassValues {
     /// Stores the values of classes 0, 1, 2, ...; at most 256.
@@ -143,6 +155,8 @@ impl ClassValues {
         let mut table = [0.0; 256];
         table[..values.len()].copy_from_slice(values);
         Self {
+            #[cfg(target_arch = "x86_64")]
+            bytes: std::array::from_fn(|k| std::array::from_fn(|class| table[class].to_le_bytes()[k])),
             table,
             len: values.len(),
         }

@@ -27,6 +27,8 @@
 //! All values take the same steps, so a kernel searches many values side by side. The entries of the upper levels fit in registers,
 //! where a permutation looks up the entry `2^level + code` of all lanes at once.
 
+use super::i16_keys::I16Keys;
+
 /// Most thresholds of one [`Search`]: ranks among them fit in 16 bits.
 pub const MAX_THRESHOLDS: usize = u16::MAX as usize;
 /// Maximum number of steps of a search whose ranks are bit planes.
@@ -68,6 +70,8 @@ pub struct Search {
     heap: Vec<f32>,
     /// The heap as integers that order as the numbers do.
     ordered_heap: Vec<i32>,
+    /// The heap as 16-bit keys, where a search by them is faster.
+    i16_keys: Option<I16Keys>,
     /// For each threshold all ones if missing values count as above it, else zero.
     missing: Vec<i32>,
     /// For each threshold all ones if its mask is inverted, else zero.
@@ -108,6 +112,7 @@ impl Search {
             flags
         };
         Self {
+            i16_keys: I16Keys::new(thresholds, &heap),
             ordered_heap: heap.iter().map(|&threshold| ordered_bits(threshold)).collect(),
             heap,
             missing: flags(|t| t.missing_above),
@@ -135,6 +140,15 @@ impl Search {
     /// Returns the heap as integers.
     pub(super) fn ordered_heap(&self) -> &[i32] {
         &self.ordered_heap
+    }
+
+    /// Returns the heap as 16-bit keys, where a search by them is faster.
+    #[cfg_attr(
+        not(any(target_arch = "x86_64", target_arch = "aarch64")),
+        allow(dead_code, reason = "the portable kernel does not search by them")
+    )]
+    pub(super) fn i16_keys(&self) -> Option<&I16Keys> {
+        self.i16_keys.as_ref()
     }
 
     /// Returns the number of steps, which is the number of bits of a rank.

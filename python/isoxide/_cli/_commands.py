@@ -1,4 +1,4 @@
-"""Commands without a model. Each reads, computes, and moves all results to their folder when all are complete."""
+"""Run the commands without a model: read, compute, and move all results to their folder when they are complete."""
 
 from __future__ import annotations
 
@@ -298,9 +298,9 @@ def _stem(findings: Findings, source: str) -> str:
 
 def _write_reports(findings: Findings, results: FileSet, stem: str, options: argparse.Namespace) -> None:
     """Write the reports as Markdown and HTML."""
-    chosen = {"cutoff": options.cutoff, "always_show": options.always_show}
-    findings.to_markdown(results / f"report-{stem}.md", order=options.order, **chosen)
-    findings.to_html(results / f"report-{stem}.html", title=options.title, **chosen)
+    selection = {"cutoff": options.cutoff, "always_show": options.always_show}
+    findings.to_markdown(results / f"report-{stem}.md", order=options.order, **selection)
+    findings.to_html(results / f"report-{stem}.html", title=options.title, **selection)
 
 
 def show(options: argparse.Namespace, findings: Findings, paths: list[Path]) -> None:

@@ -34,7 +34,7 @@ def run(arguments: Sequence[str] | None, signals: Signals) -> int:
         Installed signal handlers.
     """
     session = Session(signals)
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     if signals.own_process:
         for stream in (sys.stdout, sys.stderr):
             # Escape characters that the terminal cannot write.
@@ -46,7 +46,7 @@ def run(arguments: Sequence[str] | None, signals: Signals) -> int:
         warnings.filterwarnings("always", category=UserWarning, module=r"isoxide\b")
         warnings.showwarning = session.note
         try:
-            code = _run(given, session)
+            code = _run(arguments, session)
             if sys.stdout is not None:
                 sys.stdout.flush()
         except BaseException as error:

@@ -1,4 +1,4 @@
-"""Output of the command: one line per error, with option names, and with control characters escaped."""
+"""Print messages of the command: in one line, with option names, and with control characters escaped."""
 
 from __future__ import annotations
 

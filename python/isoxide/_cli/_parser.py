@@ -1,4 +1,4 @@
-"""The commands and their options."""
+"""Define the commands and their options."""
 
 from __future__ import annotations
 
@@ -121,10 +121,10 @@ def make_parser() -> Parser:
 
 
 class _Version(argparse.Action):
-    """Option that prints the version. It is looked up only then, since that takes longer than parsing."""
+    """Option that looks up the version only when it is used, since that takes longer than parsing."""
 
-    def __init__(self, option_strings: Any, dest: str, **more: Any) -> None:
-        super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, **more)
+    def __init__(self, option_strings: Any, dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, **options)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib.metadata import version
@@ -222,7 +222,7 @@ def _add_ranks(parser: Parser) -> None:
         ranks,
         "--bands",
         metavar="N",
-        type=_values.number(least=1, wanted="a number of at least 1"),
+        type=_values.number(low=1, description="a number of at least 1"),
         help="limits of the bands minor, major and critical: one row of the reference in N scores as high "
         "(default: 100 1000 10000)",
     )
@@ -446,19 +446,19 @@ def _add_amount(parser: Parser) -> None:
     exclusive = amount.add_mutually_exclusive_group()
     exclusive.add_argument(
         "--threshold",
-        type=_values.number(above=0, below=1, wanted=_ANOMALY_SCORE),
+        type=_values.number(above=0, below=1, description=_ANOMALY_SCORE),
         metavar="X",
         help="rows whose anomaly score is above X, between 0 and 1; an average row has 0.5, whatever the options",
     )
     exclusive.add_argument(
         "--contamination",
-        type=_values.number(above=0, most=0.5, wanted="a fraction above 0 and at most 0.5"),
+        type=_values.number(above=0, high=0.5, description="a fraction above 0 and at most 0.5"),
         metavar="C",
         help="fraction C of the rows, above 0 and at most 0.5",
     )
     exclusive.add_argument(
         "--alerts-per-month",
-        type=_values.number(above=0, wanted="a number above 0"),
+        type=_values.number(above=0, description="a number above 0"),
         metavar="N",
         help="about N rows per month on average",
     )
@@ -468,7 +468,7 @@ def _add_report_options(parser: Parser) -> None:
     report = parser.add_argument_group("report")
     report.add_argument(
         "--cutoff",
-        type=_values.number(least=0, most=100, wanted="a percentile from 0 to 100"),
+        type=_values.number(low=0, high=100, description="a percentile from 0 to 100"),
         default=99.0,
         metavar="P",
         help="lowest percentile at which features are listed (default: 99)",

@@ -285,11 +285,11 @@ class PartitionedTable(ABC):
         rows = self._in_memory(rows)
         if features is None:
             named = None
-            wanted = [name for name in read_table(rows, "rows").names or [] if name != groups]
+            ranked = [name for name in read_table(rows, "rows").names or [] if name != groups]
         else:
-            named = wanted = column_names(features, "features")
+            named = ranked = column_names(features, "features")
         definition = RankDefinition(kind, tail, nan_policy)
-        with self._open(roles_of(texts=() if groups is None else (groups,), numbers=wanted)) as engine:
+        with self._open(roles_of(texts=() if groups is None else (groups,), numbers=ranked)) as engine:
             return ranks.rank_rows(engine, rows, definition, features=named, groups=groups, rank_last=rank_last)
 
     @takes(PartitionedDetectOptions)
@@ -338,8 +338,8 @@ class PartitionedTable(ABC):
         hashes of entity and time, 8 bytes per row, are written to temporary files (in the folder that the environment
         variable ``TMPDIR`` names); on a cluster they are sent to this process.
 
-        For a column of whole numbers with more than 16,384 distinct values, the profile of the table judges by the
-        range of the values, not by the number of distinct values, whether the column looks like a row number.
+        The profile of the table lists columns of whole numbers that look like row numbers. If a column has more than
+        16,384 distinct values, the range of its values decides this instead of the number of distinct values.
 
         Examples
         --------

@@ -21,7 +21,7 @@ from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.table_profile import TableProfile
 from isoxide._frames.times import days_of
 from isoxide._ranks.options import RankOptions
-from isoxide.ueba._document import plain
+from isoxide.ueba._document import json_value
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._identifiers import document_id, finding_ids
 from isoxide.ueba._quantiles import STATISTICS, typical_frame
@@ -29,7 +29,7 @@ from isoxide.ueba._ranks import Ranked, Scope, ranking
 from isoxide.ueba._rarity import bands_of, check_bands, rarity_of
 from isoxide.ueba._rules import Quantile, Rule, apply_rules, default_rules, rules_to_list
 
-__all__ = ["Detection", "Highest", "assemble", "chosen_rules", "order_of_findings", "versions"]
+__all__ = ["Detection", "Highest", "assemble", "order_of_findings", "rules_or_default", "versions"]
 
 
 class Highest(NamedTuple):
@@ -129,7 +129,7 @@ class Detection:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def chosen_rules(rules: Iterable[Rule] | None, options: RankOptions) -> list[Rule]:
+def rules_or_default(rules: Iterable[Rule] | None, options: RankOptions) -> list[Rule]:
     """Return the given rules as a list, or the default rules if `rules` is None."""
     if rules is None:
         return default_rules(options.zscores, domain_defaults=options.domain_defaults)
@@ -200,8 +200,8 @@ def assemble(
         timeline=_timeline(detection),
         manifest={
             **_manifest(detection),
-            "threshold": None if asked is None else plain(asked.threshold),
-            "alerts_per_month": None if asked is None else plain(asked.alerts_per_month),
+            "threshold": None if asked is None else json_value(asked.threshold),
+            "alerts_per_month": None if asked is None else json_value(asked.alerts_per_month),
             "bands": list(check_bands(bands)),
             "reference_rows": n_reference,
             "settings": settings,
@@ -230,10 +230,10 @@ def _settings(
         "features": list(detection.features),
         "model": None if model is None else model["id"],
         "forest": _parameters(detection.forest),
-        "amount": None if asked is None else {name: plain(getattr(asked, name)) for name in amounts},
+        "amount": None if asked is None else {name: json_value(getattr(asked, name)) for name in amounts},
         "ranks": ranks.to_dict(),
         "rules": [
-            {name: value if isinstance(value, list) else plain(value) for name, value in rule.items()}
+            {name: value if isinstance(value, list) else json_value(value) for name, value in rule.items()}
             for rule in rules_to_list(rules)
         ],
         "bands": list(check_bands(bands)),

@@ -166,12 +166,12 @@ class Calibration:
             lowest, highest = self.scores.min(), np.quantile(self.scores, 0.01)
             steps = np.round(np.arange(np.floor(lowest * 100) / 100 + 0.01, highest + 0.01, 0.01), 2)
             thresholds = sorted({*steps.tolist(), *([self.threshold] if self.threshold is not None else [])})
-        wanted = np.sort(np.asarray(list(thresholds), dtype=np.float64))
-        rows = np.searchsorted(np.sort(self.scores), wanted, side="right")
+        ascending = np.sort(np.asarray(list(thresholds), dtype=np.float64))
+        rows = np.searchsorted(np.sort(self.scores), ascending, side="right")
         n_days = self.table.profile.n_period_days
         per_month = rows / n_days * DAYS_PER_MONTH
         return pd.DataFrame(
-            {"threshold": wanted, "rows": rows, "share": rows / len(self.scores), "per_month": per_month}
+            {"threshold": ascending, "rows": rows, "share": rows / len(self.scores), "per_month": per_month}
         )
 
     def anomaly_thresholds(self, thresholds: Iterable[float] | None = None) -> pd.DataFrame:
@@ -234,7 +234,7 @@ class Calibration:
 
     def _by(self, keys: pd.Series, name: str) -> pd.DataFrame:
         scores = pd.DataFrame({name: keys.to_numpy(), "score": self.scores})
-        scores["hit"] = False if self.threshold is None else self.scores <= self.threshold
+        scores["is_anomaly"] = False if self.threshold is None else self.scores <= self.threshold
         groups = scores.groupby(name)
         table = pd.DataFrame(
             {
@@ -242,7 +242,7 @@ class Calibration:
                 "lowest": groups["score"].min(),
                 "p01": groups["score"].quantile(0.01),
                 "median": groups["score"].median(),
-                "anomalies": groups["hit"].sum(),
+                "anomalies": groups["is_anomaly"].sum(),
             }
         )
         table["share"] = table["anomalies"] / table["rows"]
@@ -380,18 +380,18 @@ def check_amount(
     ValueError
         If several are given, or one is out of range.
     """
-    given = {
+    amounts = {
         "threshold": threshold,
         "anomaly_threshold": anomaly_threshold,
         "contamination": contamination,
         "alerts_per_month": alerts_per_month,
     }
-    named = [name for name, value in given.items() if value is not None]
-    if len(named) > 1:
-        names = ", ".join(name for name in given if name != "alerts_per_month" and (name in named or name != _ABSOLUTE))
-        raise ValueError(f"give only one of {names} and alerts_per_month, not {' and '.join(named)}")
-    for name in named:
-        value = given[name]
+    given = [name for name, value in amounts.items() if value is not None]
+    if len(given) > 1:
+        others = [name for name in amounts if name != "alerts_per_month" and (name in given or name != _ABSOLUTE)]
+        raise ValueError(f"give only one of {', '.join(others)} and alerts_per_month, not {' and '.join(given)}")
+    for name in given:
+        value = amounts[name]
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise TypeError(f"{name} must be a number, not {value!r}")
     if contamination is not None and not 0 < contamination <= 0.5:

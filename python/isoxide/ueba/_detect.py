@@ -13,7 +13,7 @@ from isoxide._common.options import takes
 from isoxide._forest.anomaly_options import AnomalyOptions
 from isoxide._ranks.api import percentileofscore
 from isoxide._ranks.options import RankOptions
-from isoxide.ueba._assemble import Detection, Highest, assemble, chosen_rules, order_of_findings
+from isoxide.ueba._assemble import Detection, Highest, assemble, order_of_findings, rules_or_default
 from isoxide.ueba._calibrate import (
     calibrate,
     check_amount,
@@ -27,7 +27,7 @@ from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import TableQuantiles
 from isoxide.ueba._ranks import Scope, rank_rows
 from isoxide.ueba._rarity import check_bands
-from isoxide.ueba._rules import Rule, asked_quantiles
+from isoxide.ueba._rules import Rule, quantiles_of_rules
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["detect"]
@@ -97,8 +97,8 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     refuse_result_names(table.entity, table.time, table.features)
     rank_options, groups, n_jobs = options.check(), options.groups, options.n_jobs
     labels = None if groups is None else table.labels(groups)
-    rules = chosen_rules(options.rules, rank_options)
-    qs = asked_quantiles(rules)
+    rules = rules_or_default(options.rules, rank_options)
+    qs = quantiles_of_rules(rules)
     check_training(len(table), table.profile.n_days, options.forest, train_on_this=options.train_on_this)
     notes = small_table_notes(len(table), options.forest)
     forest, contamination = options.forest, options.contamination

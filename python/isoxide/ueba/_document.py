@@ -11,11 +11,11 @@ reference            {feature: {median, p95, p99}}
 groups               null, or for each group [median, p95, p99], each of which is a list with one number per feature
 comparisons          {name: groups as above}
 timeline             [{day, rows, lowest, highest, findings}]
-findings             [{id, row, entity, time, score, anomaly_score, severity, rows_as_high, rarity, band, day_rank,
-                       day_rows, first_seen, rank_rows, rank_among, group,
-                       comparisons: {name: {rank_rows, rank_among, group, percentiles, directions, order}},
-                       joined: {...}, values: [...], percentiles: [...], order: [...], directions: [...],
-                       flags: [{feature, rule, limit}]}]
+findings             [{id, row, entity, time, score, anomaly_score, severity, rarity, band, day_rank, day_rows,
+                       rows_as_high, first_seen, rank_rows, rank_among, group, joined: {...}, values: [...],
+                       percentiles: [...], order: [...], directions: [...], flags: [{feature, rule, limit}],
+                       comparisons: {name: {rank_rows, rank_among, group, percentiles: [...], order: [...],
+                       directions: [...]}}}]
 ```
 
 Missing numbers are null. Times are in ISO 8601, days have no time zone. Versions 1 to 3 can be read, too. They
@@ -26,7 +26,9 @@ rank_rows, rank_among and group; versions 1 and 2 use other names for some entri
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ from isoxide.ueba import _fields as fields
 from isoxide.ueba._columns import NEW_COLUMNS, RESULT_COLUMNS
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._identifiers import finding_ids
+from isoxide.ueba._numbers import joined_rows
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
 from isoxide.ueba._rarity import BANDS, rarity_of
@@ -55,52 +58,20 @@ _MAX_COMPARISONS = 8
 #: Range of anomaly scores; those of early versions are differences of decision scores and an offset set by hand.
 _ANOMALY_SCORES = (-2 * fields.MAX_SCORE, 2 * fields.MAX_SCORE)
 
+#: Write a value as JSON; NaN and infinities, which JSON does not have, are refused.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
-def dump(findings: FindingsData) -> dict[str, Any]:
-    """Convert findings to a document of dicts, lists, strings and numbers for JSON."""
-    flags: dict[int, list[dict[str, Any]]] = {}
-    for flag in findings.flags.to_dict("records"):
-        entry = {name: plain(flag[name]) for name in ("feature", "rule", "limit")}
-        flags.setdefault(int(flag["row"]), []).append(entry)
-    rows = []
-    records = findings.frame.to_dict("records")
-    for number, (index, row) in enumerate(zip(findings.frame.index, records, strict=True)):
-        rows.append(
-            {
-                "id": str(row["finding_id"]),
-                "row": int(index),
-                "entity": plain(row[findings.entity]),
-                "time": row[findings.time].isoformat(),
-                **{name: plain(row[name]) for name in ("score", "anomaly_score", "severity")},
-                "rows_as_high": _whole(row["rows_as_high"]),
-                **{name: plain(row[name]) for name in ("rarity", "band", "day_rank", "day_rows")},
-                "first_seen": row["first_seen"].isoformat(),
-                "rank_rows": _whole(row.get("rank_rows")),
-                "rank_among": plain(row.get("rank_among")),
-                "group": _group(findings.group_of, number),
-                "comparisons": {
-                    name: {
-                        "rank_rows": int(ranked.rank_rows[number]),
-                        "rank_among": ranked.rank_among[number],
-                        "group": _group(ranked.group_of, number),
-                        "percentiles": _numbers(ranked.percentiles[number]),
-                        "directions": ranked.directions[number].tolist(),
-                        "order": ranked.order[number].tolist(),
-                    }
-                    for name, ranked in findings.comparisons.items()
-                },
-                "joined": {name: plain(row[name]) for name in findings.joined},
-                "values": _numbers(findings.values[number]),  # noqa: PD011
-                "percentiles": _numbers(findings.percentiles[number]),
-                "order": findings.order[number].tolist(),
-                "directions": findings.directions[number].tolist(),
-                "flags": flags.get(number, []),
-            }
-        )
+
+def dump(findings: FindingsData) -> str:
+    """Return findings as the text of a JSON document.
+
+    The text is what the module `json` makes of the whole document. The lists of numbers, which are nearly all of it,
+    are written by `joined_rows`.
+    """
     timeline = findings.timeline.assign(day=[day.isoformat() for day in pd.DatetimeIndex(findings.timeline["day"])])
     zone = findings.frame[findings.time].dt.tz
     typical = findings.group_typical
-    return {
+    head = {
         "format": FORMAT,
         "version": VERSION,
         "manifest": findings.manifest,
@@ -110,14 +81,96 @@ def dump(findings: FindingsData) -> dict[str, Any]:
         "joined": findings.joined,
         "features": findings.features,
         "reference": {
-            name: {statistic: plain(value) for statistic, value in row.items()}
+            name: {statistic: json_value(value) for statistic, value in row.items()}
             for name, row in zip(findings.features, findings.reference.to_dict("records"), strict=True)
         },
         "groups": None if typical is None else _typical(typical),
         "comparisons": {name: _typical(ranked.group_typical) for name, ranked in findings.comparisons.items()},
-        "timeline": [{name: plain(value) for name, value in row.items()} for row in timeline.to_dict("records")],
-        "findings": rows,
+        "timeline": [{name: json_value(value) for name, value in row.items()} for row in timeline.to_dict("records")],
     }
+    return f'{_encode(head)[:-1]}, "findings": [{", ".join(_rows(findings))}]}}'
+
+
+def _rows(findings: FindingsData) -> Iterator[str]:
+    """Yield each finding as a JSON object."""
+    frame = findings.frame
+    columns = {name: frame[name].tolist() for name in frame.columns}
+    times, first_seen = columns[findings.time], columns["first_seen"]
+    lists = zip(
+        *(_finite_rows(matrix) for matrix in (findings.values, findings.percentiles)),  # noqa: PD011
+        *(joined_rows(matrix, ", ") for matrix in (findings.order, findings.directions)),
+        _flag_lists(findings),
+        strict=True,
+    )
+    names = ("score", "anomaly_score", "severity", "rarity", "band", "day_rank", "day_rows")
+    compared = _comparison_texts(findings)
+    cells = zip(*([json_value(cell) for cell in columns[name]] for name in (findings.entity, *names)), strict=True)
+    nothing = [None] * len(frame)
+    ranked = zip(*(columns.get(name, nothing) for name in ("rank_rows", "rank_among")), strict=True)
+    joined = [{name: json_value(columns[name][number]) for name in findings.joined} for number in range(len(frame))]
+    rows = zip(frame.index.tolist(), cells, ranked, joined, lists, strict=True)
+    for number, (index, (entity, *figures), (rank_rows, rank_among), known, numbers) in enumerate(rows):
+        values, percentiles, order, directions, flags = numbers
+        head = {
+            "id": str(columns["finding_id"][number]),
+            "row": int(index),
+            "entity": entity,
+            "time": times[number].isoformat(),
+            **dict(zip(names, figures, strict=True)),
+            "rows_as_high": _row_count(columns["rows_as_high"][number]),
+            "first_seen": first_seen[number].isoformat(),
+            "rank_rows": _row_count(rank_rows),
+            "rank_among": json_value(rank_among),
+            "group": _group(findings.group_of, number),
+            "joined": known,
+        }
+        yield (
+            f'{_encode(head)[:-1]}, "values": [{values}], "percentiles": [{percentiles}], "order": [{order}], '
+            f'"directions": [{directions}], "flags": [{flags}], "comparisons": {{{compared[number]}}}}}'
+        )
+
+
+def _comparison_texts(findings: FindingsData) -> list[str]:
+    """Return the ranks of each finding among other rows, as the entries of a JSON object."""
+    texts: list[list[str]] = [[] for _ in range(len(findings))]
+    for name, ranked in findings.comparisons.items():
+        lists = zip(
+            _finite_rows(ranked.percentiles),
+            *(joined_rows(matrix, ", ") for matrix in (ranked.order, ranked.directions)),
+            strict=True,
+        )
+        for number, (percentiles, order, directions) in enumerate(lists):
+            head = {
+                "rank_rows": int(ranked.rank_rows[number]),
+                "rank_among": ranked.rank_among[number],
+                "group": _group(ranked.group_of, number),
+            }
+            texts[number].append(
+                f'{_encode(name)}: {_encode(head)[:-1]}, "percentiles": [{percentiles}], "order": [{order}], '
+                f'"directions": [{directions}]}}'
+            )
+    return [", ".join(own) for own in texts]
+
+
+def _finite_rows(values: np.ndarray[Any, Any]) -> Iterator[str]:
+    """Yield each row of numbers as JSON, with null for those that are missing or infinite."""
+    return joined_rows(np.where(np.isfinite(values), values, np.nan), ", ", missing="null")
+
+
+def _flag_lists(findings: FindingsData) -> list[str]:
+    """Return the flags of each finding as JSON objects."""
+    lists: list[list[str]] = [[] for _ in range(len(findings))]
+    columns = (findings.flags[name].tolist() for name in ("row", "feature", "rule", "limit"))
+    # Most flags of a feature have the same limit. Zero has two signs, which are equal as keys.
+    texts: dict[Any, str] = {}
+    for row, feature, rule, limit in zip(*columns, strict=True):
+        text = texts.get((feature, rule, limit)) if limit else None
+        if text is None:
+            text = texts[feature, rule, limit] = _encode(
+                {"feature": json_value(feature), "rule": json_value(rule), "limit": json_value(limit)}
+            )
+        lists[int(row)].append(text)
+    return [", ".join(own) for own in lists]
 
 
 def _numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
@@ -130,9 +183,9 @@ def _typical(groups: Any) -> list[list[list[float | None]]]:
     return [[_numbers(own) for own in group.T] for group in groups]
 
 
-def _whole(value: Any) -> int | None:
+def _row_count(value: Any) -> int | None:
     """Convert a number of rows to an integer, since a column with missing cells holds floats."""
-    return None if value is None or np.isnan(value) else int(value)
+    return None if value is None or math.isnan(value) else int(value)
 
 
 def _group(group_of: Any, number: int) -> int | None:
@@ -151,7 +204,7 @@ def _zone_name(zone: Any) -> str:
     return f"UTC{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Convert a cell to a JSON value; missing and infinite values become None."""
     if value is None or isinstance(value, str):
         return value
@@ -160,7 +213,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, (int, np.integer)):
         return int(value)
     if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None
     return None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
 
 

@@ -99,9 +99,9 @@ class FindingsData:
         """
         if statistic not in STATISTICS:
             raise ValueError(f"statistic={statistic!r} must be one of {list(STATISTICS)}")
-        whole = self.reference[statistic].to_numpy(dtype=np.float64)
+        overall = self.reference[statistic].to_numpy(dtype=np.float64)
         if self.group_of is None or self.group_typical is None:
-            return np.broadcast_to(whole, (len(self), len(self.features)))
+            return np.broadcast_to(overall, (len(self), len(self.features)))
         values = self.group_typical[:, :, list(STATISTICS).index(statistic)]
         return np.vstack([values, np.full((1, len(self.features)), np.nan)])[self.group_of]
 
@@ -198,11 +198,11 @@ class FindingsData:
         ndarray of bool, shape (n_findings, n_features)
             True for unusual values. A value without a percentile does not reach any cutoff.
         """
-        always_chosen = set(select(self.features, always_show))
-        is_always_shown = np.array([name in always_chosen for name in self.features], dtype=bool)
+        always_shown = set(select(self.features, always_show))
+        is_always_shown = np.array([name in always_shown for name in self.features], dtype=bool)
         with np.errstate(invalid="ignore"):
-            chosen: NDArray[np.bool_] = (self.percentiles >= cutoff) | (is_always_shown & (self.values > 0))
-        return chosen
+            is_selected: NDArray[np.bool_] = (self.percentiles >= cutoff) | (is_always_shown & (self.values > 0))
+        return is_selected
 
     def _selected_for_report(self, cutoff: float, always_show: Iterable[str] | None) -> NDArray[np.bool_]:
         """Return which values a report lists; `always_show=None` means ``is_weekend`` if `domain_defaults`."""
@@ -225,14 +225,14 @@ class FindingsData:
             that reach it); and ``none`` (number of findings without such a feature). If there are no findings, these
             are NaN, 0 and 0.
         """
-        wanted = list(cutoffs)
-        counts = [(self.percentiles >= cutoff).sum(axis=1) for cutoff in wanted]
+        cutoffs = list(cutoffs)
+        counts = [(self.percentiles >= cutoff).sum(axis=1) for cutoff in cutoffs]
         return pd.DataFrame(
             {
-                "cutoff": wanted,
-                "mean": np.array([own.mean() if len(self) else np.nan for own in counts], dtype=np.float64),
-                "min": np.array([own.min() if len(self) else 0 for own in counts], dtype=int),
-                "none": np.array([(own == 0).sum() for own in counts], dtype=int),
+                "cutoff": cutoffs,
+                "mean": np.array([n.mean() if len(self) else np.nan for n in counts], dtype=np.float64),
+                "min": np.array([n.min() if len(self) else 0 for n in counts], dtype=int),
+                "none": np.array([(n == 0).sum() for n in counts], dtype=int),
             }
         )
 
@@ -252,20 +252,20 @@ class FindingsData:
             Number of findings by feature name, the most frequent feature first. Features that are never unusual are
             left out.
         """
-        chosen = self.selected(cutoff, always_show)
-        counts = pd.Series(chosen.sum(axis=0), index=pd.Index(self.features, name="feature"), name="findings")
+        selected = self.selected(cutoff, always_show)
+        counts = pd.Series(selected.sum(axis=0), index=pd.Index(self.features, name="feature"), name="findings")
         counts = counts[counts > 0]
         # Equally frequent features are in the order in which they first appear.
-        first = {name: position for position, name in enumerate(self._in_order(chosen))}
+        first = {name: position for position, name in enumerate(self._in_order(selected))}
         positions = np.array([first[name] for name in counts.index])
         return counts.iloc[np.lexsort((positions, -counts.to_numpy()))]
 
-    def _in_order(self, chosen: NDArray[np.bool_]) -> Iterator[str]:
-        """Yield each chosen feature once, in the order in which findings list them."""
+    def _in_order(self, selected: NDArray[np.bool_]) -> Iterator[str]:
+        """Yield each selected feature once, in the order in which findings list them."""
         seen: set[int] = set()
         for row, order in enumerate(self.order):
             for j in order:
-                if chosen[row, j] and j not in seen:
+                if selected[row, j] and j not in seen:
                     seen.add(int(j))
                     yield self.features[j]
 
@@ -279,8 +279,9 @@ class FindingsData:
             features.
         """
         wide = self.frame.copy()
-        texts = self.flags["feature"] + " " + self.flags["rule"] if len(self.flags) else pd.Series(dtype=str)
-        reasons = texts.groupby(self.flags["row"]).agg("; ".join) if len(self.flags) else texts
-        wide["reasons"] = [reasons.get(row, "") for row in range(len(self))]
+        reasons: list[list[str]] = [[] for _ in range(len(self))]
+        for row, feature, rule in zip(*(self.flags[name].tolist() for name in ("row", "feature", "rule")), strict=True):
+            reasons[int(row)].append(f"{feature} {rule}")
+        wide["reasons"] = ["; ".join(own) for own in reasons]
         features = pd.DataFrame(self.values, columns=pd.Index(self.features), index=wide.index)
         return pd.concat([wide, features], axis=1)

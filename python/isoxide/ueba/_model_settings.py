@@ -10,7 +10,7 @@ from isoxide._ranks.model_options import ModelOptions
 from isoxide._ranks.options import RankOptions
 from isoxide.ueba._calibrate import check_amount
 from isoxide.ueba._rarity import check_bands
-from isoxide.ueba._rules import Rule, asked_quantiles, default_rules, rules_of_list, rules_to_list
+from isoxide.ueba._rules import Rule, default_rules, quantiles_of_rules, rules_of_list, rules_to_list
 
 __all__ = ["ModelSettings", "settings_of"]
 
@@ -103,7 +103,7 @@ def settings_of(options: ModelOptions, entity: str, time: str) -> ModelSettings:
     ranks = options.check()
     rules = default_rules(ranks.zscores, domain_defaults=ranks.domain_defaults)
     rules = rules if options.rules is None else list(options.rules)
-    asked_quantiles(rules)
+    quantiles_of_rules(rules)
     amounts = {name: getattr(options, name) for name in ("threshold", "contamination", "alerts_per_month")}
     amount = {name: float(value) for name, value in amounts.items() if value is not None}
     return ModelSettings(

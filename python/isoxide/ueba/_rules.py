@@ -24,8 +24,8 @@ __all__ = [
     "Rule",
     "ZScore",
     "apply_rules",
-    "asked_quantiles",
     "default_rules",
+    "quantiles_of_rules",
     "rules_of_list",
     "rules_to_list",
 ]
@@ -35,7 +35,7 @@ Quantile = Callable[[str, float], float]
 
 
 class _Check(NamedTuple):
-    """Limits of some columns, and the code that marks the values beyond them."""
+    """Limits of columns, and the code that marks the values beyond them."""
 
     columns: list[str]
     code: str
@@ -201,7 +201,7 @@ def default_rules(zscores: str | None = ZSCORES, *, domain_defaults: bool = True
     return rules
 
 
-def asked_quantiles(rules: Iterable[Rule]) -> list[float]:
+def quantiles_of_rules(rules: Iterable[Rule]) -> list[float]:
     """Return the distinct quantiles, from 0 to 1, that the rules need.
 
     Raises
@@ -245,16 +245,16 @@ def apply_rules(
     codes: list[str] = []
     for rule in rules:
         for check in rule._checks(names, quantile):
-            kept = [isinstance(rule, ZScore) or name not in zscores for name in check.columns]
-            columns = np.array([positions[name] for name in check.columns], dtype=np.intp)[kept]
-            limit = check.limits[kept]
-            own = values[:, columns]
-            flagged = own >= limit if check.is_inclusive else own > limit
+            applies = [isinstance(rule, ZScore) or name not in zscores for name in check.columns]
+            columns = np.array([positions[name] for name in check.columns], dtype=np.intp)[applies]
+            limit = check.limits[applies]
+            checked = values[:, columns]
+            flagged = checked >= limit if check.is_inclusive else checked > limit
             if check.is_positive:
-                flagged &= own > 0
-            rows, which = np.nonzero(flagged & (check_of[:, columns] < 0))
-            check_of[rows, columns[which]] = len(codes)
-            limits[rows, columns[which]] = limit[which]
+                flagged &= checked > 0
+            rows, indices = np.nonzero(flagged & (check_of[:, columns] < 0))
+            check_of[rows, columns[indices]] = len(codes)
+            limits[rows, columns[indices]] = limit[indices]
             codes.append(check.code)
     rows, columns = np.nonzero(check_of >= 0)
     return pd.DataFrame(

@@ -32,7 +32,7 @@ def test_thresholds_count_rows(study):
     assert study.thresholds()["rows"].iloc[0] > 0
 
 
-def test_alerts_per_month(table, study):
+def test_alerts_per_month_determine_the_contamination(table, study):
     calibrated = ueba.calibrate(table, alerts_per_month=10)
     assert calibrated.contamination == study.contamination_for(10)
     result = np.sum(calibrated.scores <= calibrated.threshold)
@@ -52,7 +52,7 @@ def test_a_fitted_forest_is_neither_grown_again_nor_changed(table):
     assert_array_equal(study.scores, expected)
 
 
-def test_by_day(table, study):
+def test_by_day_counts_all_rows(table, study):
     by_day = study.by_day()
     assert by_day["rows"].sum() == len(table)
     assert by_day["lowest"].min() == study.scores.min()
@@ -86,14 +86,14 @@ def test_arguments_that_are_no_numbers_are_refused(table, name, value):
         ueba.detect(table, **{name: value})
 
 
-def test_a_threshold_that_no_row_reaches(table):
+def test_a_threshold_below_all_scores_gives_no_anomalies(table):
     study = ueba.calibrate(table, threshold=-9.0)
     assert (study.contamination, study.threshold) == (0.0, -9.0)
     assert study.thresholds()["rows"].iloc[0] == 0
     assert study.by_period()["anomalies"].sum() == 0
-    quiet = study.at_threshold()
-    assert_array_equal(quiet.decision_function(table.X) < 0, study.scores <= -9.0)
-    assert study.forest.offset_ != quiet.offset_
+    forest = study.at_threshold()
+    assert_array_equal(forest.decision_function(table.X) < 0, study.scores <= -9.0)
+    assert study.forest.offset_ != forest.offset_
     # The threshold is just below the lowest score, so rounding could make this row an anomaly.
     for threshold in np.nextafter(study.scores.min(), -1), study.scores.min() - 1e-17, study.scores.min() - 1e-12:
         if threshold < study.scores.min():
@@ -163,7 +163,7 @@ def assert_counts(result, study, keys, threshold):
 
 
 @pytest.mark.parametrize("has_threshold", [False, True])
-def test_days_and_months(table, study, has_threshold):
+def test_days_and_periods_are_counted(table, study, has_threshold):
     # The threshold is the score of a row, so that this row is exactly at the threshold.
     threshold = None if not has_threshold else np.sort(study.scores)[30]
     calibrated = ueba.calibrate(table, threshold=threshold)
@@ -177,7 +177,7 @@ def test_days_and_months(table, study, has_threshold):
 
 
 @pytest.mark.parametrize("n_days", [1, 7, 40, 365])
-def test_share_of_alerts(n_days):
+def test_the_share_of_alerts_is_per_month_of_the_table(n_days):
     rows_a_month = 10_001 / n_days * 365.25 / 12
     for alerts_per_month in (0.5, 1, 17, np.float32(2.5), np.nextafter(rows_a_month / 2, 0)):
         assert share_of_alerts(alerts_per_month, 10_001, n_days) == pytest.approx(
