@@ -41,7 +41,7 @@ MADE_BY_FUNCTIONS = {
     name: {"PR01"}
     for name in (
         "FeatureRanks", "FeatureTable", "TableProfile", "Calibration", "Findings", "SamplePlan", "StreamTable",
-        "SparkTable", "DaskTable",
+        "SparkTable", "DaskTable", "Drift", "Model",
     )
 }  # fmt: skip
 

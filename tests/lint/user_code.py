@@ -39,6 +39,10 @@ study: ueba.Calibration = ueba.calibrate(days, alerts_per_month=25)
 chart: ThresholdDisplay = study.plot()
 findings: ueba.Findings = ueba.detect(days, forest=study.forest, contamination=study.contamination, tail="both")
 findings = findings.join(pd.DataFrame({"actor": ["a"], "email": ["a@b"]})).rank_features(days, groups="actor")
+model: ueba.Model = ueba.Model.fit(days, alerts_per_month=25, groups="department", min_history=10)
+kept: ueba.Model = ueba.Model.load(model.save("model"))
+today: ueba.Findings = kept.detect(days, since="2025-04-26")
+verdict: str = kept.drift(days).verdict
 counts: pd.Series = findings.feature_counts(cutoff=99, always_show=["is_weekend"])
 bars: FeatureRankDisplay = FeatureRankDisplay.from_findings(findings, 0)
 
@@ -47,4 +51,5 @@ large: IsolationForest = lake.fit(IsolationForest(contamination=0.001), features
 large.offset_ = lake.offset(large, contamination=0.01)
 n_scored: int = lake.write_scores(large, "scores/", keep=["actor"], resume=True)
 large_ranks: FeatureRanks = lake.rank_features(features[:3], groups="actor", tail="both")
+large_model: ueba.Model = lake.fit_model(entity="actor", time="day", contamination=0.001)
 large_findings: ueba.Findings = lake.detect(entity="actor", time="day", alerts_per_month=25, rules=[ueba.ZScore(4)])

@@ -22,7 +22,7 @@ ENGINES = ("isoxide.dask", "isoxide.spark")
 MODULES = ["isoxide", *(module.name for module in pkgutil.walk_packages(isoxide.__path__, "isoxide."))]
 MODULES = [name for name in MODULES if not name.startswith(ENGINES)]
 #: Results of functions. They need no example, since those of the functions show them.
-RESULT_CLASSES = {"FeatureRanks", "Calibration", "Findings", "TableProfile", "SamplePlan"}
+RESULT_CLASSES = {"FeatureRanks", "Calibration", "Drift", "Findings", "TableProfile", "SamplePlan"}
 PUBLIC_MODULES = (isoxide, isoxide.datasets, isoxide.ueba, isoxide.displays, isoxide.mergeable, isoxide.stream)
 PUBLIC = [*((module, name) for module in PUBLIC_MODULES for name in module.__all__), (table, "PartitionedTable")]
 
@@ -60,7 +60,7 @@ def test_every_description_of_alerts_per_month_says_month(path):
         assert "month" in text or text.strip().startswith("See `calibrate`"), text
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/large-tables.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/large-tables.md", "docs/second-month.md"])
 def test_examples_of_documents_run(name):
     results = doctest.testfile(str(ROOT / name), module_relative=False)
     assert results.attempted > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import datetime
 import math
 import os
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 
 __all__ = [
     "column_separator",
+    "day",
     "encoding",
     "jobs",
     "local_path",
@@ -29,14 +31,19 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 def number(
-    *, above: float = -math.inf, low: float = -math.inf, high: float = math.inf, description: str
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+    low: float = -math.inf,
+    high: float = math.inf,
+    description: str,
 ) -> Callable[[str], float]:
     """Return a function that checks a finite number within bounds.
 
     Parameters
     ----------
-    above : float, optional
-        Bound that the number must exceed.
+    above, below : float, optional
+        Bounds that the number must lie between.
     low, high : float, optional
         Smallest and largest number that is accepted.
     description : str
@@ -48,7 +55,7 @@ def number(
             value = float(text)
         except ValueError:
             value = math.nan
-        if not (math.isfinite(value) and above < value and low <= value <= high):
+        if not (math.isfinite(value) and above < value < below and low <= value <= high):
             raise argparse.ArgumentTypeError(f"{text!r} is not {description}")
         return value
 
@@ -69,6 +76,14 @@ def jobs(text: str) -> int:
     if value is None or value == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads: give 1 or more, or -1 for all cores")
     return value
+
+
+def day(text: str) -> str:
+    """Check a day in ISO 8601."""
+    try:
+        return datetime.date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2025-04-26") from None
 
 
 def rows(text: str) -> int:

@@ -20,6 +20,7 @@ from isoxide.ueba._texts import (
     entity_groups,
     left_out,
     notes,
+    quiet_text,
     rank_descriptions,
     shown_features,
 )
@@ -56,7 +57,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     cutoff : float
         Percentile at or above which values count as unusual; the report states it.
     order : {"score", "entity"}
-        Order of the entities: by their lowest score, or by name.
+        Order of the entities: by their highest anomaly score, or by name.
 
     Raises
     ------
@@ -67,9 +68,9 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
         raise ValueError(f"order={order!r} must be 'score' or 'entity'")
     long, (among, among_by_finding) = LongTexts(), rank_descriptions(findings)
     lines = [*_head(findings, cutoff, among, long), *_notes(findings, long)]
-    columns = ["Day", "Score", "Severity", *([] if among_by_finding is None else ["Ranked among"]), "Feature", "Value"]
-    columns += ["Typical", "Percentile"]
-    rule = "|".join("--:" if name in ("Score", "Severity", *columns[-3:]) else "---" for name in columns)
+    grouped = [] if among_by_finding is None else ["Ranked among"]
+    columns = ["Day", "Anomaly score", "Rarity", "Band", *grouped, "Feature", "Value", "Typical", "Percentile"]
+    rule = "|".join("--:" if name in ("Anomaly score", "Rarity", *columns[-3:]) else "---" for name in columns)
     tables = _tables(findings, shown_features(findings, selected), among_by_finding, long)
     joined_columns = [findings.frame[name].tolist() for name in findings.joined]
     for entity, numbers in entity_groups(findings, sort=order == "entity"):
@@ -84,7 +85,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
             lines += tables(number)
         lines.append("")
     if not len(findings):
-        lines += ["No row is an anomaly.", ""]
+        lines += [f"No row is an anomaly. {_shown(quiet_text(findings), long)}", ""]
     lines += _left_out(findings, long)
     if long.texts:
         # Shortened texts above refer to these numbers.
@@ -115,8 +116,9 @@ def _head(findings: FindingsData, cutoff: float, among: str, long: LongTexts) ->
     return [
         f"# Findings: {escape(days)}",
         "",
-        f"{of}: {len(findings):,} findings, {n_entities:,} entities with findings. The lower a score, the more abnormal"
-        f" the row; severity is the percentile of its abnormality among all rows. Features at or above percentile"
+        f"{of}: {len(findings):,} findings, {n_entities:,} entities with findings. The higher an anomaly"
+        f" score, the more abnormal the row; findings are above {findings.anomaly_threshold:.4f}. A rarity of 1 in 100"
+        f" means that one row of the reference in 100 scores as high. Features at or above percentile"
         f" {cutoff:g} are listed, or otherwise the most unusual one.",
         "",
         f"Percentiles and typical values (medians) refer to {_shown(among, long)}.",
@@ -142,7 +144,8 @@ def _tables(
 ) -> Callable[[int], list[str]]:
     """Return a function that returns the lines of a finding in the table of its entity."""
     frame = findings.frame
-    times, scores, severities = (frame[name].tolist() for name in (findings.time, "score", "severity"))
+    times, scores, bands = (frame[name].tolist() for name in (findings.time, "anomaly_score", "band"))
+    rarities = findings.rarity_texts()
     values, percentiles = findings.values.tolist(), findings.percentiles.tolist()  # noqa: PD011
     medians, directions = findings.typical("median").tolist(), findings.directions.tolist()
     texts, arrows = ValueTexts(), {1: " ↑", -1: " ↓"}
@@ -156,8 +159,8 @@ def _tables(
         return "-" if math.isnan(percentile) else f"{percentile:.2f}"
 
     def lines(number: int) -> list[str]:
-        lead = f"| {format_time(times[number])} | {scores[number]:.6f} | {severities[number]:.2f} | "
-        blank = "|  |  |  | "
+        lead = f"| {format_time(times[number])} | {scores[number]:.4f} | {rarities[number]} | {bands[number]} | "
+        blank = "|  |  |  |  | "
         if among_by_finding is not None:
             lead, blank = f"{lead}{_shown(among_by_finding[number], long)} | ", f"{blank} | "
         own = values[number], medians[number], percentiles[number], directions[number]

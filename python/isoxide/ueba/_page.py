@@ -27,6 +27,7 @@ from isoxide.ueba._texts import (
     entity_groups,
     left_out,
     notes,
+    quiet_text,
     rank_descriptions,
     shown_features,
 )
@@ -96,7 +97,9 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
         notes=[long.show(text_of(note)) for note in notes(findings)],
         left_out=[(long.show(text_of(name)), long.show(text_of(reason))) for name, reason in left_out(findings)],
         manifest=_entries(findings.manifest),
-        timeline=_timeline.draw(findings.timeline),
+        timeline=_timeline.draw(findings.timeline, findings.anomaly_threshold),
+        threshold=format_value(findings.anomaly_threshold),
+        quiet=None if len(findings) else long.show(text_of(quiet_text(findings))),
         finding_days=_finding_days(findings, days),
         months=sorted({day[:7] for day in days}),
         cards=cards,
@@ -150,7 +153,11 @@ def _tiles(findings: FindingsData, days: list[str], span: str) -> list[tuple[str
         ("Findings", f"{len(findings):,}", f"{total('rows')} rows" if total("rows") else ""),
         ("Entities", f"{findings.frame[findings.entity].nunique(dropna=False):,}", total("entities")),
         ("Days", f"{len(set(days)):,}", f"{total('days')}, {span}" if total("days") else span),
-        ("Lowest score", format_value(findings.timeline["lowest"].min()), "findings score below 0"),
+        (
+            "Highest score",
+            format_value(findings.timeline["highest"].max()),
+            f"threshold {format_value(findings.anomaly_threshold)}",
+        ),
     ]
 
 
@@ -185,17 +192,17 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _finding_days(findings: FindingsData, days: list[str]) -> list[tuple[str, str, str, str, int]]:
-    """Return the days with findings as texts: day, rows, findings, lowest score, and the number of its finding."""
-    lowest: dict[str, int] = {}
+    """Return the days with findings as texts: day, rows, findings, highest score, and the number of its finding."""
+    first: dict[str, int] = {}
     for number, day in enumerate(days):
-        lowest.setdefault(day, number + 1)
+        first.setdefault(day, number + 1)
     table = findings.timeline
     labels = pd.DatetimeIndex(table["day"]).strftime("%Y-%m-%d")
-    lines = zip(labels, table["rows"], table["findings"], table["lowest"], strict=True)
+    lines = zip(labels, table["rows"], table["findings"], table["highest"], strict=True)
     return [
-        (day, f"{rows:,}", f"{n_findings:,}", format_value(low), lowest[day])
-        for day, rows, n_findings, low in lines
-        if day in lowest
+        (day, f"{rows:,}", f"{n_findings:,}", format_value(high), first[day])
+        for day, rows, n_findings, high in lines
+        if day in first
     ]
 
 
@@ -206,7 +213,8 @@ class _Row:
     number: int
     time: str
     score: str
-    severity: str
+    rarity: str
+    band: str
     day_rank: str
     day_rows: str
     first_seen: str
@@ -225,23 +233,24 @@ def _cards(
     long: LongTexts,
     shown: Callable[[Shown], Markup],
 ) -> list[dict[str, Any]]:
-    """Return a card per entity with its findings; the card with the lowest score comes first."""
+    """Return a card per entity with its findings; the card with the highest score comes first."""
     frame = findings.frame
     rows_of = _feature_rows(findings, names, long, shown)
     directions = findings.directions.tolist()
     columns = zip(
-        *(frame[name].tolist() for name in ("score", "severity", "day_rank", "day_rows", "first_seen")),
-        frame[findings.time].tolist(), shown_features(findings, selected), strict=True,
+        *(frame[name].tolist() for name in ("anomaly_score", "band", "day_rank", "day_rows", "first_seen")),
+        findings.rarity_texts(), frame[findings.time].tolist(), shown_features(findings, selected), strict=True,
     )  # fmt: skip
     rows = []
-    for number, (score, severity, day_rank, day_rows, first_seen, time, listed) in enumerate(columns):
+    for number, (score, band, day_rank, day_rows, first_seen, rarity, time, listed) in enumerate(columns):
         own = directions[number]
         rows.append(
             _Row(
                 number=number + 1,
                 time=format_time(time),
                 score=format_value(score),
-                severity=f"{severity:.2f}",
+                rarity=rarity,
+                band=band,
                 day_rank=f"{day_rank:,}",
                 day_rows=f"{day_rows:,}",
                 first_seen=format_time(first_seen),

@@ -20,6 +20,7 @@ __all__ = [
     "entity_groups",
     "left_out",
     "notes",
+    "quiet_text",
     "rank_descriptions",
     "shown_features",
 ]
@@ -143,3 +144,13 @@ def left_out(findings: FindingsData) -> list[tuple[str, str]]:
     """Return the columns that are not features, each with the reason."""
     profile: dict[str, Any] = findings.manifest.get("profile") or {}
     return list((profile.get("left_out") or {}).items())
+
+
+def quiet_text(findings: FindingsData) -> str:
+    """Return the highest anomaly score and the threshold, for rows without findings."""
+    highest = findings.manifest.get("highest") or {"anomaly_score": float(findings.timeline["highest"].max())}
+    scores = (highest["anomaly_score"], findings.anomaly_threshold)
+    # Scores that differ are shown with enough decimals to see it.
+    decimals = next((k for k in (2, 3, 4) if f"{scores[0]:.{k}f}" != f"{scores[1]:.{k}f}"), 6)
+    entity = f" ({highest['entity']})" if highest.get("entity") is not None else ""
+    return f"quiet: highest score {scores[0]:.{decimals}f}{entity}, threshold {scores[1]:.{decimals}f}"

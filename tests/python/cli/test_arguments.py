@@ -44,7 +44,7 @@ def refused(capsys, *arguments):
         ["--exclude", "a", "b", "--", "t.csv"],
         ["--json", "t.csv", "--exclude", "a", "b"],
         ["--exclude", "a", "b", "--json", "t.csv"],
-        ["--exclude", "a", "b", "--threshold", "-1e-3", "t.csv"],
+        ["--exclude", "a", "b", "--threshold", "1e-3", "t.csv"],
     ],
 )
 @pytest.mark.parametrize("command", ["detect", "calibrate"])
@@ -85,10 +85,18 @@ def test_options_of_several_values_may_be_empty_or_absent():
     assert parsed("detect", "t.csv").exclude is None
 
 
-@pytest.mark.parametrize("text", ["-1e-3", "-1e-1", "-.5", "-0.5", "-1E+0", "1e-9", "-1.", "-1_0.5", "+0.1"])
-def test_negative_numbers_in_every_spelling_are_values(text):
+@pytest.mark.parametrize("text", ["1e-3", ".5", "0.5", "5E-1", "1e-9", "0.1_5", "+0.1"])
+def test_numbers_in_every_spelling_are_values(text):
     for arguments in (["t.csv", "--threshold", text], ["--threshold", text, "t.csv"], [f"--threshold={text}", "t.csv"]):
         assert parsed("detect", *arguments).threshold == float(text)
+
+
+@pytest.mark.parametrize("text", ["-1e-3", "-.5", "-1E+0", "-1.", "-1_0.5", "1", "0", "2.5"])
+def test_thresholds_of_the_decision_function_are_refused(capsys, text):
+    """Negative numbers are read as numbers, and the message names the scale."""
+    for arguments in (["t.csv", "--threshold", text], [f"--threshold={text}", "t.csv"]):
+        told = refused(capsys, "detect", *arguments)
+        assert f"{text!r} is not an anomaly score between 0 and 1, such as 0.6" in told
 
 
 @pytest.mark.parametrize(
@@ -101,17 +109,17 @@ def test_negative_numbers_in_every_spelling_are_values(text):
         (["--contamination", "0"], "'0' is not a fraction"),
         (["--contamination", "-0.1"], "'-0.1' is not a fraction"),
         (["--contamination", "auto"], "'auto' is not a fraction"),
-        (["--threshold", "nan"], "'nan' is not a number"),
-        (["--threshold", "-inf"], "'-inf' is not a number"),
-        (["--threshold", "1e999"], "'1e999' is not a number"),
-        (["--threshold", "low"], "'low' is not a number"),
+        (["--threshold", "nan"], "'nan' is not an anomaly score between 0 and 1"),
+        (["--threshold", "-inf"], "'-inf' is not an anomaly score between 0 and 1"),
+        (["--threshold", "1e999"], "'1e999' is not an anomaly score between 0 and 1"),
+        (["--threshold", "low"], "'low' is not an anomaly score between 0 and 1"),
         (["--threshold"], "argument --threshold: expected one argument"),
         (["--threshold", "--json"], "argument --threshold: expected one argument"),
         (["--alerts-per-month", "0"], "'0' is not a number above 0"),
         (["--alerts-per-month", "-1"], "'-1' is not a number above 0"),
         (["--alerts-per-month", "inf"], "'inf' is not a number above 0"),
         (
-            ["--alerts-per-month", "1", "--threshold", "2"],
+            ["--alerts-per-month", "1", "--threshold", "0.5"],
             "argument --threshold: not allowed with argument --alerts-per-month",
         ),
         (["--jobs", "0"], "'0' is not a number of threads"),

@@ -167,6 +167,16 @@ def test_findings_equal_those_of_memory(spark, seed, n_partitions, options):
     assert_same_findings(findings, isoxide.ueba.detect(table, **options))
 
 
+@pytest.mark.parametrize("n_partitions", [1, 5])
+def test_a_model_has_the_files_of_the_same_rows_in_memory(spark, seed, n_partitions):
+    rows = actor_days(seed, 900)
+    names, options = {"entity": "actor", "time": "day"}, {"n_estimators": 10, "contamination": 0.02, "groups": "team"}
+    ours = isoxide.spark.table(shuffled(spark, rows, seed, n_partitions)).fit_model(**names, **options)
+    theirs = isoxide.ueba.Model.fit(isoxide.ueba.read_table(rows.to_pandas(), **names), **options)
+    assert ours._data.files == theirs._data.files
+    assert ours.id == theirs.id
+
+
 def test_findings_of_several_rows_per_actor_and_day_equal_those_of_memory(spark, seed):
     days = actor_days(seed, 800, flag=np.int8)
     pairs = days["day"].to_numpy().astype("datetime64[D]").astype(np.int64) // 2 * 2

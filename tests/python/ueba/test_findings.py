@@ -147,8 +147,8 @@ def test_reasons_are_in_the_wide_table(findings):
 
 def test_every_finding_is_in_the_report(findings):
     text = findings.to_markdown(cutoff=99.99, always_show=())
-    for row in findings.frame.itertuples():
-        assert f"| {row.day:%Y-%m-%d} | {row.score:.6f} |" in text
+    for row, rarity in zip(findings.frame.itertuples(), findings.rarity_texts(), strict=True):
+        assert f"| {row.day:%Y-%m-%d} | {row.anomaly_score:.4f} | {rarity} | {row.band} |" in text
 
 
 def test_markdown_orders_entities(findings):
@@ -581,7 +581,7 @@ def test_all_methods_work_without_findings(frame, tmp_path, arguments):
         assert "text" in report
     for result in (empty, reread):
         joined = result.join(users_of(frame))
-        assert joined.to_frame().columns.tolist()[9:11] == ["email", "department"]
+        assert joined.to_frame().columns.tolist()[14:16] == ["email", "department"]
         ranked = result.rank_features(table, groups="actor")
         assert len(ranked.to_frame()) == 0
         assert len(result.rank_features(reference=table).frame) == 0

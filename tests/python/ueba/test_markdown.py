@@ -70,7 +70,7 @@ def test_hostile_names_do_not_change_the_columns_of_tables(report):
     assert set(shown.tags) == {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td"}
     assert shown.tags.count("table") == report.frame["actor"].nunique() == shown.tags.count("h2")
     for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL):
-        assert len(re.findall(r"<t[hd]\b", row)) == 7
+        assert len(re.findall(r"<t[hd]\b", row)) == 8
     for name in report.frame["actor"]:
         assert as_shown(name) in " ".join(shown.text.split())
 
@@ -96,7 +96,7 @@ def test_all_texts_are_escaped(seed, groups):
     assert shown.tags.count("h2") == result.frame["actor"].nunique() + 2
     assert shown.tags.count("li") == len(HOSTILE) + 1 + len(result.manifest["profile"]["left_out"])
     for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL):
-        assert len(re.findall(r"<t[hd]\b", row)) == (7 if groups is None else 8)
+        assert len(re.findall(r"<t[hd]\b", row)) == (8 if groups is None else 9)
     shown_text = " ".join(shown.text.split())
     for name in HOSTILE:
         assert as_shown(name) in shown_text
@@ -136,7 +136,8 @@ def test_each_line_has_the_values_of_its_finding(seed, arguments, joined):
         lines.append(", ".join([actor, *joined_texts]))
         for number in np.flatnonzero(result.frame["actor"] == actor):
             row = result.frame.iloc[number]
-            first_cells = [f"{row['day']:%Y-%m-%d}", f"{row['score']:.6f}", f"{row['severity']:.2f}"]
+            rarity = result.rarity_texts()[number]
+            first_cells = [f"{row['day']:%Y-%m-%d}", f"{row['anomaly_score']:.4f}", rarity, row["band"]]
             first_cells += [row["rank_among"]] if "groups" in arguments else []
             listed = [
                 j

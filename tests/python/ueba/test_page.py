@@ -445,6 +445,9 @@ def test_a_page_of_five_thousand_findings_is_fast(browser, tmp_path, padding):
             "day_rank": 1,
             "day_rows": 900,
             "first_seen": days.min(),
+            "anomaly_score": 0.5 - scores,
+            "rows_as_high": 1,
+            "band": "major",
         }
     )
     findings = ueba.Findings(
@@ -458,8 +461,10 @@ def test_a_page_of_five_thousand_findings_is_fast(browser, tmp_path, padding):
         directions=np.ones((n, n_features), dtype=np.int8),
         reference=pd.DataFrame({"median": 0.0, "p95": 1.0, "p99": 2.0}, index=names),
         flags=pd.DataFrame({"row": [], "feature": [], "value": [], "rule": [], "limit": []}),
-        timeline=pd.DataFrame({"day": [days.min()], "rows": [900], "lowest": [-0.2], "findings": [n]}),
-        manifest={"first_day": "2025-01-01", "last_day": "2025-06-30"},
+        timeline=pd.DataFrame(
+            {"day": [days.min()], "rows": [900], "lowest": [-0.2], "highest": [0.7], "findings": [n]}
+        ),
+        manifest={"first_day": "2025-01-01", "last_day": "2025-06-30", "offset": -0.5, "reference_rows": 9000},
     )
     path = findings.to_html(tmp_path / "large.html")
     # The page contains each name once.
