@@ -29,6 +29,7 @@ macro_rules! for_every_kernel {
     };
 }
 
+mod shapley;
 mod transpose;
 
 /// Random numbers for inputs that are too large for proptest to draw one by one.

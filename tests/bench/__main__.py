@@ -18,7 +18,7 @@ def _arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="time; everything unless told otherwise, and only then write the documents")
     run.add_argument("--quick", action="store_true", help="some rows, one thread, smaller tables")
-    run.add_argument("--rows", type=int, nargs="+", choices=ROWS, metavar="ROW", help="1 to 15")
+    run.add_argument("--rows", type=int, nargs="+", choices=ROWS, metavar="ROW", help="1 to 16")
     run.add_argument("--growth", action="store_true", help="with --rows: how costs grow, too")
     run.add_argument("--rounds", type=int, help="timings of each contender instead of the work's own number")
     run.add_argument("--scale", type=float, default=1.0, help="share of the rows of the tables, to try things out")

@@ -15,6 +15,7 @@ _MARKS = {
     "isotree": ("#e69f00", "s"),
     "coniferest": ("#009e73", "^"),
     "pyod": ("#444444", "D"),
+    "shap": ("#cc79a7", "X"),
     "scipy": ("#d55e00", "o"),
     "scipy_array": ("#cc79a7", "X"),
     "numpy": ("#56b4e9", "s"),

@@ -152,13 +152,15 @@ class Team:
             self._compare(outcome, ours["result"], answer["result"])
 
     def _compare(self, outcome: Outcome, ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
-        if outcome.library not in _SAME_BITS and self.work.kind != "rank":
+        if outcome.library not in _SAME_BITS and self.work.kind not in ("rank", "explain"):
             outcome.agreement = rank_correlation(ours["scores"], theirs["scores"])
             return
         try:
             for key in ours:
                 if outcome.library in _SAME_BITS:
                     np.testing.assert_array_equal(ours[key], theirs[key])
+                elif self.work.kind == "explain":
+                    np.testing.assert_allclose(ours[key], theirs[key], rtol=0, atol=1e-9 * np.abs(theirs[key]).max())
                 else:
                     np.testing.assert_allclose(ours[key], theirs[key], rtol=1e-12)
         except AssertionError as error:

@@ -13,6 +13,7 @@ from .works import LABELS
 #: The limits of the comparison, which do not depend on the numbers.
 _UNFAIR = (Path(__file__).parent / "unfair.md").read_text()
 _FORESTS = ("sklearn", "isotree", "coniferest", "pyod")
+_EXPLAINERS = ("shap",)
 _RANKERS = ("scipy", "scipy_array", "numpy", "polars", "pandas")
 
 
@@ -170,7 +171,14 @@ which is one unless the row says otherwise.
 
 ## Forests
 
-{_ratios([w for w in timed if w["kind"] != "rank"], _FORESTS)}
+{_ratios([w for w in timed if w["kind"] not in ("rank", "explain")], _FORESTS)}
+
+## Explanations
+
+The work is `shap_values` of float32 rows. shap's `TreeExplainer` runs on one thread, and what it takes to make the
+explainer is not included.
+
+{_ratios([w for w in timed if w["kind"] == "explain"], _EXPLAINERS)}
 
 ## Ranks
 

@@ -14,6 +14,7 @@ LABELS = {
     "isotree": "isotree",
     "coniferest": "coniferest",
     "pyod": "PyOD",
+    "shap": "shap",
     "scipy": "scipy, a loop",
     "scipy_array": "scipy, all at once",
     "numpy": "NumPy sort",
@@ -45,7 +46,7 @@ class Work:
     row: int
     #: Description of the task, without the shape of the table and the number of threads.
     what: str
-    #: "score", "fit", "day", "rank" or "memory".
+    #: "score", "explain", "fit", "day", "rank" or "memory".
     kind: str
     data: Data
     contenders: tuple[Contender, ...]
@@ -85,7 +86,7 @@ _RANKERS = (
 _MILLION = Data("plain", 1_000_000, 50)
 _HUNDRED_THOUSAND = Data("plain", 100_000, 50)
 _SMALL = Data("plain", 10_000, 10)
-ROWS = range(1, 16)
+ROWS = range(1, 17)
 QUICK_ROWS = (1, 5, 7, 8, 9, 13)
 
 
@@ -154,6 +155,20 @@ def _ranking(cores: int) -> list[Work]:
     return works
 
 
+def _explaining() -> list[Work]:
+    works = []
+    for data in (_SMALL, _HUNDRED_THOUSAND):
+        explain: dict[str, Any] = {"kind": "explain", "data": data, "rounds": 3}
+        works.append(Work(16, "explain", contenders=_named("isoxide", "shap"), take=1000, **explain))
+        for kernel in ("avx2", "portable"):
+            forced = Contender("isoxide", f"{kernel} kernel", environment={"ISOXIDE_KERNEL": kernel})
+            default = Contender("isoxide", "default kernel")
+            contenders = (forced, default, Contender("shap"))
+            works.append(Work(16, f"explain, {kernel} kernel", contenders=contenders, take=1000, **explain))
+    works.append(Work(16, "explain", "explain", _HUNDRED_THOUSAND, _named("isoxide", "shap"), take=1))
+    return works
+
+
 def _memory() -> Work:
     two_threads = (Contender("isoxide", "2 threads", threads=2), Contender("sklearn", "2 threads", threads=2))
     return Work(15, "memory while scoring", "memory", _MILLION, (*_FORESTS, *two_threads), rounds=1)
@@ -161,7 +176,9 @@ def _memory() -> Work:
 
 def all_works(cores: int) -> list[Work]:
     """Return all works, in the order of the rows."""
-    return sorted([*_scoring(), *_fitting(cores), *_ranking(cores), _memory()], key=lambda work: work.row)
+    return sorted(
+        [*_scoring(), *_fitting(cores), *_ranking(cores), *_explaining(), _memory()], key=lambda work: work.row
+    )
 
 
 def quick_works() -> list[Work]:
