@@ -33,6 +33,9 @@ const NOT_MET: u8 = u8::MAX;
 /// Largest relative difference between the cover of a split and that of its children, which weights of 32 bits can have.
 const COVER_TOLERANCE: f64 = 1e-6;
 
+/// Smallest share of a tree's training rows that a node may have: no tree of real rows comes near it, and constants stay finite above it.
+const MIN_COVER_SHARE: f64 = 1e-30;
+
 /// A forest as steps.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -121,12 +124,12 @@ fn check(nodes: &[Node], noise: &[NodeNoise]) -> std::result::Result<(), String>
             "it is {depth} deep; trees up to a depth of {MAX_SLOTS} can be explained"
         ));
     }
-    if let Some(i) = noise
-        .iter()
-        .position(|record| !(record.weight > 0.0 && record.weight.is_finite()))
-    {
+    let all = noise[0].weight;
+    if let Some(i) = noise.iter().position(|record| {
+        !(record.weight.is_finite() && record.weight > 0.0 && record.weight >= MIN_COVER_SHARE * all)
+    }) {
         return Err(format!(
-            "node {i} has a weighted number of training rows of {}; above 0 is needed to explain scores",
+            "node {i} has a weighted number of training rows of {}, which is no share of {all} that scores can be explained by",
             noise[i].weight
         ));
     }

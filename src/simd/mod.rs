@@ -70,6 +70,11 @@ mod avx2;
 mod avx512;
 mod bits;
 mod convert;
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, reason = "the portable kernel does not search by them")
+)]
+mod i16_keys;
 mod lanes;
 mod logic;
 // On other processors the source is tested over emulated instructions.
@@ -100,7 +105,7 @@ pub use bits::{BLOCK_ROWS, Mask, WORDS};
 pub use neon::Neon;
 pub use portable::Portable;
 pub use prefetch::{prefetch_address, prefetch_cell};
-pub use search::{MAX_THRESHOLDS, Search, Threshold};
+pub use search::{MAX_THRESHOLDS, Search, Threshold, n_masks};
 use shapley::{ShapleyBlock, ShapleyScratch, ShapleyTree};
 pub use tree::{Path, Split, TreeLogic};
 
@@ -114,7 +119,7 @@ pub const MAX_COUNTED_THRESHOLDS: usize = (1 << search::MAX_DEPTH) - 1;
 /// The ranks of a block of values as bit planes, and the missing values.
 #[derive(Debug, Clone)]
 pub struct Planes {
-    /// Plane `b` holds bit `b` of every rank.
+    /// Plane `b` holds bit `b` of every rank. Among few thresholds ([`Search::is_unary`]) it holds the values above threshold `b`.
     pub bits: [Mask; search::MAX_DEPTH],
     /// Rows whose value is NaN; their rank is 0.
     pub missing: Mask,
@@ -133,8 +138,15 @@ impl Planes {
 #[repr(C, align(64))]
 pub struct ClassValues {
     table: [f64; 256],
+    /// Byte `k` of the values of the first classes, for lookups of bytes.
+    #[cfg(target_arch = "x86_64")]
+    bytes: [[u8; TABLED_CLASSES]; 8],
     len: usize,
 }
+
+/// Classes whose values are also stored byte by byte.
+#[cfg(target_arch = "x86_64")]
+const TABLED_CLASSES: usize = 32;
 
 impl ClassValues {
     /// Stores the values of classes 0, 1, 2, ...; at most 256.
@@ -146,6 +158,8 @@ impl ClassValues {
         let mut table = [0.0; 256];
         table[..values.len()].copy_from_slice(values);
         Self {
+            #[cfg(target_arch = "x86_64")]
+            bytes: std::array::from_fn(|k| std::array::from_fn(|class| table[class].to_le_bytes()[k])),
             table,
             len: values.len(),
         }
@@ -174,8 +188,8 @@ impl BlockCounter {
     #[must_use]
     pub fn new(search: &Search, exact: bool) -> Self {
         Self {
-            above: vec![Mask::NONE; search.n_masks()],
-            equal: vec![Mask::NONE; search.n_masks()],
+            above: vec![Mask::NONE; search.len().next_multiple_of(search::GROUP)],
+            equal: vec![Mask::NONE; search.len().next_multiple_of(search::GROUP)],
             n: 0,
             n_missing: 0,
             n_left_out: 0,
@@ -207,7 +221,7 @@ pub trait Kernel: Copy + Send + Sync {
     /// Ranks the values of a tile, whose column `j` belongs to `searches[j]`, into some words of the planes.
     fn quantise(self, searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>);
 
-    /// Writes one mask per threshold (and up to a multiple of 8) for the first `rows` rows.
+    /// Writes the masks of all thresholds ([`Search::n_masks`]) for the first `rows` rows.
     fn thermometer(self, search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]);
 
     /// Evaluates a tree on the rows of slot 0, which are among the first `rows`.
@@ -267,6 +281,11 @@ pub trait Kernel: Copy + Send + Sync {
     /// Prefetches share `part` of `parts` of the cells of some rows, which will be read soon. May do nothing.
     fn prefetch(self, matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
         prefetch::prefetch_rows(matrix, rows, part, parts);
+    }
+
+    /// Prefetches the cells of some rows and columns of a row-major table, which will be read soon. May do nothing.
+    fn prefetch_columns(self, matrix: &Matrix<'_>, rows: Range<usize>, columns: Range<usize>) {
+        prefetch::prefetch_columns(matrix, rows, columns);
     }
 }
 

@@ -29,6 +29,7 @@ macro_rules! for_every_kernel {
     };
 }
 
+mod i16_keys;
 mod shapley;
 mod transpose;
 
@@ -151,19 +152,27 @@ fn check_quantise(kernel: impl Kernel, searches: &[Search], values: &mut [f32], 
         kernel.quantise(searches, &tile, &mut planes, words.clone());
     }
     for ((search, planes), values) in searches.iter().zip(&planes).zip(values.chunks(BLOCK_ROWS)) {
-        let bits = &planes.bits[..search.depth()];
+        let n_planes = if search.is_unary() {
+            search.len()
+        } else {
+            search.depth()
+        };
+        let bits = &planes.bits[..n_planes];
         for (row, value) in values.iter().enumerate() {
             let all = || bits.iter().chain([&planes.missing]);
             if !words.contains(&(row / 64)) {
                 assert!(all().all(|mask| has(mask, row) == has(&untouched.missing, row)));
                 continue;
             }
-            let rank = bits
-                .iter()
-                .enumerate()
-                .map(|(b, mask)| usize::from(has(mask, row)) << b);
-            let expected = search.thresholds().iter().filter(|t| *value > t.value).count();
-            assert_eq!(rank.sum::<usize>(), expected, "{}: the rank of {value}", kernel.name());
+            let bits: Vec<bool> = bits.iter().map(|mask| has(mask, row)).collect();
+            let above: Vec<bool> = search.thresholds().iter().map(|t| *value > t.value).collect();
+            if search.is_unary() {
+                assert_eq!(bits, above, "{}: {value}", kernel.name());
+            } else {
+                let rank: usize = bits.iter().enumerate().map(|(b, &bit)| usize::from(bit) << b).sum();
+                let expected = above.iter().filter(|&&above| above).count();
+                assert_eq!(rank, expected, "{}: the rank of {value}", kernel.name());
+            }
             assert_eq!(has(&planes.missing, row), value.is_nan(), "{}: {value}", kernel.name());
         }
     }
@@ -183,6 +192,41 @@ fn check_find(kernel: impl Kernel, search: &Search, origin: f64, values: &[f64])
             kernel.name()
         );
     }
+}
+
+/// Counts a block twice, so that counts are seen to add up.
+fn check_count(kernel: impl Kernel, search: &Search, origin: f64, exact: bool, values: &[f64; BLOCK_ROWS]) {
+    if !kernel.counts() {
+        return;
+    }
+    let name = kernel.name();
+    let mut counter = BlockCounter::new(search, exact);
+    let key = |value: f64| (value - origin) as f32;
+    let mut left_out = Mask::NONE;
+    for _ in 0..2 {
+        left_out = kernel.count(search, origin, values, &mut counter);
+        for (row, &value) in values.iter().enumerate() {
+            let is_threshold = search.thresholds().iter().any(|t| key(value) == t.value);
+            let is_undecided = is_threshold && !(exact && f64::from(value as f32) == value);
+            // An infinite key may be left out without need, because it equals the padding of the search.
+            let may_differ = key(value) == f32::INFINITY && !is_undecided;
+            assert!(may_differ || has(&left_out, row) == is_undecided, "{name}: {value}");
+        }
+    }
+    let counted = || {
+        (0..BLOCK_ROWS)
+            .filter(|&row| !has(&left_out, row))
+            .map(|row| key(values[row]))
+    };
+    let n = |condition: &dyn Fn(f32) -> bool| 2 * counted().filter(|&key| condition(key)).count() as u64;
+    let total = |mask: &Mask| mask.0.iter().sum::<u64>();
+    for (i, threshold) in search.thresholds().iter().enumerate() {
+        let (above, equal) = (total(&counter.above[i]), total(&counter.equal[i]));
+        assert_eq!(above, n(&|key| key > threshold.value), "{name}: above {i}");
+        assert_eq!(equal, n(&|key| key == threshold.value), "{name}: equal to {i}");
+    }
+    assert_eq!(counter.n, n(&|key| !key.is_nan()), "{name}");
+    assert_eq!(counter.n_missing, n(&f32::is_nan), "{name}");
 }
 
 fn check_at_or_below(kernel: impl Kernel, values: &[f32], threshold: f32, or_missing: bool) {
@@ -308,6 +352,29 @@ proptest! {
     }
 
     #[test]
+    fn count_adds_what_is_above_and_at_each_threshold(n in n_thresholds(), exact: bool, kinds in 1..8_usize, seed: u64) {
+        let mut random = Random::new(seed);
+        let mut thresholds = thresholds(&mut random, n);
+        thresholds.dedup_by(|a, b| a.value == b.value);
+        let search = Search::new(&thresholds);
+        let origin = if exact { 0.0 } else { random.of(&[0.0, 0.1, -3.0, 1e300]) };
+        // The values of a block are of a few kinds only, so that blocks without ties and without NaN occur too.
+        let values = std::array::from_fn(|_| {
+            let near = if thresholds.is_empty() { 0.0 } else { f64::from(random.of(&thresholds).value) + origin };
+            match random.below(kinds) {
+                0 => (random.word() as f64 / u64::MAX as f64 - 0.5) * 20.0,
+                1 => near,
+                2 => near.next_up(),
+                3 => near.next_down(),
+                4 => f64::from(near as f32),
+                5 => -near,
+                _ => random.cell(),
+            }
+        });
+        for_every_kernel!(check_count(&search, origin, exact, &values));
+    }
+
+    #[test]
     fn at_or_below_marks_values(n in prop_oneof![0..300_usize, prop::sample::select(vec![16, 64, 128])], or_missing: bool, seed: u64) {
         let mut random = Random::new(seed);
         let threshold = random.cell() as f32;
@@ -329,8 +396,13 @@ proptest! {
             // A kernel could easily miss a single missing value in the last row.
             let rank = if missing == 2 && row == rows - 1 { None } else { rank };
             let (word, bit) = (row / 64, 1 << (row % 64));
+            let code = match rank.unwrap_or(0) {
+                // The rank in unary: as many ones.
+                rank if search.is_unary() => (1 << rank) - 1,
+                rank => rank,
+            };
             for (b, plane) in planes.bits.iter_mut().enumerate() {
-                plane.0[word] |= if rank.unwrap_or(0) >> b & 1 == 1 { bit } else { 0 };
+                plane.0[word] |= if code >> b & 1 == 1 { bit } else { 0 };
             }
             planes.missing.0[word] |= if rank.is_none() { bit } else { 0 };
             rank
@@ -373,12 +445,15 @@ proptest! {
 
     #[test]
     fn add_takes_the_trees_in_order(
-        lens in prop::collection::vec(prop_oneof![1..=256_usize, prop::sample::select(vec![1, 15, 16, 17, 31, 32, 33, 64, 255, 256])], 1..=4),
+        lens in prop::collection::vec(prop_oneof![1..=256_usize, prop::sample::select(vec![1, 15, 16, 17, 31, 32, 33, 64, 255, 256])], 1..=5),
         seed: u64,
     ) {
         let mut random = Random::new(seed);
         // The numbers have such different sizes that every other order gives other sums.
-        let mut number = || (random.word() as f64 / u64::MAX as f64 - 0.3) * [1.0, 1e3, 1e8, 1e15][random.below(4)];
+        let mut number = || match random.below(8) {
+            0 => random.of(&[0.0, -0.0, f64::MIN_POSITIVE, -5e-324, 1e300, f64::INFINITY]),
+            scale => (random.word() as f64 / u64::MAX as f64 - 0.3) * [1.0, 1e3, 1e8, 1e15][scale % 4],
+        };
         let tables: Vec<Vec<f64>> = lens.iter().map(|&len| (0..len).map(|_| number()).collect()).collect();
         let sums: [f64; BLOCK_ROWS] = std::array::from_fn(|_| number());
         let classes: Vec<[u8; BLOCK_ROWS]> = lens.iter().map(|&len| std::array::from_fn(|_| random.below(len) as u8)).collect();

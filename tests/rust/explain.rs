@@ -534,7 +534,17 @@ fn contradictory_numbers_of_training_rows_are_refused() {
             5.0,
             "node 0 has a weighted number of training rows of 5, but its children have 4 together",
         ),
-        (2, 0.0, "node 2 has a weighted number of training rows of 0"),
+        (2, 0.0, "node 2 has a weighted number of training rows of 0,"),
+        (
+            3,
+            1e-40,
+            "node 3 has a weighted number of training rows of 0.0000000000000000000000000000000000000001,",
+        ),
+        (
+            0,
+            f64::MAX,
+            "node 1 has a weighted number of training rows of 3, which is no share of",
+        ),
         (6, f64::NAN, "node 6 has a weighted number of training rows of NaN"),
         (1, f64::INFINITY, "node 1 has a weighted number of training rows of inf"),
     ] {

@@ -116,7 +116,7 @@ fn kernels_are_found_by_name() {
 
 /// Runs as a child of the test below, with the expected outcome in `ISOXIDE_TEST_EXPECTED`.
 #[test]
-fn the_kernel_of_the_environment() {
+fn functions_use_the_kernel_of_the_environment() {
     let Ok(expected) = std::env::var("ISOXIDE_TEST_EXPECTED") else {
         return;
     };
@@ -132,7 +132,7 @@ fn the_kernel_of_the_environment() {
 /// Runs the test above in another process, with a value of `ISOXIDE_KERNEL`.
 fn check_in_another_process(kernel: Option<&OsStr>, expected: &str) {
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "kernels::the_kernel_of_the_environment"]);
+    child.args(["--exact", "kernels::functions_use_the_kernel_of_the_environment"]);
     child
         .env("ISOXIDE_TEST_EXPECTED", expected)
         .env_remove("ISOXIDE_KERNEL");

@@ -36,7 +36,8 @@ def format_value(value: Any) -> str:
 
 def format_time(time: pd.Timestamp) -> str:
     """Format a day, with the time of day unless it is midnight."""
-    return f"{time:%Y-%m-%d}" if time == time.normalize() else f"{time:%Y-%m-%d %H:%M}"
+    is_midnight = not (time.hour or time.minute or time.second or time.microsecond or time.nanosecond)
+    return f"{time:%Y-%m-%d}" if is_midnight else f"{time:%Y-%m-%d %H:%M}"
 
 
 def format_bytes(n: int) -> str:

@@ -26,7 +26,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from isoxide import _core
 from isoxide._common.files import read_file, replace_file
-from isoxide._common.threads import resolve_n_jobs, resolve_n_jobs_for
+from isoxide._common.threads import apply_in_slices, resolve_n_jobs, resolve_n_jobs_for
 from isoxide._forest import model_file, sklearn_interop
 from isoxide._forest.fitted import FittedForest, depth_limit
 from isoxide._forest.path_length import average_path_lengths_up_to, total_average_path_length
@@ -393,6 +393,8 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         >>> forest.decision_function([[0.1], [90]]).round(2)
         array([ 0.16, -0.13])
         """
+        if self._scores_itself() and type(self.offset_) in (float, np.float64):
+            return self._score(self._fitted, check_input(self, X, reset=False), float(self.offset_))
         scores: NDArray[np.float64] = self.score_samples(X) - self.offset_
         return scores
 
@@ -893,19 +895,34 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         """Compute the number of threads for explaining rows."""
         return resolve_n_jobs_for(self.n_jobs, n_rows * self._fitted.native.n_trees * _EXPLAINING_STEPS)
 
-    def _score(self, fitted: FittedForest, data: Input) -> NDArray[np.float64]:
-        """Compute the scores of a checked table."""
+    def _scores_itself(self) -> bool:
+        """Tell whether the forest is fitted, and `score_samples` is that of this class."""
+        return self.__sklearn_is_fitted__() and (
+            getattr(self.score_samples, "__func__", None) is IsolationForest.score_samples
+        )
+
+    def _score(self, fitted: FittedForest, data: Input, offset: float | None = None) -> NDArray[np.float64]:
+        """Compute the scores of a checked table, minus an offset if there is one."""
         n_trees = fitted.native.n_trees
-        sums = fitted.native.depth_sums(data.table, resolve_n_jobs_for(self.n_jobs, data.n_samples * n_trees))
+        n_workers = resolve_n_jobs_for(self.n_jobs, data.n_samples * n_trees)
+        sums = fitted.native.depth_sums(data.table, n_workers)
         denominator = total_average_path_length(n_trees, fitted.max_samples)
-        if denominator == 0:
-            # A single training row has no path length at all; the ratio is 1 by convention.
-            return np.full_like(sums, -0.5)
-        # Compute -(2 ** -(sums / denominator)) in place: fresh memory takes longer than the arithmetic. NumPy computes
-        # the power, so that its last bit is scikit-learn's on every processor.
-        np.divide(sums, -denominator, out=sums)
-        np.power(2.0, sums, out=sums)
-        return np.negative(sums, out=sums)
+
+        def score(values: NDArray[np.float64]) -> None:
+            # Compute -(2 ** -(sums / denominator)) in place: fresh memory takes longer than the arithmetic. NumPy
+            # computes the power, so that its last bit is scikit-learn's on every processor.
+            if denominator == 0:
+                # A single training row has no path length at all; the ratio is 1 by convention.
+                values.fill(-0.5)
+            else:
+                np.divide(values, -denominator, out=values)
+                np.power(2.0, values, out=values)
+                np.negative(values, out=values)
+            if offset is not None:
+                np.subtract(values, offset, out=values)
+
+        apply_in_slices(score, sums, n_workers)
+        return sums
 
     def _offset(self, fitted: FittedForest, data: Input, contamination: Literal["auto"] | float) -> float:
         """Compute the offset for a contamination of the rows of a checked table."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from isoxide._common.patterns import select
 from isoxide._forest.estimator import IsolationForest
 from isoxide.ueba._quantiles import STATISTICS
+from isoxide.ueba._ranks import Ranked
+from isoxide.ueba._rarity import rarity_text
 from isoxide.ueba._rules import SHOWN_FLAGS
 
 __all__ = ["FindingsData"]
@@ -46,6 +48,7 @@ class FindingsData:
         group_typical: NDArray[np.float64] | None = None,
         joined: Sequence[str] = (),
         forest: IsolationForest | None = None,
+        comparisons: Mapping[str, Ranked] | None = None,
     ) -> None:
         self.frame = frame
         self.entity, self.time = entity, time
@@ -55,6 +58,7 @@ class FindingsData:
         self.group_of, self.group_typical = group_of, group_typical
         self.joined = list(joined)
         self.forest = forest
+        self.comparisons = dict(comparisons or {})
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -95,11 +99,64 @@ class FindingsData:
         """
         if statistic not in STATISTICS:
             raise ValueError(f"statistic={statistic!r} must be one of {list(STATISTICS)}")
-        whole = self.reference[statistic].to_numpy(dtype=np.float64)
+        overall = self.reference[statistic].to_numpy(dtype=np.float64)
         if self.group_of is None or self.group_typical is None:
-            return np.broadcast_to(whole, (len(self), len(self.features)))
+            return np.broadcast_to(overall, (len(self), len(self.features)))
         values = self.group_typical[:, :, list(STATISTICS).index(statistic)]
         return np.vstack([values, np.full((1, len(self.features)), np.nan)])[self.group_of]
+
+    @property
+    def anomaly_threshold(self) -> float:
+        """Return the anomaly score that all findings are above, from 0 to 1."""
+        threshold = self.manifest.get("anomaly_threshold")
+        return -float(self.manifest["offset"]) if threshold is None else float(threshold)
+
+    @property
+    def n_reference(self) -> int:
+        """Return the number of rows that the scores are compared with."""
+        n_rows = self.manifest.get("reference_rows")
+        return int(self.manifest["rows"] if n_rows is None else n_rows)
+
+    def rarity_texts(self) -> list[str]:
+        """Return how rare the score of each finding is.
+
+        Returns
+        -------
+        list of str
+            Texts such as ``"1 in 7,300"``: one row in 7,300 of the reference scores as high. The text is ``"-"`` if the
+            findings come from a file of an early version.
+        """
+        n_as_high = self.frame["rows_as_high"]
+        return ["-" if pd.isna(n) else rarity_text(int(n), self.n_reference) for n in n_as_high]
+
+    def comparison_table(self, number: int) -> pd.DataFrame:
+        """Return the ranks of a finding among all rows, among its peers and in its own history, side by side.
+
+        Parameters
+        ----------
+        number : int
+            Position of the finding, from 0.
+
+        Returns
+        -------
+        DataFrame
+            One row per feature, the most unusual feature first. The columns are ``value``, and ``percentile``,
+            ``median`` and ``p99`` of all rows, followed by ``peers_percentile``, ``peers_median`` and so on for each
+            of `comparisons`. Numbers are NaN where the finding has no ranks.
+        """
+        order = self.order[number]
+        columns = {
+            "value": self.values[number],
+            "percentile": self.percentiles[number],
+            "median": self.typical("median")[number],
+            "p99": self.typical("p99")[number],
+        }
+        for name, ranked in self.comparisons.items():
+            columns[f"{name}_percentile"] = ranked.percentiles[number]
+            typical = ranked.typical(len(self.features))[number]
+            columns |= {f"{name}_median": typical[:, 0], f"{name}_p99": typical[:, 2]}
+        index = pd.Index([self.features[j] for j in order], name="feature")
+        return pd.DataFrame({name: values[order] for name, values in columns.items()}, index=index)
 
     def group_by(self, by: str = "day") -> dict[Any, pd.DataFrame]:
         """Return the findings of each day, or of each value of a column.
@@ -141,11 +198,11 @@ class FindingsData:
         ndarray of bool, shape (n_findings, n_features)
             True for unusual values. A value without a percentile does not reach any cutoff.
         """
-        always_chosen = set(select(self.features, always_show))
-        is_always_shown = np.array([name in always_chosen for name in self.features], dtype=bool)
+        always_shown = set(select(self.features, always_show))
+        is_always_shown = np.array([name in always_shown for name in self.features], dtype=bool)
         with np.errstate(invalid="ignore"):
-            chosen: NDArray[np.bool_] = (self.percentiles >= cutoff) | (is_always_shown & (self.values > 0))
-        return chosen
+            is_selected: NDArray[np.bool_] = (self.percentiles >= cutoff) | (is_always_shown & (self.values > 0))
+        return is_selected
 
     def _selected_for_report(self, cutoff: float, always_show: Iterable[str] | None) -> NDArray[np.bool_]:
         """Return which values a report lists; `always_show=None` means ``is_weekend`` if `domain_defaults`."""
@@ -168,14 +225,14 @@ class FindingsData:
             that reach it); and ``none`` (number of findings without such a feature). If there are no findings, these
             are NaN, 0 and 0.
         """
-        wanted = list(cutoffs)
-        counts = [(self.percentiles >= cutoff).sum(axis=1) for cutoff in wanted]
+        cutoffs = list(cutoffs)
+        counts = [(self.percentiles >= cutoff).sum(axis=1) for cutoff in cutoffs]
         return pd.DataFrame(
             {
-                "cutoff": wanted,
-                "mean": np.array([own.mean() if len(self) else np.nan for own in counts], dtype=np.float64),
-                "min": np.array([own.min() if len(self) else 0 for own in counts], dtype=int),
-                "none": np.array([(own == 0).sum() for own in counts], dtype=int),
+                "cutoff": cutoffs,
+                "mean": np.array([n.mean() if len(self) else np.nan for n in counts], dtype=np.float64),
+                "min": np.array([n.min() if len(self) else 0 for n in counts], dtype=int),
+                "none": np.array([(n == 0).sum() for n in counts], dtype=int),
             }
         )
 
@@ -195,20 +252,20 @@ class FindingsData:
             Number of findings by feature name, the most frequent feature first. Features that are never unusual are
             left out.
         """
-        chosen = self.selected(cutoff, always_show)
-        counts = pd.Series(chosen.sum(axis=0), index=pd.Index(self.features, name="feature"), name="findings")
+        selected = self.selected(cutoff, always_show)
+        counts = pd.Series(selected.sum(axis=0), index=pd.Index(self.features, name="feature"), name="findings")
         counts = counts[counts > 0]
         # Equally frequent features are in the order in which they first appear.
-        first = {name: position for position, name in enumerate(self._in_order(chosen))}
+        first = {name: position for position, name in enumerate(self._in_order(selected))}
         positions = np.array([first[name] for name in counts.index])
         return counts.iloc[np.lexsort((positions, -counts.to_numpy()))]
 
-    def _in_order(self, chosen: NDArray[np.bool_]) -> Iterator[str]:
-        """Yield each chosen feature once, in the order in which findings list them."""
+    def _in_order(self, selected: NDArray[np.bool_]) -> Iterator[str]:
+        """Yield each selected feature once, in the order in which findings list them."""
         seen: set[int] = set()
         for row, order in enumerate(self.order):
             for j in order:
-                if chosen[row, j] and j not in seen:
+                if selected[row, j] and j not in seen:
                     seen.add(int(j))
                     yield self.features[j]
 
@@ -222,8 +279,9 @@ class FindingsData:
             features.
         """
         wide = self.frame.copy()
-        texts = self.flags["feature"] + " " + self.flags["rule"] if len(self.flags) else pd.Series(dtype=str)
-        reasons = texts.groupby(self.flags["row"]).agg("; ".join) if len(self.flags) else texts
-        wide["reasons"] = [reasons.get(row, "") for row in range(len(self))]
+        reasons: list[list[str]] = [[] for _ in range(len(self))]
+        for row, feature, rule in zip(*(self.flags[name].tolist() for name in ("row", "feature", "rule")), strict=True):
+            reasons[int(row)].append(f"{feature} {rule}")
+        wide["reasons"] = ["; ".join(own) for own in reasons]
         features = pd.DataFrame(self.values, columns=pd.Index(self.features), index=wide.index)
         return pd.concat([wide, features], axis=1)

@@ -17,10 +17,17 @@ pub(super) type float32x2_t = Half<f32, 2>;
 pub(super) type int32x2_t = Half<i32, 2>;
 pub(super) type uint32x2_t = Half<u32, 2>;
 
+/// Half a register of four i16, with half the alignment.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(8))]
+pub(super) struct int16x4_t([i16; 4]);
+
 pub(super) type float32x4_t = Register<f32, 4>;
 pub(super) type float64x2_t = Register<f64, 2>;
+pub(super) type int16x8_t = Register<i16, 8>;
 pub(super) type int32x4_t = Register<i32, 4>;
 pub(super) type int64x2_t = Register<i64, 2>;
+pub(super) type uint16x8_t = Register<u16, 8>;
 pub(super) type uint32x4_t = Register<u32, 4>;
 pub(super) type uint64x2_t = Register<u64, 2>;
 pub(super) type uint8x16_t = Register<u8, 16>;
@@ -118,9 +125,12 @@ reinterpretations! {
     vreinterpretq_f64_f32(float32x4_t) -> float64x2_t;
     vreinterpretq_f64_u64(uint64x2_t) -> float64x2_t;
     vreinterpretq_u64_f64(float64x2_t) -> uint64x2_t;
+    vreinterpretq_s16_u8(uint8x16_t) -> int16x8_t;
     vreinterpretq_u64_s32(int32x4_t) -> uint64x2_t;
     vreinterpretq_u64_s64(int64x2_t) -> uint64x2_t;
     vreinterpretq_u64_u8(uint8x16_t) -> uint64x2_t;
+    vreinterpretq_u8_s16(int16x8_t) -> uint8x16_t;
+    vreinterpretq_u8_u16(uint16x8_t) -> uint8x16_t;
     vreinterpretq_u8_u32(uint32x4_t) -> uint8x16_t;
     vreinterpretq_u8_u64(uint64x2_t) -> uint8x16_t;
 }
@@ -138,6 +148,7 @@ macro_rules! copies {
 copies! {
     vdupq_n_f32(f32) -> float32x4_t;
     vdupq_n_f64(f64) -> float64x2_t;
+    vdupq_n_s16(i16) -> int16x8_t;
     vdupq_n_u64(u64) -> uint64x2_t;
     vdupq_n_u8(u8) -> uint8x16_t;
 }
@@ -257,6 +268,52 @@ pub(super) fn vbslq_f64(mask: uint64x2_t, a: float64x2_t, b: float64x2_t) -> flo
         vbicq_u64(vreinterpretq_u64_f64(b), mask),
     );
     vreinterpretq_f64_u64(bits)
+}
+
+/// Returns all ones where `a > b`, else zero.
+pub(super) fn vcgtq_s16(a: int16x8_t, b: int16x8_t) -> uint16x8_t {
+    Register(std::array::from_fn(|i| if a.0[i] > b.0[i] { u16::MAX } else { 0 }))
+}
+
+/// Returns all ones where `a == b`, else zero.
+pub(super) fn vceqq_s16(a: int16x8_t, b: int16x8_t) -> uint16x8_t {
+    Register(std::array::from_fn(|i| if a.0[i] == b.0[i] { u16::MAX } else { 0 }))
+}
+
+/// Returns the lower of `a` and `b`.
+pub(super) fn vminq_s16(a: int16x8_t, b: int16x8_t) -> int16x8_t {
+    a.with(b, i16::min)
+}
+
+/// Computes `a - b`.
+pub(super) fn vsubq_f32(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    a.with(b, |a, b| a - b)
+}
+
+/// Computes `a * b`.
+pub(super) fn vmulq_f32(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    a.with(b, |a, b| a * b)
+}
+
+/// Rounds to the nearest integers, of two equally near ones to the even one; saturates, and gives 0 for NaN.
+pub(super) fn vcvtnq_s32_f32(a: float32x4_t) -> int32x4_t {
+    Register(a.0.map(|a| a.round_ties_even() as i32))
+}
+
+/// Converts a number to the nearest i16.
+fn saturate(a: i32) -> i16 {
+    a.clamp(i16::MIN.into(), i16::MAX.into()) as i16
+}
+
+/// Converts all lanes to the nearest i16.
+pub(super) fn vqmovn_s32(a: int32x4_t) -> int16x4_t {
+    int16x4_t(a.0.map(saturate))
+}
+
+/// Returns `low`, and all lanes of `high` converted to the nearest i16.
+pub(super) fn vqmovn_high_s32(low: int16x4_t, high: int32x4_t) -> int16x8_t {
+    let both = [low.0, high.0.map(saturate)];
+    Register(std::array::from_fn(|i| both.as_flattened()[i]))
 }
 
 /// Rounds both lanes to the nearest f32.
