@@ -18,9 +18,9 @@ PYTHON = sorted((ROOT / "python" / "isoxide").rglob("*.py"))
 
 #: The modules of the Rust core, lowest level first. A module uses only lower levels, or its own on the lowest level.
 RUST_LEVELS = [
-    {"error", "bytes", "decimal", "matrix", "memory", "threads", "cancellation"},
+    {"error", "bytes", "decimal", "matrix", "memory", "prepared", "threads", "cancellation"},
     {"random", "forest", "simd", "sketch"},
-    {"grow", "score", "rank"},
+    {"grow", "score", "explain", "rank"},
     {"python"},
 ]
 #: The packages in `isoxide`, lowest level first. A package imports only from itself and from lower levels. "" is
