@@ -58,7 +58,7 @@ endif
 # Runs the users' notebook on the table of the package, then the command; both print the paths of their results.
 demo: $(VENV)/.demo
 	$(BIN)/python notebooks/run.py
-	$(BIN)/isoxide detect python/isoxide/datasets/enron_user_day.csv.gz --entity actor --time day --threshold -0.15 --zscores 'z_*' \
+	$(BIN)/isoxide detect python/isoxide/datasets/enron_user_day.csv.gz --entity actor --time day --threshold 0.63 --zscores 'z_*' \
 		--out demo-output/report
 
 # `make dev` and `make test` have separate environments, so that an editable installation never hides what a wheel lacks.
