@@ -38,7 +38,7 @@ MADE_BY_FUNCTIONS = {
     name: {"PR01"}
     for name in (
         "FeatureRanks", "FeatureTable", "TableProfile", "Calibration", "Findings", "SamplePlan", "StreamTable",
-        "SparkTable", "DaskTable",
+        "SparkTable", "DaskTable", "Explanation",
     )
 }  # fmt: skip
 

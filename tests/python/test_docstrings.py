@@ -22,7 +22,7 @@ ENGINES = ("isoxide.dask", "isoxide.spark")
 MODULES = ["isoxide", *(module.name for module in pkgutil.walk_packages(isoxide.__path__, "isoxide."))]
 MODULES = [name for name in MODULES if not name.startswith(ENGINES)]
 #: Classes whose instances functions make; the examples of these show one.
-MADE = {"FeatureRanks", "Calibration", "Findings", "TableProfile", "SamplePlan"}
+MADE = {"Explanation", "FeatureRanks", "Calibration", "Findings", "TableProfile", "SamplePlan"}
 HOMES = (isoxide, isoxide.datasets, isoxide.ueba, isoxide.displays, isoxide.mergeable, isoxide.stream)
 PUBLIC = [*((home, name) for home in HOMES for name in home.__all__), (table, "PartitionedTable")]
 

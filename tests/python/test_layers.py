@@ -40,7 +40,9 @@ PYTHON_LEVELS = [
 #: Rooms that need no more than numpy and scikit-learn when they are imported.
 LIGHT = {"", "_common", "_forest", "_ranks", "datasets", "mergeable"}
 #: The same for single modules of rooms that otherwise need more.
-LIGHT_MODULES = {f"isoxide._frames.{name}" for name in ("adapter", "containers", "dtypes", "tables", "validation")}
+LIGHT_MODULES = {
+    f"isoxide._frames.{name}" for name in ("adapter", "containers", "dtypes", "row_labels", "tables", "validation")
+}
 LIGHT_MODULES |= {"isoxide._frames"}
 PACKAGE = ROOT / "python" / "isoxide"
 MODULES = {

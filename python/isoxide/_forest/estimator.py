@@ -536,13 +536,13 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
         Examples
         --------
-        >>> from isoxide.datasets import load_enron
         >>> from isoxide import IsolationForest
-        >>> X = load_enron().drop(columns=["actor", "day"])
-        >>> forest = IsolationForest(random_state=0).fit(X)
-        >>> explanation = forest.explain(X.iloc[:2], top=3)
-        >>> explanation.to_frame().columns.tolist()
-        ['row', 'position', 'feature', 'contribution', 'share', 'value']
+        >>> X = [[-1.1, 1], [0.3, 2], [0.5, 1], [100, 2]]
+        >>> explanation = IsolationForest(random_state=0).fit(X).explain([[90, 1]])
+        >>> explanation.values.round(2)
+        array([[ 0.35, -0.02]])
+        >>> explanation.share()
+        array([[1., 0.]])
         """
         check_is_fitted(self)
         output = check_output(output)

@@ -17,9 +17,6 @@ from isoxide._frames.validation import Input
 
 __all__ = ["check_output", "check_top", "explain_rows", "mean_contributions"]
 
-#: Negative power of two of the unit in which the core adds magnitudes.
-UNIT_BITS = 80
-
 
 def check_output(output: Any) -> Output:
     """Check the scale of contributions.
@@ -75,17 +72,24 @@ def explain_rows(
     """
     indices = None
     if top is None:
+        # The copy comes first: then the core, which asks for memory before it works, knows what is left.
+        cells = _cells(data.table, None)
         values = fitted.native.shap_values(data.table, n_workers)
         totals = _negative_sums(values)
     else:
-        indices, values, totals = fitted.native.top_shap_values(data.table, top, n_workers)
+        indices, values, totals = fitted.native.top_shap_values(
+            data.table, top=top, most_negative=True, n_workers=n_workers
+        )
+        cells = _cells(data.table, indices)
     base = fitted.native.expected_value
     factor = _factor(fitted, output)
     values *= factor
+    # A feature without influence has 0, not -0.
+    values += 0.0
     return Explanation(
         values,
         np.full(data.n_samples, base * factor if factor else -1.0),
-        _cells(data.table, indices),
+        cells,
         feature_names(fitted, data.n_features),
         output=output,
         totals=np.abs(totals * factor),
@@ -101,7 +105,7 @@ def mean_contributions(fitted: FittedForest, data: Input, *, output: Output, n_w
     """
     sums = fitted.native.shap_magnitude_sums(data.table, n_workers)
     # Python divides integers with one rounding.
-    means = np.array([total / (data.n_samples << UNIT_BITS) for total in sums])
+    means = np.array([total / (data.n_samples << fitted.native.MAGNITUDE_UNIT_BITS) for total in sums])
     return means * abs(_factor(fitted, output))
 
 
@@ -123,7 +127,7 @@ def _factor(fitted: FittedForest, output: Output) -> float:
 
 
 def _negative_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Add the negative values of each row, in the order of the columns, so that the bits are those of every processor."""
+    """Add the negative values of each row in the order of the columns, as the core does."""
     sums = np.zeros(len(values))
     for column in values.T:
         sums += np.minimum(column, 0.0)
@@ -131,10 +135,10 @@ def _negative_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _cells(table: Any, indices: NDArray[np.int64] | None) -> Any:
-    """Return the cells of a checked table: all of them, or those of some columns of each row."""
+    """Return a copy of the cells of a checked table: all of them, or those of some columns of each row."""
     is_columns = isinstance(table, (list, tuple))
     if indices is None:
-        return np.column_stack(table) if is_columns else table
+        return np.column_stack(table) if is_columns else table.copy()
     if not is_columns and not scipy.sparse.issparse(table):
         return np.take_along_axis(table, indices, axis=1)
     columns, positions = indices.ravel(), np.arange(indices.size)

@@ -1,4 +1,4 @@
-"""Explanations of scores: the contribution of each feature of each row, and methods that select, order and convert them."""
+"""Explanations of scores: contributions of features, and methods that select, order and convert them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
+from isoxide._common.format import format_value
 from isoxide._common.imports import import_optional
 from isoxide._common.messages import did_you_mean
 from isoxide._frames.row_labels import RowLabels
@@ -44,7 +45,8 @@ class Explanation:
     base_values : ndarray of float64, shape (n_rows,), or float
         Output that is expected of a row of which nothing is known, repeated for each row.
     data : ndarray or sparse matrix of the shape of `values`
-        Values of the features, as the forest reads them.
+        Copy of the values of the features. Columns of different dtypes have their common dtype, and missing values of
+        nullable columns are NaN.
     feature_names : list of str
         Names of the features of the forest: those of the training frame, otherwise x0, x1, and so on.
     indices : ndarray of int64 or None
@@ -73,7 +75,7 @@ class Explanation:
     >>> explanation
     Explanation(4 rows, 2 features, output='log2')
     >>> explanation[3].share().round(2)
-    array([1., 0.])
+    array([0.91, 0.09])
     >>> bool(explanation[3].values.sum() + explanation[3].base_values > explanation.base_values[3])
     True
     """
@@ -85,7 +87,7 @@ class Explanation:
         values: NDArray[np.float64],
         base_values: Any,
         data: Any,
-        feature_names: list[str],
+        feature_names: Iterable[str],
         *,
         output: Output,
         totals: Any,
@@ -101,9 +103,20 @@ class Explanation:
         self._totals = totals
         self._labels = labels
         self._indices = indices
-        for array in (values, base_values, totals, indices):
+        for array in (values, base_values, totals, indices, data):
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A pickle names no private module, so that these can move.
+        names = ("values", "base_values", "data", "feature_names", "output", "totals", "indices")
+        state = {name: getattr(self, f"_{name}") for name in names}
+        return state | {"labels": self._labels.labels, "backend": self._labels.backend}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # The constructor makes arrays read-only, which a pickle does not keep.
+        labels = RowLabels(state.pop("labels"), state.pop("backend"))
+        self.__init__(**state, labels=labels)  # type: ignore[misc]
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -169,17 +182,15 @@ class Explanation:
             if isinstance(key, slice) and key == slice(None):
                 return self
             raise TypeError(f"this is the explanation of one row: index it by the name of a feature, not by {key!r}")
-        rows = key if isinstance(key, slice) or np.ndim(key) == 0 else np.asarray(key)
-        if isinstance(rows, np.ndarray) and rows.size == 0:
-            rows = rows.astype(np.intp)
+        rows = _checked_rows(key)
         data = self._data[rows]
-        if np.ndim(rows) == 0 and not isinstance(rows, slice) and scipy.sparse.issparse(data):
+        if scipy.sparse.issparse(data) and not isinstance(rows, (slice, np.ndarray)):
             data = data.toarray().ravel()
         return Explanation(
             self._values[rows],
             self._base_values[rows],
             data,
-            list(self._feature_names),
+            self._feature_names,
             output=self._output,
             indices=None if self._indices is None else self._indices[rows],
             totals=self._totals[rows],
@@ -193,6 +204,11 @@ class Explanation:
         ----------
         names : iterable of str
             Name of each feature of the forest.
+
+        Returns
+        -------
+        Explanation
+            Explanation with the new names.
 
         Raises
         ------
@@ -228,7 +244,7 @@ class Explanation:
         >>> from isoxide import IsolationForest
         >>> X = [[1.0, 9.0], [2.0, 10.0], [3.0, 9.0], [90.0, 10.0]]
         >>> IsolationForest(random_state=0).fit(X).explain(X)[3].share().round(2)
-        array([1., 0.])
+        array([0.91, 0.09])
         """
         totals = self._totals if self._values.ndim == 1 else self._totals[:, None]
         shares = np.zeros(self._values.shape)
@@ -262,8 +278,8 @@ class Explanation:
         Returns
         -------
         pandas.DataFrame, polars.DataFrame or pyarrow.Table
-            Frame of the library of the explained rows, pandas for arrays, with the columns ``row`` (the label in a pandas
-            frame, otherwise the row number), ``position`` (from 0), ``feature``, ``contribution``, ``share`` and
+            Frame of the library of the explained rows, pandas for arrays. Its columns are ``row`` (the label in a
+            pandas frame, otherwise the row number), ``position`` (from 0), ``feature``, ``contribution``, ``share`` and
             ``value``.
 
         Raises
@@ -275,10 +291,11 @@ class Explanation:
         --------
         >>> from isoxide import IsolationForest
         >>> X = [[1.0, 9.0], [2.0, 10.0], [3.0, 9.0], [90.0, 10.0]]
-        >>> explanation = IsolationForest(random_state=0).fit(X).explain(X, top=1)
-        >>> explanation.to_frame()[["row", "feature", "share", "value"]].round(2)
-           row feature  share  value
-        0    0      x0    0.0    1.0
+        >>> explanation = IsolationForest(random_state=0).fit(X).explain(X)
+        >>> explanation[3].to_frame()[["row", "position", "feature", "share", "value"]].round(2)
+           row  position feature  share  value
+        0    3         0      x0   0.91   90.0
+        1    3         1      x1   0.09   10.0
         """
         order = np.atleast_2d(self.order)
         n_rows, n_kept = order.shape
@@ -289,7 +306,7 @@ class Explanation:
 
         return self._labels.frame(
             {
-                "row": self._labels.index().repeat(n_kept),
+                "row": self._labels.labels.repeat(n_kept),
                 "position": np.tile(np.arange(n_kept), n_rows),
                 "feature": np.array(self._feature_names, dtype=object)[features.ravel()],
                 "contribution": ordered(self._values),
@@ -330,15 +347,14 @@ class Explanation:
         indices = None if self._indices is None else np.atleast_2d(self._indices)[: len(order)]
         shares = np.atleast_2d(self.share())[: len(order)]
         data = np.atleast_2d(self._dense_data(_SHOWN_ROWS))
-        labels = self._labels.index()[: len(order)]
+        labels = self._labels.labels[: len(order)]
         lines = []
         for i, positions in enumerate(order):
             cells = []
             for j in positions:
                 feature = self._feature_names[j if indices is None else indices[i, j]]
-                cells.append(
-                    f"<td>{html.escape(feature)} = {data[i, j]:.6g}<br>{rows[i, j]:+.3f} ({shares[i, j]:.0%})</td>"
-                )
+                value, contribution = format_value(data[i, j]), f"{rows[i, j]:+.3f} ({shares[i, j]:.0%})"
+                cells.append(f"<td>{html.escape(feature)} = {value}<br>{contribution}</td>")
             lines.append(f"<tr><th>{html.escape(str(labels[i]))}</th>{''.join(cells)}</tr>")
         heading = "".join(f"<th>{position + 1}.</th>" for position in range(order.shape[1]))
         left_out = len(self) - len(order)
@@ -373,6 +389,27 @@ class Explanation:
         """Return the values of the features as an array, of the first rows only if a number is given."""
         data = self._data if n_rows is None or self._values.ndim == 1 else self._data[:n_rows]
         return cast("NDArray[Any]", data.toarray() if scipy.sparse.issparse(data) else data)
+
+
+def _checked_rows(key: Any) -> Any:
+    """Return an index of rows that NumPy takes: an integer, a slice, or an array of indices or of a mask.
+
+    Raises
+    ------
+    IndexError
+        If it is something else.
+    """
+    if isinstance(key, slice):
+        return key
+    rows = np.asarray(key)
+    if rows.ndim == 1 and rows.size == 0:
+        rows = rows.astype(np.intp)
+    if rows.ndim > 1 or rows.dtype.kind not in "iub" or (rows.ndim == 0 and rows.dtype.kind == "b"):
+        raise IndexError(
+            "an explanation is indexed by an integer, a slice, a list of integers, a mask or the name of a feature, "
+            f"got {key!r}"
+        )
+    return rows if rows.ndim else int(rows)
 
 
 def largest_first(values: NDArray[np.float64]) -> NDArray[np.intp]:

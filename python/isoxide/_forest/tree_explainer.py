@@ -11,6 +11,7 @@ from sklearn.ensemble import IsolationForest as SklearnForest
 from sklearn.utils.validation import check_is_fitted
 
 from isoxide._forest.estimator import IsolationForest
+from isoxide._frames.adapter import is_instance
 
 __all__ = ["TreeExplainer"]
 
@@ -89,10 +90,9 @@ class TreeExplainer:
         self.expected_value = np.array([self.model.expected_value_])
         names = getattr(self.model, "feature_names_in_", None)
         if feature_names is not None:
-            if len(feature_names) != self.model.n_features_in_:
-                raise ValueError(
-                    f"feature_names has {len(feature_names)} names, but the forest has {self.model.n_features_in_} features"
-                )
+            n_features = self.model.n_features_in_
+            if len(feature_names) != n_features:
+                raise ValueError(f"feature_names has {len(feature_names)} names for {n_features} features")
             names = feature_names
         self.feature_names: list[str] | None = None if names is None else [str(name) for name in names]
 
@@ -133,7 +133,8 @@ class TreeExplainer:
             raise ValueError(f"tree_limit must be None, since all trees are explained, got {tree_limit!r}")
         _refuse_approximate(approximate)
         if _is_one_row(X):
-            return self.model.shap_values(_as_table(X))[0]
+            row: NDArray[np.float64] = self.model.shap_values(_as_table(X))[0]
+            return row
         return self.model.shap_values(X)
 
     def __call__(
@@ -201,7 +202,7 @@ def _is_one_row(X: Any) -> bool:
 
 def _as_table(X: Any) -> Any:
     """Return one row as a table of one row; a pandas Series keeps its labels as names of columns."""
-    return X.to_frame().T if hasattr(X, "to_frame") else np.reshape(np.asarray(X), (1, -1))
+    return X.to_frame().T if is_instance(X, "pandas", "Series") else np.reshape(np.asarray(X), (1, -1))
 
 
 def _check_choice(name: str, value: Any, accepted: tuple[str, ...]) -> None:

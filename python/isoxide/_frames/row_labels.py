@@ -12,53 +12,48 @@ from isoxide._frames.adapter import is_instance
 
 __all__ = ["RowLabels", "import_pandas", "make_frame"]
 
+#: Class of the frames that a library makes, other than those of pandas.
+_FRAME_CLASSES = {"polars": "DataFrame", "pyarrow": "Table"}
+
 
 class RowLabels:
     """Labels of the rows of a table, and the library that makes frames like it.
 
     Parameters
     ----------
-    index : pandas.Index or ndarray
-        Label of each row; a single label after indexing with a number.
+    labels : pandas.Index or ndarray
+        Label of each row.
     backend : {"pandas", "polars", "pyarrow"}, default="pandas"
         Library of the table.
     """
 
-    __slots__ = ("_backend", "_index")
+    __slots__ = ("backend", "labels")
 
-    def __init__(self, index: Any, backend: str = "pandas") -> None:
-        self._index = index
-        self._backend = backend
+    def __init__(self, labels: Any, backend: str = "pandas") -> None:
+        self.labels = labels
+        self.backend = backend
 
     @classmethod
     def of_table(cls, X: Any, n_rows: int) -> RowLabels:
         """Return the labels of the rows of a table in any container: a pandas index, otherwise row numbers."""
         if is_instance(X, "narwhals", "DataFrame"):
             X = X.to_native()
-        if hasattr(X, "iloc") and hasattr(X, "index"):
+        if is_instance(X, "pandas", "DataFrame"):
             return cls(X.index.to_flat_index())
-        libraries = {"polars": "DataFrame", "pyarrow": "Table"}
-        backend = next((name for name, frame in libraries.items() if is_instance(X, name, frame)), "pandas")
-        return cls(np.arange(n_rows), backend)
+        backends = (name for name, frame in _FRAME_CLASSES.items() if is_instance(X, name, frame))
+        return cls(np.arange(n_rows), next(backends, "pandas"))
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
     def __getitem__(self, rows: Any) -> RowLabels:
         """Return the labels of the rows at an index, a slice, indices or a mask."""
-        return RowLabels(self._index[rows], self._backend)
-
-    def index(self) -> Any:
-        """Return the labels as an array or a pandas index, of length 1 for a single label."""
-        return self._index if hasattr(self._index, "repeat") and np.ndim(self._index) else _array_of(self._index)
+        is_single = not isinstance(rows, slice) and np.ndim(rows) == 0
+        return RowLabels(self.labels[[rows] if is_single else rows], self.backend)
 
     def frame(self, columns: dict[str, Any]) -> Any:
         """Make a frame of the library of the table."""
-        return make_frame(columns, self._backend)
-
-
-def _array_of(label: Any) -> NDArray[Any]:
-    """Return an array that holds one label, which may be a tuple."""
-    labels = np.empty(1, dtype=object if not isinstance(label, (int, np.integer)) else np.int64)
-    labels[0] = label
-    return labels
+        return make_frame(columns, self.backend)
 
 
 def make_frame(columns: dict[str, NDArray[Any]], backend: str) -> Any:
