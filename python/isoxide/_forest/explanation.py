@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
-from isoxide._common.format import format_value
+from isoxide._common.format import format_share, format_value
 from isoxide._common.imports import import_optional
 from isoxide._common.messages import did_you_mean
 from isoxide._frames.row_labels import RowLabels
@@ -51,6 +51,8 @@ class Explanation:
         Names of the features of the forest: those of the training frame, otherwise x0, x1, and so on.
     indices : ndarray of int64 or None
         Index of the feature of each value, the most anomalous contribution first; None without `top`.
+    row_labels : pandas.Index or ndarray
+        Label of each row: the index of a pandas frame, otherwise the row number.
     output : {"log2", "path_length"}
         Scale of the contributions. "log2" is the binary logarithm of the anomaly score: a positive value makes the row
         more anomalous, and 1 doubles the anomaly score. "path_length" is the mean number of splits that isolate the
@@ -142,6 +144,11 @@ class Explanation:
     def indices(self) -> NDArray[np.int64] | None:
         """Return the index of the feature of each value if only the largest were kept (``top=k``), otherwise None."""
         return self._indices
+
+    @property
+    def row_labels(self) -> Any:
+        """Return the label of each row: the index of a pandas frame, otherwise the row number."""
+        return self._labels.labels
 
     @property
     def output(self) -> Output:
@@ -306,7 +313,7 @@ class Explanation:
 
         return self._labels.frame(
             {
-                "row": self._labels.labels.repeat(n_kept),
+                "row": self.row_labels.repeat(n_kept),
                 "position": np.tile(np.arange(n_kept), n_rows),
                 "feature": np.array(self._feature_names, dtype=object)[features.ravel()],
                 "contribution": ordered(self._values),
@@ -347,13 +354,13 @@ class Explanation:
         indices = None if self._indices is None else np.atleast_2d(self._indices)[: len(order)]
         shares = np.atleast_2d(self.share())[: len(order)]
         data = np.atleast_2d(self._dense_data(_SHOWN_ROWS))
-        labels = self._labels.labels[: len(order)]
+        labels = self.row_labels[: len(order)]
         lines = []
         for i, positions in enumerate(order):
             cells = []
             for j in positions:
                 feature = self._feature_names[j if indices is None else indices[i, j]]
-                value, contribution = format_value(data[i, j]), f"{rows[i, j]:+.3f} ({shares[i, j]:.0%})"
+                value, contribution = format_value(data[i, j]), f"{rows[i, j]:+.3f} ({format_share(shares[i, j])})"
                 cells.append(f"<td>{html.escape(feature)} = {value}<br>{contribution}</td>")
             lines.append(f"<tr><th>{html.escape(str(labels[i]))}</th>{''.join(cells)}</tr>")
         heading = "".join(f"<th>{position + 1}.</th>" for position in range(order.shape[1]))
