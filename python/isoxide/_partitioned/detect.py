@@ -26,7 +26,7 @@ from isoxide._frames.columns import plain_numbers
 from isoxide._frames.dtypes import is_number
 from isoxide._frames.times import TimeStyle, days_of
 from isoxide._partitioned.aggregators import ROW_NUMBER, AggregateAll, Aggregator, CountAlerts, CountRanks
-from isoxide._partitioned.anomalies import DECISION, Anomalies, CountDecisions, FindAnomalies, FirstSeen
+from isoxide._partitioned.anomalies import ANOMALY_SCORE, DECISION, Anomalies, CountDecisions, FindAnomalies, FirstSeen
 from isoxide._partitioned.columns import features_of
 from isoxide._partitioned.engine import Engine
 from isoxide._partitioned.fit import grow, score_offset
@@ -38,11 +38,19 @@ from isoxide._ranks.counts import RankCounts
 from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.options import RankOptions
 from isoxide.ueba._assemble import Detection, assemble, chosen_rules, order_of_findings
-from isoxide.ueba._calibrate import check_amount, check_share, refuse_infinite, share_of_alerts, small_table_notes
+from isoxide.ueba._calibrate import (
+    check_amount,
+    check_share,
+    check_share_above,
+    refuse_infinite,
+    share_of_alerts,
+    small_table_notes,
+)
 from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Groups, Ranked, Scope
+from isoxide.ueba._rarity import check_bands
 from isoxide.ueba._rules import asked_quantiles
 
 __all__ = ["detect"]
@@ -63,7 +71,8 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
     n_jobs : int, optional
         Number of threads that grow a forest in this process; None means all cores.
     """
-    check_amount(options.threshold, options.contamination, options.alerts_per_month)
+    check_amount(options.threshold, options.contamination, options.alerts_per_month, options.anomaly_threshold)
+    bands = check_bands(options.bands)
     candidates = _candidates(engine.schema, options.include, options.exclude)
     refuse_result_names(options.entity, options.time, candidates)
     rank_options, groups = options.check(), options.groups
@@ -85,8 +94,8 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
         _calibrate(table, scores, forest, options)
         quantiles = table.quantiles(qs)
         anomalies = _find_anomalies(table, forest, quantiles)
-        rows, decisions, labels = _in_order(table, anomalies)
-        severity = _severity(scores, forest, decisions)
+        rows, decisions, anomaly_scores, labels = _in_order(table, anomalies)
+        severity, rows_as_high = _severity(scores, forest, decisions)
     finally:
         scores.close()
     scope = Scope(groups, options.entity)
@@ -108,16 +117,24 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
         scores_sha256=anomalies.scores_sha256,
         rows=rows,
         scores=decisions,
+        anomaly_scores=anomaly_scores,
         severity=severity,
+        rows_as_high=rows_as_high,
+        highest=anomalies.highest,
         days=pd.DataFrame(
-            {"day": days, "rows": [table.days[day] for day in days], "lowest": [anomalies.lowest[day] for day in days]}
+            {
+                "day": days,
+                "rows": [table.days[day] for day in days],
+                "lowest": [anomalies.lowest[day] for day in days],
+                "highest": [anomalies.highest_of_day[day] for day in days],
+            }
         ),
         first_seen=first_seen,
         ranks=_ranks(table, rows, peers, known, quantiles, rank_options, scope),
         quantile=quantiles.quantile,
         notes=notes,
     )
-    return assemble(detection, options, rank_options, rules)
+    return assemble(detection, bands, rank_options, rules, options)
 
 
 def _candidates(
@@ -149,6 +166,12 @@ def _grown(table: ProfiledTable, options: AnomalyOptions, n_jobs: int | None) ->
 
 def _calibrate(table: ProfiledTable, scores: Engine, forest: IsolationForest, options: AnomalyOptions) -> None:
     """Set the offset of the forest, as `isoxide.ueba.detect` does."""
+    if options.anomaly_threshold is not None:
+        forest.offset_ = np.float64(-options.anomaly_threshold)
+        # A score is below 0 if it is at or below the largest number below 0.
+        n, _ = scores.aggregate(CountAlerts(float(forest.offset_), -np.nextafter(0.0, 1.0)))
+        check_share_above(n / table.n_rows, options.anomaly_threshold)
+        return
     threshold, alerts_per_month, contamination = options.threshold, options.alerts_per_month, options.contamination
     if threshold is not None or alerts_per_month is not None:
         forest.set_params(contamination=options.calibration_contamination)
@@ -179,8 +202,8 @@ def _find_anomalies(table: ProfiledTable, forest: IsolationForest, quantiles: Qu
     labels = () if table.group_column is None else (table.group_column,)
     columns = [table.entity, table.time, *table.features, *labels, *engine.key]
     finder = FindAnomalies(
-        engine.broadcast(forest), float(forest.offset_), table.times, columns, table.features, engine.schema,
-        MAX_FINDINGS,
+        engine.broadcast(forest), float(forest.offset_), table.times, table.entity, columns, table.features,
+        engine.schema, MAX_FINDINGS,
     )  # fmt: skip
     anomalies: Anomalies
     anomalies, *_ = _with_quantiles(engine, [finder], quantiles)
@@ -197,14 +220,18 @@ def _with_quantiles(engine: Engine, aggregators: list[Aggregator[Any, Any]], qua
     return results
 
 
-def _in_order(table: ProfiledTable, anomalies: Anomalies) -> tuple[pd.DataFrame, NDArray[np.float64], list[Any] | None]:
-    """Return the anomalous rows in the order of the findings, their decision scores, and the labels of their groups."""
+def _in_order(
+    table: ProfiledTable, anomalies: Anomalies
+) -> tuple[pd.DataFrame, NDArray[np.float64], NDArray[np.float64], list[Any] | None]:
+    """Return the anomalous rows in the order of the findings, both of their scores, and the labels of their groups."""
     arrow, time = anomalies.rows, table.time
     for name in table.features:
         arrow = arrow.set_column(arrow.schema.get_field_index(name), name, plain_numbers(arrow[name]))
-    rows = arrow.select([name for name in arrow.column_names if name not in (DECISION, ROW_NUMBER)]).to_pandas()
+    rows = arrow.select(
+        [name for name in arrow.column_names if name not in (DECISION, ANOMALY_SCORE, ROW_NUMBER)]
+    ).to_pandas()
     rows.index = pd.Index(table.engine.row_numbers(anomalies.rows))
-    decisions = arrow[DECISION].to_numpy()
+    decisions, anomaly_scores = arrow[DECISION].to_numpy(), arrow[ANOMALY_SCORE].to_numpy()
     rows[time] = table.times.parsed(rows[time])
     if not len(rows):
         # Without any time, pandas does not know the unit and the zone.
@@ -216,16 +243,23 @@ def _in_order(table: ProfiledTable, anomalies: Anomalies) -> tuple[pd.DataFrame,
     if table.group_column is not None:
         column = arrow[table.group_column].to_pylist()
         labels = [column[position] for position in order]
-    return rows.iloc[order], decisions[order], labels
+    return rows.iloc[order], decisions[order], anomaly_scores[order], labels
 
 
-def _severity(scores: Engine, forest: IsolationForest, decisions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the severity of each anomaly: the percentile of its negated decision score among all rows."""
+def _severity(
+    scores: Engine, forest: IsolationForest, decisions: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the severity of each anomaly, and the number of rows whose decision score is as low.
+
+    The severity is the percentile of the negated decision score among those of all rows.
+    """
     if not len(decisions):
-        return np.empty(0)
+        return np.empty(0), np.empty(0, dtype=np.int64)
     counter = CountRanks([RankCounts(pa.table({DECISION: decisions}))], [DECISION], n_jobs=scores.n_jobs)
     (counts,) = scores.aggregate(CountDecisions(counter, float(forest.offset_)))
-    return counts.ranks(tail="lower").percentiles[:, 0]
+    # The percentile is a multiple of 100 / n with an error far below half of that.
+    as_low = counts.ranks(kind="weak", tail="upper").percentiles[:, 0] * counts.n_seen / 100
+    return counts.ranks(tail="lower").percentiles[:, 0], np.rint(as_low).astype(np.int64)
 
 
 def _group_sketches(table: ProfiledTable, peers: Groups, options: RankOptions) -> SketchGroups | None:

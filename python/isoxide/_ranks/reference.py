@@ -120,6 +120,25 @@ class RankReference:
         columns = [table.column(j, names[j]) for j in positions]
         self._columns = dict(zip(positions, mapped(_Column.of, columns, resolve_n_jobs(n_jobs)), strict=True))
 
+    @classmethod
+    def _of_distinct(
+        cls, features: Iterable[str], columns: Iterable[tuple[NDArray[Any], NDArray[np.int64], int]], n_samples: int
+    ) -> RankReference:
+        """Return a reference of columns whose distinct values, counts and numbers of missing values are known.
+
+        The values of each column are in ascending order, without NaN.
+        """
+        reference = cls.__new__(cls)
+        names = list(features)
+        reference._features = None
+        reference._layout = Layout(names, len(names))
+        reference._n_samples = n_samples
+        reference._columns = {
+            j: _Column(values, np.cumsum(counts), n_missing, values.dtype)
+            for j, (values, counts, n_missing) in enumerate(columns)
+        }
+        return reference
+
     @property
     def n_samples(self) -> int:
         """Return the number of rows."""

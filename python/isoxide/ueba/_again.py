@@ -129,7 +129,7 @@ def _positions(findings: FindingsData, table: FeatureTable, groups: str | None) 
     missing = [name for name in findings.features if name not in table.features]
     if missing:
         raise _other_table(f"it has no feature {missing[0]!r}")
-    n_rows = findings.manifest.get("rows")
+    n_rows = findings.manifest.get("table_rows", findings.manifest.get("rows"))
     if n_rows is not None and n_rows != len(table):
         raise _other_table(f"it has {len(table):,} rows instead of {n_rows:,}")
     own_times, times = findings.frame[findings.time], table.frame[table.time]

@@ -23,6 +23,8 @@ __all__ = ["Calibration", "calibrate"]
 
 #: Number of days in an average month, which alerts per month refer to.
 DAYS_PER_MONTH = 365.25 / 12
+#: Argument that messages name only if it was given.
+_ABSOLUTE = "anomaly_threshold"
 #: Largest number of rows that a tree draws with ``max_samples="auto"``.
 _MAX_AUTO_SAMPLES = 256
 
@@ -326,7 +328,12 @@ def share_of_alerts(alerts_per_month: float, n_rows: int, n_days: int) -> float:
     return contamination
 
 
-def check_amount(threshold: float | None, contamination: float | None, alerts_per_month: float | None) -> None:
+def check_amount(
+    threshold: float | None,
+    contamination: float | None,
+    alerts_per_month: float | None,
+    anomaly_threshold: float | None = None,
+) -> None:
     """Check the arguments that choose the number of anomalies.
 
     Raises
@@ -336,10 +343,16 @@ def check_amount(threshold: float | None, contamination: float | None, alerts_pe
     ValueError
         If several are given, or one is out of range.
     """
-    given = {"threshold": threshold, "contamination": contamination, "alerts_per_month": alerts_per_month}
+    given = {
+        "threshold": threshold,
+        "anomaly_threshold": anomaly_threshold,
+        "contamination": contamination,
+        "alerts_per_month": alerts_per_month,
+    }
     named = [name for name, value in given.items() if value is not None]
     if len(named) > 1:
-        raise ValueError(f"give only one of threshold, contamination and alerts_per_month, not {' and '.join(named)}")
+        names = ", ".join(name for name in given if name != "alerts_per_month" and (name in named or name != _ABSOLUTE))
+        raise ValueError(f"give only one of {names} and alerts_per_month, not {' and '.join(named)}")
     for name in named:
         value = given[name]
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -348,6 +361,8 @@ def check_amount(threshold: float | None, contamination: float | None, alerts_pe
         raise ValueError(f"contamination={contamination!r} must be in (0, 0.5]")
     if threshold is not None and not np.isfinite(threshold):
         raise ValueError(f"threshold={threshold!r} must be a finite score")
+    if anomaly_threshold is not None and not 0 < anomaly_threshold < 1:
+        raise ValueError(f"anomaly_threshold={anomaly_threshold!r} must be an anomaly score between 0 and 1")
 
 
 def check_share(share: float, threshold: float) -> None:
@@ -360,6 +375,18 @@ def check_share(share: float, threshold: float) -> None:
     """
     if share > 0.5:
         raise ValueError(f"{share:.0%} of the rows score at or below {threshold:g}; at most half can be anomalies")
+
+
+def check_share_above(share: float, threshold: float) -> None:
+    """Refuse a threshold that more than half of the anomaly scores are above.
+
+    Raises
+    ------
+    ValueError
+        If `share` is above 0.5.
+    """
+    if share > 0.5:
+        raise ValueError(f"{share:.0%} of the rows score above {threshold:g}; at most half can be anomalies")
 
 
 def small_table_notes(n_rows: int, forest: IsolationForest | None) -> list[str]:
@@ -388,6 +415,25 @@ def small_table_notes(n_rows: int, forest: IsolationForest | None) -> list[str]:
         f"the forest is fitted on a table of {n_rows:,} rows, fewer than the {n_drawn:,} rows that a tree draws, so "
         "every tree has seen every row; fit a forest on more rows, and pass it as forest"
     ]
+
+
+def refuse_training(n_rows: int, n_days: int, max_samples: str | int | float = "auto") -> list[str]:
+    """Return why a table is too small to train on: it has fewer rows than a tree draws, or a single day.
+
+    Parameters
+    ----------
+    n_rows, n_days : int
+        Numbers of rows and days of the table.
+    max_samples : "auto", int or float, default="auto"
+        Number of rows that each tree draws, as in `IsolationForest`.
+    """
+    n_drawn = _MAX_AUTO_SAMPLES if isinstance(max_samples, str) else max_samples
+    reasons = []
+    if not isinstance(n_drawn, float) and n_rows < n_drawn:
+        reasons.append(f"it has {n_rows:,} rows, fewer than the {n_drawn:,} rows that a tree draws")
+    if n_days < 2:
+        reasons.append("all of its rows belong to one day")
+    return reasons
 
 
 def refuse_infinite(infinite: list[str]) -> None:

@@ -1,7 +1,7 @@
 """Read and write findings as a JSON document; reading checks every field.
 
 ```text
-format, version      "isoxide-findings", 3
+format, version      "isoxide-findings", 4
 manifest             record of how the findings were made, as in Findings
 entity, time         names of the columns
 time_zone            name of the time zone of all times, or null
@@ -9,15 +9,18 @@ joined               names of joined columns
 features             names of features
 reference            {feature: {median, p95, p99}}
 groups               null, or for each group [median, p95, p99], each of which is a list with one number per feature
-timeline             [{day, rows, lowest, findings}]
-findings             [{row, entity, time, score, severity, day_rank, day_rows, first_seen, rank_rows, rank_among,
-                       group, joined: {...}, values: [...], percentiles: [...], order: [...], directions: [...],
+comparisons          {name: groups as above}
+timeline             [{day, rows, lowest, highest, findings}]
+findings             [{id, row, entity, time, score, anomaly_score, severity, rows_as_high, rarity, band, day_rank,
+                       day_rows, first_seen, rank_rows, rank_among, group,
+                       comparisons: {name: {rank_rows, rank_among, group, percentiles, directions, order}},
+                       joined: {...}, values: [...], percentiles: [...], order: [...], directions: [...],
                        flags: [{feature, rule, limit}]}]
 ```
 
-Missing numbers are null. Times are in ISO 8601, days have no time zone. Versions 1 and 2 can be read, too. Version 1
-lacks time_zone, groups, rank_rows, rank_among and group; both versions use other names for some entries of the manifest
-(`_OLD_NAMES`).
+Missing numbers are null. Times are in ISO 8601, days have no time zone. Versions 1 to 3 can be read, too. They
+lack id, anomaly_score, rows_as_high, rarity, band, highest and comparisons. Version 1 also lacks time_zone, groups,
+rank_rows, rank_among and group; versions 1 and 2 use other names for some entries of the manifest (`_OLD_NAMES`).
 """
 
 from __future__ import annotations
@@ -34,20 +37,26 @@ import pandas as pd
 
 from isoxide._common.files import read_file
 from isoxide.ueba import _fields as fields
-from isoxide.ueba._columns import RESULT_COLUMNS
+from isoxide.ueba._columns import NEW_COLUMNS, RESULT_COLUMNS
+from isoxide.ueba._finding_ids import finding_ids
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._numbers import joined_rows
 from isoxide.ueba._quantiles import STATISTICS
+from isoxide.ueba._ranks import Ranked
+from isoxide.ueba._rarity import BANDS, rarity_of
 
 __all__ = ["dump", "load", "read"]
 
-FORMAT, VERSION = "isoxide-findings", 3
+FORMAT, VERSION = "isoxide-findings", 4
 #: Names of manifest entries in versions 1 and 2, with their current names.
 _OLD_NAMES = {"budget": "alerts_per_month", "check": "profile"}
 #: Limits for files, so that an untrusted file cannot exhaust memory.
 _MAX_BYTES = 2**32
 _MAX_PERCENTILE = 100.0 + 1e-9  # rounding can make the largest percentile 100.00000000000001
 _MAX_FEATURES, _MAX_FINDINGS, _MAX_DAYS, _MAX_JOINED = 100_000, 1_000_000, 4_000_000, 1_000
+_MAX_COMPARISONS = 8
+#: Range of anomaly scores; those of early versions are differences of decision scores and an offset set by hand.
+_ANOMALY_SCORES = (-2 * fields.MAX_SCORE, 2 * fields.MAX_SCORE)
 
 #: Write a value as JSON; NaN and infinities, which JSON does not have, are refused.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -75,7 +84,8 @@ def dump(findings: FindingsData) -> str:
             name: {statistic: plain(value) for statistic, value in row.items()}
             for name, row in zip(findings.features, findings.reference.to_dict("records"), strict=True)
         },
-        "groups": None if typical is None else [[_numbers(own) for own in group.T] for group in typical],
+        "groups": None if typical is None else _typical(typical),
+        "comparisons": {name: _typical(ranked.group_typical) for name, ranked in findings.comparisons.items()},
         "timeline": [{name: plain(value) for name, value in row.items()} for row in timeline.to_dict("records")],
     }
     return f'{_encode(head)[:-1]}, "findings": [{", ".join(_rows(findings))}]}}'
@@ -92,7 +102,7 @@ def _rows(findings: FindingsData) -> Iterator[str]:
         _flag_lists(findings),
         strict=True,
     )
-    names = ("score", "severity", "day_rank", "day_rows")
+    names = ("score", "anomaly_score", "severity", "rarity", "band", "day_rank", "day_rows")
     cells = zip(*([plain(cell) for cell in columns[name]] for name in (findings.entity, *names)), strict=True)
     nothing = [None] * len(frame)
     ranked = zip(*(columns.get(name, nothing) for name in ("rank_rows", "rank_among")), strict=True)
@@ -101,14 +111,27 @@ def _rows(findings: FindingsData) -> Iterator[str]:
     for number, (index, (entity, *figures), (rank_rows, rank_among), known, numbers) in enumerate(rows):
         values, percentiles, order, directions, flags = numbers
         head = {
+            "id": str(columns["finding_id"][number]),
             "row": int(index),
             "entity": entity,
             "time": times[number].isoformat(),
             **dict(zip(names, figures, strict=True)),
+            "rows_as_high": _whole(columns["rows_as_high"][number]),
             "first_seen": first_seen[number].isoformat(),
             "rank_rows": _whole(rank_rows),
             "rank_among": plain(rank_among),
-            "group": _group(findings, number),
+            "group": _group(findings.group_of, number),
+            "comparisons": {
+                name: {
+                    "rank_rows": int(compared.rank_rows[number]),
+                    "rank_among": compared.rank_among[number],
+                    "group": _group(compared.group_of, number),
+                    "percentiles": _numbers(compared.percentiles[number]),
+                    "directions": compared.directions[number].tolist(),
+                    "order": compared.order[number].tolist(),
+                }
+                for name, compared in findings.comparisons.items()
+            },
             "joined": known,
         }
         yield (
@@ -143,16 +166,21 @@ def _numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
     return [value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True)]
 
 
+def _typical(groups: Any) -> list[list[list[float | None]]]:
+    """Convert the typical values of groups to a list of [median, p95, p99] for each group."""
+    return [[_numbers(own) for own in group.T] for group in groups]
+
+
 def _whole(value: Any) -> int | None:
     """Convert a number of rows to an integer, since a column with missing cells holds floats."""
     return None if value is None or math.isnan(value) else int(value)
 
 
-def _group(findings: FindingsData, number: int) -> int | None:
+def _group(group_of: Any, number: int) -> int | None:
     """Return the index of a finding's group, or None if it has no ranks within a group."""
-    if findings.group_of is None or findings.group_of[number] < 0:
+    if group_of is None or group_of[number] < 0:
         return None
-    return int(findings.group_of[number])
+    return int(group_of[number])
 
 
 def _zone_name(zone: Any) -> str:
@@ -249,24 +277,35 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
     entity, time = fields.text(document["entity"], "entity"), fields.text(document["time"], "time")
     if not features:
         raise ValueError("'features' is empty")
-    fields.check_distinct([entity, time, *features, *joined, *RESULT_COLUMNS])
+    # The names of columns that early versions did not have were free for joined columns.
+    known = {f"{name}_" if version < 4 and name in NEW_COLUMNS else name: name for name in joined}
+    joined = list(known)
+    fields.check_distinct([entity, time, *joined, *RESULT_COLUMNS])
+    is_free = NEW_COLUMNS if version < 4 else ()
+    fields.check_distinct([entity, time, *features, *joined, *(c for c in RESULT_COLUMNS if c not in is_free)])
     manifest = fields.manifest(_renamed(document["manifest"]) if version < 3 else document["manifest"])
     rows = fields.records(document["findings"], "findings", _MAX_FINDINGS)
     zone = fields.zone(document["time_zone"] if version > 1 else None)
-    frame = _frame(rows, entity, time, joined, zone)
+    frame = _frame(rows, entity, time, known, zone)
     n_features = len(features)
     values = fields.matrix(rows, "values", n_features)
     percentiles = fields.matrix(rows, "percentiles", n_features, low=0.0, high=_MAX_PERCENTILE)
-    order = fields.integer_matrix(rows, "order", n_features, 0, n_features - 1)
-    if not np.array_equal(np.sort(order, axis=1), np.broadcast_to(np.arange(n_features), order.shape)):
-        raise ValueError("'order' must name each feature once")
+    order = _order(rows, n_features)
     group_of, group_typical = None, None
     if version == 1:
         group_of, group_typical = _first_version(frame, manifest, n_features)
     else:
         frame["rank_rows"] = fields.counts(rows, "rank_rows")
         frame["rank_among"] = fields.texts(rows, "rank_among")
-        group_of, group_typical = _groups(document["groups"], rows, n_features)
+        group_of, group_typical = _groups(document["groups"], [row["group"] for row in rows], n_features)
+    if version > 3:
+        _add_rarity(frame, rows, manifest, entity, time)
+    else:
+        # Early versions have no exact anomaly scores, and no rarities.
+        frame["finding_id"] = finding_ids(frame[entity].tolist(), frame[time])
+        frame["anomaly_score"] = -(frame["score"] + manifest["offset"])
+        frame["rarity"] = frame["rows_as_high"] = np.nan
+        frame["band"] = ""
     frame = frame[[*(name for name in frame.columns if name not in joined), *joined]]
     return {
         "frame": frame,
@@ -281,14 +320,18 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
         "group_of": group_of,
         "group_typical": group_typical,
         "flags": _flags(rows, features, values),
-        "timeline": _timeline(document["timeline"]),
+        "timeline": _timeline(document["timeline"], manifest["offset"], version),
+        "comparisons": _comparisons(document["comparisons"], rows, n_features) if version > 3 else {},
         "manifest": manifest,
         "joined": joined,
     }
 
 
-def _frame(rows: list[dict[str, Any]], entity: str, time: str, joined: list[str], zone: Any) -> pd.DataFrame:
-    """Return the frame of findings without the columns that version 1 lacks."""
+def _frame(rows: list[dict[str, Any]], entity: str, time: str, joined: dict[str, str], zone: Any) -> pd.DataFrame:
+    """Return the frame of findings without the columns that early versions lack.
+
+    The keys of `joined` are the names of the joined columns, and the values their names in the document.
+    """
     return pd.DataFrame(
         {
             entity: pd.Series([fields.entity(row["entity"]) for row in rows], dtype=object).astype("str")
@@ -300,7 +343,7 @@ def _frame(rows: list[dict[str, Any]], entity: str, time: str, joined: list[str]
             "day_rank": fields.integers([row["day_rank"] for row in rows], "day_rank", 1),
             "day_rows": fields.integers([row["day_rows"] for row in rows], "day_rows", 1),
             "first_seen": fields.days([row["first_seen"] for row in rows], "first_seen"),
-            **{name: [fields.cell(fields.member(row["joined"], name)) for row in rows] for name in joined},
+            **{name: [fields.cell(fields.member(row["joined"], own)) for row in rows] for name, own in joined.items()},
         }
     ).set_axis(pd.Index(fields.integers([row["row"] for row in rows], "row", 0)), axis=0)
 
@@ -320,13 +363,63 @@ def _first_version(frame: pd.DataFrame, manifest: dict[str, Any], n_features: in
     return np.full(len(frame), -1, dtype=np.intp), np.empty((0, n_features, len(STATISTICS)))
 
 
-def _groups(groups: Any, rows: list[dict[str, Any]], n_features: int) -> tuple[Any, Any]:
+def _add_rarity(
+    frame: pd.DataFrame, rows: list[dict[str, Any]], manifest: dict[str, Any], entity: str, time: str
+) -> None:
+    """Add the columns that early versions lack to a frame."""
+    frame["finding_id"] = finding_ids(frame[entity].tolist(), frame[time])
+    for own, row in zip(frame["finding_id"], rows, strict=True):
+        if own != fields.text(row["id"], "id"):
+            raise ValueError(f"'id' is {fields.short(row['id'])}, but must be {own!r} for this entity and time")
+    frame["anomaly_score"] = fields.numbers([row["anomaly_score"] for row in rows], "anomaly_score", *_ANOMALY_SCORES)
+    rows_as_high = fields.counts(rows, "rows_as_high")
+    n_reference = fields.integers([manifest.get("reference_rows", manifest["rows"])], "reference_rows", 1)[0]
+    frame["rarity"] = rarity_of(rows_as_high, n_reference)
+    frame["rows_as_high"] = rows_as_high
+    bands = fields.texts(rows, "band")
+    unknown = [band for band in bands if band not in ("", *BANDS)]
+    if unknown:
+        raise ValueError(f"'band' is {fields.short(unknown[0])}, but must be empty, {', '.join(BANDS)}")
+    frame["band"] = pd.Series(bands, index=frame.index, dtype=object).astype(str)
+
+
+def _comparisons(typical: Any, rows: list[dict[str, Any]], n_features: int) -> dict[str, Ranked]:
+    """Return the ranks among other rows, by the name of these rows."""
+    if not isinstance(typical, dict) or len(typical) > _MAX_COMPARISONS:
+        raise ValueError(f"'comparisons' must be an object with at most {_MAX_COMPARISONS} entries")
+    comparisons = {}
+    for name, groups in typical.items():
+        fields.text(name, "comparisons")
+        own = fields.records([row["comparisons"][name] for row in rows], "comparisons", len(rows))
+        among = fields.names([row["rank_among"] for row in own], "rank_among", len(rows))
+        group_of, group_typical = _groups([] if groups is None else groups, [row["group"] for row in own], n_features)
+        comparisons[name] = Ranked(
+            fields.matrix(own, "percentiles", n_features, low=0.0, high=_MAX_PERCENTILE),
+            _order(own, n_features),
+            fields.integer_matrix(own, "directions", n_features, -1, 1).astype(np.int8),
+            fields.integers([row["rank_rows"] for row in own], "rank_rows", 0),
+            among,
+            group_of,
+            group_typical,
+        )
+    return comparisons
+
+
+def _order(rows: list[dict[str, Any]], n_features: int) -> np.ndarray[Any, Any]:
+    """Return the order of the features of each finding, which names each feature once."""
+    order = fields.integer_matrix(rows, "order", n_features, 0, n_features - 1)
+    if not np.array_equal(np.sort(order, axis=1), np.broadcast_to(np.arange(n_features), order.shape)):
+        raise ValueError("'order' must name each feature once")
+    return order
+
+
+def _groups(groups: Any, group_of: list[Any], n_features: int) -> tuple[Any, Any]:
     """Return `group_of` and `group_typical`, which are both None if there are no groups."""
     if groups is None:
-        if any(row["group"] is not None for row in rows):
+        if any(group is not None for group in group_of):
             raise ValueError("a finding has a 'group', but the document has no 'groups'")
         return None, None
-    if not isinstance(groups, list) or len(groups) > len(rows):
+    if not isinstance(groups, list) or len(groups) > len(group_of):
         raise ValueError("'groups' must be a list, not longer than the findings")
     for group in groups:
         if not isinstance(group, list) or len(group) != len(STATISTICS):
@@ -334,7 +427,7 @@ def _groups(groups: Any, rows: list[dict[str, Any]], n_features: int) -> tuple[A
     typical = [
         fields.matrix([{"groups": group[k]} for group in groups], "groups", n_features) for k in range(len(STATISTICS))
     ]
-    numbers = [-1 if row["group"] is None else row["group"] for row in rows]
+    numbers = [-1 if group is None else group for group in group_of]
     return fields.integers(numbers, "group", -1, len(groups) - 1).astype(np.intp), np.stack(typical, axis=2)
 
 
@@ -362,15 +455,20 @@ def _flags(rows: list[dict[str, Any]], features: list[str], values: np.ndarray[A
     return frame.astype({"row": np.int64, "feature": str, "value": np.float64, "rule": str, "limit": np.float64})
 
 
-def _timeline(timeline: Any) -> pd.DataFrame:
+def _timeline(timeline: Any, offset: float, version: int) -> pd.DataFrame:
     days = fields.records(timeline, "timeline", _MAX_DAYS)
     if not days:
         raise ValueError("'timeline' is empty")
+    lowest = fields.numbers([day["lowest"] for day in days], "lowest", -fields.MAX_SCORE, fields.MAX_SCORE)
+    highest = -(lowest + offset)
+    if version > 3:
+        highest = fields.numbers([day["highest"] for day in days], "highest", *_ANOMALY_SCORES)
     return pd.DataFrame(
         {
             "day": fields.days([day["day"] for day in days], "day"),
             "rows": fields.integers([day["rows"] for day in days], "rows", 0),
-            "lowest": fields.numbers([day["lowest"] for day in days], "lowest", -fields.MAX_SCORE, fields.MAX_SCORE),
+            "lowest": lowest,
+            "highest": highest,
             "findings": fields.integers([day["findings"] for day in days], "findings", 0),
         }
     )

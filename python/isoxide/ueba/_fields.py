@@ -259,6 +259,7 @@ def manifest(value: Any) -> dict[str, Any]:
     for name in ("days", "rows", "entities"):
         integers([value[name]], name, 1)
     numbers([value["offset"]], "offset")
+    _check_highest(value)
     ranking = _optional(value, "ranking", dict)
     if ranking.get("groups") is not None:
         text(ranking["groups"], "groups")
@@ -274,6 +275,18 @@ def manifest(value: Any) -> dict[str, Any]:
         text(reason, "left_out")
     _check_plain(value)
     return value
+
+
+def _check_highest(value: dict[str, Any]) -> None:
+    """Check the entries about anomaly scores, which early versions lack."""
+    if value.get("anomaly_threshold") is not None:
+        numbers([value["anomaly_threshold"]], "anomaly_threshold")
+    if value.get("reference_rows") is not None:
+        integers([value["reference_rows"]], "reference_rows", 1)
+    if highest := _optional(value, "highest", dict):
+        numbers([highest["anomaly_score"]], "anomaly_score")
+        entity(highest["entity"])
+        text(highest["time"], "time")
 
 
 def _optional(holder: dict[str, Any], name: str, expected: type[Any]) -> Any:

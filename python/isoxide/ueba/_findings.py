@@ -36,7 +36,11 @@ class Findings(FindingsData):
         ``score`` (the decision function); ``severity`` (from 0 to 100, which marks the most abnormal row of the table);
         ``day_rank`` (rank of the score among the ``day_rows`` rows of the same day, 1 for the lowest score);
         ``first_seen`` (the entity's first day in the table); ``rank_rows`` (number of rows that the values are ranked
-        among); ``rank_among`` (description of these rows, or the reason why there are no ranks); and joined columns.
+        among); ``rank_among`` (description of these rows, or the reason why there are no ranks); ``finding_id``
+        (identifier, the same in every file and run); ``anomaly_score`` (from 0 to 1, higher for more abnormal rows, and
+        independent of the number of findings); ``rarity`` (number of rows of the reference for each one that scores as
+        high); ``rows_as_high`` (number of these rows; if it is 0, `rarity` is a lower limit); ``band`` (``"minor"``,
+        ``"major"``, ``"critical"`` or empty); and joined columns.
     entity, time : str
         Names of the columns with the entity and the time.
     features : list of str
@@ -53,7 +57,8 @@ class Findings(FindingsData):
         One row per value that a rule flags: ``row`` (index of the finding), ``feature``, ``value``, ``rule`` and
         ``limit``.
     timeline : pandas.DataFrame
-        One row per day: ``day``, ``rows`` and ``findings`` (their numbers), and ``lowest`` (the lowest score).
+        One row per day: ``day``, ``rows`` and ``findings`` (their numbers), ``lowest`` (the lowest score), and
+        ``highest`` (the highest anomaly score).
     manifest : dict
         Record of how the findings were made: input, parameters, versions.
     forest : IsolationForest or None
@@ -64,6 +69,10 @@ class Findings(FindingsData):
         With groups, the index of each finding's group in `group_typical`, or -1 if it has no ranks.
     group_typical : ndarray of shape (n_groups, n_features, 3) or None
         With groups, the typical values of each group; `typical` returns those of each finding.
+    comparisons : dict of str to tuple
+        For findings of a `Model`, ranks among other rows than all training rows, as tuples with the fields
+        ``percentiles``, ``directions``, ``rank_rows``, ``rank_among`` and others: ``"peers"`` if the model has groups,
+        and ``"history"``, the entity's own rows. `comparison_table` shows those of a finding.
 
     See Also
     --------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from isoxide._common.patterns import select
 from isoxide._forest.estimator import IsolationForest
 from isoxide.ueba._quantiles import STATISTICS
+from isoxide.ueba._ranks import Ranked
+from isoxide.ueba._rarity import rarity_text
 from isoxide.ueba._rules import SHOWN_FLAGS
 
 __all__ = ["FindingsData"]
@@ -46,6 +48,7 @@ class FindingsData:
         group_typical: NDArray[np.float64] | None = None,
         joined: Sequence[str] = (),
         forest: IsolationForest | None = None,
+        comparisons: Mapping[str, Ranked] | None = None,
     ) -> None:
         self.frame = frame
         self.entity, self.time = entity, time
@@ -55,6 +58,7 @@ class FindingsData:
         self.group_of, self.group_typical = group_of, group_typical
         self.joined = list(joined)
         self.forest = forest
+        self.comparisons = dict(comparisons or {})
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -100,6 +104,57 @@ class FindingsData:
             return np.broadcast_to(whole, (len(self), len(self.features)))
         values = self.group_typical[:, :, list(STATISTICS).index(statistic)]
         return np.vstack([values, np.full((1, len(self.features)), np.nan)])[self.group_of]
+
+    @property
+    def anomaly_threshold(self) -> float:
+        """Return the anomaly score that all findings are above, from 0 to 1."""
+        return float(self.manifest.get("anomaly_threshold", -self.manifest["offset"]))
+
+    @property
+    def n_reference(self) -> int:
+        """Return the number of rows that the scores are compared with."""
+        return int(self.manifest.get("reference_rows", self.manifest["rows"]))
+
+    def rarity_texts(self) -> list[str]:
+        """Return how rare the score of each finding is.
+
+        Returns
+        -------
+        list of str
+            Texts such as ``"1 in 7,300"``: one row in 7,300 of the reference scores as high. The text is ``"-"`` if the
+            findings come from a file of an early version.
+        """
+        n_as_high = self.frame["rows_as_high"]
+        return ["-" if pd.isna(n) else rarity_text(int(n), self.n_reference) for n in n_as_high]
+
+    def comparison_table(self, number: int) -> pd.DataFrame:
+        """Return the ranks of a finding among all rows, among its peers and in its own history, side by side.
+
+        Parameters
+        ----------
+        number : int
+            Position of the finding, from 0.
+
+        Returns
+        -------
+        DataFrame
+            One row per feature, the most unusual feature first. The columns are ``value``, and ``percentile``,
+            ``median`` and ``p99`` of all rows, followed by ``peers_percentile``, ``peers_median`` and so on for each
+            of `comparisons`. Numbers are NaN where the finding has no ranks.
+        """
+        order = self.order[number]
+        columns = {
+            "value": self.values[number],
+            "percentile": self.percentiles[number],
+            "median": self.typical("median")[number],
+            "p99": self.typical("p99")[number],
+        }
+        for name, ranked in self.comparisons.items():
+            columns[f"{name}_percentile"] = ranked.percentiles[number]
+            typical = ranked.typical(len(self.features))[number]
+            columns |= {f"{name}_median": typical[:, 0], f"{name}_p99": typical[:, 2]}
+        index = pd.Index([self.features[j] for j in order], name="feature")
+        return pd.DataFrame({name: values[order] for name, values in columns.items()}, index=index)
 
     def group_by(self, by: str = "day") -> dict[Any, pd.DataFrame]:
         """Return the findings of each day, or of each value of a column.

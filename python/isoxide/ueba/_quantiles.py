@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from isoxide._common.quantiles import quantile_position
 from isoxide._frames.adapter import pandas_column
 
-__all__ = ["STATISTICS", "TableQuantiles", "quantiles", "typical_frame"]
+__all__ = ["STATISTICS", "TableQuantiles", "column_numbers", "quantiles", "typical_frame"]
 
 #: Typical values of a feature, and the quantiles they are.
 STATISTICS = {"median": 0.5, "p95": 0.95, "p99": 0.99}
@@ -73,7 +73,7 @@ def quantiles(values: NDArray[np.float64], qs: Sequence[float], is_float32: NDAr
     return result
 
 
-def _numbers(series: pd.Series) -> NDArray[Any]:
+def column_numbers(series: pd.Series) -> NDArray[Any]:
     """Return a column as NumPy numbers, missing values as NaN."""
     column = pandas_column(series)
     if column.family is None or column.family == "decimal":
@@ -94,7 +94,7 @@ class TableQuantiles:
 
     def __init__(self, frame: pd.DataFrame, qs: Iterable[float]) -> None:
         self._qs = list(dict.fromkeys([*STATISTICS.values(), *qs]))
-        self._columns = [_numbers(frame.iloc[:, j]) for j in range(frame.shape[1])]
+        self._columns = [column_numbers(frame.iloc[:, j]) for j in range(frame.shape[1])]
         self._names = {name: j for j, name in enumerate(frame.columns)}
         self._is_float32 = np.array([dtype in _FLOAT32 for dtype in frame.dtypes], dtype=bool)
         self._values = self.of_rows(None, self._qs)

@@ -90,6 +90,12 @@ class Ranked(NamedTuple):
     #: Typical values of shape (n_groups, n_features, 3). None if there are no groups.
     group_typical: NDArray[np.float64] | None
 
+    def typical(self, n_features: int) -> NDArray[np.float64]:
+        """Return the typical values of each finding, of shape (n_findings, n_features, 3); NaN without ranks."""
+        assert self.group_of is not None
+        assert self.group_typical is not None
+        return np.concatenate([self.group_typical, np.full((1, n_features, len(STATISTICS)), np.nan)])[self.group_of]
+
     @classmethod
     def empty(cls, n_features: int, options: RankOptions) -> Ranked:
         """Return the ranks of an empty set of findings."""

@@ -160,7 +160,13 @@ def test_every_field_is_typed(document, tmp_path):
         (("findings", 0, "group"), 99, "'group' is 99, but must be an integer from -1"),
         (("findings", 0, "joined", "email"), [1], "'joined' is a list, but must be a number"),
         (("time_zone",), "Europe/Nowhere", "which is not a known time zone"),
-        (("version",), 4, "has format version 4; this release reads versions 1 to 3"),
+        (("version",), 5, "has format version 5; this release reads versions 1 to 4"),
+        (("findings", 0, "id"), "0" * 12, "'id' is '000000000000', but must be"),
+        (("findings", 0, "band"), "huge", "'band' is 'huge', but must be empty, minor, major, critical"),
+        (("findings", 0, "anomaly_score"), None, "'anomaly_score' is None, but must be a number"),
+        (("comparisons",), [], "'comparisons' must be an object"),
+        (("comparisons",), {"peers": []}, "it lacks 'peers'"),
+        (("timeline", 0, "highest"), "high", "'highest' is 'high', but must be a number"),
     ],
 )
 def test_refusals(document, tmp_path, path, value, expected_message):
@@ -293,32 +299,37 @@ def test_the_first_version_is_read(document, findings, tmp_path):
     assert read_or_refused(old, tmp_path) is None
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_files_of_earlier_versions_are_read(version, tmp_path):
     """The files were written by earlier commits and are never rewritten (fixtures/README.md)."""
     path = FIXTURES / f"isoxide-findings-{version}.json"
     stored = json.loads(path.read_text(encoding="utf-8"))
     assert stored["version"] == version
-    assert {"budget", "check"} <= stored["manifest"].keys()
+    assert ({"budget", "check"} <= stored["manifest"].keys()) is (version < 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read = ueba.read_findings(path)
     manifest = read.manifest
-    assert manifest["alerts_per_month"] == stored["manifest"]["budget"] == 6
-    assert (manifest["ranking"]["tail"], stored["manifest"]["ranking"]["tail"]) == ("both", "two")
+    if version < 3:
+        assert manifest["alerts_per_month"] == stored["manifest"]["budget"] == 6
+        assert (manifest["ranking"]["tail"], stored["manifest"]["ranking"]["tail"]) == ("both", "two")
     assert manifest["ranking"]["groups"] == "dept"
     assert not {"budget", "check"} & manifest.keys()
     assert read.domain_defaults
+    assert_array_equal(read.frame["anomaly_score"], -(read.frame["score"] + manifest["offset"]))
+    assert read.rarity_texts() == ["-"] * 18
+    assert set(read.frame["band"]) == {""}
+    assert (read.anomaly_threshold, read.n_reference) == (-manifest["offset"], 867)
     assert len(read) == len(stored["findings"]) == 18
     assert read.frame["host"].tolist() == [row["entity"] for row in stored["findings"]]
     assert read.frame["owner"].tolist() == [row["joined"]["owner"] for row in stored["findings"]]
     assert [f"{day:%Y-%m-%d}" for day in read.frame["day"]] == [row["time"][:10] for row in stored["findings"]]
     first_seen = [f"{day:%Y-%m-%dT%H:%M:%S}" for day in read.frame["first_seen"]]
     assert first_seen == [row["first_seen"] for row in stored["findings"]]
-    assert (str(read.frame["day"].dt.tz) == "Europe/Oslo") is (version == 2)
+    assert (str(read.frame["day"].dt.tz) == "Europe/Oslo") is (version > 1)
     assert_array_equal(read.values, np.array([row["values"] for row in stored["findings"]], dtype=float))
     assert len(read.flags) == sum(len(row["flags"]) for row in stored["findings"]) > 0
-    if version == 2:
+    if version > 1:
         # One department has fewer than 400 rows.
         small = read.frame["rank_among"].str.startswith("no ranks:").to_numpy()
         assert small.sum() == sum(row["group"] is None for row in stored["findings"]) > 0

@@ -578,7 +578,7 @@ def test_a_day_without_findings_works_with_all_options(frame, tmp_path, argument
         assert "text" in shown
     for current in (quiet, again):
         joined = current.join(users_of(frame))
-        assert joined.to_frame().columns.tolist()[9:11] == ["email", "department"]
+        assert joined.to_frame().columns.tolist()[14:16] == ["email", "department"]
         ranked = current.rank_features(table, groups="actor")
         assert len(ranked.to_frame()) == 0
         assert len(current.rank_features(reference=table).frame) == 0
