@@ -35,15 +35,15 @@ def format_value(value: Any) -> str:
 
 
 def format_share(share: float) -> str:
-    """Format a share from 0 to 1 as a whole percentage; shares that would become 0% are shown as ``"<1%"``.
+    """Format a share from 0 to 1 as a whole percentage; shares that would become 0 % are shown as ``"<1 %"``.
 
     Examples
     --------
     >>> from isoxide._common.format import format_share
     >>> [format_share(share) for share in (0.618, 0.003, 0.0, 1.0)]
-    ['62%', '<1%', '0%', '100%']
+    ['62 %', '<1 %', '0 %', '100 %']
     """
-    return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
+    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
 
 
 def format_time(time: pd.Timestamp) -> str:

@@ -15,7 +15,7 @@ from isoxide._forest.path_length import total_average_path_length
 from isoxide._frames.row_labels import RowLabels
 from isoxide._frames.validation import Input
 
-__all__ = ["check_output", "check_top", "explain_rows", "mean_contributions"]
+__all__ = ["base_value", "check_output", "check_top", "explain_rows", "mean_contributions"]
 
 
 def check_output(output: Any) -> Output:
@@ -81,14 +81,13 @@ def explain_rows(
             data.table, top=top, most_negative=True, n_workers=n_workers
         )
         cells = _cells(data.table, indices)
-    base = fitted.native.expected_value
     factor = _factor(fitted, output)
     values *= factor
     # A feature without influence has 0, not -0.
     values += 0.0
     return Explanation(
         values,
-        np.full(data.n_samples, base * factor if factor else -1.0),
+        np.full(data.n_samples, base_value(fitted, output)),
         cells,
         feature_names(fitted, data.n_features),
         output=output,
@@ -96,6 +95,12 @@ def explain_rows(
         labels=labels,
         indices=indices,
     )
+
+
+def base_value(fitted: FittedForest, output: Output) -> float:
+    """Compute the output that is expected of a row of which nothing is known."""
+    factor = _factor(fitted, output)
+    return fitted.native.expected_value * factor if factor else -1.0
 
 
 def mean_contributions(fitted: FittedForest, data: Input, *, output: Output, n_workers: int) -> NDArray[np.float64]:

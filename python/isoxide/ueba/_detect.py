@@ -16,11 +16,13 @@ from isoxide._ranks.options import RankOptions
 from isoxide.ueba._assemble import Detection, Highest, assemble, chosen_rules, order_of_findings
 from isoxide.ueba._calibrate import calibrate, check_amount, check_share_above, fitted, small_table_notes
 from isoxide.ueba._columns import refuse_result_names
+from isoxide.ueba._families import sampled_rows
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import TableQuantiles
 from isoxide.ueba._ranks import Scope, rank_rows
 from isoxide.ueba._rarity import check_bands
 from isoxide.ueba._rules import Rule, asked_quantiles
+from isoxide.ueba._shares import families_of_frame
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["detect"]
@@ -150,5 +152,6 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
         ranks=ranks,
         quantile=statistics.quantile,
         notes=notes,
+        families=families_of_frame(table.X.iloc[sampled_rows(len(table))]) if options.explain else [],
     )
-    return assemble(detection, bands, rank_options, rules, options)
+    return assemble(detection, bands, rank_options, rules, options, explain=options.explain)

@@ -238,7 +238,7 @@ def test_html_of_the_largest_contributions(explanation, first):
     assert "hour = 12<br>" in whole
     assert whole.count("<td>") == 4
     assert part.count("<td>") == 2
-    assert f"{explanation.share()[0].max():.0%}" in part
+    assert f"({100 * explanation.share()[0].max():.0f} %)" in part
 
 
 @pytest.mark.parametrize("duplicate", [lambda item: pickle.loads(pickle.dumps(item)), copy.copy, copy.deepcopy])
