@@ -58,6 +58,18 @@ class FindingsLike(Protocol):
     percentiles: NDArray[np.float64]
     order: NDArray[np.intp]
 
+    @property
+    def contributions(self) -> NDArray[np.float64] | None:
+        """Return the contribution of each feature to the binary logarithm of each anomaly score, or None."""
+
+    @property
+    def shares(self) -> NDArray[np.float64] | None:
+        """Return the share of each feature in what makes each finding anomalous, or None."""
+
+    @property
+    def expected_score(self) -> float | None:
+        """Return the anomaly score that is expected of a row of which nothing is known, or None."""
+
     def __len__(self) -> int: ...
 
     def typical(self, statistic: str = "median") -> NDArray[np.float64]:
@@ -590,24 +602,98 @@ class ContributionDisplay(_Display):
                 f"top={explanation.indices.shape[-1]} kept only the largest; call explain without top"
             )
         item = explanation if np.ndim(explanation.base_values) == 0 else explanation[row]
-        values, shares = np.asarray(item), item.share()
+        return cls._drawn(
+            f"Row {_shortened(str(item.row_labels[0]))}",
+            item.feature_names,
+            item.data,
+            np.asarray(item),
+            item.share(),
+            float(item.base_values),
+            item.output,
+            n_features,
+            ax,
+        )
+
+    @classmethod
+    def from_findings(
+        cls, findings: FindingsLike, finding: int = 0, *, n_features: int = 12, ax: Any = None
+    ) -> ContributionDisplay:
+        """Draw the contributions to the anomaly score of one finding.
+
+        Parameters
+        ----------
+        findings : Findings
+            Findings that `isoxide.ueba.detect` or `isoxide.ueba.read_findings` returned.
+        finding : int, default=0
+            Index of the finding among all findings. Finding 0 has the lowest score; negative ones count from the end.
+        n_features : int, default=12
+            Largest number of features to draw: those with the largest absolute contributions, at least 1. One more bar
+            shows the sum of all others.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on. By default a new figure is created.
+
+        Returns
+        -------
+        ContributionDisplay
+            Display that has been drawn.
+
+        Raises
+        ------
+        IndexError
+            If there is no such finding.
+        ValueError
+            If the findings have no contributions, because they come from a file of an early version or were made with
+            ``explain=False``, or `n_features` is below 1.
+        """
+        if not -len(findings) <= finding < len(findings):
+            raise IndexError(f"finding={finding} is out of range: there are {len(findings)} findings")
+        contributions, shares, expected = findings.contributions, findings.shares, findings.expected_score
+        if contributions is None or shares is None or expected is None:
+            raise ValueError("the findings have no contributions; call detect with explain=True")
+        row = findings.frame.iloc[finding]
+        return cls._drawn(
+            f"{_shortened(str(row[findings.entity]))}, {format_time(row[findings.time])}",
+            findings.features,
+            findings.values[finding],  # noqa: PD011
+            contributions[finding],
+            shares[finding],
+            float(np.log2(expected)),
+            "log2",
+            n_features,
+            ax,
+        )
+
+    @classmethod
+    def _drawn(
+        cls,
+        subject: str,
+        names: list[str],
+        cells: Any,
+        values: NDArray[np.float64],
+        shares: NDArray[np.float64],
+        base: float,
+        output: Output,
+        n_features: int,
+        ax: Any,
+    ) -> ContributionDisplay:
+        """Draw the largest contributions of one row, and the sum of the others."""
         kept, others = _largest(values, n_features)
-        kept = sorted(kept, key=item.order.tolist().index)
-        names = [f"{_shortened(item.feature_names[j])} = {_cell(item.data[j])}" for j in kept]
+        # The most anomalous one comes first.
+        kept = sorted(kept, key=lambda j: -ANOMALOUS_SIGN[output] * values[j])
+        features = [f"{_shortened(names[j])} = {_cell(cells[j])}" for j in kept]
         labels = [f"{values[j]:+.3f}" + (f" ({format_share(shares[j])})" if shares[j] > 0 else "") for j in kept]
         contributions = [values[j] for j in kept]
         if len(others):
-            names.append(f"{len(others)} other feature{'s' * (len(others) != 1)}")
+            features.append(f"{len(others)} other feature{'s' * (len(others) != 1)}")
             contributions.append(values[others].sum())
             labels.append(f"{contributions[-1]:+.3f}")
-        base = float(item.base_values)
         display = cls(
-            features=names,
+            features=features,
             contributions=contributions,
             base_value=base,
             labels=labels,
-            output=item.output,
-            title=f"Row {_shortened(str(item.row_labels[0]))}: {_outcome(base, float(values.sum()), item.output)}",
+            output=output,
+            title=f"{subject}: {_outcome(base, float(values.sum()), output)}",
         )
         return display.plot(ax=ax)
 

@@ -87,7 +87,7 @@ def test_cutoffs(findings):
     assert_array_equal(display.ax_.lines[0].get_ydata(), findings.cutoff_table([90, 95, 99])["mean"])
 
 
-@pytest.mark.parametrize("kind", [ScoreTimelineDisplay, FeatureRankDisplay, CutoffDisplay])
+@pytest.mark.parametrize("kind", [ScoreTimelineDisplay, FeatureRankDisplay, CutoffDisplay, ContributionDisplay])
 def test_axes_of_others_are_drawn_on(findings, kind):
     _, ax = plt.subplots()
     display = kind.from_findings(findings, ax=ax)
@@ -124,8 +124,9 @@ def test_a_quiet_day(study):
     draw(display)
     assert len(display.ax_.collections[0].get_offsets()) == 0
     draw(CutoffDisplay.from_findings(quiet))
-    with pytest.raises(IndexError, match="finding=0 is out of range: there are 0 findings"):
-        FeatureRankDisplay.from_findings(quiet)
+    for kind in (FeatureRankDisplay, ContributionDisplay):
+        with pytest.raises(IndexError, match="finding=0 is out of range: there are 0 findings"):
+            kind.from_findings(quiet)
 
 
 @pytest.mark.parametrize("finding", [10**6, -(10**6)])
@@ -233,3 +234,18 @@ def test_importances(explained, output):
     assert again.others is None
     with pytest.raises(ValueError, match="the explanation has no rows"):
         ImportanceDisplay.from_explanation(forest.explain(X)[:0])
+
+
+def test_waterfalls_of_findings(study, findings):
+    display = ContributionDisplay.from_findings(findings, 1)
+    draw(display)
+    row = findings.frame.iloc[1]
+    assert display.title.startswith(f"{row['actor']}, ")
+    assert f"anomaly score {row['anomaly_score']:.3f}, expected {findings.expected_score:.3f}" in display.title
+    assert_allclose(display.contributions.sum(), findings.contributions[1].sum())
+    assert_allclose(2 ** (display.base_value + display.contributions.sum()), row["anomaly_score"])
+    j = findings.contributions[1].argmax()
+    assert display.features[0].startswith(f"{findings.features[j]} = ")
+    unexplained = ueba.detect(study.table, forest=study.forest, contamination=0.02, explain=False)
+    with pytest.raises(ValueError, match="the findings have no contributions; call detect with explain=True"):
+        ContributionDisplay.from_findings(unexplained)

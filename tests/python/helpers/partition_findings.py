@@ -8,13 +8,14 @@ from numpy.testing import assert_array_equal
 def assert_same_findings(ours, theirs):
     """Whatever findings hold, but for what they say of where the table came from."""
     pd.testing.assert_frame_equal(ours.frame, theirs.frame, check_exact=True)
-    for name in ("values", "percentiles", "order", "directions"):
+    for name in ("values", "percentiles", "order", "directions", "contributions", "shares"):
         assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)
     for name in ("group_of", "group_typical"):
         mine, other = getattr(ours, name), getattr(theirs, name)
         assert (mine is None) == (other is None)
         if mine is not None:
             assert_array_equal(mine, other, err_msg=name)
+    assert (ours.families, ours.expected_score) == (theirs.families, theirs.expected_score)
     for name in ("reference", "flags", "timeline"):
         pd.testing.assert_frame_equal(getattr(ours, name), getattr(theirs, name), check_exact=True)
     unlike = {"created", "source", "sha256", "scores_sha256"}
