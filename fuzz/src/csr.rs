@@ -198,8 +198,8 @@ fn grow_and_score(x: &Input<'_>, rows: &Input<'_>, dense: &Array2<f32>, bytes: &
         grow(x, noise, &seeds, params, weights.as_ref(), None, 2).as_ref(),
         Ok(&forest)
     );
-    let more = grow(x, noise, &seeds, params, weights.as_ref(), Some(&forest), 1).unwrap();
-    assert_eq!(more.n_trees(), 2 * forest.n_trees());
+    let extended = grow(x, noise, &seeds, params, weights.as_ref(), Some(&forest), 1).unwrap();
+    assert_eq!(extended.n_trees(), 2 * forest.n_trees());
     let largest = forest.largest_node();
     let scorer = Scorer::new(forest, path_length::table(largest)).unwrap();
     sums::check(&scorer, rows, |row, column| dense[[row, column]]);

@@ -130,13 +130,19 @@ pub fn run(data: &[u8]) {
     };
     for complete in [true, false] {
         let rewritten = write(&forest, &c, &forest_metadata, complete).unwrap();
-        let (same, same_c, same_metadata) = read(&rewritten).unwrap();
-        assert_eq!(same.nodes(), forest.nodes());
-        assert_eq!((same.starts(), same.features()), (forest.starts(), forest.features()));
-        assert_eq!(same_metadata.header, forest_metadata.header);
+        let (read_forest, read_c, read_metadata) = read(&rewritten).unwrap();
+        assert_eq!(read_forest.nodes(), forest.nodes());
+        assert_eq!(
+            (read_forest.starts(), read_forest.features()),
+            (forest.starts(), forest.features())
+        );
+        assert_eq!(read_metadata.header, forest_metadata.header);
         let bits = |c: &[f64]| -> Vec<u64> { c.iter().map(|c| c.to_bits()).collect() };
-        assert_eq!(bits(&same_c), bits(&c));
-        assert_eq!(write(&same, &same_c, &same_metadata, complete).unwrap(), rewritten);
+        assert_eq!(bits(&read_c), bits(&c));
+        assert_eq!(
+            write(&read_forest, &read_c, &read_metadata, complete).unwrap(),
+            rewritten
+        );
     }
     let d = forest.n_features();
     if d > MAX_COLUMNS {

@@ -104,6 +104,8 @@ class ThresholdDisplay(_Display):
         Vertical coordinate of each row, such as its day. By default it is the row number, counted from 0.
     threshold : float, optional
         Rows that score at or below it are drawn as anomalies. By default no row is an anomaly.
+    above : bool, default=False
+        Whether anomalies are the rows above the threshold, as for anomaly scores, the higher of which are abnormal.
 
     Attributes
     ----------
@@ -124,14 +126,16 @@ class ThresholdDisplay(_Display):
     'Score'
     """
 
-    def __init__(self, *, scores: ArrayLike, by: ArrayLike | None = None, threshold: float | None = None) -> None:
+    def __init__(
+        self, *, scores: ArrayLike, by: ArrayLike | None = None, threshold: float | None = None, above: bool = False
+    ) -> None:
         self.scores = np.asarray(scores, dtype=np.float64)
         self.by = np.arange(len(self.scores)) if by is None else np.asarray(by)
         if self.by.shape != self.scores.shape:
             raise ValueError(
                 f"by has shape {self.by.shape} for scores of shape {self.scores.shape}; give one entry per score"
             )
-        self.threshold = threshold
+        self.threshold, self.above = threshold, above
 
     @classmethod
     def from_estimator(
@@ -179,20 +183,26 @@ class ThresholdDisplay(_Display):
             This display, with the attributes `ax_` and `figure_`.
         """
         ax = self._axes(ax, (9, 5.5))
-        below = self.scores <= self.threshold if self.threshold is not None else np.zeros(len(self.scores), dtype=bool)
-        style: dict[str, Any] = {"linewidths": 0, "rasterized": len(self.scores) > MAX_VECTOR_POINTS}
-        ax.scatter(self.scores[~below], self.by[~below], s=8, alpha=0.35, color=_NORMAL_COLOR, **style)
+        beyond = np.zeros(len(self.scores), dtype=bool)
         if self.threshold is not None:
-            share = float(np.mean(below))
-            label = f"{int(below.sum()):,} rows ({share:.2%}) at or below"
-            ax.scatter(self.scores[below], self.by[below], s=18, color=_ANOMALY_COLOR, label=label, **style)
-            lowest = min(float(self.scores.min()), self.threshold)
-            ax.axvspan(lowest - 0.01, self.threshold, color=_ANOMALY_COLOR, alpha=0.08, linewidth=0)
+            beyond = self.scores > self.threshold if self.above else self.scores <= self.threshold
+        style: dict[str, Any] = {"linewidths": 0, "rasterized": len(self.scores) > MAX_VECTOR_POINTS}
+        ax.scatter(self.scores[~beyond], self.by[~beyond], s=8, alpha=0.35, color=_NORMAL_COLOR, **style)
+        if self.threshold is not None:
+            share = float(np.mean(beyond))
+            label = f"{int(beyond.sum()):,} rows ({share:.2%}) {'above' if self.above else 'at or below'}"
+            ax.scatter(self.scores[beyond], self.by[beyond], s=18, color=_ANOMALY_COLOR, label=label, **style)
+            end = max(float(self.scores.max()), self.threshold) if self.above else float(self.scores.min())
+            edge = end + 0.01 if self.above else min(end, self.threshold) - 0.01
+            ax.axvspan(edge, self.threshold, color=_ANOMALY_COLOR, alpha=0.08, linewidth=0)
             ax.axvline(
                 self.threshold, color=_ANOMALY_COLOR, linestyle="--", linewidth=1, label=f"threshold {self.threshold:g}"
             )
-            ax.legend(loc="upper left")
-        ax.set(xlabel="Score", ylabel="Day" if np.issubdtype(self.by.dtype, np.datetime64) else "Row")
+            ax.legend(loc="upper right" if self.above else "upper left")
+        ax.set(
+            xlabel="Anomaly score" if self.above else "Score",
+            ylabel="Day" if np.issubdtype(self.by.dtype, np.datetime64) else "Row",
+        )
         ax.grid(visible=True, alpha=0.3)
         return self
 

@@ -139,7 +139,7 @@ fn shuffled<R: Rng + ?Sized, T: Copy>(
     entry: impl Fn(usize) -> T,
     index: impl Fn(T) -> usize,
 ) -> Result<Vec<usize>> {
-    /// Batches have a multiple of so many words.
+    /// The number of words of a batch is a multiple of this.
     const STRIDE: usize = 16;
     /// Numbers of entries and of batches between two calls of `check_cancelled`: a few milliseconds of work.
     const ENTRIES_PER_CHECK: usize = 1 << 20;
@@ -222,7 +222,7 @@ mod tests {
         }
 
         #[test]
-        fn indices_drawn_together_are_those_drawn_one_by_one(seed: u32, n in 2_usize..100_000, k in 1_usize..1500) {
+        fn indices_drawn_in_batches_equal_those_drawn_one_by_one(seed: u32, n in 2_usize..100_000, k in 1_usize..1500) {
             let (mut rng, mut plain) = (Mt19937::new(seed), Mt19937::new(seed));
             let (mut drawn, mut batch) = (Vec::new(), Batch::default());
             while drawn.len() < k {

@@ -114,7 +114,7 @@ pub fn without_replacement<R: Rng + ?Sized>(
     let ratio = ratio(n, k);
     if is_shuffled(ratio) {
         permutation(rng, n, k, check_cancelled)
-    } else if ratio < 0.2 {
+    } else if ratio <= 0.01 {
         tracking_selection(rng, n, k, check_cancelled)
     } else {
         reservoir(rng, n, k, check_cancelled)

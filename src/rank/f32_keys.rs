@@ -11,7 +11,7 @@ use crate::simd::{
 /// Maximum number of values searched for at once.
 const MAX_SEARCHED: usize = 1024;
 
-/// The searchable keys of some queries.
+/// The searchable keys of the queries of a column.
 #[derive(Debug, Clone)]
 #[allow(unreachable_pub, reason = "part of a sealed trait")]
 pub struct F32Keys {
@@ -21,9 +21,9 @@ pub struct F32Keys {
     /// The number that is subtracted from a value to make its key.
     origin: f64,
     /// Whether every query equals its key.
-    exact: bool,
+    is_exact: bool,
     /// Whether the kernel can count whole blocks ([`Kernel::count`]).
-    countable: bool,
+    is_countable: bool,
 }
 
 impl F32Keys {
@@ -34,8 +34,8 @@ impl F32Keys {
         if queries.len() > MAX_THRESHOLDS || !middle.is_finite() || !Choice::get().finds_faster() {
             return None;
         }
-        let exact = queries.iter().all(|&query| f64::from(query as f32) == query);
-        let origin = if exact { 0.0 } else { middle };
+        let is_exact = queries.iter().all(|&query| f64::from(query as f32) == query);
+        let origin = if is_exact { 0.0 } else { middle };
         let keys: Vec<f32> = queries.iter().map(|query| (query - origin) as f32).collect();
         let n_equal_keys = keys.windows(2).filter(|pair| pair[0] == pair[1]).count();
         if n_equal_keys > queries.len() / 64 {
@@ -43,23 +43,25 @@ impl F32Keys {
         }
         let thresholds: Vec<Threshold> = keys.into_iter().map(Threshold::plain).collect();
         let search = Search::new(&thresholds);
-        let counts = with_kernel!(kernel => kernel.counts());
+        let can_count = with_kernel!(kernel => kernel.counts());
         Some(Self {
             ranks: search.ranks(),
-            countable: counts && n_equal_keys == 0 && queries.len() <= MAX_COUNTED_THRESHOLDS,
+            is_countable: can_count && n_equal_keys == 0 && queries.len() <= MAX_COUNTED_THRESHOLDS,
             search,
             origin,
-            exact,
+            is_exact,
         })
     }
 
     /// Creates a counter of whole blocks, if that is faster.
     pub(super) fn block_counter(&self) -> Option<BlockCounter> {
-        self.countable.then(|| BlockCounter::new(&self.search, self.exact))
+        self.is_countable
+            .then(|| BlockCounter::new(&self.search, self.is_exact))
     }
 
-    /// Counts whole blocks of values, calls `left_out` with each value whose key equals that of a query and does not decide, and
-    /// returns the values that are not in a whole block. If too many values have been left out, it returns all values uncounted.
+    /// Counts whole blocks of values, and returns the values that are not in a whole block. Calls `left_out` with each value that
+    /// its key does not decide, because it equals the key of a query. If too many values have been left out, it returns all values
+    /// uncounted.
     pub(super) fn count_blocks<'v>(
         &self,
         counter: &mut BlockCounter,

@@ -42,7 +42,7 @@ const WALK_BLOCK_BYTES: usize = 24 * 1024;
 /// Rows of a walked block: fewer would not fill the lanes of the walk, more gain nothing.
 const WALK_BLOCK_ROWS: std::ops::RangeInclusive<usize> = 16..=256;
 
-/// A way to score rows; it never changes the result.
+/// The algorithm by which rows are scored; it never changes the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strategy {
     /// Walk down the trees node by node.

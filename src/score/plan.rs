@@ -50,7 +50,7 @@
 //! 3. **Thermometer masks.** Three operations on the bit planes of the ranks make the mask of a threshold, instead of a comparison
 //!    per split.
 //! 4. **Exits.** A plan leaves out splits whose threshold is NaN, rare branches of large trees (a block takes as long for these as
-//!    for common ones), and leaves of rare values if a tree has more than 255 distinct ones. The place of such a branch is an exit:
+//!    for common ones), and leaves of rare values if a tree has more than 255 distinct ones. The start of such a branch is an exit:
 //!    the rows that reach it are walked from there, node by node.
 //!
 //! A group ends before the tree with which a column would have more than 255 thresholds, or with which the masks would no longer
@@ -122,7 +122,7 @@ pub(super) struct PlannedTree {
     pub(super) exits: Vec<Exit>,
 }
 
-/// Consecutive trees whose thresholds are compared with a block of rows together.
+/// Consecutive trees. A block of rows is compared with the thresholds of a whole group at once.
 #[derive(Debug)]
 pub(super) struct Group {
     /// Columns that at least one of the trees uses, ascending.

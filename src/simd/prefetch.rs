@@ -15,22 +15,22 @@ pub(super) fn prefetch_rows(matrix: &Matrix<'_>, rows: Range<usize>, part: usize
     // All pieces are treated as f64; a piece of f32 has nothing to prefetch in its second half.
     let cells = rows.len() * matrix.n_columns() / pieces.max(1);
     let lines = (cells * size_of::<f64>()).div_ceil(CACHE_LINE_BYTES);
-    let mut wanted = part * lines * pieces / parts..(part + 1) * lines * pieces / parts;
-    while !wanted.is_empty() {
-        let (piece, line) = (wanted.start / lines, wanted.start % lines);
-        let end = wanted.end.min((piece + 1) * lines);
+    let mut remaining = part * lines * pieces / parts..(part + 1) * lines * pieces / parts;
+    while !remaining.is_empty() {
+        let (piece, line) = (remaining.start / lines, remaining.start % lines);
+        let end = remaining.end.min((piece + 1) * lines);
         if let Some(bytes) = matrix.piece(rows.clone(), piece) {
             let first = bytes.start.wrapping_add(line * CACHE_LINE_BYTES);
             let present = (bytes.end.addr().saturating_sub(first.addr())).div_ceil(CACHE_LINE_BYTES);
-            for line in 0..present.min(end - wanted.start) {
+            for line in 0..present.min(end - remaining.start) {
                 prefetch_line::<SECOND>(first.wrapping_add(line * CACHE_LINE_BYTES));
             }
         }
-        wanted.start = end;
+        remaining.start = end;
     }
 }
 
-/// Prefetches some cells that lie side by side; none of them need to exist.
+/// Prefetches contiguous cells, which need not exist.
 pub(super) fn prefetch_cells(first: *const f64, n: usize) {
     let bytes = first.cast::<u8>();
     for line in 0..(n * size_of::<f64>()).div_ceil(CACHE_LINE_BYTES) {
@@ -44,7 +44,7 @@ pub fn prefetch_cell(values: &[f32], index: usize) {
     prefetch_line::<NEAREST>(values.as_ptr().wrapping_add(index).cast());
 }
 
-/// Prefetches an address into the nearest cache; nothing needs to be there.
+/// Prefetches an address, which need not be valid, into the nearest cache.
 #[inline]
 pub fn prefetch_address(address: usize) {
     prefetch_line::<NEAREST>(std::ptr::without_provenance(address));

@@ -185,6 +185,41 @@ fn check_find(kernel: impl Kernel, search: &Search, origin: f64, values: &[f64])
     }
 }
 
+/// Counts a block twice, so that counts are seen to add up.
+fn check_count(kernel: impl Kernel, search: &Search, origin: f64, exact: bool, values: &[f64; BLOCK_ROWS]) {
+    if !kernel.counts() {
+        return;
+    }
+    let name = kernel.name();
+    let mut counter = BlockCounter::new(search, exact);
+    let key = |value: f64| (value - origin) as f32;
+    let mut left_out = Mask::NONE;
+    for _ in 0..2 {
+        left_out = kernel.count(search, origin, values, &mut counter);
+        for (row, &value) in values.iter().enumerate() {
+            let is_threshold = search.thresholds().iter().any(|t| key(value) == t.value);
+            let is_undecided = is_threshold && !(exact && f64::from(value as f32) == value);
+            // An infinite key may be left out without need, because it equals the padding of the search.
+            let may_differ = key(value) == f32::INFINITY && !is_undecided;
+            assert!(may_differ || has(&left_out, row) == is_undecided, "{name}: {value}");
+        }
+    }
+    let counted = || {
+        (0..BLOCK_ROWS)
+            .filter(|&row| !has(&left_out, row))
+            .map(|row| key(values[row]))
+    };
+    let n = |condition: &dyn Fn(f32) -> bool| 2 * counted().filter(|&key| condition(key)).count() as u64;
+    let total = |mask: &Mask| mask.0.iter().sum::<u64>();
+    for (i, threshold) in search.thresholds().iter().enumerate() {
+        let (above, equal) = (total(&counter.above[i]), total(&counter.equal[i]));
+        assert_eq!(above, n(&|key| key > threshold.value), "{name}: above {i}");
+        assert_eq!(equal, n(&|key| key == threshold.value), "{name}: equal to {i}");
+    }
+    assert_eq!(counter.n, n(&|key| !key.is_nan()), "{name}");
+    assert_eq!(counter.n_missing, n(&f32::is_nan), "{name}");
+}
+
 fn check_at_or_below(kernel: impl Kernel, values: &[f32], threshold: f32, or_missing: bool) {
     let mut marks = vec![0x0123_4567_89ab_cdef; values.len().div_ceil(64)];
     kernel.at_or_below(values, threshold, or_missing, &mut marks);
@@ -305,6 +340,29 @@ proptest! {
             _ => random.cell(),
         }).collect();
         for_every_kernel!(check_find(&search, origin, &values));
+    }
+
+    #[test]
+    fn count_adds_what_is_above_and_at_each_threshold(n in n_thresholds(), exact: bool, kinds in 1..8_usize, seed: u64) {
+        let mut random = Random::new(seed);
+        let mut thresholds = thresholds(&mut random, n);
+        thresholds.dedup_by(|a, b| a.value == b.value);
+        let search = Search::new(&thresholds);
+        let origin = if exact { 0.0 } else { random.of(&[0.0, 0.1, -3.0, 1e300]) };
+        // The values of a block are of a few kinds only, so that blocks without ties and without NaN occur too.
+        let values = std::array::from_fn(|_| {
+            let near = if thresholds.is_empty() { 0.0 } else { f64::from(random.of(&thresholds).value) + origin };
+            match random.below(kinds) {
+                0 => (random.word() as f64 / u64::MAX as f64 - 0.5) * 20.0,
+                1 => near,
+                2 => near.next_up(),
+                3 => near.next_down(),
+                4 => f64::from(near as f32),
+                5 => -near,
+                _ => random.cell(),
+            }
+        });
+        for_every_kernel!(check_count(&search, origin, exact, &values));
     }
 
     #[test]

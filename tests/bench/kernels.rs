@@ -14,7 +14,7 @@ mod common;
 use std::hint::black_box;
 use std::time::Duration;
 
-use common::{Numbers, Plot, dense, scorer, table};
+use common::{GrowInputs, Numbers, dense, scorer, table};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use isoxide::matrix::{Column, Matrix};
@@ -30,7 +30,7 @@ use ndarray::{Array2, s};
 const COLUMNS: usize = 50;
 /// Trees whose values are added at once, as the scorer does.
 const BATCH: usize = 4;
-/// Splits of a tree of 256 rows: about as many as remain of it in a plan.
+/// Splits of a tree of 256 rows that a plan keeps, about.
 const SPLITS: usize = 35;
 
 fn main() {
@@ -187,13 +187,13 @@ fn mask(numbers: &mut Numbers) -> Mask {
 /// Makes a tree of random shape over random masks, whose leaves fall into 32 classes.
 fn tree(numbers: &mut Numbers, n_masks: usize) -> TreeLogic {
     let mut paths = Vec::new();
-    // Where a path may still begin, as each slot's rows go one way only.
+    // Slots at which no path begins yet; each is the start of at most one path.
     let mut open = vec![0];
     let mut n_splits = 0;
     while n_splits < SPLITS {
         let start = open.swap_remove(numbers.word() as usize % open.len());
-        let longest = if paths.is_empty() { 8 } else { 4 };
-        let len = (1 + numbers.word() as usize % longest).min(SPLITS - n_splits);
+        let max_len = if paths.is_empty() { 8 } else { 4 };
+        let len = (1 + numbers.word() as usize % max_len).min(SPLITS - n_splits);
         let splits = (0..len).map(|_| Split {
             mask: numbers.word() as usize % n_masks,
             delta: (numbers.word() % 32) as u8,
@@ -270,16 +270,16 @@ fn scoring(criterion: &mut Criterion) {
     let x = table(32 * 1024, COLUMNS);
     let x = dense(&x);
     let scorer = scorer(&x).unwrap();
-    let mut score = |by: &str, path, choices: &[Choice]| {
-        let mut group = group(criterion, &format!("score/{by}"), x.n_rows());
+    let mut score = |label: &str, strategy, choices: &[Choice]| {
+        let mut group = group(criterion, &format!("score/{label}"), x.n_rows());
         group.sampling_mode(SamplingMode::Flat);
         for &choice in choices {
-            let sums = || scorer.path_length_sums_with(black_box(&x), 1, path, choice);
+            let sums = || scorer.path_length_sums_with(black_box(&x), 1, strategy, choice);
             group.bench_function(choice.name(), |b| b.iter(sums));
         }
     };
     score("plan", score::Strategy::Plan, &Choice::all());
-    // No kernel has a part in it.
+    // The walk uses no kernel.
     score("walk", score::Strategy::Walk, &Choice::all()[..1]);
 }
 
@@ -290,7 +290,7 @@ const PERCENTILE: Definition = Definition {
     nan_policy: NanPolicy::Propagate,
 };
 
-/// Measures the time per value of a reference of 200,000, among which 260 of them are ranked.
+/// Measures the time per value of a reference of 200,000 values, of which 260 are ranked.
 fn ranking(criterion: &mut Criterion) {
     let mut numbers = Numbers(6);
     let n = 200_000;
@@ -298,7 +298,7 @@ fn ranking(criterion: &mut Criterion) {
         let rows = Matrix::from_f64(column.slice(s![..260, ..]));
         let reference = Matrix::from_f64(column.view());
         let ranks = || percentile_ranks(black_box(&reference), &rows, PERCENTILE, 1);
-        // One kernel at a time, of the process: ISOXIDE_KERNEL names another.
+        // Ranking uses the kernel of the process; ISOXIDE_KERNEL selects another one.
         group(criterion, &format!("rank/{name}"), n).bench_function(Choice::get().name(), |b| b.iter(ranks));
     };
     rank(
@@ -308,17 +308,17 @@ fn ranking(criterion: &mut Criterion) {
     rank("counts", Array2::from_shape_simple_fn((n, 1), || numbers.count()));
 }
 
-/// Measures the time per tree: 256 of 100,000 rows each, and all of 10,000.
+/// Measures the time per tree: of 256 out of 100,000 rows, and of 10,000 rows.
 fn growing(criterion: &mut Criterion) {
     let x = table(100_000, COLUMNS);
-    let some = x.slice(s![..10_000, ..]).to_owned();
+    let first_rows = x.slice(s![..10_000, ..]).to_owned();
     for (name, x, max_samples, n_trees) in [
         ("grow/256 of 100,000 rows", &x, 256, 100),
-        ("grow/10,000 rows", &some, 10_000, 4),
+        ("grow/10,000 rows", &first_rows, 10_000, 4),
     ] {
         let x = dense(x);
-        let plot = Plot::new(x.n_rows(), COLUMNS, max_samples, n_trees).unwrap();
-        let grown = || plot.grow(black_box(&x));
+        let inputs = GrowInputs::new(x.n_rows(), COLUMNS, max_samples, n_trees).unwrap();
+        let grown = || inputs.grow(black_box(&x));
         group(criterion, name, n_trees).bench_function(Choice::get().name(), |b| b.iter(grown));
     }
 }

@@ -1,4 +1,4 @@
-"""Typical code of a user, which the public annotations must carry: `make lint` type-checks it, nothing runs it."""
+"""Typical code of a user, which mypy must accept; `make lint` checks its types, and nothing runs it."""
 
 import numpy as np
 import pandas as pd
@@ -20,25 +20,29 @@ drawn: list[NDArray[np.int64]] = forest.estimators_samples_
 forest.save("forest.safetensors", complete=True)
 loaded: IsolationForest = IsolationForest.load("forest.safetensors")
 stored: bytes = loaded.to_bytes()
-again: IsolationForest = IsolationForest.from_bytes(bytearray(stored))
+restored: IsolationForest = IsolationForest.from_bytes(bytearray(stored))
 
 ranks: FeatureRanks = rank_features(features[labels == -1], features, rank_last="zscore*", nan_policy="omit")
 percentiles: NDArray[np.float64] = ranks.percentiles
 directions: NDArray[np.int8] = ranks.directions
-prepared: RankReference = RankReference(features)
-daily: FeatureRanks = prepared.rank_features(features[:3], tail="both")
-own: FeatureRanks = rank_features(features, features, groups=(labels, labels))
+reference: RankReference = RankReference(features)
+daily: FeatureRanks = reference.rank_features(features[:3], tail="both")
+grouped: FeatureRanks = rank_features(features, features, groups=(labels, labels))
 names: list[str] = ranks.features
 for record in ranks.to_records():
     feature, percentile, value = record[0]
     print(feature.upper(), round(float(percentile), 2), value)
-one = percentileofscore([1, 2, 3], 2)
+rank = percentileofscore([1, 2, 3], 2)
 
 days: ueba.FeatureTable = ueba.read_table("features.csv", entity="actor", time="day", exclude="zscore_*")
 study: ueba.Calibration = ueba.calibrate(days, alerts_per_month=25)
 chart: ThresholdDisplay = study.plot()
 findings: ueba.Findings = ueba.detect(days, forest=study.forest, contamination=study.contamination, tail="both")
 findings = findings.join(pd.DataFrame({"actor": ["a"], "email": ["a@b"]})).rank_features(days, groups="actor")
+model: ueba.Model = ueba.Model.fit(days, alerts_per_month=25, groups="department", min_history=10)
+kept: ueba.Model = ueba.Model.load(model.save("model"))
+today: ueba.Findings = kept.detect(days, since="2025-04-26")
+verdict: str = kept.drift(days).verdict
 counts: pd.Series = findings.feature_counts(cutoff=99, always_show=["is_weekend"])
 bars: FeatureRankDisplay = FeatureRankDisplay.from_findings(findings, 0)
 
@@ -47,4 +51,5 @@ large: IsolationForest = lake.fit(IsolationForest(contamination=0.001), features
 large.offset_ = lake.offset(large, contamination=0.01)
 n_scored: int = lake.write_scores(large, "scores/", keep=["actor"], resume=True)
 large_ranks: FeatureRanks = lake.rank_features(features[:3], groups="actor", tail="both")
+large_model: ueba.Model = lake.fit_model(entity="actor", time="day", contamination=0.001)
 large_findings: ueba.Findings = lake.detect(entity="actor", time="day", alerts_per_month=25, rules=[ueba.ZScore(4)])

@@ -1,4 +1,4 @@
-"""Displays draw the data they were given, and import matplotlib only to draw."""
+"""Test that displays draw the right data, and import matplotlib only to draw."""
 # ruff: noqa: PD011 (`values` belongs to Explanation here, not to pandas)
 
 import subprocess
@@ -24,7 +24,7 @@ from isoxide.displays import (
 from ueba_tables import actor_days
 
 mpl.use("agg")
-pytestmark = pytest.mark.thread_unsafe(reason="pyplot's figures are the whole process's")
+pytestmark = pytest.mark.thread_unsafe(reason="all threads share the figures of pyplot")
 
 
 @pytest.fixture(autouse=True)
@@ -45,11 +45,11 @@ def findings(study):
 
 
 def draw(display):
-    """Render a display with all of its text, so that errors of matplotlib show."""
+    """Render a display, so that matplotlib raises any error in its texts."""
     display.figure_.canvas.draw()
 
 
-def test_threshold(study):
+def test_the_threshold_display_splits_the_scores_at_the_threshold(study):
     forest = IsolationForest(random_state=0, contamination=0.1).fit(study.table.X)
     display = ThresholdDisplay.from_estimator(forest, study.table.X, by=study.table.days, threshold=study.threshold)
     draw(display)
@@ -65,14 +65,14 @@ def test_threshold(study):
         ThresholdDisplay(scores=[0.1, 0.2], by=[1])
 
 
-def test_timeline(findings):
+def test_the_timeline_shows_the_lowest_score_of_each_day_and_the_findings(findings):
     display = ScoreTimelineDisplay.from_findings(findings)
     draw(display)
     assert_array_equal(display.ax_.lines[0].get_ydata(), findings.timeline["lowest"])
     assert len(display.ax_.collections[0].get_offsets()) == len(findings)
 
 
-def test_feature_ranks(findings):
+def test_the_feature_ranks_of_a_finding_are_drawn_in_their_order(findings):
     display = FeatureRankDisplay.from_findings(findings, 1, n_features=5)
     draw(display)
     order = findings.order[1, :5]
@@ -81,16 +81,18 @@ def test_feature_ranks(findings):
     assert findings.frame["actor"].iloc[1] in display.title
 
 
-def test_cutoffs(findings):
+def test_the_cutoff_display_shows_the_mean_of_the_cutoff_table(findings):
     display = CutoffDisplay.from_findings(findings, [90, 95, 99])
     draw(display)
     assert_array_equal(display.ax_.lines[0].get_ydata(), findings.cutoff_table([90, 95, 99])["mean"])
 
 
-@pytest.mark.parametrize("kind", [ScoreTimelineDisplay, FeatureRankDisplay, CutoffDisplay, ContributionDisplay])
-def test_axes_of_others_are_drawn_on(findings, kind):
+@pytest.mark.parametrize(
+    "display_class", [ScoreTimelineDisplay, FeatureRankDisplay, CutoffDisplay, ContributionDisplay]
+)
+def test_a_display_draws_on_the_given_axes(findings, display_class):
     _, ax = plt.subplots()
-    display = kind.from_findings(findings, ax=ax)
+    display = display_class.from_findings(findings, ax=ax)
     assert (display.ax_, display.figure_) == (ax, ax.figure)
     assert plt.get_fignums() == [ax.figure.number]
 
@@ -101,7 +103,7 @@ def test_matplotlib_is_imported_only_to_draw():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_findings_without_ranks(study):
+def test_findings_without_ranks_are_drawn_without_bars(study):
     result = ueba.detect(study.table, contamination=0.02, groups="actor", min_group=10**6)
     display = FeatureRankDisplay.from_findings(result)
     draw(display)
@@ -114,23 +116,23 @@ def test_typical_values_are_those_of_the_group(study):
     result = ueba.detect(study.table, contamination=0.02, groups="actor")
     display = FeatureRankDisplay.from_findings(result, n_features=3)
     j = result.order[0, 0]
-    own = study.table.frame.loc[study.table.frame["actor"] == result.frame["actor"].iloc[0], result.features[j]]
-    assert display.labels[0].endswith(f"(typical {format_value(own.median())})")
+    of_actor = study.table.frame.loc[study.table.frame["actor"] == result.frame["actor"].iloc[0], result.features[j]]
+    assert display.labels[0].endswith(f"(typical {format_value(of_actor.median())})")
 
 
-def test_a_quiet_day(study):
-    quiet = ueba.detect(study.table, threshold=-0.9)
-    display = ScoreTimelineDisplay.from_findings(quiet)
+def test_results_without_findings_are_drawn(study):
+    no_findings = ueba.detect(study.table, threshold=-0.9)
+    display = ScoreTimelineDisplay.from_findings(no_findings)
     draw(display)
     assert len(display.ax_.collections[0].get_offsets()) == 0
-    draw(CutoffDisplay.from_findings(quiet))
-    for kind in (FeatureRankDisplay, ContributionDisplay):
+    draw(CutoffDisplay.from_findings(no_findings))
+    for display_class in (FeatureRankDisplay, ContributionDisplay):
         with pytest.raises(IndexError, match="finding=0 is out of range: there are 0 findings"):
-            kind.from_findings(quiet)
+            display_class.from_findings(no_findings)
 
 
 @pytest.mark.parametrize("finding", [10**6, -(10**6)])
-def test_findings_that_are_not_there(findings, finding):
+def test_the_number_of_a_finding_that_does_not_exist_is_refused(findings, finding):
     with pytest.raises(IndexError, match=f"finding={finding} is out of range: there are {len(findings)} findings"):
         FeatureRankDisplay.from_findings(findings, finding)
     assert FeatureRankDisplay.from_findings(findings, -1).features

@@ -15,7 +15,7 @@ enum Form {
     F32,
     F64,
     I64,
-    /// Columns of all types in turn.
+    /// Columns of alternating types.
     Columns,
     Sparse,
 }

@@ -194,7 +194,7 @@ proptest! {
 
     /// The checksum is corrected after each change, so that only the other checks can reject the bytes.
     #[test]
-    fn changed_bytes_are_refused_or_a_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), whole: bool) {
+    fn changed_bytes_are_refused_or_make_a_valid_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), whole: bool) {
         let (forest, c) = grown_forest(30, 3, seed, 3);
         let mut bytes = write(&forest, &c, &sample_metadata(&forest, seed), seed % 2 == 0).unwrap();
         let header_end = 8 + usize::from(bytes[0]) + 256 * usize::from(bytes[1]);
@@ -209,7 +209,7 @@ proptest! {
 
     /// Whole items are changed to small numbers, all bits set, or special floats, which more often pass the first checks.
     #[test]
-    fn changed_items_are_refused_or_a_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_usize..9), 1..4)) {
+    fn changed_items_are_refused_or_make_a_valid_forest(seed in 0_u32..60, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_usize..9), 1..4)) {
         let (forest, c) = grown_forest(30, 3, seed, 3);
         let mut contents = Contents::read(&write(&forest, &c, &sample_metadata(&forest, seed), seed % 2 == 0).unwrap());
         for (tensor, position, choice) in changes {
@@ -423,11 +423,11 @@ fn each_refusal_names_the_reason() {
         ),
         (
             contents.with("tree_depths", Dtype::U32, u32s(&[MAX_DEPTH + 1, 9])),
-            "its limit is 65 of start most 64",
+            "its limit is 65 of at most 64",
         ),
         (
             chain(65).bytes(),
-            "tree 0: it is deeper than its limit, 65 of start most 64",
+            "tree 0: it is deeper than its limit, 65 of at most 64",
         ),
         (
             contents.with("tree_seeds", Dtype::I64, zeros(8)),

@@ -132,12 +132,21 @@ fn tables_and_parameters_that_do_not_fit_the_forest_are_refused() {
     let wrong_width = Error::ColumnCount { actual: 2, expected: 3 };
     let scorer = Scorer::new(forest.clone(), path_length::table(10)).unwrap();
     assert_eq!(scorer.path_length_sums(&narrow, 1).unwrap_err(), wrong_width);
-    let two = Params {
+    let two_features = Params {
         max_features: 2,
         ..params
     };
     assert_eq!(
-        grow(&narrow, NoiseTarget::Drawn(&y), &[1], two, None, Some(&forest), 1).unwrap_err(),
+        grow(
+            &narrow,
+            NoiseTarget::Drawn(&y),
+            &[1],
+            two_features,
+            None,
+            Some(&forest),
+            1
+        )
+        .unwrap_err(),
         wrong_width
     );
     assert!(matches!(

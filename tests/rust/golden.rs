@@ -142,7 +142,7 @@ impl Case {
         }
     }
 
-    /// Draws the noise target and the tree seeds from an integer `random_state`, or from a stream in some state.
+    /// Draws the noise target and the tree seeds from an integer `random_state`, or from a used stream.
     fn draws(&self) -> (Vec<f64>, Vec<u32>) {
         let n = self.bagging.n_samples;
         match &self.golden["params"]["random_state"] {

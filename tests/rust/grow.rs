@@ -43,7 +43,7 @@ impl Plain<'_> {
             .collect();
         let mut plain = Plain {
             x,
-            random: streams::splits(&[seed]).remove(0),
+            random: streams::split_rngs(&[seed]).remove(0),
             order: (0..bag.features.len()).collect(),
             constants: vec![0; bag.features.len()],
             features: bag.features,
@@ -222,7 +222,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn trees_follow_the_rules(
+    fn trees_equal_those_of_the_plain_implementation(
         cells in prop::collection::vec(value(), 150 * 6), y in noise(), d in 1_usize..7, n in 1_usize..150, seed: u32, share in 0.1..1.0_f64,
     ) {
         let x = Array2::from_shape_vec((n, d), cells[..n * d].to_vec()).unwrap();
@@ -250,7 +250,7 @@ fn table(n: usize, d: usize) -> Array2<f64> {
 }
 
 #[test]
-fn large_trees_follow_the_rules() {
+fn large_trees_equal_those_of_the_plain_implementation() {
     let x = table(3000, 5);
     let y = streams::noise_target(1, 3000, 1).unwrap();
     for (max_samples, bootstrap) in [(3000, false), (3000, true), (1100, false)] {
@@ -297,11 +297,11 @@ fn a_tree_grown_alone_equals_the_one_grown_among_many() {
         bootstrap: false,
     };
     let seeds: Vec<u32> = (0..9).collect();
-    let many = grow(&input, NoiseTarget::Drawn(&y), &seeds, params, None, None, 2).unwrap();
+    let forest = grow(&input, NoiseTarget::Drawn(&y), &seeds, params, None, None, 2).unwrap();
     for (tree, seed) in seeds.iter().enumerate() {
         let alone = grow(&input, NoiseTarget::Drawn(&y), &[*seed], params, None, None, 1).unwrap();
-        assert_eq!(alone.tree(0), many.tree(tree));
-        assert_eq!(alone.tree_noise(0), many.tree_noise(tree));
+        assert_eq!(alone.tree(0), forest.tree(tree));
+        assert_eq!(alone.tree_noise(0), forest.tree_noise(tree));
     }
 }
 

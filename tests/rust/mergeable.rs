@@ -558,8 +558,11 @@ fn a_reference_of_too_many_rows_is_refused() {
 
 #[test]
 fn counts_without_columns_merge_only_if_they_have_as_many_rows() {
-    let (two, three) = (Array2::<f64>::zeros((2, 0)), Array2::<f64>::zeros((3, 0)));
+    let (two_rows, three_rows) = (Array2::<f64>::zeros((2, 0)), Array2::<f64>::zeros((3, 0)));
     let counts = |rows: &Array2<f64>| RankCounts::new(&Matrix::from_f64(rows.view())).unwrap();
-    assert!(counts(&two).merge(&counts(&two)).is_ok());
-    assert!(matches!(counts(&two).merge(&counts(&three)), Err(Error::Partitions(_))));
+    assert!(counts(&two_rows).merge(&counts(&two_rows)).is_ok());
+    assert!(matches!(
+        counts(&two_rows).merge(&counts(&three_rows)),
+        Err(Error::Partitions(_))
+    ));
 }

@@ -197,7 +197,8 @@ proptest! {
     /// With so many values, neighbours often lie in one bucket, so the sketch must be refined.
     #[test]
     fn every_position_is_known_after_a_few_passes(values in values(60), capacity in 2_usize..4) {
-        check(SketchParams { scope: INFINITE, lowest: None, capacity }, &values, &SketchParams { scope: INFINITE, lowest: None, capacity }.sketch(&values));
+        let params = SketchParams { scope: INFINITE, lowest: None, capacity };
+        check(params, &values, &params.sketch(&values));
     }
 
     #[test]

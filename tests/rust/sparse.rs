@@ -104,9 +104,9 @@ proptest! {
         let repeated = sampler.with_replacement(&mut Mt19937::new(seed), k).unwrap();
         prop_assert_eq!(repeated.len(), k);
         prop_assert!(repeated.iter().all(|&i| weights[i] > 0.0));
-        let possible = weights.iter().filter(|&&w| w > 0.0).count();
-        prop_assert_eq!(sampler.check(k).is_ok(), k <= possible);
-        if k <= possible {
+        let n_possible = weights.iter().filter(|&&w| w > 0.0).count();
+        prop_assert_eq!(sampler.check(k).is_ok(), k <= n_possible);
+        if k <= n_possible {
             let different = sampler.without_replacement(&mut Mt19937::new(seed), k).unwrap();
             prop_assert!(different.iter().all(|&i| weights[i] > 0.0));
             prop_assert_eq!(different.iter().collect::<HashSet<_>>().len(), k);

@@ -1,9 +1,10 @@
-"""Checks of the values of command-line options, which run before any work is done."""
+"""Check the values of command-line options before any work is done."""
 
 from __future__ import annotations
 
 import argparse
 import codecs
+import datetime
 import math
 import os
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 
 __all__ = [
     "column_separator",
+    "day",
     "encoding",
     "jobs",
     "local_path",
@@ -29,17 +31,22 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 def number(
-    *, above: float = -math.inf, least: float = -math.inf, most: float = math.inf, wanted: str
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+    low: float = -math.inf,
+    high: float = math.inf,
+    description: str,
 ) -> Callable[[str], float]:
     """Return a function that checks a finite number within bounds.
 
     Parameters
     ----------
-    above : float, optional
-        The number must be greater than this.
-    least, most : float, optional
+    above, below : float, optional
+        Bounds that the number must lie between.
+    low, high : float, optional
         Smallest and largest number that is accepted.
-    wanted : str
+    description : str
         Description of the accepted numbers for the message.
     """
 
@@ -48,8 +55,8 @@ def number(
             value = float(text)
         except ValueError:
             value = math.nan
-        if not (math.isfinite(value) and above < value and least <= value <= most):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        if not (math.isfinite(value) and above < value < below and low <= value <= high):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {description}")
         return value
 
     return check
@@ -57,7 +64,7 @@ def number(
 
 def seed(text: str) -> int:
     """Check the seed of a forest, which is an unsigned 32-bit integer."""
-    value = _whole(text)
+    value = _integer(text)
     if value is None or not 0 <= value <= MAX_SEED:
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 0 to {MAX_SEED}")
     return value
@@ -65,21 +72,29 @@ def seed(text: str) -> int:
 
 def jobs(text: str) -> int:
     """Check a number of threads; as in scikit-learn, -1 means all cores, -2 all but one, and so on."""
-    value = _whole(text)
+    value = _integer(text)
     if value is None or value == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads: give 1 or more, or -1 for all cores")
     return value
 
 
+def day(text: str) -> str:
+    """Check a day in ISO 8601."""
+    try:
+        return datetime.date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2025-04-26") from None
+
+
 def rows(text: str) -> int:
     """Check a number of rows, which is at least 1."""
-    value = _whole(text)
+    value = _integer(text)
     if value is None or value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows: give an integer of at least 1")
     return value
 
 
-def _whole(text: str) -> int | None:
+def _integer(text: str) -> int | None:
     """Parse an integer; return None if the text is not one."""
     try:
         return int(text)

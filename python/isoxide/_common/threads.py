@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-#: Maximum of rows times trees that one thread scores: two threads take as long (measured at 163 rows and 100 trees).
+#: Maximum of rows times trees that one thread scores: two threads take as long (measured at 163 rows and 100 trees). So
+#: many values of a reference are counted in less time.
 _SERIAL_MAX_STEPS = 2**14
 #: Values of an array that one thread takes at a time. A multiple of 512, so that slices are aligned as the array is.
 #: NumPy releases the interpreter within each, and a signal is handled after each: they take 0.3 to 1 ms.
@@ -85,7 +86,7 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
 
 
 def resolve_n_jobs_for(n_jobs: int | None, n_steps: int) -> int:
-    """Compute the number of threads for scoring: one if there are few steps.
+    """Compute the number of threads for scoring or ranking: one if there are few steps.
 
     Determining the number of available cores takes longer than scoring a row.
 
@@ -94,7 +95,7 @@ def resolve_n_jobs_for(n_jobs: int | None, n_steps: int) -> int:
     n_jobs : int or None
         Argument of a public function, as in `resolve_n_jobs`.
     n_steps : int
-        Number of rows times number of trees.
+        Number of rows times number of trees, or number of values of the reference.
 
     Returns
     -------
@@ -106,7 +107,7 @@ def resolve_n_jobs_for(n_jobs: int | None, n_steps: int) -> int:
     return resolve_n_jobs(n_jobs)
 
 
-def ask_for_threads(n: int) -> None:
+def check_thread_memory(n: int) -> None:
     """Check that there is memory to start `n` threads, since Python waits forever for a thread that fails to start.
 
     Raises
@@ -139,7 +140,7 @@ def mapped(function: Callable[[_Item], _Result], items: Sequence[_Item], n_worke
     """
     if n_workers > 1 and len(items) > 1:
         try:
-            ask_for_threads(n_workers)
+            check_thread_memory(n_workers)
             with ThreadPoolExecutor(n_workers) as pool:
                 return list(pool.map(function, items))
         except (RuntimeError, MemoryError):
@@ -195,7 +196,7 @@ def apply_in_slices(function: Callable[[NDArray[Any]], None], array: NDArray[Any
     threads = [threading.Thread(target=work, name="isoxide-slices") for _ in range(n_threads - 1)]
     try:
         with suppress(RuntimeError, MemoryError):
-            ask_for_threads(len(threads))
+            check_thread_memory(len(threads))
             for thread in threads:
                 thread.start()
         work()

@@ -18,8 +18,7 @@ class AnomalyOptions:
     forest : IsolationForest, optional
         Forest to use; it is not changed. A fitted forest keeps its trees, and `threshold`, `contamination` or
         `alerts_per_month` set the offset; without any of these, its own offset decides. An unfitted forest gives the
-        parameters of the forest that is fitted on the table. By default, a new forest is fitted on the table, with a
-        warning if the table has fewer rows than a tree draws.
+        parameters of the forest that is fitted on the table. By default, a new forest is fitted on the table.
     threshold : float, optional
         Rows whose score is at or below it are anomalies. `isoxide.ueba.calibrate` with the same
         `calibration_contamination` shows these scores.
@@ -43,6 +42,9 @@ class AnomalyOptions:
     explain : bool, default=True
         Whether findings carry the share of each feature in what makes them anomalous. Explaining takes some 20
         microseconds per finding and core.
+    train_on_this : bool, default=False
+        Whether to fit a forest on a table with fewer rows than a tree draws, with a warning, or with a single day. Such
+        a table is refused by default, since almost any of its rows would be an anomaly.
     """
 
     forest: IsolationForest | None = None
@@ -54,3 +56,4 @@ class AnomalyOptions:
     random_state: int | None = 0
     bands: tuple[float, float, float] = (100, 1_000, 10_000)
     explain: bool = True
+    train_on_this: bool = False

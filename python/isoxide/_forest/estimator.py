@@ -396,7 +396,7 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         >>> forest.decision_function([[0.1], [90]]).round(2)
         array([ 0.16, -0.13])
         """
-        if type(self.offset_) in (float, np.float64) and self._scores_itself():
+        if self._scores_itself() and type(self.offset_) in (float, np.float64):
             return self._score(self._fitted, check_input(self, X, reset=False), float(self.offset_))
         scores: NDArray[np.float64] = self.score_samples(X) - self.offset_
         return scores

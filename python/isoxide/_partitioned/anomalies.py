@@ -139,8 +139,8 @@ class FindAnomalies(Aggregator[AnomalyState, Anomalies]):
             state.digest.add(scores)
         times = self.times.of(batch, first_row)
         of_days = pd.DataFrame({"lowest": scores, "negated_highest": samples}).groupby(days_of(times).to_numpy()).min()
-        _keep_least(state.lowest, of_days["lowest"].items())
-        _keep_least(state.negated_highest, of_days["negated_highest"].items())
+        _update_least(state.lowest, of_days["lowest"].items())
+        _update_least(state.negated_highest, of_days["negated_highest"].items())
         entities = batch.column(self.entity).to_pandas()
         state.highest = _higher(state.highest, Highest.of(-samples, entities, times))
         rows = np.flatnonzero(scores < 0)
@@ -166,8 +166,8 @@ class FindAnomalies(Aggregator[AnomalyState, Anomalies]):
             merged.digest = None
             merged.n += other.n
             merged.rows += other.rows
-            _keep_least(merged.lowest, other.lowest.items())
-            _keep_least(merged.negated_highest, other.negated_highest.items())
+            _update_least(merged.lowest, other.lowest.items())
+            _update_least(merged.negated_highest, other.negated_highest.items())
             merged.highest = _higher(merged.highest, other.highest)
         self._check_number(merged.n)
         return merged
@@ -214,15 +214,15 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         positions = pc.fill_null(pc.index_in(column, value_set=self.entities), -1).to_numpy(zero_copy_only=False)
-        is_wanted = positions >= 0
-        _keep_least(state, pd.Series(days[is_wanted]).groupby(positions[is_wanted]).min().items())
+        is_given = positions >= 0
+        _update_least(state, pd.Series(days[is_given]).groupby(positions[is_given]).min().items())
         return state
 
     def merge(self, states: Iterable[dict[int, Any]]) -> dict[int, Any]:
         """Return the earliest day of each entity."""
         merged, *others = states
         for other in others:
-            _keep_least(merged, other.items())
+            _update_least(merged, other.items())
         return merged
 
     def finish(self, state: dict[int, Any]) -> list[Any]:
@@ -230,10 +230,10 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
         return [state[position] for position in range(len(self.entities))]
 
 
-def _keep_least(kept: dict[Any, Any], items: Iterable[tuple[Any, Any]]) -> None:
+def _update_least(least: dict[Any, Any], items: Iterable[tuple[Any, Any]]) -> None:
     """Update a dictionary with the smallest value of each key."""
     for key, value in items:
-        kept[key] = min(kept.get(key, value), value)
+        least[key] = min(least.get(key, value), value)
 
 
 class CountDecisions(MappedAggregator[list[RankCounts], list[RankCounts]]):

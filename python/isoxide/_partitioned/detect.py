@@ -37,11 +37,12 @@ from isoxide._partitioned.ranks import rank_rows
 from isoxide._ranks.counts import RankCounts
 from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.options import RankOptions
-from isoxide.ueba._assemble import Detection, assemble, chosen_rules, order_of_findings
+from isoxide.ueba._assemble import Detection, assemble, order_of_findings, rules_or_default
 from isoxide.ueba._calibrate import (
     check_amount,
     check_share,
     check_share_above,
+    check_training,
     refuse_infinite,
     share_of_alerts,
     small_table_notes,
@@ -52,7 +53,7 @@ from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Groups, Ranked, Scope
 from isoxide.ueba._rarity import check_bands
-from isoxide.ueba._rules import asked_quantiles
+from isoxide.ueba._rules import quantiles_of_rules
 
 __all__ = ["detect"]
 
@@ -79,13 +80,14 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
     rank_options, groups = options.check(), options.groups
     if groups is not None and groups not in engine.schema.names:
         raise ValueError(f"groups={groups!r} is not a column of the table")
-    rules = chosen_rules(options.rules, rank_options)
-    qs = list(dict.fromkeys([*STATISTICS.values(), *asked_quantiles(rules)]))
+    rules = rules_or_default(options.rules, rank_options)
+    qs = list(dict.fromkeys([*STATISTICS.values(), *quantiles_of_rules(rules)]))
     table = ProfiledTable(
         engine, entity=options.entity, time=options.time, include=options.include, exclude=options.exclude,
         groups=groups, style=TimeStyle(options.time_format, options.timezone),
     )  # fmt: skip
     refuse_infinite(table.profile.infinite)
+    check_training(table.n_rows, table.profile.n_days, options.forest, train_on_this=options.train_on_this)
     notes = small_table_notes(table.n_rows, options.forest)
     for note in notes:
         warn_caller(note)
@@ -101,11 +103,10 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
         scores.close()
     scope = Scope(groups, options.entity)
     peers = None if labels is None else Groups(labels, scope, options.min_group)
-    sketched = None if peers is None else _group_sketches(table, peers, rank_options)
-    first_seen, group_sketches = _more_of_findings(table, rows, quantiles, sketched)
+    sketcher = None if peers is None else _group_sketcher(table, peers, rank_options)
+    first_seen, group_sketches = _first_days_and_groups(table, rows, quantiles, sketcher)
     while (aggregator := quantiles.next_pass) is not None:
         quantiles.take(table.engine.aggregate(aggregator))
-    known = None if sketched is None or group_sketches is None else (sketched, group_sketches)
     days = sorted(anomalies.lowest)
     detection = Detection(
         profile=table.profile,
@@ -131,7 +132,7 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
             }
         ),
         first_seen=first_seen,
-        ranks=_ranks(table, rows, peers, known, quantiles, rank_options, scope),
+        ranks=_ranks(table, rows, peers, sketcher, group_sketches, quantiles, rank_options, scope),
         quantile=quantiles.quantile,
         notes=notes,
         families=_families(table) if options.explain else [],
@@ -150,9 +151,9 @@ def _candidates(
 ) -> list[str]:
     """Return the columns of numbers that are features if they have any values."""
     names = [field.name for field in schema if is_number(field.type)]
-    wanted = names if include is None else select(names, include)
+    included = names if include is None else select(names, include)
     left_out = set(select(names, exclude))
-    return [name for name in wanted if name not in left_out]
+    return [name for name in included if name not in left_out]
 
 
 def _grown(table: ProfiledTable, options: AnomalyOptions, n_jobs: int | None) -> IsolationForest:
@@ -161,9 +162,9 @@ def _grown(table: ProfiledTable, options: AnomalyOptions, n_jobs: int | None) ->
     if forest is None:
         forest = IsolationForest(random_state=options.random_state, n_jobs=n_jobs)
     if hasattr(forest, "offset_"):
-        wanted = features_of(forest, table.engine.schema, table.engine.name)
-        if wanted != table.features:
-            raise ValueError(f"the forest was fitted on the features {wanted}, but the table has {table.features}")
+        features = features_of(forest, table.engine.schema, table.engine.name)
+        if features != table.features:
+            raise ValueError(f"the forest was fitted on the features {features}, but the table has {table.features}")
         # The copy shares the trees; only its offset changes.
         return copy.copy(forest)
     plan = SamplePlan(clone(forest), table.n_rows, len(table.features))
@@ -220,10 +221,10 @@ def _find_anomalies(table: ProfiledTable, forest: IsolationForest, quantiles: Qu
 
 def _with_quantiles(engine: Engine, aggregators: list[Aggregator[Any, Any]], quantiles: Quantiles) -> list[Any]:
     """Return the results of aggregators, and refine the quantiles of the columns in the same pass."""
-    more = quantiles.next_pass
-    asked = [*aggregators, *([] if more is None else [more])]
-    results = engine.aggregate(AggregateAll(asked)) if asked else []
-    if more is not None:
+    refiner = quantiles.next_pass
+    all_aggregators = [*aggregators, *([] if refiner is None else [refiner])]
+    results = engine.aggregate(AggregateAll(all_aggregators)) if all_aggregators else []
+    if refiner is not None:
         quantiles.take(results.pop())
     return results
 
@@ -270,7 +271,7 @@ def _severity(
     return counts.ranks(tail="lower").percentiles[:, 0], np.rint(as_low).astype(np.int64)
 
 
-def _group_sketches(table: ProfiledTable, peers: Groups, options: RankOptions) -> SketchGroups | None:
+def _group_sketcher(table: ProfiledTable, peers: Groups, options: RankOptions) -> SketchGroups | None:
     """Return the aggregator that counts the rows of the groups of findings, and sketches their columns."""
     if not peers.distinct:
         peers.set_sizes([], [])
@@ -282,24 +283,25 @@ def _group_sketches(table: ProfiledTable, peers: Groups, options: RankOptions) -
     )  # fmt: skip
 
 
-def _more_of_findings(
-    table: ProfiledTable, rows: pd.DataFrame, quantiles: Quantiles, sketched: SketchGroups | None
+def _first_days_and_groups(
+    table: ProfiledTable, rows: pd.DataFrame, quantiles: Quantiles, sketcher: SketchGroups | None
 ) -> tuple[pd.Series, GroupSketches | None]:
     """Return the first day of each finding's entity, and the sketches of the groups, in one pass."""
     column = pa.array(rows[table.entity], type=pa.string(), from_pandas=True)
     entities = column.unique()
-    wanted: list[Aggregator[Any, Any]] = [FirstSeen(table.entity, table.times, entities)] if len(rows) else []
-    results = _with_quantiles(table.engine, [*wanted, *([] if sketched is None else [sketched])], quantiles)
-    first_days = dict(zip(entities.to_pylist(), results[0], strict=True)) if wanted else {}
+    finders: list[Aggregator[Any, Any]] = [FirstSeen(table.entity, table.times, entities)] if len(rows) else []
+    results = _with_quantiles(table.engine, [*finders, *([] if sketcher is None else [sketcher])], quantiles)
+    first_days = dict(zip(entities.to_pylist(), results[0], strict=True)) if finders else {}
     first_seen = pd.Series([first_days[entity] for entity in column.to_pylist()], index=rows.index)
-    return first_seen.astype(days_of(rows[table.time]).dtype), None if sketched is None else results[-1]
+    return first_seen.astype(days_of(rows[table.time]).dtype), None if sketcher is None else results[-1]
 
 
 def _ranks(
     table: ProfiledTable,
     rows: pd.DataFrame,
     peers: Groups | None,
-    known: tuple[SketchGroups, GroupSketches] | None,
+    sketcher: SketchGroups | None,
+    group_sketches: GroupSketches | None,
     quantiles: Quantiles,
     options: RankOptions,
     scope: Scope,
@@ -309,32 +311,31 @@ def _ranks(
     if len(rows) == 0:
         return Ranked.empty(len(features), options)
     definition = RankDefinition(options.kind, options.tail, options.nan_policy)
-    chosen: dict[str, Any] = {"features": features, "rank_last": options.zscores}
+    keywords: dict[str, Any] = {"features": features, "rank_last": options.zscores}
     if peers is None:
-        ranks = rank_rows(engine, rows[features], definition, **chosen)
+        ranks = rank_rows(engine, rows[features], definition, **keywords)
         n_rows = np.full(len(rows), table.n_rows, dtype=np.int64)
-        among = [scope.whole(table.n_rows)] * len(rows)
+        among = [scope.all_rows(table.n_rows)] * len(rows)
         return Ranked(ranks.percentiles, ranks.order, ranks.directions, n_rows, among, None, None)
     typical = np.empty((0, len(features), len(STATISTICS)))
-    if known is not None:
-        sketched, groups = known
-        peers.set_sizes(groups.rows, [len(days) for days in groups.days])
-        of_groups = GroupQuantiles(
-            sketched, groups.sketches, peers.large.tolist(), STATISTICS.values(), quantiles.dtypes
+    if sketcher is not None and group_sketches is not None:
+        peers.set_sizes(group_sketches.rows, [len(days) for days in group_sketches.days])
+        group_quantiles = GroupQuantiles(
+            sketcher, group_sketches.sketches, peers.large.tolist(), STATISTICS.values(), quantiles.dtypes
         )
-        while (aggregator := of_groups.next_pass) is not None:
-            of_groups.take(engine.aggregate(aggregator).sketches)
-        typical = of_groups.values(features)
+        while (aggregator := group_quantiles.next_pass) is not None:
+            group_quantiles.take(engine.aggregate(aggregator).sketches)
+        typical = group_quantiles.values(features)
     shape = (len(rows), len(features))
     percentiles, directions = np.full(shape, np.nan), np.zeros(shape, dtype=np.int8)
     order = np.empty(shape, dtype=np.intp)
     is_ranked = peers.group_of >= 0
     if is_ranked.any():
-        asked = rows[[*features, table.group_column]][is_ranked]
-        ranks = rank_rows(engine, asked, definition, groups=table.group_column, **chosen)
+        labelled = rows[[*features, table.group_column]][is_ranked]
+        ranks = rank_rows(engine, labelled, definition, groups=table.group_column, **keywords)
         percentiles[is_ranked], directions[is_ranked] = ranks.percentiles, ranks.directions
         order[is_ranked] = ranks.order
     if not is_ranked.all():
         others = rows[features][~is_ranked]
-        order[~is_ranked] = rank_rows(engine, others, definition._replace(nan_policy="omit"), **chosen).order
+        order[~is_ranked] = rank_rows(engine, others, definition._replace(nan_policy="omit"), **keywords).order
     return Ranked(percentiles, order, directions, peers.rank_rows, peers.rank_among, peers.group_of, typical)

@@ -17,12 +17,13 @@ from isoxide._frames.source import ChooseRoles, Roles
 from isoxide._frames.tables import read_table
 from isoxide._partitioned import fit, ranks
 from isoxide._partitioned.engine import Engine
-from isoxide._partitioned.options import PartitionedDetectOptions
+from isoxide._partitioned.options import PartitionedDetectOptions, PartitionedModelOptions
 from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.feature_ranks import FeatureRanks
 
 if TYPE_CHECKING:
     from isoxide.ueba._findings import Findings
+    from isoxide.ueba._model import Model
 
 __all__ = ["PartitionedTable", "forest_features", "roles_of"]
 
@@ -284,11 +285,11 @@ class PartitionedTable(ABC):
         rows = self._in_memory(rows)
         if features is None:
             named = None
-            wanted = [name for name in read_table(rows, "rows").names or [] if name != groups]
+            ranked = [name for name in read_table(rows, "rows").names or [] if name != groups]
         else:
-            named = wanted = column_names(features, "features")
+            named = ranked = column_names(features, "features")
         definition = RankDefinition(kind, tail, nan_policy)
-        with self._open(roles_of(texts=() if groups is None else (groups,), numbers=wanted)) as engine:
+        with self._open(roles_of(texts=() if groups is None else (groups,), numbers=ranked)) as engine:
             return ranks.rank_rows(engine, rows, definition, features=named, groups=groups, rank_last=rank_last)
 
     @takes(PartitionedDetectOptions)
@@ -320,7 +321,7 @@ class PartitionedTable(ABC):
         Warns
         -----
         UserWarning
-            If no fitted forest is given and the table has fewer rows than a tree draws.
+            If a forest is fitted on a table that has fewer rows than a tree draws, since `train_on_this` is True.
 
         See Also
         --------
@@ -337,8 +338,8 @@ class PartitionedTable(ABC):
         hashes of entity and time, 8 bytes per row, are written to temporary files (in the folder that the environment
         variable ``TMPDIR`` names); on a cluster they are sent to this process.
 
-        For a column of whole numbers with more than 16,384 distinct values, the profile of the table judges by the
-        range of the values, not by the number of distinct values, whether the column looks like a row number.
+        The profile of the table lists columns of whole numbers that look like row numbers. If a column has more than
+        16,384 distinct values, the range of its values decides this instead of the number of distinct values.
 
         Examples
         --------
@@ -357,6 +358,65 @@ class PartitionedTable(ABC):
         roles = roles_of_features(options.entity, options.time, options.include, options.exclude)
         with self._open(roles, order_by=(options.entity, options.time)) as engine:
             return detect.detect(engine, options, self._n_jobs)
+
+    @takes(PartitionedModelOptions)
+    def fit_model(self, options: PartitionedModelOptions) -> Model:
+        """Train a model on the table, which is kept and scores the rows of new days.
+
+        The files of the model are the same as those of `isoxide.ueba.Model.fit` for the same rows in memory. The table
+        must have one row per entity and time.
+
+        Parameters
+        ----------
+        **options
+            The fields of `PartitionedModelOptions`.
+
+        Returns
+        -------
+        isoxide.ueba.Model
+            The model. Its source has no checksum.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        ValueError
+            If the table is too small and `train_on_this` is False, a column is missing, a feature has infinite values,
+            more than half of the rows are above the threshold, an argument is out of range, or the rows have no fixed
+            order.
+
+        Warns
+        -----
+        UserWarning
+            If the table has fewer rows than a tree draws and `train_on_this` is True.
+
+        See Also
+        --------
+        isoxide.ueba.Model.fit : Train a model on a table in memory.
+
+        Notes
+        -----
+        The table is read eight times, three of them for entity and time only, and twice more if `contamination` or
+        `alerts_per_month` sets the threshold. The reference is exact, so it holds each distinct value of each feature
+        once for all rows, and again for each group and each entity with enough days: up to 16 bytes per cell for each
+        of these, in this process.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd
+        >>> from isoxide import stream
+        >>> days = pd.date_range("2025-01-01", periods=300)
+        >>> frame = pd.DataFrame({"actor": "a", "day": days, "x": np.random.default_rng(0).normal(size=300)})
+        >>> model = stream.open(frame).fit_model(entity="actor", time="day", threshold=0.7)
+        >>> model.training["rows"]
+        300
+        """
+        # Models need pandas.
+        from isoxide._partitioned import model
+
+        roles = roles_of_features(options.entity, options.time, options.include, options.exclude)
+        with self._open(roles, order_by=(options.entity, options.time)) as engine:
+            return model.fit_model(engine, options, self._n_jobs)
 
 
 def column_names(names: Iterable[str], argument: str) -> list[str]:

@@ -259,10 +259,10 @@ class FeatureRanks:
         x0    1
         Name: count, dtype: int64
         """
-        shown = name_list(always_show, "always_show")
-        check_known(shown, self.features, "always_show names unknown features")
-        forced = np.isin(self._features, shown) if shown else np.zeros(len(self._features), dtype=bool)
-        counts = np.count_nonzero((self._percentiles >= cutoff) | (forced & (self._values > 0)), axis=0)
+        names = name_list(always_show, "always_show")
+        check_known(names, self.features, "always_show names unknown features")
+        is_always_shown = np.isin(self._features, names) if names else np.zeros(len(self._features), dtype=bool)
+        counts = np.count_nonzero((self._percentiles >= cutoff) | (is_always_shown & (self._values > 0)), axis=0)
         order = np.argsort(-counts, kind="stable")
         order = order[counts[order] > 0]
         table = self._table({"feature": self._names(order), "count": counts[order].astype(np.int64)})
@@ -287,7 +287,7 @@ def feature_ranks(
     ranks: Ranks,
     rank_last: str | Callable[[str], bool] | None,
 ) -> FeatureRanks:
-    """Make a `FeatureRanks` from the ranks of some columns of a table.
+    """Make a `FeatureRanks` from the ranks of columns of a table.
 
     Parameters
     ----------
@@ -327,7 +327,9 @@ def _is_last(names: list[str], rank_last: str | Callable[[str], bool] | None) ->
     if isinstance(rank_last, str):
         selected = set(select(names, rank_last))
         return np.array([name in selected for name in names], dtype=bool)
-    return np.array([rank_last is not None and bool(rank_last(name)) for name in names], dtype=bool)
+    if rank_last is None:
+        return np.zeros(len(names), dtype=bool)
+    return np.array([bool(rank_last(name)) for name in names], dtype=bool)
 
 
 # Pickles, skops files and messages contain the public module's name, so that private modules can move.

@@ -1,4 +1,4 @@
-"""Table of a Dask frame: the constructor, and scores as a Dask frame."""
+"""Make partitioned tables of Dask frames, and return scores as Dask frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table of a Spark DataFrame: the constructor, and scores as a DataFrame."""
+"""Make partitioned tables of Spark DataFrames, and return scores as DataFrames."""
 
 from __future__ import annotations
 

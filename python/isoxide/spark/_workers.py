@@ -146,7 +146,7 @@ class CheckOrder(Aggregator[Order, Order]):
         return state
 
     def merge(self, states: Iterable[Order]) -> Order:
-        """Return the sums of all counts, and one example of each kind."""
+        """Return the sums of all counts, and one example of a missing and of a repeated key."""
         merged = Order()
         for state in states:
             for number, count in state.rows.items():
@@ -160,10 +160,10 @@ class CheckOrder(Aggregator[Order, Order]):
 def _same(left: pa.RecordBatch, right: pa.RecordBatch) -> pa.Array:
     """Return for each row whether two keys are equal in Spark, where NaN equals NaN; null if a key has a null."""
     same = pa.scalar(True)
-    for mine, theirs in zip(left.columns, right.columns, strict=True):
-        equal = pc.equal(mine, theirs)
-        if pa.types.is_floating(mine.type):
-            equal = pc.or_(equal, pc.and_(pc.is_nan(mine), pc.is_nan(theirs)))
+    for left_column, right_column in zip(left.columns, right.columns, strict=True):
+        equal = pc.equal(left_column, right_column)
+        if pa.types.is_floating(left_column.type):
+            equal = pc.or_(equal, pc.and_(pc.is_nan(left_column), pc.is_nan(right_column)))
         same = pc.and_(same, equal)
     return same
 

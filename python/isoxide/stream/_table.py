@@ -1,4 +1,4 @@
-"""Table on one machine: the constructor, and writing scores to Parquet."""
+"""Open tables on one machine, and write scores to Parquet."""
 
 from __future__ import annotations
 

@@ -21,16 +21,16 @@ from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.table_profile import TableProfile
 from isoxide._frames.times import days_of
 from isoxide._ranks.options import RankOptions
-from isoxide.ueba._document import plain
-from isoxide.ueba._finding_ids import finding_ids
+from isoxide.ueba._document import json_value
 from isoxide.ueba._findings import Findings
+from isoxide.ueba._identifiers import document_id, finding_ids
 from isoxide.ueba._quantiles import STATISTICS, typical_frame
 from isoxide.ueba._ranks import Ranked, Scope, ranking
 from isoxide.ueba._rarity import bands_of, check_bands, rarity_of
-from isoxide.ueba._rules import Quantile, Rule, apply_rules, default_rules
+from isoxide.ueba._rules import Quantile, Rule, apply_rules, default_rules, rules_to_list
 from isoxide.ueba._shares import explain_rows
 
-__all__ = ["Detection", "Highest", "assemble", "chosen_rules", "order_of_findings", "versions"]
+__all__ = ["Detection", "Highest", "assemble", "order_of_findings", "rules_or_default", "versions"]
 
 
 class Highest(NamedTuple):
@@ -133,7 +133,7 @@ class Detection:
     families: list[list[int]] = field(default_factory=list)
 
 
-def chosen_rules(rules: Iterable[Rule] | None, options: RankOptions) -> list[Rule]:
+def rules_or_default(rules: Iterable[Rule] | None, options: RankOptions) -> list[Rule]:
     """Return the given rules as a list, or the default rules if `rules` is None."""
     if rules is None:
         return default_rules(options.zscores, domain_defaults=options.domain_defaults)
@@ -181,6 +181,8 @@ def assemble(
     values = detection.rows[features].to_numpy(dtype=np.float64, na_value=np.nan)
     typical = np.array([[detection.quantile(name, q) for q in STATISTICS.values()] for name in features])
     scope = Scope(ranks.groups, detection.entity)
+    rules = list(rules)
+    settings = _settings(detection, bands, ranks, rules, asked)
     return Findings(
         frame.assign(
             rank_rows=ranked.rank_rows,
@@ -207,16 +209,52 @@ def assemble(
         timeline=_timeline(detection),
         manifest={
             **_manifest(detection),
-            "threshold": None if asked is None else plain(asked.threshold),
-            "alerts_per_month": None if asked is None else plain(asked.alerts_per_month),
+            "threshold": None if asked is None else json_value(asked.threshold),
+            "alerts_per_month": None if asked is None else json_value(asked.alerts_per_month),
             "bands": list(check_bands(bands)),
             "reference_rows": n_reference,
+            "settings": settings,
+            "settings_id": document_id(settings),
             "ranking": ranking(ranks, scope, n_reference),
             "notes": [*detection.notes, *detection.profile.warnings],
             **detection.facts,
         },
         forest=detection.forest,
     )
+
+
+def _settings(
+    detection: Detection,
+    bands: Sequence[float],
+    ranks: RankOptions,
+    rules: Iterable[Rule],
+    asked: AnomalyOptions | None,
+) -> dict[str, Any]:
+    """Return everything but the rows that findings depend on, so that runs with equal settings can be compared."""
+    model = detection.facts.get("model")
+    amounts = ("threshold", "anomaly_threshold", "contamination", "alerts_per_month", "calibration_contamination")
+    return {
+        "entity": detection.entity,
+        "time": detection.time,
+        "features": list(detection.features),
+        "model": None if model is None else model["id"],
+        "forest": _parameters(detection.forest),
+        "amount": None if asked is None else {name: json_value(getattr(asked, name)) for name in amounts},
+        "ranks": ranks.to_dict(),
+        "rules": [
+            {name: value if isinstance(value, list) else json_value(value) for name, value in rule.items()}
+            for rule in rules_to_list(rules)
+        ],
+        "bands": list(check_bands(bands)),
+    }
+
+
+def _parameters(forest: IsolationForest) -> dict[str, Any]:
+    """Return the parameters of a forest that its trees depend on."""
+    parameters = {name: value for name, value in forest.get_params().items() if name not in ("n_jobs", "verbose")}
+    if parameters["random_state"] is not None and not isinstance(parameters["random_state"], int):
+        parameters["random_state"] = str(parameters["random_state"])
+    return parameters
 
 
 def _findings_frame(detection: Detection) -> pd.DataFrame:
@@ -240,9 +278,6 @@ def _timeline(detection: Detection) -> pd.DataFrame:
 def _manifest(detection: Detection) -> dict[str, Any]:
     """Return the facts that are needed to reproduce the findings, and to check that they are the same."""
     profile, forest = detection.profile, detection.forest
-    parameters = {name: value for name, value in forest.get_params().items() if name not in ("n_jobs", "verbose")}
-    if parameters["random_state"] is not None and not isinstance(parameters["random_state"], int):
-        parameters["random_state"] = str(parameters["random_state"])
     return {
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "source": detection.source,
@@ -253,7 +288,7 @@ def _manifest(detection: Detection) -> dict[str, Any]:
         "first_day": profile.first_day,
         "last_day": profile.last_day,
         "features": list(detection.features),
-        "forest": parameters,
+        "forest": _parameters(forest),
         "offset": float(forest.offset_),
         "anomaly_threshold": -float(forest.offset_),
         "highest": {

@@ -13,15 +13,22 @@ from isoxide._common.options import takes
 from isoxide._forest.anomaly_options import AnomalyOptions
 from isoxide._ranks.api import percentileofscore
 from isoxide._ranks.options import RankOptions
-from isoxide.ueba._assemble import Detection, Highest, assemble, chosen_rules, order_of_findings
-from isoxide.ueba._calibrate import calibrate, check_amount, check_share_above, fitted, small_table_notes
+from isoxide.ueba._assemble import Detection, Highest, assemble, order_of_findings, rules_or_default
+from isoxide.ueba._calibrate import (
+    calibrate,
+    check_amount,
+    check_share_above,
+    check_training,
+    fitted,
+    small_table_notes,
+)
 from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._families import sampled_rows
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import TableQuantiles
 from isoxide.ueba._ranks import Scope, rank_rows
 from isoxide.ueba._rarity import check_bands
-from isoxide.ueba._rules import Rule, asked_quantiles
+from isoxide.ueba._rules import Rule, quantiles_of_rules
 from isoxide.ueba._shares import families_of_frame
 from isoxide.ueba._table import FeatureTable
 
@@ -73,7 +80,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     Warns
     -----
     UserWarning
-        If no fitted forest is given and the table has fewer rows than a tree draws.
+        If a forest is fitted on a table that has fewer rows than a tree draws, since `train_on_this` is True.
 
     Examples
     --------
@@ -92,8 +99,9 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     refuse_result_names(table.entity, table.time, table.features)
     rank_options, groups, n_jobs = options.check(), options.groups, options.n_jobs
     labels = None if groups is None else table.labels(groups)
-    rules = chosen_rules(options.rules, rank_options)
-    qs = asked_quantiles(rules)
+    rules = rules_or_default(options.rules, rank_options)
+    qs = quantiles_of_rules(rules)
+    check_training(len(table), table.profile.n_days, options.forest, train_on_this=options.train_on_this)
     notes = small_table_notes(len(table), options.forest)
     forest, contamination = options.forest, options.contamination
     if options.threshold is not None or options.alerts_per_month is not None:

@@ -1,7 +1,7 @@
 """Exact distributions of columns, which are counted in any order and merged from partitions.
 
-A distribution is the distinct values of a column in ascending order, each with the number of rows that have it. That is
-all that percentile ranks and quantiles depend on:
+A distribution is the distinct values of a column in ascending order, each with the number of rows that have it.
+Percentile ranks and quantiles depend on nothing else:
 
     rank of x   = from the number of values below x and at or below x
     quantile q  = between the values at two neighbouring positions of the sorted column

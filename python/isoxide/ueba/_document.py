@@ -10,20 +10,21 @@ features             names of features
 reference            {feature: {median, p95, p99}}
 groups               null, or for each group [median, p95, p99], each of which is a list with one number per feature
 comparisons          {name: groups as above}
-explanation          null, or {expected: logarithm of the expected anomaly score, families: [[indices of features]]}
+explanation          {expected: binary logarithm of the expected anomaly score, families: [[indices of features]]}
 timeline             [{day, rows, lowest, highest, findings}]
-findings             [{id, row, entity, time, score, anomaly_score, severity, rows_as_high, rarity, band, day_rank,
-                       day_rows, first_seen, rank_rows, rank_among, group,
-                       comparisons: {name: {rank_rows, rank_among, group, percentiles, directions, order}},
-                       joined: {...}, values: [...], percentiles: [...], order: [...], directions: [...],
-                       contributions: null, or [...] (to the binary logarithm of the anomaly score),
-                       flags: [{feature, rule, limit}]}]
+findings             [{id, row, entity, time, score, anomaly_score, severity, rarity, band, day_rank, day_rows,
+                       rows_as_high, first_seen, rank_rows, rank_among, group, joined: {...}, values: [...],
+                       percentiles: [...], order: [...], directions: [...],
+                       contributions: [...] (to the binary logarithm of the anomaly score),
+                       flags: [{feature, rule, limit}],
+                       comparisons: {name: {rank_rows, rank_among, group, percentiles: [...], order: [...],
+                       directions: [...]}}}]
 ```
 
-Missing numbers are null. Times are in ISO 8601, days have no time zone. Versions 1 to 3 can be read, too. They
-lack id, anomaly_score, rows_as_high, rarity, band, highest, comparisons, explanation and contributions. Version 1 also
-lacks time_zone, groups, rank_rows, rank_among and group; versions 1 and 2 use other names for some entries of the
-manifest (`_OLD_NAMES`).
+Findings without shares have no explanation and no contributions. Missing numbers are null. Times are in ISO 8601, days
+have no time zone. Versions 1 to 3 can be read, too. They lack id, anomaly_score, rows_as_high, rarity, band, highest,
+comparisons, explanation and contributions. Version 1 also lacks time_zone, groups, rank_rows, rank_among and group;
+versions 1 and 2 use other names for some entries of the manifest (`_OLD_NAMES`).
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ import pandas as pd
 from isoxide._common.files import read_file
 from isoxide.ueba import _fields as fields
 from isoxide.ueba._columns import NEW_COLUMNS, RESULT_COLUMNS
-from isoxide.ueba._finding_ids import finding_ids
 from isoxide.ueba._findings_data import FindingsData
+from isoxide.ueba._identifiers import finding_ids
 from isoxide.ueba._numbers import joined_rows
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
@@ -85,13 +86,13 @@ def dump(findings: FindingsData) -> str:
         "joined": findings.joined,
         "features": findings.features,
         "reference": {
-            name: {statistic: plain(value) for statistic, value in row.items()}
+            name: {statistic: json_value(value) for statistic, value in row.items()}
             for name, row in zip(findings.features, findings.reference.to_dict("records"), strict=True)
         },
         "groups": None if typical is None else _typical(typical),
         "comparisons": {name: _typical(ranked.group_typical) for name, ranked in findings.comparisons.items()},
-        "explanation": None if explained is None else {"expected": explained.expected, "families": explained.families},
-        "timeline": [{name: plain(value) for name, value in row.items()} for row in timeline.to_dict("records")],
+        **({} if explained is None else {"explanation": explained.to_dict()}),
+        "timeline": [{name: json_value(value) for name, value in row.items()} for row in timeline.to_dict("records")],
     }
     return f'{_encode(head)[:-1]}, "findings": [{", ".join(_rows(findings))}]}}'
 
@@ -109,10 +110,11 @@ def _rows(findings: FindingsData) -> Iterator[str]:
         strict=True,
     )
     names = ("score", "anomaly_score", "severity", "rarity", "band", "day_rank", "day_rows")
-    cells = zip(*([plain(cell) for cell in columns[name]] for name in (findings.entity, *names)), strict=True)
+    compared = _comparison_texts(findings)
+    cells = zip(*([json_value(cell) for cell in columns[name]] for name in (findings.entity, *names)), strict=True)
     nothing = [None] * len(frame)
     ranked = zip(*(columns.get(name, nothing) for name in ("rank_rows", "rank_among")), strict=True)
-    joined = [{name: plain(columns[name][number]) for name in findings.joined} for number in range(len(frame))]
+    joined = [{name: json_value(columns[name][number]) for name in findings.joined} for number in range(len(frame))]
     rows = zip(frame.index.tolist(), cells, ranked, joined, lists, strict=True)
     for number, (index, (entity, *figures), (rank_rows, rank_among), known, numbers) in enumerate(rows):
         values, percentiles, order, directions, contributions, flags = numbers
@@ -122,35 +124,47 @@ def _rows(findings: FindingsData) -> Iterator[str]:
             "entity": entity,
             "time": times[number].isoformat(),
             **dict(zip(names, figures, strict=True)),
-            "rows_as_high": _whole(columns["rows_as_high"][number]),
+            "rows_as_high": _row_count(columns["rows_as_high"][number]),
             "first_seen": first_seen[number].isoformat(),
-            "rank_rows": _whole(rank_rows),
-            "rank_among": plain(rank_among),
+            "rank_rows": _row_count(rank_rows),
+            "rank_among": json_value(rank_among),
             "group": _group(findings.group_of, number),
-            "comparisons": {
-                name: {
-                    "rank_rows": int(compared.rank_rows[number]),
-                    "rank_among": compared.rank_among[number],
-                    "group": _group(compared.group_of, number),
-                    "percentiles": _numbers(compared.percentiles[number]),
-                    "directions": compared.directions[number].tolist(),
-                    "order": compared.order[number].tolist(),
-                }
-                for name, compared in findings.comparisons.items()
-            },
             "joined": known,
         }
         yield (
             f'{_encode(head)[:-1]}, "values": [{values}], "percentiles": [{percentiles}], "order": [{order}], '
-            f'"directions": [{directions}], "contributions": {contributions}, "flags": [{flags}]}}'
+            f'"directions": [{directions}], {contributions}"flags": [{flags}], '
+            f'"comparisons": {{{compared[number]}}}}}'
         )
 
 
 def _contribution_lists(findings: FindingsData) -> Iterator[str]:
-    """Yield the contributions of each finding as JSON."""
+    """Yield the entry with the contributions of each finding; empty texts if there are none."""
     if findings.contributions is None:
-        return iter(["null"] * len(findings))
-    return (f"[{numbers}]" for numbers in _finite_rows(findings.contributions))
+        return iter([""] * len(findings))
+    return (f'"contributions": [{numbers}], ' for numbers in _finite_rows(findings.contributions))
+
+
+def _comparison_texts(findings: FindingsData) -> list[str]:
+    """Return the ranks of each finding among other rows, as the entries of a JSON object."""
+    texts: list[list[str]] = [[] for _ in range(len(findings))]
+    for name, ranked in findings.comparisons.items():
+        lists = zip(
+            _finite_rows(ranked.percentiles),
+            *(joined_rows(matrix, ", ") for matrix in (ranked.order, ranked.directions)),
+            strict=True,
+        )
+        for number, (percentiles, order, directions) in enumerate(lists):
+            head = {
+                "rank_rows": int(ranked.rank_rows[number]),
+                "rank_among": ranked.rank_among[number],
+                "group": _group(ranked.group_of, number),
+            }
+            texts[number].append(
+                f'{_encode(name)}: {_encode(head)[:-1]}, "percentiles": [{percentiles}], "order": [{order}], '
+                f'"directions": [{directions}]}}'
+            )
+    return [", ".join(own) for own in texts]
 
 
 def _finite_rows(values: np.ndarray[Any, Any]) -> Iterator[str]:
@@ -168,7 +182,7 @@ def _flag_lists(findings: FindingsData) -> list[str]:
         text = texts.get((feature, rule, limit)) if limit else None
         if text is None:
             text = texts[feature, rule, limit] = _encode(
-                {"feature": plain(feature), "rule": plain(rule), "limit": plain(limit)}
+                {"feature": json_value(feature), "rule": json_value(rule), "limit": json_value(limit)}
             )
         lists[int(row)].append(text)
     return [", ".join(own) for own in lists]
@@ -184,7 +198,7 @@ def _typical(groups: Any) -> list[list[list[float | None]]]:
     return [[_numbers(own) for own in group.T] for group in groups]
 
 
-def _whole(value: Any) -> int | None:
+def _row_count(value: Any) -> int | None:
     """Convert a number of rows to an integer, since a column with missing cells holds floats."""
     return None if value is None or math.isnan(value) else int(value)
 
@@ -205,7 +219,7 @@ def _zone_name(zone: Any) -> str:
     return f"UTC{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Convert a cell to a JSON value; missing and infinite values become None."""
     if value is None or isinstance(value, str):
         return value
@@ -335,7 +349,7 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
         "flags": _flags(rows, features, values),
         "timeline": _timeline(document["timeline"], manifest["offset"], version),
         "comparisons": _comparisons(document["comparisons"], rows, n_features) if version > 3 else {},
-        "explained": load_explained(document["explanation"], rows, n_features) if version > 3 else None,
+        "explained": load_explained(document.get("explanation"), rows, n_features),
         "manifest": manifest,
         "joined": joined,
     }
@@ -387,7 +401,7 @@ def _add_rarity(
             raise ValueError(f"'id' is {fields.short(row['id'])}, but must be {own!r} for this entity and time")
     frame["anomaly_score"] = fields.numbers([row["anomaly_score"] for row in rows], "anomaly_score", *_ANOMALY_SCORES)
     rows_as_high = fields.counts(rows, "rows_as_high")
-    n_reference = fields.integers([manifest.get("reference_rows", manifest["rows"])], "reference_rows", 1)[0]
+    n_reference = manifest["rows"] if manifest.get("reference_rows") is None else manifest["reference_rows"]
     frame["rarity"] = rarity_of(rows_as_high, n_reference)
     frame["rows_as_high"] = rows_as_high
     bands = fields.texts(rows, "band")

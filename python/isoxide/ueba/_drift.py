@@ -53,7 +53,7 @@ class Drift:
     Attributes
     ----------
     verdict : {"ok", "watch", "retrain"}
-        What to do with the model.
+        Whether the model still fits, should be watched, or should be trained again.
     reasons : list of str
         One sentence for each reason of the verdict; empty if it is "ok".
     worst : list of str
@@ -63,8 +63,8 @@ class Drift:
         rows without drift stay below in 99.9 % of the cases), ``nan_share`` and ``zero_share`` (fractions of the new
         rows without a value, and with the value zero), ``model_nan_share`` and ``model_zero_share`` (the same for the
         training rows), ``median`` and ``model_median``, ``is_constant_now`` (whether all new rows have the same value,
-        and not all training rows), ``by_calendar`` (whether the value is the same for all rows of a day, so that few
-        days cannot be compared), and ``verdict``.
+        which as many training rows would not have by chance), ``by_calendar`` (whether the value is the same for all
+        rows of a day, so that few days cannot be compared), and ``verdict``.
     rows, days : int
         Numbers of new rows and of their days.
     new_entities, vanished_entities : list of str
@@ -176,8 +176,7 @@ def drift_of(
     present = {name for name in names if name is not None}
     known = {name for name in reference.entities["entity"].to_pylist() if name is not None}
     n_above = int(np.count_nonzero(anomaly_scores > model.threshold))
-    as_high = int(reference.scores.count_at_or_above(np.array([np.nextafter(model.threshold, 2.0)]))[0])
-    expected_share = as_high / reference.n_rows
+    expected_share = model.n_above / reference.n_rows
     expected_above = _interval(n, expected_share)
     level, reasons, worst = _judged(features, n, n_days, int(is_new.sum()), n_above, expected_share, expected_above)
     return Drift(
@@ -201,13 +200,12 @@ def _feature(facts: FeatureFacts, old: Distribution, values: NDArray[np.float64]
     n, present = len(values), values[~np.isnan(values)]
     psi, chance = stability(old, values)
     nan_share, zero_share = (n - len(present)) / n, np.count_nonzero(present == 0) / n
-    is_constant = bool(n > 1 and len(present) in (0, n) and (not len(present) or present.min() == present.max()))
-    was_constant = old.n_distinct <= 1 and (old.n == 0 or old.n_missing == 0)
+    is_constant_now = _is_constant_now(old, values, present)
     level = 0
     if psi > chance and not facts.is_constant_within_days:
         level = 2 if psi >= RETRAIN else 1 if psi >= WATCH else 0
     if not facts.is_constant_within_days:
-        if is_constant and not was_constant:
+        if is_constant_now:
             level = max(level, 1)
         if max(abs(nan_share - facts.nan_share), abs(zero_share - facts.zero_share)) >= WATCHED_SHARE and psi > chance:
             level = max(level, 1)
@@ -220,10 +218,21 @@ def _feature(facts: FeatureFacts, old: Distribution, values: NDArray[np.float64]
         "model_zero_share": facts.zero_share,
         "median": float(np.median(present)) if len(present) else np.nan,
         "model_median": facts.median,
-        "is_constant_now": is_constant and not was_constant,
+        "is_constant_now": is_constant_now,
         "by_calendar": facts.is_constant_within_days,
         "verdict": _VERDICTS[level],
     }
+
+
+def _is_constant_now(old: Distribution, values: NDArray[np.float64], present: NDArray[np.float64]) -> bool:
+    """Return whether all new rows have the same value, which is unlikely among so many training rows."""
+    n = len(values)
+    if len(present) not in (0, n) or (len(present) and present.min() != present.max()):
+        return False
+    old_values, counts, n_missing = old
+    n_same = n_missing if not len(present) else counts[old_values == present[0]].sum()
+    # The probability that as many training rows, drawn at random, all have this value.
+    return bool((n_same / max(old.n + n_missing, 1)) ** n < 1 - PSI_CONFIDENCE)
 
 
 def stability(old: Distribution, values: NDArray[np.float64]) -> tuple[float, float]:
@@ -293,11 +302,15 @@ def _judged(
     ordered = features[levels > 0].sort_values("psi", ascending=False, kind="stable")
     worst = [str(name) for name in ordered.index[:N_WORST]]
     level, reasons = int(levels.max()) if len(levels) else 0, []
-    if worst:
+    is_short = n_days < MIN_DAYS
+    if is_short:
+        # The rows of a day resemble each other, so that single days differ more than the same number of other rows.
+        level = max(level - 1, 0)
+    if worst and level:
         of = f"{len(ordered):,} of {len(features):,} features drifted"
         reasons.append(f"{of}, most of all {', '.join(f'{name} (PSI {features.psi[name]:.2f})' for name in worst)}")
     constant = [str(name) for name in features.index[features["is_constant_now"] & ~features["by_calendar"]]]
-    if constant:
+    if constant and level:
         reasons.append(f"{len(constant):,} features are constant now: {', '.join(constant[:N_WORST])}")
     low, high = expected_above
     if not low <= n_above <= high:
@@ -307,7 +320,7 @@ def _judged(
     if n_new_rows > WATCHED_NEW_ENTITIES * n:
         level = max(level, 1)
         reasons.append(f"{n_new_rows / n:.0%} of the rows belong to entities that the model does not know")
-    if level == 2 and n_days < MIN_DAYS:
+    if is_short and level:
         level = 1
-        reasons.append(f"{n_days} {'day' if n_days == 1 else 'days'} are too few to tell drift from the calendar")
+        reasons.append(f"{n_days} {'day is' if n_days == 1 else 'days are'} too few to tell drift from the calendar")
     return level, reasons, worst

@@ -1,4 +1,4 @@
-"""Checks of the fields of an untrusted JSON document: type, range and size.
+"""Check the type, range and size of the fields of an untrusted JSON document.
 
 Each function converts a field to the type in `Findings`, or raises a ValueError that names the field.
 """
@@ -251,7 +251,7 @@ def day(value: Any, name: str) -> str:
 
 
 def manifest(value: Any) -> dict[str, Any]:
-    """Check a manifest: entries that reports show one by one, and all others for plain types and limits."""
+    """Check the entries of a manifest that reports show, and that all others are JSON values within limits."""
     if not isinstance(value, dict):
         raise ValueError(f"'manifest' is {short(value)}, but must be an object")
     for name in ("first_day", "last_day"):
@@ -273,7 +273,7 @@ def manifest(value: Any) -> dict[str, Any]:
     for column, reason in _optional(profile, "left_out", dict).items():
         text(column, "left_out")
         text(reason, "left_out")
-    _check_plain(value)
+    _check_json_values(value)
     return value
 
 
@@ -299,7 +299,7 @@ def _optional(holder: dict[str, Any], name: str, expected: type[Any]) -> Any:
     return value
 
 
-def _check_plain(value: Any) -> None:
+def _check_json_values(value: Any) -> None:
     """Refuse a manifest with too many entries, or with numbers or text that cannot be written again."""
     pending, n_entries = [value], 0
     while pending:

@@ -13,11 +13,11 @@ from typing import Any
 from isoxide._common.files import replace_file
 from isoxide._frames.keys import text_labels
 from isoxide.ueba import _document
-from isoxide.ueba._again import rank_again
 from isoxide.ueba._columns import RESULT_COLUMNS
 from isoxide.ueba._files import write_csv
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._ranks import MIN_GROUP, RankOptions
+from isoxide.ueba._reranking import rerank
 from isoxide.ueba._table import FeatureTable
 from isoxide.ueba._users import matched, read_users, unmatched_warning
 
@@ -128,15 +128,15 @@ class Findings(FindingsData):
             If `users` lacks entities of the findings; the warning names them.
         """
         on = self.entity if on is None else on
-        known = read_users(users, on, columns, sep)
-        for column in known.columns:
+        loaded = read_users(users, on, columns, sep)
+        for column in loaded.columns:
             if column in RESULT_COLUMNS or column in self.frame.columns or column in self.features:
                 raise ValueError(f"the findings already have a column {column!r}; rename the column of users")
         entities = text_labels(self.frame[self.entity].tolist(), self.entity)
-        if (message := unmatched_warning(known, entities)) is not None:
+        if (message := unmatched_warning(loaded, entities)) is not None:
             warnings.warn(message, stacklevel=2)
         joined = copy.copy(self)
-        added = {name: column.set_axis(self.frame.index) for name, column in matched(known, entities).items()}
+        added = {name: column.set_axis(self.frame.index) for name, column in matched(loaded, entities).items()}
         joined.frame = self.frame.assign(**added)
         joined.joined = [*self.joined, *added]
         return joined
@@ -195,7 +195,7 @@ class Findings(FindingsData):
             range.
         """
         options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group, self.domain_defaults).check()
-        return rank_again(self, table, reference, options, n_jobs)
+        return rerank(self, table, reference, options, n_jobs)
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Write the result of `to_frame` as CSV that is safe to open in a spreadsheet.

@@ -167,21 +167,23 @@ class FindingsData:
         """
         if statistic not in STATISTICS:
             raise ValueError(f"statistic={statistic!r} must be one of {list(STATISTICS)}")
-        whole = self.reference[statistic].to_numpy(dtype=np.float64)
+        overall = self.reference[statistic].to_numpy(dtype=np.float64)
         if self.group_of is None or self.group_typical is None:
-            return np.broadcast_to(whole, (len(self), len(self.features)))
+            return np.broadcast_to(overall, (len(self), len(self.features)))
         values = self.group_typical[:, :, list(STATISTICS).index(statistic)]
         return np.vstack([values, np.full((1, len(self.features)), np.nan)])[self.group_of]
 
     @property
     def anomaly_threshold(self) -> float:
         """Return the anomaly score that all findings are above, from 0 to 1."""
-        return float(self.manifest.get("anomaly_threshold", -self.manifest["offset"]))
+        threshold = self.manifest.get("anomaly_threshold")
+        return -float(self.manifest["offset"]) if threshold is None else float(threshold)
 
     @property
     def n_reference(self) -> int:
         """Return the number of rows that the scores are compared with."""
-        return int(self.manifest.get("reference_rows", self.manifest["rows"]))
+        n_rows = self.manifest.get("reference_rows")
+        return int(self.manifest["rows"] if n_rows is None else n_rows)
 
     def rarity_texts(self) -> list[str]:
         """Return how rare the score of each finding is.
@@ -264,11 +266,11 @@ class FindingsData:
         ndarray of bool, shape (n_findings, n_features)
             True for unusual values. A value without a percentile does not reach any cutoff.
         """
-        always_chosen = set(select(self.features, always_show))
-        is_always_shown = np.array([name in always_chosen for name in self.features], dtype=bool)
+        always_shown = set(select(self.features, always_show))
+        is_always_shown = np.array([name in always_shown for name in self.features], dtype=bool)
         with np.errstate(invalid="ignore"):
-            chosen: NDArray[np.bool_] = (self.percentiles >= cutoff) | (is_always_shown & (self.values > 0))
-        return chosen
+            is_selected: NDArray[np.bool_] = (self.percentiles >= cutoff) | (is_always_shown & (self.values > 0))
+        return is_selected
 
     def _selected_for_report(self, cutoff: float, always_show: Iterable[str] | None) -> NDArray[np.bool_]:
         """Return which values a report lists; `always_show=None` means ``is_weekend`` if `domain_defaults`."""
@@ -291,14 +293,14 @@ class FindingsData:
             that reach it); and ``none`` (number of findings without such a feature). If there are no findings, these
             are NaN, 0 and 0.
         """
-        wanted = list(cutoffs)
-        counts = [(self.percentiles >= cutoff).sum(axis=1) for cutoff in wanted]
+        cutoffs = list(cutoffs)
+        counts = [(self.percentiles >= cutoff).sum(axis=1) for cutoff in cutoffs]
         return pd.DataFrame(
             {
-                "cutoff": wanted,
-                "mean": np.array([own.mean() if len(self) else np.nan for own in counts], dtype=np.float64),
-                "min": np.array([own.min() if len(self) else 0 for own in counts], dtype=int),
-                "none": np.array([(own == 0).sum() for own in counts], dtype=int),
+                "cutoff": cutoffs,
+                "mean": np.array([n.mean() if len(self) else np.nan for n in counts], dtype=np.float64),
+                "min": np.array([n.min() if len(self) else 0 for n in counts], dtype=int),
+                "none": np.array([(n == 0).sum() for n in counts], dtype=int),
             }
         )
 
@@ -318,20 +320,20 @@ class FindingsData:
             Number of findings by feature name, the most frequent feature first. Features that are never unusual are
             left out.
         """
-        chosen = self.selected(cutoff, always_show)
-        counts = pd.Series(chosen.sum(axis=0), index=pd.Index(self.features, name="feature"), name="findings")
+        selected = self.selected(cutoff, always_show)
+        counts = pd.Series(selected.sum(axis=0), index=pd.Index(self.features, name="feature"), name="findings")
         counts = counts[counts > 0]
         # Equally frequent features are in the order in which they first appear.
-        first = {name: position for position, name in enumerate(self._in_order(chosen))}
+        first = {name: position for position, name in enumerate(self._in_order(selected))}
         positions = np.array([first[name] for name in counts.index])
         return counts.iloc[np.lexsort((positions, -counts.to_numpy()))]
 
-    def _in_order(self, chosen: NDArray[np.bool_]) -> Iterator[str]:
-        """Yield each chosen feature once, in the order in which findings list them."""
+    def _in_order(self, selected: NDArray[np.bool_]) -> Iterator[str]:
+        """Yield each selected feature once, in the order in which findings list them."""
         seen: set[int] = set()
         for row, order in enumerate(self.order):
             for j in order:
-                if chosen[row, j] and j not in seen:
+                if selected[row, j] and j not in seen:
                     seen.add(int(j))
                     yield self.features[j]
 
@@ -343,22 +345,20 @@ class FindingsData:
         DataFrame
             Columns of `frame`, then ``reasons`` (the flagged features, each with the rule that flags it),
             ``top_shares`` (the features with the largest shares in what makes the finding anomalous, such as ``"logins
-            62 %; bytes 20 %"``; empty if there are no shares), then the features.
+            62 %; bytes 20 %"``; left out if there are no shares), then the features.
         """
         wide = self.frame.copy()
         reasons: list[list[str]] = [[] for _ in range(len(self))]
         for row, feature, rule in zip(*(self.flags[name].tolist() for name in ("row", "feature", "rule")), strict=True):
             reasons[int(row)].append(f"{feature} {rule}")
         wide["reasons"] = ["; ".join(own) for own in reasons]
-        wide["top_shares"] = self._top_shares()
+        if self.shares is not None:
+            wide["top_shares"] = self._top_shares(self.shares)
         features = pd.DataFrame(self.values, columns=pd.Index(self.features), index=wide.index)
         return pd.concat([wide, features], axis=1)
 
-    def _top_shares(self) -> list[str]:
+    def _top_shares(self, shares: NDArray[np.float64]) -> list[str]:
         """Return the features with the largest shares of each finding as text."""
-        shares = self.shares
-        if shares is None:
-            return [""] * len(self)
         order = np.argsort(-shares, axis=1, kind="stable")[:, :_N_TOP_SHARES]
         return [
             "; ".join(f"{self.features[j]} {format_share(own[j])}" for j in positions if own[j] > 0)

@@ -21,6 +21,7 @@ from isoxide.ueba._texts import (
     entity_groups,
     left_out,
     notes,
+    quiet_text,
     rank_descriptions,
     shown_features,
 )
@@ -28,7 +29,7 @@ from isoxide.ueba._texts import (
 __all__ = ["escape", "render"]
 
 #: Columns that are aligned to the right.
-_NUMBERS = {"Score", "Severity", "Value", "Typical", "Percentile", "Share"}
+_NUMBERS = {"Anomaly score", "Rarity", "Value", "Typical", "Percentile", "Share"}
 _ABOUT_SHARES = (
     "A share is the part of a feature in what made the score of a row more abnormal (exact Shapley values of the "
     "forest, which add up to 100 %). Shares of features that move together are added up below each table. A share "
@@ -65,7 +66,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     cutoff : float
         Percentile at or above which values count as unusual; the report states it.
     order : {"score", "entity"}
-        Order of the entities: by their lowest score, or by name.
+        Order of the entities: by their highest anomaly score, or by name.
 
     Raises
     ------
@@ -74,18 +75,19 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     """
     if order not in ("score", "entity"):
         raise ValueError(f"order={order!r} must be 'score' or 'entity'")
-    long, (among, own_among) = LongTexts(), rank_descriptions(findings)
+    long, (among, among_by_finding) = LongTexts(), rank_descriptions(findings)
     lines = [*_head(findings, cutoff, among, long), *_notes(findings, long)]
-    columns = ["Day", "Score", "Severity", *([] if own_among is None else ["Ranked among"]), "Feature", "Value"]
-    columns += ["Typical", "Percentile", *([] if findings.explained is None else ["Share"])]
+    grouped = [] if among_by_finding is None else ["Ranked among"]
+    columns = ["Day", "Anomaly score", "Rarity", "Band", *grouped, "Feature", "Value", "Typical", "Percentile"]
+    columns += [] if findings.explained is None else ["Share"]
     rule = "|".join("--:" if name in _NUMBERS else "---" for name in columns)
-    tables = _tables(findings, shown_features(findings, selected), own_among, long)
+    tables = _tables(findings, shown_features(findings, selected), among_by_finding, long)
     summaries = _share_summaries(findings, shown_features(findings, selected), long)
-    joined = {name: findings.frame[name].tolist() for name in findings.joined}
+    joined_columns = [findings.frame[name].tolist() for name in findings.joined]
     for entity, numbers in entity_groups(findings, sort=order == "entity"):
-        known = [_shown(cells[numbers[0]], long) for cells in joined.values()]
+        joined = [_shown(cells[numbers[0]], long) for cells in joined_columns]
         lines += [
-            f"## {', '.join([_shown(entity, long), *known])}",
+            f"## {', '.join([_shown(entity, long), *joined])}",
             "",
             f"| {' | '.join(columns)} |",
             f"|{rule}|",
@@ -95,7 +97,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
         lines += ["", *(summaries(number) for number in numbers)] if findings.explained is not None else []
         lines.append("")
     if not len(findings):
-        lines += ["No row is an anomaly.", ""]
+        lines += [f"No row is an anomaly. {_shown(quiet_text(findings), long)}", ""]
     lines += _left_out(findings, long)
     if long.texts:
         # Shortened texts above refer to these numbers.
@@ -126,8 +128,9 @@ def _head(findings: FindingsData, cutoff: float, among: str, long: LongTexts) ->
     return [
         f"# Findings: {escape(days)}",
         "",
-        f"{of}: {len(findings):,} findings, {n_entities:,} entities with findings. The lower a score, the more abnormal"
-        f" the row; severity is the percentile of its abnormality among all rows. Features at or above percentile"
+        f"{of}: {len(findings):,} findings, {n_entities:,} entities with findings. The higher an anomaly"
+        f" score, the more abnormal the row; findings are above {findings.anomaly_threshold:.4f}. A rarity of 1 in 100"
+        f" means that one row of the reference in 100 scores as high. Features at or above percentile"
         f" {cutoff:g} are listed, or otherwise the most unusual one.",
         "",
         f"Percentiles and typical values (medians) refer to {_shown(among, long)}.",
@@ -169,11 +172,12 @@ def _share_summaries(findings: FindingsData, features: list[list[int]], long: Lo
 
 
 def _tables(
-    findings: FindingsData, features: list[list[int]], own_among: list[str] | None, long: LongTexts
+    findings: FindingsData, features: list[list[int]], among_by_finding: list[str] | None, long: LongTexts
 ) -> Callable[[int], list[str]]:
     """Return a function that returns the lines of a finding in the table of its entity."""
     frame = findings.frame
-    times, scores, severities = (frame[name].tolist() for name in (findings.time, "score", "severity"))
+    times, scores, bands = (frame[name].tolist() for name in (findings.time, "anomaly_score", "band"))
+    rarities = findings.rarity_texts()
     values, percentiles = findings.values.tolist(), findings.percentiles.tolist()  # noqa: PD011
     medians, directions = findings.typical("median").tolist(), findings.directions.tolist()
     texts, arrows = ValueTexts(), {1: " ↑", -1: " ↓"}
@@ -188,10 +192,10 @@ def _tables(
         return "-" if math.isnan(percentile) else f"{percentile:.2f}"
 
     def lines(number: int) -> list[str]:
-        lead = f"| {format_time(times[number])} | {scores[number]:.6f} | {severities[number]:.2f} | "
-        blank = "|  |  |  | "
-        if own_among is not None:
-            lead, blank = f"{lead}{_shown(own_among[number], long)} | ", f"{blank} | "
+        lead = f"| {format_time(times[number])} | {scores[number]:.4f} | {rarities[number]} | {bands[number]} | "
+        blank = "|  |  |  |  | "
+        if among_by_finding is not None:
+            lead, blank = f"{lead}{_shown(among_by_finding[number], long)} | ", f"{blank} | "
         own = values[number], medians[number], percentiles[number], directions[number]
         own_values, own_medians, own_percentiles, own_directions = own
         written = [

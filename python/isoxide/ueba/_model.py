@@ -18,21 +18,28 @@ from isoxide._forest.estimator import IsolationForest
 from isoxide._frames.dtypes import native
 from isoxide._frames.keys import as_text
 from isoxide._frames.table_profile import TableProfile
+from isoxide._ranks.model_options import ModelOptions
 from isoxide.ueba._assemble import versions
-from isoxide.ueba._calibrate import check_share_above, refuse_infinite, refuse_training, share_of_alerts
+from isoxide.ueba._calibrate import (
+    check_share_above,
+    check_training,
+    refuse_infinite,
+    share_of_alerts,
+    small_table_notes,
+)
 from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._counting import CellCounts, DayExtremes, KeyCounts, Populations
 from isoxide.ueba._drift import Drift, drift_of
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._model_data import ModelData, Training, feature_facts
 from isoxide.ueba._model_files import read_model, write_model
-from isoxide.ueba._model_settings import ModelOptions, ModelSettings
+from isoxide.ueba._model_settings import ModelSettings, settings_of
 from isoxide.ueba._new_day import detect_new_day, features_of_new_rows, parse_day, scored_rows
 from isoxide.ueba._quantiles import column_numbers
 from isoxide.ueba._reference import Reference
 from isoxide.ueba._table import FeatureTable
 
-__all__ = ["Model", "check_training", "made_model", "new_forest", "set_threshold"]
+__all__ = ["Model", "made_model", "new_forest", "set_threshold"]
 
 
 class Model:
@@ -53,6 +60,8 @@ class Model:
         Names of the features.
     id : str
         Identifier: 12 hexadecimal digits that depend on the forest, the reference and the settings.
+    n_above : int
+        Number of training rows above the threshold.
     training : dict
         Facts about the training table: its rows, entities and days, its source and checksum, and versions.
 
@@ -74,6 +83,7 @@ class Model:
     >>> day = ueba.read_table(mail[mail["day"] == "2001-11-21"], **options)
     >>> findings = model.detect(day)
     >>> findings.frame[["actor", "band"]].values.tolist(), findings.rarity_texts()
+    ([['emp151', 'minor']], ['1 in 125'])
     """
 
     def __init__(self, data: ModelData) -> None:
@@ -81,7 +91,7 @@ class Model:
 
     @property
     def forest(self) -> IsolationForest:
-        """Return the forest."""
+        """Return the forest that scores rows."""
         return self._data.forest
 
     @property
@@ -108,6 +118,11 @@ class Model:
     def id(self) -> str:
         """Return the identifier of the model."""
         return self._data.id
+
+    @property
+    def n_above(self) -> int:
+        """Return the number of training rows that are above the threshold."""
+        return self._data.n_above
 
     @property
     def training(self) -> dict[str, Any]:
@@ -165,14 +180,17 @@ class Model:
         >>> model.threshold
         0.7
         """
-        settings = options.settings(table.entity, table.time)
+        settings = settings_of(options, table.entity, table.time)
         refuse_result_names(table.entity, table.time, table.features)
         refuse_infinite(table.profile.infinite)
-        check_training(len(table), table.profile.n_days, options)
+        forest = new_forest(options)
+        check_training(len(table), table.profile.n_days, forest, train_on_this=options.train_on_this)
+        for note in small_table_notes(len(table), forest):
+            warn_caller(note)
         labels = (
             None if settings.peers is None else pa.Array.from_pandas(table.labels(settings.peers)).cast(pa.string())
         )
-        forest = new_forest(options).fit(table.X)
+        forest.fit(table.X)
         samples = forest.score_samples(table.X)
         set_threshold(
             forest, options, len(table), table.profile.n_period_days,
@@ -281,7 +299,7 @@ class Model:
         >>> model = ueba.Model.fit(ueba.read_table(frame[:300], entity="actor", time="day"), threshold=0.7)
         >>> findings = model.detect(ueba.read_table(frame, entity="actor", time="day"), since="2025-10-28")
         >>> findings.rarity_texts()
-        ['more than 1 in 300']
+        ['1 in 300']
         """
         day = parse_day(since)
         drift = self.drift(table, since=day)
@@ -335,24 +353,6 @@ def new_forest(options: ModelOptions) -> IsolationForest:
         n_estimators=options.n_estimators, max_samples=options.max_samples, random_state=options.random_state,
         n_jobs=options.n_jobs,
     )  # fmt: skip
-
-
-def check_training(n_rows: int, n_days: int, options: ModelOptions) -> None:
-    """Refuse a table that is too small to train on, unless the options say to use it.
-
-    Raises
-    ------
-    ValueError
-        If the table is too small.
-    """
-    reasons = refuse_training(n_rows, n_days, options.max_samples)
-    if reasons and not options.train_on_this:
-        raise ValueError(
-            f"the table is too small to train a model on: {' and '.join(reasons)}; use more rows, or give "
-            "train_on_this=True"
-        )
-    for reason in reasons:
-        warn_caller(f"the table is small for a model: {reason}")
 
 
 def set_threshold(

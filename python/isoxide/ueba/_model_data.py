@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from isoxide._forest.estimator import IsolationForest
+from isoxide.ueba._identifiers import document_id
 from isoxide.ueba._model_settings import ModelSettings
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._reference import Reference
@@ -22,8 +22,6 @@ __all__ = ["ENTITIES_FILE", "FOREST_FILE", "REFERENCE_FILE", "FeatureFacts", "Mo
 FOREST_FILE, REFERENCE_FILE, ENTITIES_FILE = "forest.safetensors", "reference.parquet", "entities.parquet"
 #: Quantiles of the anomaly scores that the document has.
 _SCORE_QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0)
-#: Number of hexadecimal digits of an identifier.
-N_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -141,6 +139,11 @@ class ModelData:
         """Return the anomaly score above which a row is a finding."""
         return -float(self.forest.offset_)
 
+    @property
+    def n_above(self) -> int:
+        """Return the number of training rows whose anomaly score is above the threshold."""
+        return int(self.reference.scores.count_at_or_above(np.array([np.nextafter(self.threshold, 2.0)]))[0])
+
     @cached_property
     def files(self) -> Mapping[str, bytes]:
         """Return the content of the files besides the document, by name."""
@@ -169,13 +172,7 @@ class ModelData:
     @cached_property
     def id(self) -> str:
         """Return the identifier of the model."""
-        return identifier(self.content)
-
-
-def identifier(content: dict[str, Any]) -> str:
-    """Return the identifier of a model with this content: the start of the SHA-256 of its JSON with sorted keys."""
-    text = json.dumps(content, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:N_DIGITS]
+        return document_id(self.content)
 
 
 def _finite(entries: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from isoxide._common.files import FileSet, read_file
 from isoxide._common.json import loads
 from isoxide._forest.estimator import IsolationForest
 from isoxide.ueba import _fields as fields
+from isoxide.ueba._identifiers import document_id
 from isoxide.ueba._model_data import (
     ENTITIES_FILE,
     FOREST_FILE,
@@ -30,7 +31,6 @@ from isoxide.ueba._model_data import (
     FeatureFacts,
     ModelData,
     Training,
-    identifier,
 )
 from isoxide.ueba._model_settings import ModelSettings
 from isoxide.ueba._reference import Reference
@@ -138,7 +138,7 @@ def _model(folder: Path, text: bytes) -> ModelData:
         )
     try:
         content = {k: v for k, v in document.items() if k not in ("format", "version", "id", "provenance")}
-        if document["id"] != identifier(content):
+        if document["id"] != document_id(content):
             raise ValueError("its content does not fit its identifier, so it was changed; restore it, or train again")
         files = {
             name: _checked(folder, name, content["files"]) for name in (FOREST_FILE, REFERENCE_FILE, ENTITIES_FILE)

@@ -28,6 +28,7 @@ from isoxide.ueba._texts import (
     entity_groups,
     left_out,
     notes,
+    quiet_text,
     rank_descriptions,
     shown_features,
 )
@@ -82,23 +83,25 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     timeline = pd.DatetimeIndex(findings.timeline["day"])
     first = findings.manifest.get("first_day") or f"{timeline.min():%Y-%m-%d}"
     last = findings.manifest.get("last_day") or f"{timeline.max():%Y-%m-%d}"
-    long, (among, own_among) = LongTexts(), rank_descriptions(findings)
+    long, (among, among_by_finding) = LongTexts(), rank_descriptions(findings)
     names = [long.show(text_of(name)) for name in findings.features]
     macros: Any = environment.get_template("shown.html.j2").module
-    cards = _cards(findings, selected, days, names, own_among, long, macros.shown)
+    cards = _cards(findings, selected, days, names, among_by_finding, long, macros.shown)
     page: str = environment.get_template("report.html.j2").render(
         title=text_of(title) if title else text_of(f"Findings, {first} to {last}"),
         policy=_policy(environment),
         cutoff=f"{cutoff:g}",
         among=long.show(text_of(among)),
-        is_grouped=own_among is not None,
+        is_grouped=among_by_finding is not None,
         is_explained=findings.explained is not None,
         tiles=_tiles(findings, days, text_of(f"{first} to {last}")),
         frequent=_frequent_features(selected, names),
         notes=[long.show(text_of(note)) for note in notes(findings)],
         left_out=[(long.show(text_of(name)), long.show(text_of(reason))) for name, reason in left_out(findings)],
         manifest=_entries(findings.manifest),
-        timeline=_timeline.draw(findings.timeline),
+        timeline=_timeline.draw(findings.timeline, findings.anomaly_threshold),
+        threshold=format_value(findings.anomaly_threshold),
+        quiet=None if len(findings) else long.show(text_of(quiet_text(findings))),
         finding_days=_finding_days(findings, days),
         months=sorted({day[:7] for day in days}),
         cards=cards,
@@ -152,7 +155,11 @@ def _tiles(findings: FindingsData, days: list[str], span: str) -> list[tuple[str
         ("Findings", f"{len(findings):,}", f"{total('rows')} rows" if total("rows") else ""),
         ("Entities", f"{findings.frame[findings.entity].nunique(dropna=False):,}", total("entities")),
         ("Days", f"{len(set(days)):,}", f"{total('days')}, {span}" if total("days") else span),
-        ("Lowest score", format_value(findings.timeline["lowest"].min()), "findings score below 0"),
+        (
+            "Highest score",
+            format_value(findings.timeline["highest"].max()),
+            f"threshold {format_value(findings.anomaly_threshold)}",
+        ),
     ]
 
 
@@ -187,17 +194,17 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _finding_days(findings: FindingsData, days: list[str]) -> list[tuple[str, str, str, str, int]]:
-    """Return the days with findings as texts: day, rows, findings, lowest score, and the number of its finding."""
-    lowest: dict[str, int] = {}
+    """Return the days with findings as texts: day, rows, findings, highest score, and the number of its finding."""
+    first: dict[str, int] = {}
     for number, day in enumerate(days):
-        lowest.setdefault(day, number + 1)
+        first.setdefault(day, number + 1)
     table = findings.timeline
     labels = pd.DatetimeIndex(table["day"]).strftime("%Y-%m-%d")
-    lines = zip(labels, table["rows"], table["findings"], table["lowest"], strict=True)
+    lines = zip(labels, table["rows"], table["findings"], table["highest"], strict=True)
     return [
-        (day, f"{rows:,}", f"{n_findings:,}", format_value(low), lowest[day])
-        for day, rows, n_findings, low in lines
-        if day in lowest
+        (day, f"{rows:,}", f"{n_findings:,}", format_value(high), first[day])
+        for day, rows, n_findings, high in lines
+        if day in first
     ]
 
 
@@ -208,7 +215,8 @@ class _Row:
     number: int
     time: str
     score: str
-    severity: str
+    rarity: str
+    band: str
     day_rank: str
     day_rows: str
     first_seen: str
@@ -224,35 +232,36 @@ def _cards(
     selected: NDArray[np.bool_],
     days: list[str],
     names: list[Shown],
-    own_among: list[str] | None,
+    among_by_finding: list[str] | None,
     long: LongTexts,
     shown: Callable[[Shown], Markup],
 ) -> list[dict[str, Any]]:
-    """Return a card per entity with its findings; the card with the lowest score comes first."""
+    """Return a card per entity with its findings; the card with the highest score comes first."""
     frame = findings.frame
     rows_of = _feature_rows(findings, names, long, shown)
     summary_of = _share_summaries(findings, names, shown)
     directions = findings.directions.tolist()
     columns = zip(
-        *(frame[name].tolist() for name in ("score", "severity", "day_rank", "day_rows", "first_seen")),
-        frame[findings.time].tolist(), shown_features(findings, selected), strict=True,
+        *(frame[name].tolist() for name in ("anomaly_score", "band", "day_rank", "day_rows", "first_seen")),
+        findings.rarity_texts(), frame[findings.time].tolist(), shown_features(findings, selected), strict=True,
     )  # fmt: skip
     rows = []
-    for number, (score, severity, day_rank, day_rows, first_seen, time, listed) in enumerate(columns):
+    for number, (score, band, day_rank, day_rows, first_seen, rarity, time, listed) in enumerate(columns):
         own = directions[number]
         rows.append(
             _Row(
                 number=number + 1,
                 time=format_time(time),
                 score=format_value(score),
-                severity=f"{severity:.2f}",
+                rarity=rarity,
+                band=band,
                 day_rank=f"{day_rank:,}",
                 day_rows=f"{day_rows:,}",
                 first_seen=format_time(first_seen),
                 is_first=days[number] == f"{first_seen:%Y-%m-%d}",
                 features=rows_of(number, listed),
                 shares=summary_of(number, listed),
-                among=None if own_among is None else long.show(text_of(own_among[number])),
+                among=None if among_by_finding is None else long.show(text_of(among_by_finding[number])),
                 # The script filters by number, day and listed features. These are counted from 1, and negative if the
                 # value is low; features without a direction come in a list of their own.
                 entry=[
@@ -269,7 +278,7 @@ def _cards(
         name = long.show(text_of(entity))
         known = [(column, text_of(cells[numbers[0]])) for column, cells in joined_cells.items()]
         joined = [(long.show(column), long.show(value)) for column, value in known]
-        of_entity = sorted(days[number] for number in numbers)
+        entity_days = sorted(days[number] for number in numbers)
         cards.append(
             {
                 "name": name,
@@ -277,7 +286,9 @@ def _cards(
                 "known": [value.number or value.text for _, value in joined],
                 "joined": joined,
                 "rows": [rows[number] for number in numbers],
-                "span": of_entity[0] if of_entity[0] == of_entity[-1] else f"{of_entity[0]} to {of_entity[-1]}",
+                "span": entity_days[0]
+                if entity_days[0] == entity_days[-1]
+                else f"{entity_days[0]} to {entity_days[-1]}",
             }
         )
     return cards

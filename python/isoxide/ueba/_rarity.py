@@ -60,7 +60,7 @@ def check_bands(bands: Iterable[Any]) -> tuple[float, ...]:
     limits = tuple(bands) if isinstance(bands, (list, tuple)) else ()
     is_number = [isinstance(limit, numbers.Real) and not isinstance(limit, bool) for limit in limits]
     if len(limits) != len(BANDS) or not all(is_number):
-        raise TypeError(f"bands must be three numbers, such as (100, 1_000, 10_000), not {bands!r}")
+        raise TypeError(f"`bands` must be three numbers, such as (100, 1_000, 10_000), not {bands!r}")
     if not 1 <= limits[0] < limits[1] < limits[2] < np.inf:
-        raise ValueError(f"bands={limits!r} must ascend, and the first one must be at least 1")
+        raise ValueError(f"`bands` must ascend from a number of at least 1, but is {limits!r}")
     return tuple(float(limit) for limit in limits)

@@ -51,6 +51,10 @@ class Explained:
     expected: float
     families: list[list[int]] = field(default_factory=list)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a document of findings holds besides the contributions."""
+        return {"expected": self.expected, "families": self.families}
+
     def shares(self) -> NDArray[np.float64]:
         """Return the share of each feature in what makes each finding anomalous, from 0 to 1."""
         positive = np.maximum(self.contributions, 0.0)
@@ -133,7 +137,7 @@ def load_explained(entry: Any, rows: list[dict[str, Any]], n_features: int) -> E
     if entry is None:
         return None
     if not isinstance(entry, dict):
-        raise ValueError("'explanation' must be null or an object")
+        raise ValueError("'explanation' must be an object")
     bounds = -_MAX_CONTRIBUTION, _MAX_CONTRIBUTION
     expected = float(fields.numbers([entry["expected"]], "expected", *bounds)[0])
     contributions = fields.matrix(rows, "contributions", n_features, low=bounds[0], high=bounds[1])

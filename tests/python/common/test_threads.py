@@ -1,4 +1,4 @@
-"""How many threads a call may use, and what is done in them."""
+"""Test how many threads a call may use, and functions that are applied in threads."""
 
 import multiprocessing
 import os
@@ -27,19 +27,19 @@ def test_none_means_all_cores_up_to_the_limit_of_joblib():
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky"])
-def test_one_thread_inside_a_worker(backend):
+def test_none_means_one_thread_in_a_worker_of_joblib(backend):
     workers = joblib.Parallel(n_jobs=2, backend=backend)
     assert workers(joblib.delayed(resolve_n_jobs)(None) for _ in range(2)) == [1, 1]
 
 
-def test_one_thread_inside_a_worker_of_multiprocessing():
+def test_none_means_one_thread_in_a_worker_of_multiprocessing():
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(resolve_n_jobs, (None,)) == 1
         assert pool.apply(resolve_n_jobs, (-1,)) == CORES
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
-def test_affinity_is_followed():
+def test_threads_are_limited_by_the_affinity_of_the_process():
     allowed = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(allowed)})
@@ -49,7 +49,7 @@ def test_affinity_is_followed():
     assert resolve_n_jobs(None) == CORES
 
 
-def test_numbers_are_joblibs():
+def test_n_jobs_means_what_it_means_in_joblib():
     assert resolve_n_jobs(1) == 1
     assert resolve_n_jobs(10_000) == CORES
     assert resolve_n_jobs(-1) == CORES
@@ -194,7 +194,7 @@ def test_a_thread_that_fails_to_start_for_lack_of_memory_is_not_waited_for(monke
     def refuse(n):
         raise MemoryError
 
-    monkeypatch.setattr(threads, "ask_for_threads", refuse)
+    monkeypatch.setattr(threads, "check_thread_memory", refuse)
     array = np.zeros(2 * THREAD_MIN_VALUES)
     apply_in_slices(power, array, 2)
     assert (array == 1).all()

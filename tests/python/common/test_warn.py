@@ -1,4 +1,4 @@
-"""Warnings point at the line of the user."""
+"""Test that warnings point at the line of the user."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""The seed of everything random in the tests: the same at each run, or what ISOXIDE_TEST_SEED says."""
+"""Set the seed of everything random in the tests: the same in every run, unless ISOXIDE_TEST_SEED gives another."""
 
 import os
 import secrets
@@ -7,11 +7,11 @@ import secrets
 DEFAULT = 20261128
 
 
-def chosen(value: str) -> int:
-    """Return the seed that a value of ISOXIDE_TEST_SEED names: a number, a new one for "random", the default for ""."""
+def parse_seed(value: str) -> int:
+    """Return the seed for a value of ISOXIDE_TEST_SEED: a number, a new one for "random", or the default for ""."""
     if value == "random":
         return secrets.randbelow(2**32)
     return int(value) if value else DEFAULT
 
 
-SEED = chosen(os.environ.get("ISOXIDE_TEST_SEED", ""))
+SEED = parse_seed(os.environ.get("ISOXIDE_TEST_SEED", ""))

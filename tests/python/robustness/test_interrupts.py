@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from alone import alone
 from isoxide import IsolationForest, RankReference, percentileofscore, rank_features
+from new_process import run_in_new_process
 
 pytestmark = [
     pytest.mark.slow,
@@ -207,7 +207,7 @@ def the_very_first_call_imports_nothing():
 
 
 def test_the_very_first_call_imports_nothing():
-    ended = alone(the_very_first_call_imports_nothing)
+    ended = run_in_new_process(the_very_first_call_imports_nothing)
     assert (ended.code, ended.out) == (0, "3 3\n"), ended.err
 
 

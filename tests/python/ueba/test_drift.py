@@ -59,7 +59,7 @@ def test_one_day_never_says_retrain(model, frame):
     day = frame[frame["day"] == "2025-02-22"]
     changed = model.drift(read(day.assign(**{name: day[name] * 50 + 100 for name in COUNTS})))
     assert changed.verdict == "watch"
-    assert changed.reasons[-1] == "1 day are too few to tell drift from the calendar"
+    assert changed.reasons[-1] == "1 day is too few to tell drift from the calendar"
     # The day of the week is the same for all rows, so a single day does not drift in it.
     assert changed.features.loc["is_weekend", "verdict"] == "ok"
     assert changed.features.loc["is_weekend", "by_calendar"]

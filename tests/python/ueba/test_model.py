@@ -91,7 +91,7 @@ def test_five_hundred_trees_by_default(table):
         ({"contamination": 0.7}, ValueError, "must be in"),
         ({"min_history": 0}, ValueError, "min_history=0 must be at least 1 day"),
         ({"min_history": 2.5}, TypeError, "min_history must be an integer"),
-        ({"bands": (1, 2)}, TypeError, "bands must be three numbers"),
+        ({"bands": (1, 2)}, TypeError, "`bands` must be three numbers"),
         ({"groups": "nothing"}, ValueError, "groups='nothing' is not a column of the table"),
         ({"tail": "side"}, ValueError, "tail must be"),
         ({"n_estimators": 0}, ValueError, "n_estimators"),
@@ -105,9 +105,9 @@ def test_bad_options_are_refused(table, chosen, error, message):
 
 def test_small_tables_are_refused(frame):
     small = ueba.read_table(frame.head(200), **NAMES)
-    with pytest.raises(ValueError, match=r"too small to train a model on: it has 200 rows, fewer than the 256 rows"):
+    with pytest.raises(ValueError, match=r"too small to train on: it has 200 rows, fewer than the 256 rows"):
         ueba.Model.fit(small)
-    with pytest.warns(UserWarning, match="the table is small for a model: it has 200 rows"):
+    with pytest.warns(UserWarning, match="the forest is fitted on a table of 200 rows"):
         model = ueba.Model.fit(small, train_on_this=True)
     assert model.training["rows"] == 200
     # A tree that draws fewer rows needs fewer.

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from isoxide import ueba
-from isoxide.ueba import _model_data
+from isoxide.ueba._identifiers import document_id
 from ueba_tables import actor_days
 
 NAMES = {"entity": "actor", "time": "day"}
@@ -36,7 +36,7 @@ def forged(folder, change):
     document = json.loads(path.read_text())
     change(document)
     content = {k: v for k, v in document.items() if k not in ("format", "version", "id", "provenance")}
-    document["id"] = _model_data.identifier(content)
+    document["id"] = document_id(content)
     path.write_text(json.dumps(document))
 
 

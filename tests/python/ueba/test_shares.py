@@ -89,7 +89,8 @@ def test_without_explanation(table):
     findings = ueba.detect(table, contamination=0.05, explain=False)
     assert findings.contributions is findings.shares is findings.expected_score is None
     assert findings.families == []
-    assert set(findings.to_frame()["top_shares"]) == {""}
+    assert "top_shares" not in findings.to_frame()
+    assert "contributions" not in _document.dump(findings)
     with pytest.raises(ValueError, match="the findings have no shares; call detect with explain=True"):
         findings.share_table(0)
     assert "Share" not in findings.to_markdown()
@@ -149,8 +150,9 @@ def test_files_keep_shares(findings, table, tmp_path):
 
 
 DAMAGES = {
-    "explanation": (lambda d: d.update(explanation=[]), "'explanation' must be null or an object"),
-    "no explanation": (lambda d: d.pop("explanation"), "it lacks 'explanation'"),
+    "explanation": (lambda d: d.update(explanation=[]), "'explanation' must be an object"),
+    "no contributions": (lambda d: d["findings"][0].pop("contributions"), "it lacks 'contributions'"),
+    "no families": (lambda d: d["explanation"].pop("families"), "it lacks 'families'"),
     "expected": (lambda d: d["explanation"].update(expected="1"), "'expected' is '1', but must be a number"),
     "families": (lambda d: d["explanation"].update(families={}), "'families' must be a list"),
     "family": (lambda d: d["explanation"].update(families=[3]), "each of 'families' must be a list"),

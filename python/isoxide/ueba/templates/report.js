@@ -1,4 +1,4 @@
-// Sort and filter the findings. Without this script the page shows all of them, the lowest score first.
+// Sort and filter the findings. Without this script the page shows all of them, the highest score first.
 (function () {
   "use strict";
   const find = (id) => document.getElementById(id);

@@ -1,4 +1,4 @@
-r"""Identifiers of findings, which are the same in every file and run.
+r"""Identifiers of findings, which are the same in every file and run, and of models and settings.
 
 The identifier of a finding is the first 12 hexadecimal digits of the SHA-256 of its entity and its time. The hashed
 bytes are the entity in UTF-8, a line feed, and the time in ASCII; if the entity is missing, they are the time alone.
@@ -15,15 +15,22 @@ A shell computes the same: ``printf 'user07\n2025-04-26' | sha256sum | cut -c 1-
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
-__all__ = ["finding_ids"]
+__all__ = ["document_id", "finding_ids"]
 
 #: Number of hexadecimal digits of an identifier.
 N_DIGITS = 12
+
+
+def document_id(document: Any) -> str:
+    """Return the identifier of a document: the start of the SHA-256 of its JSON with sorted keys."""
+    text = json.dumps(document, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:N_DIGITS]
 
 
 def finding_ids(entities: Iterable[Any], times: pd.Series) -> list[str]:
@@ -39,7 +46,7 @@ def finding_ids(entities: Iterable[Any], times: pd.Series) -> list[str]:
     Examples
     --------
     >>> import pandas as pd
-    >>> from isoxide.ueba._finding_ids import finding_ids
+    >>> from isoxide.ueba._identifiers import finding_ids
     >>> finding_ids(["user07"], pd.Series(pd.to_datetime(["2025-04-26"])))
     ['2c5e3193ed71']
     """

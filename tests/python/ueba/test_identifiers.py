@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isoxide.ueba._finding_ids import finding_ids
+from isoxide.ueba._identifiers import finding_ids
 
 
 def digits(text):
