@@ -15,7 +15,7 @@ from isoxide._forest.path_length import total_average_path_length
 from isoxide._frames.row_labels import RowLabels
 from isoxide._frames.validation import Input
 
-__all__ = ["base_value", "check_output", "check_top", "explain_rows", "mean_contributions"]
+__all__ = ["base_value", "check_output", "check_top", "explain_rows", "mean_contributions", "mean_of_sums"]
 
 
 def check_output(output: Any) -> Output:
@@ -104,13 +104,18 @@ def base_value(fitted: FittedForest, output: Output) -> float:
 
 
 def mean_contributions(fitted: FittedForest, data: Input, *, output: Output, n_workers: int) -> NDArray[np.float64]:
-    """Compute the mean absolute contribution of each feature over the rows of a checked table.
-
-    The core adds magnitudes without rounding, so the result does not depend on the order of the rows.
-    """
+    """Compute the mean absolute contribution of each feature over the rows of a checked table."""
     sums = fitted.native.shap_magnitude_sums(data.table, n_workers)
+    return mean_of_sums(fitted, sums, data.n_samples, output=output)
+
+
+def mean_of_sums(fitted: FittedForest, sums: list[int], n_rows: int, *, output: Output) -> NDArray[np.float64]:
+    """Compute mean absolute contributions from the sums of magnitudes, which the core adds without rounding.
+
+    So the result does not depend on the order or the partitions of the rows.
+    """
     # Python divides integers with one rounding.
-    means = np.array([total / (data.n_samples << fitted.native.MAGNITUDE_UNIT_BITS) for total in sums])
+    means = np.array([total / (n_rows << fitted.native.MAGNITUDE_UNIT_BITS) for total in sums])
     return means * abs(_factor(fitted, output))
 
 

@@ -45,8 +45,8 @@ class Explanation:
     base_values : ndarray of float64, shape (n_rows,), or float
         Output that is expected of a row of which nothing is known, repeated for each row.
     data : ndarray or sparse matrix of the shape of `values`
-        Copy of the values of the features. Columns of different dtypes have their common dtype, and missing values of
-        nullable columns are NaN.
+        Copy of the values of the features. Columns of different dtypes have their common dtype, missing values of
+        nullable columns are NaN, and values of frames that scikit-learn has to convert are rounded to float32.
     feature_names : list of str
         Names of the features of the forest: those of the training frame, otherwise x0, x1, and so on.
     indices : ndarray of int64 or None
