@@ -219,7 +219,7 @@ def test_explain_writes_the_contributions_of_each_row(folder, detected, tmp_path
             assert_array_equal(explained[f"top_{k}_share"], expected.share()[:, k - 1])
             assert_array_equal(explained[f"top_{k}_value"], expected.data[:, k - 1])
     everything = Done("explain", model, table, "--top", "1000", "--jobs", "1")
-    everything.ok()
+    assert everything.returncode == 0
     assert everything.stdout.splitlines()[0].count("_feature") == X.shape[1]
     Done("explain", model, table, "--top", "0").failed("'0' is not a number of features: give an integer of at le", 2)
     Done("explain", model, table, "--keep", "top_3_share").failed("--keep names 'top_3_share', which is a column", 2)

@@ -65,19 +65,17 @@ def test_scores_equal_those_of_memory(spark, seed, n_partitions):
 
 
 def test_explanations_and_importances_equal_those_of_memory(spark, seed):
-    frame = actor_days(seed)
-    forest = in_memory(frame)
-    table = isoxide.spark.table(shuffled(spark, frame, seed, 5))
-    order = ["actor", "day", "id"]
-    explained = table.explain(forest, top=2).toPandas().sort_values(order, kind="stable")
-    rows = frame.sort_values(order, kind="stable")
-    expected = forest.explain(rows[FEATURES], top=2)
+    rows = actor_days(seed)
+    forest = in_memory(rows)
+    table = isoxide.spark.table(shuffled(spark, rows, seed, 5))
+    explained = table.explain(forest, top=2).orderBy(KEY).toArrow()
+    expected = forest.explain(rows.select(FEATURES), top=2)
     names = np.array(FEATURES)[expected.indices]
     for k in (1, 2):
-        assert explained[f"top_{k}_feature"].tolist() == names[:, k - 1].tolist()
-        assert_array_equal(explained[f"top_{k}_contribution"], np.asarray(expected)[:, k - 1])
-        assert_array_equal(explained[f"top_{k}_share"], expected.share()[:, k - 1])
-    assert_array_equal(table.importance(forest), forest.importance(frame[FEATURES]))
+        assert explained[f"top_{k}_feature"].to_pylist() == names[:, k - 1].tolist()
+        assert_array_equal(explained[f"top_{k}_contribution"].to_numpy(), np.asarray(expected)[:, k - 1])
+        assert_array_equal(explained[f"top_{k}_share"].to_numpy(), expected.share()[:, k - 1])
+    assert_array_equal(table.importance(forest), forest.importance(rows.select(FEATURES)))
 
 
 @pytest.mark.parametrize("n_partitions", [1, 7])
