@@ -1,19 +1,21 @@
 //! Explaining: a forest and a table become exact Shapley values of each row's mean path length, one per column.
 //!
 //! The game of a row is the mean over the trees of the path length that is expected when only some columns are known; at a split by
-//! an unknown column both children count, by their training rows (their cover). This is the path-dependent expectation of Lundberg et al.
-//! ("From local explanations to global understanding with explainable AI for trees", 2020, TreeSHAP). The values of a row and
-//! [`Explainer::expected_value`] add up to the row's mean path length. A negative value shortens the path: it makes the row more anomalous.
+//! an unknown column both children count, by their training rows (their cover). This is the path-dependent expectation of Lundberg
+//! et al. ("From local explanations to global understanding with explainable AI for trees", 2020, TreeSHAP). The values of a row
+//! and [`Explainer::expected_value`] add up to the row's mean path length. A negative value shortens the path: it makes the row
+//! more anomalous.
 //!
-//! A leaf with value v contributes `v * prod_j (o_j if j is known, else z_j)`: `o_j` tells whether the row takes all edges by column j on the
-//! path, and `z_j` is the product of their cover ratios. Owen's integral gives its Shapley values as
+//! A leaf with value v contributes `v * prod_j (o_j if j is known, else z_j)`: `o_j` tells whether the row takes all edges by
+//! column j on the path, and `z_j` is the product of their cover ratios. Owen's integral gives its Shapley values as
 //!
 //! ```text
 //! phi_i = v * int_0^1 (o_i - z_i) prod_{j != i} f_j(t) dt        f_j(t) = z_j + t (o_j - z_j)
 //! ```
 //!
-//! a polynomial in t, which Gauss-Legendre quadrature with half as many nodes as columns integrates exactly. All terms of a leaf and
-//! column have one sign, so nothing cancels. One run down and up each tree computes all leaves (arXiv 2605.04497 has the same idea):
+//! a polynomial in t, which Gauss-Legendre quadrature with half as many nodes as columns integrates exactly. All terms of a leaf
+//! and column have one sign, so nothing cancels. One run down and up each tree computes all leaves (arXiv 2605.04497 has the same
+//! idea):
 //!
 //! ```text
 //! down(node, P, shift):                                    # all leaves below count less the shift; returns H
@@ -26,8 +28,8 @@
 //! phi = down(root, weights of the quadrature, 0)
 //! ```
 //!
-//! `plan` compiles each tree into the steps of this run, and [`simd::shapley`](crate::simd::shapley) runs them for many rows at once. The
-//! order of all sums is fixed: nodes of a pass, passes, steps of the tree, trees.
+//! `plan` compiles each tree into the steps of this run, and [`simd::shapley`](crate::simd::shapley) runs them for many rows at
+//! once. The order of all sums is fixed: nodes of a pass, passes, steps of the tree, trees.
 
 #![allow(
     clippy::indexing_slicing,
@@ -58,8 +60,8 @@ const BLOCK_ROWS: usize = 256;
 const BLOCK_BYTES: usize = 768 << 10;
 /// Bytes of a cell: its value and its Shapley value.
 const CELL_BYTES: usize = size_of::<f32>() + size_of::<f64>();
-/// Rows by which columns of a block are further apart than needed: at a distance of a power of two they would compete for the same lines
-/// of the cache.
+/// Rows by which columns of a block are further apart than needed: at a distance of a power of two they would compete for the same
+/// lines of the cache.
 const PADDING_ROWS: usize = GROUP_ROWS;
 /// Rows that are written at once: their Shapley values of a column are a line of the cache.
 const WRITTEN_ROWS: usize = 8;
@@ -75,6 +77,17 @@ pub enum Order {
     MostNegative,
 }
 
+/// Where [`Explainer::write_top_shap_values`] writes.
+#[derive(Debug)]
+pub struct TopValues<'a> {
+    /// Columns of the first values, row-major with as many entries per row as values are kept.
+    pub columns: &'a mut [i64],
+    /// The first values, in the same places.
+    pub values: &'a mut [f64],
+    /// For each row the sum of all its negative values, added in the order of the columns.
+    pub negative_sums: &'a mut [f64],
+}
+
 /// A forest prepared for explaining its scores.
 #[derive(Debug)]
 pub struct Explainer {
@@ -87,13 +100,12 @@ pub struct Explainer {
 struct Explained<'a> {
     phi: &'a [f64],
     stride: usize,
-    n_trees: f64,
 }
 
 impl Explained<'_> {
     /// Returns the Shapley value of a row for an entry of the plan's columns.
     fn value(&self, row: usize, index: usize) -> f64 {
-        self.phi[index * self.stride + row] / self.n_trees
+        self.phi[index * self.stride + row]
     }
 }
 
@@ -113,7 +125,7 @@ struct Call<'a, 'x, 'w> {
     kernel: Choice,
     block_rows: usize,
     stride: usize,
-    n_trees: usize,
+    n_trees: f64,
 }
 
 impl Explainer {
@@ -131,8 +143,8 @@ impl Explainer {
         })
     }
 
-    /// Returns the mean path length that is expected when no column is known: the mean over the trees of the mean of their leaves, weighted by
-    /// training rows.
+    /// Returns the mean path length that is expected when no column is known: the mean over the trees of the mean of their leaves,
+    /// weighted by training rows.
     ///
     /// # Errors
     /// [`Error::Forest`] when the numbers of training rows contradict each other, as they may in a file.
@@ -150,8 +162,8 @@ impl Explainer {
     /// Returns the Shapley values of all rows, row-major with one value per column of `x`.
     ///
     /// # Errors
-    /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on; [`Error::Forest`] when the trees cannot be
-    /// explained; [`Error::Kernel`]; [`Error::ShapleyMemory`]; [`Error::Memory`]; [`Error::Interrupted`].
+    /// [`Error::ColumnCount`] when `x` has another number of columns than the forest was grown on; [`Error::Forest`] when the trees
+    /// cannot be explained; [`Error::Kernel`]; [`Error::ShapleyMemory`]; [`Error::Memory`]; [`Error::Interrupted`].
     pub fn shap_values<'w>(&self, x: &Input<'_>, workers: impl Into<Workers<'w>>) -> Result<Vec<f64>> {
         self.shap_values_with(x, workers, Choice::requested()?)
     }
@@ -206,23 +218,25 @@ impl Explainer {
         )
     }
 
-    /// Writes the `top` first Shapley values of each row in an order, and their columns, both row-major with `top` entries per row; and for
-    /// each row the sum of all its negative values, added in the order of the columns. Of equal values the one of the first column comes
-    /// first.
+    /// Writes the `top` first Shapley values of each row in an order, their columns, and the sum of all negative values of each row.
+    /// Of equal values the one of the first column comes first.
     ///
     /// # Errors
-    /// As for [`shap_values`](Self::shap_values); [`Error::Parameter`] when `top` is 0 or above the number of columns; [`Error::RowCount`]
-    /// when an output has another length.
+    /// As for [`shap_values`](Self::shap_values); [`Error::Parameter`] when `top` is 0 or above the number of columns;
+    /// [`Error::RowCount`] when an output has another length.
     pub fn write_top_shap_values<'w>(
         &self,
         x: &Input<'_>,
         top: usize,
         order: Order,
         workers: impl Into<Workers<'w>>,
-        columns: &mut [i64],
-        values: &mut [f64],
-        negative_sums: &mut [f64],
+        out: TopValues<'_>,
     ) -> Result<()> {
+        let TopValues {
+            columns,
+            values,
+            negative_sums,
+        } = out;
         let d = self.forest.n_features();
         self.check_columns(x)?;
         check_top(top, d)?;
@@ -364,7 +378,7 @@ impl Explainer {
             kernel,
             block_rows,
             stride: block_rows.next_multiple_of(TILE_ROWS) + PADDING_ROWS,
-            n_trees,
+            n_trees: n_trees as f64,
         }
     }
 }
@@ -372,11 +386,11 @@ impl Explainer {
 impl Call<'_, '_, '_> {
     fn scratch(&self) -> Result<Scratch> {
         let n_cells = self.plan.columns.len().saturating_mul(self.stride);
-        memory::check_available(&[(n_cells, CELL_BYTES), (1, ShapleyScratch::bytes(self.plan.n_constants))])?;
+        memory::check_available(&[(n_cells, CELL_BYTES)])?;
         Ok(Scratch {
             values: vec![0.0; n_cells],
             phi: vec![0.0; n_cells],
-            shapley: ShapleyScratch::new(self.plan.n_constants),
+            shapley: ShapleyScratch::new(),
         })
     }
 
@@ -396,15 +410,17 @@ impl Call<'_, '_, '_> {
             self.workers.check_cancelled()?;
             self.kernel.shapley(tree, &mut block, &mut scratch.shapley);
         }
+        for sum in &mut scratch.phi {
+            *sum /= self.n_trees;
+        }
         Ok(Explained {
             phi: &scratch.phi,
             stride: self.stride,
-            n_trees: self.n_trees as f64,
         })
     }
 
-    /// Reads the plan's columns of some rows, and returns whether splits must decide where missing values go. Those of sparse matrices
-    /// always go right, as in scikit-learn.
+    /// Reads the plan's columns of some rows, and returns whether splits must decide where missing values go. Those of sparse
+    /// matrices always go right, as in scikit-learn.
     fn read(&self, rows: Range<usize>, values: &mut [f32]) -> bool {
         match self.x {
             Input::Dense(x) => {

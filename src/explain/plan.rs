@@ -1,10 +1,10 @@
 //! A forest compiled into steps for the kernels of [`simd`](crate::simd).
 //!
-//! Per edge there are constants for each node t of the quadrature, with u = 1 - t. A column that is met for the first time on the path has
-//! z = cover(child) / cover(node); one that was met before has z0 there, and z = z0 * that ratio. Dividing every factor
-//! `f = z + t (o - z)` by its value `z u` of a row that does not take the edge leaves 1 for such rows, and `kappa = (t + u z) / (z u)` for
-//! the others; the product of all `z u` on a path is a constant of the leaf. H is divided by u besides, so that the ratio of a row that
-//! does not take a new edge is -1, and phi is changed by subtraction. With `f(z) = t + u z`:
+//! Per edge there are constants for each node t of the quadrature, with u = 1 - t. A column that is met for the first time on the
+//! path has z = cover(child) / cover(node); one that was met before has z0 there, and z is z0 times that ratio. Every factor
+//! `z + t (o - z)` is divided by its value of a row that does not take the edge, `z u`. That leaves 1 for such rows and
+//! `(t + u z) / (z u)` for the others, and the product of all `z u` on a path is a constant of the leaf. H is divided by u besides,
+//! so that the ratio of a row that does not take a new edge is -1, and phi is changed by subtraction. With `f(z) = t + u z`:
 //!
 //! ```text
 //! K          = product of z and u over the columns on the path to the split, u once per column
@@ -22,7 +22,7 @@
 use super::quadrature::{self, QuadratureNode};
 use crate::error::{Error, Result};
 use crate::forest::{Forest, Node, NodeNoise, depths, path_length::leaf_value, round_down};
-use crate::memory::{self, Account};
+use crate::memory;
 use crate::simd::shapley::{Action, MAX_SLOTS, PASS_NODES, Pass, ShapleyTree, Step};
 use crate::threads::{self, Workers};
 
@@ -33,14 +33,15 @@ const NOT_MET: u8 = u8::MAX;
 /// Largest relative difference between the cover of a split and that of its children, which weights of 32 bits can have.
 const COVER_TOLERANCE: f64 = 1e-6;
 
+/// Smallest share of a tree's training rows that a node may have: no tree of real rows comes near it, and constants stay finite above it.
+const MIN_COVER_SHARE: f64 = 1e-30;
+
 /// A forest as steps.
 #[derive(Debug)]
 pub(super) struct Plan {
     /// Columns of the input that some split uses, ascending.
     pub(super) columns: Vec<u32>,
     pub(super) trees: Vec<ShapleyTree>,
-    /// Largest number of constants of a pass.
-    pub(super) n_constants: usize,
     /// For each column of the input its index in `columns`, or [`UNUSED`].
     index_of: Vec<u32>,
 }
@@ -80,7 +81,6 @@ impl Plan {
         let trees = threads::map(trees.len(), workers, compile)?;
         Ok(Self {
             columns,
-            n_constants: trees.iter().map(ShapleyTree::n_constants).max().unwrap_or(0),
             trees,
             index_of,
         })
@@ -115,8 +115,8 @@ fn value(node: &Node, depth: u32, average_path_lengths: &[f64]) -> f64 {
     leaf_value(depth, average_path_lengths[node.n_node_samples as usize])
 }
 
-/// Checks that the training rows of a tree define its Shapley values, and that it is not deeper than the stack. Files and trees of other
-/// libraries may contain anything.
+/// Checks that the training rows of a tree define its Shapley values, and that it is not deeper than the stack. Files and trees of
+/// other libraries may contain anything.
 fn check(nodes: &[Node], noise: &[NodeNoise]) -> std::result::Result<(), String> {
     let depth = depths(nodes).into_iter().max().unwrap_or(0) as usize;
     if depth > MAX_SLOTS {
@@ -124,21 +124,20 @@ fn check(nodes: &[Node], noise: &[NodeNoise]) -> std::result::Result<(), String>
             "it is {depth} deep; trees up to a depth of {MAX_SLOTS} can be explained"
         ));
     }
-    for (i, (node, record)) in nodes.iter().zip(noise).enumerate() {
-        if !(record.weight > 0.0 && record.weight.is_finite()) {
+    let all = noise[0].weight;
+    if let Some(i) = noise.iter().position(|record| {
+        !(record.weight.is_finite() && record.weight > 0.0 && record.weight >= MIN_COVER_SHARE * all)
+    }) {
+        return Err(format!(
+            "node {i} has a weighted number of training rows of {}, which is no share of {all} that scores can be explained by",
+            noise[i].weight
+        ));
+    }
+    for (i, node) in nodes.iter().enumerate().filter(|(_, node)| !node.is_leaf()) {
+        let (weight, sum) = (noise[i].weight, noise[i + 1].weight + noise[node.right as usize].weight);
+        if (sum - weight).abs() > COVER_TOLERANCE * weight {
             return Err(format!(
-                "node {i} has a weighted number of training rows of {}; above 0 is needed to explain scores",
-                record.weight
-            ));
-        }
-        if node.is_leaf() {
-            continue;
-        }
-        let sum = noise[i + 1].weight + noise[node.right as usize].weight;
-        if (sum - record.weight).abs() > COVER_TOLERANCE * record.weight {
-            return Err(format!(
-                "node {i} has a weighted number of training rows of {}, but its children have {sum} together",
-                record.weight
+                "node {i} has a weighted number of training rows of {weight}, but its children have {sum} together"
             ));
         }
     }
@@ -181,7 +180,6 @@ struct Compiler<'a> {
     rule: Vec<QuadratureNode>,
     steps: Vec<Step>,
     passes: Vec<Pass>,
-    account: Account,
 }
 
 impl<'a> Compiler<'a> {
@@ -192,12 +190,8 @@ impl<'a> Compiler<'a> {
         average_path_lengths: &[f64],
         n_columns: usize,
     ) -> Result<ShapleyTree> {
-        // The values of nodes, their depths, and the steps: a split has three at most.
         memory::check_available(&[
-            (
-                nodes.len(),
-                size_of::<Option<f64>>() + size_of::<u32>() + 3 * size_of::<Step>(),
-            ),
+            (nodes.len(), size_of::<Option<f64>>() + size_of::<u32>()),
             (columns.len(), size_of::<Met>()),
         ])?;
         let mut compiler = Self {
@@ -209,7 +203,6 @@ impl<'a> Compiler<'a> {
             rule: Vec::new(),
             steps: Vec::new(),
             passes: Vec::new(),
-            account: Account::new(),
         };
         if compiler.values[0].is_none() {
             // A polynomial of a degree one below the number of columns.
@@ -225,6 +218,10 @@ impl<'a> Compiler<'a> {
                 rest = after;
             }
             compiler.split(0, &[1.0; quadrature::MAX_NODES], 0.0, 0)?;
+        }
+        compiler.steps.shrink_to_fit();
+        for pass in &mut compiler.passes {
+            pass.constants.shrink_to_fit();
         }
         Ok(ShapleyTree::new(compiler.steps, compiler.passes, n_columns))
     }
@@ -247,12 +244,18 @@ impl<'a> Compiler<'a> {
         most
     }
 
+    fn step(&mut self, step: Step) -> Result<()> {
+        memory::grow(&mut self.steps)?;
+        self.steps.push(step);
+        Ok(())
+    }
+
     /// Appends one constant for each node of the quadrature.
     fn each(&mut self, constant: impl Fn(usize, QuadratureNode) -> f64) -> Result<()> {
-        self.account.take(self.rule.len() * size_of::<f64>())?;
         let mut q = 0;
         for pass in &mut self.passes {
             for _ in 0..pass.weights.len() {
+                memory::grow(&mut pass.constants)?;
                 pass.constants.push(constant(q, self.rule[q]));
                 q += 1;
             }
@@ -261,10 +264,12 @@ impl<'a> Compiler<'a> {
     }
 
     /// Appends a constant that is the same for all nodes of the quadrature.
-    fn single(&mut self, constant: f64) {
+    fn single(&mut self, constant: f64) -> Result<()> {
         for pass in &mut self.passes {
+            memory::grow(&mut pass.constants)?;
             pass.constants.push(constant);
         }
+        Ok(())
     }
 
     /// Appends the constants by which P is multiplied.
@@ -325,19 +330,19 @@ impl<'a> Compiler<'a> {
         match (self.values[left], self.values[right]) {
             (Some(l), Some(r)) => {
                 let edge = edge_to(left);
-                self.steps.push(pair);
+                self.step(pair)?;
                 self.pair(edge, k, l - shift, r - shift)?;
             }
             (None, None) => {
                 let (left_edge, right_edge) = (edge_to(left), edge_to(right));
-                self.steps.push(first);
+                self.step(first)?;
                 self.factor(left_edge)?;
                 self.below(split.feature, left_edge, k, shift, slot)?;
-                self.steps.push(turn);
+                self.step(turn)?;
                 self.ratio(left_edge)?;
                 self.factor(right_edge)?;
                 self.below(split.feature, right_edge, k, shift, slot)?;
-                self.steps.push(up);
+                self.step(up)?;
                 self.ratio(right_edge)?;
             }
             (leaf_left, leaf_right) => {
@@ -346,11 +351,11 @@ impl<'a> Compiler<'a> {
                 let goes_left = leaf_left.is_none();
                 let value = leaf_left.or(leaf_right).unwrap_or_default();
                 let edge = edge_to(if goes_left { left } else { right });
-                self.steps.push(if goes_left { chain_left } else { chain_right });
+                self.step(if goes_left { chain_left } else { chain_right })?;
                 self.each(|q, node| (value - shift) * k[q] / node.u)?;
                 self.factor(edge)?;
                 self.below(split.feature, edge, k, value, slot)?;
-                self.steps.push(up);
+                self.step(up)?;
                 self.ratio(edge)?;
             }
         }
@@ -384,9 +389,8 @@ impl<'a> Compiler<'a> {
         if again {
             self.each(|q, node| k[q] * (left * z + right * (z0 - z)) / (z0 * node.u))?;
         }
-        self.single(-((left - right) * (z0 - z)));
-        self.single((left - right) * z);
-        Ok(())
+        self.single(-((left - right) * (z0 - z)))?;
+        self.single((left - right) * z)
     }
 }
 

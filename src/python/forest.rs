@@ -393,11 +393,13 @@ impl PyForest {
             let sums = PyArray1::zeros(py, x.n_rows(), false);
             let (mut columns_view, mut values_view, mut sums_view) =
                 (columns.readwrite(), values.readwrite(), sums.readwrite());
-            let (out_columns, out_values) = (columns_view.as_slice_mut()?, values_view.as_slice_mut()?);
-            let out_sums = sums_view.as_slice_mut()?;
+            let out = explain::TopValues {
+                columns: columns_view.as_slice_mut()?,
+                values: values_view.as_slice_mut()?,
+                negative_sums: sums_view.as_slice_mut()?,
+            };
             detached(py, n_workers, |workers| {
-                self.explainer
-                    .write_top_shap_values(&x, top, order, workers, out_columns, out_values, out_sums)
+                self.explainer.write_top_shap_values(&x, top, order, workers, out)
             })?;
             drop((columns_view, values_view, sums_view));
             Ok((columns, values, sums))

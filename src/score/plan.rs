@@ -409,9 +409,11 @@ impl<'a> GroupBuilder<'a> {
             return true;
         }
         let len = |column: &u32| self.thresholds.get(column).map_or(0, Vec::len);
-        let masks = |column: &Vec<SplitTest>| column.len().next_multiple_of(8);
-        let total: usize = self.thresholds.values().map(masks).sum();
-        let n_new: usize = layout.thresholds.values().map(Vec::len).sum();
+        let total: usize = self.thresholds.values().map(|tests| simd::n_masks(tests.len())).sum();
+        let n_new = |(column, new): (&u32, &Vec<SplitTest>)| {
+            simd::n_masks(len(column) + new.len()) - simd::n_masks(len(column))
+        };
+        let n_new: usize = layout.thresholds.iter().map(n_new).sum();
         let fits = |(column, new): (&u32, &Vec<SplitTest>)| len(column) + new.len() <= MAX_GROUP_THRESHOLDS;
         total + n_new <= MAX_MASKS && layout.thresholds.iter().all(fits)
     }

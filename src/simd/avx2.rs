@@ -1,5 +1,7 @@
 //! AVX2 kernel: a block is two registers of bits; values are compared eight at a time with thresholds held in registers.
 
+mod lanes;
+
 #[allow(clippy::wildcard_imports, reason = "the names of instructions are unambiguous")]
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -10,12 +12,16 @@ mod quantise;
 use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
 use super::convert::{self, Rows};
 use super::search::{SLACK, Search};
+use super::shapley::{self, ShapleyBlock, ShapleyScratch, ShapleyTree};
 use super::tree::TreeLogic;
 use super::{ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, logic, portable};
 use crate::matrix::Matrix;
+use lanes::Four;
 
-/// Rows and columns that are transposed together.
-const SQUARE: usize = 4;
+/// Columns that are transposed together: a register of f64.
+const RUN: usize = 4;
+/// Rows that are transposed together: a register of f32.
+const ROWS: usize = 8;
 /// Registers searched at once; more would not stay in registers together with the thresholds.
 const VECTORS: usize = 2;
 
@@ -137,6 +143,11 @@ impl Kernel for Avx2 {
         // SAFETY: `self` is proof of the instructions.
         unsafe { at_or_below(values, threshold, or_missing, marks) }
     }
+
+    fn shapley(self, tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { shapley(tree, block, scratch) }
+    }
 }
 
 #[target_feature(enable = "avx2")]
@@ -144,70 +155,94 @@ fn transpose(matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mu
     let d = matrix.n_columns();
     match convert::row_major(matrix) {
         Some(Rows::F64(cells)) => {
-            let cells = &cells[rows.start * d..rows.end * d];
             // SAFETY: the array has four cells.
-            let load = |cells: &[f64; SQUARE]| _mm256_cvtpd_ps(unsafe { _mm256_loadu_pd(cells.as_ptr()) });
-            transpose_rows(cells, d, columns, tile, load, |x| x as f32);
+            let load = |cells: &[f64; RUN]| _mm256_cvtpd_ps(unsafe { _mm256_loadu_pd(cells.as_ptr()) });
+            let load_some = |cells: &[f64]| {
+                let lanes = _mm256_cvtepi32_epi64(lanes(cells.len()));
+                // SAFETY: the mask leaves out what lies beyond the slice.
+                _mm256_cvtpd_ps(unsafe { _mm256_maskload_pd(cells.as_ptr(), lanes) })
+            };
+            transpose_rows(&cells[rows.start * d..rows.end * d], d, columns, tile, load, load_some);
         }
         Some(Rows::F32(cells)) => {
-            let cells = &cells[rows.start * d..rows.end * d];
             // SAFETY: the array has four cells.
-            let load = |cells: &[f32; SQUARE]| unsafe { _mm_loadu_ps(cells.as_ptr()) };
-            transpose_rows(cells, d, columns, tile, load, |x| x);
+            let load = |cells: &[f32; RUN]| unsafe { _mm_loadu_ps(cells.as_ptr()) };
+            // SAFETY: the mask leaves out what lies beyond the slice.
+            let load_some = |cells: &[f32]| unsafe { _mm_maskload_ps(cells.as_ptr(), lanes(cells.len())) };
+            transpose_rows(&cells[rows.start * d..rows.end * d], d, columns, tile, load, load_some);
         }
         None => portable::transpose_columns(matrix, rows, columns, tile),
     }
 }
 
-/// Transposes four rows by four columns at a time in registers, and the edges cell by cell.
+/// Returns all ones in the first `n` of four lanes.
 #[target_feature(enable = "avx2")]
-fn transpose_rows<T: Copy>(
+#[inline]
+fn lanes(n: usize) -> __m128i {
+    _mm_cmpgt_epi32(_mm_set1_epi32(n as i32), _mm_setr_epi32(0, 1, 2, 3))
+}
+
+/// Transposes eight rows by four columns at a time in registers. `load_some` gets up to four neighbouring cells.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn transpose_rows<T>(
     cells: &[T],
     d: usize,
     columns: &[u32],
     tile: &mut Tile<'_>,
-    load: impl Fn(&[T; SQUARE]) -> __m128,
-    cast: impl Fn(T) -> f32,
+    load: impl Fn(&[T; RUN]) -> __m128,
+    load_some: impl Fn(&[T]) -> __m128,
 ) {
     let n_rows = cells.len() / d;
     let Tile { values, stride, first } = tile;
     let (stride, first) = (*stride, *first);
     assert!(n_rows <= TILE_ROWS && first + TILE_ROWS <= stride && columns.len() * stride <= values.len());
-    for (index, run) in convert::runs::<SQUARE>(columns) {
-        let out = &mut values[index * stride + first..];
-        let (fours, rest) = cells.as_chunks::<1>().0.split_at(n_rows / SQUARE * SQUARE * d);
-        let rest = if run.len() == SQUARE {
-            rest
-        } else {
-            cells.as_chunks::<1>().0
-        };
-        let whole = if run.len() == SQUARE { fours.as_flattened() } else { &[] };
-        for (four, rows) in whole.chunks_exact(SQUARE * d).enumerate() {
-            let row = |i: usize| {
-                let (cells, _) = rows[i * d + run.start..].as_chunks::<SQUARE>();
-                load(&cells[0])
-            };
-            let (a, b, c, d) = (row(0), row(1), row(2), row(3));
-            let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
-            let (ab2, cd2) = (_mm_unpackhi_ps(a, b), _mm_unpackhi_ps(c, d));
-            let turned = [
-                _mm_movelh_ps(ab, cd),
-                _mm_movehl_ps(cd, ab),
-                _mm_movelh_ps(ab2, cd2),
-                _mm_movehl_ps(cd2, ab2),
-            ];
-            for (j, column) in turned.into_iter().enumerate() {
-                let cells = &mut out[j * stride + four * SQUARE..][..SQUARE];
-                // SAFETY: the slice has four cells.
-                unsafe { _mm_storeu_ps(cells.as_mut_ptr(), column) };
+    for window in convert::windows::<RUN>(columns, d) {
+        let out = window
+            .indices
+            .map(|index| values[index * stride + first..].as_mut_ptr());
+        let start = window.columns.start;
+        let mut top = 0;
+        if window.columns.len() == RUN {
+            for rows in cells.chunks_exact(ROWS * d) {
+                let row = |i: usize| load(&rows[i * d + start..].as_chunks().0[0]);
+                // SAFETY: `top + 8 <= TILE_ROWS`, and each column has as many values, as asserted.
+                unsafe { store_transposed(row, out.map(|column| column.add(top))) };
+                top += ROWS;
             }
         }
-        let top = whole.len() / d;
-        for (i, row) in rest.as_flattened().chunks_exact(d).enumerate() {
-            for (j, &x) in row[run.clone()].iter().enumerate() {
-                out[j * stride + top + i] = cast(x);
-            }
+        while top < n_rows {
+            // Rows behind the last one repeat it.
+            let row = |i: usize| load_some(&cells[(top + i).min(n_rows - 1) * d..][window.columns.clone()]);
+            // SAFETY: as above, because TILE_ROWS is a multiple of 8.
+            unsafe { store_transposed(row, out.map(|column| column.add(top))) };
+            top += ROWS;
         }
+    }
+}
+
+/// Writes four columns of eight rows, in descending order.
+///
+/// # Safety
+/// Eight values can be written to each pointer.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn store_transposed(row: impl Fn(usize) -> __m128, out: [*mut f32; RUN]) {
+    let pair = |i: usize| _mm256_set_m128(row(i + 4), row(i));
+    let (a, b, c, d) = (pair(0), pair(1), pair(2), pair(3));
+    let double = |x, y| {
+        (
+            _mm256_castps_pd(_mm256_unpacklo_ps(x, y)),
+            _mm256_castps_pd(_mm256_unpackhi_ps(x, y)),
+        )
+    };
+    let (ab, cd) = (double(a, b), double(c, d));
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        _mm256_storeu_ps(out[3], _mm256_castpd_ps(_mm256_unpackhi_pd(ab.1, cd.1)));
+        _mm256_storeu_ps(out[2], _mm256_castpd_ps(_mm256_unpacklo_pd(ab.1, cd.1)));
+        _mm256_storeu_ps(out[1], _mm256_castpd_ps(_mm256_unpackhi_pd(ab.0, cd.0)));
+        _mm256_storeu_ps(out[0], _mm256_castpd_ps(_mm256_unpacklo_pd(ab.0, cd.0)));
     }
 }
 
@@ -367,4 +402,10 @@ fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u6
         }
     }
     portable::at_or_below(rest, threshold, or_missing, &mut marks[words.len()..]);
+}
+
+#[target_feature(enable = "avx2")]
+fn shapley(tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+    // SAFETY: the caller's instructions are those of `Four`.
+    unsafe { shapley::explain::<Four>(tree, block, scratch) }
 }

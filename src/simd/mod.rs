@@ -105,7 +105,7 @@ pub use bits::{BLOCK_ROWS, Mask, WORDS};
 pub use neon::Neon;
 pub use portable::Portable;
 pub use prefetch::{prefetch_address, prefetch_cell};
-pub use search::{MAX_THRESHOLDS, Search, Threshold};
+pub use search::{MAX_THRESHOLDS, Search, Threshold, n_masks};
 use shapley::{ShapleyBlock, ShapleyScratch, ShapleyTree};
 pub use tree::{Path, Split, TreeLogic};
 
@@ -119,7 +119,7 @@ pub const MAX_COUNTED_THRESHOLDS: usize = (1 << search::MAX_DEPTH) - 1;
 /// The ranks of a block of values as bit planes, and the missing values.
 #[derive(Debug, Clone)]
 pub struct Planes {
-    /// Plane `b` holds bit `b` of every rank.
+    /// Plane `b` holds bit `b` of every rank. Among few thresholds ([`Search::is_unary`]) it holds the values above threshold `b`.
     pub bits: [Mask; search::MAX_DEPTH],
     /// Rows whose value is NaN; their rank is 0.
     pub missing: Mask,
@@ -188,8 +188,8 @@ impl BlockCounter {
     #[must_use]
     pub fn new(search: &Search, exact: bool) -> Self {
         Self {
-            above: vec![Mask::NONE; search.n_masks()],
-            equal: vec![Mask::NONE; search.n_masks()],
+            above: vec![Mask::NONE; search.len().next_multiple_of(search::GROUP)],
+            equal: vec![Mask::NONE; search.len().next_multiple_of(search::GROUP)],
             n: 0,
             n_missing: 0,
             n_left_out: 0,
@@ -221,7 +221,7 @@ pub trait Kernel: Copy + Send + Sync {
     /// Ranks the values of a tile, whose column `j` belongs to `searches[j]`, into some words of the planes.
     fn quantise(self, searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>);
 
-    /// Writes one mask per threshold (and up to a multiple of 8) for the first `rows` rows.
+    /// Writes the masks of all thresholds ([`Search::n_masks`]) for the first `rows` rows.
     fn thermometer(self, search: &Search, planes: &Planes, rows: usize, masks: &mut [Mask]);
 
     /// Evaluates a tree on the rows of slot 0, which are among the first `rows`.
@@ -281,6 +281,11 @@ pub trait Kernel: Copy + Send + Sync {
     /// Prefetches share `part` of `parts` of the cells of some rows, which will be read soon. May do nothing.
     fn prefetch(self, matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
         prefetch::prefetch_rows(matrix, rows, part, parts);
+    }
+
+    /// Prefetches the cells of some rows and columns of a row-major table, which will be read soon. May do nothing.
+    fn prefetch_columns(self, matrix: &Matrix<'_>, rows: Range<usize>, columns: Range<usize>) {
+        prefetch::prefetch_columns(matrix, rows, columns);
     }
 }
 

@@ -14,6 +14,7 @@
 
 #[cfg(not(target_arch = "aarch64"))]
 mod emulated;
+mod lanes;
 mod quantise;
 
 #[cfg(not(target_arch = "aarch64"))]
@@ -26,10 +27,13 @@ use std::ops::Range;
 
 use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
 use super::convert::{self, Rows};
+use super::lanes::Two;
 use super::search::Search;
+use super::shapley::{self, ShapleyBlock, ShapleyScratch, ShapleyTree};
 use super::tree::TreeLogic;
 use super::{ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, logic, portable};
 use crate::matrix::Matrix;
+use lanes::Pair;
 
 /// Rows and columns that are transposed together.
 const SQUARE: usize = 4;
@@ -145,6 +149,11 @@ impl Kernel for Neon {
     fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
         portable::add(values, classes, sums);
     }
+
+    fn shapley(self, tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { shapley(tree, block, scratch) }
+    }
 }
 
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
@@ -152,59 +161,50 @@ fn transpose(matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mu
     let d = matrix.n_columns();
     match convert::row_major(matrix) {
         Some(Rows::F64(cells)) => {
-            let cells = &cells[rows.start * d..rows.end * d];
-            let load = |cells: &[f64; SQUARE]| {
+            transpose_rows(&cells[rows.start * d..rows.end * d], d, columns, tile, |cells| {
                 // SAFETY: the array has four cells, two of them from the third on.
                 let (low, high) = unsafe { (vld1q_f64(cells.as_ptr()), vld1q_f64(cells[2..].as_ptr())) };
                 vcvt_high_f32_f64(vcvt_f32_f64(low), high)
-            };
-            transpose_rows(cells, d, columns, tile, load, |x| x as f32);
+            });
         }
         Some(Rows::F32(cells)) => {
-            let cells = &cells[rows.start * d..rows.end * d];
-            // SAFETY: the array has four cells.
-            let load = |cells: &[f32; SQUARE]| unsafe { vld1q_f32(cells.as_ptr()) };
-            transpose_rows(cells, d, columns, tile, load, |x| x);
+            transpose_rows(&cells[rows.start * d..rows.end * d], d, columns, tile, |cells| {
+                // SAFETY: the array has four cells.
+                unsafe { vld1q_f32(cells.as_ptr()) }
+            });
         }
         None => portable::transpose_columns(matrix, rows, columns, tile),
     }
 }
 
-/// Transposes four rows by four columns at a time in registers, and the edges cell by cell.
+/// Transposes four rows by four columns at a time in registers.
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
-fn transpose_rows<T: Copy>(
+fn transpose_rows<T: Copy + Default>(
     cells: &[T],
     d: usize,
     columns: &[u32],
     tile: &mut Tile<'_>,
     load: impl Fn(&[T; SQUARE]) -> float32x4_t,
-    cast: impl Fn(T) -> f32,
 ) {
+    let n_rows = cells.len() / d;
     let Tile { values, stride, first } = tile;
-    let stride = *stride;
-    for (index, run) in convert::runs::<SQUARE>(columns) {
-        let out = &mut values[index * stride + *first..];
-        let whole = if run.len() == SQUARE {
-            cells.len() / (SQUARE * d) * SQUARE * d
-        } else {
-            0
-        };
-        let (whole, rest) = cells.split_at(whole);
-        for (four, rows) in whole.chunks_exact(SQUARE * d).enumerate() {
+    for window in convert::windows::<SQUARE>(columns, d) {
+        for top in (0..n_rows).step_by(SQUARE) {
             let row = |i: usize| {
-                let (cells, _) = rows[i * d + run.start..].as_chunks();
-                load(&cells[0])
+                // Rows behind the last one repeat it.
+                let cells = &cells[(top + i).min(n_rows - 1) * d..][window.columns.clone()];
+                if let Some(cells) = cells.first_chunk() {
+                    return load(cells);
+                }
+                let mut padded = [T::default(); SQUARE];
+                padded[..cells.len()].copy_from_slice(cells);
+                load(&padded)
             };
-            for (j, column) in turn([row(0), row(1), row(2), row(3)]).into_iter().enumerate() {
-                let cells = &mut out[j * stride + four * SQUARE..][..SQUARE];
+            let turned = turn([row(0), row(1), row(2), row(3)]);
+            for (column, index) in turned.into_iter().zip(window.indices).rev() {
+                let four = &mut values[index * *stride + *first + top..][..SQUARE];
                 // SAFETY: the slice has four values.
-                unsafe { vst1q_f32(cells.as_mut_ptr(), column) };
-            }
-        }
-        let top = whole.len() / d;
-        for (i, row) in rest.chunks_exact(d).enumerate() {
-            for (j, &x) in row[run.clone()].iter().enumerate() {
-                out[j * stride + top + i] = cast(x);
+                unsafe { vst1q_f32(four.as_mut_ptr(), column) };
             }
         }
     }
@@ -291,6 +291,12 @@ fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
             unsafe { vst1q_u8(register.as_mut_ptr(), class) };
         }
     }
+}
+
+#[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
+fn shapley(tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+    // SAFETY: the caller's instructions are those of `Pair`.
+    unsafe { shapley::explain::<Two<Pair>>(tree, block, scratch) }
 }
 
 const _: () = assert!(WORDS == 4 * 2 && TILE_ROWS == 4 * BYTES && BYTES == 4 * VECTORS);

@@ -41,7 +41,8 @@ impl Kernel for Portable {
 
     fn quantise(self, searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
         for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
-            for (values, word) in values[tile.first..].chunks_exact(TILE_ROWS).zip(words.clone()) {
+            let (tiles, _) = values[tile.first..].as_chunks::<TILE_ROWS>();
+            for (values, word) in tiles.iter().zip(words.clone()) {
                 quantise(search, values, planes, word);
             }
         }
@@ -104,12 +105,23 @@ fn transpose_rows<T: Copy>(cells: &[T], d: usize, columns: &[u32], tile: &mut Ti
     }
 }
 
-fn quantise(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
+fn quantise(search: &Search, values: &[f32; TILE_ROWS], planes: &mut Planes, word: usize) {
+    if search.is_unary() {
+        return compare(search, values, planes, word);
+    }
     at_depth!(search.depth(), quantise_values(search, values, planes, word));
 }
 
+/// Compares the values with each threshold.
+fn compare(search: &Search, values: &[f32; TILE_ROWS], planes: &mut Planes, word: usize) {
+    for (threshold, plane) in search.thresholds().iter().zip(&mut planes.bits) {
+        plane.0[word] = gather_bits(&values.map(|value| u8::from(value > threshold.value)));
+    }
+    planes.missing.0[word] = gather_bits(&values.map(|value| u8::from(value.is_nan())));
+}
+
 /// Searches several values in step.
-fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: &mut Planes, word: usize) {
+fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32; TILE_ROWS], planes: &mut Planes, word: usize) {
     let heap = &search.ordered_heap()[..1 << DEPTH];
     let mut keys = [0; TILE_ROWS];
     fill_keys(values, &mut keys);
@@ -128,8 +140,7 @@ fn quantise_values<const DEPTH: usize>(search: &Search, values: &[f32], planes: 
     for level in 0..DEPTH {
         planes.bits[DEPTH - 1 - level].0[word] = gather_bits(&codes.map(|code| (code >> level) as u8 & 1));
     }
-    let missing: [u8; TILE_ROWS] = std::array::from_fn(|i| u8::from(values[i].is_nan()));
-    planes.missing.0[word] = gather_bits(&missing);
+    planes.missing.0[word] = gather_bits(&values.map(|value| u8::from(value.is_nan())));
 }
 
 /// Converts values to integers that order as they do. The function is not inlined, because the compiler makes slower code of both

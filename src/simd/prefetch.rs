@@ -30,6 +30,30 @@ pub(super) fn prefetch_rows(matrix: &Matrix<'_>, rows: Range<usize>, part: usize
     }
 }
 
+/// Prefetches the cells of some rows and columns of a row-major table into the second-level cache.
+pub(super) fn prefetch_columns(matrix: &Matrix<'_>, rows: Range<usize>, columns: Range<usize>) {
+    let n_rows = rows.len();
+    let Some(bytes) = matrix.piece(rows, 0) else {
+        return;
+    };
+    let n_bytes = bytes.end.addr() - bytes.start.addr();
+    let row_bytes = n_bytes / n_rows.max(1);
+    let cell_bytes = row_bytes / matrix.n_columns().max(1);
+    let (n_pieces, piece_bytes) = if columns.len() == matrix.n_columns() {
+        (1, n_bytes)
+    } else {
+        (n_rows, columns.len() * cell_bytes)
+    };
+    for row in 0..n_pieces {
+        let first = bytes.start.wrapping_add(row * row_bytes + columns.start * cell_bytes);
+        // The first cell may lie anywhere in its line.
+        let n_bytes = first.addr() % CACHE_LINE_BYTES + piece_bytes;
+        for line in 0..n_bytes.div_ceil(CACHE_LINE_BYTES) {
+            prefetch_line::<SECOND>(first.wrapping_add(line * CACHE_LINE_BYTES));
+        }
+    }
+}
+
 /// Prefetches contiguous cells, which need not exist.
 pub(super) fn prefetch_cells(first: *const f64, n: usize) {
     let bytes = first.cast::<u8>();

@@ -24,6 +24,9 @@
 //! A bit plane is the same bit of the ranks of many values. The comparison of one step, over all values, is a bit plane as it
 //! stands.
 //!
+//! Among a few thresholds there is nothing to search: a value is compared with each of them, which gives the thermometer code of its
+//! rank, one bit plane per threshold ([`Search::is_unary`]).
+//!
 //! All values take the same steps, so a kernel searches many values side by side. The entries of the upper levels fit in registers,
 //! where a permutation looks up the entry `2^level + code` of all lanes at once.
 
@@ -37,6 +40,10 @@ pub(super) const MAX_DEPTH: usize = 9;
 pub(super) const SLACK: usize = 16;
 /// Number of masks that [`super::Kernel::thermometer`] makes together.
 pub(super) const GROUP: usize = 8;
+/// Most thresholds that values are compared with one by one, because a search would take longer.
+pub(super) const MAX_UNARY: usize = 8;
+
+const _: () = assert!(MAX_UNARY <= MAX_DEPTH);
 
 /// A threshold, and which rows its mask holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -108,7 +115,7 @@ impl Search {
         }
         let flags = |flag: fn(&Threshold) -> bool| {
             let mut flags: Vec<i32> = thresholds.iter().map(|t| -i32::from(flag(t))).collect();
-            flags.resize(len.next_multiple_of(GROUP), 0);
+            flags.resize(n_masks(len), 0);
             flags
         };
         Self {
@@ -169,11 +176,17 @@ impl Search {
         self.sorted.is_empty()
     }
 
-    /// Returns the number of masks that [`super::Kernel::thermometer`] writes: the number of thresholds, rounded up to whole
-    /// groups.
+    /// Returns the number of masks that [`super::Kernel::thermometer`] writes, see [`n_masks`].
     #[must_use]
     pub fn n_masks(&self) -> usize {
         self.missing.len()
+    }
+
+    /// Returns whether the thresholds are so few that values are compared with each of them: [`super::Kernel::quantise`] then writes
+    /// ranks as one plane per threshold, not as binary numbers.
+    #[must_use]
+    pub fn is_unary(&self) -> bool {
+        self.sorted.len() <= MAX_UNARY
     }
 
     /// Returns the thresholds in ascending order.
@@ -190,6 +203,16 @@ impl Search {
     /// Returns, for each mask, all ones if it is inverted, else zero.
     pub(super) fn inverted(&self) -> &[i32] {
         &self.inverted
+    }
+}
+
+/// Returns the number of masks of a search among `n_thresholds`: one for each of a few thresholds, otherwise whole groups.
+#[must_use]
+pub fn n_masks(n_thresholds: usize) -> usize {
+    if n_thresholds <= MAX_UNARY {
+        n_thresholds
+    } else {
+        n_thresholds.next_multiple_of(GROUP)
     }
 }
 

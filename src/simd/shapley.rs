@@ -1,8 +1,8 @@
 //! The Shapley values of one tree for many rows: the steps of [`explain`](crate::explain), written once for registers of any width.
 //!
 //! A tree is a list of steps in depth-first order, and each step has constants for every node of the quadrature. The lanes of a
-//! register are rows. For a few rows the list is run from end to end with `P` and `H` (one register per node) in registers; `explain`
-//! says what they are. What has to wait for a subtree waits on a stack, at the step's `slot`, its depth.
+//! register are rows. For a few rows the list is run from end to end with `P` and `H` (one register per node) in registers;
+//! `explain` says what they are. What has to wait for a subtree waits on a stack, at the step's `slot`, its depth.
 //!
 //! ```text
 //! [m: a, o: b, c] = a in the rows of m, else b in the rows of o, else c      m: rows that take the edge
@@ -97,8 +97,8 @@ pub struct Step {
 pub struct Pass {
     /// Weight of each node, with which P begins.
     pub weights: Vec<f64>,
-    /// Constants of all steps, in order: for each constant in the description of a step, one number per node, and after them `e1` and
-    /// `e0` of a pair.
+    /// Constants of all steps, in order: for each constant in the description of a step, one number per node, and after them `e1`
+    /// and `e0` of a pair.
     pub constants: Vec<f64>,
 }
 
@@ -152,12 +152,6 @@ impl ShapleyTree {
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
-
-    /// Returns the largest number of constants of a pass.
-    #[must_use]
-    pub fn n_constants(&self) -> usize {
-        self.passes.iter().map(|pass| pass.constants.len()).max().unwrap_or(0)
-    }
 }
 
 /// A line of memory, aligned as the widest register.
@@ -167,31 +161,26 @@ struct Line([f64; 8]);
 
 /// Lines of a slot: the values of a pass, and a mask.
 const SLOT_LINES: usize = PASS_NODES * GROUP_ROWS / 8 + 1;
-/// Largest number of numbers that a constant takes ([`Lanes::STEP`]).
-const MAX_STEP: usize = 4;
 
 /// Memory that a worker needs beside the block.
 #[derive(Debug)]
 pub struct ShapleyScratch {
     stack: Vec<Line>,
-    /// Constants of a pass, repeated for each lane.
-    constants: Vec<Line>,
 }
 
 impl ShapleyScratch {
-    /// Allocates memory for trees whose passes have up to `n_constants` constants.
+    /// Allocates the stack of a run, which is enough for every tree.
     #[must_use]
-    pub fn new(n_constants: usize) -> Self {
+    pub fn new() -> Self {
         Self {
             stack: vec![Line([0.0; 8]); MAX_SLOTS * SLOT_LINES],
-            constants: vec![Line([0.0; 8]); (n_constants * MAX_STEP).div_ceil(8)],
         }
     }
+}
 
-    /// Returns the bytes that [`new`](Self::new) allocates.
-    #[must_use]
-    pub fn bytes(n_constants: usize) -> usize {
-        (MAX_SLOTS * SLOT_LINES + (n_constants * MAX_STEP).div_ceil(8)) * size_of::<Line>()
+impl Default for ShapleyScratch {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -225,34 +214,21 @@ pub(super) unsafe fn explain<L: Lanes>(tree: &ShapleyTree, block: &mut ShapleyBl
         block.stride.is_multiple_of(GROUP_ROWS) && block.rows <= block.stride,
         "rows"
     );
-    assert!(scratch.constants.len() * 8 >= tree.n_constants() * L::STEP, "constants");
-    const { assert!(GROUP_ROWS.is_multiple_of(L::ROWS) && L::STEP <= MAX_STEP) };
+    const { assert!(GROUP_ROWS.is_multiple_of(L::ROWS)) };
     const { assert!(size_of::<[L; PASS_NODES]>() <= (SLOT_LINES - 1) * size_of::<Line>()) };
     const { assert!(size_of::<L::Mask>() <= size_of::<Line>() && align_of::<L>() <= align_of::<Line>()) };
     for pass in &tree.passes {
-        let constants = if L::STEP == 1 {
-            pass.constants.as_ptr()
-        } else {
-            let lines = scratch.constants.as_mut_ptr().cast::<f64>();
-            for (i, &constant) in pass.constants.iter().enumerate() {
-                for lane in 0..L::STEP {
-                    // SAFETY: there is memory for as many numbers, as was asserted.
-                    unsafe { *lines.add(i * L::STEP + lane) = constant };
-                }
-            }
-            lines.cast_const()
-        };
         // SAFETY: the caller vouches for the processor; everything else was asserted here and in the tree's constructor.
         unsafe {
             match (pass.weights.len(), block.missing) {
-                (1, false) => run_pass::<L, 1, false>(tree, pass, constants, block, scratch),
-                (2, false) => run_pass::<L, 2, false>(tree, pass, constants, block, scratch),
-                (3, false) => run_pass::<L, 3, false>(tree, pass, constants, block, scratch),
-                (_, false) => run_pass::<L, 4, false>(tree, pass, constants, block, scratch),
-                (1, true) => run_pass::<L, 1, true>(tree, pass, constants, block, scratch),
-                (2, true) => run_pass::<L, 2, true>(tree, pass, constants, block, scratch),
-                (3, true) => run_pass::<L, 3, true>(tree, pass, constants, block, scratch),
-                (_, true) => run_pass::<L, 4, true>(tree, pass, constants, block, scratch),
+                (1, false) => run_pass::<L, 1, false>(tree, pass, block, scratch),
+                (2, false) => run_pass::<L, 2, false>(tree, pass, block, scratch),
+                (3, false) => run_pass::<L, 3, false>(tree, pass, block, scratch),
+                (_, false) => run_pass::<L, 4, false>(tree, pass, block, scratch),
+                (1, true) => run_pass::<L, 1, true>(tree, pass, block, scratch),
+                (2, true) => run_pass::<L, 2, true>(tree, pass, block, scratch),
+                (3, true) => run_pass::<L, 3, true>(tree, pass, block, scratch),
+                (_, true) => run_pass::<L, 4, true>(tree, pass, block, scratch),
             }
         }
     }
@@ -261,31 +237,31 @@ pub(super) unsafe fn explain<L: Lanes>(tree: &ShapleyTree, block: &mut ShapleyBl
 /// Runs a pass with `Q` nodes over all rows.
 ///
 /// # Safety
-/// The processor has the instructions of `L`; the tree fits the block; `constants` are those of the pass, each [`Lanes::STEP`] times.
+/// The processor has the instructions of `L`; the tree fits the block.
 #[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "as below")]
 unsafe fn run_pass<L: Lanes, const Q: usize, const MISSING: bool>(
     tree: &ShapleyTree,
     pass: &Pass,
-    constants: *const f64,
     block: &mut ShapleyBlock<'_>,
     scratch: &mut ShapleyScratch,
 ) {
     assert_eq!(pass.weights.len(), Q);
     let stride = block.stride;
     for top in (0..block.rows).step_by(L::ROWS) {
-        // SAFETY: `top + L::ROWS` is at most the stride, since the stride is a multiple of `L::ROWS`. The stack has `MAX_SLOTS` slots of
-        // `SLOT_LINES` lines: first those for values, behind them one line per slot for masks.
+        // SAFETY: `top + L::ROWS` is at most the stride, since the stride is a multiple of `L::ROWS`. The stack has `MAX_SLOTS`
+        // slots of `SLOT_LINES` lines: first those for values, behind them one line per slot for masks.
         unsafe {
             let stack = scratch.stack.as_mut_ptr();
             let mut run = Run::<L, Q> {
                 p: [L::splat(0.0); Q],
                 h: [L::splat(0.0); Q],
-                constant: constants,
+                constant: pass.constants.as_ptr(),
                 values: stack.cast(),
                 masks: stack.add(MAX_SLOTS * (SLOT_LINES - 1)).cast(),
             };
-            for (p, &weight) in run.p.iter_mut().zip(&pass.weights) {
-                *p = L::splat(weight);
+            for q in 0..Q {
+                run.p[q] = L::splat(pass.weights[q]);
             }
             let values = block.values.as_ptr().add(top);
             let phi = block.phi.as_mut_ptr().add(top);
@@ -328,13 +304,17 @@ struct Run<L: Lanes, const Q: usize> {
     clippy::missing_safety_doc,
     reason = "the description of the type is that of each function"
 )]
+#[allow(
+    clippy::needless_range_loop,
+    reason = "an iterator that is not inlined keeps P and H in memory, which takes three times as long"
+)]
 impl<L: Lanes, const Q: usize> Run<L, Q> {
     /// Returns the address of the next `n` constants, and passes over them.
     #[inline(always)]
     unsafe fn take(&mut self, n: usize) -> *const f64 {
         let first = self.constant;
         // SAFETY: there are as many constants as the steps take, as the constructor of the tree has checked.
-        self.constant = unsafe { first.add(n * L::STEP) };
+        self.constant = unsafe { first.add(n) };
         first
     }
 
@@ -372,11 +352,11 @@ impl<L: Lanes, const Q: usize> Run<L, Q> {
                 let b = self.take(Q);
                 let older = *self.masks.add(usize::from(step.older));
                 for q in 0..Q {
-                    self.p[q] = self.p[q].times_first(mask, a.add(q * L::STEP), older, b.add(q * L::STEP));
+                    self.p[q] = self.p[q].times_first(mask, a.add(q), older, b.add(q));
                 }
             } else {
                 for q in 0..Q {
-                    self.p[q] = self.p[q].times_if(mask, a.add(q * L::STEP));
+                    self.p[q] = self.p[q].times_if(mask, a.add(q));
                 }
             }
             *self.masks.add(usize::from(step.slot)) = mask;
@@ -394,13 +374,13 @@ impl<L: Lanes, const Q: usize> Run<L, Q> {
                 let b = self.take(Q);
                 let older = *self.masks.add(usize::from(step.older));
                 for q in 0..Q {
-                    let ratio = L::constant(b.add(q * L::STEP)).if_in(older);
-                    let term = self.h[q].times(ratio.or_if(mask, L::constant(a.add(q * L::STEP))));
+                    let ratio = L::constant(b.add(q)).if_in(older);
+                    let term = self.h[q].times(ratio.or_if(mask, L::constant(a.add(q))));
                     sum = if q == 0 { term } else { sum.plus(term) };
                 }
             } else {
                 for q in 0..Q {
-                    let term = self.h[q].times_if(mask, a.add(q * L::STEP));
+                    let term = self.h[q].times_if(mask, a.add(q));
                     sum = if q == 0 { term } else { sum.plus(term) };
                 }
             }
@@ -418,8 +398,8 @@ impl<L: Lanes, const Q: usize> Run<L, Q> {
         unsafe {
             let leaf = self.take(Q);
             let slot = &mut *self.values.add(usize::from(step.slot));
-            for (q, waiting) in slot.iter_mut().enumerate() {
-                *waiting = self.p[q].times(L::constant(leaf.add(q * L::STEP)));
+            for q in 0..Q {
+                slot[q] = self.p[q].times(L::constant(leaf.add(q)));
             }
             let mask = self.edge::<RIGHT, AGAIN, MISSING>(step, values);
             self.descend::<AGAIN>(step, mask);
@@ -461,8 +441,8 @@ impl<L: Lanes, const Q: usize> Run<L, Q> {
             let mask = *self.masks.add(usize::from(step.slot));
             self.attribute::<AGAIN>(step, mask, phi);
             let slot = &*self.values.add(usize::from(step.slot));
-            for (h, &waiting) in self.h.iter_mut().zip(slot) {
-                *h = h.plus(waiting);
+            for q in 0..Q {
+                self.h[q] = self.h[q].plus(slot[q]);
             }
         }
     }
@@ -475,7 +455,7 @@ impl<L: Lanes, const Q: usize> Run<L, Q> {
             let s = self.take(Q);
             let mut sum = self.p[0];
             for q in 0..Q {
-                let term = self.p[q].times(L::constant(s.add(q * L::STEP)));
+                let term = self.p[q].times(L::constant(s.add(q)));
                 sum = if q == 0 { term } else { sum.plus(term) };
             }
             let (k1, k0) = (self.take(Q), self.take(Q));
@@ -483,15 +463,15 @@ impl<L: Lanes, const Q: usize> Run<L, Q> {
                 let k = self.take(Q);
                 let older = *self.masks.add(usize::from(step.older));
                 for q in 0..Q {
-                    let rest = L::constant(k.add(q * L::STEP)).or_if(older, L::constant(k0.add(q * L::STEP)));
-                    self.h[q] = self.p[q].times(rest.or_if(mask, L::constant(k1.add(q * L::STEP))));
+                    let rest = L::constant(k.add(q)).or_if(older, L::constant(k0.add(q)));
+                    self.h[q] = self.p[q].times(rest.or_if(mask, L::constant(k1.add(q))));
                 }
                 let (e1, e0) = (self.take(1), self.take(1));
                 let rest = L::constant(e0).if_in(older);
                 sum.times(rest.or_if(mask, L::constant(e1))).subtract_from(phi);
             } else {
                 for q in 0..Q {
-                    self.h[q] = self.p[q].times_either(mask, k1.add(q * L::STEP), k0.add(q * L::STEP));
+                    self.h[q] = self.p[q].times_either(mask, k1.add(q), k0.add(q));
                 }
                 let (e1, e0) = (self.take(1), self.take(1));
                 sum.times_either(mask, e1, e0).subtract_from(phi);

@@ -30,6 +30,7 @@ macro_rules! for_every_kernel {
 }
 
 mod i16_keys;
+mod shapley;
 mod transpose;
 
 /// Random numbers for inputs that are too large for proptest to draw one by one.
@@ -151,19 +152,27 @@ fn check_quantise(kernel: impl Kernel, searches: &[Search], values: &mut [f32], 
         kernel.quantise(searches, &tile, &mut planes, words.clone());
     }
     for ((search, planes), values) in searches.iter().zip(&planes).zip(values.chunks(BLOCK_ROWS)) {
-        let bits = &planes.bits[..search.depth()];
+        let n_planes = if search.is_unary() {
+            search.len()
+        } else {
+            search.depth()
+        };
+        let bits = &planes.bits[..n_planes];
         for (row, value) in values.iter().enumerate() {
             let all = || bits.iter().chain([&planes.missing]);
             if !words.contains(&(row / 64)) {
                 assert!(all().all(|mask| has(mask, row) == has(&untouched.missing, row)));
                 continue;
             }
-            let rank = bits
-                .iter()
-                .enumerate()
-                .map(|(b, mask)| usize::from(has(mask, row)) << b);
-            let expected = search.thresholds().iter().filter(|t| *value > t.value).count();
-            assert_eq!(rank.sum::<usize>(), expected, "{}: the rank of {value}", kernel.name());
+            let bits: Vec<bool> = bits.iter().map(|mask| has(mask, row)).collect();
+            let above: Vec<bool> = search.thresholds().iter().map(|t| *value > t.value).collect();
+            if search.is_unary() {
+                assert_eq!(bits, above, "{}: {value}", kernel.name());
+            } else {
+                let rank: usize = bits.iter().enumerate().map(|(b, &bit)| usize::from(bit) << b).sum();
+                let expected = above.iter().filter(|&&above| above).count();
+                assert_eq!(rank, expected, "{}: the rank of {value}", kernel.name());
+            }
             assert_eq!(has(&planes.missing, row), value.is_nan(), "{}: {value}", kernel.name());
         }
     }
@@ -387,8 +396,13 @@ proptest! {
             // A kernel could easily miss a single missing value in the last row.
             let rank = if missing == 2 && row == rows - 1 { None } else { rank };
             let (word, bit) = (row / 64, 1 << (row % 64));
+            let code = match rank.unwrap_or(0) {
+                // The rank in unary: as many ones.
+                rank if search.is_unary() => (1 << rank) - 1,
+                rank => rank,
+            };
             for (b, plane) in planes.bits.iter_mut().enumerate() {
-                plane.0[word] |= if rank.unwrap_or(0) >> b & 1 == 1 { bit } else { 0 };
+                plane.0[word] |= if code >> b & 1 == 1 { bit } else { 0 };
             }
             planes.missing.0[word] |= if rank.is_none() { bit } else { 0 };
             rank

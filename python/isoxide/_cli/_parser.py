@@ -93,10 +93,6 @@ _EXPLAIN_EXAMPLES = """examples:
 _REPORT_EXAMPLES = """examples:
   isoxide report out/findings-*.json --cutoff 99.5 --order entity --out out/
 """
-#: Early versions took a score of the decision function, which depends on the number of anomalies.
-_ANOMALY_SCORE = (
-    "an anomaly score between 0 and 1, such as 0.6; `isoxide calibrate` prints how many rows are above each"
-)
 _TABLE = (
     "TABLE: a file (.csv, .tsv, .txt, also .gz, .zst, .bz2, .xz; .parquet, .feather, .arrow, .jsonl, .xlsx),\n"
     "a folder of such files, several of these, or - for standard input"
@@ -474,7 +470,7 @@ def _add_amount(parser: Parser) -> None:
     exclusive = amount.add_mutually_exclusive_group()
     exclusive.add_argument(
         "--threshold",
-        type=_values.number(above=0, below=1, description=_ANOMALY_SCORE),
+        type=_values.anomaly_score,
         metavar="X",
         help="rows whose anomaly score is above X, between 0 and 1; an average row has 0.5, whatever the options",
     )

@@ -10,7 +10,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from isoxide._cli._messages import tell
+
 __all__ = [
+    "anomaly_score",
     "column_separator",
     "day",
     "encoding",
@@ -61,6 +64,24 @@ def number(
         return value
 
     return check
+
+
+def anomaly_score(text: str) -> float:
+    """Check an anomaly score, or convert a negative score of ``decision_function`` and tell what it means."""
+    description = (
+        "an anomaly score between 0 and 1, such as 0.6; `isoxide calibrate` prints how many rows are above each"
+    )
+    value = number(above=-0.5, below=1, description=description)(text)
+    if value > 0:
+        return value
+    if value == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {description}")
+    # The threshold of scikit-learn's default offset. Scores at it are anomalies too, hence the number below.
+    score = math.nextafter(0.5 - value, 0)
+    tell(
+        f"--threshold {text}: a negative number is a score of decision_function, and means the anomaly score {score:g}"
+    )
+    return score
 
 
 def seed(text: str) -> int:

@@ -109,7 +109,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
         data={
             # A number refers to the full text of that number, so that the page holds each long text once.
             "features": [name.number or name.text for name in names],
-            "cards": [[card["key"], card["known"], [row.entry for row in card["rows"]]] for card in cards],
+            "cards": [[card["key"], card["joined_texts"], [row.entry for row in card["rows"]]] for card in cards],
         },
         # Long texts are complete only after everything else is made.
         texts=long.texts,
@@ -283,12 +283,10 @@ def _cards(
             {
                 "name": name,
                 "key": name.number or name.text,
-                "known": [value.number or value.text for _, value in joined],
+                "joined_texts": [value.number or value.text for _, value in joined],
                 "joined": joined,
                 "rows": [rows[number] for number in numbers],
-                "span": entity_days[0]
-                if entity_days[0] == entity_days[-1]
-                else f"{entity_days[0]} to {entity_days[-1]}",
+                "span": " to ".join(dict.fromkeys([entity_days[0], entity_days[-1]])),
             }
         )
     return cards

@@ -16,6 +16,12 @@ const KEYS: usize = 16 * VECTORS;
 pub(super) fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
     for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
         let (tiles, _) = values[tile.first..].as_chunks::<TILE_ROWS>();
+        if search.is_unary() {
+            for (values, word) in tiles.iter().zip(words.clone()) {
+                compare(search, values, planes, word);
+            }
+            continue;
+        }
         let mut keys = search.i16_keys();
         for (values, word) in tiles.iter().zip(words.clone()) {
             if let Some(i16_keys) = keys {
@@ -32,6 +38,60 @@ pub(super) fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Plane
             }
             at_depth!(search.depth(), quantise_values(search, values, planes, word));
         }
+    }
+}
+
+/// Compares all values with each threshold.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn compare(search: &Search, values: &[f32; TILE_ROWS], planes: &mut Planes, word: usize) {
+    let (halves, _) = values.as_chunks::<KEYS>();
+    let x = [load_halves(&halves[0]), load_halves(&halves[1])];
+    for (threshold, plane) in search.thresholds().iter().zip(&mut planes.bits) {
+        let threshold = _mm256_set1_ps(threshold.value);
+        let above = |x: [__m256; 4]| {
+            let above = x.map(|x| _mm256_castps_si256(_mm256_cmp_ps::<_CMP_GT_OQ>(x, threshold)));
+            word_of([
+                _mm256_packs_epi32(above[0], above[1]),
+                _mm256_packs_epi32(above[2], above[3]),
+            ])
+        };
+        plane.0[word] = above(x[0]) | above(x[1]) << KEYS;
+    }
+    let any_missing = _mm256_or_ps(unordered(x[0]), unordered(x[1]));
+    planes.missing.0[word] = missing_word(any_missing, values);
+}
+
+/// Loads 32 values. Packing works within halves of 128 bits, so a register has four values of the first sixteen and four of the
+/// others.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load_halves(values: &[f32; KEYS]) -> [__m256; 4] {
+    let (fours, _) = values.as_chunks::<4>();
+    // SAFETY: each array has four values.
+    let load =
+        |i: usize| unsafe { _mm256_set_m128(_mm_loadu_ps(fours[i + 4].as_ptr()), _mm_loadu_ps(fours[i].as_ptr())) };
+    [load(0), load(1), load(2), load(3)]
+}
+
+/// Returns lanes that are not zero if any value is NaN.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn unordered(x: [__m256; 4]) -> __m256 {
+    _mm256_or_ps(
+        _mm256_cmp_ps::<_CMP_UNORD_Q>(x[0], x[1]),
+        _mm256_cmp_ps::<_CMP_UNORD_Q>(x[2], x[3]),
+    )
+}
+
+/// Returns the values that are NaN, given lanes that are zero if there are none.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn missing_word(any_missing: __m256, values: &[f32; TILE_ROWS]) -> u64 {
+    if _mm256_movemask_ps(any_missing) == 0 {
+        0
+    } else {
+        missing(values)
     }
 }
 
@@ -85,15 +145,8 @@ fn quantise_keys<const DEPTH: usize>(
     let mut tied = 0;
     let mut any_missing = _mm256_setzero_ps();
     for (half, values) in values.as_chunks::<KEYS>().0.iter().enumerate() {
-        let (fours, _) = values.as_chunks::<4>();
-        // Packing works within halves of 128 bits, so a register has four values of the first sixteen and four of the others.
-        // SAFETY: each array has four values.
-        let load =
-            |i: usize| unsafe { _mm256_set_m128(_mm_loadu_ps(fours[i + 4].as_ptr()), _mm_loadu_ps(fours[i].as_ptr())) };
-        let x = [load(0), load(1), load(2), load(3)];
-        for pair in [(x[0], x[1]), (x[2], x[3])] {
-            any_missing = _mm256_or_ps(any_missing, _mm256_cmp_ps::<_CMP_UNORD_Q>(pair.0, pair.1));
-        }
+        let x = load_halves(values);
+        any_missing = _mm256_or_ps(any_missing, unordered(x));
         let mut descent = Descent {
             keys: [key(keys, x[0], x[1]), key(keys, x[2], x[3])],
             index: [_mm256_set1_epi16(0x0100); VECTORS],
@@ -117,11 +170,7 @@ fn quantise_keys<const DEPTH: usize>(
         planes.bits[DEPTH - 1 - level].0[word] = bits;
     }
     // NaN has the lowest key, which is above no threshold.
-    planes.missing.0[word] = if _mm256_movemask_ps(any_missing) == 0 {
-        0
-    } else {
-        missing(values)
-    };
+    planes.missing.0[word] = missing_word(any_missing, values);
     tied
 }
 

@@ -15,6 +15,12 @@ const INDEXED: usize = 7;
 pub(super) fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Planes], words: Range<usize>) {
     for ((search, values), planes) in searches.iter().zip(tile.values.chunks(tile.stride)).zip(planes) {
         let (tiles, _) = values[tile.first..].as_chunks::<TILE_ROWS>();
+        if search.is_unary() {
+            for (values, word) in tiles.iter().zip(words.clone()) {
+                compare(search, values, planes, word);
+            }
+            continue;
+        }
         let mut keys = search.i16_keys();
         for (values, word) in tiles.iter().zip(words.clone()) {
             if let Some(i16_keys) = keys {
@@ -32,6 +38,24 @@ pub(super) fn quantise(searches: &[Search], tile: &Tile<'_>, planes: &mut [Plane
             at_depth!(search.depth(), quantise_values(search, values, planes, word));
         }
     }
+}
+
+/// Compares all values with each threshold.
+#[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
+#[inline]
+fn compare(search: &Search, values: &[f32; TILE_ROWS], planes: &mut Planes, word: usize) {
+    let (groups, _) = values.as_chunks::<{ 4 * VECTORS }>();
+    let x: [[float32x4_t; VECTORS]; TILE_ROWS / BYTES] = std::array::from_fn(|group| {
+        let (fours, _) = groups[group].as_chunks::<4>();
+        // SAFETY: the array has four values.
+        std::array::from_fn(|v| unsafe { vld1q_f32(fours[v].as_ptr()) })
+    });
+    for (threshold, plane) in search.thresholds().iter().zip(&mut planes.bits) {
+        let threshold = vdupq_n_f32(threshold.value);
+        let above = |x: [float32x4_t; VECTORS]| narrow(x.map(|x| vreinterpretq_u8_u32(vcgtq_f32(x, threshold))));
+        plane.0[word] = word_of(x.map(above), u8::MAX);
+    }
+    planes.missing.0[word] = !word_of([numbers(x[0]), numbers(x[1]), numbers(x[2]), numbers(x[3])], u8::MAX);
 }
 
 /// The codes that four values have in a search; equal in all four bytes of a value, except for the last bits of `low`.

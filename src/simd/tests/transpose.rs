@@ -46,6 +46,8 @@ fn check_transpose(kernel: impl Kernel, matrix: &Matrix<'_>, window: &Window, ce
     for part in 0..3 {
         kernel.prefetch(matrix, rows.clone(), part, 3);
     }
+    let columns = columns.first().map_or(0, |&first| first as usize)..matrix.n_columns();
+    kernel.prefetch_columns(matrix, rows.clone(), columns);
 }
 
 /// Checks the same cells in all layouts of an array.

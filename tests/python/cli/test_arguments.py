@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import isoxide
@@ -91,12 +92,20 @@ def test_numbers_in_every_spelling_are_values(text):
         assert parsed("detect", *arguments).threshold == float(text)
 
 
-@pytest.mark.parametrize("text", ["-1e-3", "-.5", "-1E+0", "-1.", "-1_0.5", "1", "0", "2.5"])
-def test_thresholds_of_the_decision_function_are_refused(capsys, text):
+@pytest.mark.parametrize("text", ["-.5", "-1E+0", "-1.", "-1_0.5", "1", "0", "2.5", "nan"])
+def test_thresholds_on_no_scale_are_refused(capsys, text):
     """Negative numbers are read as numbers, and the message names the scale."""
     for arguments in (["t.csv", "--threshold", text], [f"--threshold={text}", "t.csv"]):
-        told = refused(capsys, "detect", *arguments)
-        assert f"{text!r} is not an anomaly score between 0 and 1, such as 0.6" in told
+        message = refused(capsys, "detect", *arguments)
+        assert f"{text!r} is not an anomaly score between 0 and 1, such as 0.6" in message
+
+
+@pytest.mark.parametrize("text", ["-1e-1", "-.15", "-0.02", "-4e-1"])
+def test_a_score_of_the_decision_function_is_converted_and_told(capsys, text):
+    for arguments in (["t.csv", "--threshold", text], [f"--threshold={text}", "t.csv"]):
+        score = parsed("detect", *arguments).threshold
+        assert score < 0.5 - float(text) <= np.nextafter(score, 1)
+        assert f"--threshold {text}: a negative number is a score of decision_function" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_drift(folder, tmp_path):
         (["detect", "new.csv", "--fail-on", "anything"], "invalid choice: 'anything'"),
         (["detect", "new.csv", "--model", "model", "--since", "soon"], "'soon' is not a day such as 2025-04-26"),
         (["drift", "new.csv"], "the following arguments are required: --model"),
-        (["train", "old.csv", "--threshold", "-0.1"], "'-0.1' is not an anomaly score between 0 and 1"),
+        (["train", "old.csv", "--threshold", "-0.6"], "'-0.6' is not an anomaly score between 0 and 1"),
         (["train", "old.csv", "--threshold", "1"], "'1' is not an anomaly score between 0 and 1"),
         (["train", "old.csv", "--bands", "1", "2"], "--bands needs 3 numbers, not 2"),
         (["train", "old.csv", "--trees", "0"], "'0' is not a number of rows"),

@@ -286,10 +286,10 @@ def test_an_invalid_n_jobs_is_refused_whatever_the_size(n_jobs, table):
 def test_little_work_takes_one_thread(n_jobs, monkeypatch):
     resolved = []
     monkeypatch.setattr("isoxide._common.threads.resolve_n_jobs", lambda n_jobs: resolved.append(n_jobs) or 5)
-    is_plain = n_jobs is None or type(n_jobs) is int
-    assert resolve_n_jobs_for(n_jobs, 100) == (1 if is_plain else 5)
+    is_python_integer = n_jobs is None or type(n_jobs) is int
+    assert resolve_n_jobs_for(n_jobs, 100) == (1 if is_python_integer else 5)
     assert resolve_n_jobs_for(n_jobs, 2**24) == 5
-    assert resolved == ([n_jobs] if is_plain else [n_jobs, n_jobs])
+    assert resolved == ([n_jobs] if is_python_integer else [n_jobs, n_jobs])
 
 
 def test_threads_that_share_a_forest_get_their_own_results():

@@ -3,7 +3,7 @@
 import os
 import secrets
 
-#: A run that fails by chance tells nothing about the change at hand, so new seeds are drawn by `make test-search` only.
+#: Only `make test-search` draws new seeds: a failure by chance would have nothing to do with the change under test.
 DEFAULT = 20261128
 
 

@@ -191,7 +191,7 @@ def test_hostile_names_stay_text(browser, hostile, tmp_path):
     assert browser.execute_script("return document.title") == HOSTILE[0]
     # No template engine has evaluated 7*7.
     assert "49" not in "".join(headings)
-    user_data = browser.execute_script("return [...document.querySelectorAll('.known bdi')].map(e => e.textContent)")
+    user_data = browser.execute_script("return [...document.querySelectorAll('.joined bdi')].map(e => e.textContent)")
     assert set(user_data[::2]) == {"<i>mail</i>"}
     # A name that is written from right to left does not change the direction of the text after it.
     assert browser.execute_script("return getComputedStyle(document.querySelector('h3 bdi')).unicodeBidi") == "isolate"
