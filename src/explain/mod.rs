@@ -77,6 +77,17 @@ pub enum Order {
     MostNegative,
 }
 
+/// Where [`Explainer::write_top_shap_values`] writes.
+#[derive(Debug)]
+pub struct TopValues<'a> {
+    /// Columns of the first values, row-major with as many entries per row as values are kept.
+    pub columns: &'a mut [i64],
+    /// The first values, in the same places.
+    pub values: &'a mut [f64],
+    /// For each row the sum of all its negative values, added in the order of the columns.
+    pub negative_sums: &'a mut [f64],
+}
+
 /// A forest prepared for explaining its scores.
 #[derive(Debug)]
 pub struct Explainer {
@@ -207,7 +218,7 @@ impl Explainer {
         )
     }
 
-    /// Writes the `top` first Shapley values of each row in an order, and their columns; both row-major with `top` entries per row.
+    /// Writes the `top` first Shapley values of each row in an order, their columns, and the sum of all negative values of each row.
     /// Of equal values the one of the first column comes first.
     ///
     /// # Errors
@@ -219,14 +230,19 @@ impl Explainer {
         top: usize,
         order: Order,
         workers: impl Into<Workers<'w>>,
-        columns: &mut [i64],
-        values: &mut [f64],
+        out: TopValues<'_>,
     ) -> Result<()> {
+        let TopValues {
+            columns,
+            values,
+            negative_sums,
+        } = out;
         let d = self.forest.n_features();
         self.check_columns(x)?;
         check_top(top, d)?;
         check_length("the columns to write", columns.len(), x.n_rows().saturating_mul(top))?;
         check_length("the Shapley values to write", values.len(), columns.len())?;
+        check_length("the sums to write", negative_sums.len(), x.n_rows())?;
         let workers = workers.into();
         let plan = &*self.plan(workers)?;
         let call = self.call(plan, x, workers, Choice::requested()?);
@@ -242,17 +258,23 @@ impl Explainer {
         let chunk = call.block_rows * top;
         let n_chunks = columns.len().div_ceil(chunk);
         let mut chunks = memory::with_capacity(n_chunks)?;
-        chunks.extend(columns.chunks_mut(chunk).zip(values.chunks_mut(chunk)));
+        let sums = negative_sums.chunks_mut(call.block_rows);
+        chunks.extend(columns.chunks_mut(chunk).zip(values.chunks_mut(chunk)).zip(sums));
         threads::for_each_chunk(
             &mut chunks,
             1,
             call.workers,
             || Ok((call.scratch()?, memory::with_capacity(candidates.len())?)),
             |(scratch, row_values), index, chunk| {
-                let [(columns, values)] = chunk else { return Ok(()) };
+                let [((columns, values), sums)] = chunk else {
+                    return Ok(());
+                };
                 let first = index * call.block_rows;
                 let explained = call.explain(first..first + columns.len() / top, scratch)?;
-                for (row, (columns, values)) in columns.chunks_mut(top).zip(values.chunks_mut(top)).enumerate() {
+                let kept = columns.chunks_mut(top).zip(values.chunks_mut(top));
+                for (row, ((columns, values), sum)) in kept.zip(sums.iter_mut()).enumerate() {
+                    // Columns without a split would add zeros.
+                    *sum = (0..plan.columns.len()).fold(0.0, |sum, index| sum + explained.value(row, index).min(0.0));
                     row_values.clear();
                     row_values.extend(
                         candidates

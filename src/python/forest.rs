@@ -63,8 +63,12 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Noise<'py> {
 type NodeArrays<A, B, C> = (A, B, B, B, C);
 /// Noise target at all nodes: impurity, value, weighted size.
 type NoiseArrays<A> = (A, A, A);
-/// Columns and values of the first Shapley values of each row.
-type TopValues<'py> = (Bound<'py, PyArray2<i64>>, Bound<'py, PyArray2<f64>>);
+/// Columns and values of the first Shapley values of each row, and the sum of all its negative values.
+type TopValues<'py> = (
+    Bound<'py, PyArray2<i64>>,
+    Bound<'py, PyArray2<f64>>,
+    Bound<'py, PyArray1<f64>>,
+);
 /// Result of `Forest.from_bytes`.
 type Stored<'py> = (
     PyForest,
@@ -327,6 +331,10 @@ impl PyForest {
         })
     }
 
+    /// Negative power of two that is the unit of `shap_magnitude_sums`.
+    #[classattr]
+    const MAGNITUDE_UNIT_BITS: u32 = explain::UNIT_BITS;
+
     /// Mean path length that is expected of a row of which nothing is known.
     #[getter]
     fn expected_value(&self) -> PyResult<f64> {
@@ -355,8 +363,8 @@ impl PyForest {
         })
     }
 
-    /// Return the columns and the values of the `top` first Shapley values of each row: the largest magnitudes, or the most negative values
-    /// if `most_negative`.
+    /// Return the columns and the values of the `top` first Shapley values of each row, which are the largest magnitudes, or the most
+    /// negative values if `most_negative`; and for each row the sum of all its negative values.
     #[pyo3(signature = (x, *, top, most_negative, n_workers))]
     fn top_shap_values<'py>(
         &self,
@@ -371,7 +379,10 @@ impl PyForest {
             let x = x.input()?;
             self.explainer.check_columns(&x)?;
             explain::check_top(top, x.n_columns())?;
-            memory::check_available(&[(x.n_rows().saturating_mul(top), size_of::<i64>() + size_of::<f64>())])?;
+            memory::check_available(&[
+                (x.n_rows().saturating_mul(top), size_of::<i64>() + size_of::<f64>()),
+                (x.n_rows(), size_of::<f64>()),
+            ])?;
             let order = if most_negative {
                 Order::MostNegative
             } else {
@@ -379,19 +390,24 @@ impl PyForest {
             };
             let columns = PyArray2::zeros(py, [x.n_rows(), top], false);
             let values = PyArray2::zeros(py, [x.n_rows(), top], false);
-            let (mut columns_view, mut values_view) = (columns.readwrite(), values.readwrite());
-            let (out_columns, out_values) = (columns_view.as_slice_mut()?, values_view.as_slice_mut()?);
+            let sums = PyArray1::zeros(py, x.n_rows(), false);
+            let (mut columns_view, mut values_view, mut sums_view) =
+                (columns.readwrite(), values.readwrite(), sums.readwrite());
+            let out = explain::TopValues {
+                columns: columns_view.as_slice_mut()?,
+                values: values_view.as_slice_mut()?,
+                negative_sums: sums_view.as_slice_mut()?,
+            };
             detached(py, n_workers, |workers| {
-                self.explainer
-                    .write_top_shap_values(&x, top, order, workers, out_columns, out_values)
+                self.explainer.write_top_shap_values(&x, top, order, workers, out)
             })?;
-            drop((columns_view, values_view));
-            Ok((columns, values))
+            drop((columns_view, values_view, sums_view));
+            Ok((columns, values, sums))
         })
     }
 
-    /// Return for each column the sum of the magnitudes of its Shapley values, as an integer of units of 2^-80. The sums are exact, so
-    /// those of partitions add up to those of the whole table.
+    /// Return for each column the sum of the magnitudes of its Shapley values, as an integer of units of
+    /// 2^-MAGNITUDE_UNIT_BITS. The sums are exact, so those of partitions add up to those of the whole table.
     fn shap_magnitude_sums(&self, py: Python<'_>, x: Bound<'_, PyAny>, n_workers: usize) -> PyResult<Vec<u128>> {
         guarded(|| {
             let x: Samples<'_> = x.extract()?;

@@ -40,7 +40,9 @@ PYTHON_LEVELS = [
 #: Packages that import only numpy and scikit-learn.
 LIGHT = {"", "_common", "_forest", "_ranks", "datasets", "mergeable"}
 #: Modules of other packages that import only numpy and scikit-learn.
-LIGHT_MODULES = {f"isoxide._frames.{name}" for name in ("adapter", "containers", "dtypes", "tables", "validation")}
+LIGHT_MODULES = {
+    f"isoxide._frames.{name}" for name in ("adapter", "containers", "dtypes", "row_labels", "tables", "validation")
+}
 LIGHT_MODULES |= {"isoxide._frames"}
 PACKAGE = ROOT / "python" / "isoxide"
 MODULES = {

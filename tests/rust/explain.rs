@@ -1,7 +1,7 @@
 //! Tests that Shapley values follow their definition and do not depend on kernels, threads, blocks or layouts.
 
 use isoxide::error::Error;
-use isoxide::explain::{Explainer, Order};
+use isoxide::explain::{Explainer, Order, TopValues};
 use isoxide::forest::{Forest, LEAF, Node, NodeNoise, Tree, path_length};
 use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::csr::{Csr, Indices, StoredValues};
@@ -384,8 +384,12 @@ proptest! {
         let top = 1 + random.below(n_columns);
         for order in [Order::Magnitude, Order::MostNegative] {
             let (mut columns, mut top_values) = (vec![-1; n_rows * top], vec![f64::NAN; n_rows * top]);
-            explainer.write_top_shap_values(&dense(&x), top, order, 2, &mut columns, &mut top_values).unwrap();
+            let mut negative_sums = vec![f64::NAN; n_rows];
+            let out = TopValues { columns: &mut columns, values: &mut top_values, negative_sums: &mut negative_sums };
+            explainer.write_top_shap_values(&dense(&x), top, order, 2, out).unwrap();
             for (i, row) in values.chunks(n_columns).enumerate() {
+                let sum = row.iter().fold(0.0, |sum, value| sum + value.min(0.0));
+                prop_assert_eq!(negative_sums[i].to_bits(), f64::to_bits(sum));
                 let mut expected: Vec<usize> = (0..n_columns).collect();
                 let key = |&column: &usize| match order {
                     Order::Magnitude => -row[column].abs(),
@@ -508,8 +512,13 @@ fn wrong_inputs_are_refused() {
     let x = ndarray::array![[0.0, 1.0]];
     let refuse = |top: usize, n: usize| {
         let (mut columns, mut values) = (vec![0; n], vec![0.0; n]);
+        let out = TopValues {
+            columns: &mut columns,
+            values: &mut values,
+            negative_sums: &mut [0.0],
+        };
         explainer
-            .write_top_shap_values(&dense(&x), top, Order::Magnitude, 1, &mut columns, &mut values)
+            .write_top_shap_values(&dense(&x), top, Order::Magnitude, 1, out)
             .unwrap_err()
             .to_string()
     };

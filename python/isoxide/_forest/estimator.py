@@ -28,9 +28,12 @@ from isoxide import _core
 from isoxide._common.files import read_file, replace_file
 from isoxide._common.threads import apply_in_slices, resolve_n_jobs, resolve_n_jobs_for
 from isoxide._forest import model_file, sklearn_interop
+from isoxide._forest.explain import check_output, check_top, explain_rows, mean_contributions
+from isoxide._forest.explanation import Explanation
 from isoxide._forest.fitted import FittedForest, depth_limit
 from isoxide._forest.path_length import average_path_lengths_up_to, total_average_path_length
 from isoxide._forest.random_state import RandomState, draw_tree_seeds, noise_target, row_probabilities
+from isoxide._frames.row_labels import RowLabels
 from isoxide._frames.validation import (
     PARAMETER_CONSTRAINTS,
     Input,
@@ -491,6 +494,104 @@ class IsolationForest(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             check_is_fitted(self)
         data = check_input(self, X, reset=False)
         return self._fitted.native.shap_values(data.table, self._explaining_threads(data.n_samples))
+
+    def explain(
+        self, X: Any, *, output: Literal["log2", "path_length"] = "log2", top: int | None = None
+    ) -> Explanation:
+        """Explain the score of each row by the contributions of its features.
+
+        Parameters
+        ----------
+        X : array-like, frame or sparse matrix of shape (n_samples, n_features)
+            Rows to explain, with the columns seen by `fit`.
+        output : {"log2", "path_length"}, default="log2"
+            Scale of the contributions. "log2" explains the binary logarithm of the anomaly score,
+            ``log2(-score_samples(X))``: a positive contribution makes the row more anomalous, and 1 doubles the anomaly
+            score. "path_length" gives the `shap_values`, which explain the mean path length: a negative contribution
+            makes the row more anomalous.
+        top : int, optional
+            Number of contributions to keep for each row: those that make it most anomalous, in descending order. It
+            saves memory on wide tables. By default all are kept.
+
+        Returns
+        -------
+        Explanation
+            Contributions, which add up to the output of each row together with its base value.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the forest is not fitted.
+        ValueError
+            If `output` or `top` is out of range, or the columns of `X` differ from those of the training rows.
+        TypeError
+            If `top` is not an integer.
+        MemoryError
+            If there is no memory for the contributions. The check comes first.
+
+        See Also
+        --------
+        importance : Mean absolute contribution of each feature.
+        rank_features : Tell how unusual each value is.
+
+        Examples
+        --------
+        >>> from isoxide import IsolationForest
+        >>> X = [[-1.1, 1], [0.3, 2], [0.5, 1], [100, 2]]
+        >>> explanation = IsolationForest(random_state=0).fit(X).explain([[90, 1]])
+        >>> explanation.values.round(2)
+        array([[ 0.35, -0.02]])
+        >>> explanation.share()
+        array([[1., 0.]])
+        """
+        check_is_fitted(self)
+        output = check_output(output)
+        data = check_input(self, X, reset=False)
+        return explain_rows(
+            self._fitted,
+            data,
+            RowLabels.of_table(X, data.n_samples),
+            output=output,
+            top=check_top(top, data.n_features),
+            n_workers=self._explaining_threads(data.n_samples),
+        )
+
+    def importance(self, X: Any, *, output: Literal["log2", "path_length"] = "log2") -> NDArray[np.float64]:
+        """Compute how much each feature moves the scores: its mean absolute contribution over all rows.
+
+        No contribution of a row is kept, so a table of any length can be explained.
+
+        Parameters
+        ----------
+        X : array-like, frame or sparse matrix of shape (n_samples, n_features)
+            Rows to explain, with the columns seen by `fit`.
+        output : {"log2", "path_length"}, default="log2"
+            Scale of the contributions, as in `explain`.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_features,)
+            Importance of each feature, at least 0. A feature that no tree uses has exactly 0.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the forest is not fitted.
+        ValueError
+            If `output` is unknown, or the columns of `X` differ from those of the training rows.
+
+        Examples
+        --------
+        >>> from isoxide import IsolationForest
+        >>> X = [[-1.1, 1], [0.3, 1], [0.5, 1], [100, 1]]
+        >>> IsolationForest(random_state=0).fit(X).importance(X).round(1)
+        array([0.4, 0. ])
+        """
+        check_is_fitted(self)
+        output = check_output(output)
+        data = check_input(self, X, reset=False)
+        n_workers = self._explaining_threads(data.n_samples)
+        return mean_contributions(self._fitted, data, output=output, n_workers=n_workers)
 
     def recalibrate(self, X: Any, *, contamination: Literal["auto"] | float) -> IsolationForest:
         """Set the offset for another contamination without growing trees.
