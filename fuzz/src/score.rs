@@ -1,5 +1,5 @@
 //! Fuzz target: any arrays are refused as a forest or make a valid one. A valid forest must score any table as the definition does,
-//! with every strategy.
+//! with every strategy, and explain the scores with the same bits on every kernel.
 
 use isoxide::error::Error;
 use isoxide::forest::{Forest, LEAF, Node, NodeNoise, depths, path_length};
@@ -7,8 +7,8 @@ use isoxide::matrix::Input;
 use isoxide::score::Scorer;
 
 use super::bytes::Bytes;
-use super::sums;
 use super::table::{Table, cell, n_rows};
+use super::{explain, sums};
 
 /// Maximum number of training rows for which a table of c(n) is made; a forest that claims more is only read.
 const MAX_SAMPLES: u32 = 100_000;
@@ -251,4 +251,5 @@ fn score(forest: Forest, bytes: &mut Bytes<'_>) {
     sums::check(&scorer, &Input::Dense(matrix.clone()), |row, column| {
         cell(&matrix, row, column)
     });
+    explain::check(&scorer, &Input::Dense(matrix));
 }
