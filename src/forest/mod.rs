@@ -8,8 +8,10 @@
 pub mod file;
 pub mod node;
 pub mod path_length;
+mod threshold;
 
 pub use node::{LEAF, Node, NodeNoise};
+pub use threshold::round_down;
 
 use crate::error::{Error, Result};
 use crate::memory;

@@ -60,9 +60,8 @@ mod needs;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::walk::round_down;
 use crate::error::Result;
-use crate::forest::{Forest, Node, depths, path_length::leaf_value};
+use crate::forest::{Forest, Node, depths, path_length::leaf_value, round_down};
 use crate::memory::{self, Account};
 use crate::simd::{self, ClassValues, Path, Search, Split, TreeLogic};
 use crate::threads::Workers;

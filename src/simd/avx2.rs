@@ -1,5 +1,7 @@
 //! AVX2 kernel: a block is two registers of bits; values are compared eight at a time with thresholds held in registers.
 
+mod lanes;
+
 #[allow(clippy::wildcard_imports, reason = "the names of instructions are unambiguous")]
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -10,9 +12,11 @@ mod quantise;
 use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
 use super::convert::{self, Rows};
 use super::search::{SLACK, Search};
+use super::shapley::{self, ShapleyBlock, ShapleyScratch, ShapleyTree};
 use super::tree::TreeLogic;
 use super::{ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, logic, portable};
 use crate::matrix::Matrix;
+use lanes::Four;
 
 /// Columns that are transposed together: a register of f64.
 const RUN: usize = 4;
@@ -138,6 +142,11 @@ impl Kernel for Avx2 {
     fn at_or_below(self, values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { at_or_below(values, threshold, or_missing, marks) }
+    }
+
+    fn shapley(self, tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { shapley(tree, block, scratch) }
     }
 }
 
@@ -393,4 +402,10 @@ fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u6
         }
     }
     portable::at_or_below(rest, threshold, or_missing, &mut marks[words.len()..]);
+}
+
+#[target_feature(enable = "avx2")]
+fn shapley(tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+    // SAFETY: the caller's instructions are those of `Four`.
+    unsafe { shapley::explain::<Four>(tree, block, scratch) }
 }

@@ -9,7 +9,7 @@
 //! add           bytes, class values  -> sums
 //! ```
 //!
-//! `score::plan` explains how these steps score a forest. Ranking uses `find_codes`, `collect` and `count`, and growing uses
+//! `score::plan` explains how these steps score a forest. Explaining scores uses `transpose` and `shapley`, ranking uses `find_codes`, `collect` and `count`, and growing uses
 //! `at_or_below`. A [`Kernel`] has all of these steps. [`Portable`] is the kernel in plain Rust, and every other kernel equals it
 //! bit for bit. No step branches on data.
 //!
@@ -75,6 +75,7 @@ mod convert;
     allow(dead_code, reason = "the portable kernel does not search by them")
 )]
 mod i16_keys;
+mod lanes;
 mod logic;
 // On other processors the source is tested over emulated instructions.
 #[cfg(any(target_arch = "aarch64", test))]
@@ -82,6 +83,7 @@ mod neon;
 mod portable;
 mod prefetch;
 mod search;
+pub mod shapley;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -104,6 +106,7 @@ pub use neon::Neon;
 pub use portable::Portable;
 pub use prefetch::{prefetch_address, prefetch_cell};
 pub use search::{MAX_THRESHOLDS, Search, Threshold, n_masks};
+use shapley::{ShapleyBlock, ShapleyScratch, ShapleyTree};
 pub use tree::{Path, Split, TreeLogic};
 
 /// Rows that are transposed and quantised at once.
@@ -267,6 +270,14 @@ pub trait Kernel: Copy + Send + Sync {
         portable::at_or_below(values, threshold, or_missing, marks);
     }
 
+    /// Adds the Shapley values of a tree to those of a block; [`shapley`] describes the steps.
+    ///
+    /// # Panics
+    /// When the block or the scratch memory is too small for the tree.
+    fn shapley(self, tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+        portable::shapley(tree, block, scratch);
+    }
+
     /// Prefetches share `part` of `parts` of the cells of some rows, which will be read soon. May do nothing.
     fn prefetch(self, matrix: &Matrix<'_>, rows: Range<usize>, part: usize, parts: usize) {
         prefetch::prefetch_rows(matrix, rows, part, parts);
@@ -372,6 +383,32 @@ impl Choice {
             #[cfg(target_arch = "aarch64")]
             Self::Neon(kernel) => kernel.at_or_below(values, threshold, or_missing, marks),
             Self::Portable(kernel) => kernel.at_or_below(values, threshold, or_missing, marks),
+        }
+    }
+
+    /// Calls [`Kernel::transpose`] of the kernel.
+    pub fn transpose(self, matrix: &Matrix<'_>, rows: Range<usize>, columns: &[u32], tile: &mut Tile<'_>) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(kernel) => kernel.transpose(matrix, rows, columns, tile),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(kernel) => kernel.transpose(matrix, rows, columns, tile),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(kernel) => kernel.transpose(matrix, rows, columns, tile),
+            Self::Portable(kernel) => kernel.transpose(matrix, rows, columns, tile),
+        }
+    }
+
+    /// Calls [`Kernel::shapley`] of the kernel.
+    pub fn shapley(self, tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(kernel) => kernel.shapley(tree, block, scratch),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(kernel) => kernel.shapley(tree, block, scratch),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(kernel) => kernel.shapley(tree, block, scratch),
+            Self::Portable(kernel) => kernel.shapley(tree, block, scratch),
         }
     }
 

@@ -14,6 +14,7 @@
 
 #[cfg(not(target_arch = "aarch64"))]
 mod emulated;
+mod lanes;
 mod quantise;
 
 #[cfg(not(target_arch = "aarch64"))]
@@ -26,10 +27,13 @@ use std::ops::Range;
 
 use super::bits::{BLOCK_ROWS, Bits, Mask, WORDS};
 use super::convert::{self, Rows};
+use super::lanes::Two;
 use super::search::Search;
+use super::shapley::{self, ShapleyBlock, ShapleyScratch, ShapleyTree};
 use super::tree::TreeLogic;
 use super::{ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, logic, portable};
 use crate::matrix::Matrix;
+use lanes::Pair;
 
 /// Rows and columns that are transposed together.
 const SQUARE: usize = 4;
@@ -144,6 +148,11 @@ impl Kernel for Neon {
 
     fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
         portable::add(values, classes, sums);
+    }
+
+    fn shapley(self, tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { shapley(tree, block, scratch) }
     }
 }
 
@@ -282,6 +291,12 @@ fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
             unsafe { vst1q_u8(register.as_mut_ptr(), class) };
         }
     }
+}
+
+#[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
+fn shapley(tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+    // SAFETY: the caller's instructions are those of `Pair`.
+    unsafe { shapley::explain::<Two<Pair>>(tree, block, scratch) }
 }
 
 const _: () = assert!(WORDS == 4 * 2 && TILE_ROWS == 4 * BYTES && BYTES == 4 * VECTORS);

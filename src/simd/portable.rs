@@ -5,7 +5,9 @@ use std::ops::Range;
 use ndarray::ArrayView1;
 
 use super::bits::{BLOCK_ROWS, Mask, Words};
+use super::lanes::Plain;
 use super::search::{self, Search};
+use super::shapley::{self, ShapleyBlock, ShapleyScratch, ShapleyTree};
 use super::tree::TreeLogic;
 use super::{ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, convert, logic};
 use crate::matrix::Matrix;
@@ -191,6 +193,12 @@ pub(super) fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, mark
     } else {
         mark(values, marks, |value| value <= threshold);
     }
+}
+
+/// Takes four rows at a time.
+pub(super) fn shapley(tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+    // SAFETY: `Plain` needs no special instructions.
+    unsafe { shapley::explain::<Plain<4>>(tree, block, scratch) }
 }
 
 /// Combines the low bits of 64 bytes into a word.

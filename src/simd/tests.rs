@@ -30,6 +30,7 @@ macro_rules! for_every_kernel {
 }
 
 mod i16_keys;
+mod shapley;
 mod transpose;
 
 /// Random numbers for inputs that are too large for proptest to draw one by one.

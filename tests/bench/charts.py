@@ -15,6 +15,7 @@ _MARKS = {
     "isotree": ("#e69f00", "s"),
     "coniferest": ("#009e73", "^"),
     "pyod": ("#444444", "D"),
+    "shap": ("#cc79a7", "X"),
     "tl2cgen": ("#a6761d", "v"),
     "treelite": ("#66a61e", "<"),
     "onnxruntime": ("#e7298a", ">"),

@@ -1,6 +1,7 @@
 //! Tables and calls that benchmarks and instruction counts share; the tables are the same on every machine.
 
 use isoxide::error::Result;
+use isoxide::explain::Explainer;
 use isoxide::forest::{Forest, path_length};
 use isoxide::grow::{NoiseTarget, Params, grow};
 use isoxide::matrix::{Input, Matrix};
@@ -93,6 +94,12 @@ impl GrowInputs {
 pub(crate) fn scorer(x: &Input<'_>) -> Result<Scorer> {
     let inputs = GrowInputs::new(x.n_rows(), x.n_columns(), 256, 100)?;
     Scorer::new(inputs.grow(x)?, path_length::table(256))
+}
+
+/// Grows 100 trees of 256 rows, and prepares them for explaining.
+pub(crate) fn explainer(x: &Input<'_>) -> Result<Explainer> {
+    let inputs = GrowInputs::new(x.n_rows(), x.n_columns(), 256, 100)?;
+    Explainer::new(inputs.grow(x)?, path_length::table(256))
 }
 
 /// Borrows a table of f64 as input.

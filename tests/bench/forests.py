@@ -74,6 +74,10 @@ class Isoxide:
     def day(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
         return self.model.decision_function(x), self.model.predict(x)
 
+    def explain(self, x: Any) -> np.ndarray:
+        values: np.ndarray = self.model.shap_values(x)
+        return values
+
 
 class _UnderJoblib:
     """Threads of joblib for fit and scores: scikit-learn scores with one thread unless a context says otherwise."""
@@ -175,6 +179,20 @@ class Pyod(_UnderJoblib):
         return scores
 
 
+class Shap(Sklearn):
+    """shap's explainer of scikit-learn's forest, which is made in the fit. It works on one thread."""
+
+    def fit(self, x: Any) -> None:
+        import shap
+
+        super().fit(x)
+        self.explainer = shap.TreeExplainer(self.model, feature_perturbation="tree_path_dependent")
+
+    def explain(self, x: Any) -> np.ndarray:
+        values: np.ndarray = self.explainer.shap_values(x)
+        return values
+
+
 class NumpySum:
     """No forest: one pass over the table, to see what memory alone costs."""
 
@@ -194,6 +212,7 @@ _FORESTS: dict[str, Callable[[Work, int], Forest]] = {
     "isotree": Isotree,
     "coniferest": Coniferest,
     "pyod": Pyod,
+    "shap": Shap,
     "numpy_sum": NumpySum,
 }
 
@@ -221,6 +240,10 @@ def forest_job(work: Work, library: str, threads: int, layout: str, folder: Path
         alone.model = forest.model
     if work.take:
         x = head(x, work.take).copy()
+    if work.kind == "explain":
+        # shap does not round to float32, so values near a threshold would go the other way.
+        rows = np.ascontiguousarray(x, dtype=np.float32)
+        return Job(lambda: forest.explain(rows), lambda: {"values": forest.explain(rows)})
     if work.kind == "day":
         return Job(lambda: forest.day(x), lambda: dict(zip(("decision", "prediction"), alone.day(x), strict=True)))
     if work.kind == "memory":

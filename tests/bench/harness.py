@@ -167,13 +167,15 @@ class Team:
             scores = theirs["scores"]
             outcome.difference = float(np.abs(ours["scores"][: len(scores)] - scores).max())
             return
-        if outcome.library not in _SAME_BITS and self.work.kind not in ("rank", "reference"):
+        if outcome.library not in _SAME_BITS and self.work.kind not in ("rank", "reference", "explain"):
             outcome.agreement = rank_correlation(ours["scores"], theirs["scores"])
             return
         try:
             for key in ours:
                 if outcome.library in _SAME_BITS:
                     np.testing.assert_array_equal(ours[key], theirs[key])
+                elif self.work.kind == "explain":
+                    np.testing.assert_allclose(ours[key], theirs[key], rtol=0, atol=1e-9 * np.abs(theirs[key]).max())
                 else:
                     np.testing.assert_allclose(ours[key], theirs[key], rtol=1e-12)
         except AssertionError as error:

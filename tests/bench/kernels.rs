@@ -14,7 +14,7 @@ mod common;
 use std::hint::black_box;
 use std::time::Duration;
 
-use common::{GrowInputs, Numbers, dense, scorer, table};
+use common::{GrowInputs, Numbers, dense, explainer, scorer, table};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use isoxide::matrix::{Column, Matrix};
@@ -46,6 +46,7 @@ fn main() {
     classes(&mut criterion);
     add(&mut criterion);
     scoring(&mut criterion);
+    explaining(&mut criterion);
     ranking(&mut criterion);
     growing(&mut criterion);
     criterion.final_summary();
@@ -281,6 +282,19 @@ fn scoring(criterion: &mut Criterion) {
     score("plan", score::Strategy::Plan, &Choice::all());
     // The walk uses no kernel.
     score("walk", score::Strategy::Walk, &Choice::all()[..1]);
+}
+
+/// Measures the time per row in which 100 trees are explained.
+fn explaining(criterion: &mut Criterion) {
+    let x = table(2 * 1024, COLUMNS);
+    let x = dense(&x);
+    let explainer = explainer(&x).unwrap();
+    let mut group = group(criterion, "explain", x.n_rows());
+    group.sampling_mode(SamplingMode::Flat);
+    for choice in Choice::all() {
+        let values = || explainer.shap_values_with(black_box(&x), 1, choice);
+        group.bench_function(choice.name(), |b| b.iter(values));
+    }
 }
 
 /// SciPy's default definition.

@@ -14,6 +14,7 @@ from .works import LABELS
 #: The limits of the comparison, which do not depend on the numbers.
 _UNFAIR = (Path(__file__).parent / "unfair.md").read_text()
 _FORESTS = ("sklearn", "isotree", "coniferest", "pyod")
+_EXPLAINERS = ("shap",)
 _COMPILED = ("sklearn", "tl2cgen", "treelite", "onnxruntime")
 _RANKERS = ("scipy", "scipy_array", "numpy", "polars", "pandas")
 _PROGRAMS = ("start", "desk")
@@ -162,6 +163,7 @@ def _charts(records: list[Record], name: str, alt: str) -> str:
 def page(records: list[Record], grids: list[list[Record]]) -> str:
     wrong = [f"- {line}" for record in records for line in failures(record)]
     forests = _lines(records, lambda work: work["kind"] in ("score", "fit", "day"))
+    explained = _lines(records, lambda work: work["kind"] == "explain")
     ranks = _lines(records, lambda work: work["kind"] in ("rank", "reference"))
     names = [c["library"] for r in records for w in r["works"] for c in w["contenders"]]
     compiled = _lines(records, lambda work: any(c["library"] in _COMPILED[1:] for c in work["contenders"]))
@@ -193,6 +195,13 @@ timed; the conversion of the table to float32 is. treelite and ONNX Runtime are 
 up. Their scores differ from scikit-learn's (see [agreement of results](#agreement-of-results)).
 
 {_ratios(compiled, _COMPILED) if "tl2cgen" in names else "No record has these rows yet."}
+
+## Explanations
+
+The work is `shap_values` of float32 rows. shap's `TreeExplainer` runs on one thread, and making the explainer is not
+timed.
+
+{_ratios(explained, _EXPLAINERS) if "shap" in names else "No record has these rows yet."}
 
 ## Ranks
 

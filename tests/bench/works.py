@@ -14,6 +14,7 @@ LABELS = {
     "isotree": "isotree",
     "coniferest": "coniferest",
     "pyod": "PyOD",
+    "shap": "shap",
     "tl2cgen": "TL2cgen",
     "treelite": "treelite",
     "onnxruntime": "ONNX Runtime",
@@ -48,7 +49,7 @@ class Work:
     row: int
     #: Description of the task, without the shape of the table and the number of threads.
     what: str
-    #: "score", "fit", "day", "rank", "reference", "memory", "start" or "desk".
+    #: "score", "explain", "fit", "day", "rank", "reference", "memory", "start" or "desk".
     kind: str
     data: Data
     contenders: tuple[Contender, ...]
@@ -101,7 +102,7 @@ _HUNDRED_THOUSAND = Data("plain", 100_000, 50)
 _SMALL = Data("plain", 10_000, 10)
 _WIDE = Data("plain", 2_000, 2_000)
 _FRAMES = {"pandas": "pandas frame, 10 columns int64", "polars": "polars frame"}
-ROWS = range(1, 20)
+ROWS = range(1, 21)
 
 
 def _scoring() -> list[Work]:
@@ -180,6 +181,20 @@ def _ranking(cores: int) -> list[Work]:
     return works
 
 
+def _explaining() -> list[Work]:
+    works = []
+    for data in (_SMALL, _HUNDRED_THOUSAND):
+        explain: dict[str, Any] = {"kind": "explain", "data": data, "rounds": 3}
+        works.append(Work(20, "explain", contenders=_named("isoxide", "shap"), take=1000, **explain))
+        for kernel in ("avx2", "portable"):
+            forced = Contender("isoxide", f"{kernel} kernel", environment={"ISOXIDE_KERNEL": kernel})
+            default = Contender("isoxide", "default kernel")
+            contenders = (forced, default, Contender("shap"))
+            works.append(Work(20, f"explain, {kernel} kernel", contenders=contenders, take=1000, **explain))
+    works.append(Work(20, "explain", "explain", _HUNDRED_THOUSAND, _named("isoxide", "shap"), take=1))
+    return works
+
+
 def _memory() -> Work:
     two_threads = (Contender("isoxide", "2 threads", threads=2), Contender("sklearn", "2 threads", threads=2))
     return Work(15, "memory while scoring", "memory", _MILLION, (*_FORESTS, *two_threads), rounds=1)
@@ -199,7 +214,7 @@ def _starting(cores: int) -> list[Work]:
 
 def all_works(cores: int) -> list[Work]:
     """Return all works, in the order of the rows."""
-    works = [*_scoring(), *_fitting(cores), *_ranking(cores), _memory(), *_starting(cores)]
+    works = [*_scoring(), *_fitting(cores), *_ranking(cores), _memory(), *_starting(cores), *_explaining()]
     return sorted(works, key=lambda work: work.row)
 
 

@@ -32,6 +32,8 @@ WORKLOADS = {
     "plan-score": BOTH,
     "plan-sparse": BOTH,
     "walk": ANY,
+    "explain-compile": ANY,
+    "explain": BOTH,
     "rank": BOTH,
 }
 

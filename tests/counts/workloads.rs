@@ -6,7 +6,7 @@ mod common;
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use common::{GrowInputs, Numbers, dense, scorer, table};
+use common::{GrowInputs, Numbers, dense, explainer, scorer, table};
 use isoxide::error::{Error, Result};
 use isoxide::matrix::csr::{Csr, Indices, StoredValues};
 use isoxide::matrix::{Input, Matrix};
@@ -18,13 +18,15 @@ use ndarray::s;
 type Workload = fn() -> Result<()>;
 
 /// Every workload by name.
-const WORKLOADS: [(&str, Workload); 7] = [
+const WORKLOADS: [(&str, Workload); 9] = [
     ("grow-auto", || growing(30_000, 20, 256, 100)),
     ("grow-all", || growing(3_000, 10, 3_000, 10)),
     ("plan-compile", compiling),
     ("plan-score", || scoring(4_096, Strategy::Plan)),
     ("plan-sparse", sparse),
     ("walk", || scoring(64, Strategy::Walk)),
+    ("explain-compile", compiling_explanations),
+    ("explain", explaining),
     ("rank", ranking),
 ];
 
@@ -107,6 +109,23 @@ fn sparse() -> Result<()> {
     )?;
     let x = Input::Sparse(x);
     warm(&scorer(&x)?, &x, Strategy::Plan)
+}
+
+/// Compiles the steps with the first row; explaining that row is little beside it.
+fn compiling_explanations() -> Result<()> {
+    let x = table(4_096, 20);
+    let explainer = explainer(&dense(&x))?;
+    let row = Input::Dense(Matrix::from_f64(x.slice(s![..1, ..])));
+    counted(|| explainer.shap_values_with(&row, 1, Choice::get()))
+}
+
+fn explaining() -> Result<()> {
+    let x = table(4_096, 20);
+    let explainer = explainer(&dense(&x))?;
+    let rows = Input::Dense(Matrix::from_f64(x.slice(s![..512, ..])));
+    let explain = || explainer.shap_values_with(&rows, 1, Choice::get());
+    explain()?;
+    counted(explain)
 }
 
 /// SciPy's default definition.

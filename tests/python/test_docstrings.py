@@ -22,7 +22,7 @@ ENGINES = ("isoxide.dask", "isoxide.spark")
 MODULES = ["isoxide", *(module.name for module in pkgutil.walk_packages(isoxide.__path__, "isoxide."))]
 MODULES = [name for name in MODULES if not name.startswith(ENGINES)]
 #: Results of functions. They need no example, since those of the functions show them.
-RESULT_CLASSES = {"FeatureRanks", "Calibration", "Drift", "Findings", "TableProfile", "SamplePlan"}
+RESULT_CLASSES = {"Explanation", "FeatureRanks", "Calibration", "Drift", "Findings", "TableProfile", "SamplePlan"}
 PUBLIC_MODULES = (isoxide, isoxide.datasets, isoxide.ueba, isoxide.displays, isoxide.mergeable, isoxide.stream)
 PUBLIC = [*((module, name) for module in PUBLIC_MODULES for name in module.__all__), (table, "PartitionedTable")]
 

@@ -18,9 +18,9 @@ PYTHON = sorted((ROOT / "python" / "isoxide").rglob("*.py"))
 
 #: The modules of the Rust core, lowest level first. A module uses only lower levels, or its own on the lowest level.
 RUST_LEVELS = [
-    {"error", "bytes", "decimal", "matrix", "memory", "threads", "cancellation"},
+    {"error", "bytes", "decimal", "matrix", "memory", "prepared", "threads", "cancellation"},
     {"random", "forest", "simd", "sketch"},
-    {"grow", "score", "rank"},
+    {"grow", "score", "explain", "rank"},
     {"python"},
 ]
 #: The packages in `isoxide`, lowest level first. A package imports only from itself and from lower levels. "" is
@@ -40,7 +40,9 @@ PYTHON_LEVELS = [
 #: Packages that import only numpy and scikit-learn.
 LIGHT = {"", "_common", "_forest", "_ranks", "datasets", "mergeable"}
 #: Modules of other packages that import only numpy and scikit-learn.
-LIGHT_MODULES = {f"isoxide._frames.{name}" for name in ("adapter", "containers", "dtypes", "tables", "validation")}
+LIGHT_MODULES = {
+    f"isoxide._frames.{name}" for name in ("adapter", "containers", "dtypes", "row_labels", "tables", "validation")
+}
 LIGHT_MODULES |= {"isoxide._frames"}
 PACKAGE = ROOT / "python" / "isoxide"
 MODULES = {

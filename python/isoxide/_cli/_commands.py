@@ -30,6 +30,7 @@ __all__ = [
     "calibrate",
     "detect",
     "exit_code",
+    "explain",
     "load",
     "rank_choices",
     "read_in_memory",
@@ -207,11 +208,17 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
         print_lines(options.plot)
 
 
+def explain(options: argparse.Namespace, session: Session) -> None:
+    """Run ``isoxide explain``: score a table with a stored forest, and explain the score of each row."""
+    score(options, session)
+
+
 def score(options: argparse.Namespace, session: Session) -> None:
     """Run ``isoxide score``: score a table with a stored forest."""
     load("isoxide.ueba", "isoxide.stream")
     from isoxide import stream
     from isoxide._forest.estimator import IsolationForest
+    from isoxide._partitioned.row_columns import AllColumns, ExplanationColumns, ScoreColumns
     from isoxide.stream._write import ROWS_PER_FILE
 
     forest = IsolationForest.load(options.model)
@@ -219,14 +226,17 @@ def score(options: argparse.Namespace, session: Session) -> None:
     format_ = None if options.out is None else output_format(options.out)
     session.signals.begin_work()
     tables = Tables(options.table, options.reading)
-    writer = stream.open(tables.source, **tables.text_reading)._writer(forest, options.keep)
+    added: Any = ScoreColumns()
+    if options.run == "explain":
+        added = AllColumns([added, ExplanationColumns(min(options.top, forest.n_features_in_), "log2", "top_")])
+    writer = stream.open(tables.source, **tables.text_reading)._writer(forest, options.keep, added)
     if format_ in ("parquet", "folder"):
         if format_ == "folder":
             session.signals.outcome = f"the files in {options.out} are complete; continue with --resume"
         n_rows = writer.write(Path(options.out), rows_per_file=ROWS_PER_FILE, resume=options.resume)
     else:
-        with steps(1, "score") as step:
-            step("reading and scoring")
+        with steps(1, options.run) as step:
+            step("reading and scoring" if options.run == "score" else "reading and explaining")
             result = writer.frame()
         n_rows = len(result)
         session.signals.check()
@@ -234,7 +244,8 @@ def score(options: argparse.Namespace, session: Session) -> None:
             session.signals.outcome = "the printed scores are not complete"
         write_scores(result, options.out, format_)
     unused = [name for name in writer.source.schema.names if name not in writer.features and name not in options.keep]
-    summary = f"{n_rows:,} rows scored by {len(writer.features)} features"
+    done = "scored" if options.run == "score" else "explained"
+    summary = f"{n_rows:,} rows {done} by {len(writer.features)} features"
     if unused:
         n_more = len(unused) - MAX_LISTED_COLUMNS
         more = f" and {n_more} more" if n_more > 0 else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from argparse import Namespace
@@ -17,6 +18,8 @@ from isoxide._cli._values import output_format
 
 __all__ = ["run"]
 
+#: Names of the columns of `explain`.
+_EXPLAINED = r"top_[0-9]+_(feature|value|contribution|share)"
 #: Number of limits of --bands.
 N_BANDS = 3
 #: Optional packages, with the extra of isoxide that installs them.
@@ -76,6 +79,7 @@ def _run(arguments: list[str], session: Session) -> int:
         "drift": _model_commands.drift,
         "calibrate": _commands.calibrate,
         "score": _commands.score,
+        "explain": _commands.explain,
         "report": _commands.report,
     }
     return commands[options.run](options, session) or 0
@@ -85,12 +89,12 @@ def _misuse(options: Namespace) -> str | None:
     """Return an error if options contradict each other, or None."""
     if getattr(options, "table", []).count("-") > 1:
         return "standard input (-) can be read only once; give it once"
-    if options.run == "score":
+    if options.run in ("score", "explain"):
         keep = options.keep = options.keep or []
         for name in keep:
             if keep.count(name) > 1:
                 return f"--keep names {name!r} twice"
-            if name in ("score", "anomaly"):
+            if name in ("score", "anomaly") or (options.run == "explain" and re.fullmatch(_EXPLAINED, name)):
                 return f"--keep names {name!r}, which is a column of the results; rename it in the table"
         if options.resume and (options.out is None or output_format(options.out) != "folder"):
             return "--resume needs --out with the folder of the scores"

@@ -86,6 +86,10 @@ _SCORE_EXAMPLES = """examples:
   isoxide score out/forest-*.safetensors features.csv --keep actor day --out scores.csv
   isoxide score out/forest-*.safetensors lake/features/ --keep actor day --out scores/
 """
+_EXPLAIN_EXAMPLES = """examples:
+  isoxide explain out/forest-*.safetensors features.csv --top 3 --keep actor day --out explained.csv
+  isoxide explain out/forest-*.safetensors lake/features/ --keep actor day --out explained/
+"""
 _REPORT_EXAMPLES = """examples:
   isoxide report out/findings-*.json --cutoff 99.5 --order entity --out out/
 """
@@ -112,6 +116,7 @@ def make_parser() -> Parser:
     _add_drift(commands)
     _add_calibrate(commands)
     _add_score(commands)
+    _add_explain(commands)
     _add_report(commands)
     return parser
 
@@ -347,6 +352,12 @@ def _add_score(commands: Any) -> None:
         f"MODEL: the file of the forest, forest-*.safetensors\n{_TABLE}, with the features of the forest",
         epilog=_SCORE_EXAMPLES,
     )
+    _add_rows_of_forest(parser)
+    parser.set_defaults(run="score", json=False)
+
+
+def _add_rows_of_forest(parser: Parser) -> None:
+    """Add the forest, the table and the output of commands that write a line for each row."""
     parser.add_argument("model", metavar="MODEL", type=_values.local_path, help=argparse.SUPPRESS)
     parser.add_argument("table", metavar="TABLE", nargs="+", type=_values.local_path, help=argparse.SUPPRESS)
     _add_reading(parser, times=False)
@@ -360,7 +371,24 @@ def _add_score(commands: Any) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run that wrote to a folder")
     parser.add_argument("--jobs", type=_values.jobs, metavar="N", help="number of threads (default: all cores)")
-    parser.set_defaults(run="score", json=False)
+
+
+def _add_explain(commands: Any) -> None:
+    parser = commands.add_parser(
+        "explain",
+        short_usage="isoxide explain MODEL TABLE [TABLE ...] [options]",
+        n_files=2,
+        help="score a table, and name the features that make each row most abnormal",
+        description="Score the rows of a table with a forest that `isoxide detect` wrote, and name the features that\n"
+        "make each row most abnormal, with their contributions to the binary logarithm of its anomaly score and\n"
+        "their shares (columns top_1_feature, top_1_value, top_1_contribution, top_1_share, top_2_feature, ...).\n"
+        "A share tells what moved the score of the row, not what caused the anomaly.\n\n"
+        f"MODEL: the file of the forest, forest-*.safetensors\n{_TABLE}, with the features of the forest",
+        epilog=_EXPLAIN_EXAMPLES,
+    )
+    parser.add_argument("--top", metavar="N", type=_values.features, default=5, help="number of features (default: 5)")
+    _add_rows_of_forest(parser)
+    parser.set_defaults(run="explain", json=False)
 
 
 def _add_report(commands: Any) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "column_separator",
     "day",
     "encoding",
+    "features",
     "jobs",
     "local_path",
     "number",
@@ -115,6 +116,14 @@ def rows(text: str) -> int:
     value = _integer(text)
     if value is None or value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows: give an integer of at least 1")
+    return value
+
+
+def features(text: str) -> int:
+    """Check a number of features, which is at least 1."""
+    value = _integer(text)
+    if value is None or value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of features: give an integer of at least 1")
     return value
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["format_bytes", "format_time", "format_value"]
+__all__ = ["format_bytes", "format_share", "format_time", "format_value"]
 
 
 def format_value(value: Any) -> str:
@@ -32,6 +32,18 @@ def format_value(value: Any) -> str:
     text = f"{number:.4g}"
     # Numbers up to 1e9 are shown as 123,456.7 rather than as 1.235e+05.
     return f"{number:,.1f}" if "e+" in text and abs(number) < 1e9 else text
+
+
+def format_share(share: float) -> str:
+    """Format a share from 0 to 1 as a whole percentage; shares that would become 0 % are shown as ``"<1 %"``.
+
+    Examples
+    --------
+    >>> from isoxide._common.format import format_share
+    >>> [format_share(share) for share in (0.618, 0.003, 0.0, 1.0)]
+    ['62 %', '<1 %', '0 %', '100 %']
+    """
+    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
 
 
 def format_time(time: pd.Timestamp) -> str:

@@ -7,17 +7,22 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from isoxide._common.options import takes
 from isoxide._common.patterns import name_list
 from isoxide._forest.estimator import IsolationForest
+from isoxide._forest.explain import check_output, check_top
 from isoxide._frames.features import need_column, roles_of_features
 from isoxide._frames.source import ChooseRoles, Roles
 from isoxide._frames.tables import read_table
 from isoxide._partitioned import fit, ranks
 from isoxide._partitioned.engine import Engine
+from isoxide._partitioned.importance import importance
 from isoxide._partitioned.options import PartitionedDetectOptions, PartitionedModelOptions
+from isoxide._partitioned.row_columns import ExplanationColumns, RowColumns, ScoreColumns
 from isoxide._ranks.dtypes import RankDefinition
 from isoxide._ranks.feature_ranks import FeatureRanks
 
@@ -69,18 +74,18 @@ class PartitionedTable(ABC):
         """
 
     @abstractmethod
-    def _scored(self, forest: IsolationForest, score: str, anomaly: str) -> Any:
-        """Return a lazy frame of the engine with the two columns of `score`."""
+    def _with_columns(self, forest: IsolationForest, added: RowColumns) -> Any:
+        """Return a lazy frame of the engine with the columns that a forest adds to each row."""
 
-    def _refuse_names(self, names: Iterable[str], table_name: str, *new: str, ignore_case: bool = False) -> None:
+    def _refuse_names(
+        self, names: Iterable[str], table_name: str, added: RowColumns, *, ignore_case: bool = False
+    ) -> None:
         """Refuse names of new columns that the table already has."""
         existing: dict[str, str] = {}
-        for name in [*names, *new]:
+        for name in [*names, *added.names]:
             key = name.lower() if ignore_case else name
             if key in existing:
-                raise ValueError(
-                    f"{table_name} already has a column {existing[key]!r}; choose another name with score= or anomaly="
-                )
+                raise ValueError(f"{table_name} already has a column {existing[key]!r}; {added.remedy}")
             existing[key] = name
 
     def _in_memory(self, rows: Any) -> Any:
@@ -180,7 +185,117 @@ class PartitionedTable(ABC):
         check_is_fitted(forest)
         if score == anomaly:
             raise ValueError(f"score and anomaly are both {score!r}; choose two different names")
-        return self._scored(forest, score, anomaly)
+        return self._with_columns(forest, ScoreColumns(score, anomaly))
+
+    def explain(
+        self,
+        forest: IsolationForest,
+        *,
+        top: int = 5,
+        output: Literal["log2", "path_length"] = "log2",
+        prefix: str = "top_",
+    ) -> Any:
+        """Add to each row the features that make it most anomalous, with their contributions to its score.
+
+        Nothing is computed until the result is read. The contributions are bit-identical to those of
+        ``IsolationForest.explain`` for the same rows in memory.
+
+        Parameters
+        ----------
+        forest : IsolationForest
+            Fitted forest. If it has feature names, they select the columns; otherwise all numeric columns are used.
+        top : int, default=5
+            Number of features for each row, at least 1, the most anomalous contribution first. A forest with fewer
+            features gives all of them.
+        output : {"log2", "path_length"}, default="log2"
+            Scale of the contributions, as in ``IsolationForest.explain``.
+        prefix : str, default="top_"
+            Beginning of the names of the new columns: ``top_1_feature`` (name of the feature), ``top_1_value`` (its
+            value as float64), ``top_1_contribution`` and ``top_1_share`` (its share in what makes the row anomalous,
+            from 0 to 1), then ``top_2_feature``, and so on.
+
+        Returns
+        -------
+        pyarrow.RecordBatchReader, pyspark.sql.DataFrame or dask.dataframe.DataFrame
+            All columns of the table and the new ones, as a frame of the engine with the same partitions. A
+            ``RecordBatchReader`` can be read only once.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the forest is not fitted.
+        ValueError
+            If `top` or `output` is out of range, the table lacks a feature of the forest, or it already has one of the
+            new columns.
+        TypeError
+            If `top` is not an integer.
+
+        See Also
+        --------
+        importance : Compute the mean absolute contribution of each feature.
+        isoxide.IsolationForest.explain : Explain rows in memory.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from isoxide import stream
+        >>> table = stream.open(pa.table({"x": [-1.1, 0.3, 0.5, 100.0], "y": [1, 1, 1, 1]}))
+        >>> explained = table.explain(table.fit(), top=1).read_all()
+        >>> explained.column_names
+        ['x', 'y', 'top_1_feature', 'top_1_value', 'top_1_contribution', 'top_1_share']
+        >>> explained["top_1_feature"].to_pylist()[3]
+        'x'
+        """
+        check_is_fitted(forest)
+        if top is None:
+            raise TypeError("top must be an integer, got None")
+        kept = check_top(top, forest.n_features_in_)
+        assert kept is not None
+        return self._with_columns(forest, ExplanationColumns(kept, check_output(output), prefix))
+
+    def importance(
+        self, forest: IsolationForest, *, output: Literal["log2", "path_length"] = "log2"
+    ) -> NDArray[np.float64]:
+        """Compute how much each feature moves the scores: its mean absolute contribution over all rows.
+
+        The result is bit-identical to that of ``IsolationForest.importance`` for the same rows in memory. The table is
+        read once.
+
+        Parameters
+        ----------
+        forest : IsolationForest
+            Fitted forest. If it has feature names, they select the columns; otherwise all numeric columns are used.
+        output : {"log2", "path_length"}, default="log2"
+            Scale of the contributions, as in ``IsolationForest.explain``.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_features,)
+            Importance of each feature of the forest, at least 0.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the forest is not fitted.
+        ValueError
+            If `output` is unknown, or the table has no rows or lacks a feature of the forest.
+
+        See Also
+        --------
+        explain : Find the features that make each row most anomalous.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from isoxide import stream
+        >>> table = stream.open(pa.table({"x": [-1.1, 0.3, 0.5, 100.0], "y": [1, 1, 1, 1]}))
+        >>> table.importance(table.fit()).round(1)
+        array([0.4, 0. ])
+        """
+        check_is_fitted(forest)
+        output = check_output(output)
+        with self._open(roles_of(numbers=forest_features(forest))) as engine:
+            return importance(engine, forest, output)
 
     def offset(self, forest: IsolationForest, contamination: float | Literal["auto"]) -> float:
         """Find the offset at which a given fraction of the rows are anomalies.
@@ -329,8 +444,9 @@ class PartitionedTable(ABC):
 
         Notes
         -----
-        The table is read eight times, three of them for entity and time only. If times are not text, one of these
-        passes is saved; a fitted forest saves another. If several rows share entity and time, one more pass is needed.
+        The table is read nine times, three of them for entity and time only. If times are not text, one of these
+        passes is saved; a fitted forest saves another, and ``explain=False`` a third. If several rows share entity and
+        time, one more pass is needed.
         Further passes are needed if more than 10,000 distinct values of a feature lie close to one of its quantiles, or
         if a finding's group is smaller than `min_group`.
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from isoxide._common.imports import import_optional
 from isoxide._common.patterns import check_known, name_list, select
+from isoxide._frames.row_labels import import_pandas, make_frame
 from isoxide._frames.tables import Table
 from isoxide._ranks.dtypes import Ranks
 
@@ -271,19 +271,12 @@ class FeatureRanks:
     def _names(self, order: NDArray[np.intp]) -> Any:
         """Return the names of features as a column of text, even if there are none."""
         if self._backend == "pandas":
-            return self._pandas().Index(self._features, dtype=str).take(order)
+            return import_pandas().Index(self._features, dtype=str).take(order)
         return np.array(self._features, dtype=str)[order]
 
     def _table(self, columns: dict[str, Any]) -> Any:
         """Make a frame of the same library as the ranked rows."""
-        if self._backend == "pandas":
-            return self._pandas().DataFrame(columns)
-        narwhals = import_optional("narwhals", f"this table as a frame of {self._backend}")
-        return narwhals.from_dict(columns, backend=self._backend).to_native()
-
-    def _pandas(self) -> Any:
-        """Import pandas, or raise an ImportError that says how to install it."""
-        return import_optional("pandas", "this table", '"isoxide[notebook]"')
+        return make_frame(columns, self._backend)
 
 
 def feature_ranks(

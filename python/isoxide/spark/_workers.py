@@ -15,7 +15,8 @@ from pyspark import TaskContext
 
 from isoxide._partitioned.aggregators import ROW_NUMBER, SCORE, Aggregator, Partition, decode, encode
 from isoxide._partitioned.broadcast import BroadcastForest
-from isoxide._partitioned.columns import batch_scores, score_batch
+from isoxide._partitioned.columns import batch_scores
+from isoxide._partitioned.row_columns import RowColumns
 
 Batches = Iterator[pa.RecordBatch]
 
@@ -186,14 +187,12 @@ def score_column(forest: BroadcastForest, schema: pa.Schema) -> Callable[[Batche
     return run
 
 
-def score_rows(forest: BroadcastForest, features: list[str], names: list[str]) -> Callable[[Batches], Batches]:
-    """Return the function for ``mapInArrow`` that adds the two score columns to each batch."""
+def add_columns(forest: BroadcastForest, features: list[str], added: RowColumns) -> Callable[[Batches], Batches]:
+    """Return the function for ``mapInArrow`` that adds the columns of a forest to each batch."""
 
     def run(batches: Batches) -> Batches:
         for batch in batches:
-            scores = score_batch(batch, features, forest.forest())
-            yield pa.RecordBatch.from_arrays(
-                [*batch.columns, pa.array(scores), pa.array(scores < 0)], names=[*batch.schema.names, *names]
-            )
+            columns = added.of(batch, features, forest.forest())
+            yield pa.RecordBatch.from_arrays([*batch.columns, *columns], names=[*batch.schema.names, *added.names])
 
     return run

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from isoxide._common.files import clear_leftovers, read_file, replace_file
 from isoxide._forest.estimator import IsolationForest
-from isoxide._partitioned.columns import check_column, features_of, score_batch
+from isoxide._partitioned.columns import check_column, features_of
+from isoxide._partitioned.row_columns import RowColumns, ScoreColumns
 from isoxide.stream._engine import StreamEngine
 from isoxide.stream._prefetch import Prefetcher
 
@@ -33,7 +34,7 @@ _FILE_SUFFIXES = (".parquet", ".pq", ".parq")
 
 
 class ScoredStream:
-    """Columns of a stream, and the scores of its rows.
+    """Columns of a stream, and the columns that a forest adds to its rows.
 
     Parameters
     ----------
@@ -43,8 +44,8 @@ class ScoredStream:
         Engine that reads the rows.
     keep : iterable of str
         Columns of the table to put before the scores.
-    score, anomaly : str
-        Names of the score columns.
+    added : RowColumns, optional
+        Columns that the forest adds to each row. By default these are ``score`` and ``anomaly``.
 
     Attributes
     ----------
@@ -59,21 +60,21 @@ class ScoredStream:
         forest: IsolationForest,
         engine: StreamEngine,
         keep: Iterable[str],
-        score: str = "score",
-        anomaly: str = "anomaly",
+        added: RowColumns | None = None,
     ) -> None:
         self.forest, self.engine, self.keep = forest, engine, list(keep)
+        self.added = ScoreColumns() if added is None else added
         self.features = features_of(forest, engine.schema, engine.name)
         fields = [engine.schema.field(name) for name in self.keep]
-        self.schema = pa.schema([*fields, pa.field(score, pa.float64()), pa.field(anomaly, pa.bool_())])
+        self.schema = pa.schema([*fields, *self.added.fields])
 
     def batches(self, first_row: int = 0) -> Iterator[pa.RecordBatch]:
         """Yield the rows in order, beginning with the row `first_row`."""
         columns = dict.fromkeys([*self.features, *self.keep])
         with Prefetcher(self.engine.source.batches(columns, first_row)) as batches:
             for batch in self.engine.with_progress(batches, "scoring", first_row):
-                scores = score_batch(batch, self.features, self.forest)
-                arrays = [*(batch.column(name) for name in self.keep), pa.array(scores), pa.array(scores < 0)]
+                added = self.added.of(batch, self.features, self.forest)
+                arrays = [*(batch.column(name) for name in self.keep), *added]
                 yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
@@ -88,18 +89,23 @@ class ScoreWriter:
         Engine that reads the rows.
     keep : iterable of str
         Names of the columns to write next to the scores.
+    added : RowColumns, optional
+        Columns that the forest adds to each row. By default these are ``score`` and ``anomaly``.
     """
 
-    def __init__(self, forest: IsolationForest, engine: StreamEngine, keep: Iterable[str]) -> None:
+    def __init__(
+        self, forest: IsolationForest, engine: StreamEngine, keep: Iterable[str], added: RowColumns | None = None
+    ) -> None:
         keep = list(keep)
+        added = ScoreColumns() if added is None else added
         for name in keep:
             check_column(engine.schema, name, "keep", engine.name)
-            if name in ("score", "anomaly"):
+            if name in added.names:
                 raise ValueError(f"keep has {name!r}, but scores are written to a column of this name; rename it")
             if keep.count(name) > 1:
                 raise ValueError(f"keep has {name!r} twice")
         self.forest, self.source = forest, engine.source
-        self.scored = ScoredStream(forest, engine, keep)
+        self.scored = ScoredStream(forest, engine, keep, added)
         self.schema, self.features = self.scored.schema, self.scored.features
 
     def frame(self) -> pd.DataFrame:

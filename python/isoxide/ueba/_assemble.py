@@ -28,6 +28,7 @@ from isoxide.ueba._quantiles import STATISTICS, typical_frame
 from isoxide.ueba._ranks import Ranked, Scope, ranking
 from isoxide.ueba._rarity import bands_of, check_bands, rarity_of
 from isoxide.ueba._rules import Quantile, Rule, apply_rules, default_rules, rules_to_list
+from isoxide.ueba._shares import explain_rows
 
 __all__ = ["Detection", "Highest", "assemble", "order_of_findings", "rules_or_default", "versions"]
 
@@ -103,6 +104,8 @@ class Detection:
         Ranks of the same findings among other rows, by the name of these rows.
     facts : dict, optional
         Further entries of the manifest, which replace those of the table.
+    families : list of list of int, optional
+        Indices of the features of each family, whose shares are added up.
     """
 
     profile: TableProfile
@@ -127,6 +130,7 @@ class Detection:
     n_reference: int | None = None
     comparisons: dict[str, Ranked] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    families: list[list[int]] = field(default_factory=list)
 
 
 def rules_or_default(rules: Iterable[Rule] | None, options: RankOptions) -> list[Rule]:
@@ -149,6 +153,8 @@ def assemble(
     ranks: RankOptions,
     rules: Iterable[Rule],
     asked: AnomalyOptions | None = None,
+    *,
+    explain: bool = True,
 ) -> Findings:
     """Return the findings of a table.
 
@@ -164,6 +170,8 @@ def assemble(
         Rules that flag features of a finding.
     asked : AnomalyOptions, optional
         Options that chose the anomalies; None if a model did.
+    explain : bool, default=True
+        Whether the findings have contributions and shares of their features.
     """
     features, ranked = detection.features, detection.ranks
     frame = _findings_frame(detection)
@@ -196,6 +204,7 @@ def assemble(
         group_of=ranked.group_of,
         group_typical=ranked.group_typical,
         comparisons=detection.comparisons,
+        explained=explain_rows(detection.forest, detection.rows[features], detection.families) if explain else None,
         flags=apply_rules(rules, features, values, detection.quantile),
         timeline=_timeline(detection),
         manifest={

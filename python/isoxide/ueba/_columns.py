@@ -7,7 +7,7 @@ from collections.abc import Iterable
 __all__ = ["NEW_COLUMNS", "RESULT_COLUMNS", "refuse_result_names"]
 
 #: Columns that findings of JSON versions 1 to 3 do not have.
-NEW_COLUMNS = ("finding_id", "anomaly_score", "rarity", "rows_as_high", "band")
+NEW_COLUMNS = ("finding_id", "anomaly_score", "rarity", "rows_as_high", "band", "top_shares")
 #: Columns of `Findings.frame` and of `Findings.to_frame` besides entity, time, joined columns and features.
 RESULT_COLUMNS = (
     "score",

@@ -23,11 +23,13 @@ from isoxide.ueba._calibrate import (
     small_table_notes,
 )
 from isoxide.ueba._columns import refuse_result_names
+from isoxide.ueba._families import sampled_rows
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import TableQuantiles
 from isoxide.ueba._ranks import Scope, rank_rows
 from isoxide.ueba._rarity import check_bands
 from isoxide.ueba._rules import Rule, quantiles_of_rules
+from isoxide.ueba._shares import families_of_frame
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["detect"]
@@ -158,5 +160,6 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
         ranks=ranks,
         quantile=statistics.quantile,
         notes=notes,
+        families=families_of_frame(table.X.iloc[sampled_rows(len(table))]) if options.explain else [],
     )
-    return assemble(detection, bands, rank_options, rules, options)
+    return assemble(detection, bands, rank_options, rules, options, explain=options.explain)

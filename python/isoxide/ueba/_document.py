@@ -10,17 +10,21 @@ features             names of features
 reference            {feature: {median, p95, p99}}
 groups               null, or for each group [median, p95, p99], each of which is a list with one number per feature
 comparisons          {name: groups as above}
+explanation          {expected: binary logarithm of the expected anomaly score, families: [[indices of features]]}
 timeline             [{day, rows, lowest, highest, findings}]
 findings             [{id, row, entity, time, score, anomaly_score, severity, rarity, band, day_rank, day_rows,
                        rows_as_high, first_seen, rank_rows, rank_among, group, joined: {...}, values: [...],
-                       percentiles: [...], order: [...], directions: [...], flags: [{feature, rule, limit}],
+                       percentiles: [...], order: [...], directions: [...],
+                       contributions: [...] (to the binary logarithm of the anomaly score),
+                       flags: [{feature, rule, limit}],
                        comparisons: {name: {rank_rows, rank_among, group, percentiles: [...], order: [...],
                        directions: [...]}}}]
 ```
 
-Missing numbers are null. Times are in ISO 8601, days have no time zone. Versions 1 to 3 can be read, too. They
-lack id, anomaly_score, rows_as_high, rarity, band, highest and comparisons. Version 1 also lacks time_zone, groups,
-rank_rows, rank_among and group; versions 1 and 2 use other names for some entries of the manifest (`_OLD_NAMES`).
+Findings without shares have no explanation and no contributions. Missing numbers are null. Times are in ISO 8601, days
+have no time zone. Versions 1 to 3 can be read, too. They lack id, anomaly_score, rows_as_high, rarity, band, highest,
+comparisons, explanation and contributions. Version 1 also lacks time_zone, groups, rank_rows, rank_among and group;
+versions 1 and 2 use other names for some entries of the manifest (`_OLD_NAMES`).
 """
 
 from __future__ import annotations
@@ -44,6 +48,7 @@ from isoxide.ueba._numbers import joined_rows
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
 from isoxide.ueba._rarity import BANDS, rarity_of
+from isoxide.ueba._shares import load_explained
 
 __all__ = ["dump", "load", "read"]
 
@@ -70,7 +75,7 @@ def dump(findings: FindingsData) -> str:
     """
     timeline = findings.timeline.assign(day=[day.isoformat() for day in pd.DatetimeIndex(findings.timeline["day"])])
     zone = findings.frame[findings.time].dt.tz
-    typical = findings.group_typical
+    typical, explained = findings.group_typical, findings.explained
     head = {
         "format": FORMAT,
         "version": VERSION,
@@ -86,6 +91,7 @@ def dump(findings: FindingsData) -> str:
         },
         "groups": None if typical is None else _typical(typical),
         "comparisons": {name: _typical(ranked.group_typical) for name, ranked in findings.comparisons.items()},
+        **({} if explained is None else {"explanation": explained.to_dict()}),
         "timeline": [{name: json_value(value) for name, value in row.items()} for row in timeline.to_dict("records")],
     }
     return f'{_encode(head)[:-1]}, "findings": [{", ".join(_rows(findings))}]}}'
@@ -99,6 +105,7 @@ def _rows(findings: FindingsData) -> Iterator[str]:
     lists = zip(
         *(_finite_rows(matrix) for matrix in (findings.values, findings.percentiles)),  # noqa: PD011
         *(joined_rows(matrix, ", ") for matrix in (findings.order, findings.directions)),
+        _contribution_lists(findings),
         _flag_lists(findings),
         strict=True,
     )
@@ -110,7 +117,7 @@ def _rows(findings: FindingsData) -> Iterator[str]:
     joined = [{name: json_value(columns[name][number]) for name in findings.joined} for number in range(len(frame))]
     rows = zip(frame.index.tolist(), cells, ranked, joined, lists, strict=True)
     for number, (index, (entity, *figures), (rank_rows, rank_among), known, numbers) in enumerate(rows):
-        values, percentiles, order, directions, flags = numbers
+        values, percentiles, order, directions, contributions, flags = numbers
         head = {
             "id": str(columns["finding_id"][number]),
             "row": int(index),
@@ -126,8 +133,16 @@ def _rows(findings: FindingsData) -> Iterator[str]:
         }
         yield (
             f'{_encode(head)[:-1]}, "values": [{values}], "percentiles": [{percentiles}], "order": [{order}], '
-            f'"directions": [{directions}], "flags": [{flags}], "comparisons": {{{compared[number]}}}}}'
+            f'"directions": [{directions}], {contributions}"flags": [{flags}], '
+            f'"comparisons": {{{compared[number]}}}}}'
         )
+
+
+def _contribution_lists(findings: FindingsData) -> Iterator[str]:
+    """Yield the entry with the contributions of each finding; empty texts if there are none."""
+    if findings.contributions is None:
+        return iter([""] * len(findings))
+    return (f'"contributions": [{numbers}], ' for numbers in _finite_rows(findings.contributions))
 
 
 def _comparison_texts(findings: FindingsData) -> list[str]:
@@ -334,6 +349,7 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
         "flags": _flags(rows, features, values),
         "timeline": _timeline(document["timeline"], manifest["offset"], version),
         "comparisons": _comparisons(document["comparisons"], rows, n_features) if version > 3 else {},
+        "explained": load_explained(document.get("explanation"), rows, n_features),
         "manifest": manifest,
         "joined": joined,
     }

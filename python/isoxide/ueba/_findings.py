@@ -69,6 +69,14 @@ class Findings(FindingsData):
         With groups, the index of each finding's group in `group_typical`, or -1 if it has no ranks.
     group_typical : ndarray of shape (n_groups, n_features, 3) or None
         With groups, the typical values of each group; `typical` returns those of each finding.
+    contributions, shares : ndarray of shape (n_findings, n_features) or None
+        Contribution of each feature to the binary logarithm of the anomaly score, where a positive value makes the
+        finding more anomalous, and its share in what does, from 0 to 1. They tell what moved the score, and not what
+        caused the anomaly. They are None for files of early versions and with ``explain=False``.
+    expected_score : float or None
+        Anomaly score that is expected of a row of which nothing is known.
+    families : list of list of str
+        Features that move together in the table, whose shares `share_table` adds up.
     comparisons : dict of str to tuple
         For findings of a `Model`, ranks among other rows than all training rows, as tuples with the fields
         ``percentiles``, ``directions``, ``rank_rows``, ``rank_among`` and others: ``"peers"`` if the model has groups,

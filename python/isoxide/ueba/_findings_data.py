@@ -9,17 +9,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from isoxide._common.format import format_share
 from isoxide._common.patterns import select
 from isoxide._forest.estimator import IsolationForest
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
 from isoxide.ueba._rarity import rarity_text
 from isoxide.ueba._rules import SHOWN_FLAGS
+from isoxide.ueba._shares import Explained
 
 __all__ = ["FindingsData"]
 
 #: Percentiles that `cutoff_table` shows by default.
 CUTOFFS = (95.0, 96.0, 97.0, 98.0, 99.0, 99.1, 99.2, 99.3, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9, 99.99)
+
+#: Features that `to_frame` names with their shares.
+_N_TOP_SHARES = 5
 
 
 class FindingsData:
@@ -49,6 +54,7 @@ class FindingsData:
         joined: Sequence[str] = (),
         forest: IsolationForest | None = None,
         comparisons: Mapping[str, Ranked] | None = None,
+        explained: Explained | None = None,
     ) -> None:
         self.frame = frame
         self.entity, self.time = entity, time
@@ -59,6 +65,7 @@ class FindingsData:
         self.joined = list(joined)
         self.forest = forest
         self.comparisons = dict(comparisons or {})
+        self.explained = explained
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -77,6 +84,67 @@ class FindingsData:
     def domain_defaults(self) -> bool:
         """Return the option `domain_defaults` of `isoxide.ueba.detect` with which the findings were made."""
         return bool(self.ranking.get("domain_defaults", True))
+
+    @property
+    def contributions(self) -> NDArray[np.float64] | None:
+        """Return the contribution of each feature to the binary logarithm of each anomaly score, or None.
+
+        A positive contribution makes the finding more anomalous, and 1 doubles the anomaly score.
+        """
+        return None if self.explained is None else self.explained.contributions
+
+    @property
+    def shares(self) -> NDArray[np.float64] | None:
+        """Return the share of each feature in what makes each finding anomalous, from 0 to 1, or None.
+
+        Features that make a finding less anomalous have 0, and the shares of a finding add up to 1.
+        """
+        return None if self.explained is None else self.explained.shares()
+
+    @property
+    def expected_score(self) -> float | None:
+        """Return the anomaly score that is expected of a row of which nothing is known, or None."""
+        return None if self.explained is None else float(2**self.explained.expected)
+
+    @property
+    def families(self) -> list[list[str]]:
+        """Return the names of the features of each family: features that move together in the table."""
+        families = [] if self.explained is None else self.explained.families
+        return [[self.features[j] for j in family] for family in families]
+
+    def share_table(self, number: int = 0) -> pd.DataFrame:
+        """Return the share of each feature or family in what makes a finding anomalous.
+
+        Parameters
+        ----------
+        number : int, default=0
+            Position of the finding; negative ones count from the end.
+
+        Returns
+        -------
+        DataFrame
+            One row per family, or feature of no family, the largest share first. The columns are ``features`` (list of
+            names, the largest share first) and ``share`` (from 0 to 1). Features with a share of 0 are left out.
+
+        Raises
+        ------
+        IndexError
+            If there is no such finding.
+        ValueError
+            If the findings have no shares, because they come from a file of an early version or were made with
+            ``explain=False``.
+        """
+        if self.explained is None:
+            raise ValueError("the findings have no shares; call detect with explain=True")
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"number={number} is out of range: there are {len(self)} findings")
+        groups = self.explained.by_family(self.explained.shares()[number])
+        return pd.DataFrame(
+            {
+                "features": pd.Series([[self.features[j] for j in group.features] for group in groups], dtype=object),
+                "share": np.array([group.share for group in groups], dtype=np.float64),
+            }
+        )
 
     def typical(self, statistic: str = "median") -> NDArray[np.float64]:
         """Return the typical value that each value of the findings is compared with.
@@ -275,13 +343,24 @@ class FindingsData:
         Returns
         -------
         DataFrame
-            Columns of `frame`, then ``reasons`` (the flagged features, each with the rule that flags it), then the
-            features.
+            Columns of `frame`, then ``reasons`` (the flagged features, each with the rule that flags it),
+            ``top_shares`` (the features with the largest shares in what makes the finding anomalous, such as ``"logins
+            62 %; bytes 20 %"``; left out if there are no shares), then the features.
         """
         wide = self.frame.copy()
         reasons: list[list[str]] = [[] for _ in range(len(self))]
         for row, feature, rule in zip(*(self.flags[name].tolist() for name in ("row", "feature", "rule")), strict=True):
             reasons[int(row)].append(f"{feature} {rule}")
         wide["reasons"] = ["; ".join(own) for own in reasons]
+        if self.shares is not None:
+            wide["top_shares"] = self._top_shares(self.shares)
         features = pd.DataFrame(self.values, columns=pd.Index(self.features), index=wide.index)
         return pd.concat([wide, features], axis=1)
+
+    def _top_shares(self, shares: NDArray[np.float64]) -> list[str]:
+        """Return the features with the largest shares of each finding as text."""
+        order = np.argsort(-shares, axis=1, kind="stable")[:, :_N_TOP_SHARES]
+        return [
+            "; ".join(f"{self.features[j]} {format_share(own[j])}" for j in positions if own[j] > 0)
+            for own, positions in zip(shares, order, strict=True)
+        ]

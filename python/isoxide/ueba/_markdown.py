@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide._common.format import format_time, format_value
+from isoxide._common.format import format_share, format_time, format_value
 from isoxide.ueba._findings_data import FindingsData
+from isoxide.ueba._shares import parts_of
 from isoxide.ueba._texts import (
     LongTexts,
     ValueTexts,
@@ -27,6 +28,14 @@ from isoxide.ueba._texts import (
 
 __all__ = ["escape", "render"]
 
+#: Columns that are aligned to the right.
+_NUMBERS = {"Anomaly score", "Rarity", "Value", "Typical", "Percentile", "Share"}
+_ABOUT_SHARES = (
+    "A share is the part of a feature in what made the score of a row more abnormal (exact Shapley values of the "
+    "forest, which add up to 100 %). Shares of features that move together are added up below each table. A share "
+    "tells what moved the score. It is not better at naming the culprit than percentiles on both sides are, so look at "
+    "both."
+)
 #: Characters with a meaning in CommonMark or in its tables.
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&=:$^@\"'])")
 #: Line breaks, other control characters, and marks that change the direction of the text after them.
@@ -70,8 +79,10 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     lines = [*_head(findings, cutoff, among, long), *_notes(findings, long)]
     grouped = [] if among_by_finding is None else ["Ranked among"]
     columns = ["Day", "Anomaly score", "Rarity", "Band", *grouped, "Feature", "Value", "Typical", "Percentile"]
-    rule = "|".join("--:" if name in ("Anomaly score", "Rarity", *columns[-3:]) else "---" for name in columns)
+    columns += [] if findings.explained is None else ["Share"]
+    rule = "|".join("--:" if name in _NUMBERS else "---" for name in columns)
     tables = _tables(findings, shown_features(findings, selected), among_by_finding, long)
+    summaries = _share_summaries(findings, shown_features(findings, selected), long)
     joined_columns = [findings.frame[name].tolist() for name in findings.joined]
     for entity, numbers in entity_groups(findings, sort=order == "entity"):
         joined = [_shown(cells[numbers[0]], long) for cells in joined_columns]
@@ -83,6 +94,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
         ]
         for number in numbers:
             lines += tables(number)
+        lines += ["", *(summaries(number) for number in numbers)] if findings.explained is not None else []
         lines.append("")
     if not len(findings):
         lines += [f"No row is an anomaly. {_shown(quiet_text(findings), long)}", ""]
@@ -123,6 +135,7 @@ def _head(findings: FindingsData, cutoff: float, among: str, long: LongTexts) ->
         "",
         f"Percentiles and typical values (medians) refer to {_shown(among, long)}.",
         "",
+        *([] if findings.explained is None else [_ABOUT_SHARES, ""]),
     ]
 
 
@@ -139,6 +152,25 @@ def _left_out(findings: FindingsData, long: LongTexts) -> list[str]:
     return ["## Columns that are not features", "", *lines, ""] if lines else []
 
 
+def _share_summaries(findings: FindingsData, features: list[list[int]], long: LongTexts) -> Callable[[int], str]:
+    """Return a function that returns the line with the largest shares of a finding."""
+    times, explained, shares = findings.frame[findings.time].tolist(), findings.explained, findings.shares
+    if explained is None or shares is None:
+        return lambda number: ""
+
+    def summary(number: int) -> str:
+        parts = []
+        for part in parts_of(explained, shares[number]):
+            named = [_shown(findings.features[j], long) for j in part.named]
+            more = [f"{part.n_more} {'more' if named else 'others'}"] if part.n_more else []
+            parts.append(f"{' + '.join([*named, *more])} {part.share}")
+        parts[:1] = [f"{part} of the abnormality" for part in parts[:1]] or ["no feature makes the score more abnormal"]
+        listed = format_share(float(shares[number][features[number]].sum()))
+        return f"- {format_time(times[number])}: {'; '.join(parts)}. The features in the table add up to {listed}."
+
+    return summary
+
+
 def _tables(
     findings: FindingsData, features: list[list[int]], among_by_finding: list[str] | None, long: LongTexts
 ) -> Callable[[int], list[str]]:
@@ -149,6 +181,7 @@ def _tables(
     values, percentiles = findings.values.tolist(), findings.percentiles.tolist()  # noqa: PD011
     medians, directions = findings.typical("median").tolist(), findings.directions.tolist()
     texts, arrows = ValueTexts(), {1: " ↑", -1: " ↓"}
+    shares = None if findings.shares is None else findings.shares.tolist()
 
     @functools.cache
     def name(j: int) -> str:
@@ -168,6 +201,7 @@ def _tables(
         written = [
             f"{blank}{name(j)}{arrows.get(own_directions[j], '')} | {format_value(own_values[j])} | "
             f"{texts[own_medians[j]]} | {percentile_text(own_percentiles[j])} |"
+            f"{'' if shares is None else f' {format_share(shares[number][j])} |'}"
             for j in features[number]
         ]
         written[0] = f"{lead}{written[0].removeprefix(blank)}"

@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide._common.format import format_time, format_value
+from isoxide._common.format import format_share, format_time, format_value
 from isoxide.ueba import _timeline
 from isoxide.ueba._findings_data import FindingsData
+from isoxide.ueba._shares import parts_of
 from isoxide.ueba._texts import (
     LongTexts,
     Shown,
@@ -92,6 +93,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
         cutoff=f"{cutoff:g}",
         among=long.show(text_of(among)),
         is_grouped=among_by_finding is not None,
+        is_explained=findings.explained is not None,
         tiles=_tiles(findings, days, text_of(f"{first} to {last}")),
         frequent=_frequent_features(selected, names),
         notes=[long.show(text_of(note)) for note in notes(findings)],
@@ -220,6 +222,7 @@ class _Row:
     first_seen: str
     is_first: bool
     features: Markup
+    shares: Markup | None
     among: Shown | None
     entry: list[Any]
 
@@ -236,6 +239,7 @@ def _cards(
     """Return a card per entity with its findings; the card with the highest score comes first."""
     frame = findings.frame
     rows_of = _feature_rows(findings, names, long, shown)
+    summary_of = _share_summaries(findings, names, shown)
     directions = findings.directions.tolist()
     columns = zip(
         *(frame[name].tolist() for name in ("anomaly_score", "band", "day_rank", "day_rows", "first_seen")),
@@ -256,6 +260,7 @@ def _cards(
                 first_seen=format_time(first_seen),
                 is_first=days[number] == f"{first_seen:%Y-%m-%d}",
                 features=rows_of(number, listed),
+                shares=summary_of(number, listed),
                 among=None if among_by_finding is None else long.show(text_of(among_by_finding[number])),
                 # The script filters by number, day and listed features. These are counted from 1, and negative if the
                 # value is low; features without a direction come in a list of their own.
@@ -304,6 +309,7 @@ def _feature_rows(
     rules = {(row, feature): rule for row, feature, rule in zip(*flags, strict=True)}
     texts, cells = ValueTexts(), [str(shown(name)) for name in names]
     features, signs = findings.features, {1: "↑ high", -1: "↓ low"}
+    shares = None if findings.shares is None else findings.shares.tolist()
 
     @functools.cache
     def rule_cell(rule: str | None) -> str:
@@ -324,10 +330,38 @@ def _feature_rows(
             f"<td>{rule_cell(rules.get((number, features[j])))}"
             for j in listed
         ]
+        if shares is not None:
+            lines = [f"{line}<td>{format_share(shares[number][j])}" for line, j in zip(lines, listed, strict=True)]
         # Cells are numbers that this package formats, or come from the macro.
         return Markup("\n".join(lines))  # noqa: S704
 
     return rows
+
+
+def _share_summaries(
+    findings: FindingsData, names: list[Shown], shown: Callable[[Shown], Markup]
+) -> Callable[[int, list[int]], Markup | None]:
+    """Return a function that returns the summary of the shares of a finding, given the features in its table."""
+    from markupsafe import Markup
+
+    explained, shares = findings.explained, findings.shares
+    if explained is None or shares is None:
+        return lambda number, listed: None
+    cells = [str(shown(name)) for name in names]
+
+    def summary(number: int, listed: list[int]) -> Markup:
+        own = shares[number]
+        parts = []
+        for part in parts_of(explained, own):
+            named = " + ".join(f"<bdi>{cells[j]}</bdi>" for j in part.named)
+            more = f"{part.n_more} {'more' if part.named else 'others'}" if part.n_more else ""
+            parts.append(f"{' + '.join(filter(None, [named, more]))} <b>{part.share}</b>")
+        parts[:1] = [f"{part} of the abnormality" for part in parts[:1]] or ["No feature makes the score more abnormal"]
+        text = f"{'; '.join(parts)}. The features above add up to <b>{format_share(float(own[listed].sum()))}</b>."
+        # The text consists of numbers and of names that the macro has escaped.
+        return Markup(text)  # noqa: S704
+
+    return summary
 
 
 def _bar_length(percentile: float) -> int:

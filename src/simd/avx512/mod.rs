@@ -10,11 +10,15 @@ mod bits;
 mod collect;
 mod count;
 mod descend;
+mod lanes;
 
 use self::bits::{Xmm, Ymm, Zmm};
+use self::lanes::Eight;
 use super::bits::{BLOCK_ROWS, Mask};
 use super::convert::{self, Rows};
+use super::lanes::{Lanes, Two};
 use super::search::Search;
+use super::shapley::{self, ShapleyBlock, ShapleyScratch, ShapleyTree};
 use super::tree::TreeLogic;
 use super::{BlockCounter, ClassValues, Kernel, MAX_PLANES, Planes, TILE_ROWS, Tile, logic, portable};
 use crate::matrix::Matrix;
@@ -114,6 +118,11 @@ impl Kernel for Avx512 {
     fn at_or_below(self, values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u64]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { at_or_below(values, threshold, or_missing, marks) }
+    }
+
+    fn shapley(self, tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+        // SAFETY: `self` is proof of the instructions.
+        unsafe { shapley(tree, block, scratch) }
     }
 }
 
@@ -313,6 +322,18 @@ fn at_or_below(values: &[f32], threshold: f32, or_missing: bool, marks: &mut [u6
             let missing = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x) & marked_missing;
             let below = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(present, x, threshold);
             *word |= u64::from(missing | below) << (16 * i);
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn shapley(tree: &ShapleyTree, block: &mut ShapleyBlock<'_>, scratch: &mut ShapleyScratch) {
+    // SAFETY: the caller's instructions are those of `Eight`.
+    unsafe {
+        if block.rows > Eight::ROWS {
+            shapley::explain::<Two<Eight>>(tree, block, scratch);
+        } else {
+            shapley::explain::<Eight>(tree, block, scratch);
         }
     }
 }

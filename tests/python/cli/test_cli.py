@@ -196,6 +196,37 @@ def test_a_wrong_delimiter_is_reported(folder, tmp_path):
 
 
 @pytest.mark.slow
+def test_explain_writes_the_contributions_of_each_row(folder, detected, tmp_path):
+    _, out = detected
+    [model] = out.glob("*.safetensors")
+    forest = IsolationForest.load(model)
+    frame = pd.read_csv(folder / "features.csv")
+    X = frame[forest.feature_names_in_]
+    expected = forest.explain(X, top=2)
+    names = np.array(expected.feature_names)[expected.indices]
+    table = folder / "features.csv"
+    for name in ("explained.csv", "explained.parquet"):
+        text = Done("explain", model, table, "--top", "2", "--keep", "actor", "--out", tmp_path / name).ok()
+        assert f"{len(frame):,} rows explained by {X.shape[1]} features" in text
+        explained = pd.read_csv(tmp_path / name) if name.endswith("csv") else pd.read_parquet(tmp_path / name)
+        columns = ["feature", "value", "contribution", "share"]
+        added = [f"top_{k}_{column}" for k in (1, 2) for column in columns]
+        assert explained.columns.tolist() == ["actor", "score", "anomaly", *added]
+        assert_array_equal(explained["score"], forest.decision_function(X))
+        for k in (1, 2):
+            assert explained[f"top_{k}_feature"].tolist() == names[:, k - 1].tolist()
+            assert_array_equal(explained[f"top_{k}_contribution"], np.asarray(expected)[:, k - 1])
+            assert_array_equal(explained[f"top_{k}_share"], expected.share()[:, k - 1])
+            assert_array_equal(explained[f"top_{k}_value"], expected.data[:, k - 1])
+    everything = Done("explain", model, table, "--top", "1000", "--jobs", "1")
+    assert everything.returncode == 0
+    assert everything.stdout.splitlines()[0].count("_feature") == X.shape[1]
+    Done("explain", model, table, "--top", "0").failed("'0' is not a number of features: give an integer of at le", 2)
+    Done("explain", model, table, "--keep", "top_3_share").failed("--keep names 'top_3_share', which is a column", 2)
+    Done("explain", model, table, "--resume").failed("--resume needs --out", 2)
+
+
+@pytest.mark.slow
 def test_score_writes_scores_in_every_format(folder, detected, tmp_path):
     _, out = detected
     [model] = out.glob("*.safetensors")

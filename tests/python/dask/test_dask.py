@@ -217,6 +217,22 @@ def test_scores_are_lazy_and_read_only_the_requested_columns(frame, tmp_path, sy
     assert_array_equal(anomalies["c"], frame["c"][forest.predict(frame[["a", "b"]]) == -1])
 
 
+def test_explanations_and_importances_equal_those_of_memory(frame, synchronous):
+    forest = IsolationForest(n_estimators=20, random_state=0).fit(frame[["a", "b"]])
+    table = isoxide.dask.table(partitioned(frame, [300, 0, N - 300]))
+    lazy = table.explain(forest, top=2)
+    explained, expected = lazy.compute(), forest.explain(frame[["a", "b"]], top=2)
+    assert explained.dtypes.equals(lazy.dtypes)
+    names = np.array(["a", "b"])[expected.indices]
+    for k in (1, 2):
+        assert explained[f"top_{k}_feature"].tolist() == names[:, k - 1].tolist()
+        assert_array_equal(explained[f"top_{k}_contribution"], np.asarray(expected)[:, k - 1])
+        assert_array_equal(explained[f"top_{k}_share"], expected.share()[:, k - 1])
+    assert_array_equal(table.importance(forest), forest.importance(frame[["a", "b"]]))
+    empty = isoxide.dask.table(partitioned(frame.iloc[:0], [0, 0])).explain(forest, top=1).compute()
+    assert empty.dtypes.equals(lazy.dtypes[empty.columns])
+
+
 def test_an_empty_frame_is_scored_but_not_fitted(frame, synchronous):
     forest = IsolationForest(random_state=0).fit(frame[["a"]])
     empty = partitioned(frame.iloc[:0], [0, 0])

@@ -58,7 +58,7 @@ class ListTable(PartitionedTable):
     def _open(self, roles, *, order_by=None):
         return contextlib.nullcontext(self.engine)
 
-    def _scored(self, forest, score, anomaly):
+    def _with_columns(self, forest, added):
         raise NotImplementedError
 
 

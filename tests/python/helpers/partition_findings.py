@@ -8,13 +8,14 @@ from numpy.testing import assert_array_equal
 def assert_same_findings(ours, theirs):
     """Assert that findings are equal, except for what describes the source of the table and the time of the run."""
     pd.testing.assert_frame_equal(ours.frame, theirs.frame, check_exact=True)
-    for name in ("values", "percentiles", "order", "directions"):
+    for name in ("values", "percentiles", "order", "directions", "contributions", "shares"):
         assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)
     for name in ("group_of", "group_typical"):
         our_array, their_array = getattr(ours, name), getattr(theirs, name)
         assert (our_array is None) == (their_array is None)
         if our_array is not None:
             assert_array_equal(our_array, their_array, err_msg=name)
+    assert (ours.families, ours.expected_score) == (theirs.families, theirs.expected_score)
     for name in ("reference", "flags", "timeline"):
         pd.testing.assert_frame_equal(getattr(ours, name), getattr(theirs, name), check_exact=True)
     different = {"created", "source", "sha256", "scores_sha256"}

@@ -90,6 +90,15 @@ def test_scoring_ends_soon(table, large_forest, n_jobs):
     np.testing.assert_array_equal(large_forest.score_samples(first_rows), expected)
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_explaining_ends_soon(table, n_jobs):
+    forest = IsolationForest(n_estimators=1000, n_jobs=n_jobs, random_state=0).fit(table[:5000])
+    expected = forest.shap_values(table[:10])
+    check_it_ends_soon(lambda: forest.shap_values(table), within=1)
+    check_it_ends_soon(lambda: forest._fitted.native.shap_magnitude_sums(table, n_jobs), within=1)
+    np.testing.assert_array_equal(forest.shap_values(table[:10]), expected)
+
+
 def test_the_preparation_of_huge_trees_ends_soon(table):
     forest = IsolationForest(n_estimators=60, max_samples=300_000, random_state=0).fit(table)
     check_it_ends_soon(lambda: forest.score_samples(table[:1000]), within=1, after=0.02)

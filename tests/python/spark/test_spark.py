@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyspark
 import pytest
+from numpy.testing import assert_array_equal
 from pyspark.sql import functions as F  # noqa: N812 (the name it has everywhere)
 from sklearn.exceptions import NotFittedError
 
@@ -61,6 +62,20 @@ def test_scores_equal_those_of_memory(spark, seed, n_partitions):
     expected = actor_days(seed)
     forest = in_memory(expected, contamination=0.02)
     assert_scored(isoxide.spark.table(shuffled(spark, expected, seed, n_partitions)).score(forest), expected, forest)
+
+
+def test_explanations_and_importances_equal_those_of_memory(spark, seed):
+    rows = actor_days(seed)
+    forest = in_memory(rows)
+    table = isoxide.spark.table(shuffled(spark, rows, seed, 5))
+    explained = table.explain(forest, top=2).orderBy(KEY).toArrow()
+    expected = forest.explain(rows.select(FEATURES), top=2)
+    names = np.array(FEATURES)[expected.indices]
+    for k in (1, 2):
+        assert explained[f"top_{k}_feature"].to_pylist() == names[:, k - 1].tolist()
+        assert_array_equal(explained[f"top_{k}_contribution"].to_numpy(), np.asarray(expected)[:, k - 1])
+        assert_array_equal(explained[f"top_{k}_share"].to_numpy(), expected.share()[:, k - 1])
+    assert_array_equal(table.importance(forest), forest.importance(rows.select(FEATURES)))
 
 
 @pytest.mark.parametrize("n_partitions", [1, 7])

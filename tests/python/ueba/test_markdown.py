@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from hostile_names import HOSTILE
 from isoxide import ueba
-from isoxide._common.format import format_value
+from isoxide._common.format import format_share, format_value
 from isoxide.ueba._markdown import escape
 from ueba_tables import actor_days, users_of
 
@@ -67,10 +67,12 @@ def test_hostile_names_do_not_change_the_columns_of_tables(report):
     report.manifest["notes"] = []
     html = READER.render(report.to_markdown(cutoff=99.0))
     shown = Text(html)
-    assert set(shown.tags) == {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td"}
+    assert set(shown.tags) == {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td", "ul", "li"}
+    # The shares of each finding are an item of a list below its table.
+    assert shown.tags.count("li") == len(report)
     assert shown.tags.count("table") == report.frame["actor"].nunique() == shown.tags.count("h2")
     for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL):
-        assert len(re.findall(r"<t[hd]\b", row)) == 8
+        assert len(re.findall(r"<t[hd]\b", row)) == 9
     for name in report.frame["actor"]:
         assert as_shown(name) in " ".join(shown.text.split())
 
@@ -94,9 +96,10 @@ def test_all_texts_are_escaped(seed, groups):
     assert shown.tags.count("h1") == 1
     # Each entity has a heading, and so have the notes and the columns that are not features.
     assert shown.tags.count("h2") == result.frame["actor"].nunique() + 2
-    assert shown.tags.count("li") == len(HOSTILE) + 1 + len(result.manifest["profile"]["left_out"])
+    n_items = len(HOSTILE) + 1 + len(result.manifest["profile"]["left_out"]) + len(result)
+    assert shown.tags.count("li") == n_items
     for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL):
-        assert len(re.findall(r"<t[hd]\b", row)) == (8 if groups is None else 9)
+        assert len(re.findall(r"<t[hd]\b", row)) == (9 if groups is None else 10)
     shown_text = " ".join(shown.text.split())
     for name in HOSTILE:
         assert as_shown(name) in shown_text
@@ -123,7 +126,7 @@ def test_long_names_are_cut_with_the_full_text_at_the_end(seed):
 @pytest.mark.parametrize("joined", [False, True])
 @pytest.mark.parametrize("arguments", [{"tail": "both"}, {"tail": "lower", "groups": "actor", "min_group": 37}])
 def test_each_line_has_the_values_of_its_finding(seed, arguments, joined):
-    # A line has day, score, severity, feature with arrow, value, typical value and percentile, in this order.
+    # A line has day, anomaly score, rarity, band, feature with arrow, value, typical value, percentile and share.
     frame = actor_days(seed)
     result = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03, **arguments)
     result = result.join(users_of(frame)) if joined else result
@@ -153,10 +156,11 @@ def test_each_line_has_the_values_of_its_finding(seed, arguments, joined):
                         format_value(values[number, j]),
                         format_value(result.typical()[number, j]),
                         "-" if np.isnan(percentile) else f"{percentile:.2f}",
+                        format_share(result.shares[number, j]),
                     ]
                 )
                 first_cells = [""] * len(first_cells)
-    assert {line[-4][-1] for line in lines if isinstance(line, list)} >= {"↑", "↓"}
+    assert {line[-5][-1] for line in lines if isinstance(line, list)} >= {"↑", "↓"}
     matches = re.findall(r"<h2>(.*?)</h2>|<tr>(.*?)</tr>", READER.render(result.to_markdown(cutoff=99.0)), re.DOTALL)
     rendered = [
         unescape(title) if title else [unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
