@@ -131,7 +131,7 @@ def test_a_table_smaller_than_the_samples_of_a_tree_is_refused_or_gives_a_warnin
     with pytest.warns(UserWarning, match="fewer than the 256 rows that a tree draws"):
         expected = ueba.detect(ueba.read_table(few_rows, **NAMES), contamination=0.02, train_on_this=True)
     assert_same_findings(actual, expected)
-    with pytest.raises(ValueError, match="too small to train on: it has 200 rows, fewer than the 256 rows"):
+    with pytest.raises(ValueError, match=r"too small to train on: it has \d+ rows, fewer than the 256 rows"):
         partitioned(arrow(few_rows), 3, seed).detect(**NAMES, contamination=0.02)
 
 
