@@ -34,6 +34,7 @@ from isoxide.ueba._model_data import (
 )
 from isoxide.ueba._model_settings import ModelSettings
 from isoxide.ueba._reference import Reference
+from isoxide.ueba._shares import check_families
 
 __all__ = ["DOCUMENT_FILE", "read_model", "write_model"]
 
@@ -191,4 +192,6 @@ def _data(folder: Path, content: dict[str, Any], provenance: dict[str, Any], fil
         raise ValueError(f"{folder / REFERENCE_FILE}: {error}") from error
     if reference.n_rows != training.rows or not reference.n_rows or reference.scores.n != reference.n_rows:
         raise ValueError("its reference has another number of rows than the document")
-    return ModelData(forest, settings, reference, facts, training, files)
+    families = content.get("families")
+    families = None if families is None else check_families(families, len(names))
+    return ModelData(forest, settings, reference, facts, training, files, families)
