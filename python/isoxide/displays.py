@@ -194,7 +194,7 @@ class ThresholdDisplay(_Display):
             ax.scatter(self.scores[beyond], self.by[beyond], s=18, color=_ANOMALY_COLOR, label=label, **style)
             end = max(float(self.scores.max()), self.threshold) if self.above else float(self.scores.min())
             edge = end + 0.01 if self.above else min(end, self.threshold) - 0.01
-            ax.axvspan(edge, self.threshold, color=_ANOMALY_COLOR, alpha=0.08, linewidth=0)
+            ax.axvspan(*sorted((edge, self.threshold)), color=_ANOMALY_COLOR, alpha=0.08, linewidth=0)
             ax.axvline(
                 self.threshold, color=_ANOMALY_COLOR, linestyle="--", linewidth=1, label=f"threshold {self.threshold:g}"
             )

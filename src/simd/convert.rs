@@ -86,6 +86,7 @@ pub(super) fn windows<const N: usize>(wanted: &[u32], d: usize) -> impl Iterator
 }
 
 /// Columns whose cells are neighbours in every row.
+#[cfg(target_arch = "x86_64")]
 pub(super) struct Neighbours {
     /// Address of the first cell of the first column.
     pub(super) first: *const f64,
@@ -96,6 +97,7 @@ pub(super) struct Neighbours {
 }
 
 /// Groups the columns into runs of neighbours in memory.
+#[cfg(target_arch = "x86_64")]
 pub(super) fn neighbours(columns: &[ArrayView1<'_, f64>]) -> Vec<Neighbours> {
     let mut all: Vec<Neighbours> = Vec::new();
     for column in columns {

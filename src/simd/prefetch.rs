@@ -55,6 +55,7 @@ pub(super) fn prefetch_columns(matrix: &Matrix<'_>, rows: Range<usize>, columns:
 }
 
 /// Prefetches contiguous cells, which need not exist.
+#[cfg(target_arch = "x86_64")]
 pub(super) fn prefetch_cells(first: *const f64, n: usize) {
     let bytes = first.cast::<u8>();
     for line in 0..(n * size_of::<f64>()).div_ceil(CACHE_LINE_BYTES) {
@@ -81,8 +82,21 @@ fn prefetch_line<const CACHE: i32>(address: *const u8) {
     unsafe { std::arch::x86_64::_mm_prefetch::<CACHE>(address.cast()) };
 }
 
-/// Does nothing: Rust has no stable prefetch instruction for other processors yet.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+#[inline]
+fn prefetch_line<const CACHE: i32>(address: *const u8) {
+    // SAFETY: a prefetch never faults. Rust has no stable function for the instruction.
+    unsafe {
+        if CACHE == NEAREST {
+            std::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+        } else {
+            std::arch::asm!("prfm pldl2keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+        }
+    }
+}
+
+/// Does nothing on other processors.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn prefetch_line<const CACHE: i32>(_address: *const u8) {}
 #[cfg(not(target_arch = "x86_64"))]
 const NEAREST: i32 = 0;

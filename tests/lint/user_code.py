@@ -33,7 +33,7 @@ stored: bytes = loaded.to_bytes()
 restored: IsolationForest = IsolationForest.from_bytes(bytearray(stored))
 
 explanation: Explanation = forest.explain(features[:10], output="path_length", top=3)
-contributions: NDArray[np.float64] = explanation.values
+contributions: NDArray[np.float64] = explanation.values  # noqa: PD011
 parts: NDArray[np.float64] = explanation[0].share()
 importance: NDArray[np.float64] = forest.importance(features)
 shapley: NDArray[np.float64] = TreeExplainer(forest).shap_values(features) + forest.shap_values(features)

@@ -65,6 +65,20 @@ def test_the_threshold_display_splits_the_scores_at_the_threshold(study):
         ThresholdDisplay(scores=[0.1, 0.2], by=[1])
 
 
+def test_anomaly_scores_above_the_threshold_are_anomalies(study):
+    display = ThresholdDisplay(scores=study.anomaly_scores, by=study.table.days, threshold=0.55, above=True)
+    draw(display.plot())
+    normal, anomalies = (collection.get_offsets() for collection in display.ax_.collections[:2])
+    assert len(anomalies) == np.sum(study.anomaly_scores > 0.55) > 0
+    assert len(normal) + len(anomalies) == len(study.scores)
+    share = np.mean(study.anomaly_scores > 0.55)
+    assert display.ax_.get_legend_handles_labels()[1][0] == f"{len(anomalies)} rows ({share:.2%}) above"
+    assert display.ax_.get_xlabel() == "Anomaly score"
+    [area] = display.ax_.patches
+    assert area.get_x() == pytest.approx(0.55)
+    assert area.get_x() + area.get_width() == pytest.approx(study.anomaly_scores.max() + 0.01)
+
+
 def test_the_timeline_shows_the_lowest_score_of_each_day_and_the_findings(findings):
     display = ScoreTimelineDisplay.from_findings(findings)
     draw(display)

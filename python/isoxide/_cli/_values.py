@@ -103,9 +103,12 @@ def jobs(text: str) -> int:
 def day(text: str) -> str:
     """Check a day in ISO 8601."""
     try:
-        return datetime.date.fromisoformat(text).isoformat()
+        # From Python 3.11 on, other forms are days, too.
+        if datetime.date.fromisoformat(text).isoformat() == text:
+            return text
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2025-04-26") from None
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2025-04-26")
 
 
 def rows(text: str) -> int:

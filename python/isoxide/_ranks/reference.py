@@ -44,8 +44,10 @@ class _Column(NamedTuple):
             # NaN sorts to the end.
             values = values[: np.searchsorted(values, np.nan)]
         n_missing = len(column) - len(values)
-        ends = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)[: len(values)] + 1
-        if len(ends) * (values.itemsize + ends.itemsize) < values.nbytes:
+        differs = values[1:] != values[:-1]
+        n_distinct = np.count_nonzero(differs) + min(len(values), 1)
+        if n_distinct * (values.itemsize + np.dtype(np.int64).itemsize) < values.nbytes:
+            ends = np.append(np.flatnonzero(differs), len(values) - 1) + 1
             return cls(values[ends - 1], ends, n_missing, column.dtype)
         # Copy, so that the memory of the NaN values is freed.
         return cls(values.copy() if n_missing else values, None, n_missing, column.dtype)

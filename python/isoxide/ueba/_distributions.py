@@ -24,7 +24,7 @@ from isoxide._common.quantiles import interpolate, quantile_position
 __all__ = ["Distribution", "ValueCounts", "distinct_values"]
 
 #: Number of values that are collected before they are counted, unless more distinct values are known already.
-MIN_PENDING = 2**18
+MIN_PENDING = 2**16
 #: Integers from here on have neighbours that float64 cannot hold.
 INEXACT_INTEGERS = 2**53
 

@@ -311,7 +311,10 @@ def _judged(
         reasons.append(f"{of}, most of all {', '.join(f'{name} (PSI {features.psi[name]:.2f})' for name in worst)}")
     constant = [str(name) for name in features.index[features["is_constant_now"] & ~features["by_calendar"]]]
     if constant and level:
-        reasons.append(f"{len(constant):,} features are constant now: {', '.join(constant[:N_WORST])}")
+        reasons.append(
+            f"{len(constant):,} {'feature is' if len(constant) == 1 else 'features are'} constant now: "
+            f"{', '.join(constant[:N_WORST])}"
+        )
     low, high = expected_above
     if not low <= n_above <= high:
         is_far = n_above > RETRAIN_FACTOR * expected_share * n

@@ -273,7 +273,7 @@ def manifest(value: Any) -> dict[str, Any]:
     for column, reason in _optional(profile, "left_out", dict).items():
         text(column, "left_out")
         text(reason, "left_out")
-    _check_json_values(value)
+    check_json_values(value, "manifest")
     return value
 
 
@@ -299,23 +299,23 @@ def _optional(holder: dict[str, Any], name: str, expected: type[Any]) -> Any:
     return value
 
 
-def _check_json_values(value: Any) -> None:
-    """Refuse a manifest with too many entries, or with numbers or text that cannot be written again."""
+def check_json_values(value: Any, name: str) -> None:
+    """Refuse a document with too many entries, or with numbers or text that cannot be written again."""
     pending, n_entries = [value], 0
     while pending:
         item = pending.pop()
         n_entries += 1
         if n_entries > _MAX_ENTRIES:
-            raise ValueError(f"'manifest' has more than {_MAX_ENTRIES:,} entries")
+            raise ValueError(f"{name!r} has more than {_MAX_ENTRIES:,} entries")
         if isinstance(item, dict):
             for key in item:
-                text(key, "manifest")
+                text(key, name)
             pending.extend(item.values())
         elif isinstance(item, list):
             pending.extend(item)
         elif isinstance(item, str):
-            text(item, "manifest")
+            text(item, name)
         elif isinstance(item, int):
-            integers([int(item)], "manifest", -_MAX_INTEGER)
+            integers([int(item)], name, -_MAX_INTEGER)
         elif item is not None:
-            numbers([item], "manifest")
+            numbers([item], name)

@@ -28,9 +28,9 @@ from isoxide.ueba._model_data import (
     ENTITIES_FILE,
     FOREST_FILE,
     REFERENCE_FILE,
-    FeatureFacts,
     ModelData,
     Training,
+    feature_facts,
 )
 from isoxide.ueba._model_settings import ModelSettings
 from isoxide.ueba._reference import Reference
@@ -141,6 +141,7 @@ def _model(folder: Path, text: bytes) -> ModelData:
         content = {k: v for k, v in document.items() if k not in ("format", "version", "id", "provenance")}
         if document["id"] != document_id(content):
             raise ValueError("its content does not fit its identifier, so it was changed; restore it, or train again")
+        fields.check_json_values(content, "model")
         files = {
             name: _checked(folder, name, content["files"]) for name in (FOREST_FILE, REFERENCE_FILE, ENTITIES_FILE)
         }
@@ -170,13 +171,10 @@ def _checked(folder: Path, name: str, files: Mapping[str, Any]) -> bytes:
 
 
 def _data(folder: Path, content: dict[str, Any], provenance: dict[str, Any], files: dict[str, bytes]) -> ModelData:
-    facts = []
-    for own in content["features"]:
-        known: dict[str, Any] = {name: float("nan") if value is None else value for name, value in own.items()}
-        facts.append(FeatureFacts(**known))
-    names = fields.names([own.name for own in facts], "features", len(facts))
+    """Return the data of a model, if the document fits the other files in every detail."""
+    names = fields.names([own["name"] for own in content["features"]], "features", len(content["features"]))
     settings = ModelSettings.from_dict(content["settings"])
-    training = Training(**content["training"], **provenance)
+    training = Training(**content["training"], **_checked_provenance(provenance))
     fields.integers([training.rows, training.entities, training.days, training.period_days], "training", 1)
     fields.day(training.first_day, "first_day")
     fields.day(training.last_day, "last_day")
@@ -192,6 +190,29 @@ def _data(folder: Path, content: dict[str, Any], provenance: dict[str, Any], fil
         raise ValueError(f"{folder / REFERENCE_FILE}: {error}") from error
     if reference.n_rows != training.rows or not reference.n_rows or reference.scores.n != reference.n_rows:
         raise ValueError("its reference has another number of rows than the document")
+    is_constant = [own["is_constant_within_days"] for own in content["features"]]
+    if any(not isinstance(flag, bool) for flag in is_constant):
+        raise ValueError("'is_constant_within_days' must be true or false")
     families = content.get("families")
     families = None if families is None else check_families(families, len(names))
-    return ModelData(forest, settings, reference, facts, training, files, families)
+    data = ModelData(forest, settings, reference, feature_facts(reference, is_constant), training, files, families)
+    # Facts and quantiles follow from the reference, so that any other value is a mistake.
+    for name, value in data.content.items():
+        if value != content[name]:
+            raise ValueError(f"{name!r} does not fit the other files of the model")
+    return data
+
+
+def _checked_provenance(provenance: Any) -> dict[str, Any]:
+    """Return the provenance of a model, if it has the right types."""
+    fields.check_json_values(provenance, "provenance")
+    if not isinstance(provenance, dict) or set(provenance) != set(Training.PROVENANCE):
+        raise ValueError(f"'provenance' must have the entries {', '.join(Training.PROVENANCE)}")
+    for name in ("source", "sha256"):
+        if provenance[name] is not None:
+            fields.text(provenance[name], name)
+    fields.text(provenance["created"], "created")
+    for name in ("profile", "versions"):
+        if not isinstance(provenance[name], dict):
+            raise ValueError(f"{name!r} must be an object")
+    return provenance

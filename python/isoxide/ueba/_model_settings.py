@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import numbers
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from isoxide._ranks.model_options import ModelOptions
 from isoxide._ranks.options import RankOptions
+from isoxide.ueba import _fields as fields
 from isoxide.ueba._calibrate import check_amount
 from isoxide.ueba._rarity import check_bands
 from isoxide.ueba._rules import Rule, default_rules, quantiles_of_rules, rules_of_list, rules_to_list
@@ -70,18 +72,22 @@ class ModelSettings:
             If an entry is missing, unknown or out of range.
         """
         ranks = dict(document["ranks"])
-        unknown = set(ranks) - {field.name for field in fields(RankOptions)}
+        unknown = set(ranks) - {field.name for field in dataclasses.fields(RankOptions)}
         if unknown:
             raise ValueError(f"'ranks' has the unknown entry {min(unknown)!r}")
         rules = rules_of_list(document["rules"])
+        for name in ("groups", "zscores"):
+            if ranks[name] is not None:
+                fields.text(ranks[name], name)
+        if not isinstance(ranks["domain_defaults"], bool):
+            raise TypeError("'domain_defaults' must be true or false")
         options = ModelOptions(
             **ranks, **document["amount"], min_history=document["min_history"], bands=tuple(document["bands"]),
             rules=rules,
         )  # fmt: skip
         settings = settings_of(options, document["entity"], document["time"])
-        for name in ("entity", "time"):
-            if not isinstance(document[name], str):
-                raise TypeError(f"{name!r} must be text")
+        fields.text(document["entity"], "entity")
+        fields.text(document["time"], "time")
         return settings
 
 

@@ -15,6 +15,7 @@ from isoxide._ranks.groups import members
 from isoxide.ueba._assemble import Detection, Highest, assemble, order_of_findings
 from isoxide.ueba._calibrate import refuse_infinite
 from isoxide.ueba._columns import refuse_result_names
+from isoxide.ueba._fields import day
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._model_data import ModelData
 from isoxide.ueba._quantiles import STATISTICS
@@ -144,10 +145,7 @@ def parse_day(since: Any) -> datetime.date | None:
         return since
     if not isinstance(since, str):
         raise TypeError(f"since must be a day such as '2025-04-26', not {since!r}")
-    try:
-        return datetime.date.fromisoformat(since)
-    except ValueError:
-        raise ValueError(f"since={since!r} must be a day such as '2025-04-26'") from None
+    return datetime.date.fromisoformat(day(since, "since"))
 
 
 def scored_rows(table: FeatureTable, since: datetime.date | None) -> NDArray[np.bool_]:

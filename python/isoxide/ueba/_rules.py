@@ -147,6 +147,8 @@ class Percentile:
 Rule = ZScore | Flag | Percentile
 
 
+#: Largest absolute limit of a rule in a document.
+MAX_LIMIT = 1e300
 #: Kinds of rules by their names in documents.
 _KINDS: dict[str, Callable[..., Rule]] = {"zscore": ZScore, "flag": Flag, "percentile": Percentile}
 
@@ -163,19 +165,38 @@ def rules_to_list(rules: Iterable[Rule]) -> list[dict[str, Any]]:
     ]
 
 
-def rules_of_list(entries: Iterable[dict[str, Any]]) -> list[Rule]:
-    """Return the rules that `rules_to_list` converted.
+def rules_of_list(entries: Any) -> list[Rule]:
+    """Return the rules that `rules_to_list` converted. Untrusted input is safe: every field is checked.
 
     Raises
     ------
-    KeyError, TypeError
-        If a rule has an unknown kind or an unknown field.
+    KeyError, TypeError, ValueError
+        If a rule has an unknown kind, or an unknown or wrong field.
     """
+    if not isinstance(entries, list):
+        raise TypeError("'rules' must be a list")
     rules = []
     for entry in entries:
         own: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
-        rules.append(_KINDS[own.pop("rule")](**own))
+        rule = _KINDS[own.pop("rule")](**own)
+        if isinstance(rule, ZScore):
+            is_right = _is_number(rule.limit) and _is_text(rule.columns)
+        elif isinstance(rule, Flag):
+            is_right = isinstance(rule.columns, tuple) and all(map(_is_text, rule.columns)) and _is_text(rule.code)
+        else:
+            is_right = isinstance(rule.percents, tuple) and all(map(_is_number, rule.percents))
+        if not is_right:
+            raise ValueError(f"the rule {entry['rule']!r} has a field of the wrong type")
+        rules.append(rule)
     return rules
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= MAX_LIMIT
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def default_rules(zscores: str | None = ZSCORES, *, domain_defaults: bool = True) -> list[Rule]:

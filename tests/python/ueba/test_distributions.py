@@ -51,6 +51,7 @@ def test_values_of_each_population(seed, monkeypatch):
         assert not np.signbit(own_values[own_values == 0]).any()
 
 
+@pytest.mark.current_versions(reason="quantiles of pandas 2.2 have other last bits")
 def test_quantiles_are_those_of_pandas(seed):
     rng = np.random.default_rng(seed)
     qs = [0, 0.05, 0.5, 0.95, 0.99, 0.123, 1]

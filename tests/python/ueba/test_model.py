@@ -135,6 +135,7 @@ def test_rules_are_kept(table, tmp_path):
     assert set(own.frame["band"]) > {"minor"}
 
 
+@pytest.mark.current_versions(reason="quantiles of pandas 2.2 have other last bits")
 def test_facts_about_features(model, frame):
     for own in model._data.facts:
         column = frame[own.name]

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -81,7 +83,16 @@ def test_missing_files_are_refused(folder, name):
         (lambda d: d["settings"]["ranks"].update(side="left"), "'ranks' has the unknown entry 'side'"),
         (lambda d: d["settings"]["ranks"].update(tail="left"), "tail must be"),
         (lambda d: d["settings"].update(rules=[{"rule": "eval"}]), "is damaged: it lacks 'eval'"),
-        (lambda d: d["settings"].update(entity=7), "'entity' must be text"),
+        (lambda d: d["settings"].update(entity=7), "'entity' is 7, but must be text"),
+        (lambda d: d["settings"]["rules"][0].update(limit="3"), "the rule 'zscore' has a field of the wrong type"),
+        (lambda d: d["settings"]["rules"][1].update(columns="is_weekend"), "the rule 'flag' has a field of the wrong"),
+        (lambda d: d["settings"]["ranks"].update(domain_defaults=1), "'domain_defaults' must be true or false"),
+        (lambda d: d["features"][0].update(median=1e9), "'features' does not fit the other files of the model"),
+        (lambda d: d["features"][0].update(nan_share="none"), "'features' does not fit the other files"),
+        (lambda d: d["features"][0].update(is_constant_within_days=2), "must be true or false"),
+        (lambda d: d["score_quantiles"].update({"0.5": 0.9}), "'score_quantiles' does not fit the other files"),
+        (lambda d: d["provenance"].update(source=5), "'source' is 5, but must be text"),
+        (lambda d: d["provenance"].pop("profile"), "'provenance' must have the entries"),
         (lambda d: d["settings"].update(bands=[3, 2, 1]), "must ascend"),
         (lambda d: d["training"].update(rows=5), "another number of rows"),
         (lambda d: d["training"].update(rows="many"), "'training' is 'many', but must be an integer"),
@@ -217,3 +228,54 @@ def test_a_model_that_is_replaced_while_it_is_read_is_read_again(model, folder, 
 
     monkeypatch.setattr(_model_files, "read_file", read_late)
     assert ueba.Model.load(folder).id == other.id
+
+
+HOSTILE = [None, True, -1, 2**70, "x", "\ud800", [], {"a": 1}, ...]
+
+
+def paths(value, path=()):
+    """Yield the path of every value in a document, but only the first entries of lists."""
+    yield path
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(min(len(value), 2)):
+            yield from paths(value[key], (*path, key))
+
+
+@pytest.mark.slow
+def test_any_changed_value_is_refused_or_harmless(model, folder, tmp_path, seed):
+    """Also with an identifier that fits the change, a model is refused with one line, or works and can be stored."""
+    text = (folder / "model.json").read_text()
+    rng = np.random.default_rng(seed)
+    day = ueba.read_table(actor_days(seed).tail(20), **NAMES)
+    messages, unused = [], []
+    for path in list(paths(json.loads(text))):
+        if not path or path[0] in ("format", "version", "id") or path[:2] == ("provenance", "profile"):
+            continue
+        for k in rng.choice(len(HOSTILE), 3, replace=False):
+            (folder / "model.json").write_text(text)
+
+            def change(document, path=path, value=HOSTILE[k]):
+                *parents, last = path
+                for key in parents:
+                    document = document[key]
+                if value is ...:
+                    del document[last]
+                else:
+                    document[last] = value
+
+            forged(folder, change)
+            try:
+                other = ueba.Model.load(folder)
+            except ValueError as error:
+                messages.append(str(error))
+                continue
+            try:
+                result = other.detect(day)
+            except ValueError as error:
+                # Settings may name a column that the table lacks.
+                unused.append(str(error))
+                continue
+            assert ueba.read_findings(result.to_json(tmp_path / "f.json")).manifest == result.manifest
+    assert len(messages) > 100
+    assert not any("\n" in message for message in messages)
+    assert all(re.search("of the model is the column|has the groups of the model", message) for message in unused)

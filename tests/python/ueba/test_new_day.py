@@ -85,6 +85,7 @@ def test_scores_are_those_of_the_forest(model, findings, old, new):
     assert findings.n_reference == len(old)
 
 
+@pytest.mark.current_versions(reason="quantiles of pandas 2.2 have other last bits")
 def test_ranks_and_typical_values_among_all(model, findings, old):
     tail = model._data.settings.ranks.tail
     for j, name in enumerate(model.features):
@@ -95,6 +96,7 @@ def test_ranks_and_typical_values_among_all(model, findings, old):
             assert (findings.typical(statistic)[:, j] == old[name].quantile(q)).all()
 
 
+@pytest.mark.current_versions(reason="quantiles of pandas 2.2 have other last bits")
 @pytest.mark.parametrize("name", ["peers", "history"])
 def test_ranks_and_typical_values_side_by_side(model, findings, later, old, name):
     tail = model._data.settings.ranks.tail
@@ -143,6 +145,7 @@ def test_first_seen_is_the_first_day_of_the_training_rows(findings, frame, old):
     assert "no ranks: 0 days of history" in findings.comparisons["history"].rank_among
 
 
+@pytest.mark.current_versions(reason="quantiles of pandas 2.2 have other last bits")
 def test_rules_use_the_percentiles_of_the_training_rows(findings, old):
     flags = findings.flags[findings.flags["rule"] == ">=p99"]
     assert len(flags)
@@ -207,7 +210,8 @@ def test_other_keys_are_refused(model, frame):
 @pytest.mark.parametrize(
     ("since", "error", "message"),
     [
-        ("2025-13-01", ValueError, "since='2025-13-01' must be a day such as"),
+        ("2025-13-01", ValueError, "'since' is '2025-13-01', but must be a day in ISO 8601"),
+        ("20250222", ValueError, "'since' is '20250222', but must be a day in ISO 8601"),
         ("2026-01-01", ValueError, "the table has no row since=2026-01-01; its last day is 2025-02-28"),
         (20250101, TypeError, "since must be a day such as"),
     ],
