@@ -377,7 +377,7 @@ def test_read_options_are_passed_on_only_if_given(folder, tmp_path, monkeypatch)
     def open_table(source, *, n_jobs=None, **read_options):
         return SimpleNamespace(
             detect=lambda **options: stop(source, **read_options, **options),
-            _writer=lambda forest, keep: stop(source, keep=keep, **read_options),
+            _writer=lambda forest, keep, added: stop(source, keep=keep, **read_options),
         )
 
     monkeypatch.setattr(ueba, "read_table", stop)

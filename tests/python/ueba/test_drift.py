@@ -8,7 +8,7 @@ import pytest
 
 from isoxide import ueba
 from isoxide.ueba._distributions import ValueCounts
-from isoxide.ueba._drift import stability
+from isoxide.ueba._drift import _edges, stability
 from ueba_tables import actor_days
 
 NAMES = {"entity": "actor", "time": "day"}
@@ -126,3 +126,33 @@ def test_a_verdict_can_be_stored(model, frame):
     assert list(document["features"]) == model.features
     assert document["features"]["n_0"]["model_median"] == frame["n_0"].median()
     assert model.detect(read(frame), since="2025-02-01").manifest["drift"] == drift.summary()
+
+
+def test_few_rows_differ_by_chance_only():
+    """Of thirty rows, many features have an index above the usual limits; none is above what chance gives.
+
+    The data do not depend on the seed of the run, since one of a hundred seeds gives a feature beyond 99.9 %.
+    """
+    frame = actor_days(1)
+    model = ueba.Model.fit(read(frame), n_estimators=5)
+    days = frame["day"].drop_duplicates().sample(10, random_state=1)
+    drift = model.drift(read(frame[frame["day"].isin(days)].sample(30, random_state=1)))
+    judged = drift.features[~drift.features["by_calendar"]]
+    assert (judged["psi"] > 0.1).sum() > 3
+    assert (judged["psi"] < judged["chance"]).all()
+    assert drift.verdict == "ok"
+
+
+def test_bins_of_counts_that_are_mostly_zero():
+    """Zero is a bin of its own, and the others hold a tenth of the other values each."""
+    counts = ValueCounts()
+    counts.add(np.append(np.zeros(400), np.arange(1.0, 101.0)))
+    assert _edges(counts.distribution(500)).tolist() == [0, *range(10, 100, 10)]
+    few_zeros = ValueCounts()
+    few_zeros.add(np.append(np.zeros(5), np.arange(1.0, 96.0)))
+    assert _edges(few_zeros.distribution(100)).tolist() == list(range(5, 95, 10))
+    # A doubled count moves rows to other bins.
+    doubled = np.append(np.zeros(400), 2 * np.arange(1.0, 101.0))
+    psi, chance = stability(counts.distribution(500), doubled)
+    assert psi > chance
+    assert stability(counts.distribution(500), np.append(np.zeros(400), np.arange(1.0, 101.0)))[0] == 0
