@@ -126,10 +126,10 @@ def test_findings_with_equal_scores_are_ordered_by_time_latest_first(frame, seed
 def test_a_table_smaller_than_the_samples_of_a_tree_gives_a_warning(frame, seed):
     few_rows = frame.iloc[:200].drop(columns="empty")
     with pytest.warns(UserWarning, match="the forest is fitted on a table of") as caught:
-        actual = partitioned(arrow(few_rows), 3, seed).detect(**NAMES, contamination=0.02)
+        actual = partitioned(arrow(few_rows), 3, seed).detect(**NAMES, contamination=0.02, train_on_this=True)
     assert [str(warning.message) for warning in caught] == actual.manifest["notes"][: len(caught)]
     with pytest.warns(UserWarning, match="fewer than the 256 rows that a tree draws"):
-        expected = ueba.detect(ueba.read_table(few_rows, **NAMES), contamination=0.02)
+        expected = ueba.detect(ueba.read_table(few_rows, **NAMES), contamination=0.02, train_on_this=True)
     assert_same_findings(actual, expected)
 
 

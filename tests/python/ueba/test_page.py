@@ -296,7 +296,7 @@ def test_the_page_without_findings_shows_the_timeline_and_the_notes(browser, see
     empty = ueba.detect(table, threshold=-0.9)
     empty.manifest["profile"]["notes"] = ["3 cells are missing"]
     text = open_page(browser, empty.to_html(), tmp_path / "empty.html")
-    assert "No findings." in text
+    assert "No findings, " in text
     assert "3 cells are missing" in text
     assert browser.find_element(By.CSS_SELECTOR, "#plot .line").is_displayed()
     assert browser.find_elements(By.CSS_SELECTOR, "#controls, .card, circle, script") == []
