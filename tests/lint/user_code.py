@@ -4,8 +4,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isoxide import FeatureRanks, IsolationForest, RankReference, percentileofscore, rank_features, stream, ueba
-from isoxide.displays import FeatureRankDisplay, ThresholdDisplay
+from isoxide import (
+    Explanation,
+    FeatureRanks,
+    IsolationForest,
+    RankReference,
+    TreeExplainer,
+    percentileofscore,
+    rank_features,
+    stream,
+    ueba,
+)
+from isoxide.displays import ContributionDisplay, FeatureRankDisplay, ImportanceDisplay, ThresholdDisplay
 
 table: pd.DataFrame = pd.read_csv("features.csv")
 features: pd.DataFrame = table.drop(columns=["actor", "day"])
@@ -21,6 +31,15 @@ forest.save("forest.safetensors", complete=True)
 loaded: IsolationForest = IsolationForest.load("forest.safetensors")
 stored: bytes = loaded.to_bytes()
 restored: IsolationForest = IsolationForest.from_bytes(bytearray(stored))
+
+explanation: Explanation = forest.explain(features[:10], output="path_length", top=3)
+contributions: NDArray[np.float64] = explanation.values  # noqa: PD011
+parts: NDArray[np.float64] = explanation[0].share()
+importance: NDArray[np.float64] = forest.importance(features)
+shapley: NDArray[np.float64] = TreeExplainer(forest).shap_values(features) + forest.shap_values(features)
+expected: float = forest.expected_value_
+waterfall: ContributionDisplay = ContributionDisplay.from_explanation(explanation, 2)
+overview: ImportanceDisplay = ImportanceDisplay.from_estimator(forest, features)
 
 ranks: FeatureRanks = rank_features(features[labels == -1], features, rank_last="zscore*", nan_policy="omit")
 percentiles: NDArray[np.float64] = ranks.percentiles
@@ -44,6 +63,7 @@ kept: ueba.Model = ueba.Model.load(model.save("model"))
 today: ueba.Findings = kept.detect(days, since="2025-04-26")
 verdict: str = kept.drift(days).verdict
 counts: pd.Series = findings.feature_counts(cutoff=99, always_show=["is_weekend"])
+why: pd.DataFrame = findings.share_table(0)
 bars: FeatureRankDisplay = FeatureRankDisplay.from_findings(findings, 0)
 
 lake: stream.StreamTable = stream.open("lake/", batch_rows=100_000, missing=["-"])
@@ -51,5 +71,6 @@ large: IsolationForest = lake.fit(IsolationForest(contamination=0.001), features
 large.offset_ = lake.offset(large, contamination=0.01)
 n_scored: int = lake.write_scores(large, "scores/", keep=["actor"], resume=True)
 large_ranks: FeatureRanks = lake.rank_features(features[:3], groups="actor", tail="both")
+large_importance: NDArray[np.float64] = lake.importance(large, output="path_length")
 large_model: ueba.Model = lake.fit_model(entity="actor", time="day", contamination=0.001)
 large_findings: ueba.Findings = lake.detect(entity="actor", time="day", alerts_per_month=25, rules=[ueba.ZScore(4)])

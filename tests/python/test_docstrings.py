@@ -60,7 +60,7 @@ def test_every_description_of_alerts_per_month_says_month(path):
         assert "month" in text or text.strip().startswith("See `calibrate`"), text
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/large-tables.md", "docs/second-month.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/large-tables.md", "docs/second-month.md", "docs/explanations.md"])
 def test_examples_of_documents_run(name):
     results = doctest.testfile(str(ROOT / name), module_relative=False)
     assert results.attempted > 0

@@ -29,6 +29,7 @@ from isoxide._partitioned.aggregators import ROW_NUMBER, AggregateAll, Aggregato
 from isoxide._partitioned.anomalies import ANOMALY_SCORE, DECISION, Anomalies, CountDecisions, FindAnomalies, FirstSeen
 from isoxide._partitioned.columns import features_of
 from isoxide._partitioned.engine import Engine
+from isoxide._partitioned.families import sampled_families
 from isoxide._partitioned.fit import grow, score_offset
 from isoxide._partitioned.options import PartitionedDetectOptions
 from isoxide._partitioned.profile import ProfiledTable
@@ -48,7 +49,6 @@ from isoxide.ueba._calibrate import (
     small_table_notes,
 )
 from isoxide.ueba._columns import refuse_result_names
-from isoxide.ueba._families import families_of, sampled_rows
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Groups, Ranked, Scope
@@ -135,15 +135,9 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
         ranks=_ranks(table, rows, peers, sketcher, group_sketches, quantiles, rank_options, scope),
         quantile=quantiles.quantile,
         notes=notes,
-        families=_families(table) if options.explain else [],
+        families=sampled_families(table) if options.explain else [],
     )
     return assemble(detection, bands, rank_options, rules, options, explain=options.explain)
-
-
-def _families(table: ProfiledTable) -> list[list[int]]:
-    """Return the families of features, from the same rows as `isoxide.ueba.detect`."""
-    rows = table.engine.fetch(sampled_rows(table.n_rows), table.features)
-    return families_of([plain_numbers(rows[name]).to_numpy() for name in table.features])
 
 
 def _candidates(

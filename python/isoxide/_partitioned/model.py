@@ -18,6 +18,7 @@ from isoxide._partitioned.aggregators import Aggregator, Partition
 from isoxide._partitioned.broadcast import BroadcastForest
 from isoxide._partitioned.columns import batch_scores
 from isoxide._partitioned.engine import Engine
+from isoxide._partitioned.families import sampled_families
 from isoxide._partitioned.fit import grow, score_offset
 from isoxide._partitioned.options import PartitionedModelOptions
 from isoxide._partitioned.profile import ProfiledTable
@@ -156,7 +157,9 @@ def fit_model(engine: Engine, options: PartitionedModelOptions, n_jobs: int | No
     reference = cells.reference(features, populations)
     if reference.n_rows != table.n_rows or reference.scores.n != table.n_rows:
         raise ValueError(f"{engine.name} changed while it was read; do not change the table")
-    model = made_model(forest, settings, reference, cells.days, table.profile, engine.name, None)
+    model = made_model(
+        forest, settings, reference, cells.days, table.profile, engine.name, None, sampled_families(table)
+    )
     check_share_above(model.n_above / table.n_rows, model.threshold)
     return model
 

@@ -30,6 +30,7 @@ from isoxide.ueba._calibrate import (
 from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._counting import CellCounts, DayExtremes, KeyCounts, Populations
 from isoxide.ueba._drift import Drift, drift_of
+from isoxide.ueba._families import sampled_rows
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._model_data import ModelData, Training, feature_facts
 from isoxide.ueba._model_files import read_model, write_model
@@ -37,6 +38,7 @@ from isoxide.ueba._model_settings import ModelSettings, settings_of
 from isoxide.ueba._new_day import detect_new_day, features_of_new_rows, parse_day, scored_rows
 from isoxide.ueba._quantiles import column_numbers
 from isoxide.ueba._reference import Reference
+from isoxide.ueba._shares import families_of_frame
 from isoxide.ueba._table import FeatureTable
 
 __all__ = ["Model", "made_model", "new_forest", "set_threshold"]
@@ -207,7 +209,7 @@ class Model:
         )  # fmt: skip
         return made_model(
             forest, settings, cells.reference(table.features, populations), cells.days, table.profile,
-            table.source, table.checksum,
+            table.source, table.checksum, families_of_frame(table.X.iloc[sampled_rows(len(table))]),
         )  # fmt: skip
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
@@ -395,6 +397,7 @@ def made_model(
     profile: TableProfile,
     source: str | None,
     sha256: str | None,
+    families: list[list[int]],
 ) -> Model:
     """Return the model of a fitted forest and a counted reference."""
     training = Training(
@@ -411,4 +414,4 @@ def made_model(
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
     facts = feature_facts(reference, days.is_constant_within_days(len(reference.features)))
-    return Model(ModelData(forest, settings, reference, facts, training))
+    return Model(ModelData(forest, settings, reference, facts, training, families=families))

@@ -125,6 +125,8 @@ class ModelData:
         Facts about the training table.
     stored : mapping of str to bytes, optional
         Content of the files that the model was loaded from.
+    families : list of list of int, optional
+        Indices of the features of each family, whose shares are added up; None if the model was saved without them.
     """
 
     forest: IsolationForest
@@ -133,6 +135,7 @@ class ModelData:
     facts: list[FeatureFacts]
     training: Training
     stored: Mapping[str, bytes] | None = None
+    families: list[list[int]] | None = None
 
     @property
     def threshold(self) -> float:
@@ -162,6 +165,7 @@ class ModelData:
             "settings": self.settings.to_dict(),
             "training": training,
             "features": [_finite(asdict(own)) for own in self.facts],
+            **({} if self.families is None else {"families": self.families}),
             "score_quantiles": {f"{q:g}": value for q, value in zip(_SCORE_QUANTILES, scores.tolist(), strict=True)},
             "files": {
                 name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}

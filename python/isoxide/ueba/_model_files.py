@@ -34,6 +34,7 @@ from isoxide.ueba._model_data import (
 )
 from isoxide.ueba._model_settings import ModelSettings
 from isoxide.ueba._reference import Reference
+from isoxide.ueba._shares import check_families
 
 __all__ = ["DOCUMENT_FILE", "read_model", "write_model"]
 
@@ -192,7 +193,9 @@ def _data(folder: Path, content: dict[str, Any], provenance: dict[str, Any], fil
     is_constant = [own["is_constant_within_days"] for own in content["features"]]
     if any(not isinstance(flag, bool) for flag in is_constant):
         raise ValueError("'is_constant_within_days' must be true or false")
-    data = ModelData(forest, settings, reference, feature_facts(reference, is_constant), training, files)
+    families = content.get("families")
+    families = None if families is None else check_families(families, len(names))
+    data = ModelData(forest, settings, reference, feature_facts(reference, is_constant), training, files, families)
     # Facts and quantiles follow from the reference, so that any other value is a mistake.
     for name, value in data.content.items():
         if value != content[name]:

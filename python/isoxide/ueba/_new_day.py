@@ -95,6 +95,7 @@ def detect_new_day(
         n_reference=reference.n_rows,
         comparisons=comparisons,
         facts=_facts(model, table, days, entities, since, drift),
+        families=model.families or [],
     )
     return assemble(detection, settings.bands, settings.ranks, settings.rules)
 

@@ -16,7 +16,16 @@ from isoxide._forest.explain import base_value
 from isoxide.ueba import _fields as fields
 from isoxide.ueba._families import families_of
 
-__all__ = ["Explained", "Part", "SharedBy", "explain_rows", "families_of_frame", "load_explained", "parts_of"]
+__all__ = [
+    "Explained",
+    "Part",
+    "SharedBy",
+    "check_families",
+    "explain_rows",
+    "families_of_frame",
+    "load_explained",
+    "parts_of",
+]
 
 #: Largest magnitude of a contribution in a file: a score is between 2**-1 and 2**-1000 times its expectation at most.
 _MAX_CONTRIBUTION = 1e6
@@ -143,10 +152,20 @@ def load_explained(entry: Any, rows: list[dict[str, Any]], n_features: int) -> E
     contributions = fields.matrix(rows, "contributions", n_features, low=bounds[0], high=bounds[1])
     if np.isnan(contributions).any() or np.isnan(expected):
         raise ValueError("a 'contribution' is missing")
-    families = entry["families"]
+    return Explained(contributions, expected, check_families(entry["families"], n_features))
+
+
+def check_families(families: Any, n_features: int) -> list[list[int]]:
+    """Check the families of a document: lists of indices of features, each of which occurs once.
+
+    Raises
+    ------
+    ValueError
+        If they are something else.
+    """
     if not isinstance(families, list) or len(families) > n_features:
         raise ValueError("'families' must be a list, not longer than the features")
-    checked = []
+    checked: list[list[int]] = []
     for family in families:
         if not isinstance(family, list) or len(family) > n_features:
             raise ValueError("each of 'families' must be a list, not longer than the features")
@@ -154,4 +173,4 @@ def load_explained(entry: Any, rows: list[dict[str, Any]], n_features: int) -> E
     members = [j for family in checked for j in family]
     if len(set(members)) != len(members):
         raise ValueError("'families' must not name a feature twice")
-    return Explained(contributions, expected, checked)
+    return checked

@@ -12,6 +12,7 @@ from hostile_names import HOSTILE
 from isoxide import ueba
 from isoxide._common.format import format_share
 from isoxide.ueba import _document
+from isoxide.ueba._identifiers import document_id
 from isoxide.ueba._shares import Explained, parts_of
 from ueba_tables import actor_days
 
@@ -179,3 +180,38 @@ def test_the_name_of_the_column_is_refused(seed):
     frame = actor_days(seed).assign(top_shares=1.0)
     with pytest.raises(ValueError, match=r"column 'top_shares' .a feature. has the name of a column that findings add"):
         ueba.detect(ueba.read_table(frame, **NAMES), contamination=0.05)
+
+
+def test_models_keep_families(table, findings, tmp_path):
+    model = ueba.Model.fit(table, contamination=0.05)
+    found = model.detect(table)
+    assert found.families == findings.families
+    assert_array_equal(found.contributions, np.asarray(model.forest.explain(table.X.loc[found.frame.index])))
+    model.save(tmp_path)
+    loaded = ueba.Model.load(tmp_path)
+    assert loaded.detect(table).families == findings.families
+    path = tmp_path / "model.json"
+    document = json.loads(path.read_text())
+
+    def load_changed(change):
+        content = {k: v for k, v in document.items() if k not in ("format", "version", "id", "provenance")}
+        change(content)
+        path.write_text(json.dumps({**document, **content, "id": document_id(content)}))
+        return ueba.Model.load(tmp_path)
+
+    with pytest.raises(ValueError, match="'families' must not name a feature twice"):
+        load_changed(lambda content: content.update(families=[[0, 0]]))
+    with pytest.raises(ValueError, match="'families' is -1, but must be an integer from 0"):
+        load_changed(lambda content: content.update(families=[[0, -1]]))
+
+
+def test_models_of_earlier_files_have_no_families(table, tmp_path):
+    ueba.Model.fit(table, contamination=0.05).save(tmp_path)
+    path = tmp_path / "model.json"
+    document = json.loads(path.read_text())
+    content = {k: v for k, v in document.items() if k not in ("format", "version", "id", "provenance", "families")}
+    kept = {k: v for k, v in document.items() if k != "families"}
+    path.write_text(json.dumps({**kept, "id": document_id(content)}))
+    found = ueba.Model.load(tmp_path).detect(table)
+    assert found.families == []
+    assert found.shares is not None
