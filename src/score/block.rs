@@ -240,7 +240,9 @@ impl<K: Kernel> Runner<'_, K> {
             at_exits,
             ..
         } = scratch;
-        let sums = &mut sums[0];
+        // The rows of whole tiles: those behind the last row are added to sums that nothing reads.
+        let n_tiled = n_rows.next_multiple_of(TILE_ROWS);
+        let sums = &mut sums[0][..n_tiled];
         let mut planes = [Mask::NONE; MAX_PLANES];
         let rows = Mask::first(n_rows);
         let batches = group
@@ -255,7 +257,8 @@ impl<K: Kernel> Runner<'_, K> {
                 prefetch(index);
                 slots[0] = rows;
                 self.kernel.evaluate(&tree.logic, masks, slots, n_rows, &mut planes);
-                self.kernel.classes(&planes[..tree.logic.n_planes()], &mut classes[i]);
+                self.kernel
+                    .classes(&planes[..tree.logic.n_planes()], &mut classes[i][..n_tiled]);
                 if tree.exits.is_empty() {
                     continue;
                 }

@@ -10,6 +10,7 @@
 )]
 
 mod block;
+mod cost;
 mod plan;
 mod walk;
 
@@ -24,11 +25,10 @@ use crate::prepared::Prepared;
 use crate::simd::{BLOCK_ROWS, Choice, Kernel};
 use crate::threads::{self, Workers};
 use block::{Runner, Scratch};
+use cost::ForestSize;
 use plan::Plan;
 use walk::Walk;
 
-/// Maximum number of rows that are walked although a plan exists: a plan takes longer for a block.
-const MAX_WALKED_ROWS: usize = 8;
 /// Minimum number of rows, over all calls, for which compiling a plan pays.
 const MIN_PLANNED_ROWS: usize = 256;
 /// Minimum number of paths (rows times trees) per thread: less work ends before another thread has woken up.
@@ -98,7 +98,7 @@ impl Scorer {
     #[must_use]
     pub fn strategy(&self, n_rows: usize) -> Strategy {
         let planned = self.plan.is_prepared() || self.walked.load(Ordering::Relaxed) + n_rows >= MIN_PLANNED_ROWS;
-        if planned && n_rows > MAX_WALKED_ROWS {
+        if planned && ForestSize::new(&self.forest).plan_is_faster(Choice::get(), n_rows) {
             Strategy::Plan
         } else {
             Strategy::Walk

@@ -124,12 +124,12 @@ impl Kernel for Avx2 {
         unsafe { evaluate(tree, masks, slots, rows, planes) }
     }
 
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
+    fn classes(self, planes: &[Mask], classes: &mut [u8]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { spread(planes, classes) }
     }
 
-    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { add::add(values, classes, sums) }
     }
@@ -365,7 +365,7 @@ fn evaluate(tree: &TreeLogic, masks: &[Mask], slots: &mut [Mask], rows: usize, p
 
 /// Writes each row's class: each byte of a register takes the bit of its row out of a copy of the 32 bits of its rows.
 #[target_feature(enable = "avx2")]
-fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
+fn spread(planes: &[Mask], classes: &mut [u8]) {
     let source = _mm256_setr_epi8(
         0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3,
     );

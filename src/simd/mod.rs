@@ -234,11 +234,11 @@ pub trait Kernel: Copy + Send + Sync {
         planes: &mut [Mask; MAX_PLANES],
     );
 
-    /// Combines the bits of each row's class into a byte.
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]);
+    /// Combines the bits of each row's class into a byte, for the rows of whole tiles.
+    fn classes(self, planes: &[Mask], classes: &mut [u8]);
 
-    /// Adds to each sum the value of its class in the first tree, then in the second, and so on.
-    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]);
+    /// Adds to each sum the value of its class in the first tree, then in the second, and so on, for the rows of whole tiles.
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]);
 
     /// Returns the code that a search finds for `(value - origin) as f32`, for each value; see [`Search::ranks`].
     fn find_codes(self, search: &Search, origin: f64, values: &[f64], codes: &mut [u16]) {

@@ -141,12 +141,12 @@ impl Kernel for Neon {
         unsafe { evaluate(tree, masks, slots, rows, planes) }
     }
 
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
+    fn classes(self, planes: &[Mask], classes: &mut [u8]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { spread(planes, classes) }
     }
 
-    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]) {
         portable::add(values, classes, sums);
     }
 
@@ -270,7 +270,7 @@ fn evaluate(tree: &TreeLogic, masks: &[Mask], slots: &mut [Mask], rows: usize, p
 
 /// Writes each row's class: each byte of a register takes the bit of its row out of a copy of the byte with the bits of its rows.
 #[cfg_attr(target_arch = "aarch64", target_feature(enable = "neon"))]
-fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
+fn spread(planes: &[Mask], classes: &mut [u8]) {
     const FIRST: [u8; BYTES] = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1];
     // SAFETY: each array is a register of bytes.
     let (first, each) = unsafe { (vld1q_u8(FIRST.as_ptr()), vld1q_u8(EACH.as_ptr())) };

@@ -71,7 +71,7 @@ impl Kernel for Portable {
         unsafe { logic::evaluate::<Words<4>>(tree, masks, slots, rows, planes) }
     }
 
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
+    fn classes(self, planes: &[Mask], classes: &mut [u8]) {
         let (eights, _) = classes.as_chunks_mut::<8>();
         for (eight, bytes) in eights.iter_mut().enumerate() {
             let rows: [u8; 8] = std::array::from_fn(|b| planes.get(b).map_or(0, |plane| byte(plane, eight)));
@@ -79,7 +79,7 @@ impl Kernel for Portable {
         }
     }
 
-    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]) {
         add(values, classes, sums);
     }
 }
@@ -214,7 +214,8 @@ fn gather_bits(bytes: &[u8; TILE_ROWS]) -> u64 {
 
 /// Adds table by table, so that each sum follows the order of the trees.
 #[inline(always)]
-pub(super) fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
+pub(super) fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]) {
+    assert!(sums.len() <= BLOCK_ROWS);
     let (eights, _) = sums.as_chunks_mut::<8>();
     for (eight, sums) in eights.iter_mut().enumerate() {
         let mut total = *sums;

@@ -289,9 +289,11 @@ fn check_evaluate(
     }
 }
 
-fn check_classes(kernel: impl Kernel, planes: &[Mask]) {
+fn check_classes(kernel: impl Kernel, planes: &[Mask], rows: usize) {
     let mut classes = [0xa5; BLOCK_ROWS];
-    kernel.classes(planes, &mut classes);
+    kernel.classes(planes, &mut classes[..rows]);
+    assert!(classes[rows..].iter().all(|&class| class == 0xa5));
+    let classes = &classes[..rows];
     for (row, &class) in classes.iter().enumerate() {
         let bits = planes.iter().enumerate();
         let expected = bits.map(|(b, plane)| u8::from(has(plane, row)) << b).sum::<u8>();
@@ -299,9 +301,9 @@ fn check_classes(kernel: impl Kernel, planes: &[Mask]) {
     }
 }
 
-fn check_add(kernel: impl Kernel, tables: &[Vec<f64>], classes: &[[u8; BLOCK_ROWS]], sums: &[f64; BLOCK_ROWS]) {
+fn check_add(kernel: impl Kernel, tables: &[Vec<f64>], classes: &[[u8; BLOCK_ROWS]], sums: &[f64]) {
     let values: Vec<ClassValues> = tables.iter().map(|table| ClassValues::new(table)).collect();
-    let mut actual = *sums;
+    let mut actual = sums.to_vec();
     kernel.add(&values, classes, &mut actual);
     for (row, sum) in actual.into_iter().enumerate() {
         let trees = tables.iter().zip(classes);
@@ -437,16 +439,16 @@ proptest! {
     }
 
     #[test]
-    fn classes_combines_the_bits_of_the_planes(n_planes in 0..=8_usize, seed: u64) {
+    fn classes_combines_the_bits_of_the_planes(n_planes in 0..=8_usize, tiles in 1..=WORDS, seed: u64) {
         let mut random = Random::new(seed);
         let planes: Vec<Mask> = (0..n_planes).map(|_| random.mask()).collect();
-        for_every_kernel!(check_classes(&planes));
+        for_every_kernel!(check_classes(&planes, tiles * TILE_ROWS));
     }
 
     #[test]
     fn add_takes_the_trees_in_order(
         lens in prop::collection::vec(prop_oneof![1..=256_usize, prop::sample::select(vec![1, 15, 16, 17, 31, 32, 33, 64, 255, 256])], 1..=5),
-        seed: u64,
+        tiles in 1..=WORDS, seed: u64,
     ) {
         let mut random = Random::new(seed);
         // The numbers have such different sizes that every other order gives other sums.
@@ -455,7 +457,7 @@ proptest! {
             scale => (random.word() as f64 / u64::MAX as f64 - 0.3) * [1.0, 1e3, 1e8, 1e15][scale % 4],
         };
         let tables: Vec<Vec<f64>> = lens.iter().map(|&len| (0..len).map(|_| number()).collect()).collect();
-        let sums: [f64; BLOCK_ROWS] = std::array::from_fn(|_| number());
+        let sums: Vec<f64> = (0..tiles * TILE_ROWS).map(|_| number()).collect();
         let classes: Vec<[u8; BLOCK_ROWS]> = lens.iter().map(|&len| std::array::from_fn(|_| random.below(len) as u8)).collect();
         for_every_kernel!(check_add(&tables, &classes, &sums));
     }

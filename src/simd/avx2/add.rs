@@ -9,10 +9,11 @@ use crate::simd::{BLOCK_ROWS, ClassValues, TABLED_CLASSES, portable};
 const ROWS: usize = 32;
 
 #[target_feature(enable = "avx2")]
-pub(super) fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
+pub(super) fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]) {
     if values.iter().any(|values| values.len > TABLED_CLASSES) {
         return portable::add(values, classes, sums);
     }
+    assert!(sums.len() <= BLOCK_ROWS);
     for (chunk, sums) in sums.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
         let (pairs, _) = sums.as_chunks_mut::<2>();
         // Bytes are put together within halves of 128 bits: register `j` has the sums of rows 2j, 2j + 1, 2j + 16 and 2j + 17.

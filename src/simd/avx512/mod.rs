@@ -81,12 +81,12 @@ impl Kernel for Avx512 {
         unsafe { evaluate(tree, masks, slots, rows, planes) }
     }
 
-    fn classes(self, planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
+    fn classes(self, planes: &[Mask], classes: &mut [u8]) {
         // SAFETY: `self` is proof of the instructions.
         unsafe { spread(planes, classes) }
     }
 
-    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
+    fn add(self, values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]) {
         if values.iter().any(|values| values.len > 32) {
             // This call must not be inlined below: with AVX-512 the compiler would use gathers, which take twice as long.
             return portable::add(values, classes, sums);
@@ -268,7 +268,7 @@ fn evaluate(tree: &TreeLogic, masks: &[Mask], slots: &mut [Mask], rows: usize, p
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
+fn spread(planes: &[Mask], classes: &mut [u8]) {
     let (chunks, _) = classes.as_chunks_mut::<64>();
     for (word, bytes) in chunks.iter_mut().enumerate() {
         let mut class = _mm512_maskz_set1_epi8(planes.first().map_or(0, |plane| plane.0[word]), 1);
@@ -281,7 +281,8 @@ fn spread(planes: &[Mask], classes: &mut [u8; BLOCK_ROWS]) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64; BLOCK_ROWS]) {
+fn add(values: &[ClassValues], classes: &[[u8; BLOCK_ROWS]], sums: &mut [f64]) {
+    assert!(sums.len() <= BLOCK_ROWS);
     let (chunks, _) = sums.as_chunks_mut::<64>();
     for (chunk, sums) in chunks.iter_mut().enumerate() {
         let (eights, _) = sums.as_chunks_mut::<8>();
