@@ -575,7 +575,7 @@ def test_all_methods_work_without_findings(frame, tmp_path, arguments):
     assert (reread.to_markdown(), reread.to_html()) == (text, page)
     assert "No row is an anomaly" in text
     assert "No findings" in page
-    assert f"{empty.timeline['lowest'].min():.4g}" in page
+    assert f"quiet: highest score {empty.manifest['highest']['anomaly_score']:.2f}" in page
     for report in (text, page):
         assert "why" in report
         assert "text" in report
