@@ -23,6 +23,8 @@ def table(seed):
     X = np.random.default_rng(seed).normal(size=(700, 6)).astype(np.float32).astype(np.float64)
     X[:, 4] = np.round(X[:, 4])
     X[::9, 1] = np.nan
+    # Two rows that are ordinary in all features but one.
+    X[:2] = 0
     X[0, 2], X[1, 3] = 20, -20
     return X
 
