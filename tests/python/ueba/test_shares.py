@@ -114,7 +114,7 @@ def test_findings_are_ranked_again_with_the_same_shares(table, findings):
 
 
 def test_reports_show_shares(findings):
-    page, text = findings.to_html(cutoff=95), findings.to_markdown(cutoff=95)
+    page, text = (write(cutoff=95, always_show=[]) for write in (findings.to_html, findings.to_markdown))
     selected = findings.selected(95)
     number = int(selected.sum(axis=1).argmax())
     listed = format_share(float(findings.shares[number, selected[number]].sum()))
