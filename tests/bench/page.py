@@ -198,9 +198,9 @@ up. Their scores differ from scikit-learn's (see [agreement of results](#agreeme
 
 ## Explanations
 
-The work is `shap_values` of float32 rows. shap's `TreeExplainer` and woodelf run on one thread, and making the explainer
-is not timed. woodelf computes in float32, so its values differ by up to 1e-5 of the largest one. coniferest's signature
-is not a Shapley value: it is the mean change of the path length at the splits by a feature.
+The work is `shap_values` of float32 rows. shap's `TreeExplainer` and woodelf run on one thread, and making the
+explainer is not timed. woodelf computes in float32, so its values differ by up to 1e-5 of the largest one. coniferest's
+signature is not a Shapley value: it is the mean change of the path length at the splits by a feature.
 
 {_ratios(explained, _EXPLAINERS) if "shap" in names else "No record has these rows yet."}
 

@@ -182,7 +182,7 @@ def _ranking(cores: int) -> list[Work]:
     return works
 
 
-#: coniferest does not compute Shapley values: its signature is the mean change of a row's path length at the splits by a feature.
+#: coniferest does not compute Shapley values, but the mean change of the path length at the splits by a feature.
 _EXPLAINERS = ("shap", "woodelf", "coniferest")
 
 
