@@ -63,6 +63,7 @@ examples:
   isoxide detect features.csv --threshold 0.6 --users users.csv --groups actor --out out/
   isoxide detect lake/features/ --contamination 0.01 --out out/
   isoxide detect features.csv --model model/ --since 2025-02-20 --fail-on new --out runs/
+  isoxide detect features.csv --alerts-per-month 25 --decisions decisions.csv --previous out/ --out today/
   cat features.csv | isoxide detect - --contamination 0.01 --json
 """
 _TRAIN_EXAMPLES = f"""files in the folder --out (default: {DEFAULT_MODEL}): model.json, forest.safetensors,
@@ -96,16 +97,16 @@ _REPORT_EXAMPLES = """examples:
   isoxide report out/findings-*.json --cutoff 99.5 --order entity --out out/
 """
 _DECIDE_EXAMPLES = """examples:
-  isoxide decide out/ 4b1a7f43f88e --status known-good --until 2026-10-01 --note 'mailing list'
-  isoxide decide out/findings-2025-02-22-to-2025-02-28.json 4b1a7f --status confirmed
+  isoxide decide out/ 4b1a7f43f88e --status known-good --note 'mailing list'
+  isoxide decide out/findings-*.json 4b1a7f43f88e --status confirmed --who Ana --decisions decisions.csv
 """
 _COMPARE_EXAMPLES = """examples:
-  isoxide compare runs/2025-02-21 runs/2025-02-22
-  isoxide compare before/ after/ --json
+  isoxide compare out/ today/
+  isoxide compare out/findings-*.json today/ --json
 """
 _LOG_EXAMPLES = """examples:
   isoxide log
-  isoxide log runs/runs.jsonl --verify --expect 1f0c5e63a9d2
+  isoxide log runs.jsonl --verify
 
 exit codes: 0 nothing was changed, 1 something was (--verify)
 """
