@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from isoxide._cli._session import Session
 from isoxide._cli._size import larger_than_memory
 from isoxide._cli._tables import Tables
 from isoxide._cli._values import output_format
-from isoxide._common.files import FileSet
+from isoxide._common.files import FileSet, read_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +83,7 @@ def detect(options: argparse.Namespace, session: Session) -> int:
             step("detecting")
             findings = ueba.detect(table, n_jobs=options.jobs, **detection)
         findings = write_findings(options, session, known.review(findings, session), results, users, step)
-        results.describe(known, findings, exit_code(options, findings))
+        results.describe({**known.facts(findings), "exit_code": exit_code(options, findings)})
     show(options, findings, results.paths)
     return exit_code(options, findings)
 
@@ -142,9 +143,16 @@ def report(options: argparse.Namespace, session: Session) -> None:
     try:
         findings = ueba.read_findings(path)
         stem = _stem(findings, str(path))
-        with results_in(options.out, session) as results, steps(1, "report") as step:
+        with results_in(options.out, session, options) as results, steps(1, "report") as step:
             step("writing the reports")
             _write_reports(findings, results, stem, options)
+            results.describe(
+                {
+                    "input": {"name": str(path), "sha256": hashlib.sha256(read_file(path)).hexdigest()},
+                    "counts": {"findings": len(findings), "hidden": findings.n_hidden},
+                    "exit_code": 0,
+                }
+            )
         show(options, findings, results.paths)
     except (ArithmeticError, AttributeError, LookupError, TypeError, RecursionError) as error:
         # Reading checks every field, so any error here comes from the content of the file.
@@ -285,10 +293,10 @@ class Results(FileSet):
 
     run: Run | None = None
 
-    def describe(self, known: Known, findings: Findings, code: int) -> None:
+    def describe(self, facts: dict[str, Any]) -> None:
         """Set the facts of the run for its line in the log."""
         if self.run is not None:
-            self.run.facts = {**known.facts(findings, self.run.path), "exit_code": code}
+            self.run.facts = facts
 
     def finish(self) -> None:
         """Move all files to the folder, and add the line of the run."""

@@ -114,7 +114,7 @@ def detect_with_model(options: argparse.Namespace, session: Session) -> int:
         step("detecting")
         findings = model.detect(table, since=options.since, n_jobs=options.jobs)
         findings = write_findings(options, session, known.review(findings, session), results, users, step)
-        results.describe(known, findings, exit_code(options, findings))
+        results.describe({**known.facts(findings), "exit_code": exit_code(options, findings)})
     show(options, findings, results.paths)
     return exit_code(options, findings)
 

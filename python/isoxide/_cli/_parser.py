@@ -458,6 +458,7 @@ def _add_report(commands: Any) -> None:
     )
     parser.add_argument("findings", metavar="FINDINGS", type=_values.local_path, help=argparse.SUPPRESS)
     _add_report_options(parser)
+    _add_log(parser)
     parser.set_defaults(run="report")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from isoxide._cli._messages import print_json, print_lines, tell
 from isoxide._cli._run_log import read_log, verify_log
 from isoxide._cli._runs import Run, findings_file, user_name
 from isoxide._cli._session import Session
+from isoxide._common.files import read_file
 
 __all__ = ["compare", "decide", "log"]
 
@@ -36,7 +38,7 @@ def decide(options: argparse.Namespace, session: Session) -> None:
         file = ueba.Decisions.append(options.decisions, decision)
         session.signals.outcome = f"the decision is in {file}"
         run.facts = {
-            "input": {"name": str(path), "sha256": None},
+            "input": {"name": str(path), "sha256": hashlib.sha256(read_file(path)).hexdigest()},
             "finding": decision.id,
             "status": decision.status,
             "exit_code": 0,

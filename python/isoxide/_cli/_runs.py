@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoxide._cli._run_log import LOG_NAME, Entry, file_facts, locked_log
 from isoxide._cli._session import Session
-from isoxide._common.files import FileSet
+from isoxide._common.files import FileSet, read_file
 
 if TYPE_CHECKING:
     from isoxide.ueba import Decisions, Findings
@@ -206,6 +207,7 @@ class Known:
         self.decisions: Decisions | None = None
         self.previous: Findings | None = None
         self.previous_file: Path | None = None
+        self.previous_sha256: str | None = None
         if options.decisions is not None:
             if not Path(options.decisions).exists():
                 raise FileNotFoundError(
@@ -216,6 +218,7 @@ class Known:
         if options.previous is not None:
             self.previous_file = findings_file(options.previous)
             self.previous = ueba.read_findings(self.previous_file)
+            self.previous_sha256 = hashlib.sha256(read_file(self.previous_file)).hexdigest()
 
     def review(self, findings: Findings, session: Session) -> Findings:
         """Return the findings with their states and statuses, without those that decisions hide."""
@@ -239,7 +242,7 @@ class Known:
                     session.notes.append(f"{of} {verb}: {named}{more}")
         return findings
 
-    def facts(self, findings: Findings, log: Path) -> dict[str, Any]:
+    def facts(self, findings: Findings) -> dict[str, Any]:
         """Return the facts of the findings for the log."""
         manifest = findings.manifest
         model = manifest.get("model") or {}
@@ -252,7 +255,7 @@ class Known:
             "decisions": None if decisions is None else {"name": decisions.source, "sha256": decisions.sha256},
             "previous_run": None
             if self.previous_file is None
-            else file_facts(self.previous_file, self.previous_file, log),
+            else {"name": str(self.previous_file), "sha256": self.previous_sha256},
             "counts": {
                 "rows": manifest.get("rows"),
                 "findings": len(findings),
