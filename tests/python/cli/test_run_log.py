@@ -44,7 +44,7 @@ def test_lines_are_chained(log):
 
 def test_one_changed_byte_is_found_wherever_it_is(log):
     data = log.read_bytes()
-    for position in range(0, len(data), 7):
+    for position in range(0, len(data), 11):
         changed = bytearray(data)
         changed[position] ^= 1
         log.write_bytes(changed)

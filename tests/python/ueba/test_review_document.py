@@ -19,7 +19,7 @@ def reviewed():
     """Return findings with hidden, stronger, confirmed and new ones, and with decisions that were not used."""
     frame = mail()
     earlier = findings(frame[frame["day"] < "2001-12-01"], "2001-11-01")
-    found = findings(frame[frame["day"] < "2002-03-01"], "2001-12-01").compare(earlier).findings
+    found = findings(frame[frame["day"] < "2002-01-05"], "2001-12-01").compare(earlier).findings
     ids = found.frame["finding_id"]
     first, second, third = (
         found.decide(ids.iloc[n], status=status, when=WHEN, who="'=Ana", note="=1")
