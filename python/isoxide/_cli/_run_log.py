@@ -168,6 +168,7 @@ def verify_log(path: Path, expected: str | None = None) -> Verified:
         SHA-256 of a line that the log must have, or at least its first digits, which shows that no lines are missing
         at the end.
     """
+    path.stat()
     with ExitStack() as stack:
         # A run that is just moving its files would look like a changed one. A log that nobody may write needs no lock.
         with suppress(OSError):

@@ -131,6 +131,9 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="is not a log of isoxide; give the runs"):
         verify_log(path)
     assert path.read_text() == "a,b\n"
+    with pytest.raises(FileNotFoundError):
+        verify_log(tmp_path / "none")
+    assert os.listdir(tmp_path) == ["findings.csv"]
 
 
 def test_a_line_follows_a_damaged_one(log):

@@ -49,6 +49,14 @@ def test_empty_files_have_no_decisions(tmp_path):
     assert len(ueba.Decisions.read(path)) == 0
 
 
+def test_files_may_be_added_to_one_another(tmp_path):
+    path = tmp_path / "decisions.csv"
+    later = LINE.replace("2c5e3193ed71", "4b1a7f43f88e")
+    for header in (HEADER, "\ufeff" + HEADER.replace("\n", "\r\n")):
+        path.write_bytes((HEADER + LINE + header + later).encode())
+        assert [one.id for one in ueba.Decisions.read(path)] == ["2c5e3193ed71", "4b1a7f43f88e"]
+
+
 def test_later_lines_replace_earlier_ones(tmp_path):
     path = tmp_path / "decisions.csv"
     later = LINE.replace("known-good", "open").replace("09:30", "09:31")
