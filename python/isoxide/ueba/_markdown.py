@@ -19,6 +19,8 @@ from isoxide.ueba._texts import (
     LongTexts,
     ValueTexts,
     entity_groups,
+    hidden_findings,
+    hidden_summary,
     left_out,
     notes,
     quiet_text,
@@ -97,8 +99,10 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
         lines += ["", *(summaries(number) for number in numbers)] if findings.explained is not None else []
         lines.append("")
     if not len(findings):
-        lines += [f"No row is an anomaly. {_shown(quiet_text(findings), long)}", ""]
+        lead = "All findings are known." if findings.n_hidden else "No row is an anomaly."
+        lines += [f"{lead} {_shown(quiet_text(findings), long)}", ""]
     lines += _left_out(findings, long)
+    lines += _hidden(findings, long)
     if long.texts:
         # Shortened texts above refer to these numbers.
         lines += ["## Full texts", "", *(f"{k}. {escape(text)}" for k, text in enumerate(long.texts, 1)), ""]
@@ -150,6 +154,18 @@ def _left_out(findings: FindingsData, long: LongTexts) -> list[str]:
     columns = left_out(findings)
     lines = [f"- {_shown(name, long)}: {_shown(reason, long)}" for name, reason in columns]
     return ["## Columns that are not features", "", *lines, ""] if lines else []
+
+
+def _hidden(findings: FindingsData, long: LongTexts) -> list[str]:
+    """Return the lines of the section with the findings that decisions hide, or an empty list if there are none."""
+    if not findings.n_hidden:
+        return []
+    lines = [
+        f"- {_shown(own.entity, long)}, {own.time}: anomaly score {own.score}, {own.rarity}; "
+        f"{_shown(own.decision, long)}"
+        for own in hidden_findings(findings)
+    ]
+    return [f"## {hidden_summary(findings)}", "", *lines, ""]
 
 
 def _share_summaries(findings: FindingsData, features: list[list[int]], long: LongTexts) -> Callable[[int], str]:

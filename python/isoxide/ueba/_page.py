@@ -26,6 +26,8 @@ from isoxide.ueba._texts import (
     Shown,
     ValueTexts,
     entity_groups,
+    hidden_findings,
+    hidden_summary,
     left_out,
     notes,
     quiet_text,
@@ -105,6 +107,11 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
         finding_days=_finding_days(findings, days),
         months=sorted({day[:7] for day in days}),
         cards=cards,
+        hidden_summary=hidden_summary(findings) if findings.n_hidden else "",
+        hidden=[
+            (long.show(text_of(own.entity)), own.time, own.score, own.rarity, long.show(text_of(own.decision)))
+            for own in hidden_findings(findings)
+        ],
         n_findings=len(findings),
         data={
             # A number refers to the full text of that number, so that the page holds each long text once.
