@@ -55,6 +55,7 @@ class FindingsData:
         forest: IsolationForest | None = None,
         comparisons: Mapping[str, Ranked] | None = None,
         explained: Explained | None = None,
+        entity_scores: pd.DataFrame | None = None,
     ) -> None:
         self.frame = frame
         self.entity, self.time = entity, time
@@ -66,6 +67,7 @@ class FindingsData:
         self.forest = forest
         self.comparisons = dict(comparisons or {})
         self.explained = explained
+        self.entity_scores = entity_scores
 
     def __len__(self) -> int:
         return len(self.frame)

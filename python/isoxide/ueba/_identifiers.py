@@ -50,7 +50,7 @@ def finding_ids(entities: Iterable[Any], times: pd.Series) -> list[str]:
     >>> finding_ids(["user07"], pd.Series(pd.to_datetime(["2025-04-26"])))
     ['2c5e3193ed71']
     """
-    return [_identifier(entity, _text(time)) for entity, time in zip(entities, times, strict=True)]
+    return [_identifier(entity, time_text(time)) for entity, time in zip(entities, times, strict=True)]
 
 
 def _identifier(entity: Any, time: str) -> str:
@@ -59,7 +59,7 @@ def _identifier(entity: Any, time: str) -> str:
     return hashlib.sha256(f"{name}{time}".encode("utf-8", "surrogatepass")).hexdigest()[:N_DIGITS]
 
 
-def _text(time: pd.Timestamp) -> str:
+def time_text(time: pd.Timestamp) -> str:
     has_zone = time.tzinfo is not None
     if has_zone:
         time = time.tz_convert("UTC").tz_localize(None)
