@@ -358,18 +358,21 @@ class Cards:
                     counts[reason.feature] = counts.get(reason.feature, 0) + 1
             features = sorted(counts, key=lambda j: -counts[j])[:MAX_COMPARED_FEATURES]
             compared = sorted(numbers[:MAX_COMPARED_DAYS], key=lambda number: self.days[number])
-            known = [k for k, (population, _, _) in enumerate(among) if not population.missing[numbers[0]]]
+            first = numbers[0]
+            order = sorted(range(len(among)), key=lambda k: among[k][0].kind != "history")
+            known = [k for k in order if not among[k][0].missing[first]]
             whose = "".join(f"<th>{self._whose[k]} usual {self.unit}, 1 in 100" for k in known)
             days = "".join(f'<th><a href="#{self.anchors[number]}">{self.days[number]}</a>' for number in compared)
-            lines = [f"<thead><tr><th>Feature{whose}{days}<tbody>"]
+            # A value beyond what one row in 100 of the most telling population reaches is emphasised.
+            caption = (
+                f"<caption>Bold: more than {self._whose[known[0]]} 1 {self.unit} in 100.</caption>" if known else ""
+            )
+            lines = [f"{caption}<thead><tr><th>Feature{whose}{days}<tbody>"]
             for j in features:
-                bands = "".join(
-                    f"<td>{texts[among[k][1][numbers[0], j]]}, {texts[among[k][2][numbers[0], j]]}" for k in known
-                )
-                # A value beyond what one day in 100 reaches, among the first of the populations, is emphasised.
-                limits = among[known[-1]][2][numbers[0], j] if known else math.nan
+                bands = "".join(f"<td>{texts[among[k][1][first, j]]}, {texts[among[k][2][first, j]]}" for k in known)
+                limit = among[known[0]][2][first, j] if known else math.nan
                 own = "".join(
-                    f"<td><b>{texts[values[number][j]]}</b>" if values[number][j] > limits
+                    f"<td><b>{texts[values[number][j]]}</b>" if values[number][j] > limit
                     else f"<td>{texts[values[number][j]]}"
                     for number in compared
                 )  # fmt: skip

@@ -276,7 +276,7 @@ class Sentences:
         """Return the usual values of each population that has some."""
         if j in self._flags:
             return ""
-        parts = []
+        parts: list[str] = []
         for whose, medians, p99s in self._among:
             median, p99 = medians[number][j], p99s[number][j]
             if math.isnan(median):
