@@ -12,6 +12,8 @@ except ImportError as error:
 
 from isoxide._frames.table_profile import TableProfile
 from isoxide.ueba._calibrate import Calibration, calibrate
+from isoxide.ueba._decision import Decision
+from isoxide.ueba._decisions import Decisions
 from isoxide.ueba._detect import detect
 from isoxide.ueba._drift import Drift
 from isoxide.ueba._findings import Findings, read_findings
@@ -21,6 +23,8 @@ from isoxide.ueba._table import FeatureTable, read_table
 
 __all__ = [
     "Calibration",
+    "Decision",
+    "Decisions",
     "Drift",
     "FeatureTable",
     "Findings",
@@ -37,6 +41,8 @@ __all__ = [
 
 for _public in (
     Calibration,
+    Decision,
+    Decisions,
     Drift,
     FeatureTable,
     Findings,

@@ -1,7 +1,7 @@
 """Read and write findings as a JSON document; reading checks every field.
 
 ```text
-format, version      "isoxide-findings", 4
+format, version      "isoxide-findings", 5
 manifest             record of how the findings were made, as in Findings
 entity, time         names of the columns
 time_zone            name of the time zone of all times, or null
@@ -13,20 +13,24 @@ comparisons          {name: groups as above}
 explanation          {expected: binary logarithm of the expected anomaly score, families: [[indices of features]]}
 entity_scores        [{entity, days: [...], anomaly_scores: [...]}] of the latest days of entities with findings
 timeline             [{day, rows, lowest, highest, findings}]
+review               {cutoff, today, source, sha256, n_decisions, expired: [indices of decisions], unmatched: [indices],
+                     decisions: [{id, entity, time, features, score, status, until, who, when, note}], previous}
 findings             [{id, row, entity, time, score, anomaly_score, severity, rarity, band, day_rank, day_rows,
                        rows_as_high, first_seen, rank_rows, rank_among, group, joined: {...}, values: [...],
                        percentiles: [...], order: [...], directions: [...],
                        contributions: [...] (to the binary logarithm of the anomaly score),
-                       flags: [{feature, rule, limit}],
+                       flags: [{feature, rule, limit}], status, state, seen, decision: index or null, outgrown,
                        comparisons: {name: {rank_rows, rank_among, group, percentiles: [...], order: [...],
                        directions: [...]}}}]
+hidden               findings that decisions hide, in the same form
 ```
 
 Findings without shares have no explanation and no contributions, and those of partitioned tables have no
-entity_scores. Missing numbers are null. Times are in ISO 8601, days have no time zone. Versions 1 to 3 can be read,
-too. They lack id, anomaly_score, rows_as_high, rarity, band, highest, comparisons, explanation, entity_scores and
-contributions. Version 1 also lacks time_zone, groups, rank_rows, rank_among and group; versions 1 and 2 use other names
-for some entries of the manifest (`_OLD_NAMES`).
+entity_scores. Missing numbers are null. Times are in ISO 8601, days have no time zone. Versions 1 to 4 can be read,
+too. They lack review, status, state, seen, decision, outgrown and hidden. Versions 1 to 3 also lack id, anomaly_score,
+rows_as_high, rarity, band, highest, comparisons, explanation, entity_scores and contributions. Version 1 also lacks
+time_zone, groups, rank_rows, rank_among and group; versions 1 and 2 use other names for some entries of the manifest
+(`_OLD_NAMES`).
 """
 
 from __future__ import annotations
@@ -43,7 +47,8 @@ import pandas as pd
 
 from isoxide._common.files import read_file
 from isoxide.ueba import _fields as fields
-from isoxide.ueba._columns import NEW_COLUMNS, RESULT_COLUMNS
+from isoxide.ueba._columns import NEW_COLUMNS, RESULT_COLUMNS, REVIEW_COLUMNS
+from isoxide.ueba._decision import Decision
 from isoxide.ueba._entity_scores import entity_scores_to_list, load_entity_scores
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._identifiers import finding_ids
@@ -51,11 +56,12 @@ from isoxide.ueba._numbers import joined_rows
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
 from isoxide.ueba._rarity import BANDS, rarity_of
+from isoxide.ueba._review_document import dump_review, judged_entries, load_judged, load_review
 from isoxide.ueba._shares import load_explained
 
 __all__ = ["dump", "load", "read"]
 
-FORMAT, VERSION = "isoxide-findings", 4
+FORMAT, VERSION = "isoxide-findings", 5
 #: Names of manifest entries in versions 1 and 2, with their current names.
 _OLD_NAMES = {"budget": "alerts_per_month", "check": "profile"}
 #: Limits for files, so that an untrusted file cannot exhaust memory.
@@ -78,7 +84,9 @@ def dump(findings: FindingsData) -> str:
     """
     timeline = findings.timeline.assign(day=[day.isoformat() for day in pd.DatetimeIndex(findings.timeline["day"])])
     zone = findings.frame[findings.time].dt.tz
-    typical, explained, entity_scores = findings.group_typical, findings.explained, findings.entity_scores
+    typical, explained, hidden = findings.group_typical, findings.explained, findings.hidden_findings
+    entity_scores = findings.entity_scores
+    review, decisions = dump_review(findings.review, [findings, *([] if hidden is None else [hidden])])
     head = {
         "format": FORMAT,
         "version": VERSION,
@@ -97,12 +105,17 @@ def dump(findings: FindingsData) -> str:
         **({} if explained is None else {"explanation": explained.to_dict()}),
         **({} if entity_scores is None else {"entity_scores": entity_scores_to_list(entity_scores)}),
         "timeline": [{name: json_value(value) for name, value in row.items()} for row in timeline.to_dict("records")],
+        "review": review,
     }
-    return f'{_encode(head)[:-1]}, "findings": [{", ".join(_rows(findings))}]}}'
+    lists = ", ".join(
+        f'"{name}": [{", ".join([] if own is None else _rows(own, decisions))}]'
+        for name, own in (("findings", findings), ("hidden", hidden))
+    )
+    return f"{_encode(head)[:-1]}, {lists}}}"
 
 
-def _rows(findings: FindingsData) -> Iterator[str]:
-    """Yield each finding as a JSON object."""
+def _rows(findings: FindingsData, decisions: dict[Decision, int]) -> Iterator[str]:
+    """Yield each finding as a JSON object, given the position of each decision in the document."""
     frame = findings.frame
     columns = {name: frame[name].tolist() for name in frame.columns}
     times, first_seen = columns[findings.time], columns["first_seen"]
@@ -134,6 +147,7 @@ def _rows(findings: FindingsData) -> Iterator[str]:
             "rank_among": json_value(rank_among),
             "group": _group(findings.group_of, number),
             "joined": known,
+            **judged_entries(findings.judged[number], decisions),
         }
         yield (
             f'{_encode(head)[:-1]}, "values": [{values}], "percentiles": [{percentiles}], "order": [{order}], '
@@ -308,14 +322,18 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
     entity, time = fields.text(document["entity"], "entity"), fields.text(document["time"], "time")
     if not features:
         raise ValueError("'features' is empty")
-    # The names of columns that early versions did not have were free for joined columns.
-    known = {f"{name}_" if version < 4 and name in NEW_COLUMNS else name: name for name in joined}
+    # The names of columns that early versions did not have were free for other columns.
+    is_free = {*(NEW_COLUMNS if version < 4 else ()), *(REVIEW_COLUMNS if version < 5 else ())}
+    known = {f"{name}_" if name in is_free else name: name for name in joined}
     joined = list(known)
     fields.check_distinct([entity, time, *joined, *RESULT_COLUMNS])
-    is_free = NEW_COLUMNS if version < 4 else ()
     fields.check_distinct([entity, time, *features, *joined, *(c for c in RESULT_COLUMNS if c not in is_free)])
     manifest = fields.manifest(_renamed(document["manifest"]) if version < 3 else document["manifest"])
-    rows = fields.records(document["findings"], "findings", _MAX_FINDINGS)
+    shown = fields.records(document["findings"], "findings", _MAX_FINDINGS)
+    hidden = fields.records(document["hidden"], "hidden", _MAX_FINDINGS) if version > 4 else []
+    # Hidden findings share the groups of the others, so that all are read together.
+    rows = [*shown, *hidden]
+    review, decisions = load_review(document["review"]) if version > 4 else (None, [])
     zone = fields.zone(document["time_zone"] if version > 1 else None)
     frame = _frame(rows, entity, time, known, zone)
     n_features = len(features)
@@ -357,6 +375,8 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
         "entity_scores": load_entity_scores(document.get("entity_scores")),
         "manifest": manifest,
         "joined": joined,
+        "judged": load_judged(rows, len(shown), decisions) if version > 4 else None,
+        "review": review,
     }
 
 

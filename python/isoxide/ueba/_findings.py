@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import json
 import os
 import warnings
@@ -14,10 +15,16 @@ from isoxide._common.files import replace_file
 from isoxide._frames.keys import text_labels
 from isoxide.ueba import _document
 from isoxide.ueba._columns import RESULT_COLUMNS
+from isoxide.ueba._days import parse_day
+from isoxide.ueba._decision import DEFAULT_DAYS, SUPPRESSING, Decision
+from isoxide.ueba._decisions import Decisions
 from isoxide.ueba._files import write_csv
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._ranks import MIN_GROUP, RankOptions
 from isoxide.ueba._reranking import rerank
+from isoxide.ueba._review import DEFAULT_CUTOFF
+from isoxide.ueba._selection import split, take, whole
+from isoxide.ueba._suppression import apply_decisions, decision_about
 from isoxide.ueba._table import FeatureTable
 from isoxide.ueba._users import matched, read_users, unmatched_warning
 
@@ -87,6 +94,21 @@ class Findings(FindingsData):
     entity_scores : pandas.DataFrame or None
         Highest anomaly score of each of the latest days of the entities with findings: ``entity``, ``day`` and
         ``anomaly_score``. It is None for partitioned tables and for files of early versions.
+    states : list of str or None
+        State of each finding: ``"new"``, ``"again"`` or ``"stronger"`` in comparison with an earlier run or with a
+        decision, or None.
+    statuses : list of str
+        Status of each finding: that of the decision about it, or ``"open"``.
+    decisions : list of Decision or None
+        Decision about each finding: the one that holds, or the one that it has outgrown.
+    outgrown : list of str
+        In what way each finding is stronger than the decision about it; empty if it is not.
+    hidden : Findings
+        Findings that decisions hide, with the same attributes; `decisions` has the decision that hides each.
+    n_hidden : int
+        Number of these findings.
+    expired, unmatched : list of Decision
+        Applied decisions whose last day has passed, and those that hold but are about none of the findings.
 
     See Also
     --------
@@ -141,11 +163,12 @@ class Findings(FindingsData):
         entities = text_labels(self.frame[self.entity].tolist(), self.entity)
         if (message := unmatched_warning(loaded, entities)) is not None:
             warnings.warn(message, stacklevel=2)
-        joined = copy.copy(self)
-        added = {name: column.set_axis(self.frame.index) for name, column in matched(loaded, entities).items()}
-        joined.frame = self.frame.assign(**added)
+        joined = whole(self) if self.n_hidden else copy.copy(self)
+        entities = text_labels(joined.frame[self.entity].tolist(), self.entity)
+        added = {name: column.set_axis(joined.frame.index) for name, column in matched(loaded, entities).items()}
+        joined.frame = joined.frame.assign(**added)
         joined.joined = [*self.joined, *added]
-        return joined
+        return split(joined) if self.n_hidden else joined
 
     def rank_features(
         self,
@@ -201,10 +224,139 @@ class Findings(FindingsData):
             range.
         """
         options = RankOptions(kind, tail, groups, zscores, nan_policy, min_group, self.domain_defaults).check()
-        return rerank(self, table, reference, options, n_jobs)
+        if not self.n_hidden:
+            return rerank(self, table, reference, options, n_jobs)
+        return split(rerank(whole(self), table, reference, options, n_jobs))
+
+    @property
+    def hidden(self) -> Findings:
+        """Return the findings that decisions hide; their `decisions` are those that hide them."""
+        return take(self, []) if self.hidden_findings is None else self.hidden_findings  # type: ignore[return-value]
+
+    def decide(
+        self,
+        finding: str,
+        *,
+        status: str,
+        until: datetime.date | str | None = None,
+        note: str = "",
+        who: str = "",
+        when: datetime.datetime | None = None,
+        cutoff: float | None = None,
+    ) -> Decision:
+        """Return a decision about a finding; `Decisions.append` adds it to a file.
+
+        Parameters
+        ----------
+        finding : str
+            Identifier of the finding, or at least its first six digits.
+        status : {"known-good", "false-positive", "confirmed", "open"}
+            What is decided. The first two hide this finding, and later ones of the same entity for the same features.
+        until : date or str, optional
+            Last day on which the decision holds, such as ``"2026-10-01"``. By default, a decision that hides holds for
+            90 days, and any other one does not end.
+        note : str, default=""
+            Reason of the decision.
+        who : str, default=""
+            Name of the analyst.
+        when : datetime, optional
+            Time of the decision; by default, now.
+        cutoff : float, optional
+            Percentile, from 0 to 100, at or above which a feature is covered by the decision; of a finding without such
+            a feature, the most unusual one is. By default 99, or the cut-off that decisions were applied with.
+
+        Returns
+        -------
+        Decision
+            The decision.
+
+        Raises
+        ------
+        ValueError
+            If no finding or several findings have this identifier, the status is unknown, or `until` has passed.
+        TypeError
+            If an argument has the wrong type.
+
+        Examples
+        --------
+        >>> from isoxide import ueba
+        >>> from isoxide.datasets import load_enron_user_day
+        >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+        >>> findings = ueba.detect(table, contamination=0.001)
+        >>> decision = findings.decide(findings.frame["finding_id"].iloc[0][:6], status="confirmed", who="Ana")
+        >>> print(decision)
+        confirmed (Ana)
+        """
+        when = datetime.datetime.now(datetime.timezone.utc) if when is None else when
+        last = parse_day(until, "until")
+        if last is None and status in SUPPRESSING:
+            last = when.date() + datetime.timedelta(days=DEFAULT_DAYS)
+        if last is not None and last < when.date():
+            raise ValueError(f"until={last.isoformat()} has passed; give a later day")
+        return decision_about(
+            self, finding, status=status, until=last, note=note, who=who, when=when,
+            cutoff=self.review.cutoff if cutoff is None else cutoff,
+        )  # fmt: skip
+
+    def apply(
+        self,
+        decisions: Decisions | str | os.PathLike[str],
+        *,
+        today: datetime.date | str | None = None,
+        cutoff: float = DEFAULT_CUTOFF,
+    ) -> Findings:
+        """Return the findings without those that decisions hide, and with the status of each.
+
+        A decision ``known-good`` or ``false-positive`` hides findings of its entity until its last day, as long as
+        every feature at or above the cut-off (or, without one, the most unusual feature) is one that it covers, and the
+        anomaly score is at most 0.05 higher than that of the decided finding. A finding of which only some features are
+        covered, or with a higher score, has the state ``"stronger"``. Decisions ``confirmed`` and ``open`` set the
+        status of their finding.
+
+        Parameters
+        ----------
+        decisions : Decisions or path
+            Decisions, or a file of decisions.
+        today : date or str, optional
+            Day on which decisions must hold, such as ``"2026-10-01"``; by default, the current day.
+        cutoff : float, default=99.0
+            Percentile, from 0 to 100, at or above which a feature counts.
+
+        Returns
+        -------
+        Findings
+            New findings; the original ones are not changed. `hidden` has the hidden findings, and `expired` and
+            `unmatched` the decisions that were not used. Decisions that were applied before are dropped.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the file does not exist.
+        ValueError
+            If the file is invalid, or the cut-off is not a percentile.
+        TypeError
+            If `today` is not a day.
+
+        Examples
+        --------
+        >>> from isoxide import ueba
+        >>> from isoxide.datasets import load_enron_user_day
+        >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+        >>> findings = ueba.detect(table, contamination=0.001)
+        >>> decision = findings.decide(findings.frame["finding_id"].iloc[0], status="false-positive")
+        >>> applied = findings.apply(ueba.Decisions([decision]))
+        >>> len(findings), len(applied), applied.hidden.statuses
+        (11, 10, ['false-positive'])
+        """
+        if not 0 <= cutoff <= 100:
+            raise ValueError(f"cutoff={cutoff!r} must be a percentile from 0 to 100")
+        if not isinstance(decisions, Decisions):
+            decisions = Decisions.read(decisions)
+        day = parse_day(today, "today")
+        return apply_decisions(self, decisions, datetime.date.today() if day is None else day, cutoff)
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
-        """Write the result of `to_frame` as CSV that is safe to open in a spreadsheet.
+        """Write the result of `to_frame`, hidden findings last, as CSV that is safe to open in a spreadsheet.
 
         Text that a spreadsheet would run as a formula is prefixed with an apostrophe.
 
@@ -218,10 +370,10 @@ class Findings(FindingsData):
         Path
             The path of the file.
         """
-        return replace_file(path, lambda temporary: write_csv(self.to_frame(), temporary))
+        return replace_file(path, lambda temporary: write_csv(self.to_frame(hidden=True), temporary))
 
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:
-        """Write the result of `to_frame` as Parquet, with the manifest in the file's metadata.
+        """Write the result of `to_frame`, hidden findings last, as Parquet with the manifest in the file's metadata.
 
         This needs pyarrow.
 
@@ -238,7 +390,7 @@ class Findings(FindingsData):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pa.Table.from_pandas(self.to_frame(), preserve_index=False)
+        table = pa.Table.from_pandas(self.to_frame(hidden=True), preserve_index=False)
         metadata = {**(table.schema.metadata or {}), b"isoxide": json.dumps(self.manifest).encode()}
         return replace_file(path, lambda temporary: pq.write_table(table.replace_schema_metadata(metadata), temporary))
 
@@ -390,4 +542,6 @@ def read_findings(path: str | os.PathLike[str]) -> Findings:
     ...     ueba.read_findings(findings.to_json(f"{folder}/findings.json"))
     Findings(11 rows of 7 entities, 34 features)
     """
-    return Findings(**_document.read(Path(path)))
+    findings = Findings(**_document.read(Path(path)))
+    # Hidden findings are read together with the others.
+    return split(findings) if any(one.is_hidden for one in findings.judged) else findings

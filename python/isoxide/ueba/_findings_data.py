@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from isoxide._common.format import format_share
 from isoxide._common.patterns import select
 from isoxide._forest.estimator import IsolationForest
+from isoxide.ueba._decision import Decision
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
 from isoxide.ueba._rarity import rarity_text
+from isoxide.ueba._review import Judged, Review
 from isoxide.ueba._rules import SHOWN_FLAGS
 from isoxide.ueba._shares import Explained
 
@@ -56,6 +58,9 @@ class FindingsData:
         comparisons: Mapping[str, Ranked] | None = None,
         explained: Explained | None = None,
         entity_scores: pd.DataFrame | None = None,
+        judged: Sequence[Judged] | None = None,
+        hidden: FindingsData | None = None,
+        review: Review | None = None,
     ) -> None:
         self.frame = frame
         self.entity, self.time = entity, time
@@ -68,6 +73,17 @@ class FindingsData:
         self.comparisons = dict(comparisons or {})
         self.explained = explained
         self.entity_scores = entity_scores
+        self.judged = [Judged()] * len(frame) if judged is None else list(judged)
+        self.hidden_findings = hidden
+        self.review = Review() if review is None else review
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore pickled findings, of which early versions have no decisions."""
+        self.__dict__.update(state)
+        self.__dict__.setdefault("judged", [Judged()] * len(self.frame))
+        self.__dict__.setdefault("hidden_findings", None)
+        self.__dict__.setdefault("review", Review())
+        self.__dict__.setdefault("entity_scores", None)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -113,6 +129,41 @@ class FindingsData:
         """Return the names of the features of each family: features that move together in the table."""
         families = [] if self.explained is None else self.explained.families
         return [[self.features[j] for j in family] for family in families]
+
+    @property
+    def states(self) -> list[str | None]:
+        """Return the state of each finding: ``"new"``, ``"again"`` or ``"stronger"``, or None if nothing is known."""
+        return [one.state for one in self.judged]
+
+    @property
+    def statuses(self) -> list[str]:
+        """Return the status of each finding, which is ``"open"`` without a decision that holds."""
+        return [one.status for one in self.judged]
+
+    @property
+    def decisions(self) -> list[Decision | None]:
+        """Return the decision about each finding, or None: the one that holds, or the one that it has outgrown."""
+        return [one.decision for one in self.judged]
+
+    @property
+    def outgrown(self) -> list[str]:
+        """Return in what way each finding is stronger than the decision about it; an empty text if it is not."""
+        return [one.outgrown for one in self.judged]
+
+    @property
+    def expired(self) -> list[Decision]:
+        """Return the applied decisions whose last day has passed."""
+        return list(self.review.expired)
+
+    @property
+    def unmatched(self) -> list[Decision]:
+        """Return the applied decisions that hold, but are about none of the findings."""
+        return list(self.review.unmatched)
+
+    @property
+    def n_hidden(self) -> int:
+        """Return the number of findings that decisions hide."""
+        return 0 if self.hidden_findings is None else len(self.hidden_findings)
 
     def share_table(self, number: int = 0) -> pd.DataFrame:
         """Return the share of each feature or family in what makes a finding anomalous.
@@ -339,17 +390,26 @@ class FindingsData:
                     seen.add(int(j))
                     yield self.features[j]
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self, *, hidden: bool = False) -> pd.DataFrame:
         """Return the findings with their features as one wide table.
+
+        Parameters
+        ----------
+        hidden : bool, default=False
+            Whether the findings that decisions hide follow the others.
 
         Returns
         -------
         DataFrame
-            Columns of `frame`, then ``reasons`` (the flagged features, each with the rule that flags it),
+            Columns of `frame`, then ``status`` (of the decision about the finding, or ``"open"``), ``state``
+            (``"new"``, ``"again"``, ``"stronger"`` or empty), ``hidden_by`` (the decision that hides the finding, or
+            empty), ``reasons`` (the flagged features, each with the rule that flags it),
             ``top_shares`` (the features with the largest shares in what makes the finding anomalous, such as ``"logins
             62 %; bytes 20 %"``; left out if there are no shares), then the features.
         """
         wide = self.frame.copy()
+        wide["status"], wide["state"] = self.statuses, [state or "" for state in self.states]
+        wide["hidden_by"] = [str(one.decision) if one.is_hidden else "" for one in self.judged]
         reasons: list[list[str]] = [[] for _ in range(len(self))]
         for row, feature, rule in zip(*(self.flags[name].tolist() for name in ("row", "feature", "rule")), strict=True):
             reasons[int(row)].append(f"{feature} {rule}")
@@ -357,7 +417,12 @@ class FindingsData:
         if self.shares is not None:
             wide["top_shares"] = self._top_shares(self.shares)
         features = pd.DataFrame(self.values, columns=pd.Index(self.features), index=wide.index)
-        return pd.concat([wide, features], axis=1)
+        wide = pd.concat([wide, features], axis=1)
+        if hidden and self.hidden_findings is not None and len(self.hidden_findings):
+            others = self.hidden_findings.to_frame()
+            # Concatenating an empty frame would change the dtypes of columns.
+            wide = pd.concat([wide, others]) if len(wide) else others
+        return wide
 
     def _top_shares(self, shares: NDArray[np.float64]) -> list[str]:
         """Return the features with the largest shares of each finding as text."""

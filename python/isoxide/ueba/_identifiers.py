@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["document_id", "finding_ids"]
+__all__ = ["document_id", "finding_ids", "time_text"]
 
 #: Number of hexadecimal digits of an identifier.
 N_DIGITS = 12
@@ -60,6 +60,7 @@ def _identifier(entity: Any, time: str) -> str:
 
 
 def time_text(time: pd.Timestamp) -> str:
+    """Return a time as it is hashed."""
     has_zone = time.tzinfo is not None
     if has_zone:
         time = time.tz_convert("UTC").tz_localize(None)

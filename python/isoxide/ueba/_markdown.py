@@ -27,6 +27,8 @@ from isoxide.ueba._texts import (
     LongTexts,
     ValueTexts,
     entity_groups,
+    hidden_findings,
+    hidden_summary,
     left_out,
     notes,
     quiet_text,
@@ -113,6 +115,7 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     if not len(findings):
         lines += [f"No row is an anomaly. {_shown(quiet_text(findings), long)}", ""]
     lines += _left_out(findings, long)
+    lines += _hidden(findings, long)
     if long.texts:
         # Shortened texts above refer to these numbers.
         lines += ["## Full texts", "", *(f"{k}. {escape(text)}" for k, text in enumerate(long.texts, 1)), ""]
@@ -185,6 +188,18 @@ def _sentences(
         return f"- {format_time(times[number])} ({ids[number]}): {writer.write(number, reasons[number])}"
 
     return sentence
+
+
+def _hidden(findings: FindingsData, long: LongTexts) -> list[str]:
+    """Return the lines of the section with the findings that decisions hide, or an empty list if there are none."""
+    if not findings.n_hidden:
+        return []
+    lines = [
+        f"- {_shown(own.entity, long)}, {own.time}: anomaly score {own.score}, {own.rarity}; "
+        f"{_shown(own.decision, long)}"
+        for own in hidden_findings(findings)
+    ]
+    return [f"## {hidden_summary(findings)}", "", *lines, ""]
 
 
 def _share_summaries(findings: FindingsData, features: list[list[int]], long: LongTexts) -> Callable[[int], str]:

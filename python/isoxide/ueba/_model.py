@@ -29,13 +29,14 @@ from isoxide.ueba._calibrate import (
 )
 from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._counting import CellCounts, DayExtremes, KeyCounts, Populations
+from isoxide.ueba._days import parse_day
 from isoxide.ueba._drift import Drift, drift_of
 from isoxide.ueba._families import sampled_rows
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._model_data import ModelData, Training, feature_facts
 from isoxide.ueba._model_files import read_model, write_model
 from isoxide.ueba._model_settings import ModelSettings, settings_of
-from isoxide.ueba._new_day import detect_new_day, features_of_new_rows, parse_day, scored_rows
+from isoxide.ueba._new_day import detect_new_day, features_of_new_rows, scored_rows
 from isoxide.ueba._quantiles import column_numbers
 from isoxide.ueba._reference import Reference
 from isoxide.ueba._shares import families_of_frame
@@ -303,7 +304,7 @@ class Model:
         >>> findings.rarity_texts()
         ['1 in 300']
         """
-        day = parse_day(since)
+        day = parse_day(since, "since")
         drift = self.drift(table, since=day)
         return detect_new_day(self._data, table, day, drift.summary(), n_jobs)
 
@@ -343,7 +344,7 @@ class Model:
         ['x']
         """
         X = features_of_new_rows(self._data, table)
-        is_scored = scored_rows(table, parse_day(since))
+        is_scored = scored_rows(table, parse_day(since, "since"))
         X = X[is_scored]
         scores = -self.forest.score_samples(X)
         return drift_of(self._data, X, table.days[is_scored], table.frame[table.entity][is_scored], scores)

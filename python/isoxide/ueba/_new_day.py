@@ -16,14 +16,13 @@ from isoxide.ueba._assemble import Detection, Highest, assemble, order_of_findin
 from isoxide.ueba._calibrate import refuse_infinite
 from isoxide.ueba._columns import refuse_result_names
 from isoxide.ueba._entity_scores import entity_scores_of
-from isoxide.ueba._fields import day
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._model_data import ModelData
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
 from isoxide.ueba._table import FeatureTable
 
-__all__ = ["detect_new_day", "features_of_new_rows", "parse_day", "scored_rows"]
+__all__ = ["detect_new_day", "features_of_new_rows", "scored_rows"]
 
 
 def detect_new_day(
@@ -129,25 +128,6 @@ def features_of_new_rows(model: ModelData, table: FeatureTable) -> pd.DataFrame:
             raise ValueError(f"the table has no column {name!r}, which is a feature of the model")
     refuse_infinite([name for name in table.profile.infinite if name in columns])
     return pd.DataFrame(columns, index=table.frame.index)
-
-
-def parse_day(since: Any) -> datetime.date | None:
-    """Return a day that is given as text, date or time; None stays None.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is something else, or no day in ISO 8601.
-    """
-    if since is None:
-        return None
-    if isinstance(since, datetime.datetime):
-        return since.date()
-    if isinstance(since, datetime.date):
-        return since
-    if not isinstance(since, str):
-        raise TypeError(f"since must be a day such as '2025-04-26', not {since!r}")
-    return datetime.date.fromisoformat(day(since, "since"))
 
 
 def scored_rows(table: FeatureTable, since: datetime.date | None) -> NDArray[np.bool_]:

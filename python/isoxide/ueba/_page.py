@@ -18,7 +18,15 @@ from isoxide.ueba._links import LinkTemplate
 from isoxide.ueba._page_cards import Cards
 from isoxide.ueba._page_texts import manifest_entries, text_of
 from isoxide.ueba._sentences import entities_word, frequent_features
-from isoxide.ueba._texts import LongTexts, left_out, notes, quiet_text, rank_descriptions
+from isoxide.ueba._texts import (
+    LongTexts,
+    hidden_findings,
+    hidden_summary,
+    left_out,
+    notes,
+    quiet_text,
+    rank_descriptions,
+)
 
 __all__ = ["render"]
 
@@ -116,6 +124,11 @@ def render(
         cards=cards,
         link_host="" if template is None else text_of(template.host),
         scripts=_SCRIPTS,
+        hidden_summary=hidden_summary(findings) if findings.n_hidden else "",
+        hidden=[
+            (long.show(text_of(own.entity)), own.time, own.score, own.rarity, long.show(text_of(own.decision)))
+            for own in hidden_findings(findings)
+        ],
         data={
             # A number refers to the full text of that number, so that the page holds each long text once.
             "features": [name.number or name.text for name in names],

@@ -10,14 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from isoxide._common.format import format_value
+from isoxide._common.format import format_time, format_value
+from isoxide.ueba._decision import distinct
 from isoxide.ueba._findings_data import FindingsData
 
 __all__ = [
+    "HiddenFinding",
     "LongTexts",
     "Shown",
     "ValueTexts",
     "entity_groups",
+    "hidden_findings",
+    "hidden_summary",
     "left_out",
     "notes",
     "quiet_text",
@@ -144,6 +148,36 @@ def left_out(findings: FindingsData) -> list[tuple[str, str]]:
     """Return the columns that are not features, each with the reason."""
     profile: dict[str, Any] = findings.manifest.get("profile") or {}
     return list((profile.get("left_out") or {}).items())
+
+
+class HiddenFinding(NamedTuple):
+    """Texts of a finding that a decision hides."""
+
+    entity: Any
+    time: str
+    score: str
+    rarity: str
+    decision: str
+
+
+def hidden_findings(findings: FindingsData) -> list[HiddenFinding]:
+    """Return the texts of the findings that decisions hide, in the order of their scores."""
+    hidden = findings.hidden_findings
+    if hidden is None:
+        return []
+    columns = (hidden.frame[name].tolist() for name in (findings.entity, findings.time, "anomaly_score"))
+    rows = zip(*columns, hidden.rarity_texts(), hidden.decisions, strict=True)
+    return [
+        HiddenFinding(entity, format_time(time), f"{score:.4f}", rarity, str(decision))
+        for entity, time, score, rarity, decision in rows
+    ]
+
+
+def hidden_summary(findings: FindingsData) -> str:
+    """Return how many findings decisions hide, such as "12 hidden by 3 decisions"."""
+    hidden = findings.hidden_findings
+    n_decisions = 0 if hidden is None else len(distinct(hidden.decisions))
+    return f"{findings.n_hidden:,} hidden by {n_decisions:,} decision{'' if n_decisions == 1 else 's'}"
 
 
 def quiet_text(findings: FindingsData) -> str:

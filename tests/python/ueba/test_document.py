@@ -160,13 +160,22 @@ def test_fields_with_a_wrong_type_are_refused(document, tmp_path):
         (("findings", 0, "group"), 99, "'group' is 99, but must be an integer from -1"),
         (("findings", 0, "joined", "email"), [1], "'joined' is a list, but must be a number"),
         (("time_zone",), "Europe/Nowhere", "which is not a known time zone"),
-        (("version",), 5, "has format version 5; this release reads versions 1 to 4"),
+        (("version",), 6, "has format version 6; this release reads versions 1 to 5"),
         (("findings", 0, "id"), "0" * 12, "'id' is '000000000000', but must be"),
         (("findings", 0, "band"), "huge", "'band' is 'huge', but must be empty, minor, major, critical"),
         (("findings", 0, "anomaly_score"), None, "'anomaly_score' is None, but must be a number"),
         (("comparisons",), [], "'comparisons' must be an object"),
         (("comparisons",), {"peers": []}, "it lacks 'peers'"),
         (("timeline", 0, "highest"), "high", "'highest' is 'high', but must be a number"),
+        (("review",), [], "'review' is a list, but must be an object"),
+        (("review", "cutoff"), 101, "'cutoff' is 101, but must be from 0 to 100"),
+        (("review", "today"), "soon", "'today' is 'soon', but must be a day"),
+        (("review", "expired"), [0], "'expired' must be a list, not longer than the decisions"),
+        (("findings", 0, "status"), "known-good", "'status' is 'known-good', but must be 'open'"),
+        (("findings", 0, "seen"), "old", "'seen' is 'old', but must be null, new, again, stronger"),
+        (("findings", 0, "decision"), 0, "'decision' is 0, but must be an integer"),
+        (("findings", 0, "outgrown"), "higher", "a finding has 'outgrown', but no decision that hides"),
+        (("hidden",), {}, "'hidden' is a dict, but must be a list"),
     ],
 )
 def test_invalid_fields_are_refused_by_name(document, tmp_path, path, value, expected_message):
@@ -302,7 +311,7 @@ def test_documents_of_version_1_are_read(document, findings, tmp_path):
     assert read_or_refused(old, tmp_path) is None
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_files_of_earlier_versions_are_read(version, tmp_path):
     # Earlier commits wrote these files, and they are never rewritten (fixtures/README.md).
     path = FIXTURES / f"isoxide-findings-{version}.json"
@@ -319,9 +328,14 @@ def test_files_of_earlier_versions_are_read(version, tmp_path):
     assert manifest["ranking"]["groups"] == "dept"
     assert not {"budget", "check"} & manifest.keys()
     assert read.domain_defaults
-    assert_array_equal(read.frame["anomaly_score"], -(read.frame["score"] + manifest["offset"]))
-    assert read.rarity_texts() == ["-"] * 18
-    assert set(read.frame["band"]) == {""}
+    if version < 4:
+        assert_array_equal(read.frame["anomaly_score"], -(read.frame["score"] + manifest["offset"]))
+        assert read.rarity_texts() == ["-"] * 18
+        assert set(read.frame["band"]) == {""}
+    else:
+        assert_array_equal(read.frame["anomaly_score"], [row["anomaly_score"] for row in stored["findings"]])
+        assert set(read.frame["band"]) == {"", "minor"}
+    assert (set(read.statuses), set(read.states), len(read.hidden)) == ({"open"}, {None}, 0)
     assert (read.anomaly_threshold, read.n_reference) == (-manifest["offset"], 867)
     assert len(read) == len(stored["findings"]) == 18
     assert read.frame["host"].tolist() == [row["entity"] for row in stored["findings"]]

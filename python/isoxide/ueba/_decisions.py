@@ -1,0 +1,128 @@
+"""What analysts decided about findings, in the order in which they decided it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from isoxide._common.files import read_file
+from isoxide.ueba._decision import Decision
+from isoxide.ueba._decision_file import append_decision, parse
+
+__all__ = ["Decisions"]
+
+#: Largest size of a file in bytes.
+_MAX_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Decisions of analysts, in the order in which they were made.
+
+    Parameters
+    ----------
+    entries : sequence of Decision, default=()
+        Decisions; a later one about the same finding replaces an earlier one.
+    source : str, optional
+        Name of the file that they were read from.
+    sha256 : str, optional
+        SHA-256 of the bytes of this file.
+
+    See Also
+    --------
+    Findings.apply : Hide and label findings by decisions.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from isoxide import ueba
+    >>> from isoxide.datasets import load_enron_user_day
+    >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+    >>> findings = ueba.detect(table, contamination=0.001)
+    >>> decision = findings.decide(findings.frame["finding_id"].iloc[0], status="known-good", note="mailing list")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = ueba.Decisions.append(f"{folder}/decisions.csv", decision)
+    ...     decisions = ueba.Decisions.read(path)
+    >>> applied = findings.apply(decisions)
+    >>> len(applied), len(applied.hidden)
+    (10, 1)
+    """
+
+    entries: tuple[Decision, ...] = ()
+    source: str | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entries", tuple(self.entries))
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Decision]:
+        return iter(self.entries)
+
+    @property
+    def current(self) -> list[Decision]:
+        """Return the decisions that no later one replaces, in the order in which they were made."""
+        latest = {decision.subject: number for number, decision in enumerate(self.entries)}
+        return [self.entries[number] for number in sorted(latest.values())]
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Decisions:
+        """Read and check a file of decisions.
+
+        Parameters
+        ----------
+        path : path
+            CSV file with the columns id, entity, time, features, score, status, until, who, when and note. An empty
+            file has no decisions.
+
+        Returns
+        -------
+        Decisions
+            All decisions of the file.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the file does not exist.
+        ValueError
+            If a column is missing, a cell is invalid, or two lines decide the same finding at the same time. The
+            message names the file, the line, the value, and what to do.
+        """
+        path = Path(path)
+        if path.exists() and path.is_file() and path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"{path} has more than {_MAX_BYTES:,} bytes, so it is not a file of decisions")
+        data = read_file(path)
+        return cls(tuple(parse(data, str(path))), str(path), hashlib.sha256(data).hexdigest())
+
+    @staticmethod
+    def append(path: str | os.PathLike[str], decision: Decision) -> Path:
+        """Add a decision to a file, which is created if it does not exist.
+
+        Several processes may add decisions to a file at once. If the file system has no space left, the file stays as
+        it was.
+
+        Parameters
+        ----------
+        path : path
+            File of decisions.
+        decision : Decision
+            Decision to add.
+
+        Returns
+        -------
+        Path
+            The path of the file.
+
+        Raises
+        ------
+        ValueError
+            If the file is not a valid file of decisions.
+        OSError
+            If the file cannot be written.
+        """
+        return append_decision(Path(path), decision)
