@@ -17,6 +17,7 @@ from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._links import LinkTemplate
 from isoxide.ueba._page_cards import Cards
 from isoxide.ueba._page_texts import manifest_entries, text_of
+from isoxide.ueba._review import STATES
 from isoxide.ueba._sentences import entities_word, frequent_features
 from isoxide.ueba._texts import (
     LongTexts,
@@ -122,6 +123,7 @@ def render(
         months=sorted({day[:7] for day in maker.days}),
         head=maker.head,
         cards=cards,
+        states=_states(findings),
         link_host="" if template is None else text_of(template.host),
         scripts=_SCRIPTS,
         hidden_summary=hidden_summary(findings) if findings.n_hidden else "",
@@ -175,6 +177,15 @@ def _tiles(findings: FindingsData, days: list[str]) -> list[tuple[str, str, str]
             f"threshold {format_value(findings.anomaly_threshold)}",
         ),
     ]
+
+
+def _states(findings: FindingsData) -> list[tuple[str, str, str]]:
+    """Return the choices of states: value, name, and number of findings; empty if nothing is known about them."""
+    counts = {state: findings.states.count(state) for state in STATES}
+    if not any(counts.values()):
+        return []
+    known = [(state, state.capitalize(), f"{n:,}") for state, n in counts.items() if n]
+    return [("", "All", f"{len(findings):,}"), *known]
 
 
 def _drift(entry: Any, long: LongTexts) -> dict[str, Any] | None:

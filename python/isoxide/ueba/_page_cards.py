@@ -17,6 +17,7 @@ from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._identifiers import time_text
 from isoxide.ueba._links import LinkTemplate
 from isoxide.ueba._page_texts import text_of
+from isoxide.ueba._review import Judged
 from isoxide.ueba._sentences import (
     Reason,
     Sentences,
@@ -59,6 +60,10 @@ class _Row:
     shares: Markup | None
     among: Shown | None
     link: str | None
+    #: State in comparison with an earlier run, status, and the decision about the finding; empty without them.
+    state: str
+    status: str
+    decision: Shown | None
     entry: list[Any]
 
 
@@ -183,6 +188,7 @@ class Cards:
         rows = []
         for number, (score, band, day_rank, day_rows, first_seen, rarity, time, entity) in enumerate(columns):
             own, listed, day, exact = directions[number], self.listed[number], self.days[number], time_text(time)
+            judged = findings.judged[number]
             is_first = day == f"{first_seen:%Y-%m-%d}"
             # As for decisions of the command, the most unusual feature stands for those that reach no cutoff.
             reached = [j + 1 for j in listed if self._reached[number, j]] or [int(findings.order[number, 0]) + 1]
@@ -202,6 +208,9 @@ class Cards:
                     shares=summary_of(number, listed),
                     among=None if among_by_finding is None else long.show(text_of(among_by_finding[number])),
                     link=self._address(number, entity, day, exact),
+                    state=judged.state or "",
+                    status="" if judged.status == "open" else judged.status,
+                    decision=self._decision(judged),
                     # The script filters by day and listed features. These are counted from 1, and negative if the
                     # value is low; features without a direction come in a list of their own.
                     entry=[
@@ -213,6 +222,7 @@ class Cards:
                         0 if exact == day else exact,
                         score,
                         0 if sorted(reached) == sorted(j + 1 for j in listed) else reached,
+                        *([judged.state] if judged.state else []),
                     ],
                 )
             )
@@ -224,6 +234,13 @@ class Cards:
             return None
         name = "" if pd.isna(entity) else str(entity)
         return self._link.fill(entity=name, day=day, time=time, id=self._findings.frame["finding_id"].iloc[number])
+
+    def _decision(self, judged: Judged) -> Shown | None:
+        """Return the decision about a finding, with the reason why it does not hold any more."""
+        if judged.decision is None:
+            return None
+        reason = f"{judged.outgrown}; decided: " if judged.outgrown else ""
+        return self._long.show(text_of(f"{reason}{judged.decision}"))
 
     def _style(self) -> Style:
         return Style(

@@ -13,19 +13,25 @@
   const compare = new Intl.Collator("en", { numeric: true }).compare;
   // The entity whose findings are shown alone, or null for all.
   let person = null;
+  // The state of findings that is shown, or empty for all. New findings come first, if there are any.
+  const chips = [...document.querySelectorAll("#states button")];
+  const firstState = chips.some((chip) => chip.dataset.state === "new") ? "new" : "";
+  let state = firstState;
 
   const elements = list.children;
   const cards = data.cards.map(([name, joined, rows], i) => ({
     element: elements[i],
     name: fullText(name),
     searchText: [name, ...joined].map(fullText).join(" ").toLowerCase(),
-    rows: rows.map(([id, day, signs, neutral], k) => ({ element: find(id), number: k, id, day, signs, neutral })),
+    rows: rows.map(([id, day, signs, neutral, , score, , state]) => {
+      return { element: find(id), score, id, day, signs, neutral, state };
+    }),
   }));
   const total = cards.reduce((sum, card) => sum + card.rows.length, 0);
   cards.forEach((card, position) => (card.position = position));
 
   // Orders compare cards by their findings that match the filters. Cards come in the order of their highest scores.
-  const best = (card) => data.cards[card.position][2][card.matching[0].number][5];
+  const best = (card) => card.matching[0].score;
   const first = (a, b) => best(b) - best(a) || a.position - b.position;
   const latest = (card) => card.matching.reduce((day, row) => (row.day > day ? row.day : day), "");
   const orders = {
@@ -41,6 +47,7 @@
   const countText = (number, total) => number.toLocaleString("en") + " of " + total.toLocaleString("en");
 
   function matches(row, wanted, sign) {
+    if (state && row.state !== state) return false;
     if (from.value && row.day < from.value) return false;
     if (to.value && row.day > to.value) return false;
     const signs = sign ? row.signs.filter((feature) => feature * sign > 0) : row.signs.concat(row.neutral);
@@ -101,14 +108,15 @@
   let isReading = false;
   function writeAddress() {
     if (isReading) return;
-    const state = new URLSearchParams();
+    const hashed = new URLSearchParams();
     for (const field of fields) {
       const isDefault = field.value === (defaults[field.id] || "");
       // A month is a choice of the first and the last day.
-      if (!isDefault && !(month.value && (field === from || field === to))) state.set(field.id, field.value);
+      if (!isDefault && !(month.value && (field === from || field === to))) hashed.set(field.id, field.value);
     }
-    if (person !== null) state.set("entity", person);
-    const hash = String(state) && "#" + state;
+    if (state !== firstState) hashed.set("state", state || "all");
+    if (person !== null) hashed.set("entity", person);
+    const hash = String(hashed) && "#" + hashed;
     if (hash !== location.hash) history.replaceState(null, "", hash || location.pathname + location.search);
   }
 
@@ -119,18 +127,19 @@
       follow(hash);
       return;
     }
-    const state = new URLSearchParams(hash);
+    const hashed = new URLSearchParams(hash);
     isReading = true;
     for (const field of fields) {
-      const value = state.get(field.id) || defaults[field.id] || "";
+      const value = hashed.get(field.id) || defaults[field.id] || "";
       field.value = value;
       // An unknown choice of an edited address becomes the default.
       if (field.value !== value) field.value = defaults[field.id] || "";
     }
     if (month.value) chooseMonth();
-    const name = state.get("entity");
+    const name = hashed.get("entity");
     showPerson(cards.some((card) => card.name === name) ? name : null);
-    document.dispatchEvent(new CustomEvent("address", { detail: state }));
+    const wanted = hashed.get("state") === "all" ? "" : hashed.get("state");
+    chooseState(chips.some((chip) => chip.dataset.state === wanted) ? wanted : firstState);
     update();
     isReading = false;
   }
@@ -140,6 +149,11 @@
     const last = month.value && new Date(Date.UTC(+month.value.slice(0, 4), +month.value.slice(5), 0));
     from.value = month.value && month.value + "-01";
     to.value = last && last.toISOString().slice(0, 10);
+  }
+
+  function chooseState(value) {
+    state = value;
+    for (const chip of chips) chip.setAttribute("aria-pressed", String(chip.dataset.state === state));
   }
 
   function showPerson(name) {
@@ -156,7 +170,7 @@
   function clear() {
     for (const field of fields) if (field !== sort) field.value = "";
     showPerson(null);
-    document.dispatchEvent(new CustomEvent("clearall"));
+    chooseState("");
     update();
   }
 
@@ -201,6 +215,12 @@
     update();
   });
   find("clear").addEventListener("click", clear);
+  for (const chip of chips) {
+    chip.addEventListener("click", () => {
+      chooseState(chip.dataset.state);
+      update();
+    });
+  }
   find("controls").addEventListener("submit", (event) => event.preventDefault());
   find("plot").addEventListener("click", (event) => {
     if (event.target.dataset.day) day(event.target.dataset.day);
@@ -224,7 +244,8 @@
     if (!link) return;
     event.preventDefault();
     const card = cards.find((own) => own.element === link.closest(".card"));
-    history.pushState(null, "", "#" + new URLSearchParams({ entity: card.name }));
+    // All findings of the entity are shown, whatever their state.
+    history.pushState(null, "", "#" + new URLSearchParams({ state: "all", entity: card.name }));
     readAddress();
     find("person").scrollIntoView();
     find("person-name").focus();
@@ -247,6 +268,7 @@
   for (const element of document.querySelectorAll(".scripted")) element.hidden = false;
   document.documentElement.classList.add("live");
   isReading = true;
+  chooseState(firstState);
   update();
   isReading = false;
   if (location.hash) readAddress();
