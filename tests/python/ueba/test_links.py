@@ -42,11 +42,14 @@ def test_braces_can_be_written():
         ("https://siem.example/?u={entity} x", "a blank or another character"),
         ('https://siem.example/?u="{entity}', "a blank or another character"),
         ("https://siem.example/\n{entity}", "a blank or another character"),
-        ("https://siem.example/?u={user}", "the unknown placeholder {user}; use {entity}, {day}, {time}, {id}"),
+        (
+            "https://siem.example/?u={user}",
+            "the unknown placeholder {user}; the known ones are {entity}, {day}, {time}, {id}",
+        ),
         ("https://siem.example/?u={}", "the unknown placeholder {}"),
         ("https://siem.example/?u={entity.__class__}", "the unknown placeholder {entity.__class__}"),
         ("https://siem.example/?u={entity!r}", "the unknown placeholder {entity}"),
-        ("https://siem.example/?u={entity:>9999}", "the unknown placeholder {entity}"),
+        ("https://siem.example/?u={entity:9999}", "the unknown placeholder {entity}"),
         ("https://siem.example/?u={entity", "is not a valid template"),
     ],
 )

@@ -20,11 +20,11 @@ from isoxide.ueba._sentences import (
 from isoxide.ueba._shares import Explained
 from isoxide.ueba._texts import shown_features
 
-DAYS = 60
+DAYS = 120
 
 
 def table(*, extra=()):
-    """Return 59 usual days of each of three people, and a day on which one of them touches many files."""
+    """Return 119 usual days of each of three people, and a day on which one of them touches many files."""
     rng = np.random.default_rng(0)
     days = pd.date_range("2025-01-01", periods=DAYS)
     frame = pd.DataFrame([(name, day) for name in ("ana", "ben", "cyd") for day in days], columns=["person", "day"])
@@ -42,7 +42,7 @@ def table(*, extra=()):
 def findings_of_model(frame, last, **options):
     reading = {"entity": "person", "time": "day", "include": ["files", "hosts", "bytes", "reads"]}
     old = ueba.read_table(frame[frame["day"] < frame["day"].max()], **reading)
-    model = ueba.Model.fit(old, threshold=0.6, random_state=0, train_on_this=True, **options)
+    model = ueba.Model.fit(old, threshold=0.6, random_state=0, **options)
     return model.detect(ueba.read_table(frame[last], **reading))
 
 
@@ -58,8 +58,7 @@ def typical(values, statistic):
 
 def test_a_value_is_compared_with_the_own_days_the_peers_and_everyone():
     frame, last = table()
-    with pytest.warns(UserWarning, match="fewer rows"):
-        findings = findings_of_model(frame, last, groups="team", min_history=20)
+    findings = findings_of_model(frame, last, groups="team", min_history=20)
     assert len(findings) == 1
     # Contributions decide which member of the family comes first only by the order of ranks, which are equal.
     j = findings.order[0, 0]
@@ -75,8 +74,7 @@ def test_a_value_is_compared_with_the_own_days_the_peers_and_everyone():
 def test_populations_without_values_are_left_out():
     frame, last = table()
     frame.loc[last, "person"] = "dan"
-    with pytest.warns(UserWarning, match="fewer rows"):
-        findings = findings_of_model(frame, last)
+    findings = findings_of_model(frame, last)
     text = sentence(findings)
     assert "this person's" not in text
     assert "peers" not in text
@@ -87,8 +85,7 @@ def test_populations_without_values_are_left_out():
 
 def test_low_values_have_no_limit_of_high_ones():
     frame, last = table()
-    with pytest.warns(UserWarning, match="fewer rows"):
-        findings = findings_of_model(frame, last)
+    findings = findings_of_model(frame, last)
     findings.directions = -findings.directions
     assert "1 day in 100" not in sentence(findings)
     assert "related features are low for the same reason." in sentence(findings)
@@ -96,8 +93,7 @@ def test_low_values_have_no_limit_of_high_ones():
 
 def test_a_family_has_one_reason_with_its_whole_share():
     frame, last = table()
-    with pytest.warns(UserWarning, match="fewer rows"):
-        findings = findings_of_model(frame, last)
+    findings = findings_of_model(frame, last)
     (family,) = findings.families
     assert sorted(family) == ["bytes", "files", "reads"]
     listed = [findings.order[0].tolist()]
@@ -117,12 +113,12 @@ def test_reasons_are_in_the_order_of_shares_and_flags_come_last():
     frame, last = table(extra={"is_weekend": 0.0})
     frame.loc[last, "is_weekend"] = 1.0
     reading = {"entity": "person", "time": "day", "include": ["files", "hosts", "is_weekend"]}
-    findings = ueba.detect(ueba.read_table(frame, **reading), contamination=0.006, train_on_this=True)
+    findings = ueba.detect(ueba.read_table(frame, **reading), contamination=0.006)
     j = {name: k for k, name in enumerate(findings.features)}
-    contributions = np.zeros((1, 3))
+    contributions = np.zeros((len(findings), 3))
     contributions[0, [j["is_weekend"], j["hosts"], j["files"]]] = [0.7, 0.2, 0.1]
     findings.explained = Explained(contributions, -1.0, [])
-    listed = [[j["files"], j["is_weekend"], j["hosts"]]]
+    listed = [[j["files"], j["is_weekend"], j["hosts"]]] * len(findings)
 
     def ordered():
         return [findings.features[reason.feature] for reason in reasons_of(findings, listed, 0.0)[0]]
@@ -138,17 +134,16 @@ def test_reasons_are_in_the_order_of_shares_and_flags_come_last():
 
 def test_missing_values_are_named():
     frame, last = table()
-    with pytest.warns(UserWarning, match="fewer rows"):
-        findings = findings_of_model(frame, last)
-    findings.values[:] = np.nan
+    findings = findings_of_model(frame, last)
+    findings.values = np.full(findings.order.shape, np.nan)
     assert sentence(findings).startswith("No value of ")
 
 
 def test_frequent_features_are_one_per_family_without_flags():
     frame, _ = table(extra={"is_weekend": 1.0})
     reading = {"entity": "person", "time": "day", "include": ["files", "bytes", "hosts", "is_weekend"]}
-    findings = ueba.detect(ueba.read_table(frame, **reading), contamination=0.02, train_on_this=True)
-    reached = np.ones(findings.values.shape, dtype=bool)
+    findings = ueba.detect(ueba.read_table(frame, **reading), contamination=0.02)
+    reached = np.ones(findings.order.shape, dtype=bool)
     names = [findings.features[j] for j, _ in frequent_features(findings, reached, 10)]
     assert sorted(names) == ["files", "hosts"]
     assert len(frequent_features(findings, reached, 1)) == 1
@@ -157,8 +152,7 @@ def test_frequent_features_are_one_per_family_without_flags():
 
 def test_rows_of_a_table_of_times_are_not_called_days():
     frame, last = table()
-    with pytest.warns(UserWarning, match="fewer rows"):
-        findings = findings_of_model(frame, last)
+    findings = findings_of_model(frame, last)
     assert unit_of_rows(findings) == "day"
     findings.frame["day"] += pd.Timedelta("3h")
     assert unit_of_rows(findings) == "row"
@@ -194,8 +188,7 @@ def test_entities_have_the_name_of_their_column(name, plural):
 
 def test_all_members_of_populations_are_of_the_findings():
     frame, last = table()
-    with pytest.warns(UserWarning, match="fewer rows"):
-        findings = findings_of_model(frame, last, groups="team")
+    findings = findings_of_model(frame, last, groups="team")
     among = populations(findings)
     assert [population.kind for population in among] == ["all", "peers", "history"]
     for population in among:

@@ -130,7 +130,9 @@
     const hashed = new URLSearchParams(hash);
     isReading = true;
     for (const field of fields) {
-      const value = hashed.get(field.id) || defaults[field.id] || "";
+      let value = hashed.get(field.id) || defaults[field.id] || "";
+      // The browser warns about a text that is no day.
+      if (field.type === "date" && !/^\d{4}-\d\d-\d\d$/.test(value)) value = "";
       field.value = value;
       // An unknown choice of an edited address becomes the default.
       if (field.value !== value) field.value = defaults[field.id] || "";
