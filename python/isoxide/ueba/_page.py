@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from isoxide._common.format import format_value
+from isoxide._common.links import LinkTemplate
 from isoxide.ueba import _timeline
 from isoxide.ueba._findings_data import FindingsData
-from isoxide.ueba._links import LinkTemplate
 from isoxide.ueba._page_cards import Cards
 from isoxide.ueba._page_texts import manifest_entries, text_of
 from isoxide.ueba._review import STATES

@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from isoxide._common.format import format_share, format_time, format_value
+from isoxide._common.links import LinkTemplate
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._identifiers import time_text
-from isoxide.ueba._links import LinkTemplate
 from isoxide.ueba._page_texts import text_of
 from isoxide.ueba._review import Judged
 from isoxide.ueba._sentences import (
@@ -118,7 +118,8 @@ class Cards:
         self.listed = shown_features(findings, selected)
         self.reasons = reasons_of(findings, self.listed, cutoff)
         self.days = findings.frame[findings.time].dt.strftime("%Y-%m-%d").tolist()
-        self.anchors = _anchors(findings.frame["finding_id"].tolist())
+        self._ids = findings.frame["finding_id"].tolist()
+        self.anchors = _anchors(self._ids)
         self._reached = findings.selected(cutoff)
         self._whose = [str(shown(long.show(text_of(population.whose)))) for population in self.among]
 
@@ -233,7 +234,7 @@ class Cards:
         if self._link is None:
             return None
         name = "" if pd.isna(entity) else str(entity)
-        return self._link.fill(entity=name, day=day, time=time, id=self._findings.frame["finding_id"].iloc[number])
+        return self._link.fill(entity=name, day=day, time=time, id=self._ids[number])
 
     def _decision(self, judged: Judged) -> Shown | None:
         """Return the decision about a finding, with the reason why it does not hold any more."""
@@ -347,14 +348,16 @@ class Cards:
         if scores is None or not len(scores):
             return lambda entity, days: None
         threshold = self._findings.anomaly_threshold
-        by_entity = dict(iter(scores.groupby("entity", sort=False)))
+        texts, numbers = scores["day"].dt.strftime("%Y-%m-%d").tolist(), scores["anomaly_score"].tolist()
+        by_entity: dict[str, tuple[list[str], list[float]]] = {}
+        for entity, day, score in zip(scores["entity"].tolist(), texts, numbers, strict=True):
+            own_days, own_scores = by_entity.setdefault(entity, ([], []))
+            own_days.append(day)
+            own_scores.append(score)
 
         def chart(entity: str, days: set[str]) -> Sparkline | None:
-            own = by_entity.get(entity)
-            if own is None:
-                return None
-            own_days = own["day"].dt.strftime("%Y-%m-%d").tolist()
-            return draw_sparkline(own_days, own["anomaly_score"].tolist(), threshold, days)
+            own_days, own_scores = by_entity.get(entity, ([], []))
+            return draw_sparkline(own_days, own_scores, threshold, days)
 
         return chart
 

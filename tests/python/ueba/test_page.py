@@ -21,6 +21,7 @@ import page_browser
 from hostile_names import HOSTILE
 from isoxide import ueba
 from isoxide.ueba import _page
+from isoxide.ueba._shares import Explained
 from ueba_tables import actor_days, users_of
 
 pytestmark = [
@@ -456,6 +457,9 @@ def test_the_page_prints_without_controls(opened):
         opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
+CLEAR = "e = 0; document.getElementById('clear').click()"
+
+
 @pytest.mark.parametrize("padding", [0, 10_000])
 def test_a_page_of_five_thousand_findings_is_fast(browser, tmp_path, padding):
     """Loading, following a link, filtering and sorting stay fast, also with names of ten thousand letters."""
@@ -495,6 +499,11 @@ def test_a_page_of_five_thousand_findings_is_fast(browser, tmp_path, padding):
             {"day": [days.min()], "rows": [900], "lowest": [-0.2], "highest": [0.7], "findings": [n]}
         ),
         manifest={"first_day": "2025-01-01", "last_day": "2025-06-30", "offset": -0.5, "reference_rows": 9000},
+        explained=Explained(rng.random((n, n_features)), -1.0, [[0, 1, 2], [3, 4]]),
+        entity_scores=pd.DataFrame(
+            [(actor, day) for actor in sorted(set(actors)) for day in pd.date_range("2025-03-01", periods=60)],
+            columns=["entity", "day"],
+        ).assign(anomaly_score=0.5),
     )
     path = findings.to_html(tmp_path / "large.html")
     # The page contains each name once.
@@ -506,19 +515,33 @@ def test_a_page_of_five_thousand_findings_is_fast(browser, tmp_path, padding):
     assert len(shown_ids(browser)) == n
     browser.execute_script("location.hash = arguments[0]", frame["finding_id"].iloc[4321])
     assert comes_into_view(browser, frame["finding_id"].iloc[4321])
-    for action in (
-        "e = document.getElementById('text'); e.value = 'actor07'; e.dispatchEvent(new Event('input'))",
-        "e = document.getElementById('text'); e.value = ''; e.dispatchEvent(new Event('input'))",
-        "e = document.getElementById('sort'); e.value = 'name'; e.dispatchEvent(new Event('change'))",
+    for action, undo in (
+        ("e = document.getElementById('text'); e.value = 'actor07'; e.dispatchEvent(new Event('input'))", CLEAR),
+        ("e = document.getElementById('month'); e.value = '2025-02'; e.dispatchEvent(new Event('change'))", CLEAR),
+        (
+            "e = document.getElementById('sort'); e.value = 'name'; e.dispatchEvent(new Event('change'))",
+            "e = document.getElementById('sort'); e.value = 'score'; e.dispatchEvent(new Event('change'))",
+        ),
     ):
         # Reading offsetHeight waits for the layout. The shortest of three times depends least on other processes.
-        milliseconds = min(
-            browser.execute_script(
-                f"const t = performance.now(); let {action}; document.body.offsetHeight; return performance.now() - t"
+        times = []
+        for _ in range(3):
+            times.append(
+                browser.execute_script(
+                    f"const t = performance.now(); let {action}; document.body.offsetHeight; "
+                    "return performance.now() - t"
+                )
             )
-            for _ in range(3)
-        )
-        assert milliseconds < 1000
+            browser.execute_script(f"let {undo}")
+        assert min(times) < 500
+    # Cards far down are put in order a little later.
+    browser.execute_script(
+        "let e = document.getElementById('sort'); e.value = 'name'; e.dispatchEvent(new Event('change'))"
+    )
+    deadline = time.monotonic() + 10
+    while (ordered := names(browser)) != sorted(ordered) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert ordered == sorted(set(frame["actor"]))
 
 
 def test_the_address_holds_the_filters(opened, findings):

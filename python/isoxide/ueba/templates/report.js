@@ -66,12 +66,10 @@
       const isWanted = person === null || card.name === person;
       // Search terms that do not occur in the name must occur in the features or begin the id.
       const wanted = hits.filter(([term]) => !card.searchText.includes(term));
-      card.matching = card.rows.filter((row) => {
-        const isMatch = isWanted && matches(row, wanted, sign);
-        show(row.element, isMatch);
-        return isMatch;
-      });
+      card.matching = isWanted ? card.rows.filter((row) => matches(row, wanted, sign)) : [];
       show(card.element, card.matching.length > 0);
+      // The findings of a hidden card need not be hidden, which would be slow.
+      if (card.matching.length) for (const row of card.rows) show(row.element, card.matching.includes(row));
       count += card.matching.length;
     }
     const left = cards.filter((card) => card.matching.length);
@@ -82,25 +80,37 @@
     writeAddress();
   }
 
-  let byDay = false;
+  // Moving cards is slow, so the first ones are moved at once and the others in slices, unless the order changes again.
+  const SLICE = 100;
+  let pending = 0;
   function arrange(left) {
     if (sort.value === "latest") for (const card of left) card.day = latest(card);
     left.sort(orders[sort.value]);
-    if (byDay !== (sort.value === "latest")) {
-      byDay = !byDay;
-      for (const card of cards) {
-        if (card.rows.length < 2) continue;
-        const rows = byDay ? card.rows.slice().sort((a, b) => (a.day < b.day ? 1 : a.day > b.day ? -1 : 0)) : card.rows;
-        card.element.append(...rows.map((row) => row.element));
-      }
-    }
-    // Move only cards that are shown and not yet in this order, since moving is slow.
+    const byDay = sort.value === "latest";
     let next = list.firstElementChild;
-    for (const card of left) {
-      while (next && next.hidden) next = next.nextElementSibling;
-      if (next === card.element) next = next.nextElementSibling;
-      else list.insertBefore(card.element, next);
+    let position = 0;
+    clearTimeout(pending);
+    function step() {
+      const end = Math.min(position + SLICE, left.length);
+      for (; position < end; position += 1) {
+        const card = left[position];
+        if (card.byDay !== byDay) arrangeRows(card, byDay);
+        // Move only cards that are shown and not yet in this order.
+        while (next && next.hidden) next = next.nextElementSibling;
+        if (next === card.element) next = next.nextElementSibling;
+        else list.insertBefore(card.element, next);
+      }
+      if (position < left.length) pending = setTimeout(step);
     }
+    step();
+  }
+
+  function arrangeRows(card, byDay) {
+    if (card.rows.length > 1 && (byDay || card.byDay)) {
+      const rows = byDay ? card.rows.slice().sort((a, b) => (a.day < b.day ? 1 : a.day > b.day ? -1 : 0)) : card.rows;
+      card.element.append(...rows.map((row) => row.element));
+    }
+    card.byDay = byDay;
   }
 
   // The address holds the filters that differ from their defaults, so that a link shows the same view.

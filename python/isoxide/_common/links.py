@@ -30,7 +30,7 @@ class LinkTemplate:
 
     Examples
     --------
-    >>> from isoxide.ueba._links import LinkTemplate
+    >>> from isoxide._common.links import LinkTemplate
     >>> link = LinkTemplate("https://siem.example/?u={entity}&d={day}")
     >>> link.fill(entity="a b&c", day="2025-04-26", time="2025-04-26", id="2c5e3193ed71")
     'https://siem.example/?u=a%20b%26c&d=2025-04-26'
