@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from isoxide._cli._messages import print_json, print_lines, tell
 from isoxide._cli._output import print_findings, write_scores
 from isoxide._cli._progress import steps
+from isoxide._cli._runs import Known, Run
 from isoxide._cli._session import Session
 from isoxide._cli._size import larger_than_memory
 from isoxide._cli._tables import Tables
 from isoxide._cli._values import output_format
-from isoxide._common.files import FileSet
+from isoxide._common.files import FileSet, read_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +62,8 @@ def detect(options: argparse.Namespace, session: Session) -> int:
         "random_state": options.seed,
         **rank_choices(options),
     }
-    with results_in(options.out, session) as results, steps(4, "detect") as step:
+    known = Known(options)
+    with results_in(options.out, session, options) as results, steps(4, "detect") as step:
         tables = Tables(options.table, options.reading)
         in_batches = larger_than_memory(tables, in_batches=options.stream)
         users = None if options.users is None else load_users(options.users, options.users_sep)
@@ -79,7 +82,8 @@ def detect(options: argparse.Namespace, session: Session) -> int:
             table = read_in_memory(options, tables, entity, time, step)
             step("detecting")
             findings = ueba.detect(table, n_jobs=options.jobs, **detection)
-        findings = write_findings(options, session, findings, results, users, step)
+        findings = write_findings(options, session, known.review(findings, session), results, users, step)
+        results.describe({**known.facts(findings), "exit_code": exit_code(options, findings)})
     show(options, findings, results.paths)
     return exit_code(options, findings)
 
@@ -98,16 +102,19 @@ def rank_choices(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def exit_code(options: argparse.Namespace, findings: Findings) -> int:
-    """Return the exit code that --fail-on asks for; findings come before drift."""
+    """Return the exit code that --fail-on asks for; findings come before drift.
+
+    In comparison with a previous run, findings that are there again are not new.
+    """
     wanted = options.fail_on or []
-    if "new" in wanted and len(findings):
+    if "new" in wanted and any(state != "again" for state in findings.states):
         return EXIT_NEW
     verdict = (findings.manifest.get("drift") or {}).get("verdict")
     return EXIT_DRIFT if "drift" in wanted and verdict == "retrain" else 0
 
 
 def write_findings(
-    options: argparse.Namespace, session: Session, findings: Findings, results: FileSet, users: Any, step: Any
+    options: argparse.Namespace, session: Session, findings: Findings, results: Results, users: Any, step: Any
 ) -> Findings:
     """Join users to findings, and write the findings, the forest and the reports; return the joined findings."""
     session.signals.check()
@@ -136,9 +143,16 @@ def report(options: argparse.Namespace, session: Session) -> None:
     try:
         findings = ueba.read_findings(path)
         stem = _stem(findings, str(path))
-        with results_in(options.out, session) as results, steps(1, "report") as step:
+        with results_in(options.out, session, options) as results, steps(1, "report") as step:
             step("writing the reports")
             _write_reports(findings, results, stem, options)
+            results.describe(
+                {
+                    "input": {"name": str(path), "sha256": hashlib.sha256(read_file(path)).hexdigest()},
+                    "counts": {"findings": len(findings), "hidden": findings.n_hidden},
+                    "exit_code": 0,
+                }
+            )
         show(options, findings, results.paths)
     except (ArithmeticError, AttributeError, LookupError, TypeError, RecursionError) as error:
         # Reading checks every field, so any error here comes from the content of the file.
@@ -274,18 +288,48 @@ def read_in_memory(options: argparse.Namespace, tables: Tables, entity: str, tim
     )
 
 
+class Results(FileSet):
+    """Files of a run, which are moved to their folder together with the line of the run in the log."""
+
+    run: Run | None = None
+
+    def describe(self, facts: dict[str, Any]) -> None:
+        """Set the facts of the run for its line in the log."""
+        if self.run is not None:
+            self.run.facts = facts
+
+    def finish(self) -> None:
+        """Move all files to the folder, and add the line of the run."""
+        if self.run is None:
+            self.put_in_place()
+        else:
+            self.run.put_in_place(self)
+
+
 @contextmanager
-def results_in(out: str, session: Session) -> Iterator[FileSet]:
-    """Yield a set of files that is moved to the folder at the end; fail early if the folder is not writable."""
-    signals, results = session.signals, FileSet(out)
+def results_in(out: str, session: Session, logged: argparse.Namespace | None = None) -> Iterator[Results]:
+    """Yield a set of files that is moved to the folder at the end; fail early if the folder is not writable.
+
+    Parameters
+    ----------
+    out : str
+        Folder.
+    session : Session
+        Session of the command.
+    logged : argparse.Namespace, optional
+        Options of a command whose run the log has a line for.
+    """
+    signals, results = session.signals, Results(out)
     signals.begin_work()
     try:
         with signals.deferred():
             results.open()
+            if logged is not None:
+                results.run = Run(logged, out, session)
         yield results
         with signals.deferred():
             try:
-                results.put_in_place()
+                results.finish()
             except OSError as error:
                 if error.filename is None or error.strerror is None:
                     raise
@@ -307,7 +351,7 @@ def _stem(findings: Findings, source: str) -> str:
     return "-to-".join(days)
 
 
-def _write_reports(findings: Findings, results: FileSet, stem: str, options: argparse.Namespace) -> None:
+def _write_reports(findings: Findings, results: Results, stem: str, options: argparse.Namespace) -> None:
     """Write the reports as Markdown and HTML."""
     selection = {"cutoff": options.cutoff, "always_show": options.always_show}
     findings.to_markdown(results / f"report-{stem}.md", order=options.order, **selection)

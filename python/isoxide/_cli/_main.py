@@ -67,11 +67,12 @@ def _run(arguments: list[str], session: Session) -> int:
             parser.print_help(sys.stderr)
         return 2
     options = parser.parse_args(arguments)
+    options.arguments = arguments
     if (misuse := _misuse(options)) is not None:
         _messages.tell(f"isoxide {options.run}: error: {misuse}; see isoxide {options.run} --help")
         return 2
     options.reading = {name: value for name in READING if (value := getattr(options, name, None)) is not None}
-    from isoxide._cli import _commands, _model_commands
+    from isoxide._cli import _commands, _model_commands, _review_commands
 
     commands = {
         "detect": _commands.detect if getattr(options, "model", None) is None else _model_commands.detect_with_model,
@@ -81,6 +82,9 @@ def _run(arguments: list[str], session: Session) -> int:
         "score": _commands.score,
         "explain": _commands.explain,
         "report": _commands.report,
+        "decide": _review_commands.decide,
+        "compare": _review_commands.compare,
+        "log": _review_commands.log,
     }
     return commands[options.run](options, session) or 0
 

@@ -17,6 +17,7 @@ from isoxide._cli._commands import (
 )
 from isoxide._cli._messages import print_json, print_lines, tell
 from isoxide._cli._progress import steps
+from isoxide._cli._runs import Known, Run
 from isoxide._cli._session import Session
 from isoxide._cli._size import larger_than_memory
 from isoxide._cli._tables import Tables
@@ -32,6 +33,7 @@ def train(options: argparse.Namespace, session: Session) -> None:
     load("isoxide.ueba", "pyarrow.parquet", *(["isoxide.stream"] if options.stream else []))
     from isoxide import ueba
     from isoxide.ueba._calibrate import DAYS_PER_MONTH
+    from isoxide.ueba._model_files import MODEL_FILES
 
     chosen = {
         "threshold": options.threshold,
@@ -43,6 +45,7 @@ def train(options: argparse.Namespace, session: Session) -> None:
         **rank_choices(options),
     }
     session.signals.begin_work()
+    run = Run(options, options.out, session)
     with steps(3, "train") as step:
         tables = Tables(options.table, options.reading)
         in_batches = larger_than_memory(tables, in_batches=options.stream)
@@ -66,6 +69,13 @@ def train(options: argparse.Namespace, session: Session) -> None:
         with session.signals.deferred():
             folder = model.save(options.out)
             session.signals.outcome = f"the model is in {folder}"
+            run.facts = {
+                "input": {"name": model.training["source"], "sha256": model.training["sha256"]},
+                "model": {"id": model.id},
+                "counts": {"rows": model.training["rows"], "above": model.n_above},
+                "exit_code": 0,
+            }
+            run.add([(folder / name, False) for name in MODEL_FILES])
     profile = ueba.TableProfile(**model.training["profile"])
     n_above = model.n_above
     per_month = n_above / model.training["period_days"] * DAYS_PER_MONTH
@@ -96,13 +106,15 @@ def detect_with_model(options: argparse.Namespace, session: Session) -> int:
     from isoxide import ueba
     from isoxide.ueba._users import load_users
 
+    known = Known(options)
     model = ueba.Model.load(options.model)
-    with results_in(options.out, session) as results, steps(4, "detect") as step:
+    with results_in(options.out, session, options) as results, steps(4, "detect") as step:
         users = None if options.users is None else load_users(options.users, options.users_sep)
         table = _new_rows(options, model, step)
         step("detecting")
         findings = model.detect(table, since=options.since, n_jobs=options.jobs)
-        findings = write_findings(options, session, findings, results, users, step)
+        findings = write_findings(options, session, known.review(findings, session), results, users, step)
+        results.describe({**known.facts(findings), "exit_code": exit_code(options, findings)})
     show(options, findings, results.paths)
     return exit_code(options, findings)
 
@@ -114,17 +126,27 @@ def drift(options: argparse.Namespace, session: Session) -> int:
 
     model = ueba.Model.load(options.model)
     session.signals.begin_work()
+    run = Run(options, options.model, session)
     with steps(2, "drift") as step:
         table = _new_rows(options, model, step)
         step("comparing")
         result = model.drift(table, since=options.since)
+    code = EXIT_DRIFT if options.fail_on and result.verdict == "retrain" else 0
+    run.facts = {
+        "input": {"name": table.source, "sha256": table.checksum},
+        "model": {"id": model.id},
+        "counts": {"rows": result.rows, "above": result.above},
+        "verdict": result.verdict,
+        "exit_code": code,
+    }
+    run.add([])
     if options.json:
         tell(table.profile)
         print_json({"model": model.id, **result.to_dict()})
     else:
         print_lines(table.profile)
         print_lines(result)
-    return EXIT_DRIFT if options.fail_on and result.verdict == "retrain" else 0
+    return code
 
 
 def _new_rows(options: argparse.Namespace, model: ueba.Model, step: Any) -> ueba.FeatureTable:

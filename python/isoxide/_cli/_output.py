@@ -38,7 +38,7 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
     as_json : bool
         Whether to print one JSON object instead; the profile then goes to standard error.
     """
-    from isoxide.ueba._texts import quiet_text
+    from isoxide.ueba._texts import hidden_summary, quiet_text
 
     profile, frame = _profile_text(findings), findings.frame
     columns = ["finding_id", findings.entity, findings.time, "anomaly_score", "band"]
@@ -50,6 +50,8 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
         print_json(
             {
                 "findings": len(findings),
+                "hidden": findings.n_hidden,
+                "states": _states(findings),
                 "highest": [dict(zip(keys, own, strict=True)) for own in cells],
                 "files": [str(path) for path in paths],
                 "manifest": findings.manifest,
@@ -64,6 +66,10 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
     print_lines(
         f"{len(findings):,} findings of {n_entities:,} entities, anomaly score above {findings.anomaly_threshold:.4f}"
     )
+    if states := _states(findings):
+        print_lines(f"  {', '.join(f'{n:,} {name}' for name, n in states.items())}")
+    if findings.review.today is not None:
+        print_lines(f"  {hidden_summary(findings)}")
     if not rows:
         print_lines(f"  {quiet_text(findings)}")
     names = _padded([_cut(entity) for _, entity, _, _, _ in rows])
@@ -75,6 +81,18 @@ def print_findings(findings: Findings, paths: list[Path], *, as_json: bool) -> N
         print_lines(f"  and {len(findings) - len(rows):,} more")
     for path in paths:
         print_lines(f"  {path}")
+
+
+def _states(findings: Findings) -> dict[str, int]:
+    """Return the numbers of findings by state, or an empty dict without a previous run or decisions."""
+    previous, states = findings.review.previous, findings.states
+    if previous is None:
+        n_stronger = states.count("stronger")
+        return {"stronger": n_stronger} if n_stronger else {}
+    return {
+        **{name: states.count(name) for name in ("new", "again", "stronger")},
+        "gone": len(previous.get("gone", [])),
+    }
 
 
 def _padded(texts: list[str]) -> list[str]:

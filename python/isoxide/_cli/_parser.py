@@ -12,6 +12,8 @@ __all__ = ["DEFAULT_MODEL", "DEFAULT_OUT", "ENTITY_NAMES", "MODEL_OPTIONS", "TIM
 
 #: Folders for results and for a model without --out.
 DEFAULT_OUT, DEFAULT_MODEL = "isoxide-results", "isoxide-model"
+#: File of decisions without --decisions.
+DEFAULT_DECISIONS = "decisions.csv"
 #: Options that a model has from its training, with their defaults; `detect` refuses them together with --model.
 MODEL_OPTIONS: dict[str, Any] = {
     "threshold": None,
@@ -61,6 +63,7 @@ examples:
   isoxide detect features.csv --threshold 0.6 --users users.csv --groups actor --out out/
   isoxide detect lake/features/ --contamination 0.01 --out out/
   isoxide detect features.csv --model model/ --since 2025-02-20 --fail-on new --out runs/
+  isoxide detect features.csv --alerts-per-month 25 --decisions decisions.csv --previous out/ --out today/
   cat features.csv | isoxide detect - --contamination 0.01 --json
 """
 _TRAIN_EXAMPLES = f"""files in the folder --out (default: {DEFAULT_MODEL}): model.json, forest.safetensors,
@@ -93,6 +96,20 @@ _EXPLAIN_EXAMPLES = """examples:
 _REPORT_EXAMPLES = """examples:
   isoxide report out/findings-*.json --cutoff 99.5 --order entity --out out/
 """
+_DECIDE_EXAMPLES = """examples:
+  isoxide decide out/ 4b1a7f43f88e --status known-good --note 'mailing list'
+  isoxide decide out/findings-*.json 4b1a7f43f88e --status confirmed --who Ana --decisions decisions.csv
+"""
+_COMPARE_EXAMPLES = """examples:
+  isoxide compare out/ today/
+  isoxide compare out/findings-*.json today/ --json
+"""
+_LOG_EXAMPLES = """examples:
+  isoxide log
+  isoxide log runs.jsonl --verify
+
+exit codes: 0 nothing was changed, 1 something was (--verify)
+"""
 _TABLE = (
     "TABLE: a file (.csv, .tsv, .txt, also .gz, .zst, .bz2, .xz; .parquet, .feather, .arrow, .jsonl, .xlsx),\n"
     "a folder of such files, several of these, or - for standard input"
@@ -118,6 +135,9 @@ def make_parser() -> Parser:
     _add_score(commands)
     _add_explain(commands)
     _add_report(commands)
+    _add_decide(commands)
+    _add_compare(commands)
+    _add_log_command(commands)
     return parser
 
 
@@ -183,7 +203,40 @@ def _add_detect(commands: Any) -> None:
         help="field delimiter of that file (default: guessed from its first line)",
     )
     _add_report_options(parser)
+    _add_review(parser)
+    _add_log(parser)
     parser.set_defaults(run="detect")
+
+
+def _add_review(parser: Parser) -> None:
+    """Add the options of decisions, of an earlier run, and of the results that a run replaces."""
+    review = parser.add_argument_group("decisions and earlier runs")
+    review.add_argument(
+        "--decisions",
+        metavar="FILE",
+        type=_values.local_path,
+        help="file of decisions, from `isoxide decide` or the page: hides what is known, and sets the status",
+    )
+    review.add_argument(
+        "--previous",
+        metavar="RUN",
+        type=_values.local_path,
+        help="folder of an earlier run, or its findings-*.json: tells which findings are new, again there or stronger",
+    )
+    review.add_argument(
+        "--force",
+        action="store_true",
+        help="replace the results of a run with other options or another input in the folder --out",
+    )
+
+
+def _add_log(parser: Parser, *, beside: str = "the folder --out") -> None:
+    parser.add_argument(
+        "--log",
+        metavar="FILE",
+        type=_values.local_path,
+        help=f"log that the run adds a line to (default: runs.jsonl beside {beside})",
+    )
 
 
 def _add_ranks(parser: Parser) -> None:
@@ -291,6 +344,7 @@ def _add_train(commands: Any) -> None:
         type=_values.local_path,
         help=f"folder for the model, which is created if it does not exist (default: {DEFAULT_MODEL})",
     )
+    _add_log(parser)
     _add_json(parser)
     parser.set_defaults(run="train")
 
@@ -315,6 +369,7 @@ def _add_drift(commands: Any) -> None:
         choices=("drift",),
         help="exit with 4 if the model should be trained again (drift)",
     )
+    _add_log(parser, beside="the folder of the model")
     _add_json(parser)
     parser.set_defaults(run="drift")
 
@@ -403,7 +458,104 @@ def _add_report(commands: Any) -> None:
     )
     parser.add_argument("findings", metavar="FINDINGS", type=_values.local_path, help=argparse.SUPPRESS)
     _add_report_options(parser)
+    _add_log(parser)
     parser.set_defaults(run="report")
+
+
+def _add_decide(commands: Any) -> None:
+    parser = commands.add_parser(
+        "decide",
+        short_usage="isoxide decide RUN ID --status STATUS [options]",
+        n_files=2,
+        help="write down what was decided about a finding",
+        description="Add a line about a finding to a file of decisions, which `isoxide detect --decisions` reads.\n\n"
+        "RUN: the folder of a run, or its findings-*.json\n"
+        "ID: the identifier of a finding, or at least its first 6 digits",
+        epilog=_DECIDE_EXAMPLES,
+    )
+    parser.add_argument("findings", metavar="RUN", type=_values.local_path, help=argparse.SUPPRESS)
+    parser.add_argument("id", metavar="ID", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--status",
+        required=True,
+        choices=("known-good", "false-positive", "confirmed", "open"),
+        help="known-good and false-positive hide this finding, and later ones of the same entity for the same "
+        "features; confirmed and open label it",
+    )
+    parser.add_argument(
+        "--until",
+        metavar="DAY",
+        type=_values.day,
+        help="last day on which the decision holds, such as 2026-10-01 (default: 90 days on for known-good and "
+        "false-positive, otherwise no end)",
+    )
+    parser.add_argument("--note", metavar="TEXT", default="", help="reason of the decision")
+    parser.add_argument("--who", metavar="NAME", help="name of the analyst (default: the user of this system)")
+    parser.add_argument(
+        "--decisions",
+        metavar="FILE",
+        type=_values.local_path,
+        default=DEFAULT_DECISIONS,
+        help=f"file of decisions, which is created if it does not exist (default: {DEFAULT_DECISIONS})",
+    )
+    parser.add_argument(
+        "--cutoff",
+        type=_values.number(low=0, high=100, description="a percentile from 0 to 100"),
+        metavar="P",
+        help="lowest percentile of the features that the decision is about (default: that of the run, or 99)",
+    )
+    _add_log(parser, beside="the folder of the run")
+    _add_json(parser)
+    parser.set_defaults(run="decide")
+
+
+def _add_compare(commands: Any) -> None:
+    parser = commands.add_parser(
+        "compare",
+        short_usage="isoxide compare RUN_A RUN_B [options]",
+        n_files=2,
+        help="tell which findings of a run are new, again there, stronger or gone",
+        description="Compare the findings of RUN_B with those of the earlier RUN_A.\n\n"
+        "RUN_A, RUN_B: the folders of runs, or their findings-*.json",
+        epilog=_COMPARE_EXAMPLES,
+    )
+    parser.add_argument("previous", metavar="RUN_A", type=_values.local_path, help=argparse.SUPPRESS)
+    parser.add_argument("findings", metavar="RUN_B", type=_values.local_path, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--cutoff",
+        type=_values.number(low=0, high=100, description="a percentile from 0 to 100"),
+        default=99.0,
+        metavar="P",
+        help="lowest percentile at which a feature is a reason (default: 99)",
+    )
+    _add_json(parser)
+    parser.set_defaults(run="compare")
+
+
+def _add_log_command(commands: Any) -> None:
+    parser = commands.add_parser(
+        "log",
+        short_usage="isoxide log [FILE] [--verify] [options]",
+        help="print the log of runs, or verify it",
+        description="Print a line for each run, or verify that no line and no result was changed.\n\n"
+        "FILE: the log (default: runs.jsonl)",
+        epilog=_LOG_EXAMPLES,
+    )
+    parser.add_argument("file", metavar="FILE", nargs="?", default="runs.jsonl", type=_values.local_path,
+                        help=argparse.SUPPRESS)  # fmt: skip
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="find changed, moved and missing lines, and results that were changed after their run",
+    )
+    parser.add_argument(
+        "--expect",
+        metavar="HASH",
+        type=_values.hash_start,
+        help="hash that a line must have, as an earlier --verify printed it: finds lines missing at the end",
+    )
+    _add_json(parser)
+    parser.set_defaults(run="log")
 
 
 def _add_table(parser: Parser, *, seed: bool = True) -> None:

@@ -7,6 +7,7 @@ import codecs
 import datetime
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ __all__ = [
     "day",
     "encoding",
     "features",
+    "hash_start",
     "jobs",
     "link",
     "local_path",
@@ -30,6 +32,8 @@ __all__ = [
 ]
 
 MAX_SEED = 2**32 - 1
+#: Smallest number of digits that name a hash.
+MIN_HASH_DIGITS = 8
 #: Formats that `isoxide score` writes, by the end of the file name; any other name is a folder.
 SCORES = {".csv": "csv", ".csv.gz": "csv.gz", ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet"}
 PICTURES = (".png", ".svg", ".pdf")
@@ -126,6 +130,13 @@ def features(text: str) -> int:
     if value is None or value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of features: give an integer of at least 1")
     return value
+
+
+def hash_start(text: str) -> str:
+    """Check the first digits of a SHA-256."""
+    if not re.fullmatch(rf"[0-9a-fA-F]{{{MIN_HASH_DIGITS},64}}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a hash: give its first {MIN_HASH_DIGITS} to 64 digits")
+    return text
 
 
 def _integer(text: str) -> int | None:

@@ -219,8 +219,14 @@ class FileSet:
         self.paths.append(self.folder / name)
         return self._temporary / _NEW / name
 
-    def put_in_place(self) -> None:
+    def put_in_place(self, before_moving: Callable[[list[tuple[Path, Path]]], None] | None = None) -> None:
         """Move all files to the folder; if one cannot be moved, undo the moves.
+
+        Parameters
+        ----------
+        before_moving : callable, optional
+            Function that is called while the folder is locked, with each file and its destination. If it raises an
+            exception, nothing is moved.
 
         Raises
         ------
@@ -243,6 +249,8 @@ class FileSet:
                     )
                 _inherit(new, target)
                 moves.append((new, target, self._temporary / _OLD / path.name))
+            if before_moving is not None:
+                before_moving([(new, target) for new, target, _ in moves])
             plan = [[new.name, _identity(target)] for new, target, _ in moves]
             (self._temporary / _DRAFT).write_text(json.dumps(plan))
             os.replace(self._temporary / _DRAFT, self._temporary / _PLAN)

@@ -12,6 +12,7 @@ except ImportError as error:
 
 from isoxide._frames.table_profile import TableProfile
 from isoxide.ueba._calibrate import Calibration, calibrate
+from isoxide.ueba._comparison import Comparison
 from isoxide.ueba._decision import Decision
 from isoxide.ueba._decisions import Decisions
 from isoxide.ueba._detect import detect
@@ -23,6 +24,7 @@ from isoxide.ueba._table import FeatureTable, read_table
 
 __all__ = [
     "Calibration",
+    "Comparison",
     "Decision",
     "Decisions",
     "Drift",
@@ -41,6 +43,7 @@ __all__ = [
 
 for _public in (
     Calibration,
+    Comparison,
     Decision,
     Decisions,
     Drift,

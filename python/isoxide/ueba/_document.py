@@ -59,7 +59,7 @@ from isoxide.ueba._rarity import BANDS, rarity_of
 from isoxide.ueba._review_document import dump_review, judged_entries, load_judged, load_review
 from isoxide.ueba._shares import load_explained
 
-__all__ = ["dump", "load", "read"]
+__all__ = ["dump", "load", "read", "read_manifest"]
 
 FORMAT, VERSION = "isoxide-findings", 5
 #: Names of manifest entries in versions 1 and 2, with their current names.
@@ -258,6 +258,36 @@ def read(path: Path) -> dict[str, Any]:
     FileNotFoundError
         If the file does not exist.
     ValueError
+        If it does not hold findings, is damaged, or was written by a later version.
+    """
+    return load(_parsed(path), str(path))
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest of a file, which is checked less than `read` checks it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file does not exist.
+    ValueError
+        If it is not a JSON document of findings.
+    """
+    document = _parsed(path)
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise ValueError(f"{path} does not hold findings: its format is not {FORMAT!r}")
+    manifest = document.get("manifest")
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _parsed(path: Path) -> Any:
+    """Return the document in a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file does not exist.
+    ValueError
         If the file does not hold findings, is damaged, or was written by a later version.
     """
     if not path.exists():
@@ -272,7 +302,7 @@ def read(path: Path) -> dict[str, Any]:
         )
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a JSON file of findings: {error}") from None
-    return load(document, str(path))
+    return document
 
 
 def load(document: Any, source_name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from isoxide._common.files import replace_file
 from isoxide._frames.keys import text_labels
 from isoxide.ueba import _document
 from isoxide.ueba._columns import RESULT_COLUMNS
+from isoxide.ueba._comparison import Comparison, compare_findings
 from isoxide.ueba._days import parse_day
 from isoxide.ueba._decision import DEFAULT_DAYS, SUPPRESSING, Decision
 from isoxide.ueba._decisions import Decisions
@@ -348,12 +349,58 @@ class Findings(FindingsData):
         >>> len(findings), len(applied), applied.hidden.statuses
         (11, 10, ['false-positive'])
         """
-        if not 0 <= cutoff <= 100:
-            raise ValueError(f"cutoff={cutoff!r} must be a percentile from 0 to 100")
+        _check_cutoff(cutoff)
         if not isinstance(decisions, Decisions):
             decisions = Decisions.read(decisions)
         day = parse_day(today, "today")
         return apply_decisions(self, decisions, datetime.date.today() if day is None else day, cutoff)
+
+    def compare(
+        self, previous: Findings | str | os.PathLike[str], *, cutoff: float = DEFAULT_CUTOFF
+    ) -> Comparison[Findings]:
+        """Compare the findings with those of an earlier run.
+
+        A finding is ``"new"`` unless the earlier run has the same row, or a finding of the same entity at most 30 days
+        away whose reasons include all leading reasons of this one. Then it is ``"again"`` there, or ``"stronger"`` if
+        its anomaly score is more than 0.05 higher. Reasons are the features at or above the cut-off, or the most
+        unusual one if none is; features that move together (`families`) are one reason, and the first three lead.
+
+        Parameters
+        ----------
+        previous : Findings or path
+            Findings of the earlier run, or the JSON file that they were written to.
+        cutoff : float, default=99.0
+            Percentile, from 0 to 100, at or above which a feature is a reason.
+
+        Returns
+        -------
+        Comparison
+            The findings with their states, the findings that are gone, and changes of the model and the settings.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the file does not exist.
+        ValueError
+            If the file is invalid, or the earlier run is of another table: its entity or time has another name, or
+            fewer than half of the features are common.
+
+        Examples
+        --------
+        >>> from isoxide import ueba
+        >>> from isoxide.datasets import load_enron_user_day
+        >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+        >>> few, more = (ueba.detect(table, contamination=share) for share in (0.001, 0.002))
+        >>> comparison = more.compare(few)
+        >>> comparison.counts()
+        {'new': 7, 'again': 15, 'stronger': 0, 'gone': 0}
+        >>> comparison.changes
+        ['amount.contamination: 0.001 before, 0.002 now', 'threshold: 0.6742 before, 0.6535 now']
+        """
+        _check_cutoff(cutoff)
+        source = None if isinstance(previous, Findings) else os.fspath(previous)
+        earlier = previous if isinstance(previous, Findings) else read_findings(previous)
+        return compare_findings(self, earlier, cutoff, source)
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Write the result of `to_frame`, hidden findings last, as CSV that is safe to open in a spreadsheet.
@@ -502,6 +549,11 @@ class Findings(FindingsData):
         summary = None if drift is None else drift.summary()
         page = _page.render(self, selected, cutoff=cutoff, title=title, link=link, drift=summary)
         return _return_or_write(page, path)
+
+
+def _check_cutoff(cutoff: float) -> None:
+    if not 0 <= cutoff <= 100:
+        raise ValueError(f"cutoff={cutoff!r} must be a percentile from 0 to 100")
 
 
 def _return_or_write(text: str, path: str | os.PathLike[str] | None) -> str | Path:

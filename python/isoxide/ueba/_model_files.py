@@ -36,9 +36,11 @@ from isoxide.ueba._model_settings import ModelSettings
 from isoxide.ueba._reference import Reference
 from isoxide.ueba._shares import check_families
 
-__all__ = ["DOCUMENT_FILE", "read_model", "write_model"]
+__all__ = ["DOCUMENT_FILE", "MODEL_FILES", "read_model", "write_model"]
 
 DOCUMENT_FILE = "model.json"
+#: Names of all files of a model.
+MODEL_FILES = (DOCUMENT_FILE, FOREST_FILE, REFERENCE_FILE, ENTITIES_FILE)
 FORMAT, VERSION = "isoxide-model", 1
 #: Largest size of the document in bytes, and largest number of its keys and items.
 _MAX_BYTES, _MAX_ENTRIES = 2**28, 4_000_000

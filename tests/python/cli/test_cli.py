@@ -550,7 +550,15 @@ def test_examples_run_as_they_are_shown(folder, tmp_path, monkeypatch):
         if before:
             assert before == ["cat features.csv"]
             monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(pathlib.Path("features.csv").read_bytes())))
-        done = Done(*arguments)
+        # Several examples write to the same folder with other options.
+        extra = ["--force"] if arguments[0] == "detect" else []
+        if arguments[0] == "decide":
+            # The identifier of a finding depends on the table.
+            [file] = pathlib.Path("out").glob("findings-*.json")
+            arguments[2] = json.loads(file.read_text())["findings"][0]["id"]
+        if "decisions.csv" in arguments and not os.path.exists("decisions.csv"):
+            pathlib.Path("decisions.csv").touch()
+        done = Done(*arguments, *extra)
         assert done.returncode in ((0, 3, 4) if "--fail-on" in line else (0,)), (line, done.stderr)
         for path in re.findall(r"(?:--out|--plot) (\S+)", line):
             assert os.path.exists(path), line
@@ -596,7 +604,7 @@ def test_a_table_is_read_from_standard_input(folder, tmp_path, monkeypatch):
     Done("calibrate", "-", *NAMES).failed("standard input is empty")
     monkeypatch.setattr(sys, "stdin", None)
     Done("calibrate", "-", *NAMES).failed("standard input is closed; give a file instead of '-'")
-    assert os.listdir(tmp_path) == ["o"]
+    assert sorted(os.listdir(tmp_path)) == ["o", "runs.jsonl"]
 
 
 def hostile(folder, tmp_path):
@@ -733,10 +741,12 @@ def test_two_runs_into_one_folder_leave_the_files_of_one_run(folder, tmp_path):
     out = tmp_path / "o"
     command = [sys.executable, "-m", "isoxide", "detect", str(folder / "features.csv"), *NAMES, "--out", str(out)]
     runs = [
-        subprocess.Popen([*command, "--contamination", fraction], stdout=subprocess.DEVNULL)
+        subprocess.Popen([*command, "--force", "--contamination", fraction], stdout=subprocess.DEVNULL)
         for fraction in ("0.02", "0.1")
     ]
     assert [run.wait(timeout=120) for run in runs] == [0, 0]
+    # Both runs have a line in the log, and the files are those of the last line.
+    assert Done("log", tmp_path / "runs.jsonl", "--verify").ok().startswith(f"{tmp_path}/runs.jsonl: 2 lines and 6 ")
     assert len(list(out.iterdir())) == 6
     result = ueba.read_findings(next(out.glob("*.json")))
     assert len(pd.read_csv(next(out.glob("*.csv")))) == len(result)

@@ -109,7 +109,7 @@ def test_exit_codes_for_jobs(folder, tmp_path):
     frame = pd.read_csv(folder / "new.csv")
     counts = [name for name in frame if name.startswith("n_")]
     frame.assign(**{name: frame[name] * 3 + 5 for name in counts}).to_csv(tmp_path / "more.csv", index=False)
-    more = ["detect", tmp_path / "more.csv", "--model", model, "--out", tmp_path / "out"]
+    more = ["detect", tmp_path / "more.csv", "--model", model, "--out", tmp_path / "out", "--force"]
     assert Done(*more, "--fail-on", "drift").returncode == 4
     assert Done(*more, "--fail-on", "new", "drift").returncode == 3
     assert Done(*more).returncode == 0
@@ -130,7 +130,7 @@ def test_exit_codes_for_jobs(folder, tmp_path):
     # Without a model, too, no finding is no error.
     alone = ["detect", folder / "all.csv", *NAMES, "--out", tmp_path / "alone", "--fail-on", "new"]
     assert Done(*alone, "--threshold", 0.95).returncode == 0
-    assert Done(*alone, "--threshold", 0.55).returncode == 3
+    assert Done(*alone, "--threshold", 0.55, "--force").returncode == 3
 
 
 def test_drift(folder, tmp_path):

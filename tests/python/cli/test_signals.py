@@ -206,4 +206,4 @@ def test_a_signal_while_scores_are_written_keeps_the_old_file(table, tmp_path):
     done = run_with_signal("writing:", "SIGTERM", "score", model, table, "--out", scores)
     assert (done.returncode, done.stderr) == (143, "isoxide: error: ended by SIGTERM; nothing was written\n")
     assert scores.read_text() == "old"
-    assert sorted(os.listdir(tmp_path)) == ["out", "scores.csv"]
+    assert sorted(os.listdir(tmp_path)) == ["out", "runs.jsonl", "scores.csv"]
