@@ -166,7 +166,7 @@ def _tiles(findings: FindingsData, days: list[str]) -> list[tuple[str, str, str]
     return [
         ("Findings", f"{len(findings):,}", f"{total('rows')} rows" if total("rows") else ""),
         (
-            text_of(findings.entity)[:40],
+            entities_word(text_of(findings.entity))[:40],
             f"{findings.frame[findings.entity].nunique(dropna=False):,}",
             total("entities"),
         ),

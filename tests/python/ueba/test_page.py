@@ -253,7 +253,7 @@ class Tags(HTMLParser):
 
 def marked(seed):
     """Return findings with different markup in every text that a page can show, and a title for the page."""
-    frame = actor_days(seed, n_actors=8, n_days=20)
+    frame = actor_days(seed, n_actors=8, n_days=45)
     marks = (f"<mark id=m{k}>&{k}" for k in itertools.count())
     names = {name: next(marks) for name in frame["actor"].unique()}
     renamed = frame.assign(actor=frame["actor"].map(names), dept=[next(marks)] * len(frame))
@@ -262,7 +262,7 @@ def marked(seed):
     renamed = renamed.rename(columns={"dept": (dept := next(marks))})
     rules = [ueba.Percentile((50,)), ueba.Flag(["<mark*"], code=next(marks))][::-1]
     table = ueba.read_table(renamed, entity="actor", time="day")
-    result = ueba.detect(table, contamination=0.2, groups=dept, rules=rules)
+    result = ueba.detect(table, contamination=0.08, groups=dept, rules=rules)
     users = pd.DataFrame({"actor": list(names.values()), next(marks): [next(marks) for _ in names]})
     result = result.join(users)
     result.manifest["profile"]["notes"] = [next(marks), next(marks) + "x" * 200]
@@ -640,10 +640,21 @@ def test_drift_has_a_banner(browser, findings, tmp_path, verdict, is_shown):
     text = open_page(browser, report.to_html(), tmp_path / "drift.html")
     assert ("n_0 moved" in text) is is_shown
     assert len(visible(browser, f".drift.{verdict}")) == is_shown
+    # A report that is given comes before the one in the manifest.
+    table = ueba.read_table(actor_days(1), entity="actor", time="day")
+    drift = ueba.Model.fit(table).drift(table)
+    assert drift.verdict == "ok"
+    assert "n_0 moved" not in report.to_html(drift=drift)
     # Documents from anybody may have anything here.
     for odd in ([], "retrain", {"verdict": ["retrain"]}, {"verdict": "retrain", "reasons": None}):
         report.manifest = {**findings.manifest, "drift": odd}
         assert "<h1>" in report.to_html()
+
+
+@pytest.mark.parametrize("template", ["javascript:{entity}", "https://siem.example/{user}"])
+def test_other_links_are_refused(findings, template):
+    with pytest.raises(ValueError, match="link="):
+        findings.to_html(link=template)
 
 
 def test_links_to_another_system(browser, findings, tmp_path):
