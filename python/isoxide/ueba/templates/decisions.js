@@ -9,6 +9,8 @@
   const DAYS_UNTIL = 90;
   const decisions = new Map();
   let isSaved = true;
+  // The finding that was decided last, to which the note belongs.
+  let last = null;
   const findings = new Map();
   for (const [name, , rows, exact] of data.cards) {
     for (const [id, day, signs, neutral, time, score, reached] of rows) {
@@ -63,9 +65,12 @@
         status,
         until: status === "confirmed" ? "" : until,
         when: new Date().toISOString(),
-        note: find("note").value,
+        note: (decisions.get(element.id) || { note: "" }).note,
       });
     }
+    last = isTakenBack ? null : element.id;
+    find("note").value = isTakenBack ? "" : decisions.get(element.id).note;
+    find("note").disabled = isTakenBack;
     for (const item of element.querySelectorAll("[data-status]")) {
       item.setAttribute("aria-pressed", String(!isTakenBack && item.dataset.status === status));
     }
@@ -164,6 +169,11 @@
     else copy(element, control);
   });
   find("download").addEventListener("click", download);
+  find("note").addEventListener("input", () => {
+    if (last === null) return;
+    decisions.get(last).note = find("note").value;
+    isSaved = false;
+  });
   window.addEventListener("beforeunload", (event) => {
     if (decisions.size && !isSaved) event.preventDefault();
   });
