@@ -41,7 +41,7 @@ MADE_BY_FUNCTIONS = {
     name: {"PR01"}
     for name in (
         "FeatureRanks", "FeatureTable", "TableProfile", "Calibration", "Findings", "SamplePlan", "StreamTable",
-        "SparkTable", "DaskTable", "Drift", "Explanation", "Model",
+        "SparkTable", "DaskTable", "Comparison", "Drift", "Explanation", "Model",
     )
 }  # fmt: skip
 

@@ -101,16 +101,22 @@ def log(options: argparse.Namespace, session: Session) -> int:
     else:
         for problem in verified.problems:
             print_lines(f"{path}: {problem}")
-        verdict = f"{len(verified.problems):,} problems" if verified.problems else "nothing was changed"
-        print_lines(f"{path}: {verified.n_lines:,} lines and {verified.n_files:,} files: {verdict}")
+        verdict = _counted(len(verified.problems), "problem") if verified.problems else "nothing was changed"
+        counts = f"{_counted(verified.n_lines, 'line')} and {_counted(verified.n_files, 'file')}"
+        print_lines(f"{path}: {counts}: {verdict}")
         if verified.missing:
             n_more = len(verified.missing) - MAX_MISSING
             more = f" and {n_more:,} more" if n_more > 0 else ""
             named = ", ".join(verified.missing[:MAX_MISSING])
-            print_lines(f"  {len(verified.missing):,} files do not exist any more: {named}{more}")
+            verb = "does" if len(verified.missing) == 1 else "do"
+            print_lines(f"  {_counted(len(verified.missing), 'file')} {verb} not exist any more: {named}{more}")
         if verified.last is not None:
             print_lines(f"  hash of the last line: {verified.last}")
     return 1 if verified.problems else 0
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _print_log(path: Path, *, as_json: bool) -> None:

@@ -57,6 +57,15 @@ class Comparison(Generic[F]):
         in ISO 8601), ``anomaly_score``, and ``reason`` (whether their day was scored again).
     changes : list of str
         Differences of the model and the settings, one sentence each; empty if both runs have the same.
+
+    Examples
+    --------
+    >>> from isoxide import ueba
+    >>> from isoxide.datasets import load_enron_user_day
+    >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+    >>> findings = ueba.detect(table, contamination=0.001)
+    >>> print(findings.compare(findings))
+    0 new, 11 again, 0 stronger, 0 gone
     """
 
     findings: F
@@ -112,7 +121,7 @@ def _renamed(row: dict[Any, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Story:
-    """What is compared of a finding."""
+    """Facts about a finding that are compared."""
 
     id: str
     entity: str | None
@@ -256,8 +265,8 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
             flat |= {f"{name}.{inner}": own for inner, own in value.items()}
         else:
             flat[name] = value
-    # Without an amount, all of its options are None.
-    return {name: value for name, value in flat.items() if value is not None}
+    # Without an amount, all of its options are None. The contamination of a forest follows from the amount.
+    return {name: value for name, value in flat.items() if value is not None and name != "forest.contamination"}
 
 
 def _setting(value: Any) -> str:

@@ -42,7 +42,7 @@ class Decision:
     Parameters
     ----------
     status : {"known-good", "false-positive", "confirmed", "open"}
-        What was decided. The first two hide findings, the other two only label the finding.
+        Verdict. The first two hide findings, the other two only label the finding.
     when : datetime
         Time of the decision; UTC if it has no time zone.
     id : str, optional
@@ -129,16 +129,39 @@ class Decision:
         return (self.id,) if self.id is not None else (self.entity, frozenset(self.features))
 
     def is_over(self, today: datetime.date) -> bool:
-        """Return whether the decision does not hold any more on a day."""
+        """Return whether the decision does not hold any more on a day.
+
+        Parameters
+        ----------
+        today : date
+            Day.
+
+        Returns
+        -------
+        bool
+            Whether the day is after `until`.
+        """
         return self.until is not None and today > self.until
 
     def named(self) -> str:
-        """Return the subject as text for messages."""
+        """Return the subject as text for messages.
+
+        Returns
+        -------
+        str
+            Identifier and entity, as far as they are given.
+        """
         entity = "" if self.entity is None else self.entity
         return entity if self.id is None else f"{self.id} ({entity})" if entity else self.id
 
     def to_row(self) -> dict[str, str]:
-        """Return the cells of the decision in a file, by column."""
+        """Return the cells of the decision in a file.
+
+        Returns
+        -------
+        dict of str to str
+            Text of each column.
+        """
         return {
             "id": self.id or "",
             "entity": _guarded(self.entity or ""),
@@ -162,6 +185,11 @@ class Decision:
             Text of each column.
         line : int, optional
             Number of the line of the file.
+
+        Returns
+        -------
+        Decision
+            The decision.
 
         Raises
         ------

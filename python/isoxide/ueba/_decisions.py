@@ -1,4 +1,4 @@
-"""What analysts decided about findings, in the order in which they decided it."""
+"""Decisions of analysts about findings, in the order in which they were made."""
 
 from __future__ import annotations
 

@@ -252,7 +252,7 @@ class Findings(FindingsData):
         finding : str
             Identifier of the finding, or at least its first six digits.
         status : {"known-good", "false-positive", "confirmed", "open"}
-            What is decided. The first two hide this finding, and later ones of the same entity for the same features.
+            Status of the finding. The first two hide this finding, and later ones of the same entity for the same features.
         until : date or str, optional
             Last day on which the decision holds, such as ``"2026-10-01"``. By default, a decision that hides holds for
             90 days, and any other one does not end.
@@ -393,9 +393,9 @@ class Findings(FindingsData):
         >>> few, more = (ueba.detect(table, contamination=share) for share in (0.001, 0.002))
         >>> comparison = more.compare(few)
         >>> comparison.counts()
-        {'new': 7, 'again': 15, 'stronger': 0, 'gone': 0}
+        {'new': 11, 'again': 11, 'stronger': 0, 'gone': 0}
         >>> comparison.changes
-        ['amount.contamination: 0.001 before, 0.002 now', 'threshold: 0.6742 before, 0.6535 now']
+        ['amount.contamination: 0.001 before, 0.002 now', 'threshold: 0.6862 before, 0.6708 now']
         """
         _check_cutoff(cutoff)
         source = None if isinstance(previous, Findings) else os.fspath(previous)

@@ -1,4 +1,4 @@
-"""What is known about findings besides their numbers: decisions of analysts, and an earlier run."""
+"""Knowledge about findings that their numbers lack: decisions of analysts, and an earlier run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT_CUTOFF = 99.0
 
 
 class Judged(NamedTuple):
-    """What is known about one finding."""
+    """Decision about one finding, and its state in comparison with an earlier run."""
 
     #: State in comparison with an earlier run, or None.
     seen: str | None = None

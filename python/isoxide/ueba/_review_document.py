@@ -14,8 +14,8 @@ from isoxide.ueba._review import STATES, Judged, Review
 
 __all__ = ["dump_review", "judged_entries", "load_judged", "load_review"]
 
-#: Largest number of decisions of a document.
-_MAX_DECISIONS = 1_000_000
+#: Largest numbers of decisions and of findings of a document.
+_MAX_DECISIONS, _MAX_FINDINGS = 1_000_000, 1_000_000
 _TEXTS = ("id", "entity", "time", "status", "until", "who", "when", "note")
 
 
@@ -86,20 +86,40 @@ def load_review(entry: Any) -> tuple[Review, list[Decision]]:
             raise ValueError(f"{name!r} must be a list, not longer than the decisions")
         listed[name] = [decisions[n] for n in fields.integers(entry[name], name, 0, len(decisions) - 1)]
     today, previous = entry["today"], entry["previous"]
-    if previous is not None:
-        fields.check_json_values(previous, "previous")
-        if not isinstance(previous, dict):
-            raise ValueError(f"'previous' is {fields.short(previous)}, but must be an object")
     review = Review(
         cutoff=float(fields.numbers([entry["cutoff"]], "cutoff", 0.0, 100.0)[0]),
         today=None if today is None else datetime.date.fromisoformat(fields.day(today, "today")),
         source=None if entry["source"] is None else fields.text(entry["source"], "source"),
         sha256=None if entry["sha256"] is None else fields.text(entry["sha256"], "sha256"),
         n_decisions=int(fields.integers([entry["n_decisions"]], "n_decisions", 0)[0]),
-        previous=previous,
+        previous=None if previous is None else _previous(previous),
         **listed,
     )
     return review, decisions
+
+
+def _previous(entry: Any) -> dict[str, Any]:
+    """Return the facts about an earlier run, of which each is checked."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"'previous' is {fields.short(entry)}, but must be an object")
+    gone = fields.records(entry["gone"], "gone", _MAX_FINDINGS)
+    scores = fields.numbers([row["anomaly_score"] for row in gone], "anomaly_score").tolist()
+    return {
+        "source": None if entry["source"] is None else fields.text(entry["source"], "source"),
+        **{name: None if entry[name] is None else fields.day(entry[name], name) for name in ("first_day", "last_day")},
+        "findings": int(fields.integers([entry["findings"]], "findings", 0)[0]),
+        "changes": fields.names(entry["changes"], "changes", _MAX_DECISIONS),
+        "gone": [
+            {
+                "id": fields.text(row["id"], "id"),
+                "entity": fields.entity(row["entity"]),
+                "time": fields.text(row["time"], "time"),
+                "anomaly_score": score,
+                "reason": fields.text(row["reason"], "reason"),
+            }
+            for row, score in zip(gone, scores, strict=True)
+        ],
+    }
 
 
 def _decision(entry: dict[str, Any]) -> Decision:
