@@ -355,7 +355,7 @@ def _write_reports(findings: Findings, results: Results, stem: str, options: arg
     """Write the reports as Markdown and HTML."""
     selection = {"cutoff": options.cutoff, "always_show": options.always_show}
     findings.to_markdown(results / f"report-{stem}.md", order=options.order, **selection)
-    findings.to_html(results / f"report-{stem}.html", title=options.title, **selection)
+    findings.to_html(results / f"report-{stem}.html", title=options.title, link=options.link, **selection)
 
 
 def show(options: argparse.Namespace, findings: Findings, paths: list[Path]) -> None:

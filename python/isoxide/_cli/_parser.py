@@ -664,6 +664,13 @@ def _add_report_options(parser: Parser) -> None:
     )
     report.add_argument("--title", help="title of the HTML page (default: first and last day)")
     report.add_argument(
+        "--link",
+        metavar="TEMPLATE",
+        type=_values.link,
+        help="link from each finding of the HTML page to another system, such as "
+        "'https://siem.example/?u={entity}&d={day}'; also {time} and {id}",
+    )
+    report.add_argument(
         "--out",
         default=DEFAULT_OUT,
         metavar="FOLDER",

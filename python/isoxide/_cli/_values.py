@@ -21,6 +21,7 @@ __all__ = [
     "features",
     "hash_start",
     "jobs",
+    "link",
     "local_path",
     "number",
     "output_format",
@@ -172,6 +173,18 @@ def local_path(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("the name of the file is empty")
     return text if os.path.lexists(text) else os.path.expanduser(text)
+
+
+def link(text: str) -> str:
+    """Check the template of a link to another system."""
+    # Only this option needs the parser of addresses.
+    from isoxide._common.links import LinkTemplate
+
+    try:
+        LinkTemplate(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("link=")) from None
+    return text
 
 
 def scores_path(text: str) -> str:

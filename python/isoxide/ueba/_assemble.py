@@ -106,6 +106,8 @@ class Detection:
         Further entries of the manifest, which replace those of the table.
     families : list of list of int, optional
         Indices of the features of each family, whose shares are added up.
+    entity_scores : DataFrame, optional
+        Anomaly scores of the entities with findings over time, from `entity_scores_of`.
     """
 
     profile: TableProfile
@@ -131,6 +133,7 @@ class Detection:
     comparisons: dict[str, Ranked] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     families: list[list[int]] = field(default_factory=list)
+    entity_scores: pd.DataFrame | None = None
 
 
 def rules_or_default(rules: Iterable[Rule] | None, options: RankOptions) -> list[Rule]:
@@ -205,6 +208,7 @@ def assemble(
         group_typical=ranked.group_typical,
         comparisons=detection.comparisons,
         explained=explain_rows(detection.forest, detection.rows[features], detection.families) if explain else None,
+        entity_scores=detection.entity_scores,
         flags=apply_rules(rules, features, values, detection.quantile),
         timeline=_timeline(detection),
         manifest={

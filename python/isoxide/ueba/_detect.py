@@ -23,6 +23,7 @@ from isoxide.ueba._calibrate import (
     small_table_notes,
 )
 from isoxide.ueba._columns import refuse_result_names
+from isoxide.ueba._entity_scores import entity_scores_of
 from isoxide.ueba._families import sampled_rows
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import TableQuantiles
@@ -134,7 +135,8 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
         table.X.iloc[anomalies], None if labels is None else labels.iloc[anomalies].tolist(), table,
         None if labels is None else labels.tolist(), statistics, rank_options, Scope(groups, table.entity), n_jobs,
     )  # fmt: skip
-    first = table.days.groupby(table.frame[table.entity], sort=False, dropna=False).transform("min")
+    entities = table.frame[table.entity]
+    first = table.days.groupby(entities, sort=False, dropna=False).transform("min")
     of_rows = pd.DataFrame({"day": table.days.to_numpy(), "score": scores, "anomaly_score": anomaly_scores})
     by_day = of_rows.groupby("day")
     detection = Detection(
@@ -152,7 +154,7 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
         # Negate the scores, since lower scores are more abnormal.
         severity=np.atleast_1d(percentileofscore(-scores, -scores[anomalies])),
         rows_as_high=np.searchsorted(np.sort(scores), scores[anomalies], side="right").astype(np.int64),
-        highest=Highest.of(anomaly_scores, table.frame[table.entity], table.frame[table.time]),
+        highest=Highest.of(anomaly_scores, entities, table.frame[table.time]),
         days=pd.DataFrame(
             {"rows": by_day.size(), "lowest": by_day["score"].min(), "highest": by_day["anomaly_score"].max()}
         ).reset_index(),
@@ -161,5 +163,6 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
         quantile=statistics.quantile,
         notes=notes,
         families=families_of_frame(table.X.iloc[sampled_rows(len(table))]) if options.explain else [],
+        entity_scores=entity_scores_of(entities, table.days, anomaly_scores, entities.iloc[anomalies]),
     )
     return assemble(detection, bands, rank_options, rules, options, explain=options.explain)

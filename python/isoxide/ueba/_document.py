@@ -11,6 +11,7 @@ reference            {feature: {median, p95, p99}}
 groups               null, or for each group [median, p95, p99], each of which is a list with one number per feature
 comparisons          {name: groups as above}
 explanation          {expected: binary logarithm of the expected anomaly score, families: [[indices of features]]}
+entity_scores        [{entity, days: [...], anomaly_scores: [...]}] of the latest days of entities with findings
 timeline             [{day, rows, lowest, highest, findings}]
 review               {cutoff, today, source, sha256, n_decisions, expired: [indices of decisions], unmatched: [indices],
                      decisions: [{id, entity, time, features, score, status, until, who, when, note}], previous}
@@ -24,11 +25,12 @@ findings             [{id, row, entity, time, score, anomaly_score, severity, ra
 hidden               findings that decisions hide, in the same form
 ```
 
-Findings without shares have no explanation and no contributions. Missing numbers are null. Times are in ISO 8601, days
-have no time zone. Versions 1 to 4 can be read, too. They lack review, status, state, seen, decision, outgrown and
-hidden. Versions 1 to 3 also lack id, anomaly_score, rows_as_high, rarity, band, highest,
-comparisons, explanation and contributions. Version 1 also lacks time_zone, groups, rank_rows, rank_among and group;
-versions 1 and 2 use other names for some entries of the manifest (`_OLD_NAMES`).
+Findings without shares have no explanation and no contributions, and those of partitioned tables have no
+entity_scores. Missing numbers are null. Times are in ISO 8601, days have no time zone. Versions 1 to 4 can be read,
+too. They lack review, status, state, seen, decision, outgrown and hidden. Versions 1 to 3 also lack id, anomaly_score,
+rows_as_high, rarity, band, highest, comparisons, explanation, entity_scores and contributions. Version 1 also lacks
+time_zone, groups, rank_rows, rank_among and group; versions 1 and 2 use other names for some entries of the manifest
+(`_OLD_NAMES`).
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ from isoxide._common.files import read_file
 from isoxide.ueba import _fields as fields
 from isoxide.ueba._columns import NEW_COLUMNS, RESULT_COLUMNS, REVIEW_COLUMNS
 from isoxide.ueba._decision import Decision
+from isoxide.ueba._entity_scores import entity_scores_to_list, load_entity_scores
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._identifiers import finding_ids
 from isoxide.ueba._numbers import joined_rows
@@ -82,6 +85,7 @@ def dump(findings: FindingsData) -> str:
     timeline = findings.timeline.assign(day=[day.isoformat() for day in pd.DatetimeIndex(findings.timeline["day"])])
     zone = findings.frame[findings.time].dt.tz
     typical, explained, hidden = findings.group_typical, findings.explained, findings.hidden_findings
+    entity_scores = findings.entity_scores
     review, decisions = dump_review(findings.review, [findings, *([] if hidden is None else [hidden])])
     head = {
         "format": FORMAT,
@@ -99,6 +103,7 @@ def dump(findings: FindingsData) -> str:
         "groups": None if typical is None else _typical(typical),
         "comparisons": {name: _typical(ranked.group_typical) for name, ranked in findings.comparisons.items()},
         **({} if explained is None else {"explanation": explained.to_dict()}),
+        **({} if entity_scores is None else {"entity_scores": entity_scores_to_list(entity_scores)}),
         "timeline": [{name: json_value(value) for name, value in row.items()} for row in timeline.to_dict("records")],
         "review": review,
     }
@@ -397,6 +402,7 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
         "timeline": _timeline(document["timeline"], manifest["offset"], version),
         "comparisons": _comparisons(document["comparisons"], rows, n_features) if version > 3 else {},
         "explained": load_explained(document.get("explanation"), rows, n_features),
+        "entity_scores": load_entity_scores(document.get("entity_scores")),
         "manifest": manifest,
         "joined": joined,
         "judged": load_judged(rows, len(shown), decisions) if version > 4 else None,

@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isoxide._common.files import replace_file
 from isoxide._frames.keys import text_labels
@@ -28,6 +28,9 @@ from isoxide.ueba._selection import split, take, whole
 from isoxide.ueba._suppression import apply_decisions, decision_about
 from isoxide.ueba._table import FeatureTable
 from isoxide.ueba._users import matched, read_users, unmatched_warning
+
+if TYPE_CHECKING:
+    from isoxide.ueba._drift import Drift
 
 __all__ = ["Findings", "read_findings"]
 
@@ -89,6 +92,9 @@ class Findings(FindingsData):
         For findings of a `Model`, ranks among other rows than all training rows, as tuples with the fields
         ``percentiles``, ``directions``, ``rank_rows``, ``rank_among`` and others: ``"peers"`` if the model has groups,
         and ``"history"``, the entity's own rows. `comparison_table` shows those of a finding.
+    entity_scores : pandas.DataFrame or None
+        Highest anomaly score of each of the latest days of the entities with findings: ``entity``, ``day`` and
+        ``anomaly_score``. It is None for partitioned tables and for files of early versions.
     states : list of str or None
         State of each finding: ``"new"``, ``"again"`` or ``"stronger"`` in comparison with an earlier run or with a
         decision, or None.
@@ -246,7 +252,8 @@ class Findings(FindingsData):
         finding : str
             Identifier of the finding, or at least its first six digits.
         status : {"known-good", "false-positive", "confirmed", "open"}
-            Status of the finding. The first two hide it, and later findings of the same entity for the same features.
+            Status of the finding. The first two hide this finding, and later ones of the same entity for the same
+            features.
         until : date or str, optional
             Last day on which the decision holds, such as ``"2026-10-01"``. By default, a decision that hides holds for
             90 days, and any other one does not end.
@@ -496,6 +503,8 @@ class Findings(FindingsData):
         cutoff: float = 99.0,
         always_show: Iterable[str] | None = None,
         title: str | None = None,
+        link: str | None = None,
+        drift: Drift | None = None,
     ) -> Any:
         """Return or write the report as one self-contained HTML page with sorting and filtering.
 
@@ -513,6 +522,13 @@ class Findings(FindingsData):
             ``is_weekend``, or no feature if the findings were made with ``domain_defaults=False``.
         title : str, optional
             Title of the page. By default it gives the first and the last day of the table.
+        link : str, optional
+            Template of a link from each finding to another system, such as
+            ``"https://siem.example/?u={entity}&d={day}"``. ``{entity}``, ``{day}``, ``{time}`` and ``{id}`` are
+            replaced by the percent-encoded values of the finding.
+        drift : Drift, optional
+            Report on drift that the page shows unless its verdict is "ok". By default it is the one that
+            `Model.detect` recorded in the manifest.
 
         Returns
         -------
@@ -523,11 +539,17 @@ class Findings(FindingsData):
         ------
         ImportError
             If Jinja2 is not installed.
+        TypeError
+            If `link` is not text.
+        ValueError
+            If `link` is not a web address, or has an unknown placeholder.
         """
         from isoxide.ueba import _page
 
         selected = self._selected_for_report(cutoff, always_show)
-        return _return_or_write(_page.render(self, selected, cutoff=cutoff, title=title), path)
+        summary = None if drift is None else drift.summary()
+        page = _page.render(self, selected, cutoff=cutoff, title=title, link=link, drift=summary)
+        return _return_or_write(page, path)
 
 
 def _check_cutoff(cutoff: float) -> None:

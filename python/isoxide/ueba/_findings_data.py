@@ -57,6 +57,7 @@ class FindingsData:
         forest: IsolationForest | None = None,
         comparisons: Mapping[str, Ranked] | None = None,
         explained: Explained | None = None,
+        entity_scores: pd.DataFrame | None = None,
         judged: Sequence[Judged] | None = None,
         hidden: FindingsData | None = None,
         review: Review | None = None,
@@ -71,6 +72,7 @@ class FindingsData:
         self.forest = forest
         self.comparisons = dict(comparisons or {})
         self.explained = explained
+        self.entity_scores = entity_scores
         self.judged = [Judged()] * len(frame) if judged is None else list(judged)
         self.hidden_findings = hidden
         self.review = Review() if review is None else review
@@ -81,6 +83,7 @@ class FindingsData:
         self.__dict__.setdefault("judged", [Judged()] * len(self.frame))
         self.__dict__.setdefault("hidden_findings", None)
         self.__dict__.setdefault("review", Review())
+        self.__dict__.setdefault("entity_scores", None)
 
     def __len__(self) -> int:
         return len(self.frame)

@@ -14,6 +14,14 @@ from numpy.typing import NDArray
 
 from isoxide._common.format import format_share, format_time, format_value
 from isoxide.ueba._findings_data import FindingsData
+from isoxide.ueba._sentences import (
+    Population,
+    Sentences,
+    Style,
+    counted_entities,
+    populations,
+    reasons_of,
+)
 from isoxide.ueba._shares import parts_of
 from isoxide.ueba._texts import (
     LongTexts,
@@ -81,15 +89,21 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
     lines = [*_head(findings, cutoff, among, long), *_notes(findings, long)]
     grouped = [] if among_by_finding is None else ["Ranked among"]
     columns = ["Day", "Anomaly score", "Rarity", "Band", *grouped, "Feature", "Value", "Typical", "Percentile"]
+    among_populations = populations(findings)
+    columns += [_shown(population.label, long) for population in among_populations[1:]]
     columns += [] if findings.explained is None else ["Share"]
     rule = "|".join("--:" if name in _NUMBERS else "---" for name in columns)
-    tables = _tables(findings, shown_features(findings, selected), among_by_finding, long)
-    summaries = _share_summaries(findings, shown_features(findings, selected), long)
+    listed = shown_features(findings, selected)
+    tables = _tables(findings, listed, among_by_finding, among_populations[1:], long)
+    summaries = _share_summaries(findings, listed, long)
+    sentences = _sentences(findings, listed, cutoff, among_populations, long)
     joined_columns = [findings.frame[name].tolist() for name in findings.joined]
     for entity, numbers in entity_groups(findings, sort=order == "entity"):
         joined = [_shown(cells[numbers[0]], long) for cells in joined_columns]
         lines += [
             f"## {', '.join([_shown(entity, long), *joined])}",
+            "",
+            *(sentences(number) for number in numbers),
             "",
             f"| {' | '.join(columns)} |",
             f"|{rule}|",
@@ -125,14 +139,16 @@ def _count(value: Any, noun: str) -> list[str]:
 def _head(findings: FindingsData, cutoff: float, among: str, long: LongTexts) -> list[str]:
     """Return the lines of the title and of the sentences below it."""
     manifest = findings.manifest
-    n_entities = findings.frame[findings.entity].nunique()
+    with_findings = counted_entities(findings.frame[findings.entity].nunique(), findings.entity)
     table = [*_count(manifest.get("days"), "days"), *_count(manifest.get("rows"), "rows")]
-    of = ", ".join(table) + "".join(f" of {count}" for count in _count(manifest.get("entities"), "entities"))
+    n_known = manifest.get("entities")
+    entities = [counted_entities(n_known, findings.entity)] if isinstance(n_known, int) else []
+    of = ", ".join(table) + "".join(f" of {_shown(count, long)}" for count in entities)
     days = f"{manifest.get('first_day')} to {manifest.get('last_day')}"
     return [
         f"# Findings: {escape(days)}",
         "",
-        f"{of}: {len(findings):,} findings, {n_entities:,} entities with findings. The higher an anomaly"
+        f"{of}: {len(findings):,} findings of {_shown(with_findings, long)}. The higher an anomaly"
         f" score, the more abnormal the row; findings are above {findings.anomaly_threshold:.4f}. A rarity of 1 in 100"
         f" means that one row of the reference in 100 scores as high. Features at or above percentile"
         f" {cutoff:g} are listed, or otherwise the most unusual one.",
@@ -154,6 +170,25 @@ def _left_out(findings: FindingsData, long: LongTexts) -> list[str]:
     columns = left_out(findings)
     lines = [f"- {_shown(name, long)}: {_shown(reason, long)}" for name, reason in columns]
     return ["## Columns that are not features", "", *lines, ""] if lines else []
+
+
+def _sentences(
+    findings: FindingsData, features: list[list[int]], cutoff: float, among: list[Population], long: LongTexts
+) -> Callable[[int], str]:
+    """Return a function that returns the line with the sentence about a finding."""
+    reasons = reasons_of(findings, features, cutoff)
+    times, ids = findings.frame[findings.time].tolist(), findings.frame["finding_id"].tolist()
+    style = Style(
+        lambda j: _shown(findings.features[j], long),
+        lambda text: _shown(text, long),
+        lambda number: f"**{number}**",
+    )
+    writer = Sentences(findings, among, style)
+
+    def sentence(number: int) -> str:
+        return f"- {format_time(times[number])} ({ids[number]}): {writer.write(number, reasons[number])}"
+
+    return sentence
 
 
 def _hidden(findings: FindingsData, long: LongTexts) -> list[str]:
@@ -188,7 +223,11 @@ def _share_summaries(findings: FindingsData, features: list[list[int]], long: Lo
 
 
 def _tables(
-    findings: FindingsData, features: list[list[int]], among_by_finding: list[str] | None, long: LongTexts
+    findings: FindingsData,
+    features: list[list[int]],
+    among_by_finding: list[str] | None,
+    others: list[Population],
+    long: LongTexts,
 ) -> Callable[[int], list[str]]:
     """Return a function that returns the lines of a finding in the table of its entity."""
     frame = findings.frame
@@ -207,6 +246,17 @@ def _tables(
     def percentile_text(percentile: float) -> str:
         return "-" if math.isnan(percentile) else f"{percentile:.2f}"
 
+    compared = [(p.percentiles.tolist(), p.medians.tolist(), p.p99s.tolist(), p.missing) for p in others]
+
+    def compared_cells(number: int, j: int) -> str:
+        """Return a cell for each population besides the first one."""
+        cells = []
+        for their_percentiles, their_medians, p99s, missing in compared:
+            usual = f"usual {texts[their_medians[number][j]]}, 1 in 100: {texts[p99s[number][j]]}"
+            cell = f"{percentile_text(their_percentiles[number][j])} ({usual})"
+            cells.append(f" {_shown(missing[number], long) if missing[number] else cell} |")
+        return "".join(cells)
+
     def lines(number: int) -> list[str]:
         lead = f"| {format_time(times[number])} | {scores[number]:.4f} | {rarities[number]} | {bands[number]} | "
         blank = "|  |  |  |  | "
@@ -216,7 +266,7 @@ def _tables(
         own_values, own_medians, own_percentiles, own_directions = own
         written = [
             f"{blank}{name(j)}{arrows.get(own_directions[j], '')} | {format_value(own_values[j])} | "
-            f"{texts[own_medians[j]]} | {percentile_text(own_percentiles[j])} |"
+            f"{texts[own_medians[j]]} | {percentile_text(own_percentiles[j])} |{compared_cells(number, j)}"
             f"{'' if shares is None else f' {format_share(shares[number][j])} |'}"
             for j in features[number]
         ]

@@ -15,6 +15,7 @@ from isoxide._ranks.groups import members
 from isoxide.ueba._assemble import Detection, Highest, assemble, order_of_findings
 from isoxide.ueba._calibrate import refuse_infinite
 from isoxide.ueba._columns import refuse_result_names
+from isoxide.ueba._entity_scores import entity_scores_of
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._model_data import ModelData
 from isoxide.ueba._quantiles import STATISTICS
@@ -95,6 +96,7 @@ def detect_new_day(
         comparisons=comparisons,
         facts=_facts(model, table, days, entities, since, drift),
         families=model.families or [],
+        entity_scores=_entity_scores(model, table, names),
     )
     return assemble(detection, settings.bands, settings.ranks, settings.rules)
 
@@ -142,6 +144,16 @@ def scored_rows(table: FeatureTable, since: datetime.date | None) -> NDArray[np.
     if not is_scored.any():
         raise ValueError(f"the table has no row since={since.isoformat()}; its last day is {table.days.max():%Y-%m-%d}")
     return is_scored
+
+
+def _entity_scores(model: ModelData, table: FeatureTable, names: list[str | None]) -> pd.DataFrame:
+    """Return the scores of the entities with findings on all days of the table, also those before the scored ones."""
+    entities = table.frame[table.entity]
+    wanted = set(names)
+    is_wanted = entities.isin({name for name in entities.unique() if not pd.isna(name) and str(name) in wanted})
+    rows = features_of_new_rows(model, table)[is_wanted]
+    scores = -model.forest.score_samples(rows) if len(rows) else np.empty(0)
+    return entity_scores_of(entities[is_wanted], table.days[is_wanted], scores, entities[is_wanted])
 
 
 def _labels(table: FeatureTable, peers: str) -> pd.Series:

@@ -146,6 +146,8 @@ def test_a_score_of_the_decision_function_is_converted_and_told(capsys, text):
         (["--budget", "25"], "there is no option --budget; did you mean --alerts-per-month?"),
         (["--budget=25"], "there is no option --budget; did you mean --alerts-per-month?"),
         (["--always", "is_weekend"], "there is no option --always; did you mean --always-show?"),
+        (["--link", "javascript:{entity}"], "'javascript:{entity}' must begin with http:// or https://"),
+        (["--link", "https://a.example/{user}"], "has the unknown placeholder {user}"),
         (["--tail", "two"], "argument --tail: invalid choice: 'two' (choose from"),
         (["--tail", "two"], "both"),
         (["--exclude"], "argument --exclude: expected one argument"),

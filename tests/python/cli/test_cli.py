@@ -265,7 +265,11 @@ def test_score_writes_scores_in_every_format(folder, detected, tmp_path):
 def test_report_writes_the_pages_of_findings(detected, tmp_path, monkeypatch):
     _, out = detected
     [findings] = out.glob("*.json")
-    Done("report", findings, "--cutoff", 99.9, "--out", tmp_path / "report").ok()
+    link = "https://siem.example/?u={entity}&d={day}"
+    Done("report", findings, "--cutoff", 99.9, "--link", link, "--out", tmp_path / "report").ok()
+    [page] = (tmp_path / "report").glob("*.html")
+    assert page.read_text() == ueba.read_findings(findings).to_html(cutoff=99.9, link=link)
+    assert "https://siem.example/?u=" in page.read_text()
     [text] = (tmp_path / "report").glob("*.md")
     assert text.read_text() == ueba.read_findings(findings).to_markdown(cutoff=99.9)
     monkeypatch.chdir(tmp_path)

@@ -67,9 +67,9 @@ def test_hostile_names_do_not_change_the_columns_of_tables(report):
     report.manifest["notes"] = []
     html = READER.render(report.to_markdown(cutoff=99.0))
     shown = Text(html)
-    assert set(shown.tags) == {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td", "ul", "li"}
-    # The shares of each finding are an item of a list below its table.
-    assert shown.tags.count("li") == len(report)
+    assert set(shown.tags) == {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "strong"}
+    # The sentence about each finding is an item of a list above its table, and its shares of one below it.
+    assert shown.tags.count("li") == 2 * len(report)
     assert shown.tags.count("table") == report.frame["actor"].nunique() == shown.tags.count("h2")
     for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL):
         assert len(re.findall(r"<t[hd]\b", row)) == 9
@@ -92,11 +92,12 @@ def test_all_texts_are_escaped(seed, groups):
     result.manifest["first_day"] = "<img src=x>\n# heading"
     html = READER.render(result.to_markdown(cutoff=99.0))
     shown = Text(html)
-    assert set(shown.tags) <= {"h1", "h2", "p", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td"}
+    tags = {"h1", "h2", "p", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td", "strong"}
+    assert set(shown.tags) <= tags
     assert shown.tags.count("h1") == 1
     # Each entity has a heading, and so have the notes and the columns that are not features.
     assert shown.tags.count("h2") == result.frame["actor"].nunique() + 2
-    n_items = len(HOSTILE) + 1 + len(result.manifest["profile"]["left_out"]) + len(result)
+    n_items = len(HOSTILE) + 1 + len(result.manifest["profile"]["left_out"]) + 2 * len(result)
     assert shown.tags.count("li") == n_items
     for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL):
         assert len(re.findall(r"<t[hd]\b", row)) == (9 if groups is None else 10)
@@ -182,10 +183,10 @@ def is_listed_anyway(result, number, j):
 def test_the_introduction_counts_days_rows_entities_and_findings(seed):
     frame = actor_days(seed)
     result = ueba.detect(ueba.read_table(frame, entity="actor", time="day"), contamination=0.03)
-    rows_and_entities = f"{len(frame):,} rows of 25 entities"
+    rows_and_entities = f"{len(frame):,} rows of 25 actors"
     text = result.to_markdown(cutoff=99.5)
     assert "# Findings: 2025\\-01\\-20 to 2025\\-02\\-28\n" in text
-    findings = f"{len(result)} findings, {result.frame['actor'].nunique()} entities with findings."
+    findings = f"{len(result)} findings of {result.frame['actor'].nunique()} actors."
     assert f"\n40 days, {rows_and_entities}: {findings} " in text
     assert " Features at or above percentile 99.5 are listed, or otherwise the most unusual one.\n" in text
     assert "No row is an anomaly." not in text

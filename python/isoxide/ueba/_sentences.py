@@ -1,0 +1,305 @@
+"""What a finding is about, in words: its reasons, and a sentence that compares the first reason with usual values.
+
+    1,887 n_files; this user's usual day is 11 (1 day in 100: 181), everyone's 5. 12 related features are high for the
+    same reason. Also 40 n_hosts (everyone's 1).
+
+A reason is a listed feature together with the other listed features of its family, which move together and so say the
+same. Both reports (HTML and Markdown) use these texts; each of them escapes the names.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoxide._common.format import format_value
+from isoxide.ueba._findings_data import FindingsData
+from isoxide.ueba._quantiles import STATISTICS
+from isoxide.ueba._ranks import Ranked
+from isoxide.ueba._rules import FLAGS
+from isoxide.ueba._texts import rank_descriptions
+
+__all__ = [
+    "Population",
+    "Reason",
+    "Sentences",
+    "Style",
+    "counted_entities",
+    "entities_word",
+    "frequent_features",
+    "populations",
+    "reasons_of",
+    "rule_words",
+    "unit_of_rows",
+]
+
+#: Number of further reasons that a sentence names.
+MAX_FURTHER_REASONS = 2
+_NO_RANKS = "no ranks: "
+
+
+class Population(NamedTuple):
+    """Rows that the values of findings are compared with."""
+
+    #: ``"all"``, ``"group"``, ``"peers"`` or ``"history"``.
+    kind: str
+    #: Description for the head of a column; it can contain names of columns.
+    label: str
+    #: Whose usual value it is, in the genitive; it can contain names of columns.
+    whose: str
+    #: Percentiles, medians and 99th percentiles of each finding, of shape (n_findings, n_features).
+    percentiles: NDArray[np.float64]
+    medians: NDArray[np.float64]
+    p99s: NDArray[np.float64]
+    #: For each finding, the reason why it has no ranks, or an empty text.
+    missing: list[str]
+
+
+class Reason(NamedTuple):
+    """Listed feature of a finding, with the listed features that move together with it."""
+
+    feature: int
+    related: list[int]
+    #: Share of the whole family in what makes the finding anomalous, or None if it is not known.
+    share: float | None
+
+
+class Style(NamedTuple):
+    """How a format writes the parts of a sentence that are not plain words."""
+
+    #: Return the escaped name of a feature.
+    name: Callable[[int], str]
+    #: Return an escaped text.
+    text: Callable[[str], str]
+    #: Return an emphasised number.
+    strong: Callable[[str], str]
+
+
+def populations(findings: FindingsData) -> list[Population]:
+    """Return the rows that the values of findings are compared with, the rows of the main ranks first."""
+    overall, by_finding = rank_descriptions(findings)
+    groups, entity = findings.ranking.get("groups"), findings.entity
+    kind = "all" if groups is None else "history" if groups == entity else "group"
+    whose = {"all": "everyone's", "history": f"this {entity}'s", "group": f"this {groups}'s"}[kind]
+    main = Population(
+        kind,
+        overall,
+        whose,
+        findings.percentiles,
+        findings.typical("median"),
+        findings.typical("p99"),
+        _missing(by_finding or [""] * len(findings)),
+    )
+    labels = {
+        "peers": (f"same {(findings.manifest.get('model') or {}).get('groups') or 'group'}", "the peers'"),
+        "history": (f"this {entity} before", f"this {entity}'s"),
+    }
+    others = [
+        _compared(name, *labels[name], ranked, len(findings.features))
+        for name, ranked in findings.comparisons.items()
+        if name in labels
+    ]
+    return [main, *others]
+
+
+def _compared(kind: str, label: str, whose: str, ranked: Ranked, n_features: int) -> Population:
+    shape = len(ranked.rank_among), n_features, len(STATISTICS)
+    typical = np.full(shape, np.nan) if ranked.group_of is None else ranked.typical(n_features)
+    missing = _missing(ranked.rank_among)
+    return Population(kind, label, whose, ranked.percentiles, typical[:, :, 0], typical[:, :, 2], missing)
+
+
+def _missing(among: list[str]) -> list[str]:
+    """Return the reasons why findings have no ranks, such as "2 days of history"; empty texts for those with ranks."""
+    return [text.removeprefix(_NO_RANKS) if text.startswith(_NO_RANKS) else "" for text in among]
+
+
+def unit_of_rows(findings: FindingsData) -> str:
+    """Return what a row of the table is called: a day, unless times have an hour."""
+    times = findings.frame[findings.time]
+    return "day" if bool((times == times.dt.normalize()).all()) else "row"
+
+
+def entities_word(entity: str) -> str:
+    """Return the plural of a column name that is an English word, or "name values" for other names.
+
+    Examples
+    --------
+    >>> from isoxide.ueba._sentences import entities_word
+    >>> [entities_word(name) for name in ("user", "src_ip", "hosts")]
+    ['users', 'src_ip values', 'hosts values']
+    """
+    return f"{entity}s" if re.fullmatch(r"[A-Za-z]+[a-rt-wz]", entity) else f"{entity} values"
+
+
+def counted_entities(number: int, entity: str) -> str:
+    """Return a number of entities with the name of their column.
+
+    Examples
+    --------
+    >>> from isoxide.ueba._sentences import counted_entities
+    >>> counted_entities(1, "user"), counted_entities(1200, "user")
+    ('1 user', '1,200 users')
+    """
+    return f"1 {entity}" if number == 1 else f"{number:,} {entities_word(entity)}"
+
+
+def rule_words(code: str, unit: str) -> str:
+    """Return the code of a rule in words.
+
+    Examples
+    --------
+    >>> from isoxide.ueba._sentences import rule_words
+    >>> [rule_words(code, "day") for code in (">=p99", ">=p95", "zscore>=3", "flag")]
+    ['1 in 100 days', '1 in 20 days', 'z-score of 3 or more', 'flag']
+    """
+    if match := re.fullmatch(r">=p(\d+(?:\.\d+)?)", code):
+        beyond = 100 - float(match[1])
+        return f"1 in {format_value(round(100 / beyond, 4))} {unit}s" if 0 < beyond < 100 else code
+    if match := re.fullmatch(r"zscore>=(\S+)", code):
+        return f"z-score of {match[1]} or more"
+    return code
+
+
+def reasons_of(findings: FindingsData, listed: list[list[int]], cutoff: float) -> list[list[Reason]]:
+    """Return the reasons of each finding, the one with the largest share first.
+
+    Parameters
+    ----------
+    findings : FindingsData
+        Findings of the report.
+    listed : list of list of int
+        Listed features of each finding, the most unusual one first.
+    cutoff : float
+        Percentile from which a value is unusual. Flags and features that are listed although they do not reach it come
+        last.
+    """
+    explained, shares = findings.explained, findings.shares
+    families = [] if explained is None else explained.families
+    family_of = {j: members for members in families for j in members}
+    flags = _flags(findings)
+    percentiles = findings.percentiles.tolist()
+    own_shares = None if shares is None else shares.tolist()
+    result = []
+    for number, features in enumerate(listed):
+        groups: dict[int, list[int]] = {}
+        for j in features:
+            groups.setdefault(family_of[j][0] if j in family_of else j, []).append(j)
+        reasons, is_weak = [], {}
+        for members in groups.values():
+            share = None
+            if own_shares is not None:
+                share = math.fsum(own_shares[number][j] for j in family_of.get(members[0], members))
+            reasons.append(Reason(members[0], members[1:], share))
+            is_weak[members[0]] = members[0] in flags or not percentiles[number][members[0]] >= cutoff
+        # Sorting is stable: without shares, reasons are in the order of the features.
+        reasons.sort(key=lambda reason: (is_weak[reason.feature], -(reason.share or 0.0)))
+        result.append(reasons)
+    return result
+
+
+def _flags(findings: FindingsData) -> set[int]:
+    """Return the features that only mark a row, such as ``is_weekend``; they explain nothing by themselves."""
+    return {j for j, name in enumerate(findings.features) if name in FLAGS} if findings.domain_defaults else set()
+
+
+def frequent_features(findings: FindingsData, reached: NDArray[np.bool_], max_features: int) -> list[tuple[int, int]]:
+    """Return the features that are unusual in the most findings, each with the number of these findings.
+
+    Parameters
+    ----------
+    findings : FindingsData
+        Findings of the report.
+    reached : ndarray of bool, shape (n_findings, n_features)
+        Values that reach the cutoff. Flags are left out, and of each family only the most frequent feature is returned.
+    max_features : int
+        Maximum number of features.
+    """
+    counts = reached.sum(axis=0)
+    counts[sorted(_flags(findings))] = 0
+    families = [] if findings.explained is None else findings.explained.families
+    for family in families:
+        best = max(family, key=lambda j: (counts[j], -j))
+        counts[[j for j in family if j != best]] = 0
+    order = np.argsort(-counts, kind="stable")[:max_features]
+    return [(int(j), int(counts[j])) for j in order if counts[j]]
+
+
+class Sentences:
+    """Writer of the sentence about each finding.
+
+    Parameters
+    ----------
+    findings : FindingsData
+        Findings of the report.
+    among : list of Population
+        Rows that values are compared with, from `populations`.
+    style : Style
+        How the format writes names and numbers.
+    """
+
+    def __init__(self, findings: FindingsData, among: list[Population], style: Style) -> None:
+        self._style, self._unit, self._flags = style, unit_of_rows(findings), _flags(findings)
+        self._values, self._directions = findings.values.tolist(), findings.directions.tolist()
+        # The own history says most, then the peers, then all rows.
+        by_kind = {population.kind: population for population in among}
+        ordered = [by_kind[kind] for kind in ("history", "peers", "group", "all") if kind in by_kind]
+        self._among = [(style.text(p.whose), p.medians.tolist(), p.p99s.tolist()) for p in ordered]
+
+    def write(self, number: int, reasons: list[Reason]) -> str:
+        """Return the sentence about a finding."""
+        first, further = reasons[0], reasons[1:]
+        text = f"{self._subject(number, first.feature)}{self._usual(number, first.feature)}."
+        if first.related:
+            text += f" {self._related(number, [first.feature, *first.related])}"
+        named = [self._short(number, reason.feature) for reason in further[:MAX_FURTHER_REASONS]]
+        if n_more := len(further) - len(named):
+            named.append(f"{n_more} more")
+        if named:
+            text += f" Also {', '.join(named[:-1])}{' and ' if len(named) > 1 else ''}{named[-1]}."
+        return text
+
+    def _subject(self, number: int, j: int) -> str:
+        value, name = self._values[number][j], self._style.name(j)
+        if math.isnan(value):
+            return f"No value of {name}"
+        if j in self._flags and value == 1:
+            return f"{name} is set"
+        return f"{self._style.strong(format_value(value))} {name}"
+
+    def _usual(self, number: int, j: int) -> str:
+        """Return the usual values of each population that has some."""
+        if j in self._flags:
+            return ""
+        parts: list[str] = []
+        for whose, medians, p99s in self._among:
+            median, p99 = medians[number][j], p99s[number][j]
+            if math.isnan(median):
+                continue
+            if parts:
+                parts.append(f"{whose} {format_value(median)}")
+                continue
+            # The 99th percentile says nothing about a value that is low.
+            is_low = self._directions[number][j] < 0 or math.isnan(p99)
+            rare = "" if is_low else f" (1 {self._unit} in 100: {format_value(p99)})"
+            parts.append(f"{whose} usual {self._unit} is {format_value(median)}{rare}")
+        return f"; {', '.join(parts)}" if parts else ""
+
+    def _related(self, number: int, members: list[int]) -> str:
+        n = len(members) - 1
+        signs = {self._directions[number][j] for j in members}
+        side = "high" if signs == {1} else "low" if signs == {-1} else "unusual"
+        return f"{n} related feature{' is' if n == 1 else 's are'} {side} for the same reason."
+
+    def _short(self, number: int, j: int) -> str:
+        """Return a further reason with the usual value of the most telling population."""
+        if j in self._flags:
+            return self._subject(number, j)
+        known = [(whose, medians[number][j]) for whose, medians, _ in self._among if not math.isnan(medians[number][j])]
+        usual = f" ({known[0][0]} {format_value(known[0][1])})" if known else ""
+        return f"{self._subject(number, j)}{usual}"
