@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -43,6 +43,8 @@ __all__ = [
 
 #: Exit codes that --fail-on asks for.
 EXIT_NEW, EXIT_DRIFT = 3, 4
+#: Formats that --format names, in the order in which their files are written: findings, then reports and events.
+FORMATS_OF_FINDINGS, FORMATS_OF_REPORTS = ("csv", "parquet", "json"), ("md", "html", "ocsf", "ecs")
 #: Largest number of unused columns that `score` lists.
 MAX_LISTED_COLUMNS = 8
 
@@ -115,13 +117,11 @@ def write_findings(
         findings = findings.join(users, on=options.users_on or findings.entity, columns=options.users_columns)
     step("writing")
     stem = _stem(findings, "the table")
-    findings.to_csv(results / f"findings-{stem}.csv")
-    findings.to_parquet(results / f"findings-{stem}.parquet")
-    findings.to_json(results / f"findings-{stem}.json")
+    _write_files(findings, results, stem, options, FORMATS_OF_FINDINGS)
     assert findings.forest is not None
     findings.forest.save(results / f"forest-{stem}.safetensors")
     step("writing the reports")
-    _write_reports(findings, results, stem, options)
+    _write_files(findings, results, stem, options, FORMATS_OF_REPORTS)
     return findings
 
 
@@ -138,7 +138,7 @@ def report(options: argparse.Namespace, session: Session) -> None:
         stem = _stem(findings, str(path))
         with results_in(options.out, session) as results, steps(1, "report") as step:
             step("writing the reports")
-            _write_reports(findings, results, stem, options)
+            _write_files(findings, results, stem, options, (*FORMATS_OF_FINDINGS, *FORMATS_OF_REPORTS))
         show(options, findings, results.paths)
     except (ArithmeticError, AttributeError, LookupError, TypeError, RecursionError) as error:
         # Reading checks every field, so any error here comes from the content of the file.
@@ -307,11 +307,23 @@ def _stem(findings: Findings, source: str) -> str:
     return "-to-".join(days)
 
 
-def _write_reports(findings: Findings, results: FileSet, stem: str, options: argparse.Namespace) -> None:
-    """Write the reports as Markdown and HTML."""
+def _write_files(
+    findings: Findings, results: FileSet, stem: str, options: argparse.Namespace, formats: Iterable[str]
+) -> None:
+    """Write the findings in those of the formats that --format names."""
     selection = {"cutoff": options.cutoff, "always_show": options.always_show}
-    findings.to_markdown(results / f"report-{stem}.md", order=options.order, **selection)
-    findings.to_html(results / f"report-{stem}.html", title=options.title, **selection)
+    writers: dict[str, Callable[[], Any]] = {
+        "csv": lambda: findings.to_csv(results / f"findings-{stem}.csv"),
+        "parquet": lambda: findings.to_parquet(results / f"findings-{stem}.parquet"),
+        "json": lambda: findings.to_json(results / f"findings-{stem}.json"),
+        "md": lambda: findings.to_markdown(results / f"report-{stem}.md", order=options.order, **selection),
+        "html": lambda: findings.to_html(results / f"report-{stem}.html", title=options.title, **selection),
+        "ocsf": lambda: findings.to_ocsf(results / f"findings-{stem}.ocsf.ndjson", entity_type=options.entity_type),
+        "ecs": lambda: findings.to_ecs(results / f"findings-{stem}.ecs.ndjson", entity_type=options.entity_type),
+    }
+    for name in formats:
+        if name in options.format:
+            writers[name]()
 
 
 def show(options: argparse.Namespace, findings: Findings, paths: list[Path]) -> None:

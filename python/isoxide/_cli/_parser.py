@@ -61,6 +61,7 @@ examples:
   isoxide detect features.csv --threshold 0.6 --users users.csv --groups actor --out out/
   isoxide detect lake/features/ --contamination 0.01 --out out/
   isoxide detect features.csv --model model/ --since 2025-02-20 --fail-on new --out runs/
+  isoxide detect features.csv --model model/ --format ocsf,csv --out runs/
   cat features.csv | isoxide detect - --contamination 0.01 --json
 """
 _TRAIN_EXAMPLES = f"""files in the folder --out (default: {DEFAULT_MODEL}): model.json, forest.safetensors,
@@ -519,6 +520,20 @@ def _add_report_options(parser: Parser) -> None:
         help=f"folder for the results, which is created if it does not exist (default: {DEFAULT_OUT})",
     )
     report.add_argument("--open", action="store_true", help="open the HTML page in the browser")
+    parser.add_list(
+        report,
+        "--format",
+        metavar="FORMAT",
+        type=_values.formats,
+        help=f"files to write, several with commas between them: {', '.join(_values.FORMATS)}; ocsf and ecs are events "
+        "for a SIEM system, one JSON object per line (default: csv,parquet,json,md,html, or md,html for report); "
+        "detect always writes json and the forest",
+    )
+    report.add_argument(
+        "--entity-type",
+        choices=("user", "host", "ip", "other"),
+        help="type of the entities in ocsf and ecs events (default: by the name of their column, such as src_ip)",
+    )
     _add_json(parser)
 
 

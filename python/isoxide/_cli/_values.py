@@ -18,6 +18,7 @@ __all__ = [
     "day",
     "encoding",
     "features",
+    "formats",
     "jobs",
     "local_path",
     "number",
@@ -31,6 +32,8 @@ __all__ = [
 MAX_SEED = 2**32 - 1
 #: Formats that `isoxide score` writes, by the end of the file name; any other name is a folder.
 SCORES = {".csv": "csv", ".csv.gz": "csv.gz", ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet"}
+#: Formats of findings and reports that --format names.
+FORMATS = ("csv", "parquet", "json", "md", "html", "ocsf", "ecs")
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -133,6 +136,15 @@ def _integer(text: str) -> int | None:
         return int(text)
     except ValueError:
         return None
+
+
+def formats(text: str) -> list[str]:
+    """Check a list of formats, separated by commas."""
+    names = [name.strip().lower() for name in text.split(",")]
+    for name in names:
+        if name not in FORMATS:
+            raise argparse.ArgumentTypeError(f"{name!r} is not a format: choose from {', '.join(FORMATS)}")
+    return names
 
 
 def column_separator(text: str) -> str:

@@ -41,7 +41,7 @@ import pandas as pd
 
 from isoxide._common.files import read_file
 from isoxide.ueba import _fields as fields
-from isoxide.ueba._columns import NEW_COLUMNS, RESULT_COLUMNS
+from isoxide.ueba._columns import NEW_COLUMNS, RESULT_COLUMNS, TICKET_COLUMNS
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._identifiers import finding_ids
 from isoxide.ueba._numbers import joined_rows
@@ -305,10 +305,10 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
     if not features:
         raise ValueError("'features' is empty")
     # The names of columns that early versions did not have were free for joined columns.
-    known = {f"{name}_" if version < 4 and name in NEW_COLUMNS else name: name for name in joined}
+    is_free = (*(NEW_COLUMNS if version < 4 else ()), *TICKET_COLUMNS)
+    known = {f"{name}_" if name in is_free else name: name for name in joined}
     joined = list(known)
     fields.check_distinct([entity, time, *joined, *RESULT_COLUMNS])
-    is_free = NEW_COLUMNS if version < 4 else ()
     fields.check_distinct([entity, time, *features, *joined, *(c for c in RESULT_COLUMNS if c not in is_free)])
     manifest = fields.manifest(_renamed(document["manifest"]) if version < 3 else document["manifest"])
     rows = fields.records(document["findings"], "findings", _MAX_FINDINGS)
