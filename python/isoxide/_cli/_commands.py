@@ -59,6 +59,7 @@ def detect(options: argparse.Namespace, session: Session) -> int:
         "anomaly_threshold": options.threshold,
         "contamination": options.contamination,
         "alerts_per_month": options.alerts_per_month,
+        "top": options.top,
         "random_state": options.seed,
         **rank_choices(options),
     }
@@ -174,6 +175,7 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
     thresholds, months = study.anomaly_thresholds(), scores_by_month(study, threshold)
     if options.threshold is not None:
         thresholds = study.anomaly_thresholds([*thresholds["threshold"], threshold])
+    amounts = study.amounts()
     n_anomalies = int(months["anomalies"].sum())
     contamination = n_anomalies / len(table)
     if options.json:
@@ -188,11 +190,14 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
                 "contamination": contamination,
                 "anomalies": n_anomalies,
                 "thresholds": thresholds.to_dict("records"),
+                "amounts": amounts.to_dict("records"),
                 "months": months.to_dict("records"),
             }
         )
         return
     print_lines(table.profile)
+    print_lines("\nNumbers of alerts per month (--alerts-per-month) and their thresholds (--threshold):")
+    print_lines(_amount_lines(amounts))
     print_lines("\nRows whose anomaly score is above each threshold (an average row has 0.5):")
     formats = {"threshold": "{:.4f}".format, "share": "{:.3%}".format, "per_month": "{:.1f}".format}
     print_lines(thresholds.to_string(index=False, formatters=formats))
@@ -206,6 +211,19 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
     print_lines(f"\nthreshold {threshold:.4f}: contamination {contamination:.6f}")
     if options.plot:
         print_lines(options.plot)
+
+
+def _amount_lines(amounts: pd.DataFrame) -> str:
+    """Return the table of amounts as text, with the notes below it."""
+    formats = {
+        "alerts_per_month": "{:g}".format,
+        "threshold": "{:.4f}".format,
+        "share": "{:.3%}".format,
+        "per_month": "{:.1f}".format,
+    }
+    text = amounts.drop(columns=["not_unusual", "note"]).to_string(index=False, formatters=formats)
+    notes = zip(amounts["alerts_per_month"], amounts["note"], strict=True)
+    return "\n".join([text, *(f"{number:g} alerts per month: {note}" for number, note in notes if note)])
 
 
 def explain(options: argparse.Namespace, session: Session) -> None:

@@ -46,6 +46,7 @@ _OPTIONS |= {
     "train_on_this": "--train-on-this",
     "since": "--since",
     "bands": "--bands",
+    "top": "--top",
 }
 _NAME = "|".join(sorted(_OPTIONS, key=len, reverse=True))
 _VALUE = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\[[^\]]*\]|[^\s,;()]+"

@@ -17,6 +17,7 @@ MODEL_OPTIONS: dict[str, Any] = {
     "threshold": None,
     "contamination": None,
     "alerts_per_month": None,
+    "top": None,
     "include": None,
     "exclude": None,
     "seed": 0,
@@ -162,7 +163,7 @@ def _add_detect(commands: Any) -> None:
         help="exit with 3 if there are findings (new), with 4 if the model should be trained again (drift, with "
         "--model)",
     )
-    _add_amount(parser)
+    _add_amount(parser, top=True)
     _add_train_on_this(parser)
     _add_ranks(parser)
     users = parser.add_argument_group("users")
@@ -463,7 +464,7 @@ def _add_reading(parser: Parser, *, times: bool = True) -> None:
         reading.add_argument("--timezone", metavar="ZONE", help="time zone that decides which day a time belongs to")
 
 
-def _add_amount(parser: Parser) -> None:
+def _add_amount(parser: Parser, *, top: bool = False) -> None:
     amount = parser.add_argument_group(
         "number of anomalies",
         "give at most one of these; by default, anomalies are the rows whose anomaly score is above 0.5",
@@ -487,6 +488,10 @@ def _add_amount(parser: Parser) -> None:
         metavar="N",
         help="about N rows per month on average",
     )
+    if top:
+        exclusive.add_argument(
+            "--top", type=_values.rows, metavar="N", help="the N rows with the highest anomaly scores"
+        )
 
 
 def _add_report_options(parser: Parser) -> None:
