@@ -111,6 +111,7 @@ def drift(options: argparse.Namespace, session: Session) -> int:
     """Run ``isoxide drift``: compare new rows with the training rows of a model."""
     load("isoxide.ueba", "pyarrow.parquet")
     from isoxide import ueba
+    from isoxide.ueba._new_day import profile_of_new_rows
 
     model = ueba.Model.load(options.model)
     session.signals.begin_work()
@@ -118,11 +119,12 @@ def drift(options: argparse.Namespace, session: Session) -> int:
         table = _new_rows(options, model, step)
         step("comparing")
         result = model.drift(table, since=options.since)
+    profile = profile_of_new_rows(model._data, table)
     if options.json:
-        tell(table.profile)
+        tell(profile)
         print_json({"model": model.id, **result.to_dict()})
     else:
-        print_lines(table.profile)
+        print_lines(profile)
         print_lines(result)
     return EXIT_DRIFT if options.fail_on and result.verdict == "retrain" else 0
 
