@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import numbers
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -168,13 +169,18 @@ class _History:
         self._rows, self._is_long = rows[order], is_long[order]
         self._codes = codes[order].astype(np.uint16 if codes.max(initial=0) < 2**16 else np.int64)
         self._times = times_of_entity[order].astype(np.int32)
+        self._entity_ends = _ends(np.r_[True, self._codes[1:] != self._codes[:-1]][: len(rows)])
+        self._time_ends = _ends(
+            np.r_[True, (self._codes[1:] != self._codes[:-1]) | (self._times[1:] != self._times[:-1])][: len(rows)]
+        )
         self._n_bits = int(times_of_entity.max(initial=0)).bit_length()
 
-    def ranks(self, column: NDArray[np.generic]) -> NDArray[np.float64]:
+    def ranks(self, column: NDArray[Any]) -> NDArray[np.float64]:
         """Return the rank of each value of a column among the earlier values of its entity."""
         percentiles = np.full(self._n_rows, np.nan)
         values = column[self._rows]
-        known = np.flatnonzero(~np.isnan(values)) if values.dtype.kind == "f" else np.arange(len(values))
+        is_known = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(len(values), dtype=bool)
+        known = np.flatnonzero(is_known)
         # Sorting is stable, so equal values of an entity stay in the order of descending times.
         known = known[np.argsort(values[known], kind="stable")]
         known = known[np.argsort(self._codes[known], kind="stable")]
@@ -186,7 +192,10 @@ class _History:
         is_value = is_entity | np.r_[True, values[1:] != values[:-1]]
         is_time = is_value | np.r_[True, times[1:] != times[:-1]]
         equal = _ends(is_value) - _ends(is_time)
-        n = _count_earlier(times, codes, is_entity)
+        n_known = np.zeros(len(is_known) + 1, dtype=np.int64)
+        np.cumsum(is_known, out=n_known[1:])
+        # Earlier times come later in the order.
+        n = n_known[self._entity_ends[known]] - n_known[self._time_ends[known]]
         chosen = self._is_long[known] & (n > 0)
         smaller, equal, n = smaller[chosen], equal[chosen], n[chosen]
         # scipy's formula, in its order of operations.
@@ -206,7 +215,7 @@ def _ends(is_first: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.repeat(positions[1:], np.diff(positions))
 
 
-def _count_smaller(times: NDArray[np.int32], starts: NDArray[np.int64], n_bits: int) -> NDArray[np.int64]:
+def _count_smaller(times: NDArray[Any], starts: NDArray[Any], n_bits: int) -> NDArray[np.int64]:
     """Return the number of earlier rows with smaller values, for rows in ascending order of values in each run.
 
     Parameters
@@ -219,30 +228,21 @@ def _count_smaller(times: NDArray[np.int32], starts: NDArray[np.int64], n_bits: 
         Number of bits of the largest number of a time.
     """
     n = len(times)
-    counts = np.zeros(n, dtype=np.int64)
-    rows, starts = np.arange(n, dtype=np.int32 if n < 2**31 else np.int64), starts.astype(np.int64)
-    n_earlier = np.zeros(n + 1, dtype=np.int64)
+    # Half the width takes two thirds of the time.
+    width: Any = np.int32 if n < 2**31 - 1 else np.int64
+    counts: NDArray[Any] = np.zeros(n, dtype=width)
+    n_earlier: NDArray[Any] = np.zeros(n + 1, dtype=width)
+    rows: NDArray[Any] = np.arange(n, dtype=width)
+    starts = starts.astype(width)
     for bit in range(n_bits - 1, -1, -1):
         is_later = (times >> bit & 1).astype(bool)
-        is_earlier = ~is_later
+        later, earlier = np.flatnonzero(is_later), np.flatnonzero(~is_later)
         # Number of rows with bit 0 before each row, and before the run of each row.
-        np.cumsum(is_earlier, out=n_earlier[1:])
+        np.cumsum(~is_later, out=n_earlier[1:])
         before_run = n_earlier[starts]
-        counts[rows[is_later]] += (n_earlier[:-1] - before_run)[is_later]
-        new_starts = np.concatenate([before_run[is_earlier], n_earlier[-1] + (starts - before_run)[is_later]])
-        rows = np.concatenate([rows[is_earlier], rows[is_later]])
-        times = np.concatenate([times[is_earlier], times[is_later]])
-        starts = new_starts
-    return counts
-
-
-def _count_earlier(
-    times: NDArray[np.int32], codes: NDArray[np.generic], is_entity: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """Return the number of earlier rows of the same entity, for rows that are grouped by entity."""
-    order = np.lexsort((times, codes))
-    sorted_times = times[order]
-    is_time = is_entity | np.r_[True, sorted_times[1:] != sorted_times[:-1]]
-    counts = np.empty(len(times), dtype=np.int64)
-    counts[order] = _starts(is_time) - _starts(is_entity)
-    return counts
+        rows_later, before_later = rows[later], before_run[later]
+        counts[rows_later] += n_earlier[later] - before_later
+        rows = np.concatenate([rows[earlier], rows_later])
+        times = np.concatenate([times[earlier], times[later]])
+        starts = np.concatenate([before_run[earlier], starts[later] - before_later + n_earlier[-1]])
+    return counts.astype(np.int64)
