@@ -63,6 +63,13 @@ def test_a_forest_imports_no_more_than_scikit_learn():
     assert not {"isoxide._frames.opening", "isoxide._frames.source"} & modules
 
 
+@pytest.mark.slow
+def test_commands_import_neither_the_trees_nor_the_forests_of_scikit_learn():
+    # These take a tenth of a second. What they need in turn, such as scipy.stats, comes with scikit-learn's base class.
+    modules, _ = imported_by("import isoxide.ueba, isoxide.stream, isoxide._cli._model_commands, isoxide.ueba._page")
+    assert not {"sklearn.ensemble", "sklearn.tree", "sklearn.linear_model", "scipy.cluster", "matplotlib"} & modules
+
+
 @pytest.mark.parametrize("name", ["rank_features", "percentileofscore", "RankReference"])
 def test_ranks_import_numpy_only(name):
     modules, _ = imported_by(f"from isoxide import {name}")

@@ -6,7 +6,7 @@ import argparse
 import datetime
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -45,6 +45,8 @@ __all__ = [
 
 #: Exit codes that --fail-on asks for.
 EXIT_NEW, EXIT_DRIFT = 3, 4
+#: Formats that --format names, in the order in which their files are written: findings, then reports and events.
+FORMATS_OF_FINDINGS, FORMATS_OF_REPORTS = ("csv", "parquet", "json"), ("md", "html", "ocsf", "ecs")
 #: Largest number of unused columns that `score` lists.
 MAX_LISTED_COLUMNS = 8
 
@@ -59,6 +61,7 @@ def detect(options: argparse.Namespace, session: Session) -> int:
         "anomaly_threshold": options.threshold,
         "contamination": options.contamination,
         "alerts_per_month": options.alerts_per_month,
+        "top": options.top,
         "random_state": options.seed,
         **rank_choices(options),
     }
@@ -122,13 +125,11 @@ def write_findings(
         findings = findings.join(users, on=options.users_on or findings.entity, columns=options.users_columns)
     step("writing")
     stem = _stem(findings, "the table")
-    findings.to_csv(results / f"findings-{stem}.csv")
-    findings.to_parquet(results / f"findings-{stem}.parquet")
-    findings.to_json(results / f"findings-{stem}.json")
+    _write_files(findings, results, stem, options, FORMATS_OF_FINDINGS)
     assert findings.forest is not None
     findings.forest.save(results / f"forest-{stem}.safetensors")
     step("writing the reports")
-    _write_reports(findings, results, stem, options)
+    _write_files(findings, results, stem, options, FORMATS_OF_REPORTS)
     return findings
 
 
@@ -145,7 +146,7 @@ def report(options: argparse.Namespace, session: Session) -> None:
         stem = _stem(findings, str(path))
         with results_in(options.out, session, options) as results, steps(1, "report") as step:
             step("writing the reports")
-            _write_reports(findings, results, stem, options)
+            _write_files(findings, results, stem, options, (*FORMATS_OF_FINDINGS, *FORMATS_OF_REPORTS))
             results.describe(
                 {
                     "input": {"name": str(path), "sha256": hashlib.sha256(read_file(path)).hexdigest()},
@@ -188,6 +189,7 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
     thresholds, months = study.anomaly_thresholds(), scores_by_month(study, threshold)
     if options.threshold is not None:
         thresholds = study.anomaly_thresholds([*thresholds["threshold"], threshold])
+    amounts = study.amounts()
     n_anomalies = int(months["anomalies"].sum())
     contamination = n_anomalies / len(table)
     if options.json:
@@ -202,11 +204,14 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
                 "contamination": contamination,
                 "anomalies": n_anomalies,
                 "thresholds": thresholds.to_dict("records"),
+                "amounts": amounts.to_dict("records"),
                 "months": months.to_dict("records"),
             }
         )
         return
     print_lines(table.profile)
+    print_lines("\nNumbers of alerts per month (--alerts-per-month) and their thresholds (--threshold):")
+    print_lines(_amount_lines(amounts))
     print_lines("\nRows whose anomaly score is above each threshold (an average row has 0.5):")
     formats = {"threshold": "{:.4f}".format, "share": "{:.3%}".format, "per_month": "{:.1f}".format}
     print_lines(thresholds.to_string(index=False, formatters=formats))
@@ -220,6 +225,19 @@ def calibrate(options: argparse.Namespace, session: Session) -> None:
     print_lines(f"\nthreshold {threshold:.4f}: contamination {contamination:.6f}")
     if options.plot:
         print_lines(options.plot)
+
+
+def _amount_lines(amounts: pd.DataFrame) -> str:
+    """Return the table of amounts as text, with the notes below it."""
+    formats = {
+        "alerts_per_month": "{:g}".format,
+        "threshold": "{:.4f}".format,
+        "share": "{:.3%}".format,
+        "per_month": "{:.1f}".format,
+    }
+    text = amounts.drop(columns=["not_unusual", "note"]).to_string(index=False, formatters=formats)
+    notes = zip(amounts["alerts_per_month"], amounts["note"], strict=True)
+    return "\n".join([text, *(f"{number:g} alerts per month: {note}" for number, note in notes if note)])
 
 
 def explain(options: argparse.Namespace, session: Session) -> None:
@@ -351,11 +369,25 @@ def _stem(findings: Findings, source: str) -> str:
     return "-to-".join(days)
 
 
-def _write_reports(findings: Findings, results: Results, stem: str, options: argparse.Namespace) -> None:
-    """Write the reports as Markdown and HTML."""
+def _write_files(
+    findings: Findings, results: Results, stem: str, options: argparse.Namespace, formats: Iterable[str]
+) -> None:
+    """Write the findings in those of the formats that --format names."""
     selection = {"cutoff": options.cutoff, "always_show": options.always_show}
-    findings.to_markdown(results / f"report-{stem}.md", order=options.order, **selection)
-    findings.to_html(results / f"report-{stem}.html", title=options.title, link=options.link, **selection)
+    writers: dict[str, Callable[[], Any]] = {
+        "csv": lambda: findings.to_csv(results / f"findings-{stem}.csv"),
+        "parquet": lambda: findings.to_parquet(results / f"findings-{stem}.parquet"),
+        "json": lambda: findings.to_json(results / f"findings-{stem}.json"),
+        "md": lambda: findings.to_markdown(results / f"report-{stem}.md", order=options.order, **selection),
+        "html": lambda: findings.to_html(
+            results / f"report-{stem}.html", title=options.title, link=options.link, **selection
+        ),
+        "ocsf": lambda: findings.to_ocsf(results / f"findings-{stem}.ocsf.ndjson", entity_type=options.entity_type),
+        "ecs": lambda: findings.to_ecs(results / f"findings-{stem}.ecs.ndjson", entity_type=options.entity_type),
+    }
+    for name in formats:
+        if name in options.format:
+            writers[name]()
 
 
 def show(options: argparse.Namespace, findings: Findings, paths: list[Path]) -> None:

@@ -117,6 +117,10 @@ def _misuse(options: Namespace) -> str | None:
             for name in ("since", *(["fail_on"] if "drift" in (options.fail_on or []) else [])):
                 if getattr(options, name) is not None:
                     return f"--{_option(name)}{' drift' if name == 'fail_on' else ''} needs --model"
+    if options.run in ("detect", "report"):
+        options.format = _formats(options)
+        if options.open and "html" not in options.format:
+            return "--open needs --format html"
     if options.run in ("detect", "train") and options.bands is not None and len(options.bands) != N_BANDS:
         return f"--bands needs {N_BANDS} numbers, not {len(options.bands)}"
     for name, default in MODEL_OPTIONS.items():
@@ -126,6 +130,14 @@ def _misuse(options: Namespace) -> str | None:
     if options.run in ("detect", "report") and options.always_show is not None:
         options.always_show = [name for name in options.always_show if name]
     return None
+
+
+def _formats(options: Namespace) -> set[str]:
+    """Return the formats to write: those that --format names, or the usual ones of the command."""
+    usual = [["csv", "parquet", "md", "html"]] if options.run == "detect" else [["md", "html"]]
+    # Other commands read a run from its JSON.
+    kept = {"json"} if options.run == "detect" else set()
+    return {name for names in options.format or usual for name in names} | kept
 
 
 def _option(name: str) -> str:

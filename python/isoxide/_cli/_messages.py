@@ -47,6 +47,7 @@ _OPTIONS |= {
     "since": "--since",
     "bands": "--bands",
     "until": "--until",
+    "top": "--top",
 }
 _NAME = "|".join(sorted(_OPTIONS, key=len, reverse=True))
 _VALUE = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\[[^\]]*\]|[^\s,;()]+"

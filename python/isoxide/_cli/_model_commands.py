@@ -123,6 +123,7 @@ def drift(options: argparse.Namespace, session: Session) -> int:
     """Run ``isoxide drift``: compare new rows with the training rows of a model."""
     load("isoxide.ueba", "pyarrow.parquet")
     from isoxide import ueba
+    from isoxide.ueba._new_day import profile_of_new_rows
 
     model = ueba.Model.load(options.model)
     session.signals.begin_work()
@@ -140,11 +141,12 @@ def drift(options: argparse.Namespace, session: Session) -> int:
         "exit_code": code,
     }
     run.add([])
+    profile = profile_of_new_rows(model._data, table)
     if options.json:
-        tell(table.profile)
+        tell(profile)
         print_json({"model": model.id, **result.to_dict()})
     else:
-        print_lines(table.profile)
+        print_lines(profile)
         print_lines(result)
     return code
 

@@ -19,6 +19,7 @@ MODEL_OPTIONS: dict[str, Any] = {
     "threshold": None,
     "contamination": None,
     "alerts_per_month": None,
+    "top": None,
     "include": None,
     "exclude": None,
     "seed": 0,
@@ -64,6 +65,7 @@ examples:
   isoxide detect lake/features/ --contamination 0.01 --out out/
   isoxide detect features.csv --model model/ --since 2025-02-20 --fail-on new --out runs/
   isoxide detect features.csv --alerts-per-month 25 --decisions decisions.csv --previous out/ --out today/
+  isoxide detect features.csv --model model/ --format ocsf,csv --out runs/
   cat features.csv | isoxide detect - --contamination 0.01 --json
 """
 _TRAIN_EXAMPLES = f"""files in the folder --out (default: {DEFAULT_MODEL}): model.json, forest.safetensors,
@@ -181,7 +183,7 @@ def _add_detect(commands: Any) -> None:
         help="exit with 3 if there are findings (new), with 4 if the model should be trained again (drift, with "
         "--model)",
     )
-    _add_amount(parser)
+    _add_amount(parser, top=True)
     _add_train_on_this(parser)
     _add_ranks(parser)
     users = parser.add_argument_group("users")
@@ -614,7 +616,7 @@ def _add_reading(parser: Parser, *, times: bool = True) -> None:
         reading.add_argument("--timezone", metavar="ZONE", help="time zone that decides which day a time belongs to")
 
 
-def _add_amount(parser: Parser) -> None:
+def _add_amount(parser: Parser, *, top: bool = False) -> None:
     amount = parser.add_argument_group(
         "number of anomalies",
         "give at most one of these; by default, anomalies are the rows whose anomaly score is above 0.5",
@@ -638,6 +640,10 @@ def _add_amount(parser: Parser) -> None:
         metavar="N",
         help="about N rows per month on average",
     )
+    if top:
+        exclusive.add_argument(
+            "--top", type=_values.rows, metavar="N", help="the N rows with the highest anomaly scores"
+        )
 
 
 def _add_report_options(parser: Parser) -> None:
@@ -678,6 +684,20 @@ def _add_report_options(parser: Parser) -> None:
         help=f"folder for the results, which is created if it does not exist (default: {DEFAULT_OUT})",
     )
     report.add_argument("--open", action="store_true", help="open the HTML page in the browser")
+    parser.add_list(
+        report,
+        "--format",
+        metavar="FORMAT",
+        type=_values.formats,
+        help=f"files to write, several with commas between them: {', '.join(_values.FORMATS)}; ocsf and ecs are events "
+        "for a SIEM system, one JSON object per line (default: csv,parquet,json,md,html, or md,html for report); "
+        "detect always writes json and the forest",
+    )
+    report.add_argument(
+        "--entity-type",
+        choices=("user", "host", "ip", "other"),
+        help="type of the entities in ocsf and ecs events (default: by the name of their column, such as src_ip)",
+    )
     _add_json(parser)
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "day",
     "encoding",
     "features",
+    "formats",
     "hash_start",
     "jobs",
     "link",
@@ -36,6 +37,8 @@ MAX_SEED = 2**32 - 1
 MIN_HASH_DIGITS = 8
 #: Formats that `isoxide score` writes, by the end of the file name; any other name is a folder.
 SCORES = {".csv": "csv", ".csv.gz": "csv.gz", ".parquet": "parquet", ".parq": "parquet", ".pq": "parquet"}
+#: Formats of findings and reports that --format names.
+FORMATS = ("csv", "parquet", "json", "md", "html", "ocsf", "ecs")
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -145,6 +148,15 @@ def _integer(text: str) -> int | None:
         return int(text)
     except ValueError:
         return None
+
+
+def formats(text: str) -> list[str]:
+    """Check a list of formats, separated by commas."""
+    names = [name.strip().lower() for name in text.split(",")]
+    for name in names:
+        if name not in FORMATS:
+            raise argparse.ArgumentTypeError(f"{name!r} is not a format: choose from {', '.join(FORMATS)}")
+    return names
 
 
 def column_separator(text: str) -> str:

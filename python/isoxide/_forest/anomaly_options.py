@@ -31,7 +31,10 @@ class AnomalyOptions:
         given, anomalies are the rows whose anomaly score is above 0.5 (``"auto"``).
     alerts_per_month : float, optional
         Number of anomalies per month of 30.4 days, on average. Only one of `threshold`,
-        `anomaly_threshold`, `contamination` and `alerts_per_month` may be given.
+        `anomaly_threshold`, `contamination`, `alerts_per_month` and `top` may be given.
+    top : int, optional
+        Number of rows with the highest anomaly scores that are anomalies, at least 1. Rows that tie with the next
+        lower score are left out, so that equal rows are treated alike.
     calibration_contamination : float, default=0.1
         Fraction of the rows that score below 0 on the scale of `threshold`, in (0, 0.5].
     random_state : int or None, default=0
@@ -52,6 +55,7 @@ class AnomalyOptions:
     contamination: float | None = None
     alerts_per_month: float | None = None
     anomaly_threshold: float | None = None
+    top: int | None = None
     calibration_contamination: float = 0.1
     random_state: int | None = 0
     bands: tuple[float, float, float] = (100, 1_000, 10_000)

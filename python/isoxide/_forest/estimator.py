@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, _fit_context, clone
-from sklearn.ensemble import IsolationForest as SklearnForest
-from sklearn.tree import ExtraTreeRegressor
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -43,6 +41,8 @@ from isoxide._frames.validation import (
 )
 
 if TYPE_CHECKING:
+    from sklearn.ensemble import IsolationForest as SklearnForest
+    from sklearn.tree import ExtraTreeRegressor
     from typing_extensions import Self
 
 #: Name of the attribute with the fitted state, and of the key under which a pickle holds its bytes.

@@ -8,13 +8,15 @@ scikit-learn's objects (`sklearn_interop.py`) read it. Copies of an estimator sh
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.tree import ExtraTreeRegressor
 
 from isoxide import _core
+
+if TYPE_CHECKING:
+    from sklearn.tree import ExtraTreeRegressor
 
 __all__ = ["FittedForest", "depth_limit"]
 

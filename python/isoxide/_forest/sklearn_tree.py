@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import sklearn
 from numpy.typing import NDArray
-from sklearn.tree import ExtraTreeRegressor
+
+if TYPE_CHECKING:
+    from sklearn.tree import ExtraTreeRegressor
 
 #: Fields of a node in every version, and the properties of ``Tree`` that show them.
 FIELDS = {
@@ -68,6 +70,8 @@ class Layout(NamedTuple):
 
 def fit_stump() -> ExtraTreeRegressor:
     """Fit a tree with one split, without a draw from NumPy's global stream."""
+    from sklearn.tree import ExtraTreeRegressor
+
     stump = ExtraTreeRegressor(max_depth=1, max_features=1, splitter="random", random_state=0)
     return stump.fit(np.array([[0.0], [1.0]], dtype=np.float32), np.array([0.0, 1.0]))
 

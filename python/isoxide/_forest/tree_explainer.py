@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import IsolationForest as SklearnForest
 from sklearn.utils.validation import check_is_fitted
 
 from isoxide._forest.estimator import IsolationForest
@@ -184,6 +183,8 @@ def _as_forest(model: Any) -> IsolationForest:
     if isinstance(model, IsolationForest):
         check_is_fitted(model)
         return model
+    from sklearn.ensemble import IsolationForest as SklearnForest
+
     if isinstance(model, SklearnForest):
         check_is_fitted(model)
         return IsolationForest.from_sklearn(model)

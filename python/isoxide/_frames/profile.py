@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from isoxide._core import Sketch
 from isoxide._frames.cells import CellFacts
+from isoxide._frames.checks import EqualColumns, Growth, looks_like_label
 from isoxide._frames.columns import number_column
 from isoxide._frames.keys import as_text, similar_spellings
 from isoxide._frames.table_profile import TableProfile
@@ -55,6 +56,7 @@ class Profile:
         self.may_be_ids = dict.fromkeys(names, True)
         self.sketches = {name: unbounded_sketch() for name in names}
         self.texts = {name: CellFacts() for name in texts}
+        self.equal, self.growth = EqualColumns(names), Growth(names)
 
 
 class Profiler:
@@ -91,8 +93,10 @@ class Profiler:
         entities = as_text(batch.column(self.entity), self.entity)
         profile.n_unnamed += entities.null_count
         profile.entities.update(entities.unique().to_pylist())
-        for name in self.names:
-            values = number_column(batch, name)
+        columns = {name: number_column(batch, name) for name in self.names}
+        profile.equal.update(columns)
+        profile.growth.update(entities, times, columns)
+        for name, values in columns.items():
             # The first values suffice to rule out most columns.
             if profile.may_be_ids[name]:
                 profile.may_be_ids[name] = _may_be_ids(values, is_first=profile.n == 0)
@@ -119,6 +123,8 @@ class Profiler:
             for name in self.names:
                 merged.may_be_ids[name] &= profile.may_be_ids[name]
                 merged.sketches[name].merge(profile.sketches[name])
+            merged.equal.merge(profile.equal)
+            merged.growth.merge(profile.growth)
             for name in self.texts:
                 merged.texts[name].merge(profile.texts[name])
         return merged
@@ -152,7 +158,7 @@ class Profiler:
         far = far_days(days)
         period = days[~np.isin(np.arange(len(days)), far)]
         n_period = (period[-1] - period[0]).days + 1
-        constant, id_like, infinite, nan_share = [], [], [], {}
+        constant, id_like, infinite, label_like, nan_share = [], [], [], [], {}
         for name in features:
             sketch = profile.sketches[name]
             low, high = sketch.extremes() or (np.nan, np.nan)
@@ -164,6 +170,9 @@ class Profiler:
                 constant.append(name)
             elif profile.may_be_ids[name] and _are_mostly_distinct(sketch):
                 id_like.append(name)
+            if looks_like_label(name, low, high, sketch.n_distinct()):
+                label_like.append(name)
+        growing = set(profile.growth.growing()) - {*constant, *id_like}
         left_out = {
             name: profile.texts[name].reason() if name in profile.texts and why == "text" else why
             for name, why in left_out.items()
@@ -189,6 +198,9 @@ class Profiler:
             constant=constant,
             id_like=id_like,
             infinite=infinite,
+            label_like=label_like,
+            growing=[name for name in features if name in growing],
+            equal=profile.equal.groups(name for name in features if name not in constant),
             nan_share=nan_share,
             left_out=left_out,
             time_zones=sorted(zone or "none" for zone in self.times.zones) if self.times.is_mixed else [],

@@ -44,6 +44,13 @@ class TableProfile:
     constant, id_like, infinite : list of str
         Names of the features with a single value, of the features that look like row numbers or identifiers, and of
         the features with infinite values.
+    label_like : list of str
+        Names of the features that look like the label of the rows: only 0 and 1, and a name such as ``is_fraud``.
+    growing : list of str
+        Names of the features that never decrease from one time of an entity to the next, such as the number of days
+        since the first one. They are found in a sample of 256 entities.
+    equal : list of list of str
+        Groups of features with equal values in all rows.
     nan_share : dict of str to float
         Fraction of missing values, above 0 and up to 1, of each feature that has missing values.
     left_out : dict of str to str
@@ -79,6 +86,9 @@ class TableProfile:
     constant: list[str] = field(default_factory=list)
     id_like: list[str] = field(default_factory=list)
     infinite: list[str] = field(default_factory=list)
+    label_like: list[str] = field(default_factory=list)
+    growing: list[str] = field(default_factory=list)
+    equal: list[list[str]] = field(default_factory=list)
     nan_share: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     time_zones: list[str] = field(default_factory=list)
@@ -112,6 +122,19 @@ class TableProfile:
             messages.append(
                 f"{len(self.id_like)} features look like row numbers or identifiers: {_listed(self.id_like)}"
             )
+        if self.label_like:
+            messages.append(
+                f"{_counted(self.label_like, 'looks', 'look')} like a label, which tells the forest what it should "
+                f"find: {_listed(self.label_like)} (leave it out with exclude)"
+            )
+        if self.growing:
+            messages.append(
+                f"{_counted(self.growing, 'only grows', 'only grow')} from day to day of an entity, so the last days "
+                f"always look unusual: {_listed(self.growing)} (leave it out with exclude)"
+            )
+        if self.equal:
+            groups = [" = ".join(group) for group in self.equal]
+            messages.append(f"some features are equal in all rows, and so count several times: {_listed(groups)}")
         if self.infinite:
             messages.append(f"{len(self.infinite)} features have infinite values: {_listed(self.infinite)}")
         empty = [name for name, reason in self.left_out.items() if reason == "no values"]
@@ -160,6 +183,10 @@ class TableProfile:
             )
         lines += [f"note: {warning}" for warning in self.warnings]
         return "\n".join(lines)
+
+
+def _counted(names: list[str], verb: str, plural_verb: str) -> str:
+    return f"1 feature {verb}" if len(names) == 1 else f"{len(names)} features {plural_verb}"
 
 
 def _listed(names: Iterable[str], n_listed: int = _MAX_LISTED) -> str:

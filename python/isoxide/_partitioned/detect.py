@@ -54,6 +54,7 @@ from isoxide.ueba._calibrate import (
     check_training,
     refuse_infinite,
     share_of_alerts,
+    share_of_top,
     small_table_notes,
 )
 from isoxide.ueba._columns import refuse_result_names
@@ -81,7 +82,9 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
     n_jobs : int, optional
         Number of threads that grow a forest in this process; None means all cores.
     """
-    check_amount(options.threshold, options.contamination, options.alerts_per_month, options.anomaly_threshold)
+    check_amount(
+        options.threshold, options.contamination, options.alerts_per_month, options.anomaly_threshold, options.top
+    )
     bands = check_bands(options.bands)
     candidates = _candidates(engine.schema, options.include, options.exclude)
     refuse_result_names(options.entity, options.time, candidates)
@@ -185,6 +188,8 @@ def _calibrate(table: ProfiledTable, scores: Engine, forest: IsolationForest, op
         check_share_above(n / table.n_rows, options.anomaly_threshold)
         return
     threshold, alerts_per_month, contamination = options.threshold, options.alerts_per_month, options.contamination
+    if options.top is not None:
+        contamination = share_of_top(options.top, table.n_rows)
     if threshold is not None or alerts_per_month is not None:
         forest.set_params(contamination=options.calibration_contamination)
         forest._validate_params()

@@ -1,8 +1,9 @@
 """User and entity behaviour analytics: from a table with one row per actor and day to a report for analysts.
 
-`read_table` reads and profiles a table. `calibrate` fits a forest and counts the anomalies at each threshold. `detect`
-finds the anomalies and ranks their features. `Model` is trained once and kept for every new day. `Findings` can be
-written as CSV, Parquet, JSON, Markdown or HTML. The module needs ``pip install 'isoxide[ueba]'``.
+`read_table` reads and profiles a table. `own_history` adds the rank of each value among the actor's earlier days.
+`calibrate` fits a forest and counts the anomalies at each threshold. `detect` finds the anomalies and ranks their
+features. `Model` is trained once and kept for every new day. `Findings` can be written as CSV, Parquet, JSON, Markdown
+or HTML. The module needs ``pip install 'isoxide[ueba]'``.
 """
 
 try:
@@ -19,6 +20,7 @@ from isoxide.ueba._detect import detect
 from isoxide.ueba._drift import Drift
 from isoxide.ueba._findings import Findings, read_findings
 from isoxide.ueba._model import Model
+from isoxide.ueba._own_history import own_history
 from isoxide.ueba._rules import Flag, Percentile, ZScore
 from isoxide.ueba._table import FeatureTable, read_table
 
@@ -37,6 +39,7 @@ __all__ = [
     "ZScore",
     "calibrate",
     "detect",
+    "own_history",
     "read_findings",
     "read_table",
 ]
@@ -56,6 +59,7 @@ for _public in (
     ZScore,
     calibrate,
     detect,
+    own_history,
     read_findings,
     read_table,
 ):

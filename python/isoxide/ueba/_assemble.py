@@ -236,7 +236,14 @@ def _settings(
 ) -> dict[str, Any]:
     """Return everything but the rows that findings depend on, so that runs with equal settings can be compared."""
     model = detection.facts.get("model")
-    amounts = ("threshold", "anomaly_threshold", "contamination", "alerts_per_month", "calibration_contamination")
+    amounts = [
+        "threshold",
+        "anomaly_threshold",
+        "contamination",
+        "alerts_per_month",
+        "top",
+        "calibration_contamination",
+    ]
     return {
         "entity": detection.entity,
         "time": detection.time,

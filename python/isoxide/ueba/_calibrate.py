@@ -23,8 +23,10 @@ __all__ = ["Calibration", "calibrate"]
 
 #: Number of days in an average month, which alerts per month refer to.
 DAYS_PER_MONTH = 365.25 / 12
-#: Argument that messages name only if it was given.
-_ABSOLUTE = "anomaly_threshold"
+#: Arguments that messages name only if they were given.
+_RARELY = ("anomaly_threshold", "top")
+#: Numbers of alerts per month that `Calibration.amounts` shows.
+AMOUNTS = (5, 10, 25, 50)
 #: Largest number of rows that a tree draws with ``max_samples="auto"``.
 _MAX_AUTO_SAMPLES = 256
 
@@ -199,6 +201,57 @@ class Calibration:
         per_month = rows / self.table.profile.n_period_days * DAYS_PER_MONTH
         return pd.DataFrame({"threshold": wanted, "rows": rows, "share": rows / len(scores), "per_month": per_month})
 
+    def amounts(self, alerts_per_month: Iterable[float] = AMOUNTS) -> pd.DataFrame:
+        """Return the threshold and the rows of several numbers of alerts per month.
+
+        Parameters
+        ----------
+        alerts_per_month : list of float, default=(5, 10, 25, 50)
+            Numbers of alerts per month of 30.4 days, each above 0.
+
+        Returns
+        -------
+        DataFrame
+            One row per number, in the given order: ``alerts_per_month``; ``threshold`` (anomaly score from 0 to 1 that
+            `detect` with this number uses); ``rows`` (number of rows above it); ``per_month`` (their average number per
+            month); ``share`` (fraction of all rows); ``not_unusual`` (number of these rows whose anomaly score is not
+            above 0.5, so that they are no more unusual than an average row); and ``note`` (a warning, or empty).
+
+        Raises
+        ------
+        ValueError
+            If a number is not above 0.
+
+        Examples
+        --------
+        >>> from isoxide import ueba
+        >>> from isoxide.datasets import load_enron_user_day
+        >>> table = ueba.read_table(load_enron_user_day(), entity="actor", time="day")
+        >>> ueba.calibrate(table).amounts([2, 100])[["alerts_per_month", "rows", "not_unusual"]]
+           alerts_per_month  rows  not_unusual
+        0               2.0    64            0
+        1             100.0  3167         2304
+        """
+        wanted = [float(number) for number in alerts_per_month]
+        n, n_days = len(self.anomaly_scores), self.table.profile.n_period_days
+        is_unusual = self.anomaly_scores > 0.5
+        lines = []
+        for number in wanted:
+            if not 0 < number < np.inf:
+                raise ValueError(f"alerts_per_month={number!r} must be above 0")
+            share = number * n_days / DAYS_PER_MONTH / n
+            threshold = -float(np.percentile(-self.anomaly_scores, 100.0 * min(share, 1.0)))
+            is_above = self.anomaly_scores > threshold
+            rows, not_unusual = int(is_above.sum()), int((is_above & ~is_unusual).sum())
+            note = f"{not_unusual:,} of the {rows:,} rows are not unusual (anomaly score not above 0.5)"
+            if share > 0.5:
+                note = f"more than half of the {n:,} rows, which detect refuses"
+            elif not not_unusual:
+                note = ""
+            lines.append((number, threshold, rows, rows / n_days * DAYS_PER_MONTH, rows / n, not_unusual, note))
+        names = ["alerts_per_month", "threshold", "rows", "per_month", "share", "not_unusual", "note"]
+        return pd.DataFrame(lines, columns=pd.Index(names))
+
     def by_day(self) -> pd.DataFrame:
         """Summarise the scores of each day.
 
@@ -365,11 +418,30 @@ def share_of_alerts(alerts_per_month: float, n_rows: int, n_days: int) -> float:
     return contamination
 
 
+def share_of_top(top: int, n_rows: int) -> float:
+    """Return the contamination at which the given number of rows with the highest scores are anomalies.
+
+    The percentile of the scores at this contamination is half way between the lowest score of these rows and the next
+    lower one, so that rounding cannot change the number of rows.
+
+    Raises
+    ------
+    ValueError
+        If `top` is more than half of the rows.
+    """
+    if n_rows < 2 or (top - 0.5) / (n_rows - 1) > 0.5:
+        raise ValueError(
+            f"top={top} is more than half of the {n_rows:,} rows; at most half of the rows can be anomalies"
+        )
+    return (float(top) - 0.5) / (n_rows - 1)
+
+
 def check_amount(
     threshold: float | None,
     contamination: float | None,
     alerts_per_month: float | None,
     anomaly_threshold: float | None = None,
+    top: int | None = None,
 ) -> None:
     """Check the arguments that choose the number of anomalies.
 
@@ -385,15 +457,20 @@ def check_amount(
         "anomaly_threshold": anomaly_threshold,
         "contamination": contamination,
         "alerts_per_month": alerts_per_month,
+        "top": top,
     }
     given = [name for name, value in amounts.items() if value is not None]
     if len(given) > 1:
-        others = [name for name in amounts if name != "alerts_per_month" and (name in given or name != _ABSOLUTE)]
+        others = [name for name in amounts if name != "alerts_per_month" and (name in given or name not in _RARELY)]
         raise ValueError(f"give only one of {', '.join(others)} and alerts_per_month, not {' and '.join(given)}")
     for name in given:
         value = amounts[name]
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise TypeError(f"{name} must be a number, not {value!r}")
+    if top is not None and not isinstance(top, numbers.Integral):
+        raise TypeError(f"top must be an integer, not {top!r}")
+    if top is not None and top < 1:
+        raise ValueError(f"top={top!r} must be at least 1")
     if contamination is not None and not 0 < contamination <= 0.5:
         raise ValueError(f"contamination={contamination!r} must be in (0, 0.5]")
     if threshold is not None and not np.isfinite(threshold):

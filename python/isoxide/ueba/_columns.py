@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["NEW_COLUMNS", "RESULT_COLUMNS", "REVIEW_COLUMNS", "refuse_result_names"]
+__all__ = ["NEW_COLUMNS", "RESULT_COLUMNS", "REVIEW_COLUMNS", "TICKET_COLUMNS", "refuse_result_names"]
 
 #: Columns that findings of JSON versions 1 to 3 do not have.
 NEW_COLUMNS = ("finding_id", "anomaly_score", "rarity", "rows_as_high", "band", "top_shares")
 #: Columns of `Findings.to_frame` that findings of JSON versions 1 to 4 do not have.
 REVIEW_COLUMNS = ("status", "state", "hidden_by")
+#: Columns of `Findings.to_frame` for tickets. Files of findings do not have them, so their names are free there.
+TICKET_COLUMNS = ("reason_1", "reason_2", "reason_3")
 #: Columns of `Findings.frame` and of `Findings.to_frame` besides entity, time, joined columns and features.
 RESULT_COLUMNS = (
     "score",
@@ -22,6 +24,7 @@ RESULT_COLUMNS = (
     "reasons",
     *NEW_COLUMNS,
     *REVIEW_COLUMNS,
+    *TICKET_COLUMNS,
 )
 
 

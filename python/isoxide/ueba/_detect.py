@@ -20,6 +20,7 @@ from isoxide.ueba._calibrate import (
     check_share_above,
     check_training,
     fitted,
+    share_of_top,
     small_table_notes,
 )
 from isoxide.ueba._columns import refuse_result_names
@@ -95,7 +96,9 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     >>> findings.frame["day"].iloc[0]
     Timestamp('2025-02-12 00:00:00')
     """
-    check_amount(options.threshold, options.contamination, options.alerts_per_month, options.anomaly_threshold)
+    check_amount(
+        options.threshold, options.contamination, options.alerts_per_month, options.anomaly_threshold, options.top
+    )
     bands = check_bands(options.bands)
     refuse_result_names(table.entity, table.time, table.features)
     rank_options, groups, n_jobs = options.check(), options.groups, options.n_jobs
@@ -105,6 +108,8 @@ def detect(table: FeatureTable, options: DetectOptions) -> Findings:
     check_training(len(table), table.profile.n_days, options.forest, train_on_this=options.train_on_this)
     notes = small_table_notes(len(table), options.forest)
     forest, contamination = options.forest, options.contamination
+    if options.top is not None:
+        contamination = share_of_top(options.top, len(table))
     if options.threshold is not None or options.alerts_per_month is not None:
         study = calibrate(
             table,

@@ -47,7 +47,7 @@ import pandas as pd
 
 from isoxide._common.files import read_file
 from isoxide.ueba import _fields as fields
-from isoxide.ueba._columns import NEW_COLUMNS, RESULT_COLUMNS, REVIEW_COLUMNS
+from isoxide.ueba._columns import NEW_COLUMNS, RESULT_COLUMNS, REVIEW_COLUMNS, TICKET_COLUMNS
 from isoxide.ueba._decision import Decision
 from isoxide.ueba._entity_scores import entity_scores_to_list, load_entity_scores
 from isoxide.ueba._findings_data import FindingsData
@@ -353,7 +353,11 @@ def _load(document: dict[str, Any], version: int) -> dict[str, Any]:
     if not features:
         raise ValueError("'features' is empty")
     # The names of columns that early versions did not have were free for other columns.
-    is_free = {*(NEW_COLUMNS if version < 4 else ()), *(REVIEW_COLUMNS if version < 5 else ())}
+    is_free = {
+        *(NEW_COLUMNS if version < 4 else ()),
+        *(REVIEW_COLUMNS if version < 5 else ()),
+        *TICKET_COLUMNS,
+    }
     known = {f"{name}_" if name in is_free else name: name for name in joined}
     joined = list(known)
     fields.check_distinct([entity, time, *joined, *RESULT_COLUMNS])

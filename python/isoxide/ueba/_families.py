@@ -13,9 +13,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.cluster.hierarchy
-import scipy.spatial.distance
-import scipy.stats
 from numpy.typing import NDArray
 
 __all__ = ["MIN_CORRELATION", "families_of", "sampled_rows"]
@@ -53,6 +50,10 @@ def families_of(columns: list[NDArray[Any]]) -> list[list[int]]:
     >>> families_of([x, np.sin(x), -(x**3), np.ones(50)])
     [[0, 2]]
     """
+    # Only detection needs families, so the other commands start without the time of this import.
+    import scipy.cluster.hierarchy
+    import scipy.spatial.distance
+
     if len(columns) < 2 or not len(columns[0]):
         return []
     scores = np.array([_rank_scores(column) for column in columns])
@@ -71,6 +72,8 @@ def families_of(columns: list[NDArray[Any]]) -> list[list[int]]:
 
 def _rank_scores(column: NDArray[Any]) -> NDArray[np.float64]:
     """Return the ranks of a column with the mean 0 and the length 1; all 0 if the column is constant."""
+    import scipy.stats
+
     is_known = ~np.isnan(column)
     scores = np.zeros(len(column))
     if is_known.any():

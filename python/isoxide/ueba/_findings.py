@@ -19,6 +19,7 @@ from isoxide.ueba._comparison import Comparison, compare_findings
 from isoxide.ueba._days import parse_day
 from isoxide.ueba._decision import DEFAULT_DAYS, SUPPRESSING, Decision
 from isoxide.ueba._decisions import Decisions
+from isoxide.ueba._events import ecs_events, ocsf_events, to_ndjson
 from isoxide.ueba._files import write_csv
 from isoxide.ueba._findings_data import FindingsData
 from isoxide.ueba._ranks import MIN_GROUP, RankOptions
@@ -457,6 +458,56 @@ class Findings(FindingsData):
         """
         text = _document.dump(self)
         return replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+    def to_ocsf(self, path: str | os.PathLike[str] | None = None, *, entity_type: str | None = None) -> Any:
+        """Return or write the findings as Detection Findings of OCSF 1.8.0, one JSON object per line.
+
+        OCSF is the Open Cybersecurity Schema Framework, which security lakes and SIEM systems read.
+
+        Parameters
+        ----------
+        path : path, optional
+            File of newline-delimited JSON to write, in one step; an existing file is replaced. By default the text is
+            returned.
+        entity_type : {"user", "host", "ip", "other"}, optional
+            Type of the entities, which decides the fields that hold them. By default the name of their column decides,
+            such as ``actor`` for users and ``src_ip`` for IP addresses; unknown names are ``"other"``.
+
+        Returns
+        -------
+        str or Path
+            The text, or the path of the file.
+
+        Raises
+        ------
+        ValueError
+            If `entity_type` has another value.
+        """
+        return _return_or_write(to_ndjson(ocsf_events(self, entity_type)), path)
+
+    def to_ecs(self, path: str | os.PathLike[str] | None = None, *, entity_type: str | None = None) -> Any:
+        """Return or write the findings as alerts of the Elastic Common Schema (ECS) 9.4.0, one JSON object per line.
+
+        Parameters
+        ----------
+        path : path, optional
+            File of newline-delimited JSON to write, in one step; an existing file is replaced. By default the text is
+            returned.
+        entity_type : {"user", "host", "ip", "other"}, optional
+            Type of the entities, which decides the fields that hold them. By default the name of their column decides,
+            such as ``actor`` for users and ``src_ip`` for IP addresses; unknown names are ``"other"``.
+
+        Returns
+        -------
+        str or Path
+            The text, or the path of the file.
+
+        Raises
+        ------
+        ValueError
+            If `entity_type` has another value.
+        """
+        return _return_or_write(to_ndjson(ecs_events(self, entity_type)), path)
 
     def to_markdown(
         self,

@@ -16,8 +16,9 @@ from isoxide.ueba._decision import Decision
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
 from isoxide.ueba._rarity import rarity_text
+from isoxide.ueba._reasons import N_REASONS, Reason, leading_reasons, reason_text
 from isoxide.ueba._review import Judged, Review
-from isoxide.ueba._rules import SHOWN_FLAGS
+from isoxide.ueba._rules import FLAGS, SHOWN_FLAGS
 from isoxide.ueba._shares import Explained
 
 __all__ = ["FindingsData"]
@@ -405,6 +406,8 @@ class FindingsData:
             Columns of `frame`, then ``status`` (of the decision about the finding, or ``"open"``), ``state``
             (``"new"``, ``"again"``, ``"stronger"`` or empty), ``hidden_by`` (the decision that hides the finding, or
             empty), ``reasons`` (the flagged features, each with the rule that flags it),
+            ``reason_1``, ``reason_2`` and ``reason_3`` (the leading reasons in words, such as ``"n_files 1,887 (typical
+            11, percentile 99.98)"``, with the median and the percentile among the rows that values are ranked among),
             ``top_shares`` (the features with the largest shares in what makes the finding anomalous, such as ``"logins
             62 %; bytes 20 %"``; left out if there are no shares), then the features.
         """
@@ -415,6 +418,9 @@ class FindingsData:
         for row, feature, rule in zip(*(self.flags[name].tolist() for name in ("row", "feature", "rule")), strict=True):
             reasons[int(row)].append(f"{feature} {rule}")
         wide["reasons"] = ["; ".join(own) for own in reasons]
+        leading = [list(map(reason_text, own)) for own in self._leading_reasons()]
+        for k in range(N_REASONS):
+            wide[f"reason_{k + 1}"] = [texts[k] if k < len(texts) else "" for texts in leading]
         if self.shares is not None:
             wide["top_shares"] = self._top_shares(self.shares)
         features = pd.DataFrame(self.values, columns=pd.Index(self.features), index=wide.index)
@@ -424,6 +430,20 @@ class FindingsData:
             # Concatenating an empty frame would change the dtypes of columns.
             wide = pd.concat([wide, others]) if len(wide) else others
         return wide
+
+    def _leading_reasons(self) -> list[list[Reason]]:
+        """Return the leading reasons of each finding, the most important one first."""
+        return leading_reasons(
+            self.features,
+            values=self.values,
+            typical=self.typical("median"),
+            percentiles=self.percentiles,
+            directions=self.directions,
+            order=self.order,
+            shares=self.shares,
+            families=[] if self.explained is None else self.explained.families,
+            flags=FLAGS if self.domain_defaults else (),
+        )
 
     def _top_shares(self, shares: NDArray[np.float64]) -> list[str]:
         """Return the features with the largest shares of each finding as text."""

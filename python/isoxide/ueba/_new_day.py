@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from isoxide._frames.table_profile import TableProfile
 from isoxide._ranks.api import percentileofscore
 from isoxide._ranks.groups import members
 from isoxide.ueba._assemble import Detection, Highest, assemble, order_of_findings
@@ -22,7 +24,7 @@ from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Ranked
 from isoxide.ueba._table import FeatureTable
 
-__all__ = ["detect_new_day", "features_of_new_rows", "scored_rows"]
+__all__ = ["detect_new_day", "features_of_new_rows", "profile_of_new_rows", "scored_rows"]
 
 
 def detect_new_day(
@@ -71,7 +73,7 @@ def detect_new_day(
         comparisons["peers"] = _peers(model, rows, labels.iloc[anomalies].tolist(), n_jobs)
     comparisons["history"] = _histories(model, rows, names, n_jobs)
     detection = Detection(
-        profile=table.profile,
+        profile=profile_of_new_rows(model, table),
         source=table.source,
         sha256=table.checksum,
         entity=settings.entity,
@@ -128,6 +130,25 @@ def features_of_new_rows(model: ModelData, table: FeatureTable) -> pd.DataFrame:
             raise ValueError(f"the table has no column {name!r}, which is a feature of the model")
     refuse_infinite([name for name in table.profile.infinite if name in columns])
     return pd.DataFrame(columns, index=table.frame.index)
+
+
+def profile_of_new_rows(model: ModelData, table: FeatureTable) -> TableProfile:
+    """Return the profile of the table as the model uses it: its other features are left out, with the reason."""
+    profile, used = table.profile, set(model.reference.features)
+    features = [name for name in profile.features if name in used]
+    unused = {name: "not a feature of the model" for name in profile.features if name not in used}
+    groups = ([name for name in group if name in used] for group in profile.equal)
+    lists = ("constant", "id_like", "infinite", "label_like", "growing")
+    told: dict[str, Any] = {name: [own for own in getattr(profile, name) if own in used] for name in lists}
+    return dataclasses.replace(
+        profile,
+        features=features,
+        n_features=len(features),
+        left_out={**profile.left_out, **unused},
+        nan_share={name: share for name, share in profile.nan_share.items() if name in used},
+        equal=[group for group in groups if len(group) > 1],
+        **told,
+    )
 
 
 def scored_rows(table: FeatureTable, since: datetime.date | None) -> NDArray[np.bool_]:

@@ -345,6 +345,28 @@ def test_calibrate_without_an_amount_counts_the_anomalies_of_detect(folder, tmp_
     text = Done("calibrate", folder / "features.csv", *NAMES).ok()
     assert f"anomalies are by default the {detected['findings']} rows whose anomaly score is above 0.5" in text
     assert "Rows whose anomaly score is above each threshold" in text
+    study = ueba.calibrate(ueba.read_table(folder / "features.csv", entity="actor", time="day"))
+    assert summary["amounts"] == study.amounts().to_dict("records")
+    table = text.partition("Numbers of alerts per month")[2].splitlines()
+    assert [line.split()[0] for line in table[2:6]] == ["5", "10", "25", "50"]
+    assert [line.split()[2] for line in table[2:6]] == [str(rows) for rows in study.amounts()["rows"]]
+
+
+def test_calibrate_says_which_amounts_take_rows_that_are_not_unusual(tmp_path):
+    actor_days(3, n_actors=9, n_days=60).to_csv(tmp_path / "t.csv", index=False)
+    text = Done("calibrate", tmp_path / "t.csv", *NAMES).ok()
+    assert re.search(r"^50 alerts per month: \d+ of the \d+ rows are not unusual \(anomaly score not above", text, re.M)
+
+
+def test_top_finds_the_highest_rows_and_excludes_other_amounts(folder, tmp_path):
+    done = Done("detect", folder / "features.csv", *NAMES, "--top", 7, "--out", tmp_path, "--json")
+    assert json.loads(done.stdout)["findings"] == 7
+    both = Done("detect", folder / "features.csv", *NAMES, "--top", 7, "--threshold", 0.6)
+    assert both.failed("argument --threshold: not allowed with argument --top", code=2)
+    Done("detect", folder / "features.csv", *NAMES, "--top", 10**6).failed("--top 1000000 is more than half of the")
+    assert Done("detect", folder / "features.csv", "--top", 1, "--model", tmp_path).failed(
+        "--top cannot be given", code=2
+    )
 
 
 def test_open_shows_the_report_in_a_browser(folder, tmp_path, monkeypatch):

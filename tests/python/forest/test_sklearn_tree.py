@@ -204,7 +204,7 @@ class LaterForest(SklearnForest):
     ],
 )
 def test_parameters_of_a_later_scikit_learn_must_have_their_defaults(params, message, monkeypatch):
-    monkeypatch.setattr(isoxide._forest.sklearn_interop, "SklearnForest", LaterForest)
+    monkeypatch.setattr("sklearn.ensemble.IsolationForest", LaterForest)
     model = LaterForest(n_estimators=3, random_state=0).fit(X).set_params(**params)
     if message:
         with pytest.raises(ValueError, match=message):

@@ -234,3 +234,70 @@ def test_anomaly_scores(table, study):
 def test_anomaly_thresholds_out_of_range_are_refused(table, threshold):
     with pytest.raises(ValueError, match="must be an anomaly score between 0 and 1"):
         ueba.detect(table, anomaly_threshold=threshold)
+
+
+def test_amounts_are_what_detect_finds(table, study):
+    amounts = study.amounts()
+    assert amounts["alerts_per_month"].tolist() == [5, 10, 25, 50]
+    for line in amounts.itertuples():
+        findings = ueba.detect(table, alerts_per_month=line.alerts_per_month)
+        assert len(findings) == line.rows == np.sum(study.anomaly_scores > line.threshold)
+        assert findings.anomaly_threshold == line.threshold
+        assert line.share == line.rows / len(table)
+        assert line.per_month == pytest.approx(line.rows / 40 * 365.25 / 12)
+        not_unusual = np.sum((study.anomaly_scores > line.threshold) & (study.anomaly_scores <= 0.5))
+        assert line.not_unusual == not_unusual
+        assert (line.note == "") == (not_unusual == 0)
+
+
+def test_amounts_tell_which_rows_are_not_unusual(study):
+    n_unusual = int(np.sum(study.anomaly_scores > 0.5))
+    few = study.amounts([1, 300])
+    assert few["not_unusual"].iloc[0] == 0
+    rows = few["rows"].iloc[1]
+    assert few["not_unusual"].iloc[1] == rows - n_unusual > 0
+    assert few["note"].iloc[1] == (
+        f"{rows - n_unusual:,} of the {rows:,} rows are not unusual (anomaly score not above 0.5)"
+    )
+    everything = study.amounts([10**6])
+    assert everything["note"].tolist() == [f"more than half of the {len(study.table):,} rows, which detect refuses"]
+    for number in (0, -1, np.nan, np.inf):
+        with pytest.raises(ValueError, match=r"alerts_per_month=.* must be above 0"):
+            study.amounts([number])
+
+
+@pytest.mark.parametrize("top", [1, 2, 3, 10, 77, 400])
+def test_top_finds_the_rows_with_the_highest_scores(table, study, top):
+    scores = np.sort(study.anomaly_scores)[::-1]
+    findings = ueba.detect(table, top=top)
+    # Rows that tie with the next one are left out.
+    expected = int(np.sum(study.anomaly_scores > scores[top])) if scores[top - 1] == scores[top] else top
+    assert len(findings) == expected
+    assert_array_equal(findings.frame["anomaly_score"], scores[:expected])
+    assert findings.manifest["settings"]["amount"]["top"] == top
+    given = ueba.detect(table, forest=study.forest, top=top)
+    assert_array_equal(given.frame["finding_id"], findings.frame["finding_id"])
+
+
+def test_top_refuses_what_is_no_number_of_rows(table):
+    n = len(table)
+    for top in range(n // 2 - 1, n // 2 + 1):
+        assert abs(len(ueba.detect(table, top=top)) - top) < 5
+    with pytest.raises(ValueError, match=rf"top={n // 2 + 2} is more than half of the {n:,} rows; at most half"):
+        ueba.detect(table, top=n // 2 + 2)
+    with pytest.raises(ValueError, match="top=0 must be at least 1"):
+        ueba.detect(table, top=0)
+    for top in (1.0, "3", True):
+        with pytest.raises(TypeError, match="top must be a"):
+            ueba.detect(table, top=top)
+    with pytest.raises(
+        ValueError, match="give only one of threshold, contamination, top and alerts_per_month, not con"
+    ):
+        ueba.detect(table, top=3, contamination=0.1)
+
+
+def test_equal_rows_are_treated_alike_by_top():
+    frame = actor_days(1)
+    frame.loc[:4, [name for name in frame if name not in ("actor", "day")]] = 1e3
+    table = ueba.read_table(frame, entity="actor", time="day")
+    assert [len(ueba.detect(table, top=top)) for top in (1, 4, 5)] == [0, 0, 5]

@@ -264,3 +264,13 @@ def test_findings_of_a_model_can_be_stored(findings, tmp_path):
     assert again.timeline["highest"].tolist() == findings.timeline["highest"].tolist()
     assert again.manifest == findings.manifest
     pd.testing.assert_frame_equal(again.comparison_table(1), findings.comparison_table(1))
+
+
+def test_the_profile_tells_which_features_the_model_uses(model, later):
+    findings = model.detect(ueba.read_table(later.assign(extra=1.0, is_fraud=later["is_weekend"]), **NAMES))
+    profile = findings.manifest["profile"]
+    assert profile["features"] == findings.features
+    assert profile["n_features"] == len(findings.features)
+    assert profile["left_out"] == {"team": "text"} | dict.fromkeys(["extra", "is_fraud"], "not a feature of the model")
+    assert "extra" not in profile["constant"]
+    assert profile["label_like"] == profile["equal"] == []
