@@ -28,9 +28,8 @@ from isoxide._partitioned.broadcast import BroadcastForest
 from isoxide._partitioned.columns import batch_scores
 from isoxide._ranks.counts import RankCounts
 from isoxide.ueba._assemble import Highest
-from isoxide.ueba._entity_scores import latest_days
 
-__all__ = ["ANOMALY_SCORE", "DECISION", "Anomalies", "CountDecisions", "EntityScores", "FindAnomalies", "FirstSeen"]
+__all__ = ["ANOMALY_SCORE", "DECISION", "Anomalies", "CountDecisions", "FindAnomalies", "FirstSeen"]
 
 #: Names of the columns with the decision scores and the anomaly scores of the anomalies.
 DECISION = "__isoxide_decision"
@@ -211,7 +210,10 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
     def update(self, state: dict[int, Any], batch: pa.RecordBatch, first_row: int | None) -> dict[int, Any]:
         """Update the first days with the rows of a batch."""
         days = days_of(self.times.of(batch, first_row)).to_numpy()
-        positions = _positions(batch.column(self.entity), self.entities)
+        column = batch.column(self.entity)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        positions = pc.fill_null(pc.index_in(column, value_set=self.entities), -1).to_numpy(zero_copy_only=False)
         is_given = positions >= 0
         _update_least(state, pd.Series(days[is_given]).groupby(positions[is_given]).min().items())
         return state
@@ -226,61 +228,6 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
     def finish(self, state: dict[int, Any]) -> list[Any]:
         """Return the first day of each entity, in the order of `entities`."""
         return [state[position] for position in range(len(self.entities))]
-
-
-class EntityScores(Aggregator[pd.DataFrame, pd.DataFrame]):
-    """Find the highest anomaly score of each of the latest days of the given entities.
-
-    Parameters
-    ----------
-    forest : BroadcastForest
-        Forest that scores the rows of these entities.
-    entity : str
-        Name of the column with the entities as text.
-    times : Times
-        Reader of the times.
-    features : iterable of str
-        Columns that the forest reads.
-    entities : pyarrow.Array
-        Entities to find; a null is left out.
-    """
-
-    def __init__(
-        self, forest: BroadcastForest, entity: str, times: Times, features: Iterable[str], entities: pa.Array
-    ) -> None:
-        self.forest, self.entity, self.times = forest, entity, times
-        self.features, self.entities = list(features), entities.drop_null()
-        self.columns = tuple(dict.fromkeys((entity, times.name, *self.features)))
-
-    def init(self, partition: Partition) -> pd.DataFrame:
-        """Return a table without rows."""
-        return pd.DataFrame({"entity": pd.Series(dtype=object), "day": [], "anomaly_score": pd.Series(dtype=float)})
-
-    def update(self, state: pd.DataFrame, batch: pa.RecordBatch, first_row: int | None) -> pd.DataFrame:
-        """Score the rows of the given entities, and keep the highest score of each day."""
-        positions = _positions(batch.column(self.entity), self.entities)
-        given = np.flatnonzero(positions >= 0)
-        if not given.size:
-            return state
-        days = days_of(self.times.of(batch, first_row)).to_numpy()
-        samples = batch_scores(batch.take(pa.array(given)), self.features, self.forest.forest())
-        entities = pd.Series(self.entities.take(pa.array(positions[given])).to_pylist(), dtype=object)
-        return self.merge([state, pd.DataFrame({"entity": entities, "day": days[given], "anomaly_score": -samples})])
-
-    def merge(self, states: Iterable[pd.DataFrame]) -> pd.DataFrame:
-        """Return the latest days of all states."""
-        frames = [state for state in states if len(state)]
-        return latest_days(pd.concat(frames, ignore_index=True)) if frames else self.init(Partition(0, None))
-
-
-def _positions(column: pa.Array, entities: pa.Array) -> NDArray[np.int64]:
-    """Return the position of each cell among the entities, or -1 if it is none of them."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    positions: NDArray[np.int64] = pc.fill_null(pc.index_in(column, value_set=entities), -1).to_numpy(
-        zero_copy_only=False
-    )
-    return positions
 
 
 def _update_least(least: dict[Any, Any], items: Iterable[tuple[Any, Any]]) -> None:

@@ -26,15 +26,7 @@ from isoxide._frames.columns import plain_numbers
 from isoxide._frames.dtypes import is_number
 from isoxide._frames.times import TimeStyle, days_of
 from isoxide._partitioned.aggregators import ROW_NUMBER, AggregateAll, Aggregator, CountAlerts, CountRanks
-from isoxide._partitioned.anomalies import (
-    ANOMALY_SCORE,
-    DECISION,
-    Anomalies,
-    CountDecisions,
-    EntityScores,
-    FindAnomalies,
-    FirstSeen,
-)
+from isoxide._partitioned.anomalies import ANOMALY_SCORE, DECISION, Anomalies, CountDecisions, FindAnomalies, FirstSeen
 from isoxide._partitioned.columns import features_of
 from isoxide._partitioned.engine import Engine
 from isoxide._partitioned.families import sampled_families
@@ -115,7 +107,7 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
     scope = Scope(groups, options.entity)
     peers = None if labels is None else Groups(labels, scope, options.min_group)
     sketcher = None if peers is None else _group_sketcher(table, peers, rank_options)
-    first_seen, entity_scores, group_sketches = _histories_and_groups(table, forest, rows, quantiles, sketcher)
+    first_seen, group_sketches = _first_days_and_groups(table, rows, quantiles, sketcher)
     while (aggregator := quantiles.next_pass) is not None:
         quantiles.take(table.engine.aggregate(aggregator))
     days = sorted(anomalies.lowest)
@@ -147,7 +139,6 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
         quantile=quantiles.quantile,
         notes=notes,
         families=sampled_families(table) if options.explain else [],
-        entity_scores=entity_scores,
     )
     return assemble(detection, bands, rank_options, rules, options, explain=options.explain)
 
@@ -291,28 +282,17 @@ def _group_sketcher(table: ProfiledTable, peers: Groups, options: RankOptions) -
     )  # fmt: skip
 
 
-def _histories_and_groups(
-    table: ProfiledTable,
-    forest: IsolationForest,
-    rows: pd.DataFrame,
-    quantiles: Quantiles,
-    sketcher: SketchGroups | None,
-) -> tuple[pd.Series, pd.DataFrame, GroupSketches | None]:
-    """Return the first day and the scores of each finding's entity, and the sketches of the groups, in one pass."""
+def _first_days_and_groups(
+    table: ProfiledTable, rows: pd.DataFrame, quantiles: Quantiles, sketcher: SketchGroups | None
+) -> tuple[pd.Series, GroupSketches | None]:
+    """Return the first day of each finding's entity, and the sketches of the groups, in one pass."""
     column = pa.array(rows[table.entity], type=pa.string(), from_pandas=True)
-    entities, engine = column.unique(), table.engine
-    finders: list[Aggregator[Any, Any]] = [
-        FirstSeen(table.entity, table.times, entities),
-        EntityScores(engine.broadcast(forest), table.entity, table.times, table.features, entities),
-    ]
-    if not len(rows):
-        del finders[0]
-    results = _with_quantiles(engine, [*finders, *([] if sketcher is None else [sketcher])], quantiles)
-    first_days = dict(zip(entities.to_pylist(), results[0], strict=True)) if len(rows) else {}
-    dtype = days_of(rows[table.time]).dtype
-    first_seen = pd.Series([first_days[entity] for entity in column.to_pylist()], index=rows.index).astype(dtype)
-    entity_scores = results[len(finders) - 1].astype({"day": dtype})
-    return first_seen, entity_scores, None if sketcher is None else results[-1]
+    entities = column.unique()
+    finders: list[Aggregator[Any, Any]] = [FirstSeen(table.entity, table.times, entities)] if len(rows) else []
+    results = _with_quantiles(table.engine, [*finders, *([] if sketcher is None else [sketcher])], quantiles)
+    first_days = dict(zip(entities.to_pylist(), results[0], strict=True)) if finders else {}
+    first_seen = pd.Series([first_days[entity] for entity in column.to_pylist()], index=rows.index)
+    return first_seen.astype(days_of(rows[table.time]).dtype), None if sketcher is None else results[-1]
 
 
 def _ranks(

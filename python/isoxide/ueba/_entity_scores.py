@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isoxide.ueba import _fields as fields
 
-__all__ = ["MAX_ENTITY_DAYS", "entity_scores_of", "entity_scores_to_list", "latest_days", "load_entity_scores"]
+__all__ = ["MAX_ENTITY_DAYS", "entity_scores_of", "entity_scores_to_list", "load_entity_scores"]
 
 #: Number of the latest days of each entity whose scores are kept.
 MAX_ENTITY_DAYS = 120
@@ -46,11 +46,6 @@ def entity_scores_of(
             "anomaly_score": anomaly_scores[is_wanted],
         }
     )
-    return latest_days(frame)
-
-
-def latest_days(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the highest ``anomaly_score`` of each of the latest days of each entity, in order of entity and day."""
     highest = frame.groupby(["entity", "day"], sort=True)["anomaly_score"].max().reset_index()
     return highest.groupby("entity", sort=False).tail(MAX_ENTITY_DAYS).reset_index(drop=True)
 
