@@ -1,4 +1,4 @@
-"""What an entity is for other systems: a user, a host or an IP address, judged by the name of its column."""
+"""Tell the type of entities for other systems: users, hosts or IP addresses, judged by the name of their column."""
 
 from __future__ import annotations
 
