@@ -94,7 +94,7 @@ class Findings(FindingsData):
         and ``"history"``, the entity's own rows. `comparison_table` shows those of a finding.
     entity_scores : pandas.DataFrame or None
         Highest anomaly score of each of the latest days of the entities with findings: ``entity``, ``day`` and
-        ``anomaly_score``. It is None for partitioned tables and for files of early versions.
+        ``anomaly_score``. It is None for files of early versions.
     states : list of str or None
         State of each finding: ``"new"``, ``"again"`` or ``"stronger"`` in comparison with an earlier run or with a
         decision, or None.
