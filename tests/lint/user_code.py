@@ -62,6 +62,10 @@ model: ueba.Model = ueba.Model.fit(days, alerts_per_month=25, groups="department
 kept: ueba.Model = ueba.Model.load(model.save("model"))
 today: ueba.Findings = kept.detect(days, since="2025-04-26")
 verdict: str = kept.drift(days).verdict
+decision: ueba.Decision = today.decide("4b1a7f43f88e", status="known-good", until="2026-10-01")
+decisions: ueba.Decisions = ueba.Decisions.read(ueba.Decisions.append("decisions.csv", decision))
+shown: ueba.Findings = today.apply(decisions).compare("findings.json").findings
+hidden: list[str] = [decision.note for decision in shown.hidden.decisions if decision is not None]
 counts: pd.Series = findings.feature_counts(cutoff=99, always_show=["is_weekend"])
 why: pd.DataFrame = findings.share_table(0)
 bars: FeatureRankDisplay = FeatureRankDisplay.from_findings(findings, 0)

@@ -17,7 +17,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -168,6 +168,15 @@ def verify_log(path: Path, expected: str | None = None) -> Verified:
         SHA-256 of a line that the log must have, or at least its first digits, which shows that no lines are missing
         at the end.
     """
+    path.stat()
+    with ExitStack() as stack:
+        # A run that is just moving its files would look like a changed one. A log that nobody may write needs no lock.
+        with suppress(OSError):
+            stack.enter_context(locked_file(path))
+        return _verified(path, expected)
+
+
+def _verified(path: Path, expected: str | None) -> Verified:
     lines = read_log(path)
     problems: list[str] = []
     if lines.pop():

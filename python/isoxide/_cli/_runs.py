@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import hashlib
 import os
@@ -222,6 +223,8 @@ class Known:
 
     def review(self, findings: Findings, session: Session) -> Findings:
         """Return the findings with their states and statuses, without those that decisions hide."""
+        # Decisions about the run are made with its cut-off.
+        findings.review = dataclasses.replace(findings.review, cutoff=self.cutoff)
         if self.previous is not None:
             findings = findings.compare(self.previous, cutoff=self.cutoff).findings
             previous = findings.review.previous

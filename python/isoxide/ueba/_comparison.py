@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import datetime
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -32,6 +33,7 @@ __all__ = ["Comparison", "compare_findings"]
 F = TypeVar("F", bound=FindingsData)
 #: Largest number of days between findings of the same story.
 MAX_DAYS = 30
+_MAX_DISTANCE = datetime.timedelta(days=MAX_DAYS)
 #: Number of reasons that lead.
 N_LEADING = 3
 #: Smallest share of common features of two runs on the same table.
@@ -127,8 +129,9 @@ class _Story:
     entity: str | None
     day: datetime.date
     score: float
-    #: Names of the reasons, the most unusual one first; a family has the name of its first feature.
-    reasons: list[str]
+    #: Names of the reasons, and of those that lead; a family has the name of its first feature.
+    reasons: frozenset[str]
+    leading: frozenset[str]
 
     def is_same_as(self, earlier: _Story) -> bool:
         """Return whether both tell the same story."""
@@ -136,8 +139,7 @@ class _Story:
             return True
         if self.entity is None or self.entity != earlier.entity:
             return False
-        is_near = abs((self.day - earlier.day).days) <= MAX_DAYS
-        return is_near and set(self.reasons[:N_LEADING]) <= set(earlier.reasons)
+        return abs(self.day - earlier.day) <= _MAX_DISTANCE and self.leading <= earlier.reasons
 
 
 def compare_findings(findings: F, previous: FindingsData, cutoff: float, source: str | None) -> Comparison[F]:
@@ -146,12 +148,18 @@ def compare_findings(findings: F, previous: FindingsData, cutoff: float, source:
     family = {name: names[0] for names in findings.families for name in names}
     everything, earlier = whole(findings), whole(previous)
     stories, earlier_stories = _stories(everything, cutoff, family), _stories(earlier, cutoff, family)
-    of_entity: dict[str | None, list[int]] = {}
-    for number, story in enumerate(earlier_stories):
-        of_entity.setdefault(story.entity, []).append(number)
+    # The stories of each entity are in the order of their days, so that only those of the days around are compared.
+    of_entity: dict[str | None, tuple[list[datetime.date], list[int]]] = {}
+    for number in sorted(range(len(earlier_stories)), key=lambda number: earlier_stories[number].day):
+        story = earlier_stories[number]
+        days, numbers = of_entity.setdefault(story.entity, ([], []))
+        days.append(story.day)
+        numbers.append(number)
     states, matched = [], set()
     for story in stories:
-        same = [n for n in of_entity.get(story.entity, []) if story.is_same_as(earlier_stories[n])]
+        days, numbers = of_entity.get(story.entity, ([], []))
+        start, stop = bisect_left(days, story.day - _MAX_DISTANCE), bisect_right(days, story.day + _MAX_DISTANCE)
+        same = [n for n in numbers[start:stop] if story.is_same_as(earlier_stories[n])]
         matched.update(same)
         if not same:
             states.append(NEW)
@@ -159,9 +167,9 @@ def compare_findings(findings: F, previous: FindingsData, cutoff: float, source:
         highest = max(earlier_stories[n].score for n in same)
         states.append(STRONGER if story.score > highest + MAX_INCREASE else AGAIN)
     changes = _changes(findings, previous)
-    days = set(pd.DatetimeIndex(findings.timeline["day"]).date)
+    scored_days = set(pd.DatetimeIndex(findings.timeline["day"]).date)
     gone = [
-        (story.id, story.entity, time_text(time), story.score, _gone_reason(story.day in days))
+        (story.id, story.entity, time_text(time), story.score, _gone_reason(story.day in scored_days))
         for number, (story, time) in enumerate(zip(earlier_stories, earlier.frame[earlier.time], strict=True))
         if number not in matched and not earlier.judged[number].is_hidden
     ]
@@ -189,18 +197,14 @@ def _gone_reason(was_scored: bool) -> str:
 def _stories(findings: FindingsData, cutoff: float, family: dict[str, str]) -> list[_Story]:
     frame = findings.frame
     columns = (frame["finding_id"], frame[findings.entity], days_of(frame[findings.time]), frame["anomaly_score"])
-    return [
-        _Story(
-            own_id,
-            None if pd.isna(entity) else str(entity),
-            day.date(),
-            float(score),
-            list(dict.fromkeys(family.get(findings.features[j], findings.features[j]) for j in reasons)),
-        )
-        for own_id, entity, day, score, reasons in zip(
-            *(column.tolist() for column in columns), reasons_of(findings, cutoff), strict=True
-        )
-    ]
+    stories = []
+    for own_id, entity, day, score, reasons in zip(
+        *(column.tolist() for column in columns), reasons_of(findings, cutoff), strict=True
+    ):
+        names = list(dict.fromkeys(family.get(findings.features[j], findings.features[j]) for j in reasons))
+        name = None if pd.isna(entity) else str(entity)
+        stories.append(_Story(own_id, name, day.date(), float(score), frozenset(names), frozenset(names[:N_LEADING])))
+    return stories
 
 
 def _check_table(findings: FindingsData, previous: FindingsData) -> None:

@@ -76,6 +76,9 @@ def _rows(data: bytes, source: str) -> Iterator[tuple[int, dict[str, str]]]:
         return
     _check_header(header, source)
     for line, cells in records:
+        if [cell.removeprefix("\ufeff").strip() for cell in cells] == header:
+            # A file was added to another one, with its header.
+            continue
         if len(cells) != len(header):
             raise ValueError(
                 f"{source}, line {line}: {len(cells)} cells instead of {len(header)}; put a text with a comma in "

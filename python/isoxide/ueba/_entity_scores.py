@@ -20,7 +20,7 @@ __all__ = [
     "load_entity_scores",
 ]
 
-#: Number of entities whose scores are kept, those with the most abnormal findings first, and of the latest days of each.
+#: Numbers of entities whose scores are kept (those with the most abnormal findings), and of the latest days of each.
 MAX_SCORED_ENTITIES, MAX_ENTITY_DAYS = 1_000, 120
 
 

@@ -252,8 +252,7 @@ class Findings(FindingsData):
         finding : str
             Identifier of the finding, or at least its first six digits.
         status : {"known-good", "false-positive", "confirmed", "open"}
-            Status of the finding. The first two hide this finding, and later ones of the same entity for the same
-            features.
+            Status of the finding. The first two hide it, and later findings of the same entity for the same features.
         until : date or str, optional
             Last day on which the decision holds, such as ``"2026-10-01"``. By default, a decision that hides holds for
             90 days, and any other one does not end.

@@ -90,7 +90,8 @@ class FindingsData:
 
     def __repr__(self) -> str:
         entities = self.frame[self.entity].nunique()
-        return f"Findings({len(self)} rows of {entities} entities, {len(self.features)} features)"
+        hidden = f", {self.n_hidden} hidden" if self.n_hidden else ""
+        return f"Findings({len(self)} rows of {entities} entities, {len(self.features)} features{hidden})"
 
     @property
     def ranking(self) -> dict[str, Any]:

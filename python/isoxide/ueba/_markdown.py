@@ -113,7 +113,8 @@ def render(findings: FindingsData, selected: NDArray[np.bool_], *, cutoff: float
         lines += ["", *(summaries(number) for number in numbers)] if findings.explained is not None else []
         lines.append("")
     if not len(findings):
-        lines += [f"No row is an anomaly. {_shown(quiet_text(findings), long)}", ""]
+        lead = "All findings are known." if findings.n_hidden else "No row is an anomaly."
+        lines += [f"{lead} {_shown(quiet_text(findings), long)}", ""]
     lines += _left_out(findings, long)
     lines += _hidden(findings, long)
     if long.texts:

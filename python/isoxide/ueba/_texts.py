@@ -181,10 +181,11 @@ def hidden_summary(findings: FindingsData) -> str:
 
 
 def quiet_text(findings: FindingsData) -> str:
-    """Return the highest anomaly score and the threshold, for rows without findings."""
+    """Return the highest anomaly score and the threshold, for rows without findings or with hidden ones only."""
     highest = findings.manifest.get("highest") or {"anomaly_score": float(findings.timeline["highest"].max())}
     scores = (highest["anomaly_score"], findings.anomaly_threshold)
     # Scores that differ are shown with enough decimals to see it.
     decimals = next((k for k in (2, 3, 4) if f"{scores[0]:.{k}f}" != f"{scores[1]:.{k}f}"), 6)
     entity = f" ({highest['entity']})" if highest.get("entity") is not None else ""
-    return f"quiet: highest score {scores[0]:.{decimals}f}{entity}, threshold {scores[1]:.{decimals}f}"
+    lead = f"nothing new: {hidden_summary(findings)}, " if findings.n_hidden else "quiet: "
+    return f"{lead}highest score {scores[0]:.{decimals}f}{entity}, threshold {scores[1]:.{decimals}f}"

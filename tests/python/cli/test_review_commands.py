@@ -16,6 +16,7 @@ from isoxide._common import appending
 from isoxide.datasets import load_enron_user_day
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.not_parallel(reason="the command changes the handlers of signals"),
     pytest.mark.current_versions(reason="the command does not depend on scikit-learn"),
 ]
@@ -123,6 +124,15 @@ def test_invalid_decisions_are_refused_before_anything_is_done(base, tmp_path, c
     Done(*run(base, tmp_path / "out", "--decisions", file)).failed(message)
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "runs.jsonl").exists()
+
+
+def test_decisions_have_the_cutoff_of_the_run(base, tmp_path):
+    assert Done(*run(base, tmp_path / "out", "--cutoff", 97)).returncode == 0
+    finding = result(tmp_path / "out").frame["finding_id"].iloc[0]
+    decide = ["--status", "known-good", "--json", "--decisions", tmp_path / "decisions.csv"]
+    told = [json.loads(Done("decide", folder, finding, *decide).ok()) for folder in (base / "first", tmp_path / "out")]
+    assert set(told[0]["features"]) < set(told[1]["features"])
+    assert ueba.Decisions.read(tmp_path / "decisions.csv").entries[1].features == tuple(told[1]["features"])
 
 
 def test_wrong_runs_are_refused(base, tmp_path):
@@ -296,7 +306,6 @@ def test_a_log_that_cannot_be_written(base, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.slow
 def test_of_two_runs_at_once_with_other_options_one_is_refused(base, tmp_path):
     command = [sys.executable, "-m", "isoxide", "detect", str(base / "old.csv"), *KEYS, "--out", str(tmp_path / "out")]
     runs = [

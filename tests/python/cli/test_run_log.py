@@ -44,7 +44,7 @@ def test_lines_are_chained(log):
 
 def test_one_changed_byte_is_found_wherever_it_is(log):
     data = log.read_bytes()
-    for position in range(0, len(data), 7):
+    for position in range(0, len(data), 11):
         changed = bytearray(data)
         changed[position] ^= 1
         log.write_bytes(changed)
@@ -131,6 +131,9 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="is not a log of isoxide; give the runs"):
         verify_log(path)
     assert path.read_text() == "a,b\n"
+    with pytest.raises(FileNotFoundError):
+        verify_log(tmp_path / "none")
+    assert os.listdir(tmp_path) == ["findings.csv"]
 
 
 def test_a_line_follows_a_damaged_one(log):

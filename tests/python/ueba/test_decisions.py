@@ -49,6 +49,14 @@ def test_empty_files_have_no_decisions(tmp_path):
     assert len(ueba.Decisions.read(path)) == 0
 
 
+def test_files_may_be_added_to_one_another(tmp_path):
+    path = tmp_path / "decisions.csv"
+    later = LINE.replace("2c5e3193ed71", "4b1a7f43f88e")
+    for header in (HEADER, "\ufeff" + HEADER.replace("\n", "\r\n")):
+        path.write_bytes((HEADER + LINE + header + later).encode())
+        assert [one.id for one in ueba.Decisions.read(path)] == ["2c5e3193ed71", "4b1a7f43f88e"]
+
+
 def test_later_lines_replace_earlier_ones(tmp_path):
     path = tmp_path / "decisions.csv"
     later = LINE.replace("known-good", "open").replace("09:30", "09:31")
@@ -123,16 +131,17 @@ def test_texts_that_no_file_holds_are_refused(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_processes_lose_no_decision(tmp_path):
     path = tmp_path / "decisions.csv"
     code = """
 import datetime, sys
 from isoxide import ueba
-for number in range(15):
+for number in range(6):
     when = datetime.datetime(2026, 7, 3)
     ueba.Decisions.append(sys.argv[1], ueba.Decision(entity=sys.argv[2], status="open", when=when, note="x" * 3000))
 """
     runs = [subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in "abc"]
     assert [run.wait(timeout=120) for run in runs] == [0, 0, 0]
     entities = [one.entity for one in ueba.Decisions.read(path)]
-    assert {name: entities.count(name) for name in "abc"} == {"a": 15, "b": 15, "c": 15}
+    assert {name: entities.count(name) for name in "abc"} == {"a": 6, "b": 6, "c": 6}

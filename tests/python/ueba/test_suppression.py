@@ -174,6 +174,19 @@ def test_a_decision_holds_for_other_days_of_the_same_person(found, decided):
         assert applied.states[keys(applied).index(key)] is None
 
 
+def test_reports_of_hidden_findings_only(found):
+    everything = [ueba.Decision(entity=name, status="known-good", when=WHEN) for name in found.frame["actor"].unique()]
+    applied = reapplied(found, *everything)
+    assert (len(applied), applied.n_hidden) == (0, len(found))
+    assert repr(applied) == f"Findings(0 rows of 0 entities, 33 features, {len(found)} hidden)"
+    told = f"nothing new: {len(found)} hidden by {len(everything)} decisions, highest score 0.75 (emp105), threshold"
+    assert told in applied.to_html()
+    page = applied.to_markdown().replace("\\", "")
+    assert f"All findings are known. {told}" in page
+    assert "No row is an anomaly" not in page
+    assert "No day has a score above the threshold" not in applied.to_html()
+
+
 def test_labels_hide_nothing(found, decided):
     confirmed = ueba.Decision(**{**vars(decided), "status": "confirmed", "until": None})
     applied = reapplied(found, confirmed)
