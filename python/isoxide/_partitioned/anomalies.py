@@ -29,7 +29,7 @@ from isoxide._partitioned.columns import batch_scores
 from isoxide._ranks.counts import RankCounts
 from isoxide.ueba._assemble import Highest
 
-__all__ = ["ANOMALY_SCORE", "DECISION", "Anomalies", "CountDecisions", "FindAnomalies", "FirstSeen"]
+__all__ = ["ANOMALY_SCORE", "DECISION", "Anomalies", "CountDecisions", "FindAnomalies", "FirstSeen", "ScoreEntities"]
 
 #: Names of the columns with the decision scores and the anomaly scores of the anomalies.
 DECISION = "__isoxide_decision"
@@ -210,10 +210,7 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
     def update(self, state: dict[int, Any], batch: pa.RecordBatch, first_row: int | None) -> dict[int, Any]:
         """Update the first days with the rows of a batch."""
         days = days_of(self.times.of(batch, first_row)).to_numpy()
-        column = batch.column(self.entity)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        positions = pc.fill_null(pc.index_in(column, value_set=self.entities), -1).to_numpy(zero_copy_only=False)
+        positions = _positions_of(batch.column(self.entity), self.entities)
         is_given = positions >= 0
         _update_least(state, pd.Series(days[is_given]).groupby(positions[is_given]).min().items())
         return state
@@ -228,6 +225,70 @@ class FirstSeen(Aggregator[dict[int, Any], list[Any]]):
     def finish(self, state: dict[int, Any]) -> list[Any]:
         """Return the first day of each entity, in the order of `entities`."""
         return [state[position] for position in range(len(self.entities))]
+
+
+class ScoreEntities(Aggregator[dict[tuple[int, Any], float], dict[tuple[int, Any], float]]):
+    """Find the highest anomaly score of each day of each of the given entities.
+
+    Parameters
+    ----------
+    forest : BroadcastForest
+        Forest that scores the rows.
+    features : iterable of str
+        Columns that the forest reads.
+    entity : str
+        Name of the column with the entities as text.
+    times : Times
+        Reader of the times.
+    entities : pyarrow.Array
+        Entities whose rows are scored.
+    """
+
+    def __init__(
+        self, forest: BroadcastForest, features: Iterable[str], entity: str, times: Times, entities: pa.Array
+    ) -> None:
+        self.forest, self.features = forest, list(features)
+        self.entity, self.times, self.entities = entity, times, entities
+        self.columns = tuple(dict.fromkeys([entity, times.name, *self.features]))
+
+    def init(self, partition: Partition) -> dict[tuple[int, Any], float]:
+        """Return an empty dictionary of negated scores."""
+        return {}
+
+    def update(
+        self, state: dict[tuple[int, Any], float], batch: pa.RecordBatch, first_row: int | None
+    ) -> dict[tuple[int, Any], float]:
+        """Update the scores with the rows of a batch; only rows of the entities are scored."""
+        positions = _positions_of(batch.column(self.entity), self.entities)
+        rows = np.flatnonzero(positions >= 0)
+        if not rows.size:
+            return state
+        days = days_of(self.times.of(batch, first_row)).to_numpy()[rows]
+        samples = batch_scores(batch.select(self.features).take(pa.array(rows)), self.features, self.forest.forest())
+        lowest = pd.Series(samples).groupby([positions[rows], days]).min()
+        _update_least(state, lowest.items())
+        return state
+
+    def merge(self, states: Iterable[dict[tuple[int, Any], float]]) -> dict[tuple[int, Any], float]:
+        """Return the lowest negated score of each entity and day."""
+        merged, *others = states
+        for other in others:
+            _update_least(merged, other.items())
+        return merged
+
+    def finish(self, state: dict[tuple[int, Any], float]) -> dict[tuple[int, Any], float]:
+        """Return the highest anomaly score by the position of the entity and the day."""
+        return {key: -score for key, score in state.items()}
+
+
+def _positions_of(column: pa.Array, entities: pa.Array) -> NDArray[np.int64]:
+    """Return the position of each cell among the entities, or -1."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    positions: NDArray[np.int64] = pc.fill_null(pc.index_in(column, value_set=entities), -1).to_numpy(
+        zero_copy_only=False
+    )
+    return positions
 
 
 def _update_least(least: dict[Any, Any], items: Iterable[tuple[Any, Any]]) -> None:

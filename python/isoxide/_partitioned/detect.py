@@ -26,7 +26,15 @@ from isoxide._frames.columns import plain_numbers
 from isoxide._frames.dtypes import is_number
 from isoxide._frames.times import TimeStyle, days_of
 from isoxide._partitioned.aggregators import ROW_NUMBER, AggregateAll, Aggregator, CountAlerts, CountRanks
-from isoxide._partitioned.anomalies import ANOMALY_SCORE, DECISION, Anomalies, CountDecisions, FindAnomalies, FirstSeen
+from isoxide._partitioned.anomalies import (
+    ANOMALY_SCORE,
+    DECISION,
+    Anomalies,
+    CountDecisions,
+    FindAnomalies,
+    FirstSeen,
+    ScoreEntities,
+)
 from isoxide._partitioned.columns import features_of
 from isoxide._partitioned.engine import Engine
 from isoxide._partitioned.families import sampled_families
@@ -50,6 +58,7 @@ from isoxide.ueba._calibrate import (
     small_table_notes,
 )
 from isoxide.ueba._columns import refuse_result_names
+from isoxide.ueba._entity_scores import entities_with_scores, entity_scores_of
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._quantiles import STATISTICS
 from isoxide.ueba._ranks import Groups, Ranked, Scope
@@ -107,7 +116,7 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
     scope = Scope(groups, options.entity)
     peers = None if labels is None else Groups(labels, scope, options.min_group)
     sketcher = None if peers is None else _group_sketcher(table, peers, rank_options)
-    first_seen, group_sketches = _first_days_and_groups(table, rows, quantiles, sketcher)
+    first_seen, entity_scores, group_sketches = _facts_of_entities(table, rows, forest, quantiles, sketcher)
     while (aggregator := quantiles.next_pass) is not None:
         quantiles.take(table.engine.aggregate(aggregator))
     days = sorted(anomalies.lowest)
@@ -139,6 +148,7 @@ def detect(engine: Engine, options: PartitionedDetectOptions, n_jobs: int | None
         quantile=quantiles.quantile,
         notes=notes,
         families=sampled_families(table) if options.explain else [],
+        entity_scores=entity_scores,
     )
     return assemble(detection, bands, rank_options, rules, options, explain=options.explain)
 
@@ -282,17 +292,35 @@ def _group_sketcher(table: ProfiledTable, peers: Groups, options: RankOptions) -
     )  # fmt: skip
 
 
-def _first_days_and_groups(
-    table: ProfiledTable, rows: pd.DataFrame, quantiles: Quantiles, sketcher: SketchGroups | None
-) -> tuple[pd.Series, GroupSketches | None]:
-    """Return the first day of each finding's entity, and the sketches of the groups, in one pass."""
+def _facts_of_entities(
+    table: ProfiledTable,
+    rows: pd.DataFrame,
+    forest: IsolationForest,
+    quantiles: Quantiles,
+    sketcher: SketchGroups | None,
+) -> tuple[pd.Series, pd.DataFrame, GroupSketches | None]:
+    """Return the first day of each finding's entity, scores of entities, and sketches of groups, in one pass."""
     column = pa.array(rows[table.entity], type=pa.string(), from_pandas=True)
-    entities = column.unique()
-    finders: list[Aggregator[Any, Any]] = [FirstSeen(table.entity, table.times, entities)] if len(rows) else []
+    entities, dtype = column.unique(), days_of(rows[table.time]).dtype
+    scored = pa.array(entities_with_scores(column.to_pylist()), type=pa.string())
+    finders: list[Aggregator[Any, Any]] = []
+    if len(rows):
+        finders = [
+            FirstSeen(table.entity, table.times, entities),
+            ScoreEntities(table.engine.broadcast(forest), table.features, table.entity, table.times, scored),
+        ]
     results = _with_quantiles(table.engine, [*finders, *([] if sketcher is None else [sketcher])], quantiles)
     first_days = dict(zip(entities.to_pylist(), results[0], strict=True)) if finders else {}
     first_seen = pd.Series([first_days[entity] for entity in column.to_pylist()], index=rows.index)
-    return first_seen.astype(days_of(rows[table.time]).dtype), None if sketcher is None else results[-1]
+    highest: dict[tuple[int, Any], float] = results[1] if finders else {}
+    names = scored.to_pylist()
+    entity_scores = entity_scores_of(
+        pd.Series([names[position] for position, _ in highest], dtype=object),
+        pd.Series([day for _, day in highest]).astype(dtype),
+        np.array(list(highest.values()), dtype=np.float64),
+        names,
+    )
+    return first_seen.astype(dtype), entity_scores, None if sketcher is None else results[-1]
 
 
 def _ranks(

@@ -444,7 +444,7 @@ class PartitionedTable(ABC):
 
         Notes
         -----
-        The table is read nine times, three of them for entity and time only. If times are not text, one of these
+        The table is read nine times, two of them for entity and time only. If times are not text, one of these
         passes is saved; a fitted forest saves another, and ``explain=False`` a third. If several rows share entity and
         time, one more pass is needed.
         Further passes are needed if more than 10,000 distinct values of a feature lie close to one of its quantiles, or

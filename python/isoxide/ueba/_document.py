@@ -25,12 +25,11 @@ findings             [{id, row, entity, time, score, anomaly_score, severity, ra
 hidden               findings that decisions hide, in the same form
 ```
 
-Findings without shares have no explanation and no contributions, and those of partitioned tables have no
-entity_scores. Missing numbers are null. Times are in ISO 8601, days have no time zone. Versions 1 to 4 can be read,
-too. They lack review, status, state, seen, decision, outgrown and hidden. Versions 1 to 3 also lack id, anomaly_score,
-rows_as_high, rarity, band, highest, comparisons, explanation, entity_scores and contributions. Version 1 also lacks
-time_zone, groups, rank_rows, rank_among and group; versions 1 and 2 use other names for some entries of the manifest
-(`_OLD_NAMES`).
+Findings without shares have no explanation and no contributions. Missing numbers are null. Times are in ISO 8601, days
+have no time zone. Versions 1 to 4 can be read, too. They lack review, status, state, seen, decision, outgrown and
+hidden. Versions 1 to 3 also lack id, anomaly_score, rows_as_high, rarity, band, highest, comparisons, explanation,
+entity_scores and contributions. Version 1 also lacks time_zone, groups, rank_rows, rank_among and group; versions 1 and
+2 use other names for some entries of the manifest (`_OLD_NAMES`).
 """
 
 from __future__ import annotations

@@ -11,11 +11,22 @@ from numpy.typing import NDArray
 
 from isoxide.ueba import _fields as fields
 
-__all__ = ["MAX_ENTITY_DAYS", "entity_scores_of", "entity_scores_to_list", "load_entity_scores"]
+__all__ = [
+    "MAX_ENTITY_DAYS",
+    "MAX_SCORED_ENTITIES",
+    "entities_with_scores",
+    "entity_scores_of",
+    "entity_scores_to_list",
+    "load_entity_scores",
+]
 
-#: Number of the latest days of each entity whose scores are kept.
-MAX_ENTITY_DAYS = 120
-_MAX_ENTITIES = 1_000_000
+#: Numbers of entities whose scores are kept (those with the most abnormal findings), and of the latest days of each.
+MAX_SCORED_ENTITIES, MAX_ENTITY_DAYS = 1_000, 120
+
+
+def entities_with_scores(entities: Iterable[Any]) -> list[Any]:
+    """Return the distinct entities whose scores are kept, given that of each finding; missing ones are left out."""
+    return list(dict.fromkeys(name for name in entities if not pd.isna(name)))[:MAX_SCORED_ENTITIES]
 
 
 def entity_scores_of(
@@ -30,15 +41,14 @@ def entity_scores_of(
     anomaly_scores : ndarray of shape (n_rows,)
         Anomaly score of each row.
     wanted : iterable
-        Entities of the findings; missing ones are left out.
+        Entity of each finding, the most abnormal one first.
 
     Returns
     -------
     DataFrame
         Columns ``entity`` (text), ``day`` and ``anomaly_score``, in ascending order of entity and day.
     """
-    names = {name for name in wanted if not pd.isna(name)}
-    is_wanted = entities.isin(names).to_numpy()
+    is_wanted = entities.isin(entities_with_scores(wanted)).to_numpy()
     frame = pd.DataFrame(
         {
             "entity": pd.Series([str(name) for name in entities[is_wanted].tolist()], dtype=object),
@@ -73,7 +83,7 @@ def load_entity_scores(entries: Any) -> pd.DataFrame | None:
     if entries is None:
         return None
     columns: dict[str, list[Any]] = {"entity": [], "day": [], "anomaly_score": []}
-    for entry in fields.records(entries, "entity_scores", _MAX_ENTITIES):
+    for entry in fields.records(entries, "entity_scores", MAX_SCORED_ENTITIES):
         days = fields.names(entry["days"], "days of entity_scores", MAX_ENTITY_DAYS)
         scores = entry["anomaly_scores"]
         if not isinstance(scores, list) or len(scores) != len(days):

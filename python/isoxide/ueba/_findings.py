@@ -95,7 +95,7 @@ class Findings(FindingsData):
         and ``"history"``, the entity's own rows. `comparison_table` shows those of a finding.
     entity_scores : pandas.DataFrame or None
         Highest anomaly score of each of the latest days of the entities with findings: ``entity``, ``day`` and
-        ``anomaly_score``. It is None for partitioned tables and for files of early versions.
+        ``anomaly_score``. It is None for files of early versions.
     states : list of str or None
         State of each finding: ``"new"``, ``"again"`` or ``"stronger"`` in comparison with an earlier run or with a
         decision, or None.
@@ -253,8 +253,7 @@ class Findings(FindingsData):
         finding : str
             Identifier of the finding, or at least its first six digits.
         status : {"known-good", "false-positive", "confirmed", "open"}
-            Status of the finding. The first two hide this finding, and later ones of the same entity for the same
-            features.
+            Status of the finding. The first two hide it, and later findings of the same entity for the same features.
         until : date or str, optional
             Last day on which the decision holds, such as ``"2026-10-01"``. By default, a decision that hides holds for
             90 days, and any other one does not end.

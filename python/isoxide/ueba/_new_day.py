@@ -17,7 +17,7 @@ from isoxide._ranks.groups import members
 from isoxide.ueba._assemble import Detection, Highest, assemble, order_of_findings
 from isoxide.ueba._calibrate import refuse_infinite
 from isoxide.ueba._columns import refuse_result_names
-from isoxide.ueba._entity_scores import entity_scores_of
+from isoxide.ueba._entity_scores import entities_with_scores, entity_scores_of
 from isoxide.ueba._findings import Findings
 from isoxide.ueba._model_data import ModelData
 from isoxide.ueba._quantiles import STATISTICS
@@ -170,11 +170,12 @@ def scored_rows(table: FeatureTable, since: datetime.date | None) -> NDArray[np.
 def _entity_scores(model: ModelData, table: FeatureTable, names: list[str | None]) -> pd.DataFrame:
     """Return the scores of the entities with findings on all days of the table, also those before the scored ones."""
     entities = table.frame[table.entity]
-    wanted = set(names)
-    is_wanted = entities.isin({name for name in entities.unique() if not pd.isna(name) and str(name) in wanted})
+    as_text = {str(name): name for name in entities.unique() if not pd.isna(name)}
+    wanted = [as_text[name] for name in entities_with_scores(names)]
+    is_wanted = entities.isin(wanted)
     rows = features_of_new_rows(model, table)[is_wanted]
     scores = -model.forest.score_samples(rows) if len(rows) else np.empty(0)
-    return entity_scores_of(entities[is_wanted], table.days[is_wanted], scores, entities[is_wanted])
+    return entity_scores_of(entities[is_wanted], table.days[is_wanted], scores, wanted)
 
 
 def _labels(table: FeatureTable, peers: str) -> pd.Series:

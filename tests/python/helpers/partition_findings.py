@@ -16,7 +16,7 @@ def assert_same_findings(ours, theirs):
         if our_array is not None:
             assert_array_equal(our_array, their_array, err_msg=name)
     assert (ours.families, ours.expected_score) == (theirs.families, theirs.expected_score)
-    for name in ("reference", "flags", "timeline"):
+    for name in ("reference", "flags", "timeline", "entity_scores"):
         pd.testing.assert_frame_equal(getattr(ours, name), getattr(theirs, name), check_exact=True)
     different = {"created", "source", "sha256", "scores_sha256"}
     our_manifest, their_manifest = (
