@@ -34,8 +34,8 @@ pub use percentile::{Definition, Kind, NanPolicy, Rank, Tail};
 const MAX_GROUP_COLUMNS: usize = 64;
 /// Maximum number of queries in a group of columns, unless one column has more.
 const MAX_GROUP_QUERIES: usize = 1 << 21;
-/// Approximate bytes of a query: its value, its entry in the table and its keys, a histogram and its rank.
-const QUERY_BYTES: usize = 96;
+/// Maximum bytes of a query beside its counts: what [`Queries`] holds of it, a counter, and its rank.
+const QUERY_BYTES: usize = counts::QUERY_BYTES + counts::COUNTER_QUERY_BYTES + 2 * size_of::<Rank>();
 /// Bytes of a query's counts in one share of the reference.
 const COUNT_BYTES: usize = 2 * size_of::<u64>();
 /// Bytes of a column while it is counted, beside its queries: its column block, and the histograms and masks for few queries.
@@ -90,6 +90,10 @@ pub fn percentile_ranks<'w>(
             sets_of_counts.saturating_mul(COUNT_BYTES).saturating_add(QUERY_BYTES),
         ),
         (in_flight.saturating_mul(inner.n()), COLUMN_OVERHEAD_BYTES),
+        (
+            in_flight.saturating_mul(rows.n_rows()).saturating_mul(inner.n() - 1),
+            counts::COUNTER_QUERY_BYTES,
+        ),
     ])?;
     filled(rows.n_rows(), rows.n_columns(), |columns| {
         threads::for_each_chunk(
@@ -198,23 +202,23 @@ impl ColumnQueries {
     /// Writes the rank of each row's value.
     fn fill(&self, rows: Column<'_>, ranks: &[Rank], out: &mut RankColumn<'_>) {
         match (self, rows) {
-            (Self::Integers(queries), Column::I64(rows)) => fill(rows.iter().copied(), queries, ranks, out),
-            (Self::Floats(queries), rows) => fill(floats(rows), queries, ranks, out),
+            (Self::Integers(queries), Column::I64(rows)) => fill(&rows.to_vec(), queries, ranks, out),
+            (Self::Floats(queries), rows) => fill(&floats(rows), queries, ranks, out),
             // Integer queries are only made of integer rows.
             (Self::Integers(_), _) => {}
         }
     }
 }
 
-fn fill<T: Countable>(
-    values: impl IntoIterator<Item = T>,
-    queries: &Queries<T>,
-    ranks: &[Rank],
-    out: &mut RankColumn<'_>,
-) {
-    // Only a NaN is not among the queries.
-    let rank = |value| queries.position(value).map_or(Rank::NONE, |k| ranks[k]);
-    out.fill(values.into_iter().map(rank));
+fn fill<T: Countable>(values: &[T], queries: &Queries<T>, ranks: &[Rank], out: &mut RankColumn<'_>) {
+    let mut cells = out.percentiles.iter_mut().zip(out.directions.iter_mut());
+    queries.for_each_position(values, |position| {
+        // Only a NaN is not among the queries.
+        let rank = position.map_or(Rank::NONE, |k| ranks[k]);
+        if let Some((percentile, direction)) = cells.next() {
+            (*percentile, *direction) = (rank.percentile, rank.direction);
+        }
+    });
 }
 
 /// A column of the reference, and the queries it is counted for.
